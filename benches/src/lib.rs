@@ -1,0 +1,1 @@
+//! Benchmarks beside peers, the testbed server and the load generator.

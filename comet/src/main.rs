@@ -1,0 +1,2 @@
+//! The comet server.
+fn main() {}

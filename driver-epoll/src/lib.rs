@@ -1,0 +1,1 @@
+//! Runs protocols on Linux epoll, one loop per thread.

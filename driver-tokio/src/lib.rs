@@ -1,0 +1,1 @@
+//! Runs protocols on the tokio runtime.

@@ -1,0 +1,1 @@
+//! The contract between network protocols and the drivers that feed them.

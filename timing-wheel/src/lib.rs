@@ -1,0 +1,1 @@
+//! A hierarchical timing wheel that knows no clock, no I/O and no thread.
