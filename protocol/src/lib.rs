@@ -1,1 +1,27 @@
-//! The contract between network protocols and the drivers that feed them.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod cx;
+pub mod driver;
+mod endpoint;
+mod input;
+mod limits;
+mod output;
+mod peer;
+mod protocol;
+mod reason;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod upgrade;
+
+pub use bytes;
+
+pub use crate::cx::{Control, Cx, Intent};
+pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
+pub use crate::input::Input;
+pub use crate::limits::Limits;
+pub use crate::output::Output;
+pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
+pub use crate::protocol::Protocol;
+pub use crate::reason::Reason;
+pub use crate::upgrade::{Switch, SwitchError, Upgrade};

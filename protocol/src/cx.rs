@@ -1,0 +1,116 @@
+//! What a protocol may ask of its driver during a call.
+
+use std::time::Instant;
+
+use crate::Output;
+
+/// How strongly a protocol has asked for its connection to end. Asking twice keeps the stronger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Intent {
+    /// Nothing asked: the connection goes on.
+    #[default]
+    Continue,
+    /// Half-close once the output is sent; go on reading. What is written later is dropped.
+    Shutdown,
+    /// Send the output, half-close, then discard input until the peer closes or the linger deadline passes
+    /// (RFC 9112 section 9.6), so that the last bytes are not lost to a reset.
+    Close,
+    /// Drop the output and reset the connection.
+    Abort,
+}
+
+/// What a protocol has asked for so far. Kept by the driver with the connection; two bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Control {
+    /// The strongest end asked for.
+    pub intent: Intent,
+    /// Whether reading is paused.
+    pub paused: bool,
+}
+
+/// The context of one call: the time, the output, and what to do with the connection.
+///
+/// Everything here is plain data. Nothing has an effect before the method returns, so a wrapper (TLS, a tracer) lends
+/// its inner protocol a `Cx` of its own and looks at what was left in it.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    now: Instant,
+    output: &'a mut Output,
+    control: &'a mut Control,
+    high_water: usize,
+}
+
+impl<'a> Cx<'a> {
+    /// A context for one call at `now`. More than `high_water` bytes in `output` make it [`congested`](Cx::congested).
+    #[inline]
+    pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, high_water: usize) -> Self {
+        Cx { now, output, control, high_water }
+    }
+
+    /// The time of this call. It never runs backwards; within one turn of a driver's loop it stands still.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The output of this connection, with what an earlier call left unsent in front.
+    #[inline]
+    pub fn output(&mut self) -> &mut Output {
+        self.output
+    }
+
+    /// Appends a copy of `bytes` to the output.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Whether more output waits than the high-water mark allows. A protocol with more to say stops then and goes on in
+    /// [`drained`](crate::Protocol::drained).
+    #[inline]
+    pub fn congested(&self) -> bool {
+        self.output.len() > self.high_water
+    }
+
+    /// Stops (`true`) or resumes (`false`) calls of [`received`](crate::Protocol::received). What has come meanwhile is
+    /// delivered when reading resumes.
+    #[inline]
+    pub fn pause(&mut self, pause: bool) {
+        self.control.paused = pause;
+    }
+
+    /// Asks to half-close once the output is sent, and to go on reading.
+    #[inline]
+    pub fn shutdown(&mut self) {
+        self.ask(Intent::Shutdown);
+    }
+
+    /// Asks to send the output, half-close, and wait for the peer to close. Only
+    /// [`closed`](crate::Protocol::closed) is called after this.
+    #[inline]
+    pub fn close(&mut self) {
+        self.ask(Intent::Close);
+    }
+
+    /// Asks to drop the output and reset the connection. Only [`closed`](crate::Protocol::closed) is called after this.
+    #[inline]
+    pub fn abort(&mut self) {
+        self.ask(Intent::Abort);
+    }
+
+    /// The strongest end that was asked for so far.
+    #[inline]
+    pub fn intent(&self) -> Intent {
+        self.control.intent
+    }
+
+    /// Whether reading is paused.
+    #[inline]
+    pub fn paused(&self) -> bool {
+        self.control.paused
+    }
+
+    fn ask(&mut self, intent: Intent) {
+        self.control.intent = self.control.intent.max(intent);
+    }
+}

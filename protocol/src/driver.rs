@@ -1,0 +1,610 @@
+//! For those who write a driver: one connection's half of the rules, as a state machine.
+//!
+//! A driver owns sockets, time and wake-ups. What it may call when, what becomes of unconsumed input and unsent output,
+//! when a connection is congested, how it closes: that is the same everywhere, so it lives here, once, without I/O.
+//! Both drivers of this project and the in-memory rigs of [`testing`](crate::testing) are loops around [`Connection`].
+//!
+//! One event on one connection is handled in three numbered steps:
+//!
+//! 1. Set [`Turn::now`]; for input, read into [`Connection::recv_buffer`].
+//! 2. Say what happened: [`connected`](Connection::connected), [`received`](Connection::received),
+//!    [`eof`](Connection::eof), [`writable`](Connection::writable), [`timeout`](Connection::timeout),
+//!    [`message`](Connection::message), [`stop`](Connection::stop) or [`failed`](Connection::failed).
+//! 3. Do what [`Connection::todo`] says until it is [`Todo::Wait`], [`Todo::Again`], or the end. Answer
+//!    [`Todo::Send`] with [`sent`](Connection::sent), [`blocked`](Connection::blocked) or
+//!    [`failed`](Connection::failed).
+//!
+//! Then note the interest, read [`Connection::deadline`], and only then go on to another connection: the output of the
+//! one in hand lies in the shared [`Turn`].
+//!
+//! ```
+//! use std::time::Instant;
+//! use bytes::Buf;
+//! use protocol::driver::{Connection, Todo, Turn};
+//! use protocol::{Cx, Input, Limits, Protocol};
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     type Message = std::convert::Infallible;
+//!     type Error = std::convert::Infallible;
+//!     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+//!         cx.send(input.take_all());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut turn = Turn::new(Limits::default(), Instant::now());
+//! let mut connection = Connection::new(Echo);
+//! connection.connected(&mut turn);
+//! connection.recv_buffer(&mut turn)[..2].copy_from_slice(b"hi"); // a driver calls recv here
+//! connection.received(&mut turn, 2);
+//! assert_eq!(connection.todo(&mut turn), Todo::Send);
+//! assert_eq!(turn.output.chunk(), b"hi"); // a driver calls send here
+//! connection.sent(&mut turn, 2);
+//! assert!(matches!(connection.todo(&mut turn), Todo::Wait(interest) if interest.read && !interest.write));
+//! ```
+
+use std::io;
+use std::time::Instant;
+
+use bytes::Buf;
+
+use crate::cx::{Control, Intent};
+use crate::{Cx, Input, Limits, Output, Protocol, Reason};
+
+/// Bytes that a driver reads at once into the shared buffer.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Up to this many unconsumed bytes are copied in front of the newly read ones in the shared buffer. More are kept in
+/// a buffer of the connection's own which then grows, so that a trickled input is not copied once per byte.
+const COPY_MAX: usize = 4 * 1024;
+
+/// Calls of `drained` and `received` in a row for a connection whose peer takes everything at once, before others have
+/// their turn.
+const ROUNDS: u8 = 16;
+
+/// What the connections of one thread share: the time, the read buffer, the output of the connection in hand.
+#[derive(Debug)]
+pub struct Turn {
+    /// The time, read once per turn of the loop. Must not run backwards.
+    pub now: Instant,
+    /// The output of the connection in hand; to be sent when [`Connection::todo`] says so.
+    pub output: Output,
+    limits: Limits,
+    input: Box<[u8]>,
+    rounds: u8,
+}
+
+impl Turn {
+    /// Allocates the shared buffers (68 KiB).
+    pub fn new(limits: Limits, now: Instant) -> Self {
+        Turn { now, output: Output::new(), limits, input: vec![0; COPY_MAX + READ_SIZE].into(), rounds: 0 }
+    }
+
+    /// The limits of each connection.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// What a driver has to do next for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Todo {
+    /// Send from [`Turn::output`], then say how it went.
+    Send,
+    /// Half-close: the peer is to see the end of the stream. Then ask again.
+    Shutdown,
+    /// Nothing now: wait for the socket, the deadline or a message.
+    Wait(Interest),
+    /// There is more to do, but other connections come first: call [`Connection::again`] in the next turn.
+    Again,
+    /// Drop the connection: [`Protocol::closed`] has been called. Close the socket, with a reset if `reset`.
+    Drop {
+        /// Whether the peer is to see a reset instead of an orderly end.
+        reset: bool,
+    },
+}
+
+/// What to wait for on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interest {
+    /// Input is wanted.
+    pub read: bool,
+    /// Output waits.
+    pub write: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Made, not yet connected.
+    Opening,
+    /// In use.
+    Open,
+    /// The protocol has nothing more to say: sending the rest, then waiting for the peer to close.
+    Closing,
+    /// Gone.
+    Done,
+}
+
+/// One connection: its protocol, and what it holds between events. An idle one owns no buffer.
+#[derive(Debug)]
+pub struct Connection<P> {
+    protocol: P,
+    /// What is only there while something waits.
+    backlog: Option<Box<Backlog>>,
+    control: Control,
+    phase: Phase,
+    /// Why the connection will have ended.
+    reason: Reason,
+    /// Whether the peer has half-closed.
+    eof: bool,
+    /// Whether this side has half-closed.
+    fin: bool,
+    /// Whether output rose above the high-water mark and has not yet fallen to the low-water mark.
+    congested: bool,
+    /// Whether the socket takes no output at present.
+    blocked: bool,
+    /// Whether unconsumed input is to be shown again without newer bytes.
+    redeliver: bool,
+    /// Whether the connection ends with a reset.
+    reset: bool,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Input that the protocol did not consume.
+    input: Leftover,
+    /// Output that the socket did not take. While the connection is in hand, the thread's own empty output instead.
+    output: Output,
+    /// When the peer must have taken some output.
+    stall: Option<Instant>,
+    /// When waiting for the peer to close ends.
+    linger: Option<Instant>,
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.input.is_empty() && self.output.is_empty() && self.stall.is_none() && self.linger.is_none()
+    }
+}
+
+/// Unconsumed input: `bytes[start..end]`, with room to read into behind it.
+#[derive(Debug, Default)]
+struct Leftover {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Leftover {
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn store(&mut self, rest: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(rest);
+        (self.start, self.end) = (0, rest.len());
+    }
+
+    /// Room for at least as much as is there, so that growing stays linear.
+    fn room(&mut self, max: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < COPY_MAX {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            let want = self.end + self.end.clamp(COPY_MAX, max.max(COPY_MAX));
+            if self.bytes.len() < want {
+                self.bytes.resize(want, 0);
+            }
+        }
+        &mut self.bytes[self.end..]
+    }
+}
+
+/// # Getters
+impl<P: Protocol> Connection<P> {
+    /// The protocol.
+    pub fn protocol(&self) -> &P {
+        &self.protocol
+    }
+
+    /// When [`timeout`](Connection::timeout) is to be called: the protocol's deadline, or the connection's own for a
+    /// peer that takes no output or does not close.
+    #[inline]
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = self.backlog.as_ref().and_then(|b| earlier(b.stall, b.linger));
+        match self.phase {
+            Phase::Open => earlier(self.protocol.deadline(), own),
+            Phase::Opening | Phase::Closing => own,
+            Phase::Done => None,
+        }
+    }
+
+    /// Whether the connection has not yet begun to close.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Open)
+    }
+
+    /// Why the connection ended, or will have ended once it has begun to close.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Bytes held between events: unconsumed input and unsent output.
+    pub fn held(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |b| b.input.len() + b.output.len())
+    }
+}
+
+/// # Input: what happened
+impl<P: Protocol> Connection<P> {
+    /// A connection that is not yet connected.
+    pub fn new(protocol: P) -> Self {
+        Connection {
+            protocol,
+            backlog: None,
+            control: Control::default(),
+            phase: Phase::Opening,
+            reason: Reason::Closed,
+            eof: false,
+            fin: false,
+            congested: false,
+            blocked: false,
+            redeliver: false,
+            reset: false,
+        }
+    }
+
+    /// The transport is connected.
+    pub fn connected(&mut self, turn: &mut Turn) {
+        if self.phase == Phase::Opening {
+            self.phase = Phase::Open;
+            self.call(turn, P::connected);
+        }
+    }
+
+    /// Where to read into: at least 4 KiB, at most 64 KiB.
+    #[inline]
+    pub fn recv_buffer<'a>(&'a mut self, turn: &'a mut Turn) -> &'a mut [u8] {
+        let Turn { input, limits, .. } = turn;
+        let Some(leftover) = self.backlog.as_deref_mut().map(|b| &mut b.input).filter(|l| !l.is_empty()) else {
+            return &mut input[..READ_SIZE];
+        };
+        if leftover.len() > COPY_MAX {
+            return leftover.room(READ_SIZE.min(limits.max_input));
+        }
+        let n = leftover.len();
+        input[..n].copy_from_slice(&leftover.bytes[leftover.start..leftover.end]);
+        &mut input[n..n + READ_SIZE]
+    }
+
+    /// `n` bytes were read into [`recv_buffer`](Connection::recv_buffer), which must have been called just before.
+    /// While closing they are discarded.
+    #[inline]
+    pub fn received(&mut self, turn: &mut Turn, n: usize) {
+        self.enter(turn);
+        if self.phase == Phase::Open {
+            self.redeliver = false;
+            self.deliver(turn, n);
+        }
+    }
+
+    /// The end of the peer's stream was read.
+    pub fn eof(&mut self, turn: &mut Turn) {
+        self.enter(turn);
+        if !self.eof {
+            self.eof = true;
+            self.call(turn, P::eof);
+        }
+    }
+
+    /// The socket takes output again.
+    #[inline]
+    pub fn writable(&mut self, turn: &mut Turn) {
+        self.enter(turn);
+        self.blocked = false;
+    }
+
+    /// Goes on after [`Todo::Again`].
+    pub fn again(&mut self, turn: &mut Turn) {
+        self.enter(turn);
+    }
+
+    /// [`deadline`](Connection::deadline) may have passed: called when [`Turn::now`] has reached it, harmless before.
+    pub fn timeout(&mut self, turn: &mut Turn) {
+        self.enter(turn);
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= turn.now);
+        let (stall, linger) = self.backlog.as_ref().map_or((None, None), |b| (b.stall, b.linger));
+        if passed(stall) {
+            self.fail(Reason::WriteTimeout);
+        } else if passed(linger) {
+            self.finish();
+        } else if self.phase == Phase::Open && passed(self.protocol.deadline()) {
+            self.call(turn, P::timeout);
+        }
+    }
+
+    /// A message for the protocol. Dropped when the connection has begun to close.
+    pub fn message(&mut self, turn: &mut Turn, message: P::Message) {
+        self.enter(turn);
+        self.call(turn, |protocol, cx| protocol.message(cx, message));
+    }
+
+    /// The driver wants to stop.
+    pub fn stop(&mut self, turn: &mut Turn) {
+        self.enter(turn);
+        if self.phase == Phase::Opening {
+            self.fail(Reason::Stopped);
+        }
+        self.call(turn, P::stop);
+    }
+
+    /// The transport failed, or never came to be.
+    pub fn failed(&mut self, turn: &mut Turn, kind: io::ErrorKind) {
+        self.enter(turn);
+        self.fail(Reason::Io(kind));
+    }
+
+    /// The driver ends the connection, for `reason`, with a reset.
+    pub fn kill(&mut self, turn: &mut Turn, reason: Reason) {
+        self.enter(turn);
+        self.fail(reason);
+    }
+
+    /// The socket took `n` bytes of [`Turn::output`].
+    #[inline]
+    pub fn sent(&mut self, turn: &mut Turn, n: usize) {
+        turn.output.advance(n.min(turn.output.len()));
+        if let Some(backlog) = &mut self.backlog {
+            backlog.stall = None;
+        }
+    }
+
+    /// The socket takes no more of [`Turn::output`] for now.
+    pub fn blocked(&mut self, turn: &mut Turn) {
+        self.blocked = true;
+        let stall = turn.limits.write_timeout.map(|timeout| turn.now + timeout);
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.stall = backlog.stall.or(stall);
+        if turn.output.len() > turn.limits.max_output {
+            self.fail(Reason::OutputLimit);
+        }
+    }
+}
+
+/// # Output: what to do
+impl<P: Protocol> Connection<P> {
+    /// What to do next. Ask after each event, until it says to wait, to come again, or to drop the connection.
+    #[inline]
+    pub fn todo(&mut self, turn: &mut Turn) -> Todo {
+        loop {
+            if self.phase == Phase::Done {
+                turn.output.clear();
+                return Todo::Drop { reset: self.reset };
+            }
+            if self.fin {
+                turn.output.clear();
+            }
+            let waiting = turn.output.len();
+            if waiting > 0 && !self.blocked {
+                return Todo::Send;
+            }
+            if self.congested && waiting <= turn.limits.low_water {
+                if turn.rounds >= ROUNDS {
+                    self.leave(turn);
+                    return Todo::Again;
+                }
+                turn.rounds += 1;
+                self.congested = false;
+                self.call(turn, P::drained);
+                continue;
+            }
+            if self.redeliver && self.may_deliver() {
+                self.redeliver = false;
+                if self.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
+                    self.deliver_again(turn);
+                    continue;
+                }
+            }
+            if waiting == 0 && self.control.intent != Intent::Continue {
+                if let Some(todo) = self.wind_down(turn) {
+                    return todo;
+                }
+                continue;
+            }
+            self.leave(turn);
+            return Todo::Wait(Interest { read: self.wants_input(), write: self.blocked });
+        }
+    }
+
+    /// The next step of an orderly end, with all output sent; `None` when the connection is finished.
+    fn wind_down(&mut self, turn: &mut Turn) -> Option<Todo> {
+        if self.eof && (self.fin || self.phase == Phase::Closing) {
+            self.finish();
+            return None;
+        }
+        if !self.fin {
+            self.fin = true;
+            return Some(Todo::Shutdown);
+        }
+        if self.phase == Phase::Closing {
+            let linger = turn.now + turn.limits.linger;
+            self.backlog.get_or_insert_default().linger.get_or_insert(linger);
+        }
+        self.leave(turn);
+        Some(Todo::Wait(Interest { read: self.wants_input(), write: false }))
+    }
+
+    fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Open => !self.eof && self.may_deliver(),
+            // Discarding: a peer that is still sending must be able to get on to reading.
+            Phase::Closing => !self.eof,
+            Phase::Opening | Phase::Done => false,
+        }
+    }
+
+    fn may_deliver(&self) -> bool {
+        self.phase == Phase::Open && !self.control.paused && !self.congested
+    }
+}
+
+/// # Inside
+impl<P: Protocol> Connection<P> {
+    /// Takes the connection in hand: its unsent output comes into the turn.
+    #[inline]
+    fn enter(&mut self, turn: &mut Turn) {
+        turn.rounds = 0;
+        if let Some(backlog) = &mut self.backlog
+            && !backlog.output.is_empty()
+        {
+            core::mem::swap(&mut backlog.output, &mut turn.output);
+        }
+    }
+
+    /// Lets go of the connection: what was not sent goes with it, and the turn's output is empty again.
+    #[inline]
+    fn leave(&mut self, turn: &mut Turn) {
+        if !turn.output.is_empty() {
+            self.park(turn);
+        } else if let Some(backlog) = &mut self.backlog {
+            if backlog.output.has_memory() {
+                // The thread's own output lies here since `enter`; this one was allocated for the backlog.
+                turn.output = core::mem::take(&mut backlog.output);
+            }
+            if backlog.is_empty() {
+                self.backlog = None;
+            }
+        }
+    }
+
+    fn park(&mut self, turn: &mut Turn) {
+        let backlog = self.backlog.get_or_insert_default();
+        if backlog.output.has_memory() {
+            core::mem::swap(&mut backlog.output, &mut turn.output);
+        } else {
+            backlog.output = turn.output.split();
+        }
+    }
+
+    /// Calls the protocol for anything but input.
+    fn call(&mut self, turn: &mut Turn, event: impl FnOnce(&mut P, &mut Cx<'_>) -> Result<(), P::Error>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let mut cx = Cx::new(turn.now, &mut turn.output, &mut self.control, turn.limits.high_water);
+        let outcome = event(&mut self.protocol, &mut cx);
+        self.redeliver = true;
+        self.called(turn, outcome.is_err());
+    }
+
+    /// Shows `n` newly read bytes to the protocol, with what it left before in front of them.
+    #[inline]
+    fn deliver(&mut self, turn: &mut Turn, n: usize) {
+        if self.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
+            return self.deliver_more(turn, n);
+        }
+        let Turn { now, output, limits, input, .. } = turn;
+        let n = n.min(input.len());
+        let mut shown = Input::new(&mut input[..n]);
+        let mut cx = Cx::new(*now, output, &mut self.control, limits.high_water);
+        let outcome = self.protocol.received(&mut cx, &mut shown);
+        if !shown.is_empty() {
+            self.backlog.get_or_insert_default().input.store(shown.as_slice());
+        }
+        self.called(turn, outcome.is_err());
+    }
+
+    fn deliver_more(&mut self, turn: &mut Turn, n: usize) {
+        let Some(backlog) = &mut self.backlog else { return };
+        let leftover = &mut backlog.input;
+        let Turn { now, output, limits, input, .. } = turn;
+        let mut cx = Cx::new(*now, output, &mut self.control, limits.high_water);
+        let outcome = if leftover.len() > COPY_MAX {
+            leftover.end = (leftover.end + n).min(leftover.bytes.len());
+            received_own(&mut self.protocol, &mut cx, leftover)
+        } else {
+            let end = (leftover.len() + n).min(input.len());
+            let mut shown = Input::new(&mut input[..end]);
+            let outcome = self.protocol.received(&mut cx, &mut shown);
+            leftover.store(shown.as_slice());
+            outcome
+        };
+        self.called(turn, outcome.is_err());
+    }
+
+    /// Shows unconsumed input to the protocol once more.
+    fn deliver_again(&mut self, turn: &mut Turn) {
+        let Some(backlog) = &mut self.backlog else { return };
+        let mut cx = Cx::new(turn.now, &mut turn.output, &mut self.control, turn.limits.high_water);
+        let outcome = received_own(&mut self.protocol, &mut cx, &mut backlog.input);
+        self.called(turn, outcome.is_err());
+    }
+
+    /// Draws the conclusions from a call.
+    #[inline]
+    fn called(&mut self, turn: &mut Turn, failed: bool) {
+        if turn.output.len() > turn.limits.high_water {
+            self.congested = true;
+        }
+        if failed {
+            self.reason = Reason::Error;
+            self.control.intent = self.control.intent.max(Intent::Close);
+        }
+        match self.control.intent {
+            Intent::Continue | Intent::Shutdown => {
+                if self.backlog.as_ref().is_some_and(|b| b.input.len() > turn.limits.max_input) {
+                    self.fail(Reason::InputLimit);
+                }
+            }
+            Intent::Close => {
+                self.phase = Phase::Closing;
+                self.congested = false;
+                if let Some(backlog) = &mut self.backlog {
+                    backlog.input = Leftover::default();
+                }
+            }
+            Intent::Abort => self.fail(if failed { Reason::Error } else { Reason::Aborted }),
+        }
+    }
+
+    /// Ends the connection now, for `reason`, with a reset.
+    fn fail(&mut self, reason: Reason) {
+        if self.phase != Phase::Done {
+            self.reason = reason;
+            self.reset = true;
+            self.finish();
+        }
+    }
+
+    /// Ends the connection now.
+    fn finish(&mut self) {
+        if self.phase != Phase::Done {
+            self.phase = Phase::Done;
+            self.backlog = None;
+            self.protocol.closed(self.reason);
+        }
+    }
+}
+
+/// Shows a connection's own buffer to its protocol and keeps what it leaves.
+fn received_own<P: Protocol>(protocol: &mut P, cx: &mut Cx<'_>, leftover: &mut Leftover) -> Result<(), P::Error> {
+    let mut shown = Input::new(&mut leftover.bytes[leftover.start..leftover.end]);
+    let outcome = protocol.received(cx, &mut shown);
+    leftover.start = leftover.end - shown.len();
+    if leftover.is_empty() {
+        *leftover = Leftover::default();
+    }
+    outcome
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a driver lets one connection hold.
+
+use std::time::Duration;
+
+/// The bounds of one connection, whatever its protocol. Every one is finite by default; `None` means unlimited where a
+/// field allows it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let limits = protocol::Limits::default().write_timeout(Some(Duration::from_secs(10)));
+/// assert_eq!(limits.high_water, 64 * 1024);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of output above which a connection is congested: it is not read from until the output has fallen to
+    /// [`low_water`](Limits::low_water). Default 64 KiB. Memory: up to this much and one call's output for a peer that
+    /// does not read.
+    pub high_water: usize,
+    /// Bytes of output left to send at which a congested connection goes on. Default 16 KiB, a quarter of the
+    /// high-water mark.
+    pub low_water: usize,
+    /// Bytes of unsent output above which the connection is reset. Default 16 MiB. Shared [`Bytes`](bytes::Bytes) count
+    /// in full in each connection, though stored once.
+    pub max_output: usize,
+    /// Bytes a protocol may leave unconsumed. More resets the connection; a protocol has smaller limits of its own and
+    /// answers before. Default 128 KiB, which a peer that trickles can make a connection hold.
+    pub max_input: usize,
+    /// How long a peer may take none of the waiting output before the connection is reset. Default 30 s.
+    pub write_timeout: Option<Duration>,
+    /// How long to wait, after the last byte was sent and the connection half-closed, for the peer to close. Default
+    /// 2 s. Too short and a peer that is still sending loses the last reply to a reset (RFC 9112 section 9.6).
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            high_water: 64 * 1024,
+            low_water: 16 * 1024,
+            max_output: 16 * 1024 * 1024,
+            max_input: 128 * 1024,
+            write_timeout: Some(Duration::from_secs(30)),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Limits {
+    /// Sets [`high_water`](Limits::high_water), and [`low_water`](Limits::low_water) to a quarter of it.
+    #[must_use]
+    pub fn high_water(mut self, bytes: usize) -> Self {
+        self.high_water = bytes;
+        self.low_water = bytes / 4;
+        self
+    }
+
+    /// Sets [`max_output`](Limits::max_output).
+    #[must_use]
+    pub fn max_output(mut self, bytes: usize) -> Self {
+        self.max_output = bytes;
+        self
+    }
+
+    /// Sets [`max_input`](Limits::max_input).
+    #[must_use]
+    pub fn max_input(mut self, bytes: usize) -> Self {
+        self.max_input = bytes;
+        self
+    }
+
+    /// Sets [`write_timeout`](Limits::write_timeout).
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Sets [`linger`](Limits::linger).
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+}

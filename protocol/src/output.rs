@@ -1,0 +1,273 @@
+//! The bytes a protocol wants sent.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Up to this many bytes, copying is cheaper than sharing: a shared piece costs a reference count and a slot of its own
+/// in the vectored write.
+const COPY_MAX: usize = 1024;
+
+/// Above this capacity an emptied tail gives its memory back instead of keeping it for the next call.
+const KEEP_MAX: usize = 256 * 1024;
+
+/// Bytes waiting to be sent, in order: small writes copied into one growing buffer, large ones shared.
+///
+/// A [`Bytes`] value pushed into many outputs is stored once. `Output` implements [`Buf`], with
+/// [`chunks_vectored`](Buf::chunks_vectored), so a driver sends it with one `send` when all was copied and one vectored
+/// write when not.
+///
+/// Nothing here has an effect on a socket: a driver sends the content when the protocol's method has returned, and
+/// bounds what may wait (see [`Limits`](crate::Limits)).
+///
+/// ```
+/// use bytes::{Buf, Bytes};
+///
+/// let mut output = protocol::Output::new();
+/// output.extend_from_slice(b"head ");
+/// output.push(Bytes::from(vec![b'x'; 4096]));
+/// output.extend_from_slice(b" tail");
+/// assert_eq!(output.len(), 5 + 4096 + 5);
+/// assert_eq!(output.chunk(), b"head ");
+/// ```
+#[derive(Debug, Default, Clone)]
+pub struct Output {
+    /// Every copied byte, in order.
+    tail: BytesMut,
+    /// The shared pieces, each with the number of copied bytes that stand between it and the piece before it.
+    shared: VecDeque<Shared>,
+    /// Bytes in `shared`.
+    shared_len: usize,
+    /// Copied bytes that stand before the last shared piece, that is the sum of all `Shared::before`.
+    placed: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    before: usize,
+    bytes: Bytes,
+}
+
+impl Output {
+    /// An empty output; allocates nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes waiting.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.tail.len() + self.shared_len
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.shared_len == 0
+    }
+
+    /// Appends a copy of `bytes`.
+    #[inline]
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Appends `bytes` without copying them, unless they are so few (up to 1 KiB) that copying is cheaper.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.len() <= COPY_MAX {
+            return self.extend_from_slice(&bytes);
+        }
+        let before = self.tail.len() - self.placed;
+        self.placed += before;
+        self.shared_len += bytes.len();
+        self.shared.push_back(Shared { before, bytes });
+    }
+
+    /// The buffer that copied bytes are appended to, for encoders that write in place.
+    ///
+    /// Append only: bytes that are already there may be on their way, in front of shared ones.
+    #[inline]
+    pub fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        self.tail.clear();
+        self.shared.clear();
+        self.shared_len = 0;
+        self.placed = 0;
+        if self.tail.capacity() > KEEP_MAX {
+            self.tail = BytesMut::new();
+        }
+    }
+
+    /// Moves the content into a new output of just its size. The memory of `self` stays for the next call.
+    pub(crate) fn split(&mut self) -> Output {
+        let parked = Output {
+            tail: BytesMut::from(&self.tail[..]),
+            shared: core::mem::take(&mut self.shared),
+            shared_len: self.shared_len,
+            placed: self.placed,
+        };
+        self.clear();
+        parked
+    }
+
+    /// Whether a buffer is allocated.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.tail.capacity() > 0
+    }
+
+    /// Whether one contiguous slice holds everything.
+    fn is_flat(&self) -> bool {
+        self.shared.is_empty()
+    }
+
+    /// Drops `n` copied bytes at the front.
+    fn advance_tail(&mut self, n: usize) {
+        if n == self.tail.len() {
+            // Clearing keeps the start of the buffer where it is; advancing would shrink it.
+            self.tail.clear();
+        } else {
+            self.tail.advance(n);
+        }
+    }
+}
+
+impl Buf for Output {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        match self.shared.front() {
+            None => &self.tail,
+            Some(front) if front.before == 0 => &front.bytes,
+            Some(front) => self.tail.get(..front.before).unwrap_or(&self.tail),
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If `n` is more than [`len`](Output::len), as [`Buf`] demands.
+    #[inline]
+    fn advance(&mut self, mut n: usize) {
+        assert!(n <= self.len(), "cannot advance past the end of the output");
+        while let Some(front) = self.shared.front_mut() {
+            let copied = front.before.min(n);
+            front.before -= copied;
+            self.placed -= copied;
+            n -= copied;
+            self.tail.advance(copied);
+            let taken = front.bytes.len().min(n);
+            if front.before > 0 || taken < front.bytes.len() {
+                front.bytes.advance(taken);
+                self.shared_len -= taken;
+                return;
+            }
+            self.shared_len -= taken;
+            n -= taken;
+            self.shared.pop_front();
+        }
+        self.advance_tail(n);
+        if self.is_empty() && self.tail.capacity() > KEEP_MAX {
+            self.tail = BytesMut::new();
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        if self.is_flat() {
+            return match slices.first_mut() {
+                Some(first) if !self.tail.is_empty() => {
+                    *first = IoSlice::new(&self.tail);
+                    1
+                }
+                _ => 0,
+            };
+        }
+        let mut slots = slices.iter_mut();
+        let mut filled = 0;
+        let mut fill = |bytes: &'a [u8]| -> bool {
+            if bytes.is_empty() {
+                return true;
+            }
+            let Some(slot) = slots.next() else { return false };
+            *slot = IoSlice::new(bytes);
+            filled += 1;
+            true
+        };
+        let mut copied: &[u8] = &self.tail;
+        for piece in &self.shared {
+            let (head, tail) = copied.split_at(piece.before.min(copied.len()));
+            copied = tail;
+            if !fill(head) || !fill(&piece.bytes) {
+                return filled;
+            }
+        }
+        fill(copied);
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(output: &mut Output, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while output.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let n = output.chunks_vectored(&mut slices);
+            assert!(n > 0);
+            let joined: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+            assert_eq!(&slices[0][..], output.chunk());
+            let n = joined.len().min(step);
+            all.extend_from_slice(&joined[..n]);
+            output.advance(n);
+        }
+        assert!(output.is_empty());
+        assert_eq!(output.len(), 0);
+        all
+    }
+
+    #[test]
+    fn order_is_kept_for_every_step() {
+        for step in [1, 2, 3, 1023, 1024, 1025, 5000, 100_000] {
+            let mut output = Output::new();
+            let mut expected = Vec::new();
+            for (i, size) in [10, 2000, 0, 1, 1500, 3000, 7].into_iter().enumerate() {
+                let piece = vec![b'a' + i as u8; size];
+                expected.extend_from_slice(&piece);
+                if size > 5 { output.push(Bytes::from(piece)) } else { output.extend_from_slice(&piece) }
+            }
+            assert_eq!(output.len(), expected.len());
+            assert_eq!(drain(&mut output, step), expected, "step {step}");
+            output.extend_from_slice(b"again");
+            assert_eq!(drain(&mut output, step), b"again");
+        }
+    }
+
+    #[test]
+    fn splitting_moves_the_content_and_keeps_the_memory() {
+        let mut output = Output::new();
+        output.extend_from_slice(b"copied");
+        output.push(Bytes::from(vec![1; 2000]));
+        let capacity = output.tail.capacity();
+        let mut parked = output.split();
+        assert!(output.is_empty());
+        assert_eq!(output.tail.capacity(), capacity);
+        assert_eq!(drain(&mut parked, 100).len(), 2006);
+    }
+
+    #[test]
+    fn sharing_copies_nothing() {
+        let bytes = Bytes::from(vec![7; 10_000]);
+        let mut output = Output::new();
+        output.push(bytes.clone());
+        assert_eq!(output.chunk().as_ptr(), bytes.as_ptr());
+    }
+}
