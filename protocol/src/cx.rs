@@ -44,7 +44,12 @@ impl<'a> Cx<'a> {
     /// A context for one call at `now`. More than `high_water` bytes in `output` make it [`congested`](Cx::congested).
     #[inline]
     pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, high_water: usize) -> Self {
-        Cx { now, output, control, high_water }
+        Cx {
+            now,
+            output,
+            control,
+            high_water,
+        }
     }
 
     /// The time of this call. It never runs backwards; within one turn of a driver's loop it stands still.

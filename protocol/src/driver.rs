@@ -78,7 +78,13 @@ pub struct Turn {
 impl Turn {
     /// Allocates the shared buffers (68 KiB).
     pub fn new(limits: Limits, now: Instant) -> Self {
-        Turn { now, output: Output::new(), limits, input: vec![0; COPY_MAX + READ_SIZE].into(), rounds: 0 }
+        Turn {
+            now,
+            output: Output::new(),
+            limits,
+            input: vec![0; COPY_MAX + READ_SIZE].into(),
+            rounds: 0,
+        }
     }
 
     /// The limits of each connection.
@@ -271,7 +277,12 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     pub fn recv_buffer<'a>(&'a mut self, turn: &'a mut Turn) -> &'a mut [u8] {
         let Turn { input, limits, .. } = turn;
-        let Some(leftover) = self.backlog.as_deref_mut().map(|b| &mut b.input).filter(|l| !l.is_empty()) else {
+        let Some(leftover) = self
+            .backlog
+            .as_deref_mut()
+            .map(|b| &mut b.input)
+            .filter(|l| !l.is_empty())
+        else {
             return &mut input[..READ_SIZE];
         };
         if leftover.len() > COPY_MAX {
@@ -417,7 +428,10 @@ impl<P: Protocol> Connection<P> {
                 continue;
             }
             self.leave(turn);
-            return Todo::Wait(Interest { read: self.wants_input(), write: self.blocked });
+            return Todo::Wait(Interest {
+                read: self.wants_input(),
+                write: self.blocked,
+            });
         }
     }
 
@@ -436,7 +450,10 @@ impl<P: Protocol> Connection<P> {
             self.backlog.get_or_insert_default().linger.get_or_insert(linger);
         }
         self.leave(turn);
-        Some(Todo::Wait(Interest { read: self.wants_input(), write: false }))
+        Some(Todo::Wait(Interest {
+            read: self.wants_input(),
+            write: false,
+        }))
     }
 
     fn wants_input(&self) -> bool {
@@ -508,7 +525,13 @@ impl<P: Protocol> Connection<P> {
         if self.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
             return self.deliver_more(turn, n);
         }
-        let Turn { now, output, limits, input, .. } = turn;
+        let Turn {
+            now,
+            output,
+            limits,
+            input,
+            ..
+        } = turn;
         let n = n.min(input.len());
         let mut shown = Input::new(&mut input[..n]);
         let mut cx = Cx::new(*now, output, &mut self.control, limits.high_water);
@@ -522,7 +545,13 @@ impl<P: Protocol> Connection<P> {
     fn deliver_more(&mut self, turn: &mut Turn, n: usize) {
         let Some(backlog) = &mut self.backlog else { return };
         let leftover = &mut backlog.input;
-        let Turn { now, output, limits, input, .. } = turn;
+        let Turn {
+            now,
+            output,
+            limits,
+            input,
+            ..
+        } = turn;
         let mut cx = Cx::new(*now, output, &mut self.control, limits.high_water);
         let outcome = if leftover.len() > COPY_MAX {
             leftover.end = (leftover.end + n).min(leftover.bytes.len());
@@ -557,7 +586,11 @@ impl<P: Protocol> Connection<P> {
         }
         match self.control.intent {
             Intent::Continue | Intent::Shutdown => {
-                if self.backlog.as_ref().is_some_and(|b| b.input.len() > turn.limits.max_input) {
+                if self
+                    .backlog
+                    .as_ref()
+                    .is_some_and(|b| b.input.len() > turn.limits.max_input)
+                {
                     self.fail(Reason::InputLimit);
                 }
             }

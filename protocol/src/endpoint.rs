@@ -82,7 +82,12 @@ pub struct Datagram<'a> {
 impl<'a> Datagram<'a> {
     /// A datagram from `from` that says no more about itself.
     pub fn new(from: SocketAddr, payload: &'a mut [u8]) -> Self {
-        Datagram { from, to: None, ecn: None, payload }
+        Datagram {
+            from,
+            to: None,
+            ecn: None,
+            payload,
+        }
     }
 }
 
@@ -122,13 +127,13 @@ pub struct EndpointCx<'a> {
 
 impl<'a> EndpointCx<'a> {
     /// A context for one call at `now`; at most `capacity` transmits may wait.
-    pub fn new(
-        now: Instant,
-        transmits: &'a mut VecDeque<Transmit>,
-        capacity: usize,
-        closing: &'a mut bool,
-    ) -> Self {
-        EndpointCx { now, transmits, capacity, closing }
+    pub fn new(now: Instant, transmits: &'a mut VecDeque<Transmit>, capacity: usize, closing: &'a mut bool) -> Self {
+        EndpointCx {
+            now,
+            transmits,
+            capacity,
+            closing,
+        }
     }
 
     /// The time of this call. It never runs backwards.

@@ -242,7 +242,11 @@ mod tests {
             for (i, size) in [10, 2000, 0, 1, 1500, 3000, 7].into_iter().enumerate() {
                 let piece = vec![b'a' + i as u8; size];
                 expected.extend_from_slice(&piece);
-                if size > 5 { output.push(Bytes::from(piece)) } else { output.extend_from_slice(&piece) }
+                if size > 5 {
+                    output.push(Bytes::from(piece))
+                } else {
+                    output.extend_from_slice(&piece)
+                }
             }
             assert_eq!(output.len(), expected.len());
             assert_eq!(drain(&mut output, step), expected, "step {step}");

@@ -46,7 +46,9 @@ impl<'a, M> Peer<'a, M> {
 
 impl<M> fmt::Debug for Peer<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("remote", &self.remote()).finish_non_exhaustive()
+        f.debug_struct("Peer")
+            .field("remote", &self.remote())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,13 +90,18 @@ impl<M> Sender<M> {
 
 impl<M> Clone for Sender<M> {
     fn clone(&self) -> Self {
-        Sender { mailbox: Arc::clone(&self.mailbox), token: self.token }
+        Sender {
+            mailbox: Arc::clone(&self.mailbox),
+            token: self.token,
+        }
     }
 }
 
 impl<M> fmt::Debug for Sender<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }
 

@@ -62,7 +62,9 @@ impl<A: Upgrade> Switch<A> {
     /// Makes the successor current, if there is one. True when it just took over.
     fn advance(&mut self, cx: &mut Cx<'_>) -> Result<bool, <Self as Protocol>::Error> {
         let Switch::Before(first) = self else { return Ok(false) };
-        let Some(mut next) = first.take_next() else { return Ok(false) };
+        let Some(mut next) = first.take_next() else {
+            return Ok(false);
+        };
         let outcome = next.connected(cx);
         *self = Switch::After(next);
         outcome.map(|()| true).map_err(SwitchError::After)

@@ -1,0 +1,1 @@
+//! The numbered rules of the contract, checked on any driver.

@@ -1,0 +1,33 @@
+//! Drivers without sockets, and the suite that proves a driver (feature `testing`).
+//!
+//! * [`Harness`] runs one protocol: hand it bytes, look at what it sends, move its clock.
+//! * [`Link`] joins two protocols with a connection that has latency and cuts the stream into segments.
+//! * [`conformance`] checks the numbered rules of the contract on any driver.
+//!
+//! ```
+//! use protocol::testing::Harness;
+//! use protocol::{Cx, Input, Protocol};
+//!
+//! struct Upper;
+//! impl Protocol for Upper {
+//!     type Message = std::convert::Infallible;
+//!     type Error = std::convert::Infallible;
+//!     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+//!         let bytes = input.take_all();
+//!         bytes.make_ascii_uppercase();
+//!         cx.send(bytes);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut harness = Harness::new(Upper);
+//! harness.receive(b"hello");
+//! assert_eq!(harness.take_sent(), b"HELLO");
+//! ```
+
+pub mod conformance;
+mod harness;
+mod link;
+
+pub use harness::{Harness, splits};
+pub use link::{Link, LinkConfig};
