@@ -1,0 +1,163 @@
+//! Where a deadline is filed: the arithmetic of the levels, and the bitmaps that say which slots hold timers.
+//!
+//! A slot is a number below [`SLOTS`]: its row times 64 plus its digit. Row 0 has the one slot [`DUE`]; row `r` from 1 to 11 is level
+//! `r - 1`, whose slots are `64^(r - 1)` ticks wide. A deadline ahead of `now` is filed in the level of the highest base-64 digit in
+//! which the two differ, under the deadline's value of that digit. Everything follows from that rule:
+//!
+//! * a slot holds timers only ahead of the cursor: nothing wraps, and the lowest row's lowest digit always comes first;
+//! * as long as no slot's start is passed, the place of a deadline does not depend on when it was filed.
+
+/// The list of timers to be looked at now. It is the first of row 0, and the only one there.
+pub(crate) const DUE: u32 = 0;
+
+/// How many slots there are, counting the 63 of row 0 that are never used.
+pub(crate) const SLOTS: u32 = 64 * ROWS as u32;
+
+/// The due list and eleven levels: 6 bits each for 64 bits of ticks.
+const ROWS: usize = 12;
+
+/// The slot of `deadline` as seen from `now`.
+pub(crate) fn place(now: u64, deadline: u64) -> u32 {
+    if deadline <= now {
+        return DUE;
+    }
+    let level = ((now ^ deadline) | 1).ilog2() / 6;
+    64 * (level + 1) + digit(deadline >> (6 * level))
+}
+
+/// The first tick of `slot` as seen from `now`, exact for a slot ahead of `now`. For [`DUE`] it is some tick at or before `now`.
+pub(crate) fn start(now: u64, slot: u32) -> u64 {
+    let shift = (6 * (slot / 64).saturating_sub(1)) & 63;
+    ((now >> shift) & !63 | u64::from(slot % 64)) << shift
+}
+
+/// The lowest base-64 digit.
+fn digit(ticks: u64) -> u32 {
+    (ticks & 63) as u32
+}
+
+/// Which slots hold timers: a bit per slot, and a bit per row so that the first one is found in two steps.
+#[derive(Clone)]
+pub(crate) struct Occupied {
+    rows: u32,
+    slots: [u64; ROWS],
+}
+
+impl Occupied {
+    pub(crate) const EMPTY: Self = Self {
+        rows: 0,
+        slots: [0; ROWS],
+    };
+
+    pub(crate) fn set(&mut self, slot: u32) {
+        self.rows |= 1 << (slot / 64);
+        self.slots[(slot / 64) as usize] |= 1 << (slot % 64);
+    }
+
+    pub(crate) fn unset(&mut self, slot: u32) {
+        let row = &mut self.slots[(slot / 64) as usize];
+        *row &= !(1 << (slot % 64));
+        if *row == 0 {
+            self.rows &= !(1 << (slot / 64));
+        }
+    }
+
+    /// The occupied slot that comes first in time.
+    pub(crate) fn first(&self) -> Option<u32> {
+        let row = self.rows.trailing_zeros();
+        let slots = self.slots.get(row as usize)?;
+        Some(64 * row + slots.trailing_zeros())
+    }
+
+    /// All occupied slots in the order of time.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..)
+            .zip(self.slots)
+            .flat_map(|(row, slots)| bits(slots).map(move |digit| 64 * row + digit))
+    }
+
+    /// The occupied slots, in the order of time, whose start is reached when the time moves from `before` to `now`.
+    pub(crate) fn passed(&self, before: u64, now: u64) -> impl Iterator<Item = u32> + use<> {
+        let moved = before ^ now;
+        let levels = (0..)
+            .zip(self.slots)
+            .skip(1)
+            .take_while(move |(row, _)| moved >> (6 * (row - 1)) != 0);
+        levels.flat_map(move |(row, slots)| {
+            let shift = 6 * (row - 1);
+            // Where a higher digit moved, the whole level lies behind.
+            let whole = moved >> shift >> 6 != 0;
+            let reached = if whole { !0 } else { !0 >> (63 - digit(now >> shift)) };
+            bits(slots & reached).map(move |digit| 64 * row + digit)
+        })
+    }
+}
+
+/// The positions of the bits that are set, lowest first.
+fn bits(mut set: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = set.trailing_zeros();
+        (bit < 64).then(|| {
+            set &= set - 1;
+            bit
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn a_deadline_is_filed_by_the_highest_digit_that_differs() {
+        assert_eq!(place(0, 0), DUE);
+        assert_eq!(place(9, 8), DUE);
+        assert_eq!(place(0, 1), 64 + 1);
+        assert_eq!(place(0, 63), 64 + 63);
+        assert_eq!(place(0, 64), 128 + 1);
+        assert_eq!(place(63, 64), 128 + 1);
+        assert_eq!(place(64, 65), 64 + 1);
+        assert_eq!(place(0, 4096 * 5 + 7), 192 + 5);
+        assert_eq!(place(0, u64::MAX), 64 * 11 + 15);
+        assert_eq!(place(u64::MAX - 1, u64::MAX), 64 + 63);
+        assert_eq!(place(u64::MAX, u64::MAX), DUE);
+    }
+
+    #[test]
+    fn a_slot_starts_at_the_deadline_with_the_lower_digits_cut_off() {
+        for now in [0, 1, 63, 64, 4095, 1 << 36, u64::MAX / 3, u64::MAX - 64] {
+            for bit in 0..64 {
+                for deadline in [now | 1 << bit, now.saturating_add(1 << bit), u64::MAX] {
+                    let slot = place(now, deadline);
+                    let start = start(now, slot);
+                    assert!(start <= deadline, "{now} {deadline}");
+                    if slot != DUE {
+                        assert!(start > now, "{now} {deadline}");
+                        assert!(deadline - start <= (deadline - now), "{now} {deadline}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slots_are_passed_in_the_order_of_time_and_only_when_reached() {
+        let deadlines = [3, 60, 64, 127, 200, 4095, 4096, 300_000, 1 << 40];
+        let mut occupied = Occupied::EMPTY;
+        for deadline in deadlines {
+            occupied.set(place(0, deadline));
+        }
+        assert_eq!(occupied.first(), Some(64 + 3));
+        for now in 1..5000 {
+            let passed: Vec<_> = occupied.passed(0, now).collect();
+            let expected: Vec<_> = occupied.iter().filter(|&slot| start(0, slot) <= now).collect();
+            assert_eq!(passed, expected, "{now}");
+        }
+        assert_eq!(occupied.passed(0, u64::MAX).count(), occupied.iter().count());
+        for deadline in deadlines {
+            occupied.unset(place(0, deadline));
+        }
+        assert_eq!(occupied.first(), None);
+    }
+}

@@ -1,0 +1,285 @@
+//! The wheel itself: the arena's lists are its slots, the bitmaps say which are in use, and `now` says where they lie.
+
+use core::fmt;
+
+use crate::arena::{Arena, Reset};
+use crate::iter::{Drain, Iter};
+use crate::key::Key;
+use crate::slots::{self, DUE, Occupied};
+
+/// A set of timers, each a deadline in ticks and a value, ordered well enough to find those that are due.
+///
+/// A tick is whatever the caller wants it to be, and time is what the caller says it is. The [crate documentation](crate) explains how
+/// the wheel works and how to drive it.
+///
+/// A timer takes 20 bytes plus the size of `Option<T>`; an empty wheel takes 6 KiB. A place is used for some four million timers, one after
+/// the other, and then given up, so that no key is ever valid twice: that costs one timer's memory per four million inserts.
+#[derive(Clone)]
+pub struct Wheel<T> {
+    now: u64,
+    occupied: Occupied,
+    arena: Arena<T>,
+}
+
+/// Asking.
+impl<T> Wheel<T> {
+    /// The time of the wheel: the highest that [`advance`](Self::advance) or [`poll`](Self::poll) was told. O(1).
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// How many timers are set, those included that are due but were not taken yet. O(1).
+    pub fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Whether no timer is set. O(1).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many timers fit into the memory the wheel has. O(capacity / 16384).
+    pub fn capacity(&self) -> usize {
+        self.arena.capacity()
+    }
+
+    /// The value of a timer; `None` if the key is stale. O(1).
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.arena.value(self.arena.find(key)?)
+    }
+
+    /// The value of a timer, to be changed; `None` if the key is stale. O(1).
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let index = self.arena.find(key)?;
+        self.arena.value_mut(index)
+    }
+
+    /// The deadline of a timer as it was last set; `None` if the key is stale. O(1).
+    pub fn deadline(&self, key: Key) -> Option<u64> {
+        Some(self.arena.deadline(self.arena.find(key)?))
+    }
+
+    /// The tick to call [`poll`](Self::poll) at next; `None` if no timer is set. O(1).
+    ///
+    /// * It is never later than the first deadline.
+    /// * It may be earlier: when a far timer has to be filed more precisely, or when a timer was reset to a later deadline since
+    ///   it was filed. Polling then yields nothing, and the next answer is later: a timer that is left alone wakes its owner at most
+    ///   eleven times.
+    /// * It is later than [`now`](Self::now), unless timers wait to be looked at right away: then it is `now`. This is how a used-up
+    ///   budget shows. A poll with enough budget leaves none behind, so sleeping until `next_wake` and then polling never spins.
+    pub fn next_wake(&self) -> Option<u64> {
+        match self.occupied.first()? {
+            DUE => Some(self.now),
+            slot => Some(slots::start(self.now, slot)),
+        }
+    }
+
+    /// The first deadline, which may lie in the past; `None` if no timer is set.
+    ///
+    /// Where `next_wake` may cause a few wake-ups for nothing this is exact, but not O(1): it looks at all timers of the first slot, and of
+    /// those slots after it that may hold an earlier one. It is meant for tests and for saving power.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let mut first = None;
+        for slot in self.occupied.iter() {
+            if first.is_some_and(|first| slot != DUE && slots::start(self.now, slot) > first) {
+                break;
+            }
+            let here = self.arena.list(slot).map(|index| self.arena.deadline(index)).min();
+            first = [first, here].into_iter().flatten().min();
+        }
+        first
+    }
+
+    /// All timers as `(key, deadline, &value)`, in no particular order. O(capacity) for the whole walk.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(&self.arena)
+    }
+}
+
+/// Setting and unsetting.
+impl<T> Wheel<T> {
+    /// An empty wheel whose time is `now`.
+    pub fn new(now: u64) -> Self {
+        Self {
+            now,
+            occupied: Occupied::EMPTY,
+            arena: Arena::new(),
+        }
+    }
+
+    /// An empty wheel whose time is `now` and which takes `capacity` timers before it asks for memory again. O(capacity).
+    ///
+    /// # Panics
+    ///
+    /// As for [`insert`](Self::insert).
+    pub fn with_capacity(now: u64, capacity: usize) -> Self {
+        let mut wheel = Self::new(now);
+        wheel.arena.add_free(capacity);
+        wheel
+    }
+
+    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
+    ///
+    /// Every deadline is legal. One at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due when the time is
+    /// `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory.
+    pub fn insert(&mut self, deadline: u64, value: T) -> Key {
+        let slot = slots::place(self.now, deadline);
+        let key = self.arena.insert(deadline, slot, value);
+        self.arena.link(key.index(), slot);
+        self.occupied.set(slot);
+        key
+    }
+
+    /// Gives a timer another deadline, earlier or later; `false` if the key is stale. O(1), no allocation.
+    ///
+    /// As long as the new deadline is not before the slot the timer is filed in, this is one store.
+    pub fn reset(&mut self, key: Key, deadline: u64) -> bool {
+        let now = self.now;
+        match self
+            .arena
+            .set_deadline(key, deadline, |slot| deadline >= slots::start(now, slot))
+        {
+            Reset::Stale => false,
+            Reset::Stays => true,
+            Reset::Moves(index) => {
+                self.file(index, deadline);
+                true
+            }
+        }
+    }
+
+    /// Unsets a timer and hands its value back; `None` if the key is stale. O(1), and the memory can be used again at once.
+    pub fn cancel(&mut self, key: Key) -> Option<T> {
+        let index = self.arena.find(key)?;
+        Some(self.remove(index)?.1)
+    }
+
+    /// Unsets all timers. All keys are stale afterwards; the memory and the time stay. O(capacity).
+    pub fn clear(&mut self) {
+        // A timer is gone before its value is dropped: a panic in a destructor leaves a sound wheel.
+        let mut from = 0;
+        while let Some((key, ..)) = self.arena.next_live(from) {
+            from = key.index();
+            drop(self.remove(from));
+        }
+    }
+
+    /// Gives back the memory of those chunks, of 16384 timers each, in which none is set. O(capacity).
+    ///
+    /// Keys stay as valid or as stale as they were.
+    pub fn shrink_to_fit(&mut self) {
+        self.arena.shrink();
+    }
+}
+
+/// Letting time pass.
+impl<T> Wheel<T> {
+    /// Tells the time. Timers whose deadline is reached can be taken with [`pop`](Self::pop) afterwards.
+    ///
+    /// An earlier time than [`now`](Self::now) changes nothing. O(1) in the number of timers and in the time that has passed: the lists
+    /// of the slots passed are moved as they are, at most 64 per level.
+    pub fn advance(&mut self, now: u64) {
+        if now <= self.now {
+            return;
+        }
+        for slot in self.occupied.passed(self.now, now) {
+            self.arena.splice(slot, DUE);
+            self.occupied.unset(slot);
+            self.occupied.set(DUE);
+        }
+        self.now = now;
+    }
+
+    /// Takes a timer that is due; `None` if none is.
+    ///
+    /// Between two calls the wheel is the caller's: timers may be set, reset and cancelled, also those that are due.
+    ///
+    /// Amortised O(1): a timer is looked at once per level, at most, for every time it is filed. But one call may look at many timers
+    /// that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
+    ///
+    /// If every tick is told and its timers are taken, the order is that of the deadlines, and of insertion within one tick (a timer that
+    /// was reset takes any place among those of its tick). After a jump the order is that of the slots passed.
+    pub fn pop(&mut self) -> Option<(Key, T)> {
+        loop {
+            match self.step() {
+                Step::Idle => return None,
+                Step::Filed => {}
+                Step::Fired(key, value) => return Some((key, value)),
+            }
+        }
+    }
+
+    /// Tells the time and takes the timers that are due, looking at no more than `budget` timers, so that the time it takes is bounded.
+    ///
+    /// What is left over is still due, and [`next_wake`](Self::next_wake) is `now` until a later poll has got to it.
+    pub fn poll(&mut self, now: u64, budget: usize) -> Drain<'_, T> {
+        self.advance(now);
+        Drain::new(self, budget)
+    }
+
+    /// Looks at one timer of the due list.
+    pub(crate) fn step(&mut self) -> Step<T> {
+        if self.occupied.first() != Some(DUE) {
+            return Step::Idle;
+        }
+        let index = self.arena.first(DUE);
+        let deadline = self.arena.deadline(index);
+        if deadline > self.now {
+            self.file(index, deadline);
+            return Step::Filed;
+        }
+        match self.remove(index) {
+            Some((key, value)) => Step::Fired(key, value),
+            None => Step::Idle,
+        }
+    }
+
+    /// Moves a timer to where its deadline belongs.
+    fn file(&mut self, index: u32, deadline: u64) {
+        let slot = slots::place(self.now, deadline);
+        if let Some(emptied) = self.arena.relink(index, slot) {
+            self.occupied.unset(emptied);
+        }
+        self.occupied.set(slot);
+    }
+
+    fn remove(&mut self, index: u32) -> Option<(Key, T)> {
+        if let Some(emptied) = self.arena.unlink(index) {
+            self.occupied.unset(emptied);
+        }
+        self.arena.remove(index)
+    }
+}
+
+/// What [`Wheel::step`] did.
+pub(crate) enum Step<T> {
+    /// There was nothing to look at.
+    Idle,
+    /// A timer was not due yet, and is filed again.
+    Filed,
+    /// A timer was due.
+    Fired(Key, T),
+}
+
+impl<'a, T> IntoIterator for &'a Wheel<T> {
+    type Item = (Key, u64, &'a T);
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> fmt::Debug for Wheel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel")
+            .field("now", &self.now)
+            .field("len", &self.len())
+            .field("next_wake", &self.next_wake())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! No allocation where timers are merely used, and few where they are set: maitake (mycelium #311), embassy's queues, grommet #10.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use timing_wheel::{Key, Wheel};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_wheel_allocates_per_chunk_and_never_for_a_reset_cancel_or_poll() {
+    const TIMERS: u64 = 100_000;
+    let mut wheel = Wheel::new(0);
+    let mut keys: Vec<Key> = Vec::with_capacity(TIMERS as usize);
+
+    let grown = allocations(|| keys.extend((0..TIMERS).map(|id| wheel.insert(60_000 + id % 1000, id))));
+    assert!(
+        (1..=TIMERS / 4096 + 32).contains(&grown),
+        "{grown} allocations for {TIMERS} timers"
+    );
+
+    let used = allocations(|| {
+        for (round, &key) in keys.iter().enumerate() {
+            assert!(wheel.reset(key, 50_000 + round as u64 * 7919 % 100_000));
+        }
+        for &key in keys.iter().step_by(3) {
+            assert!(wheel.cancel(key).is_some());
+        }
+        for _ in keys.iter().step_by(3) {
+            wheel.insert(1000, 0);
+        }
+        let mut now = 0;
+        while let Some(wake) = wheel.next_wake() {
+            now = now.max(wake);
+            wheel.poll(now, 1000).for_each(drop);
+        }
+        assert!(wheel.is_empty());
+    });
+    assert_eq!(used, 0);
+
+    let mut reserved = None;
+    assert!(allocations(|| reserved = Some(Wheel::with_capacity(0, TIMERS as usize))) > 0);
+    let mut wheel = reserved.unwrap();
+    let filled = allocations(|| {
+        for id in 0..TIMERS {
+            wheel.insert(id, id);
+        }
+    });
+    assert_eq!(filled, 0);
+}
