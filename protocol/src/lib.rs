@@ -10,6 +10,7 @@ mod output;
 mod peer;
 mod protocol;
 mod reason;
+mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upgrade;
@@ -24,4 +25,5 @@ pub use crate::output::Output;
 pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
+pub use crate::stats::Stats;
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};

@@ -1,0 +1,668 @@
+//! The loop.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender, Stats};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+use crate::config::Config;
+use crate::listener::{Accepted, Acceptor};
+use crate::mailbox::{Command, Handle, Opening, Shared};
+use crate::slab::{Key, Slab};
+use crate::socket::{self, Transfer};
+use crate::timers::Timers;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Event data of the mailbox. Connections' keys leave the highest bit free.
+const WAKE: u64 = u64::MAX;
+/// Event and timer data of listeners: this bit and the index.
+const LISTENER: u64 = 1 << 63;
+/// How long accepting pauses when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
+
+/// One event loop: sockets, timers and a mailbox of one thread.
+///
+/// [`Server`](crate::Server) runs one per thread. To embed the driver in a loop of your own, call
+/// [`turn`](Loop::turn) whenever [`as_fd`](AsFd::as_fd) becomes readable or the time it was given is over.
+pub struct Loop<P: Protocol> {
+    config: Config,
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    shared: Arc<Shared<P>>,
+    connections: Slab<Conn<P>>,
+    listeners: Vec<Listener<P>>,
+    acceptor: Acceptor,
+    timers: Timers,
+    turn: Turn,
+    stats: Stats,
+    /// Connections that have more to do though nothing happens to them.
+    again: Vec<Key>,
+    messages: Vec<(u64, P::Message)>,
+    commands: Vec<Command<P>>,
+    /// Once stopping: when connections that are left are reset.
+    stop: Option<Instant>,
+}
+
+struct Conn<P> {
+    connection: Connection<P>,
+    socket: OwnedFd,
+    state: State,
+    interest: Interest,
+    /// The timer and what it is set to. It is never moved back: when it fires early, it is set again.
+    timer: Option<(timing_wheel::Key, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Registered,
+    /// Taken from epoll, which reports a hang-up even to those who do not want to know yet.
+    Unregistered,
+}
+
+struct Listener<P: Protocol> {
+    socket: OwnedFd,
+    factory: Factory<P>,
+    paused: bool,
+}
+
+/// What settling a connection came to.
+enum Settled {
+    Waits(Interest),
+    Again,
+    Ended { reset: bool },
+}
+
+impl<P: Protocol> Loop<P> {
+    /// A loop with nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no epoll instance or event descriptor.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let shared = Shared::new(config.mailbox)?;
+        epoll::add(
+            &epoll,
+            shared.wake_fd(),
+            epoll::EventData::new_u64(WAKE),
+            epoll::EventFlags::IN,
+        )?;
+        let now = Instant::now();
+        Ok(Loop {
+            turn: Turn::new(config.limits.clone(), now),
+            config,
+            epoll,
+            events: Vec::with_capacity(EVENTS),
+            shared,
+            connections: Slab::new(),
+            listeners: Vec::new(),
+            acceptor: Acceptor::new(),
+            timers: Timers::new(now),
+            stats: Stats::default(),
+            again: Vec::new(),
+            messages: Vec::new(),
+            commands: Vec::new(),
+            stop: None,
+        })
+    }
+
+    /// A handle by which other threads reach this loop.
+    pub fn handle(&self) -> Handle<P> {
+        Handle {
+            loops: Arc::new([Arc::clone(&self.shared)]),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared<P>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Accepts from `listener`, a socket that listens already. For each connection `factory` makes a protocol, or refuses
+    /// it with `None`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be registered.
+    pub fn listen(
+        &mut self,
+        listener: impl Into<OwnedFd>,
+        factory: impl FnMut(&Peer<'_, P::Message>) -> Option<P> + 'static,
+    ) -> io::Result<()>
+    where
+        P::Message: Send + 'static,
+        P: 'static,
+    {
+        let socket = listener.into();
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let data = epoll::EventData::new_u64(LISTENER | self.listeners.len() as u64);
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        self.listeners.push(Listener {
+            socket,
+            factory: Box::new(factory),
+            paused: false,
+        });
+        Ok(())
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.active = self.connections.len() as u64;
+        stats
+    }
+
+    /// Whether nothing is left to do: no listener, no connection.
+    pub fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.listeners.is_empty()
+    }
+}
+
+impl<P: Protocol + 'static> Loop<P>
+where
+    P::Message: Send + 'static,
+{
+    /// Turns until [`Handle::stop`] was called and the last connection has ended, or until nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to wait; never because of a connection.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !(self.is_idle() && self.shared.may_sleep(self.stats())) {
+            outcome = self.turn(None);
+        }
+        self.shared.close(self.stats());
+        outcome
+    }
+
+    /// One turn: waits until something happens, at most `timeout`, and handles it.
+    ///
+    /// Work per turn and connection is bounded (one read, one call, one write), so no peer starves the others.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to wait; never because of a connection.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // 1. Wait, no longer than until the next deadline, and read the clock once.
+        self.wait(timeout)?;
+        self.turn.now = Instant::now();
+        // 2. Each ready connection: one read, one call, one write.
+        let mut events = core::mem::take(&mut self.events);
+        let mut accepting = false;
+        for event in events.drain(..) {
+            match event.data.u64() {
+                WAKE => self.shared.clear_wake(),
+                data if data & LISTENER != 0 => accepting = true,
+                key => self.ready(key, event.flags),
+            }
+        }
+        self.events = events;
+        // 3. Connections that had more to do than fits a turn.
+        for key in core::mem::take(&mut self.again) {
+            self.event(key, |connection, turn, _| connection.again(turn));
+        }
+        // 4. Messages and commands of other threads.
+        self.mail();
+        // 5. Deadlines, with a budget.
+        self.expire();
+        // 6. New connections, with a budget.
+        if accepting {
+            self.accept();
+        }
+        self.drain();
+        Ok(())
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let awake = !self.again.is_empty() || !self.shared.may_sleep(self.stats());
+        let sleep = if awake {
+            Some(Duration::ZERO)
+        } else {
+            [
+                timeout,
+                self.timers.sleep(self.turn.now),
+                self.stop.map(|at| at.saturating_duration_since(self.turn.now)),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+        };
+        // Rounded up: waking before the deadline would only mean waking twice.
+        let millis = sleep.map(|sleep| i32::try_from(sleep.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+        let timespec = millis.map(|millis| Timespec {
+            tv_sec: i64::from(millis / 1000),
+            tv_nsec: i64::from(millis % 1000) * 1_000_000,
+        });
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timespec.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn ready(&mut self, key: Key, flags: epoll::EventFlags) {
+        let Some(conn) = self.connections.get_mut(key) else {
+            return;
+        };
+        if conn.state == State::Connecting {
+            return self.opened(key);
+        }
+        let dead = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
+        let Interest { read, .. } = conn.interest;
+        if !read && flags.intersects(dead) {
+            return self.hung_up(key);
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.event(key, |connection, turn, _| connection.writable(turn));
+        }
+        if read && flags.intersects(epoll::EventFlags::IN | dead) {
+            self.read(key);
+        }
+    }
+
+    fn read(&mut self, key: Key) {
+        self.io_event(key, |connection, socket, turn, stats| {
+            stats.reads += 1;
+            match socket::receive(socket, connection.recv_buffer(turn)) {
+                Transfer::Bytes(0) => connection.eof(turn),
+                Transfer::Bytes(n) => {
+                    stats.bytes_in += n as u64;
+                    connection.received(turn, n);
+                }
+                Transfer::Blocked => {}
+                Transfer::Failed(kind) => connection.failed(turn, kind),
+            }
+        });
+    }
+
+    /// A connection that does not read has hung up: failed, or closed by both sides with input left in the kernel.
+    fn hung_up(&mut self, key: Key) {
+        let Some(conn) = self.connections.get_mut(key) else {
+            return;
+        };
+        if let Some(kind) = socket::take_error(&conn.socket) {
+            return self.event(key, |connection, turn, _| connection.failed(turn, kind));
+        }
+        if epoll::delete(&self.epoll, &conn.socket).is_ok() {
+            conn.state = State::Unregistered;
+        }
+    }
+
+    /// A connection attempt has ended.
+    fn opened(&mut self, key: Key) {
+        let Some(conn) = self.connections.get_mut(key) else {
+            return;
+        };
+        let failed = socket::take_error(&conn.socket);
+        conn.state = State::Registered;
+        if let Some((timer, _)) = conn.timer.take() {
+            self.timers.cancel(timer);
+        }
+        self.event(key, |connection, turn, stats| match failed {
+            Some(kind) => connection.failed(turn, kind),
+            None => {
+                stats.connected += 1;
+                connection.connected(turn);
+            }
+        });
+    }
+
+    fn mail(&mut self) {
+        let (mut messages, mut commands) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.commands));
+        self.shared.drain(&mut messages, &mut commands);
+        for (key, message) in messages.drain(..) {
+            if self
+                .connections
+                .get_mut(key)
+                .is_some_and(|conn| conn.connection.is_open())
+            {
+                self.stats.messages += 1;
+                self.event(key, |connection, turn, _| connection.message(turn, message));
+            } else {
+                self.stats.messages_late += 1;
+            }
+        }
+        for command in commands.drain(..) {
+            match command {
+                Command::Connect(to, make) => self.connect(to, make),
+                Command::Stop(drain) => self.begin_stop(drain),
+            }
+        }
+        (self.messages, self.commands) = (messages, commands);
+    }
+
+    fn expire(&mut self) {
+        self.timers.advance(self.turn.now);
+        for _ in 0..self.config.timer_budget {
+            let Some(owner) = self.timers.pop() else { return };
+            if owner & LISTENER != 0 {
+                self.pause_listeners(false);
+                continue;
+            }
+            let Some(conn) = self.connections.get_mut(owner) else {
+                continue;
+            };
+            let armed = conn.timer.take();
+            if conn.state == State::Connecting && armed.is_some() {
+                self.event(owner, |connection, turn, _| {
+                    connection.failed(turn, io::ErrorKind::TimedOut)
+                });
+                continue;
+            }
+            self.stats.timeouts += u64::from(conn.connection.deadline().is_some_and(|at| at <= self.turn.now));
+            self.event(owner, |connection, turn, _| connection.timeout(turn));
+        }
+    }
+
+    fn accept(&mut self) {
+        let mut budget = self.config.accept_budget;
+        for index in 0..self.listeners.len() {
+            while budget > 0 {
+                if self.connections.len() >= self.config.max_connections {
+                    return self.pause_listeners(true);
+                }
+                match self.acceptor.accept(&self.listeners[index].socket) {
+                    Accepted::Connection(socket, remote) => {
+                        budget -= 1;
+                        self.admit(index, socket, remote);
+                    }
+                    Accepted::Skipped => budget -= 1,
+                    Accepted::Nobody => break,
+                    Accepted::Exhausted => {
+                        self.stats.accept_pauses += 1;
+                        self.timers.insert(self.turn.now + ACCEPT_PAUSE, LISTENER);
+                        return self.pause_listeners(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
+        socket::prepare(&socket, &self.config.socket);
+        let key = self.connections.next_key();
+        let source = Source {
+            socket: Some(&socket),
+            remote,
+            shared: &self.shared,
+            key,
+        };
+        let factory = &mut self.listeners[listener].factory;
+        let Ok(made) = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source)))) else {
+            self.stats.panics += 1;
+            return;
+        };
+        let flags = epoll::EventFlags::IN;
+        match made {
+            Some(protocol) if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(key), flags).is_ok() => {
+                self.stats.accepted += 1;
+                self.insert(Connection::new(protocol), socket, State::Registered);
+                self.event(key, |connection, turn, _| connection.connected(turn));
+            }
+            _ => self.stats.refused += 1,
+        }
+    }
+
+    fn connect(&mut self, to: SocketAddr, make: Opening<P>) {
+        let key = self.connections.next_key();
+        let opened = socket::new_stream(to).and_then(|socket| {
+            socket::prepare(&socket, &self.config.socket);
+            socket::connect(&socket, to)?;
+            epoll::add(
+                &self.epoll,
+                &socket,
+                epoll::EventData::new_u64(key),
+                epoll::EventFlags::OUT,
+            )?;
+            Ok(socket)
+        });
+        let source = Source {
+            socket: opened.as_ref().ok(),
+            remote: Some(to),
+            shared: &self.shared,
+            key,
+        };
+        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
+            self.stats.panics += 1;
+            return;
+        };
+        let mut connection = Connection::new(protocol);
+        match opened {
+            Ok(socket) => {
+                self.insert(connection, socket, State::Connecting);
+                let deadline = self.turn.now + self.config.connect_timeout;
+                let timer = self.timers.insert(deadline, key);
+                if let Some(conn) = self.connections.get_mut(key) {
+                    conn.timer = Some((timer, deadline));
+                    conn.interest = Interest {
+                        read: false,
+                        write: true,
+                    };
+                }
+            }
+            Err(error) => {
+                connection.failed(&mut self.turn, error.kind());
+                self.stats.count_end(connection.reason());
+            }
+        }
+    }
+
+    fn insert(&mut self, connection: Connection<P>, socket: OwnedFd, state: State) {
+        let interest = Interest {
+            read: true,
+            write: false,
+        };
+        self.connections.insert(Conn {
+            connection,
+            socket,
+            state,
+            interest,
+            timer: None,
+        });
+    }
+
+    fn pause_listeners(&mut self, pause: bool) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.paused != pause {
+                let flags = if pause {
+                    epoll::EventFlags::empty()
+                } else {
+                    epoll::EventFlags::IN
+                };
+                let data = epoll::EventData::new_u64(LISTENER | index as u64);
+                if epoll::modify(&self.epoll, &listener.socket, data, flags).is_ok() {
+                    listener.paused = pause;
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, drain: Duration) {
+        let deadline = self.turn.now + drain;
+        let first = self.stop.is_none();
+        self.stop = Some(self.stop.map_or(deadline, |earlier| earlier.min(deadline)));
+        if first {
+            self.listeners.clear();
+            for key in self.connections.keys() {
+                self.event(key, |connection, turn, _| connection.stop(turn));
+            }
+        }
+    }
+
+    /// Resets what is left once stopping has taken too long.
+    fn drain(&mut self) {
+        if self.stop.is_some_and(|deadline| deadline <= self.turn.now) {
+            for key in self.connections.keys() {
+                self.event(key, |connection, turn, _| connection.kill(turn, Reason::Stopped));
+            }
+        }
+    }
+
+    /// Tells a connection what happened, then does what it asks for.
+    fn event(&mut self, key: Key, happened: impl FnOnce(&mut Connection<P>, &mut Turn, &mut Stats)) {
+        self.io_event(key, |connection, _, turn, stats| happened(connection, turn, stats));
+    }
+
+    #[inline]
+    fn io_event(&mut self, key: Key, happened: impl FnOnce(&mut Connection<P>, &OwnedFd, &mut Turn, &mut Stats)) {
+        let Some(conn) = self.connections.get_mut(key) else {
+            return;
+        };
+        let (turn, stats) = (&mut self.turn, &mut self.stats);
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            happened(&mut conn.connection, &conn.socket, turn, stats);
+            settle(&mut conn.connection, &conn.socket, turn, stats)
+        }));
+        match settled {
+            Ok(Settled::Waits(interest)) => {
+                if interest != conn.interest || conn.state == State::Unregistered {
+                    register(&self.epoll, conn, key, interest);
+                }
+                rearm(&mut self.timers, conn, key);
+            }
+            Ok(Settled::Again) => {
+                rearm(&mut self.timers, conn, key);
+                self.again.push(key);
+            }
+            Ok(Settled::Ended { reset }) => {
+                self.stats.count_end(conn.connection.reason());
+                self.remove(key, reset);
+            }
+            Err(_) => {
+                // Its state is unknown: not even `closed` may be called. The panic hook has told why.
+                self.stats.panics += 1;
+                self.turn.output.clear();
+                self.remove(key, true);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: Key, reset: bool) {
+        let Some(conn) = self.connections.remove(key) else {
+            return;
+        };
+        if let Some((timer, _)) = conn.timer {
+            self.timers.cancel(timer);
+        }
+        if reset {
+            socket::reset(conn.socket);
+        }
+        if self.connections.len() + 1 == self.config.max_connections {
+            self.pause_listeners(false);
+        }
+    }
+}
+
+/// Does what a connection asks for until it waits.
+#[inline]
+fn settle<P: Protocol>(
+    connection: &mut Connection<P>,
+    socket: &OwnedFd,
+    turn: &mut Turn,
+    stats: &mut Stats,
+) -> Settled {
+    loop {
+        match connection.todo(turn) {
+            Todo::Send => {
+                stats.writes += 1;
+                match socket::send(socket, &turn.output) {
+                    (Transfer::Bytes(n), offered) => {
+                        stats.bytes_out += n as u64;
+                        connection.sent(turn, n);
+                        if n < offered {
+                            connection.blocked(turn);
+                        }
+                    }
+                    (Transfer::Blocked, _) => connection.blocked(turn),
+                    (Transfer::Failed(kind), _) => connection.failed(turn, kind),
+                }
+            }
+            Todo::Shutdown => socket::half_close(socket),
+            Todo::Wait(interest) => return Settled::Waits(interest),
+            Todo::Again => return Settled::Again,
+            Todo::Drop { reset } => return Settled::Ended { reset },
+        }
+    }
+}
+
+/// Tells epoll what a connection waits for.
+fn register<P>(epoll: &OwnedFd, conn: &mut Conn<P>, key: Key, interest: Interest) {
+    let mut flags = epoll::EventFlags::empty();
+    flags.set(epoll::EventFlags::IN, interest.read);
+    flags.set(epoll::EventFlags::OUT, interest.write);
+    let data = epoll::EventData::new_u64(key);
+    let told = match conn.state {
+        // Without interest it would be told of the hang-up once more.
+        State::Unregistered if flags.is_empty() => return,
+        State::Unregistered => epoll::add(epoll, &conn.socket, data, flags),
+        State::Registered | State::Connecting => epoll::modify(epoll, &conn.socket, data, flags),
+    };
+    if told.is_ok() {
+        conn.state = State::Registered;
+        conn.interest = interest;
+    }
+}
+
+/// Sets the timer, if the deadline came nearer than what it is set to.
+#[inline]
+fn rearm<P: Protocol>(timers: &mut Timers, conn: &mut Conn<P>, key: Key) {
+    let Some(deadline) = conn.connection.deadline() else {
+        return;
+    };
+    match conn.timer {
+        Some((_, armed)) if armed <= deadline => {}
+        Some((timer, _)) if timers.reset(timer, deadline) => conn.timer = Some((timer, deadline)),
+        _ => conn.timer = Some((timers.insert(deadline, key), deadline)),
+    }
+}
+
+impl<P: Protocol> AsFd for Loop<P> {
+    /// The epoll descriptor: readable when [`turn`](Loop::turn) has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Loop<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loop")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a factory may ask about a connection.
+struct Source<'a, P: Protocol> {
+    socket: Option<&'a OwnedFd>,
+    remote: Option<SocketAddr>,
+    shared: &'a Arc<Shared<P>>,
+    key: Key,
+}
+
+impl<P: Protocol + 'static> PeerSource<P::Message> for Source<'_, P>
+where
+    P::Message: Send + 'static,
+{
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket.and_then(socket::local_address)
+    }
+
+    fn sender(&self) -> Sender<P::Message> {
+        Sender::new(Arc::clone(self.shared) as Arc<dyn Mailbox<P::Message>>, self.key)
+    }
+}

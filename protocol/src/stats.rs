@@ -1,0 +1,87 @@
+//! What a driver counts.
+
+use core::ops::AddAssign;
+
+use crate::Reason;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a driver has counted since it started. The same on every driver, so that dashboards are too.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl AddAssign for Stats {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl Stats {
+            /// Each counter with its name, for exporters.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted from listeners.
+    accepted,
+    /// Connections closed at once: the factory refused, or a limit was reached.
+    refused,
+    /// Connections opened by this side that were established.
+    connected,
+    /// Connections open now, counting those being opened or closed.
+    active,
+    /// Connections ended by their protocol in order.
+    closed,
+    /// Connections ended by their protocol with a reset.
+    aborted,
+    /// Connections ended by an error of their protocol.
+    errors,
+    /// Connections ended by the transport: resets, failed connects.
+    io_errors,
+    /// Connections ended because the peer took no output in time.
+    write_timeouts,
+    /// Connections ended at the limit of unsent output or unconsumed input.
+    over_limits,
+    /// Connections ended because the driver stopped and they did not end by themselves.
+    stopped,
+    /// Connections dropped because their protocol panicked.
+    panics,
+    /// Bytes read.
+    bytes_in,
+    /// Bytes written.
+    bytes_out,
+    /// Calls that read from a connection.
+    reads,
+    /// Calls that wrote to a connection.
+    writes,
+    /// Deadlines that fired.
+    timeouts,
+    /// Messages delivered to protocols.
+    messages,
+    /// Messages for connections that were gone when their turn came.
+    messages_late,
+    /// Times that accepting stopped for want of descriptors or memory.
+    accept_pauses,
+}
+
+impl Stats {
+    /// Counts an ended connection by its reason.
+    pub fn count_end(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Closed => &mut self.closed,
+            Reason::Aborted => &mut self.aborted,
+            Reason::Error => &mut self.errors,
+            Reason::Io(_) => &mut self.io_errors,
+            Reason::WriteTimeout => &mut self.write_timeouts,
+            Reason::OutputLimit | Reason::InputLimit => &mut self.over_limits,
+            Reason::Stopped => &mut self.stopped,
+        } += 1;
+    }
+}
