@@ -70,16 +70,6 @@ impl<P: Protocol> Harness<P> {
         }
     }
 
-    /// A protocol whose connect failed.
-    pub fn refused(protocol: P) -> Self {
-        let mut harness = Self::unconnected(protocol, Limits::default(), Arc::new(Queue::default()));
-        harness
-            .connection
-            .failed(&mut harness.turn, ErrorKind::ConnectionRefused);
-        harness.settle();
-        harness
-    }
-
     /// The bytes come in one read, as far as the protocol wants input; the rest waits.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.incoming.extend(bytes);
@@ -288,6 +278,18 @@ where
         let mailbox = Arc::new(Queue::default());
         let protocol = factory(&Peer::new(&Memory(&mailbox)))?;
         Some(Self::start(protocol, limits, mailbox))
+    }
+
+    /// A protocol whose connect fails.
+    pub fn refused(make: impl FnOnce(&Peer<'_, P::Message>) -> P) -> Self {
+        let mailbox = Arc::new(Queue::default());
+        let protocol = make(&Peer::new(&Memory(&mailbox)));
+        let mut harness = Self::unconnected(protocol, Limits::default(), mailbox);
+        harness
+            .connection
+            .failed(&mut harness.turn, ErrorKind::ConnectionRefused);
+        harness.settle();
+        harness
     }
 }
 

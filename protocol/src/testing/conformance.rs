@@ -1,1 +1,0 @@
-//! The numbered rules of the contract, checked on any driver.
