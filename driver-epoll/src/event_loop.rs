@@ -101,7 +101,7 @@ impl<P: Protocol> Loop<P> {
         )?;
         let now = Instant::now();
         Ok(Loop {
-            turn: Turn::new(config.limits.clone(), now),
+            turn: Turn::new(config.limits, now),
             config,
             epoll,
             events: Vec::with_capacity(EVENTS),

@@ -1,1 +1,18 @@
-//! Runs protocols on the tokio runtime.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod config;
+mod drive;
+mod handle;
+mod mailbox;
+mod server;
+mod shard;
+mod turn;
+mod worker;
+
+pub use protocol::{Limits, Stats};
+
+pub use crate::config::{Config, SocketOptions};
+pub use crate::drive::{Drive, drive};
+pub use crate::handle::Handle;
+pub use crate::server::{Running, Server};

@@ -70,7 +70,8 @@ pub struct Turn {
     pub now: Instant,
     /// The output of the connection in hand; to be sent when [`Connection::todo`] says so.
     pub output: Output,
-    limits: Limits,
+    /// The limits of the connection in hand.
+    pub limits: Limits,
     input: Box<[u8]>,
     rounds: u8,
 }
@@ -85,11 +86,6 @@ impl Turn {
             input: vec![0; COPY_MAX + READ_SIZE].into(),
             rounds: 0,
         }
-    }
-
-    /// The limits of each connection.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
     }
 }
 

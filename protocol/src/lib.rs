@@ -25,5 +25,5 @@ pub use crate::output::Output;
 pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
-pub use crate::stats::Stats;
+pub use crate::stats::{SharedStats, Stats};
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// let limits = protocol::Limits::default().write_timeout(Some(Duration::from_secs(10)));
 /// assert_eq!(limits.high_water, 64 * 1024);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of output above which a connection is congested: it is not read from until the output has fallen to

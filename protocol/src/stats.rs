@@ -1,6 +1,7 @@
 //! What a driver counts.
 
 use core::ops::AddAssign;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Reason;
 
@@ -16,6 +17,28 @@ macro_rules! counters {
         impl AddAssign for Stats {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)*
+            }
+        }
+
+        /// [`Stats`] that several threads count in.
+        #[derive(Debug, Default)]
+        #[allow(missing_docs, reason = "the counters of `Stats`, which have the docs")]
+        #[non_exhaustive]
+        pub struct SharedStats {
+            $(pub $name: AtomicU64,)*
+        }
+
+        impl SharedStats {
+            /// What was counted so far.
+            pub fn load(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+
+            /// Adds all of `stats`.
+            pub fn add(&self, stats: &Stats) {
+                $(if stats.$name != 0 {
+                    self.$name.fetch_add(stats.$name, Ordering::Relaxed);
+                })*
             }
         }
 

@@ -1,14 +1,14 @@
-//! The contract's conformance suite, over real sockets.
-#![cfg(target_os = "linux")]
+//! The contract's conformance suite, over real sockets, on every driver.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use driver_epoll::{Limits, Running, Server};
-use protocol::testing::conformance::{Driver, Served, SocketWire, Wire, run};
-use protocol::{Peer, Protocol};
+use drivers::{Driver, Running, Server};
+use protocol::testing::conformance::{self, Served, SocketWire, Wire};
+use protocol::{Limits, Peer, Protocol};
 
-struct Epoll {
+struct Subject {
+    driver: Driver,
     threads: usize,
 }
 
@@ -16,14 +16,14 @@ struct Serving<P: Protocol> {
     running: Running<P>,
 }
 
-impl Driver for Epoll {
+impl conformance::Driver for Subject {
     fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
     where
         P: Protocol + Send + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let server = Server::new().threads(self.threads).limits(limits);
+        let server = Server::new(self.driver).threads(self.threads).limits(limits);
         let running = server.serve("127.0.0.1:0", factory).unwrap();
         Box::new(Serving { running })
     }
@@ -35,11 +35,8 @@ impl Driver for Epoll {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
         // Bound and dropped: a port where nobody listens.
-        let nobody: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        Server::new().connect(nobody, make).unwrap();
+        let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Server::new(self.driver).connect(nobody, make).unwrap();
     }
 }
 
@@ -63,12 +60,19 @@ impl<P: Protocol> Drop for Serving<P> {
     }
 }
 
-#[test]
-fn one_loop_conforms() {
-    run(&Epoll { threads: 1 });
+fn conforms(driver: Driver) {
+    for threads in [1, 2] {
+        conformance::run(&Subject { driver, threads });
+    }
 }
 
 #[test]
-fn two_loops_conform() {
-    run(&Epoll { threads: 2 });
+#[cfg(target_os = "linux")]
+fn epoll_conforms() {
+    conforms(Driver::Epoll);
+}
+
+#[test]
+fn tokio_conforms() {
+    conforms(Driver::Tokio);
 }

@@ -1,0 +1,116 @@
+//! How other threads reach the workers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::{Peer, Protocol, Stats};
+
+use crate::shard::Shard;
+
+/// Makes the protocol of a connection that this side opens.
+pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>) -> P + Send>;
+
+/// What other threads may ask of a worker.
+pub(crate) enum Command<P: Protocol> {
+    Connect(SocketAddr, Opening<P>),
+    Stop(Duration),
+}
+
+/// A worker, seen from other threads.
+pub(crate) struct Remote<P: Protocol> {
+    pub(crate) shard: Arc<Shard>,
+    /// `None` once the worker has ended.
+    commands: Mutex<Option<Vec<Command<P>>>>,
+}
+
+impl<P: Protocol> Remote<P> {
+    pub(crate) fn new(shard: Arc<Shard>) -> Arc<Self> {
+        Arc::new(Remote {
+            shard,
+            commands: Mutex::new(Some(Vec::new())),
+        })
+    }
+
+    /// Queues a command; false when the worker has ended or far too many wait.
+    pub(crate) fn command(&self, command: Command<P>) -> bool {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = commands
+            .as_mut()
+            .filter(|queue| queue.len() < self.shard.config.max_connections)
+        else {
+            return false;
+        };
+        queue.push(command);
+        drop(commands);
+        self.shard.wake();
+        true
+    }
+
+    pub(crate) fn take(&self) -> Vec<Command<P>> {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Takes no commands any more; false when one is still queued.
+    pub(crate) fn close(&self) -> bool {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = commands.as_ref().is_none_or(Vec::is_empty);
+        if empty {
+            *commands = None;
+        }
+        empty
+    }
+}
+
+/// Reaches one worker, or all workers of a server, from any thread.
+pub struct Handle<P: Protocol> {
+    pub(crate) workers: Arc<[Arc<Remote<P>>]>,
+}
+
+impl<P: Protocol> Handle<P> {
+    /// Opens a connection on the first worker. The protocol is told how it went: `connected`, or `closed` with the
+    /// reason. False when the worker is gone.
+    pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
+        self.workers
+            .first()
+            .is_some_and(|first| first.command(Command::Connect(to, Box::new(make))))
+    }
+
+    /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns
+    /// at once; the workers end when their connections have.
+    pub fn stop(&self, drain: Duration) {
+        for worker in self.workers.iter() {
+            worker.command(Command::Stop(drain));
+        }
+    }
+
+    /// What all workers have counted.
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for worker in self.workers.iter() {
+            sum += worker.shard.stats();
+        }
+        sum
+    }
+
+    /// What each worker has counted: shows how evenly connections are spread.
+    pub fn stats_by_loop(&self) -> Vec<Stats> {
+        self.workers.iter().map(|worker| worker.shard.stats()).collect()
+    }
+}
+
+impl<P: Protocol> Clone for Handle<P> {
+    fn clone(&self) -> Self {
+        Handle {
+            workers: Arc::clone(&self.workers),
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Handle<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.workers.len()).finish()
+    }
+}

@@ -1,0 +1,100 @@
+//! How other threads reach one connection.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use protocol::{Mailbox, SendError};
+
+/// A bounded queue that wakes the connection's task. Exists only for connections that gave out a sender.
+pub(crate) struct Queue<M> {
+    state: Mutex<State<M>>,
+    capacity: usize,
+}
+
+struct State<M> {
+    messages: VecDeque<M>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+/// A mailbox that is made when somebody asks for a sender.
+pub(crate) type Lazy<M> = OnceLock<Arc<Queue<M>>>;
+
+impl<M> Queue<M> {
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+        let state = State {
+            messages: VecDeque::new(),
+            waker: None,
+            closed: false,
+        };
+        Arc::new(Queue {
+            state: Mutex::new(state),
+            capacity,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next message; when there is none, `waker` is woken by the next that comes.
+    pub(crate) fn poll(&self, waker: &Waker) -> Option<M> {
+        let mut state = self.lock();
+        let message = state.messages.pop_front();
+        if message.is_none() && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        message
+    }
+
+    /// Takes nothing any more. Returns how many messages come too late.
+    pub(crate) fn close(&self) -> usize {
+        let mut state = self.lock();
+        state.closed = true;
+        let late = (core::mem::take(&mut state.messages), state.waker.take());
+        // Dropped without the lock: a message may hold a sender of this very mailbox.
+        drop(state);
+        late.0.len()
+    }
+}
+
+impl<M: Send> Mailbox<M> for Queue<M> {
+    fn send(&self, _token: u64, message: M) -> Result<(), SendError<M>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(SendError::Closed(message));
+        }
+        if state.messages.len() >= self.capacity {
+            return Err(SendError::Full(message));
+        }
+        state.messages.push_back(message);
+        // Only the first message finds the connection asleep.
+        let waker = if state.messages.len() == 1 {
+            state.waker.clone()
+        } else {
+            None
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_bounded_and_closes() {
+        let queue = Queue::new(2);
+        assert!(queue.send(0, 'a').is_ok());
+        assert!(queue.send(0, 'b').is_ok());
+        assert_eq!(queue.send(0, 'c'), Err(SendError::Full('c')));
+        assert_eq!(queue.poll(Waker::noop()), Some('a'));
+        assert_eq!(queue.close(), 1);
+        assert_eq!(queue.send(0, 'd'), Err(SendError::Closed('d')));
+    }
+}

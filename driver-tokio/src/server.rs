@@ -1,0 +1,259 @@
+//! Workers on threads.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use protocol::{Limits, Peer, Protocol, Stats};
+use socket2::{Domain, Socket, Type};
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::config::{Config, SocketOptions};
+use crate::handle::{Command, Handle, Remote};
+use crate::shard::Shard;
+use crate::worker::Worker;
+
+/// Sets up workers that serve and connect. Each of the threads runs a runtime of its own; where the system can, with a
+/// listening socket of its own (`SO_REUSEPORT`). A connection stays on the thread that accepted it, so protocols need
+/// not be `Send`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    config: Config,
+    threads: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// One thread, default limits.
+    pub fn new() -> Self {
+        Server {
+            config: Config::default(),
+            threads: 1,
+        }
+    }
+
+    /// How many threads serve; 0 counts as 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// The bounds of each connection.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Changes any other setting.
+    ///
+    /// ```
+    /// let server = driver_tokio::Server::new().configure(|config| config.max_connections = 10_000);
+    /// ```
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Listens on the first of `addresses` that can be bound and serves in the background. For each connection `factory`
+    /// makes a protocol, or refuses it with `None`; each thread has a clone of it.
+    ///
+    /// # Errors
+    ///
+    /// When no address can be bound, for instance because somebody listens there already
+    /// ([`AddrInUse`](io::ErrorKind::AddrInUse)), or no thread or runtime can be started.
+    pub fn serve<P, F>(&self, addresses: impl ToSocketAddrs, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let (address, listeners) = self.bind(addresses)?;
+        let workers = listeners.into_iter().map(|listener| {
+            let factory = factory.clone();
+            move |remote: Arc<Remote<P>>| {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                Ok(Worker::new(remote, Some((listener, Box::new(factory)))))
+            }
+        });
+        self.start(Some(address), workers)
+    }
+
+    /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.
+    ///
+    /// # Errors
+    ///
+    /// When no thread or runtime can be started. How the connect went the protocol is told.
+    pub fn connect<P, F>(&self, to: SocketAddr, make: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        let setup = move |remote: Arc<Remote<P>>| {
+            remote.command(Command::Connect(to, Box::new(make)));
+            Ok(Worker::new(remote, None))
+        };
+        self.start(None, [setup].into_iter())
+    }
+
+    fn start<P, S>(&self, address: Option<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        S: FnOnce(Arc<Remote<P>>) -> io::Result<Worker<P>> + Send + 'static,
+    {
+        let mut threads = Vec::new();
+        let mut workers: Vec<Arc<Remote<P>>> = Vec::new();
+        for setup in setups {
+            let remote = Remote::new(Shard::new(self.config.clone()));
+            let (tell, told) = std::sync::mpsc::channel();
+            let theirs = Arc::clone(&remote);
+            let body = move || -> Stats {
+                let shard = Arc::clone(&theirs.shard);
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default());
+                let (runtime, worker) = match runtime.and_then(|runtime| {
+                    let entered = runtime.enter();
+                    let worker = setup(theirs)?;
+                    drop(entered);
+                    Ok((runtime, worker))
+                }) {
+                    Ok(made) => made,
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                        return Stats::default();
+                    }
+                };
+                let _ = tell.send(Ok(()));
+                runtime.block_on(worker.run());
+                shard.stats()
+            };
+            threads.push(thread::Builder::new().name("tokio".into()).spawn(body)?);
+            let made = told
+                .recv()
+                .unwrap_or_else(|_| Err(io::Error::other("the worker's thread has ended")));
+            if let Err(error) = made {
+                Handle {
+                    workers: workers.into(),
+                }
+                .stop(Duration::ZERO);
+                return Err(error);
+            }
+            workers.push(remote);
+        }
+        Ok(Running {
+            address,
+            handle: Handle {
+                workers: workers.into(),
+            },
+            threads,
+        })
+    }
+
+    fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in addresses.to_socket_addrs()? {
+            match self.bind_one(address) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn bind_one(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+        let options = &self.config.socket;
+        let share = options.share_port || (self.threads > 1 && cfg!(unix));
+        if share && !options.share_port {
+            // Sharing among our own threads must not join somebody else's server unnoticed.
+            listen(address, options, false)?;
+        }
+        let first = listen(address, options, share)?;
+        let bound = first.local_addr()?;
+        let mut listeners = vec![first];
+        for _ in 1..self.threads {
+            // Where ports cannot be shared, the threads accept from one queue.
+            let next = if share {
+                listen(bound, options, share)
+            } else {
+                listeners[0].try_clone()
+            };
+            listeners.push(next?);
+        }
+        Ok((bound, listeners))
+    }
+}
+
+fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
+    // something else, and is not needed.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = share;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
+}
+
+/// Workers that run in the background. Dropping it leaves them running.
+#[derive(Debug)]
+pub struct Running<P: Protocol> {
+    address: Option<SocketAddr>,
+    handle: Handle<P>,
+    threads: Vec<JoinHandle<Stats>>,
+}
+
+impl<P: Protocol> Running<P> {
+    /// Where the server listens, with the port that was chosen for port 0; `None` for a client.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle<P> {
+        self.handle.clone()
+    }
+
+    /// Stops gracefully, see [`Handle::stop`], and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// See [`join`](Running::join).
+    pub fn stop(self, drain: Duration) -> io::Result<Stats> {
+        self.handle.stop(drain);
+        self.join()
+    }
+
+    /// Waits until all workers have ended, and tells what they counted.
+    ///
+    /// # Errors
+    ///
+    /// When a worker's thread has panicked.
+    pub fn join(self) -> io::Result<Stats> {
+        let mut sum = Stats::default();
+        for thread in self.threads {
+            sum += thread
+                .join()
+                .map_err(|_| io::Error::other("a worker's thread has panicked"))?;
+        }
+        Ok(sum)
+    }
+}

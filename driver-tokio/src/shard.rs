@@ -1,0 +1,182 @@
+//! What connections share with the worker that looks after them: timers, counters, whether to stop.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use protocol::{SharedStats, Stats};
+use timing_wheel::{Key, Wheel};
+
+use crate::config::Config;
+
+/// The state of one worker that its connections see. Connections lock it when a deadline comes nearer than the timer
+/// that is set, and when they begin and end: not once per exchange.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) config: Config,
+    pub(crate) stats: SharedStats,
+    active: AtomicU64,
+    phase: AtomicU8,
+    timers: Mutex<Timers>,
+}
+
+/// Whether connections go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// Protocols are to stop.
+    Stopping,
+    /// What is left is reset.
+    Killing,
+}
+
+#[derive(Debug)]
+struct Timers {
+    /// One timer per connection, with what wakes its task. One without a deadline has a timer that never fires, so that
+    /// stopping reaches every connection.
+    wheel: Wheel<Waker>,
+    start: Instant,
+    /// The worker's task.
+    worker: Option<Waker>,
+    /// When the worker wakes by itself.
+    wakes: u64,
+}
+
+/// A connection's timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timer(Key);
+
+impl Shard {
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        let timers = Timers {
+            wheel: Wheel::new(0),
+            start: Instant::now(),
+            worker: None,
+            wakes: u64::MAX,
+        };
+        Arc::new(Shard {
+            config,
+            stats: SharedStats::default(),
+            active: AtomicU64::new(0),
+            phase: AtomicU8::new(Phase::Running as u8),
+            timers: Mutex::new(timers),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn active(&self) -> u64 {
+        self.active.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.stats.load();
+        stats.active = self.active();
+        stats
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Stopping,
+            _ => Phase::Killing,
+        }
+    }
+
+    /// Enters a later phase and wakes every connection to see it.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        let wakers: Vec<Waker> = self.lock().wheel.iter().map(|(_, _, waker)| waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn join(&self) {
+        self.active.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A connection has ended. Its worker may be waiting for room, or for the last.
+    pub(crate) fn part(&self, timer: Option<Timer>) {
+        let before = self.active.fetch_sub(1, Ordering::AcqRel);
+        let mut timers = self.lock();
+        let dropped = timer.and_then(|Timer(key)| timers.wheel.cancel(key));
+        let full = before == self.config.max_connections as u64;
+        let worker = if before == 1 || full {
+            timers.worker.clone()
+        } else {
+            None
+        };
+        drop(timers);
+        drop(dropped);
+        if let Some(worker) = worker {
+            worker.wake();
+        }
+    }
+
+    /// Sets a connection's timer, or makes it.
+    pub(crate) fn arm(&self, timer: Option<Timer>, deadline: Option<Instant>, waker: &Waker) -> Timer {
+        let mut timers = self.lock();
+        let tick = deadline.map_or(u64::MAX, |deadline| timers.tick(deadline));
+        let timer = match timer {
+            Some(Timer(key)) if timers.wheel.reset(key, tick) => {
+                if let Some(known) = timers.wheel.get_mut(key)
+                    && !known.will_wake(waker)
+                {
+                    *known = waker.clone();
+                }
+                Timer(key)
+            }
+            _ => Timer(timers.wheel.insert(tick, waker.clone())),
+        };
+        if tick < timers.wakes {
+            timers.wakes = tick;
+            let worker = timers.worker.clone();
+            drop(timers);
+            if let Some(worker) = worker {
+                worker.wake();
+            }
+        }
+        timer
+    }
+
+    /// Wakes the connections whose deadlines have passed, `budget` at most, and tells when to come again. The worker is
+    /// woken when that comes nearer.
+    pub(crate) fn expire(&self, now: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
+        let mut timers = self.lock();
+        let tick = u64::try_from(now.saturating_duration_since(timers.start).as_millis()).unwrap_or(u64::MAX);
+        timers.wheel.advance(tick);
+        let mut due = Vec::new();
+        while due.len() < budget
+            && let Some((_, waker)) = timers.wheel.pop()
+        {
+            due.push(waker);
+        }
+        timers.wakes = timers.wheel.next_wake().unwrap_or(u64::MAX);
+        if !timers.worker.as_ref().is_some_and(|known| known.will_wake(worker)) {
+            timers.worker = Some(worker.clone());
+        }
+        let next = timers.start.checked_add(Duration::from_millis(timers.wakes));
+        drop(timers);
+        due.into_iter().for_each(Waker::wake);
+        next
+    }
+
+    /// Wakes the worker.
+    pub(crate) fn wake(&self) {
+        let worker = self.lock().worker.clone();
+        if let Some(worker) = worker {
+            worker.wake();
+        }
+    }
+}
+
+impl Timers {
+    /// The tick at or after `deadline`, in milliseconds.
+    fn tick(&self, deadline: Instant) -> u64 {
+        let after = deadline.saturating_duration_since(self.start);
+        let ticks = after.as_secs().saturating_mul(1000);
+        ticks.saturating_add(u64::from(after.subsec_nanos().div_ceil(1_000_000)))
+    }
+}

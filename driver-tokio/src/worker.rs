@@ -1,0 +1,246 @@
+//! The task that accepts, opens, fires timers and stops, for the connections of one thread.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use protocol::driver::Connection;
+use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep_until, timeout};
+
+use crate::config::SocketOptions;
+use crate::drive::Drive;
+use crate::handle::{Command, Opening, Remote};
+use crate::mailbox::{Lazy, Queue};
+use crate::shard::{Phase, Shard};
+use crate::turn;
+
+/// How long accepting pauses when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
+
+/// Runs on the thread of its connections.
+pub(crate) struct Worker<P: Protocol> {
+    remote: Arc<Remote<P>>,
+    listener: Option<(TcpListener, Factory<P>)>,
+    sleep: Pin<Box<Sleep>>,
+    accept_pause: Option<Instant>,
+    /// Once stopping: when connections that are left are reset.
+    kill: Option<Instant>,
+}
+
+impl<P: Protocol + 'static> Worker<P>
+where
+    P::Message: Send + 'static,
+{
+    /// A worker that ends when it is stopped and its connections have ended, or when nothing is left to do.
+    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(TcpListener, Factory<P>)>) -> Self {
+        let sleep = Box::pin(sleep_until(Instant::now().into()));
+        Worker {
+            remote,
+            listener,
+            sleep,
+            accept_pause: None,
+            kill: None,
+        }
+    }
+
+    /// Runs to the end. Must be polled inside a runtime that takes local tasks.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.turn(cx)).await;
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shard = Arc::clone(&self.remote.shard);
+        let now = Instant::now();
+        let next = shard.expire(now, shard.config.timer_budget, cx.waker());
+        for command in self.remote.take() {
+            match command {
+                Command::Connect(to, make) => self.connect(to, make),
+                Command::Stop(drain) => self.stop(now + drain),
+            }
+        }
+        if self.kill.is_some_and(|deadline| deadline <= now) {
+            self.kill = None;
+            shard.enter(Phase::Killing);
+        }
+        if self.accept_pause.is_some_and(|until| until <= now) {
+            self.accept_pause = None;
+        }
+        self.accept(cx);
+        if self.listener.is_none() && shard.active() == 0 && self.remote.close() {
+            return Poll::Ready(());
+        }
+        let wake = [next, self.kill, self.accept_pause].into_iter().flatten().min();
+        if let Some(wake) = wake {
+            self.sleep.as_mut().reset(wake.into());
+            if self.sleep.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    fn stop(&mut self, deadline: Instant) {
+        self.kill = Some(self.kill.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.listener = None;
+        self.remote.shard.enter(Phase::Stopping);
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) {
+        let shard = &self.remote.shard;
+        let Some((listener, factory)) = &mut self.listener else {
+            return;
+        };
+        if self.accept_pause.is_some() {
+            return;
+        }
+        for _ in 0..shard.config.accept_budget {
+            if shard.active() >= shard.config.max_connections as u64 {
+                // The connection that makes room wakes the worker.
+                return;
+            }
+            match listener.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, remote))) => admit(shard, stream, remote, factory),
+                // Errors of the connection itself: accept(2) asks to treat them like one that never came.
+                Poll::Ready(Err(error)) if is_transient(&error) => {}
+                Poll::Ready(Err(_)) => {
+                    shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn connect(&self, to: SocketAddr, make: Opening<P>) {
+        let shard = Arc::clone(&self.remote.shard);
+        let within = shard.config.connect_timeout;
+        // The attempt counts as a connection, so that the worker waits for it.
+        shard.join();
+        tokio::task::spawn_local(async move {
+            let outcome = timeout(within, TcpStream::connect(to)).await;
+            let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
+            let source = Source::new(outcome.as_ref().ok(), Some(to), shard.config.mailbox);
+            match catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) {
+                Err(_) => {
+                    shard.stats.panics.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(protocol) => {
+                    let mailbox = source.mailbox.into_inner();
+                    match outcome {
+                        Ok(stream) => {
+                            shard.stats.connected.fetch_add(1, Ordering::Relaxed);
+                            prepare(&stream, &shard.config.socket);
+                            spawn(&shard, stream, protocol, mailbox);
+                        }
+                        Err(error) => fail(&shard, protocol, &error),
+                    }
+                }
+            }
+            shard.part(None);
+        });
+    }
+}
+
+/// Makes a protocol for an accepted connection and starts it.
+fn admit<P>(shard: &Arc<Shard>, stream: TcpStream, remote: SocketAddr, factory: &mut Factory<P>)
+where
+    P: Protocol + 'static,
+    P::Message: Send + 'static,
+{
+    prepare(&stream, &shard.config.socket);
+    let source = Source::new(Some(&stream), Some(remote), shard.config.mailbox);
+    let made = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source))));
+    let mailbox = source.mailbox.into_inner();
+    match made {
+        Ok(Some(protocol)) => {
+            shard.stats.accepted.fetch_add(1, Ordering::Relaxed);
+            spawn(shard, stream, protocol, mailbox);
+        }
+        Ok(None) => {
+            shard.stats.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(_) => {
+            shard.stats.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn spawn<P>(shard: &Arc<Shard>, stream: TcpStream, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
+where
+    P: Protocol + 'static,
+    P::Message: 'static,
+{
+    // It fails only on a socket that is broken already.
+    let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
+    tokio::task::spawn_local(Drive::new(stream, protocol, mailbox, Arc::clone(shard), reset));
+}
+
+/// Tells a protocol that its connection never came to be.
+fn fail<P: Protocol>(shard: &Shard, protocol: P, error: &std::io::Error) {
+    let mut connection = Connection::new(protocol);
+    turn::with(shard.config.limits, |turn| {
+        connection.failed(turn, error.kind());
+    });
+    shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Sets what belongs on a connected socket.
+fn prepare(stream: &TcpStream, options: &SocketOptions) {
+    if options.nodelay {
+        // It fails only on a socket that is broken already.
+        let _ = stream.set_nodelay(true);
+    }
+}
+
+fn is_transient(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+/// What a factory may ask about a connection.
+struct Source<'a, M> {
+    stream: Option<&'a TcpStream>,
+    remote: Option<SocketAddr>,
+    capacity: usize,
+    mailbox: Lazy<M>,
+}
+
+impl<'a, M> Source<'a, M> {
+    fn new(stream: Option<&'a TcpStream>, remote: Option<SocketAddr>, capacity: usize) -> Self {
+        Source {
+            stream,
+            remote,
+            capacity,
+            mailbox: Lazy::new(),
+        }
+    }
+}
+
+impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.stream?.local_addr().ok()
+    }
+
+    fn sender(&self) -> Sender<M> {
+        let mailbox = Arc::clone(self.mailbox.get_or_init(|| Queue::new(self.capacity)));
+        Sender::new(mailbox as Arc<dyn Mailbox<M>>, 0)
+    }
+}

@@ -1,0 +1,279 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use protocol::{Limits, Peer, Protocol, Stats};
+
+/// Which driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Driver {
+    /// Raw epoll, one loop per thread.
+    #[cfg(target_os = "linux")]
+    Epoll,
+    /// The tokio runtime, one per thread.
+    Tokio,
+}
+
+impl Driver {
+    /// Every driver of this platform.
+    pub const ALL: &[Driver] = &[
+        #[cfg(target_os = "linux")]
+        Driver::Epoll,
+        Driver::Tokio,
+    ];
+
+    /// Its name, as the flag has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Epoll => "epoll",
+            Driver::Tokio => "tokio",
+        }
+    }
+}
+
+impl Default for Driver {
+    /// The fastest of this platform.
+    fn default() -> Self {
+        Driver::ALL.first().copied().unwrap_or(Driver::Tokio)
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no driver's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownDriver(String);
+
+impl fmt::Display for UnknownDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no driver is called {:?} here; there is", self.0)?;
+        for (i, driver) in Driver::ALL.iter().enumerate() {
+            write!(f, "{} {driver}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for UnknownDriver {}
+
+impl FromStr for Driver {
+    type Err = UnknownDriver;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Driver::ALL.iter().copied().find(|driver| driver.name() == name);
+        known.ok_or_else(|| UnknownDriver(name.to_owned()))
+    }
+}
+
+/// Sets up a server or client on either driver; see `driver_epoll::Server` and `driver_tokio::Server`.
+#[derive(Debug, Clone)]
+pub struct Server(ServerKind);
+
+#[derive(Debug, Clone)]
+enum ServerKind {
+    #[cfg(target_os = "linux")]
+    Epoll(driver_epoll::Server),
+    Tokio(driver_tokio::Server),
+}
+
+/// Does the same on whichever driver it is.
+macro_rules! on_either {
+    ($kind:expr, $wrap:ident, $it:ident => $body:expr) => {
+        match $kind {
+            #[cfg(target_os = "linux")]
+            $wrap::Epoll($it) => $body,
+            $wrap::Tokio($it) => $body,
+        }
+    };
+}
+
+/// Does the same on whichever driver it is, and wraps the outcome again.
+macro_rules! wrap_either {
+    ($kind:expr, $from:ident => $to:ident, $it:ident => $body:expr) => {
+        match $kind {
+            #[cfg(target_os = "linux")]
+            $from::Epoll($it) => $to::Epoll($body),
+            $from::Tokio($it) => $to::Tokio($body),
+        }
+    };
+}
+
+impl Server {
+    /// One thread, default limits.
+    pub fn new(driver: Driver) -> Self {
+        Server(match driver {
+            #[cfg(target_os = "linux")]
+            Driver::Epoll => ServerKind::Epoll(driver_epoll::Server::new()),
+            Driver::Tokio => ServerKind::Tokio(driver_tokio::Server::new()),
+        })
+    }
+
+    /// How many threads serve; 0 counts as 1.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Server(wrap_either!(self.0, ServerKind => ServerKind, server => server.threads(threads)))
+    }
+
+    /// The bounds of each connection.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Server(wrap_either!(self.0, ServerKind => ServerKind, server => server.limits(limits)))
+    }
+
+    /// Connections that one thread holds at most.
+    #[must_use]
+    pub fn max_connections(self, max: usize) -> Self {
+        Server(
+            wrap_either!(self.0, ServerKind => ServerKind, server => server.configure(|config| config.max_connections = max)),
+        )
+    }
+
+    /// Listens and serves in the background.
+    ///
+    /// # Errors
+    ///
+    /// When no address can be bound or no thread can be started.
+    pub fn serve<P, F>(&self, addresses: impl ToSocketAddrs, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        Ok(Running(
+            wrap_either!(&self.0, ServerKind => RunningKind, server => server.serve(addresses, factory)?),
+        ))
+    }
+
+    /// Opens one connection in the background.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started. How the connect went the protocol is told.
+    pub fn connect<P, F>(&self, to: SocketAddr, make: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        Ok(Running(
+            wrap_either!(&self.0, ServerKind => RunningKind, server => server.connect(to, make)?),
+        ))
+    }
+}
+
+/// A server or client that runs in the background.
+#[derive(Debug)]
+pub struct Running<P: Protocol>(RunningKind<P>);
+
+#[derive(Debug)]
+enum RunningKind<P: Protocol> {
+    #[cfg(target_os = "linux")]
+    Epoll(driver_epoll::Running<P>),
+    Tokio(driver_tokio::Running<P>),
+}
+
+impl<P: Protocol> Running<P> {
+    /// Where the server listens; `None` for a client.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        on_either!(&self.0, RunningKind, running => running.local_addr())
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle<P> {
+        Handle(wrap_either!(&self.0, RunningKind => HandleKind, running => running.handle()))
+    }
+
+    /// Stops gracefully and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When a thread failed.
+    pub fn stop(self, drain: Duration) -> io::Result<Stats> {
+        on_either!(self.0, RunningKind, running => running.stop(drain))
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When a thread failed.
+    pub fn join(self) -> io::Result<Stats> {
+        on_either!(self.0, RunningKind, running => running.join())
+    }
+
+    /// Waits for SIGINT or SIGTERM, then stops gracefully. Returns early when all threads end by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be caught or a thread failed.
+    #[cfg(unix)]
+    pub fn until_signal(self, drain: Duration) -> io::Result<Stats>
+    where
+        P: 'static,
+        P::Message: Send,
+    {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        let closer = signals.handle();
+        let handle = self.handle();
+        let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                handle.stop(drain);
+            }
+        })?;
+        let outcome = self.join();
+        closer.close();
+        let _ = watcher.join();
+        outcome
+    }
+}
+
+/// Reaches a server or client from any thread.
+#[derive(Debug)]
+pub struct Handle<P: Protocol>(HandleKind<P>);
+
+#[derive(Debug)]
+enum HandleKind<P: Protocol> {
+    #[cfg(target_os = "linux")]
+    Epoll(driver_epoll::Handle<P>),
+    Tokio(driver_tokio::Handle<P>),
+}
+
+impl<P: Protocol> Clone for Handle<P> {
+    fn clone(&self) -> Self {
+        Handle(wrap_either!(&self.0, HandleKind => HandleKind, handle => handle.clone()))
+    }
+}
+
+impl<P: Protocol> Handle<P> {
+    /// Opens a connection; false when the driver has ended.
+    pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
+        on_either!(&self.0, HandleKind, handle => handle.connect(to, make))
+    }
+
+    /// Stops accepting, asks every protocol to stop, and resets what is left after `drain`. Returns at once.
+    pub fn stop(&self, drain: Duration) {
+        on_either!(&self.0, HandleKind, handle => handle.stop(drain));
+    }
+
+    /// What all threads have counted.
+    pub fn stats(&self) -> Stats {
+        on_either!(&self.0, HandleKind, handle => handle.stats())
+    }
+
+    /// What each thread has counted.
+    pub fn stats_by_loop(&self) -> Vec<Stats> {
+        on_either!(&self.0, HandleKind, handle => handle.stats_by_loop())
+    }
+}
