@@ -11,7 +11,7 @@
 pub(crate) const DUE: u32 = 0;
 
 /// How many slots there are, counting the 63 of row 0 that are never used.
-pub(crate) const SLOTS: u32 = 64 * ROWS as u32;
+pub(crate) const SLOTS: usize = 64 * ROWS;
 
 /// The due list and eleven levels: 6 bits each for 64 bits of ticks.
 const ROWS: usize = 12;

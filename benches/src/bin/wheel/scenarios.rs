@@ -71,7 +71,8 @@ pub(crate) type Sink<'a> = &'a mut dyn FnMut(Row, f64);
 /// Runs every scenario once on `size` timers.
 pub(crate) fn run<T: Timers>(size: u32, sink: Sink<'_>) {
     insert_and_cancel::<T>(size, sink);
-    resets_and_idling::<T>(size, sink);
+    resets::<T>(size, sink);
+    idling::<T>(size, sink);
     mixed::<T>(size, sink);
     expiry::<T>(size, sink);
     jumps::<T>(size, sink);
@@ -97,7 +98,7 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
 
 /// The keys are at hand as if each lay in the connection just read: they are used in the order in which they are kept, while the
 /// timers they name are in random order.
-fn resets_and_idling<T: Timers>(size: u32, sink: Sink<'_>) {
+fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
     let mut timers = T::new(size, size);
     for id in shuffled(size) {
         timers.insert(id, MINUTE + in_order(id, size));
@@ -123,13 +124,16 @@ fn resets_and_idling<T: Timers>(size: u32, sink: Sink<'_>) {
         }
     }
     sink(Row::ResetRandom, nanos(start) / f64::from(size * passes));
+}
 
+fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
+    const TICKS: u64 = 500;
+    let mut timers = T::new(size, size);
     for id in 0..size {
-        timers.reset(id, HOUR + in_order(id, size));
+        timers.insert(id, HOUR + in_order(id, size));
     }
     let mut fired = Ids::new();
     timers.poll(1, usize::MAX, &mut fired);
-    const TICKS: u64 = 500;
     let start = Instant::now();
     for now in 2..2 + TICKS {
         // As a loop would: read the clock, run what is due, ask how long to sleep.
@@ -208,7 +212,7 @@ fn jumps<T: Timers>(size: u32, sink: Sink<'_>) {
     assert_eq!(fired.len(), size as usize);
 }
 
-/// A server whose connections time out after a minute and are heard from every ten seconds on average. Those that time out are
+/// A server whose connections time out after a minute and are heard from every twenty seconds on average. Those that time out are
 /// replaced. What is measured is the timers' work: resets, polls and inserts, once the first minute has passed.
 fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
     const WARM: u64 = 65 * SECOND;
@@ -218,14 +222,14 @@ fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
     for id in 0..size {
         timers.insert(id, 1 + u64::from(random.below(MINUTE as u32)));
     }
-    let per_tick = size / 10 / SECOND as u32;
-    let mut heard = Vec::with_capacity(per_tick as usize);
+    let heard_until = |now: u64| u64::from(size) * now / (20 * SECOND);
+    let mut heard = Vec::new();
     let mut fired = Ids::new();
     let mut worst = 0.0_f64;
     let mut total = 0.0;
     for now in 1..=WARM + MEASURED {
         heard.clear();
-        heard.extend((0..per_tick).map(|_| random.below(size)));
+        heard.extend((heard_until(now - 1)..heard_until(now)).map(|_| random.below(size)));
         let start = Instant::now();
         timers.poll(now, BUDGET, &mut fired);
         let polled = nanos(start);
@@ -245,18 +249,30 @@ fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
 }
 
 fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
-    let mut timers = T::new(size, 0);
-    let mut worst = 0.0_f64;
-    let grown = change(|| {
+    let mut timers = None;
+    let table = change(|| timers = Some(T::new(size, 0)));
+    if let Some(mut timers) = timers {
+        let mut worst = 0.0_f64;
+        let grown = change(|| {
+            for id in 0..size {
+                let start = Instant::now();
+                timers.insert(id, MINUTE + in_order(id, size));
+                worst = worst.max(nanos(start));
+            }
+        });
+        sink(Row::GrowWorst, worst / 1e3);
+        sink(Row::AllocationsInsert, grown.allocations * 4096.0 / f64::from(size));
+    }
+
+    let mut timers = None;
+    let filled = change(|| {
+        let timers = timers.insert(T::new(size, size));
         for id in 0..size {
-            let start = Instant::now();
             timers.insert(id, MINUTE + in_order(id, size));
-            worst = worst.max(nanos(start));
         }
     });
-    sink(Row::GrowWorst, worst / 1e3);
-    sink(Row::Bytes, grown.bytes / f64::from(size));
-    sink(Row::AllocationsInsert, grown.allocations * 4096.0 / f64::from(size));
+    sink(Row::Bytes, (filled.bytes - table.bytes) / f64::from(size));
+    let Some(mut timers) = timers else { return };
 
     let mut fired = Ids::with_capacity(1000);
     let used = change(|| {
@@ -267,7 +283,10 @@ fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
             timers.poll(pass, BUDGET, &mut fired);
         }
     });
-    sink(Row::GrowthByUse, (grown.bytes + used.bytes) / f64::from(size));
+    sink(
+        Row::GrowthByUse,
+        (filled.bytes + used.bytes - table.bytes) / f64::from(size),
+    );
     sink(Row::AllocationsUse, used.allocations / f64::from(10 * size));
 }
 

@@ -100,7 +100,13 @@ impl Timers for Sleeps {
 
     fn poll(&mut self, now: u64, _budget: usize, fired: &mut Ids) {
         self.clock.advance(now);
-        WOKEN.with_borrow_mut(|woken| fired.append(woken));
+        // A timer that fired is gone, as it is in the other collections.
+        WOKEN.with_borrow_mut(|woken| {
+            for id in woken.drain(..) {
+                self.sleeps[id as usize] = None;
+                fired.push(id);
+            }
+        });
     }
 
     fn next_wake(&mut self) -> Option<u64> {
