@@ -41,7 +41,9 @@ pub(crate) struct Arena<T> {
     len: usize,
 }
 
+/// A chunk fills a cache line, so that finding one takes a shift.
 #[derive(Clone)]
+#[repr(align(64))]
 struct Chunk<T> {
     hot: Vec<Hot>,
     cold: Vec<Cold<T>>,
@@ -115,27 +117,36 @@ impl<T> Arena<T> {
     }
 
     /// Stores a timer and appends it to the list of `slot`.
+    #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, slot: u32, value: T) -> Key {
         if self.free == NONE {
             self.grow();
         }
         let index = self.free;
+        let last = core::mem::replace(&mut self.link_of_mut(!slot).prev, index);
         let chunk = &mut self.chunks[chunk_of(index)];
         let hot = &mut chunk.hot[offset_of(index)];
-        let cold = &mut chunk.cold[offset_of(index)];
         let generation = hot.tag >> SLOT_BITS;
         *hot = Hot {
             deadline,
             tag: generation << SLOT_BITS | slot,
         };
+        let cold = &mut chunk.cold[offset_of(index)];
         self.free = cold.link.next;
-        cold.value = Some(value);
+        *cold = Cold {
+            link: Link {
+                next: !slot,
+                prev: last,
+            },
+            value: Some(value),
+        };
+        self.link_of_mut(last).next = index;
         self.len += 1;
-        self.link(index, slot);
         Key::new(index, generation)
     }
 
     /// Takes a timer out and frees its place. `None` where there is no timer.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) -> Option<Removed<T>> {
         let chunk = &mut self.chunks[chunk_of(index)];
         let hot = &mut chunk.hot[offset_of(index)];
@@ -237,9 +248,11 @@ impl<T> Arena<T> {
         };
     }
 
-    /// The first timer of `slot`, whose list is not empty.
-    pub(crate) fn first(&self, slot: u32) -> u32 {
-        self.link_of(!slot).next
+    /// The first timer of `slot` and its deadline.
+    #[inline]
+    pub(crate) fn first(&self, slot: u32) -> Option<(u32, u64)> {
+        let first = self.link_of(!slot).next;
+        (first != !slot).then(|| (first, self.deadline(first)))
     }
 
     /// The timers of `slot`, first to last.
@@ -342,6 +355,7 @@ impl<T> Arena<T> {
     }
 
     /// Makes two timers or heads neighbours, and says which slot's list that makes empty.
+    #[inline]
     fn join(&mut self, prev: u32, next: u32) -> Option<u32> {
         self.link_of_mut(prev).next = next;
         self.link_of_mut(next).prev = prev;
@@ -349,6 +363,7 @@ impl<T> Arena<T> {
         (next == prev).then_some(!next)
     }
 
+    #[inline]
     fn link_of(&self, index: u32) -> &Link {
         match self.heads.get(!index as usize) {
             Some(head) => head,
@@ -356,6 +371,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     fn link_of_mut(&mut self, index: u32) -> &mut Link {
         match self.heads.get_mut(!index as usize) {
             Some(head) => head,

@@ -224,12 +224,11 @@ impl<T> Wheel<T> {
     }
 
     /// Looks at one timer of the due list.
+    #[inline]
     pub(crate) fn step(&mut self) -> Step<T> {
-        if self.occupied.first() != Some(DUE) {
+        let Some((index, deadline)) = self.arena.first(DUE) else {
             return Step::Idle;
-        }
-        let index = self.arena.first(DUE);
-        let deadline = self.arena.deadline(index);
+        };
         if deadline > self.now {
             self.file(index, deadline);
             return Step::Filed;
@@ -249,6 +248,7 @@ impl<T> Wheel<T> {
         self.occupied.set(slot);
     }
 
+    #[inline]
     fn remove(&mut self, index: u32) -> Option<(Key, T)> {
         let Removed { key, value, emptied } = self.arena.remove(index)?;
         if let Some(slot) = emptied {
