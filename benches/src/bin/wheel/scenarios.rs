@@ -81,14 +81,19 @@ pub(crate) fn run<T: Timers>(size: u32, sink: Sink<'_>) {
 }
 
 fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
     let mut timers = T::new(size, size);
     let start = Instant::now();
     for id in 0..size {
-        timers.insert(id, MINUTE + in_order(id, size));
+        timers.insert(id, MINUTE + in_order(id));
     }
     sink(Row::Insert, nanos(start) / f64::from(size));
 
+    // What a server cancels was reset many times, which is what the lists look like.
     let order = shuffled(size);
+    for &id in order.iter().rev() {
+        timers.reset(id, MINUTE + SECOND + in_order(id));
+    }
     let start = Instant::now();
     for &id in &order {
         timers.cancel(id);
@@ -99,9 +104,10 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
 /// The keys are at hand as if each lay in the connection just read: they are used in the order in which they are kept, while the
 /// timers they name are in random order.
 fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
     let mut timers = T::new(size, size);
     for id in shuffled(size) {
-        timers.insert(id, MINUTE + in_order(id, size));
+        timers.insert(id, MINUTE + in_order(id));
     }
     let passes = (1_000_000 / size).max(1);
 
@@ -127,10 +133,11 @@ fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
 }
 
 fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
     const TICKS: u64 = 500;
     let mut timers = T::new(size, size);
     for id in 0..size {
-        timers.insert(id, HOUR + in_order(id, size));
+        timers.insert(id, HOUR + in_order(id));
     }
     let mut fired = Ids::new();
     timers.poll(1, usize::MAX, &mut fired);
@@ -147,10 +154,11 @@ fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
 
 /// 95 % of the operations are resets, 4 % replace a timer, and 1 % let a tick pass.
 fn mixed<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
     const OPERATIONS: u32 = 1_000_000;
     let mut timers = T::new(size, size);
     for id in 0..size {
-        timers.insert(id, MINUTE + in_order(id, size));
+        timers.insert(id, MINUTE + in_order(id));
     }
     let mut random = Random::new();
     let operations: Vec<(u32, u32)> = (0..OPERATIONS)
@@ -249,6 +257,7 @@ fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
 }
 
 fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
     let mut timers = None;
     let table = change(|| timers = Some(T::new(size, 0)));
     if let Some(mut timers) = timers {
@@ -256,7 +265,7 @@ fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
         let grown = change(|| {
             for id in 0..size {
                 let start = Instant::now();
-                timers.insert(id, MINUTE + in_order(id, size));
+                timers.insert(id, MINUTE + in_order(id));
                 worst = worst.max(nanos(start));
             }
         });
@@ -268,7 +277,7 @@ fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
     let filled = change(|| {
         let timers = timers.insert(T::new(size, size));
         for id in 0..size {
-            timers.insert(id, MINUTE + in_order(id, size));
+            timers.insert(id, MINUTE + in_order(id));
         }
     });
     sink(Row::Bytes, (filled.bytes - table.bytes) / f64::from(size));
@@ -278,7 +287,7 @@ fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
     let used = change(|| {
         for pass in 1..=10 {
             for id in 0..size {
-                timers.reset(id, MINUTE + SECOND + in_order(id, size) + pass);
+                timers.reset(id, MINUTE + SECOND + in_order(id) + pass);
             }
             timers.poll(pass, BUDGET, &mut fired);
         }
@@ -291,8 +300,9 @@ fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
 }
 
 /// Spreads the ids over a second, in order, as if accepted one after the other.
-fn in_order(id: u32, size: u32) -> u64 {
-    u64::from(id) * SECOND / u64::from(size)
+fn in_order(size: u32) -> impl Fn(u32) -> u64 {
+    let step = (SECOND << 32) / u64::from(size);
+    move |id| (u64::from(id) * step) >> 32
 }
 
 fn nanos(start: Instant) -> f64 {
