@@ -1,17 +1,21 @@
-//! Where timers live: an arena of three columns with checked keys, threaded by doubly linked lists.
+//! Where timers live: an arena of two columns with checked keys, threaded by doubly linked lists.
 //!
-//! The columns are apart because they are used apart: a reset touches only [`Hot`], a walk only [`Link`]. Each column is cut in chunks, so
-//! that growing never copies more than a page or two. The heads of the slots' lists are the links of chunk 0, which holds nothing else:
-//! linking and unlinking need not ask whether a neighbour is a timer or a head.
+//! The columns are apart because they are used apart: all that a reset touches is [`Hot`]. They are cut in chunks, so that growing hardly
+//! copies anything. The heads of the slots' lists are named like timers, from the other end of the numbers: the head of slot 3 is `!3`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::key::Key;
 use crate::slots::SLOTS;
 
-/// Timers per chunk: three allocations each.
+/// Timers per chunk: two allocations each.
 const CHUNK: usize = 1 << CHUNK_BITS;
-const CHUNK_BITS: u32 = 14;
+const CHUNK_BITS: u32 = 13;
+
+/// The number of chunks that leaves the highest indices to the heads.
+const MOST_CHUNKS: usize = (1 << (32 - CHUNK_BITS)) - 1;
+const _: () = assert!(SLOTS <= CHUNK);
 
 /// Up to here the first chunk grows by doubling, so that a small wheel is small.
 const DOUBLING: usize = 1024;
@@ -23,11 +27,12 @@ const _: () = assert!(SLOTS <= 1 << SLOT_BITS);
 /// The last generation of a place. Afterwards it is retired: its tag stays at generation 0, which no key carries.
 const LAST_GENERATION: u32 = u32::MAX >> SLOT_BITS;
 
-/// No place; the end of the free list. As an index it would lie in chunk 0, among the heads.
-const NONE: u32 = 0;
+/// The end of the free list; not the index of a place.
+const NONE: u32 = u32::MAX;
 
 #[derive(Clone)]
 pub(crate) struct Arena<T> {
+    heads: Box<[Link; SLOTS]>,
     chunks: Vec<Chunk<T>>,
     /// The first free place, threaded through [`Link::next`].
     free: u32,
@@ -36,11 +41,12 @@ pub(crate) struct Arena<T> {
     len: usize,
 }
 
+/// A chunk fills a cache line, so that finding one takes a shift.
 #[derive(Clone)]
+#[repr(align(64))]
 struct Chunk<T> {
     hot: Vec<Hot>,
-    links: Vec<Link>,
-    values: Vec<Option<T>>,
+    cold: Vec<Cold<T>>,
     /// The generation that added places start with: none of a released chunk's keys is valid again.
     generation: u32,
 }
@@ -53,6 +59,14 @@ struct Hot {
     tag: u32,
 }
 
+/// The rest of a timer. A free place has no value.
+#[derive(Clone)]
+struct Cold<T> {
+    link: Link,
+    value: Option<T>,
+}
+
+/// The neighbours in a circular list with a head.
 #[derive(Clone, Copy)]
 struct Link {
     next: u32,
@@ -61,17 +75,15 @@ struct Link {
 
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
-        let heads = (0..SLOTS).map(|slot| Link { next: slot, prev: slot }).collect();
-        let heads = Chunk {
-            hot: Vec::new(),
-            links: heads,
-            values: Vec::new(),
-            generation: 1,
-        };
+        let mut heads = Box::new([Link { next: NONE, prev: NONE }; SLOTS]);
+        for (head, link) in (0..).map(|slot: u32| !slot).zip(heads.iter_mut()) {
+            *link = Link { next: head, prev: head };
+        }
         Self {
-            chunks: Vec::from([heads]),
+            heads,
+            chunks: Vec::new(),
             free: NONE,
-            growing: 1,
+            growing: 0,
             len: 0,
         }
     }
@@ -89,26 +101,29 @@ impl<T> Arena<T> {
     pub(crate) fn add_free(&mut self, count: usize) {
         let mut missing = count;
         while missing > 0 {
-            let chunk = self.growing_chunk();
-            let first = self.chunks[chunk].values.len();
+            let number = self.growing_chunk();
+            let chunk = &mut self.chunks[number];
+            let first = chunk.hot.len();
             let added = missing.min(CHUNK - first);
-            self.chunks[chunk].reserve_exact(added);
+            chunk.reserve_exact(added);
             for _ in 0..added {
-                self.chunks[chunk].push();
+                chunk.push();
             }
             for offset in (first..first + added).rev() {
-                self.push_free(index(chunk, offset));
+                self.push_free(index(number, offset));
             }
             missing -= added;
         }
     }
 
-    /// Stores a timer; the caller links it.
+    /// Stores a timer and appends it to the list of `slot`.
+    #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, slot: u32, value: T) -> Key {
         if self.free == NONE {
             self.grow();
         }
         let index = self.free;
+        let last = core::mem::replace(&mut self.link_of_mut(!slot).prev, index);
         let chunk = &mut self.chunks[chunk_of(index)];
         let hot = &mut chunk.hot[offset_of(index)];
         let generation = hot.tag >> SLOT_BITS;
@@ -116,26 +131,42 @@ impl<T> Arena<T> {
             deadline,
             tag: generation << SLOT_BITS | slot,
         };
-        self.free = chunk.links[offset_of(index)].next;
-        chunk.values[offset_of(index)] = Some(value);
+        let cold = &mut chunk.cold[offset_of(index)];
+        self.free = cold.link.next;
+        *cold = Cold {
+            link: Link {
+                next: !slot,
+                prev: last,
+            },
+            value: Some(value),
+        };
+        self.link_of_mut(last).next = index;
         self.len += 1;
         Key::new(index, generation)
     }
 
-    /// Takes an unlinked timer out and frees its place. `None` where there is no timer.
-    pub(crate) fn remove(&mut self, index: u32) -> Option<(Key, T)> {
+    /// Takes a timer out and frees its place. `None` where there is no timer.
+    #[inline]
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Removed<T>> {
         let chunk = &mut self.chunks[chunk_of(index)];
-        let value = chunk.values[offset_of(index)].take()?;
         let hot = &mut chunk.hot[offset_of(index)];
+        let cold = &mut chunk.cold[offset_of(index)];
+        let value = cold.value.take()?;
+        let Link { next, prev } = cold.link;
         let generation = hot.tag >> SLOT_BITS;
         if generation < LAST_GENERATION {
             hot.tag = (generation + 1) << SLOT_BITS;
-            self.push_free(index);
+            cold.link.next = self.free;
+            self.free = index;
         } else {
             hot.tag = 0;
         }
         self.len -= 1;
-        Some((Key::new(index, generation), value))
+        Some(Removed {
+            key: Key::new(index, generation),
+            value,
+            emptied: self.join(prev, next),
+        })
     }
 
     /// The place of the timer that `key` names, unless it is stale.
@@ -162,8 +193,10 @@ impl<T> Arena<T> {
         if tag >> SLOT_BITS != key.generation() {
             return Reset::Stale;
         }
+        // What is not before the old deadline is not before the slot: then there is nothing to work out.
+        let later = deadline >= hot.deadline;
         hot.deadline = deadline;
-        if stays(tag & ((1 << SLOT_BITS) - 1)) {
+        if later || stays(tag & ((1 << SLOT_BITS) - 1)) {
             Reset::Stays
         } else {
             Reset::Moves(key.index())
@@ -171,75 +204,69 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn value(&self, index: u32) -> Option<&T> {
-        self.chunks.get(chunk_of(index))?.values.get(offset_of(index))?.as_ref()
+        self.chunks
+            .get(chunk_of(index))?
+            .cold
+            .get(offset_of(index))?
+            .value
+            .as_ref()
     }
 
     pub(crate) fn value_mut(&mut self, index: u32) -> Option<&mut T> {
         self.chunks
             .get_mut(chunk_of(index))?
-            .values
+            .cold
             .get_mut(offset_of(index))?
+            .value
             .as_mut()
     }
 
-    /// Appends an unlinked timer to the list of `slot`.
-    pub(crate) fn link(&mut self, index: u32, slot: u32) {
-        let last = self.links_mut(slot).prev;
-        *self.links_mut(index) = Link { next: slot, prev: last };
-        self.links_mut(last).next = index;
-        self.links_mut(slot).prev = index;
-    }
-
-    /// Moves a timer from its list to the end of that of `slot`. As for [`unlink`](Self::unlink).
+    /// Moves a timer from its list to the end of that of `slot`, and says which slot it leaves empty.
     pub(crate) fn relink(&mut self, index: u32, slot: u32) -> Option<u32> {
-        let emptied = self.unlink(index);
         let hot = &mut self.chunks[chunk_of(index)].hot[offset_of(index)];
         hot.tag = hot.tag >> SLOT_BITS << SLOT_BITS | slot;
+        let Link { next, prev } = *self.link_of(index);
+        let emptied = self.join(prev, next);
         self.link(index, slot);
         emptied
     }
 
-    /// Takes a timer out of its list, and says which slot it leaves empty.
-    pub(crate) fn unlink(&mut self, index: u32) -> Option<u32> {
-        let Link { next, prev } = *self.links(index);
-        self.links_mut(prev).next = next;
-        self.links_mut(next).prev = prev;
-        // Both neighbours are one only where both are the head.
-        (next == prev).then_some(next)
-    }
-
-    /// Appends the whole list of `from` to that of `to`. Neither is empty afterwards but `from`.
+    /// Appends the whole list of `from`, which is not empty, to that of `to`.
     pub(crate) fn splice(&mut self, from: u32, to: u32) {
         let Link {
             next: first,
             prev: last,
-        } = *self.links(from);
-        let before = self.links(to).prev;
-        self.links_mut(before).next = first;
-        self.links_mut(first).prev = before;
-        self.links_mut(last).next = to;
-        self.links_mut(to).prev = last;
-        *self.links_mut(from) = Link { next: from, prev: from };
+        } = *self.link_of(!from);
+        let before = self.link_of(!to).prev;
+        self.link_of_mut(before).next = first;
+        self.link_of_mut(first).prev = before;
+        self.link_of_mut(last).next = !to;
+        self.link_of_mut(!to).prev = last;
+        *self.link_of_mut(!from) = Link {
+            next: !from,
+            prev: !from,
+        };
     }
 
-    /// The first timer of `slot`, whose list is not empty.
-    pub(crate) fn first(&self, slot: u32) -> u32 {
-        self.links(slot).next
+    /// The first timer of `slot` and its deadline.
+    #[inline]
+    pub(crate) fn first(&self, slot: u32) -> Option<(u32, u64)> {
+        let first = self.link_of(!slot).next;
+        (first != !slot).then(|| (first, self.deadline(first)))
     }
 
     /// The timers of `slot`, first to last.
     pub(crate) fn list(&self, slot: u32) -> impl Iterator<Item = u32> + '_ {
-        let step = move |&index: &u32| Some(self.links(index).next);
-        core::iter::successors(step(&slot), step).take_while(move |&index| index != slot)
+        let step = move |&index: &u32| Some(self.link_of(index).next);
+        core::iter::successors(step(&!slot), step).take_while(move |&index| index != !slot)
     }
 
     /// The first timer whose index is at least `from`.
     pub(crate) fn next_live(&self, from: u32) -> Option<(Key, u64, &T)> {
         let mut offset = offset_of(from);
         for (number, chunk) in self.chunks.iter().enumerate().skip(chunk_of(from)) {
-            let places = chunk.hot.iter().zip(&chunk.values).enumerate().skip(offset);
-            for (offset, (hot, value)) in places {
-                if let Some(value) = value {
+            for (offset, (hot, cold)) in chunk.hot.iter().zip(&chunk.cold).enumerate().skip(offset) {
+                if let Some(value) = &cold.value {
                     return Some((
                         Key::new(index(number, offset), hot.tag >> SLOT_BITS),
                         hot.deadline,
@@ -255,16 +282,18 @@ impl<T> Arena<T> {
     /// Gives the memory of chunks without a timer back.
     pub(crate) fn shrink(&mut self) {
         self.free = NONE;
-        self.growing = 1;
-        for number in (1..self.chunks.len()).rev() {
-            if self.chunks[number].values.iter().all(Option::is_none) {
-                self.chunks[number].release();
+        self.growing = 0;
+        for number in (0..self.chunks.len()).rev() {
+            let chunk = &mut self.chunks[number];
+            if chunk.cold.iter().all(|cold| cold.value.is_none()) {
+                chunk.release();
                 continue;
             }
-            self.chunks[number].shrink_to_fit();
-            for offset in (0..self.chunks[number].values.len()).rev() {
+            chunk.hot.shrink_to_fit();
+            chunk.cold.shrink_to_fit();
+            for offset in (0..chunk.hot.len()).rev() {
                 let chunk = &self.chunks[number];
-                if chunk.values[offset].is_none() && chunk.hot[offset].tag != 0 {
+                if chunk.cold[offset].value.is_none() && chunk.hot[offset].tag != 0 {
                     self.push_free(index(number, offset));
                 }
             }
@@ -276,11 +305,10 @@ impl<T> Arena<T> {
     #[inline(never)]
     fn grow(&mut self) {
         let number = self.growing_chunk();
-        let first_chunk = number == 1;
         let chunk = &mut self.chunks[number];
-        let len = chunk.values.len();
+        let len = chunk.hot.len();
         if len == chunk.hot.capacity() {
-            chunk.reserve_exact(if first_chunk && len < DOUBLING {
+            chunk.reserve_exact(if number == 0 && len < DOUBLING {
                 len.max(16)
             } else {
                 CHUNK - len
@@ -293,19 +321,18 @@ impl<T> Arena<T> {
     /// The chunk that the next place is added to; there is room for it.
     fn growing_chunk(&mut self) -> usize {
         while let Some(chunk) = self.chunks.get(self.growing) {
-            if chunk.values.len() < CHUNK && chunk.generation <= LAST_GENERATION {
+            if chunk.hot.len() < CHUNK && chunk.generation <= LAST_GENERATION {
                 return self.growing;
             }
             self.growing += 1;
         }
         assert!(
-            self.chunks.len() < 1 << (32 - CHUNK_BITS),
-            "a timing wheel holds at most 2^32 timers"
+            self.chunks.len() < MOST_CHUNKS,
+            "a timing wheel holds no more than 2^32 timers"
         );
         self.chunks.push(Chunk {
             hot: Vec::new(),
-            links: Vec::new(),
-            values: Vec::new(),
+            cold: Vec::new(),
             generation: 1,
         });
         self.growing
@@ -313,17 +340,54 @@ impl<T> Arena<T> {
 
     fn push_free(&mut self, index: u32) {
         let free = self.free;
-        self.links_mut(index).next = free;
+        self.link_of_mut(index).next = free;
         self.free = index;
     }
 
-    fn links(&self, index: u32) -> &Link {
-        &self.chunks[chunk_of(index)].links[offset_of(index)]
+    /// Appends a timer that is in no list to that of `slot`.
+    fn link(&mut self, index: u32, slot: u32) {
+        let last = core::mem::replace(&mut self.link_of_mut(!slot).prev, index);
+        self.link_of_mut(last).next = index;
+        *self.link_of_mut(index) = Link {
+            next: !slot,
+            prev: last,
+        };
     }
 
-    fn links_mut(&mut self, index: u32) -> &mut Link {
-        &mut self.chunks[chunk_of(index)].links[offset_of(index)]
+    /// Makes two timers or heads neighbours, and says which slot's list that makes empty.
+    #[inline]
+    fn join(&mut self, prev: u32, next: u32) -> Option<u32> {
+        self.link_of_mut(prev).next = next;
+        self.link_of_mut(next).prev = prev;
+        // A head is its own neighbour only in an empty list, a timer never.
+        (next == prev).then_some(!next)
     }
+
+    #[inline]
+    fn link_of(&self, index: u32) -> &Link {
+        match self.heads.get(!index as usize) {
+            Some(head) => head,
+            None => &self.chunks[chunk_of(index)].cold[offset_of(index)].link,
+        }
+    }
+
+    #[inline]
+    fn link_of_mut(&mut self, index: u32) -> &mut Link {
+        match self.heads.get_mut(!index as usize) {
+            Some(head) => head,
+            None => &mut self.chunks[chunk_of(index)].cold[offset_of(index)].link,
+        }
+    }
+}
+
+/// What [`Arena::remove`] took out.
+pub(crate) struct Removed<T> {
+    /// The key, stale from now on.
+    pub(crate) key: Key,
+    /// The value.
+    pub(crate) value: T,
+    /// The slot whose list is empty now.
+    pub(crate) emptied: Option<u32>,
 }
 
 /// What [`Arena::set_deadline`] found.
@@ -339,8 +403,7 @@ pub(crate) enum Reset {
 impl<T> Chunk<T> {
     fn reserve_exact(&mut self, additional: usize) {
         self.hot.reserve_exact(additional);
-        self.links.reserve_exact(additional);
-        self.values.reserve_exact(additional);
+        self.cold.reserve_exact(additional);
     }
 
     /// Adds a place without a timer.
@@ -349,14 +412,10 @@ impl<T> Chunk<T> {
             deadline: 0,
             tag: self.generation << SLOT_BITS,
         });
-        self.links.push(Link { next: NONE, prev: NONE });
-        self.values.push(None);
-    }
-
-    fn shrink_to_fit(&mut self) {
-        self.hot.shrink_to_fit();
-        self.links.shrink_to_fit();
-        self.values.shrink_to_fit();
+        self.cold.push(Cold {
+            link: Link { next: NONE, prev: NONE },
+            value: None,
+        });
     }
 
     /// Frees the memory of a chunk without timers, and remembers only the highest generation any of its places has come to.
@@ -367,8 +426,7 @@ impl<T> Chunk<T> {
             self.generation = self.generation.max(generation);
         }
         self.hot = Vec::new();
-        self.links = Vec::new();
-        self.values = Vec::new();
+        self.cold = Vec::new();
     }
 }
 
@@ -450,7 +508,7 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!(size_of::<Hot>(), 12);
-        assert_eq!(size_of::<Link>(), 8);
+        assert_eq!(size_of::<Cold<core::num::NonZeroU32>>(), 12);
         assert_eq!(size_of::<Key>(), 8);
         assert_eq!(size_of::<Option<Key>>(), 8);
     }

@@ -67,6 +67,7 @@ impl<'a, T> Drain<'a, T> {
 impl<T> Iterator for Drain<'_, T> {
     type Item = (Key, T);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         while self.budget > 0 {
             match self.wheel.step() {

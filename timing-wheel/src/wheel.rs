@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::arena::{Arena, Reset};
+use crate::arena::{Arena, Removed, Reset};
 use crate::iter::{Drain, Iter};
 use crate::key::Key;
 use crate::slots::{self, DUE, Occupied};
@@ -38,7 +38,7 @@ impl<T> Wheel<T> {
         self.len() == 0
     }
 
-    /// How many timers fit into the memory the wheel has. O(capacity / 16384).
+    /// How many timers fit into the memory the wheel has. O(capacity / 8192).
     pub fn capacity(&self) -> usize {
         self.arena.capacity()
     }
@@ -118,7 +118,7 @@ impl<T> Wheel<T> {
         wheel
     }
 
-    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
+    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 8192 timers, and at most 1024 are ever copied.
     ///
     /// Every deadline is legal. One at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due when the time is
     /// `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
@@ -128,10 +128,8 @@ impl<T> Wheel<T> {
     /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory.
     pub fn insert(&mut self, deadline: u64, value: T) -> Key {
         let slot = slots::place(self.now, deadline);
-        let key = self.arena.insert(deadline, slot, value);
-        self.arena.link(key.index(), slot);
         self.occupied.set(slot);
-        key
+        self.arena.insert(deadline, slot, value)
     }
 
     /// Gives a timer another deadline, earlier or later; `false` if the key is stale. O(1), no allocation.
@@ -168,7 +166,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Gives back the memory of those chunks, of 16384 timers each, in which none is set. O(capacity).
+    /// Gives back the memory of those chunks, of 8192 timers each, in which none is set. O(capacity).
     ///
     /// Keys stay as valid or as stale as they were.
     pub fn shrink_to_fit(&mut self) {
@@ -184,6 +182,10 @@ impl<T> Wheel<T> {
     /// of the slots passed are moved as they are, at most 64 per level.
     pub fn advance(&mut self, now: u64) {
         if now <= self.now {
+            return;
+        }
+        if self.next_wake().is_none_or(|wake| wake > now) {
+            self.now = now;
             return;
         }
         for slot in self.occupied.passed(self.now, now) {
@@ -222,12 +224,11 @@ impl<T> Wheel<T> {
     }
 
     /// Looks at one timer of the due list.
+    #[inline]
     pub(crate) fn step(&mut self) -> Step<T> {
-        if self.occupied.first() != Some(DUE) {
+        let Some((index, deadline)) = self.arena.first(DUE) else {
             return Step::Idle;
-        }
-        let index = self.arena.first(DUE);
-        let deadline = self.arena.deadline(index);
+        };
         if deadline > self.now {
             self.file(index, deadline);
             return Step::Filed;
@@ -247,11 +248,13 @@ impl<T> Wheel<T> {
         self.occupied.set(slot);
     }
 
+    #[inline]
     fn remove(&mut self, index: u32) -> Option<(Key, T)> {
-        if let Some(emptied) = self.arena.unlink(index) {
-            self.occupied.unset(emptied);
+        let Removed { key, value, emptied } = self.arena.remove(index)?;
+        if let Some(slot) = emptied {
+            self.occupied.unset(slot);
         }
-        self.arena.remove(index)
+        Some((key, value))
     }
 }
 

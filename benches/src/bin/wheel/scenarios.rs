@@ -1,0 +1,335 @@
+//! The sequences of operations, each timed as a row of the table.
+
+use std::fmt;
+use std::hint::black_box;
+use std::time::Instant;
+
+use crate::memory::change;
+use crate::peers::{Ids, Timers};
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Row {
+    Insert,
+    ResetHot,
+    ResetRandom,
+    Cancel,
+    Mixed,
+    Idle,
+    Expiry,
+    JumpAll,
+    JumpNone,
+    Steady,
+    SteadyWorst,
+    GrowWorst,
+    Bytes,
+    GrowthByUse,
+    AllocationsInsert,
+    AllocationsUse,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Insert => "insert, ns",
+            Self::ResetHot => "reset later, key hot, ns",
+            Self::ResetRandom => "reset, random durations, ns",
+            Self::Cancel => "cancel, key in a table, ns",
+            Self::Mixed => "mixed 95/4/1, ns",
+            Self::Idle => "idle tick + next wake, ns",
+            Self::Expiry => "mass expiry, ns/timer",
+            Self::JumpAll => "jump 1 h, all fire, ns/timer",
+            Self::JumpNone => "jump 1 h, none due, us",
+            Self::Steady => "steady server, ms CPU/s",
+            Self::SteadyWorst => "steady server, worst poll, us",
+            Self::GrowWorst => "growing, worst insert, us",
+            Self::Bytes => "bytes per timer",
+            Self::GrowthByUse => "bytes per timer, after resets",
+            Self::AllocationsInsert => "allocations per 4096 inserts",
+            Self::AllocationsUse => "allocations per reset, poll",
+        })
+    }
+}
+
+impl Row {
+    /// Whether the least of the rounds counts, as it does for a maximum, rather than the median.
+    pub(crate) fn least(self) -> bool {
+        matches!(self, Self::SteadyWorst | Self::GrowWorst | Self::JumpNone)
+    }
+}
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// No more than this is handled per call, where a collection can limit it.
+const BUDGET: usize = 1024;
+
+/// Takes a measured value.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Row, f64);
+
+/// Runs every scenario once on `size` timers.
+pub(crate) fn run<T: Timers>(size: u32, sink: Sink<'_>) {
+    insert_and_cancel::<T>(size, sink);
+    resets::<T>(size, sink);
+    idling::<T>(size, sink);
+    mixed::<T>(size, sink);
+    expiry::<T>(size, sink);
+    jumps::<T>(size, sink);
+    steady::<T>(size, sink);
+    memory::<T>(size, sink);
+}
+
+fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
+    let mut timers = T::new(size, size);
+    let start = Instant::now();
+    for id in 0..size {
+        timers.insert(id, MINUTE + in_order(id));
+    }
+    sink(Row::Insert, nanos(start) / f64::from(size));
+
+    // What a server cancels was reset many times, which is what the lists look like.
+    let order = shuffled(size);
+    for &id in order.iter().rev() {
+        timers.reset(id, MINUTE + SECOND + in_order(id));
+    }
+    let start = Instant::now();
+    for &id in &order {
+        timers.cancel(id);
+    }
+    sink(Row::Cancel, nanos(start) / f64::from(size));
+}
+
+/// The keys are at hand as if each lay in the connection just read: they are used in the order in which they are kept, while the
+/// timers they name are in random order.
+fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
+    let mut timers = T::new(size, size);
+    for id in shuffled(size) {
+        timers.insert(id, MINUTE + in_order(id));
+    }
+    let passes = (1_000_000 / size).max(1);
+
+    let start = Instant::now();
+    for pass in 1..=passes {
+        for id in 0..size {
+            timers.reset(id, MINUTE + SECOND + u64::from(pass));
+        }
+    }
+    sink(Row::ResetHot, nanos(start) / f64::from(size * passes));
+
+    let mut random = Random::new();
+    let durations: Vec<u32> = (0..size).map(|_| 1 + random.below(2 * MINUTE as u32)).collect();
+    let start = Instant::now();
+    for pass in 0..passes {
+        // Every pass pairs the timers with other durations.
+        let (head, tail) = durations.split_at((pass * 7919 % size) as usize);
+        for (id, &duration) in (0..size).zip(tail.iter().chain(head)) {
+            timers.reset(id, u64::from(duration));
+        }
+    }
+    sink(Row::ResetRandom, nanos(start) / f64::from(size * passes));
+}
+
+fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
+    const TICKS: u64 = 500;
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, HOUR + in_order(id));
+    }
+    let mut fired = Ids::new();
+    timers.poll(1, usize::MAX, &mut fired);
+    let start = Instant::now();
+    for now in 2..2 + TICKS {
+        // As a loop would: read the clock, run what is due, ask how long to sleep.
+        black_box(Instant::now());
+        timers.poll(now, BUDGET, &mut fired);
+        black_box(timers.next_wake());
+    }
+    sink(Row::Idle, nanos(start) / TICKS as f64);
+    assert!(fired.is_empty());
+}
+
+/// 95 % of the operations are resets, 4 % replace a timer, and 1 % let a tick pass.
+fn mixed<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
+    const OPERATIONS: u32 = 1_000_000;
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, MINUTE + in_order(id));
+    }
+    let mut random = Random::new();
+    let operations: Vec<(u32, u32)> = (0..OPERATIONS)
+        .map(|_| (random.below(100), random.below(size)))
+        .collect();
+    let mut fired = Ids::new();
+    let mut now = 0;
+    let start = Instant::now();
+    for &(operation, id) in &operations {
+        match operation {
+            0..95 => timers.reset(id, now + MINUTE),
+            95..99 => {
+                timers.cancel(id);
+                timers.insert(id, now + MINUTE);
+            }
+            _ => {
+                now += 1;
+                timers.poll(now, BUDGET, &mut fired);
+            }
+        }
+    }
+    sink(Row::Mixed, nanos(start) / f64::from(OPERATIONS));
+    assert!(fired.is_empty());
+}
+
+fn expiry<T: Timers>(size: u32, sink: Sink<'_>) {
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, SECOND);
+    }
+    let mut fired = Ids::with_capacity(size as usize);
+    let start = Instant::now();
+    timers.poll(SECOND, usize::MAX, &mut fired);
+    sink(Row::Expiry, nanos(start) / f64::from(size));
+    assert_eq!(fired.len(), size as usize);
+}
+
+fn jumps<T: Timers>(size: u32, sink: Sink<'_>) {
+    let mut random = Random::new();
+    let mut fired = Ids::with_capacity(size as usize);
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, 2 * HOUR + u64::from(random.below(2 * HOUR as u32)));
+    }
+    timers.poll(1, usize::MAX, &mut fired);
+    let start = Instant::now();
+    timers.poll(HOUR, usize::MAX, &mut fired);
+    sink(Row::JumpNone, nanos(start) / 1e3);
+    assert!(fired.is_empty());
+    drop(timers);
+
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, 1 + u64::from(random.below(HOUR as u32)));
+    }
+    let start = Instant::now();
+    timers.poll(HOUR, usize::MAX, &mut fired);
+    sink(Row::JumpAll, nanos(start) / f64::from(size));
+    assert_eq!(fired.len(), size as usize);
+}
+
+/// A server whose connections time out after a minute and are heard from every twenty seconds on average. Those that time out are
+/// replaced. What is measured is the timers' work: resets, polls and inserts, once the first minute has passed.
+fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
+    const WARM: u64 = 65 * SECOND;
+    const MEASURED: u64 = 10 * SECOND;
+    let mut random = Random::new();
+    let mut timers = T::new(size, size);
+    for id in 0..size {
+        timers.insert(id, 1 + u64::from(random.below(MINUTE as u32)));
+    }
+    let heard_until = |now: u64| u64::from(size) * now / (20 * SECOND);
+    let mut heard = Vec::new();
+    let mut fired = Ids::new();
+    let mut worst = 0.0_f64;
+    let mut total = 0.0;
+    for now in 1..=WARM + MEASURED {
+        heard.clear();
+        heard.extend((heard_until(now - 1)..heard_until(now)).map(|_| random.below(size)));
+        let start = Instant::now();
+        timers.poll(now, BUDGET, &mut fired);
+        let polled = nanos(start);
+        for id in fired.drain(..) {
+            timers.insert(id, now + MINUTE);
+        }
+        for &id in &heard {
+            timers.reset(id, now + MINUTE);
+        }
+        if now > WARM {
+            total += nanos(start);
+            worst = worst.max(polled);
+        }
+    }
+    sink(Row::Steady, total / 1e6 / (MEASURED / SECOND) as f64);
+    sink(Row::SteadyWorst, worst / 1e3);
+}
+
+fn memory<T: Timers>(size: u32, sink: Sink<'_>) {
+    let in_order = in_order(size);
+    let mut timers = None;
+    let table = change(|| timers = Some(T::new(size, 0)));
+    if let Some(mut timers) = timers {
+        let mut worst = 0.0_f64;
+        let grown = change(|| {
+            for id in 0..size {
+                let start = Instant::now();
+                timers.insert(id, MINUTE + in_order(id));
+                worst = worst.max(nanos(start));
+            }
+        });
+        sink(Row::GrowWorst, worst / 1e3);
+        sink(Row::AllocationsInsert, grown.allocations * 4096.0 / f64::from(size));
+    }
+
+    let mut timers = None;
+    let filled = change(|| {
+        let timers = timers.insert(T::new(size, size));
+        for id in 0..size {
+            timers.insert(id, MINUTE + in_order(id));
+        }
+    });
+    sink(Row::Bytes, (filled.bytes - table.bytes) / f64::from(size));
+    let Some(mut timers) = timers else { return };
+
+    let mut fired = Ids::with_capacity(1000);
+    let used = change(|| {
+        for pass in 1..=10 {
+            for id in 0..size {
+                timers.reset(id, MINUTE + SECOND + in_order(id) + pass);
+            }
+            timers.poll(pass, BUDGET, &mut fired);
+        }
+    });
+    sink(
+        Row::GrowthByUse,
+        (filled.bytes + used.bytes - table.bytes) / f64::from(size),
+    );
+    sink(Row::AllocationsUse, used.allocations / f64::from(10 * size));
+}
+
+/// Spreads the ids over a second, in order, as if accepted one after the other.
+fn in_order(size: u32) -> impl Fn(u32) -> u64 {
+    let step = (SECOND << 32) / u64::from(size);
+    move |id| (u64::from(id) * step) >> 32
+}
+
+fn nanos(start: Instant) -> f64 {
+    start.elapsed().as_nanos() as f64
+}
+
+fn shuffled(size: u32) -> Vec<u32> {
+    let mut random = Random::new();
+    let mut ids: Vec<u32> = (0..size).collect();
+    for last in (1..size).rev() {
+        ids.swap(last as usize, random.below(last + 1) as usize);
+    }
+    ids
+}
+
+/// An xorshift generator: every contestant sees the same sequence.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (((self.0 >> 32) * u64::from(bound)) >> 32) as u32
+    }
+}
