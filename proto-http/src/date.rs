@@ -80,7 +80,8 @@ mod tests {
         for day in 1..200_000 {
             let (year, month, date) = civil(day);
             let next = (last.0, last.1, last.2 + 1);
-            let first = date == 1 && ((year, month) == (last.0, last.1 + 1) || (year, month, last.1) == (last.0 + 1, 1, 12));
+            let first =
+                date == 1 && ((year, month) == (last.0, last.1 + 1) || (year, month, last.1) == (last.0 + 1, 1, 12));
             assert!((year, month, date) == next || first, "day {day}");
             last = (year, month, date);
         }

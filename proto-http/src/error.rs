@@ -45,7 +45,13 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the peer sent {} at byte {} ({})", self.kind.text(), self.offset, self.section())
+        write!(
+            f,
+            "the peer sent {} at byte {} ({})",
+            self.kind.text(),
+            self.offset,
+            self.section()
+        )
     }
 }
 

@@ -100,7 +100,8 @@ impl<'a> Fields<'a> {
     /// Whether the list in the fields of this name has the token, both ignoring case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.list(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+        self.list(name)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 }
 
@@ -124,7 +125,10 @@ impl<'a> Iterator for FieldsIter<'a> {
 
     fn next(&mut self) -> Option<Field<'a>> {
         let (name, value) = split_line(&mut self.rest)?;
-        Some(Field { name: core::str::from_utf8(name).unwrap_or_default(), value })
+        Some(Field {
+            name: core::str::from_utf8(name).unwrap_or_default(),
+            value,
+        })
     }
 }
 
@@ -195,6 +199,12 @@ mod tests {
         assert_eq!(list, [&b"2"[..], b"\"x,\\\"y\"", b"3"]);
         assert!(fields.has_token("b", "3"));
         assert!(!fields.has_token("b", "x"));
-        assert_eq!(fields.iter().last(), Some(Field { name: "a", value: b"\xff" }));
+        assert_eq!(
+            fields.iter().last(),
+            Some(Field {
+                name: "a",
+                value: b"\xff"
+            })
+        );
     }
 }

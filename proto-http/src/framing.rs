@@ -118,11 +118,19 @@ impl<'a> Facts<'a> {
     fn content_length(&mut self, value: &[u8], at: usize, leniency: &Leniency) -> Result<(), Violation> {
         let mut length = scan::decimal(value);
         if length.is_none() && leniency.repeated_content_length {
-            let mut numbers = value.split(|&byte| byte == b',').map(|number| scan::decimal(scan::trim(number)));
-            length = numbers.next().flatten().filter(|first| numbers.all(|number| number == Some(*first)));
+            let mut numbers = value
+                .split(|&byte| byte == b',')
+                .map(|number| scan::decimal(scan::trim(number)));
+            length = numbers
+                .next()
+                .flatten()
+                .filter(|first| numbers.all(|number| number == Some(*first)));
         }
         let length = length.ok_or(Violation::new(ViolationKind::ContentLength, at))?;
-        if self.length.is_some_and(|first| first != length || !leniency.repeated_content_length) {
+        if self
+            .length
+            .is_some_and(|first| first != length || !leniency.repeated_content_length)
+        {
             return Err(Violation::new(ViolationKind::ContentLengthRepeated, at));
         }
         self.length = Some(length);
@@ -160,7 +168,12 @@ impl<'a> Facts<'a> {
     /// The body of a request, and whether its head is consistent (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 7.8). `end` is
     /// the offset errors name.
     #[inline]
-    pub(crate) fn request_body(&mut self, version: Version, connect: bool, end: usize) -> Result<BodyLength, Violation> {
+    pub(crate) fn request_body(
+        &mut self,
+        version: Version,
+        connect: bool,
+        end: usize,
+    ) -> Result<BodyLength, Violation> {
         if version == Version::Http10 {
             // An HTTP/1.0 client has no use for either (RFC 9110 sections 7.8 and 10.1.1).
             self.flags &= !(Self::EXPECT_CONTINUE | Self::UPGRADE_OPTION);
@@ -188,7 +201,8 @@ impl<'a> Facts<'a> {
     /// Whether the head of a response is consistent (RFC 9112 section 6.1).
     pub(crate) fn check_response(&mut self, version: Version, status: u16, end: usize) -> Result<(), Violation> {
         self.coded_length(version, end)?;
-        let forbidden = matches!(status, 100..200) && (self.has(Self::CODED) || self.length.is_some_and(|length| length > 0))
+        let forbidden = matches!(status, 100..200)
+            && (self.has(Self::CODED) || self.length.is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
         if forbidden {
             return Err(Violation::new(ViolationKind::FramingForbidden, end));
@@ -232,7 +246,6 @@ impl<'a> Facts<'a> {
     /// RFC 9112 section 9.3. `close` wins over everything.
     #[inline]
     pub(crate) const fn keep_alive(&self, version: Version) -> bool {
-        !self.has(Self::CLOSE | Self::OVERRULED)
-            && (matches!(version, Version::Http11) || self.has(Self::KEEP_ALIVE))
+        !self.has(Self::CLOSE | Self::OVERRULED) && (matches!(version, Version::Http11) || self.has(Self::KEEP_ALIVE))
     }
 }

@@ -74,7 +74,10 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn target_form(&self) -> Target<'a> {
         let target = self.target();
-        Target::parse(self.method(), target).unwrap_or(Target::Origin { path: target, query: None })
+        Target::parse(self.method(), target).unwrap_or(Target::Origin {
+            path: target,
+            query: None,
+        })
     }
 
     /// The path without the query; see [`Target::path`].
@@ -107,10 +110,22 @@ impl<'a> Request<'a> {
     pub fn authority(&self) -> Option<&'a str> {
         match self.target_form() {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
-            Target::Origin { .. } | Target::Asterisk => {
-                self.facts.host.map(|host| core::str::from_utf8(host).unwrap_or_default())
-            }
+            Target::Origin { .. } | Target::Asterisk => self
+                .facts
+                .host
+                .map(|host| core::str::from_utf8(host).unwrap_or_default()),
         }
+    }
+
+    /// The head in bytes, as [`parse`](Self::parse) reads it, for a use of it that outlasts the input.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
+        let version: &[u8] = match self.version {
+            Version::Http10 => b" HTTP/1.0\r\n",
+            Version::Http11 => b" HTTP/1.1\r\n",
+        };
+        [self.method, b" ", self.target, version, self.fields.as_bytes(), b"\r\n"].concat()
     }
 
     /// How the body is delimited (RFC 9112 section 6.3).
@@ -220,7 +235,13 @@ impl HeadScanner {
     /// has a line end that makes it invalid, or is over `limits`.
     #[inline]
     pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines > 0)
+        self.first_look()
+            || self.scan(
+                input,
+                limits.request_line,
+                limits.fields_bytes,
+                limits.leading_lines > 0,
+            )
     }
 
     /// The same for a trailer section.
@@ -339,7 +360,10 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
         },
     };
     if method_end + target_end + 10 > limits.request_line {
-        return Err(Violation::new(ViolationKind::TargetTooLong, start + limits.request_line));
+        return Err(Violation::new(
+            ViolationKind::TargetTooLong,
+            start + limits.request_line,
+        ));
     }
     let connect = method == b"CONNECT";
     if (target.first() != Some(&b'/') || connect) && !is_target(method, target) {
@@ -348,15 +372,29 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
 
     let fields_at = version_at + 10;
     let mut facts = Facts::default();
-    let Some(end) = walk(input, fields_at, limits.fields, limits.fields_bytes, |name, value, at| {
-        facts.request_field(name, value, at, &rules.leniency)
-    })?
+    let Some(end) = walk(
+        input,
+        fields_at,
+        limits.fields,
+        limits.fields_bytes,
+        |name, value, at| facts.request_field(name, value, at, &rules.leniency),
+    )?
     else {
         return Ok(Parsed::Incomplete);
     };
     let body = facts.request_body(version, connect, end)?;
     let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
-    Ok(Parsed::Complete { head: Request { method, target, fields, facts, body, version }, length: end + 2 })
+    Ok(Parsed::Complete {
+        head: Request {
+            method,
+            target,
+            fields,
+            facts,
+            body,
+            version,
+        },
+        length: end + 2,
+    })
 }
 
 #[cold]
@@ -401,7 +439,11 @@ fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Viola
     if bytes.len() < 8 + end.len() {
         return Ok(None);
     }
-    Ok(Some(if minor == b'0' { Version::Http10 } else { Version::Http11 }))
+    Ok(Some(if minor == b'0' {
+        Version::Http10
+    } else {
+        Version::Http11
+    }))
 }
 
 fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
@@ -412,7 +454,9 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         }
         Ok(Parsed::Incomplete)
     };
-    let Some(version) = version(input, 0, b" ")? else { return unfinished() };
+    let Some(version) = version(input, 0, b" ")? else {
+        return unfinished();
+    };
     let rest = input.get(9..).unwrap_or_default();
     let mut status = 0;
     for i in 0..3 {
@@ -449,15 +493,28 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     }
     let reason = rest.get(..reason_end).unwrap_or_default();
     let mut facts = Facts::default();
-    let Some(end) = walk(input, fields_at, limits.fields, limits.fields_bytes, |name, value, at| {
-        facts.response_field(name, value, at, &rules.leniency)
-    })?
+    let Some(end) = walk(
+        input,
+        fields_at,
+        limits.fields,
+        limits.fields_bytes,
+        |name, value, at| facts.response_field(name, value, at, &rules.leniency),
+    )?
     else {
         return Ok(Parsed::Incomplete);
     };
     facts.check_response(version, status, end)?;
     let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
-    Ok(Parsed::Complete { head: Response { status, reason, fields, facts, version }, length: end + 2 })
+    Ok(Parsed::Complete {
+        head: Response {
+            status,
+            reason,
+            fields,
+            facts,
+            version,
+        },
+        length: end + 2,
+    })
 }
 
 /// Checks the field lines that begin at `start`, up to the empty line, and shows each to `visit`: name, value, offset of the line.

@@ -5,21 +5,30 @@
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+#[cfg(feature = "protocol")]
+mod adapter;
 mod body;
 mod date;
+mod encode;
 mod error;
 mod fields;
 mod framing;
 mod head;
 mod limits;
 mod scan;
+mod server;
+pub mod state;
 mod target;
 
+#[cfg(feature = "protocol")]
+pub use adapter::*;
 pub use body::{BodyDecoder, Piece};
 pub use date::{DATE_LENGTH, imf_fixdate};
+pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, reason};
 pub use error::{Misuse, Violation, ViolationKind};
 pub use fields::{Field, Fields, FieldsIter};
 pub use framing::BodyLength;
 pub use head::{HeadScanner, Parsed, Request, Response, Version};
 pub use limits::{Leniency, Limits, Rules};
+pub use server::{ServerConnection, ServerEvent};
 pub use target::Target;

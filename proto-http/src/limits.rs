@@ -91,4 +91,21 @@ impl Rules {
             padded_chunk_size: false,
         },
     };
+
+    /// For heads that were read before.
+    #[cfg(feature = "protocol")]
+    pub(crate) const UNLIMITED: Self = Self {
+        limits: Limits {
+            request_line: usize::MAX,
+            fields: usize::MAX,
+            fields_bytes: usize::MAX,
+            ..Limits::DEFAULT
+        },
+        leniency: Leniency {
+            bare_status: true,
+            repeated_content_length: true,
+            length_beside_chunked: true,
+            padded_chunk_size: true,
+        },
+    };
 }

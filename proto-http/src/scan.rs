@@ -65,12 +65,10 @@ fn count(bytes: &[u8], stops: impl Fn(u64) -> u64, stop: impl Fn(u8) -> bool) ->
 /// Leading bytes of a token (RFC 9110 section 5.6.2).
 #[inline]
 pub(crate) fn token(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| CLASS[byte as usize] & TOKEN == 0).unwrap_or(bytes.len())
-}
-
-#[inline]
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    CLASS[byte as usize] & TOKEN != 0
+    bytes
+        .iter()
+        .position(|&byte| CLASS[byte as usize] & TOKEN == 0)
+        .unwrap_or(bytes.len())
 }
 
 /// Whether all of `bytes` is one token.
@@ -134,7 +132,11 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     }
     bytes.iter().try_fold(0u64, |number, &byte| {
         let digit = byte.wrapping_sub(b'0');
-        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
+        if digit > 9 {
+            None
+        } else {
+            number.checked_mul(10)?.checked_add(u64::from(digit))
+        }
     })
 }
 
@@ -142,7 +144,9 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 /// `empty` says so, and the port missing only where `port` does not ask for it.
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
     let (host, rest) = if let [b'[', literal @ ..] = bytes {
-        let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
+        let Some(end) = literal.iter().position(|&byte| byte == b']') else {
+            return false;
+        };
         let (address, rest) = literal.split_at(end);
         if !is_ip_literal(address) {
             return false;
@@ -170,7 +174,10 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
 
 fn is_reg_name(mut host: &[u8]) -> bool {
     loop {
-        let plain = host.iter().position(|&byte| CLASS[byte as usize] & HOST == 0).unwrap_or(host.len());
+        let plain = host
+            .iter()
+            .position(|&byte| CLASS[byte as usize] & HOST == 0)
+            .unwrap_or(host.len());
         host = match host.get(plain..) {
             None | Some([]) => return true,
             Some([b'%', high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
@@ -182,13 +189,17 @@ fn is_reg_name(mut host: &[u8]) -> bool {
 /// IPv6address or IPvFuture, without its brackets.
 fn is_ip_literal(bytes: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = bytes {
-        let Some(dot) = rest.iter().position(|&byte| byte == b'.') else { return false };
+        let Some(dot) = rest.iter().position(|&byte| byte == b'.') else {
+            return false;
+        };
         let (version, address) = rest.split_at(dot);
         let address = address.get(1..).unwrap_or_default();
         return !version.is_empty()
             && version.iter().all(u8::is_ascii_hexdigit)
             && !address.is_empty()
-            && address.iter().all(|&byte| byte == b':' || CLASS[byte as usize] & HOST != 0);
+            && address
+                .iter()
+                .all(|&byte| byte == b':' || CLASS[byte as usize] & HOST != 0);
     }
     core::str::from_utf8(bytes).is_ok_and(|text| text.parse::<core::net::Ipv6Addr>().is_ok())
 }
@@ -205,9 +216,17 @@ mod tests {
                     let mut bytes = vec![b'a'; length];
                     bytes[place] = byte;
                     let expect = |stop: bool| if stop { place } else { length };
-                    assert_eq!(value(&bytes), expect(is_control(byte) && byte != b'\t'), "value {byte} {place}/{length}");
-                    assert_eq!(target(&bytes), expect(!byte.is_ascii_graphic() || byte == b'#'), "target {byte}");
-                    assert_eq!(token(&bytes), expect(!is_token_byte(byte)), "token {byte}");
+                    assert_eq!(
+                        value(&bytes),
+                        expect(is_control(byte) && byte != b'\t'),
+                        "value {byte} {place}/{length}"
+                    );
+                    assert_eq!(
+                        target(&bytes),
+                        expect(!byte.is_ascii_graphic() || byte == b'#'),
+                        "target {byte}"
+                    );
+                    assert_eq!(token(&bytes), expect(CLASS[byte as usize] & TOKEN == 0), "token {byte}");
                     assert_eq!(until_lf(&bytes), expect(byte == b'\n'), "lf {byte}");
                 }
             }
@@ -216,10 +235,21 @@ mod tests {
 
     #[test]
     fn authorities() {
-        for good in ["a", "a.b:80", "127.0.0.1", "[::1]", "[::1]:8080", "a%20b", "[v1.x:y]", "a:"] {
+        for good in [
+            "a",
+            "a.b:80",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:8080",
+            "a%20b",
+            "[v1.x:y]",
+            "a:",
+        ] {
             assert!(is_authority(good.as_bytes(), false, false), "{good}");
         }
-        for bad in ["a b", "u@h", "[::1", "[::g]", "a:b", "a:99999", "a/b", "%2", ":80", "a:80:80", "[::1]x", "é", "a,b c"] {
+        for bad in [
+            "a b", "u@h", "[::1", "[::g]", "a:b", "a:99999", "a/b", "%2", ":80", "a:80:80", "[::1]x", "é", "a,b c",
+        ] {
             assert!(!is_authority(bad.as_bytes(), true, false), "{bad}");
         }
         assert!(is_authority(b"", true, false));

@@ -57,7 +57,12 @@ impl<'a> Target<'a> {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         let (path, query) = split_query(rest);
-        scan::is_authority(authority.as_bytes(), false, false).then_some(Target::Absolute { scheme, authority, path, query })
+        scan::is_authority(authority.as_bytes(), false, false).then_some(Target::Absolute {
+            scheme,
+            authority,
+            path,
+            query,
+        })
     }
 
     /// The path of the resource: `/` where an absolute form has none, empty for the authority form, `*` for the asterisk form.
@@ -95,12 +100,26 @@ mod tests {
 
     #[test]
     fn forms() {
-        assert_eq!(Target::parse("GET", "/a?b?c"), Some(Target::Origin { path: "/a", query: Some("b?c") }));
+        assert_eq!(
+            Target::parse("GET", "/a?b?c"),
+            Some(Target::Origin {
+                path: "/a",
+                query: Some("b?c")
+            })
+        );
         assert_eq!(
             Target::parse("GET", "http://h:1/a?b"),
-            Some(Target::Absolute { scheme: "http", authority: "h:1", path: "/a", query: Some("b") })
+            Some(Target::Absolute {
+                scheme: "http",
+                authority: "h:1",
+                path: "/a",
+                query: Some("b")
+            })
         );
-        assert_eq!(Target::parse("GET", "http://h?b").map(|target| target.path()), Some("/"));
+        assert_eq!(
+            Target::parse("GET", "http://h?b").map(|target| target.path()),
+            Some("/")
+        );
         assert_eq!(Target::parse("CONNECT", "h:443"), Some(Target::Authority("h:443")));
         assert_eq!(Target::parse("OPTIONS", "*"), Some(Target::Asterisk));
         for (method, bad) in [
