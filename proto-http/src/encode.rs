@@ -426,21 +426,26 @@ pub(crate) const fn has_upgrade(facts: FieldFacts) -> bool {
     facts.has(FieldFacts::UPGRADE)
 }
 
+/// Whether the user's fields have an `Expect`.
+pub(crate) const fn has_expect(facts: FieldFacts) -> bool {
+    facts.has(FieldFacts::EXPECT)
+}
+
 /// Appends a request head (RFC 9112 section 3).
 pub(crate) fn request_head<B: Buffer>(
     method: &str,
     target: &str,
+    facts: FieldFacts,
     fields: &impl FieldLines,
     framing: Framing,
     out: &mut B,
-) -> Result<FieldFacts, Misuse> {
+) -> Result<(), Misuse> {
     if !scan::is_token(method.as_bytes()) {
         return Err(Misuse::Method);
     }
     if Target::parse(method, target).is_none() {
         return Err(Misuse::Target);
     }
-    let facts = fields.check()?;
     if !facts.has(FieldFacts::HOST) || facts.has(FieldFacts::BAD_HOST) {
         return Err(Misuse::Host);
     }
@@ -451,8 +456,7 @@ pub(crate) fn request_head<B: Buffer>(
         out.put(b" HTTP/1.1\r\n")?;
         fields.write(out)?;
         framing.write(facts, out)
-    })?;
-    Ok(facts)
+    })
 }
 
 /// Appends an informational response, or one that switches protocols: a head without framing.

@@ -166,6 +166,8 @@ violations! {
     Trailer = 400, "RFC 9110 section 6.5.1", "a field that is not allowed as a trailer";
     /// The connection ended inside a message.
     Truncated = 400, "RFC 9112 section 8", "the end of the connection inside a message";
+    /// A response that switches protocols though the request did not ask for it.
+    UnaskedSwitch = 502, "RFC 9110 section 7.8", "a switch of protocols nobody asked for";
     /// Bytes that no request asked for.
     Unexpected = 400, "RFC 9112 section 9.2", "bytes where no message was expected";
 }

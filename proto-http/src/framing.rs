@@ -52,6 +52,11 @@ impl<'a> Facts<'a> {
         self.flags & flag != 0
     }
 
+    /// Whether a 101 says in `Connection` and `Upgrade` that it switches (RFC 9110 section 7.8).
+    pub(crate) const fn agrees_to_upgrade(&self) -> bool {
+        self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
+    }
+
     /// Takes note of a field of a request.
     #[inline]
     pub(crate) fn request_field(

@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(feature = "protocol")]
 mod adapter;
 mod body;
+mod client;
 mod date;
 mod encode;
 mod error;
@@ -23,6 +24,7 @@ mod target;
 #[cfg(feature = "protocol")]
 pub use adapter::*;
 pub use body::{BodyDecoder, Piece};
+pub use client::{ClientConnection, ClientEvent};
 pub use date::{DATE_LENGTH, imf_fixdate};
 pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, reason};
 pub use error::{Misuse, Violation, ViolationKind};
