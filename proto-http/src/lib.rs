@@ -1,1 +1,36 @@
-//! HTTP/1.1 as a state machine: codec for both roles, and adapters for the protocol contract.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(any(feature = "alloc", test))]
+extern crate alloc;
+
+#[cfg(feature = "protocol")]
+mod adapter;
+mod body;
+mod client;
+mod date;
+mod encode;
+mod error;
+mod fields;
+mod framing;
+mod head;
+mod limits;
+mod scan;
+mod server;
+pub mod state;
+mod target;
+
+#[cfg(feature = "protocol")]
+pub use adapter::*;
+pub use body::{BodyDecoder, Piece};
+pub use client::{ClientConnection, ClientEvent};
+pub use date::{DATE_LENGTH, imf_fixdate};
+pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, reason};
+pub use error::{Misuse, Violation, ViolationKind};
+pub use fields::{Field, Fields, FieldsIter};
+pub use framing::BodyLength;
+pub use head::{HeadScanner, Parsed, Request, Response, Version};
+pub use limits::{Leniency, Limits, Rules};
+pub use server::{ServerConnection, ServerEvent};
+pub use target::Target;

@@ -1,0 +1,73 @@
+//! How a server treats its connections.
+
+use std::time::Duration;
+
+use super::WallClock;
+use crate::Rules;
+
+/// Settings that the connections of a server share, behind an `Arc`.
+///
+/// ```
+/// use std::{sync::Arc, time::SystemTime};
+///
+/// let config = Arc::new(proto_http::ServerConfig::new(SystemTime::now));
+/// assert!(config.rules.limits.body.is_some());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Limits and leniency.
+    pub rules: Rules,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Where the Date of responses comes from; without a clock none is sent (RFC 9110 section 6.6.1).
+    pub date: Option<WallClock>,
+}
+
+impl ServerConfig {
+    /// The defaults, with a Date in each response by `clock`, which is `SystemTime::now` but in tests.
+    #[must_use]
+    pub fn new(clock: WallClock) -> Self {
+        Self {
+            date: Some(clock),
+            ..Self::default()
+        }
+    }
+}
+
+/// How long things may take. `None` waits for ever. Each connection has one timer, so none of these costs memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the start of the connection to its first byte. Default 30 s.
+    pub first_byte: Option<Duration>,
+    /// From the first byte of a head to its last. Default 30 s.
+    pub head: Option<Duration>,
+    /// Between two pieces of a body. Also how long a body may take at least, however slow it is. Default 30 s.
+    pub body: Option<Duration>,
+    /// Bytes per second a body must bring on average, once `body` has passed; each byte buys its share of a second. 0 asks for
+    /// nothing. Default 500.
+    pub body_rate: u32,
+    /// Between two requests. Default 60 s.
+    pub idle: Option<Duration>,
+    /// For the handler: from the end of the request, or the last piece of its answer, to the next. Default 60 s.
+    pub answer: Option<Duration>,
+}
+
+impl Timeouts {
+    /// The defaults, as a constant.
+    pub const DEFAULT: Self = Self {
+        first_byte: Some(Duration::from_secs(30)),
+        head: Some(Duration::from_secs(30)),
+        body: Some(Duration::from_secs(30)),
+        body_rate: 500,
+        idle: Some(Duration::from_secs(60)),
+        answer: Some(Duration::from_secs(60)),
+    };
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,216 @@
+//! How a handler answers.
+
+use std::time::Instant;
+
+use core::convert::Infallible;
+
+use bytes::Bytes;
+use protocol::Cx;
+
+use super::NoUpgrade;
+use super::clock;
+use super::server::Core;
+use crate::state::State;
+use crate::{FieldLines, Misuse};
+
+/// The answer to the request under way, and what its handler may know of the connection.
+///
+/// `Date`, `Connection`, `Content-Length` and `Transfer-Encoding` are written for you. To a HEAD request, and with a status that has
+/// no content, content may be given all the same: it is counted and left out.
+///
+/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+#[derive(Debug)]
+pub struct Responder<'a, 'c, N = NoUpgrade<Infallible>> {
+    core: &'a mut Core<N>,
+    cx: &'a mut Cx<'c>,
+}
+
+impl<'a, 'c, N> Responder<'a, 'c, N> {
+    #[inline]
+    pub(super) fn new(core: &'a mut Core<N>, cx: &'a mut Cx<'c>) -> Self {
+        Self { core, cx }
+    }
+
+    /// Sends a whole answer: head and `body`, which is copied.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    #[inline]
+    pub fn send(&mut self, status: u16, fields: &impl FieldLines, body: &[u8]) -> Result<(), Misuse> {
+        self.core.before_whole_answer();
+        let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
+        let out = self.cx.output().tail();
+        self.core.connection.respond(status, fields, body, date.as_ref(), out)
+    }
+
+    /// Sends a whole answer whose `body` is shared, not copied, unless it is small.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn send_bytes(&mut self, status: u16, fields: &impl FieldLines, body: Bytes) -> Result<(), Misuse> {
+        self.core.before_whole_answer();
+        self.head(status, fields, Some(body.len() as u64))?;
+        self.write_bytes(body)?;
+        self.finish()
+    }
+
+    /// Starts an answer whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish). With a `length` it
+    /// is announced; without, the content goes out in chunks.
+    ///
+    /// A client that waits for `100 Continue` is told to continue first, since the status is decided.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn start(&mut self, status: u16, fields: &impl FieldLines, length: Option<u64>) -> Result<(), Misuse> {
+        if matches!(status, 200..300) {
+            self.proceed()?;
+        }
+        self.head(status, fields, length)
+    }
+
+    fn head(&mut self, status: u16, fields: &impl FieldLines, length: Option<u64>) -> Result<(), Misuse> {
+        let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
+        let out = self.cx.output().tail();
+        self.core
+            .connection
+            .send_response(status, fields, length, date.as_ref(), out)
+    }
+
+    /// Sends some content of a started answer. It is copied.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    #[inline]
+    pub fn write(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        self.core.connection.send_data(data, self.cx.output().tail())
+    }
+
+    /// Sends some content of a started answer, shared, not copied, unless it is small.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn write_bytes(&mut self, data: Bytes) -> Result<(), Misuse> {
+        if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
+            self.cx.output().push(data);
+            self.core.connection.end_data(self.cx.output().tail())?;
+        }
+        Ok(())
+    }
+
+    /// Ends a started answer.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::BodyTooShort`] where less content was sent than announced.
+    pub fn finish(&mut self) -> Result<(), Misuse> {
+        self.finish_with(&())
+    }
+
+    /// Ends a started answer with trailer fields (RFC 9110 section 6.5), which a client gets only where the answer goes out in chunks.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::TrailersNeedChunks`] where a length was announced.
+    pub fn finish_with(&mut self, trailers: &impl FieldLines) -> Result<(), Misuse> {
+        self.core.connection.finish(trailers, self.cx.output().tail())
+    }
+
+    /// Sends an informational response, such as 103 (RFC 8297), before the answer.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn inform(&mut self, status: u16, fields: &impl FieldLines) -> Result<(), Misuse> {
+        self.core
+            .connection
+            .send_informational(status, fields, self.cx.output().tail())
+    }
+
+    /// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1). Done for you when the handler has seen the
+    /// request, has not answered it and has not paused the body.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn proceed(&mut self) -> Result<(), Misuse> {
+        if self.core.connection.expects_continue() {
+            self.inform(100, &())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Answers 101 with `fields`, among them the `Upgrade` chosen, and hands the connection to `next`.
+    ///
+    /// The server must run in a [`Switch`](protocol::Switch), which moves on to `next` once the handler has returned.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::OutOfTurn`] where the client asked for no upgrade.
+    pub fn upgrade(&mut self, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+        self.hand_over(101, fields, next)
+    }
+
+    /// Answers a CONNECT with 200 and `fields`, and hands the connection to `next` as [`upgrade`](Self::upgrade) does.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::OutOfTurn`] where the request was no CONNECT.
+    pub fn tunnel(&mut self, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+        self.hand_over(200, fields, next)
+    }
+
+    fn hand_over(&mut self, status: u16, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+        self.core.connection.switch(status, fields, self.cx.output().tail())?;
+        self.core.next = Some(Box::new(next));
+        Ok(())
+    }
+
+    /// Stops (`true`) or resumes (`false`) the content of the request, for a handler that cannot keep up.
+    pub fn pause(&mut self, pause: bool) {
+        self.core.paused_by_handler = pause;
+    }
+
+    /// Makes this answer the last of the connection. Its head says so if it is not yet sent.
+    pub fn close(&mut self) {
+        self.core.connection.close_after();
+    }
+
+    /// Whether so much output waits that a streamed answer should stop until [`drained`](super::Handler::drained).
+    #[inline]
+    #[must_use]
+    pub fn congested(&self) -> bool {
+        self.cx.congested()
+    }
+
+    /// The time of this call.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.cx.now()
+    }
+
+    /// Whether the answer is still to be given.
+    #[inline]
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.core.connection.can_respond()
+    }
+
+    /// Whether the answer is under way: started, and not finished.
+    #[inline]
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.core.connection.response_state() == State::Body
+    }
+
+    /// The Date that an answer sent now carries, for fields such as Last-Modified.
+    #[must_use]
+    pub fn date(&self) -> Option<[u8; crate::DATE_LENGTH]> {
+        self.core.config.date.map(|clock| clock::date(clock, self.cx.now()))
+    }
+}

@@ -1,0 +1,402 @@
+//! The server's side of a connection on the contract.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use core::fmt;
+
+use protocol::{Cx, Input, Protocol, Reason, Upgrade};
+
+use super::{Handler, Responder, ServerConfig};
+use crate::state::State;
+use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
+
+/// Serves HTTP/1.1 on one connection: reads requests, asks its [`Handler`] for answers, and does the rest.
+///
+/// Runs on any driver. Put it into a [`Switch`](protocol::Switch) where the handler upgrades.
+#[derive(Debug)]
+pub struct Server<H: Handler> {
+    core: Core<H::Next>,
+    handler: H,
+}
+
+/// All of a server but its handler.
+#[derive(Debug)]
+pub(super) struct Core<N> {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) next: Option<Box<N>>,
+    pub(super) connection: ServerConnection,
+    deadline: Option<Instant>,
+    /// Bytes read of a body that nobody wants.
+    dropped: u32,
+    timer: Timer,
+    pub(super) paused_by_handler: bool,
+    /// Pipelined requests wait in the input for the answer under way.
+    held: bool,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timer {
+    /// Its first byte.
+    FirstByte,
+    /// The rest of a head.
+    Head,
+    /// More of a body, or a body at a better rate.
+    Body,
+    /// The next request.
+    Idle,
+    /// The handler.
+    Answer,
+}
+
+/// Why a server's connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The client broke the protocol.
+    Violation(Violation),
+    /// The handler broke a rule of this crate.
+    Misuse(Misuse),
+    /// The client, or for [`Timer::Answer`] the handler, took too long.
+    TimedOut(Timer),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Violation(violation) => violation.fmt(f),
+            ServerError::Misuse(misuse) => write!(f, "the handler failed: {misuse}"),
+            ServerError::TimedOut(timer) => write!(f, "timed out: {timer:?}"),
+        }
+    }
+}
+
+impl core::error::Error for ServerError {}
+
+impl<H: Handler> Server<H> {
+    /// A server of one connection.
+    pub fn new(config: Arc<ServerConfig>, handler: H) -> Self {
+        Self {
+            core: Core {
+                config,
+                next: None,
+                connection: ServerConnection::new(),
+                deadline: None,
+                dropped: 0,
+                timer: Timer::FirstByte,
+                paused_by_handler: false,
+                held: false,
+            },
+            handler,
+        }
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// Answers everything `rest` holds.
+    #[inline]
+    fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ServerError> {
+        let mut requests = 0;
+        loop {
+            match self.core.connection.next_event(&self.core.config.rules, rest) {
+                Ok(ServerEvent::Request(request)) => {
+                    requests += 1;
+                    if requests >= self.core.config.rules.limits.pipelined {
+                        self.core.connection.close_after();
+                    }
+                    self.request(cx, &request)?;
+                }
+                Ok(ServerEvent::Data(data)) => self.data(cx, data)?,
+                Ok(ServerEvent::End(trailers)) => {
+                    if self.core.answering() {
+                        self.call(cx, |handler, responder| handler.end(trailers, responder))?;
+                    }
+                    // The next head gets a deadline of its own.
+                    self.core.timer = Timer::Answer;
+                }
+                Ok(ServerEvent::NeedData | ServerEvent::Paused) => return Ok(()),
+                Ok(ServerEvent::Closed) => {
+                    cx.close();
+                    return Ok(());
+                }
+                Err(violation) => return Err(self.refuse(cx, violation.status(), ServerError::Violation(violation))),
+            }
+            if self.core.connection.must_close() {
+                cx.close();
+                return Ok(());
+            }
+            if cx.congested() || self.core.paused_by_handler {
+                return Ok(());
+            }
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), ServerError> {
+        self.core.timer = Timer::Answer;
+        self.core.dropped = 0;
+        self.call(cx, |handler, responder| handler.request(request, responder))?;
+        if self.core.answering() {
+            if request.body().is_empty() {
+                return self.call(cx, |handler, responder| handler.end(Fields::EMPTY, responder));
+            }
+            self.proceed(cx)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a client that waits for it send its body, unless the handler does not want that yet.
+    fn proceed(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        if self.core.connection.can_respond() && !self.core.paused_by_handler {
+            return self.call(cx, |_, responder| responder.proceed());
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, cx: &mut Cx<'_>, data: &[u8]) -> Result<(), ServerError> {
+        self.core.buy_time(cx.now(), data.len());
+        if self.core.answering() {
+            return self.call(cx, |handler, responder| handler.data(data, responder));
+        }
+        self.core.dropped = self
+            .core
+            .dropped
+            .saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
+        if u64::from(self.core.dropped) > self.core.config.rules.limits.drain {
+            self.core.connection.close_after();
+        }
+        Ok(())
+    }
+
+    /// Calls the handler, and answers for it where it fails.
+    #[inline]
+    fn call(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: impl FnOnce(&mut H, &mut Responder<'_, '_, H::Next>) -> Result<(), Misuse>,
+    ) -> Result<(), ServerError> {
+        match call(&mut self.handler, &mut Responder::new(&mut self.core, cx)) {
+            Ok(()) => Ok(()),
+            Err(misuse) => Err(self.refuse(cx, 500, ServerError::Misuse(misuse))),
+        }
+    }
+
+    /// Ends the connection: with an answer of `status` if none has begun; else so that what was sent cannot pass for complete.
+    #[cold]
+    fn refuse(&mut self, cx: &mut Cx<'_>, status: u16, error: ServerError) -> ServerError {
+        let answering = self.core.answering();
+        self.core.connection.close_after();
+        if self.core.connection.can_respond() {
+            // Cannot fail: the status is one of ours, and there are no fields.
+            let _ = Responder::new(&mut self.core, cx).send(status, &(), b"");
+        } else if self.core.connection.ends_by_close() {
+            cx.abort();
+        }
+        if answering {
+            self.handler.aborted();
+        }
+        self.core.deadline = None;
+        error
+    }
+
+    /// After the handler was called outside of `received`: what its answer means for the connection.
+    fn settle(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        if self.core.connection.must_close() {
+            cx.close();
+            return Ok(());
+        }
+        if self.core.connection.request_state() == State::Body {
+            self.proceed(cx)?;
+        }
+        if self.core.held && !self.core.waiting() {
+            self.core.held = false;
+        }
+        self.core.pause(cx);
+        self.core.set_deadline(cx, false);
+        Ok(())
+    }
+}
+
+impl<H: Handler> Protocol for Server<H> {
+    type Message = H::Message;
+    type Error = ServerError;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.core
+            .arm(cx.now(), Timer::FirstByte, self.core.config.timeouts.first_byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ServerError> {
+        let mut rest = input.as_slice();
+        let result = self.serve(cx, &mut rest);
+        let (left, used) = (rest.len(), input.len() - rest.len());
+        input.consume(used);
+        result?;
+        if (left > 0 && self.core.waiting()) || self.core.paused_by_handler {
+            self.core.held = left > 0 && self.core.waiting();
+            self.core.pause(cx);
+        }
+        self.core.set_deadline(cx, left > 0);
+        Ok(())
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.core.connection.receive_eof();
+        match self.core.connection.request_state() {
+            // A request cut short: there is nobody to answer to about a head; a body is told.
+            State::Body => match self.core.connection.next_event(&self.core.config.rules, &mut &[][..]) {
+                Err(violation) => Err(self.refuse(cx, violation.status(), ServerError::Violation(violation))),
+                Ok(_) => {
+                    cx.close();
+                    Ok(())
+                }
+            },
+            // The answer to a whole request is still sent, then the connection closes.
+            _ if self.core.answering() => Ok(()),
+            _ => {
+                cx.close();
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        self.core.deadline
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        let timer = self.core.timer;
+        let error = ServerError::TimedOut(timer);
+        match timer {
+            Timer::FirstByte | Timer::Idle => {
+                self.core.deadline = None;
+                cx.close();
+                Ok(())
+            }
+            Timer::Head => {
+                self.core.connection.give_up();
+                Err(self.refuse(cx, 408, error))
+            }
+            Timer::Body => Err(self.refuse(cx, 408, error)),
+            Timer::Answer => Err(self.refuse(cx, 503, error)),
+        }
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        if self.core.answering() {
+            self.call(cx, |handler, responder| handler.drained(responder))?;
+        }
+        self.settle(cx)
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
+        self.call(cx, |handler, responder| handler.message(message, responder))?;
+        self.settle(cx)
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        if self.core.connection.is_idle() {
+            cx.close();
+        } else {
+            self.core.connection.close_after();
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, _: Reason) {
+        if self.core.answering() {
+            self.handler.aborted();
+        }
+    }
+}
+
+impl<H: Handler> Upgrade for Server<H> {
+    type Next = H::Next;
+
+    #[inline]
+    fn take_next(&mut self) -> Option<H::Next> {
+        self.core.next.take().map(|next| *next)
+    }
+}
+
+impl<N> Core<N> {
+    /// Whether the handler owes an answer, or more of one.
+    #[inline]
+    fn answering(&self) -> bool {
+        matches!(self.connection.response_state(), State::Respond | State::Body)
+    }
+
+    /// Whether the request is complete and its answer is not: what follows in the input has to wait.
+    #[inline]
+    fn waiting(&self) -> bool {
+        self.answering() && self.connection.request_state() != State::Body
+    }
+
+    /// A whole answer is about to be sent: keep the connection only if what is left of the request is little (RFC 9112 section 9.3).
+    #[inline]
+    pub(super) fn before_whole_answer(&mut self) {
+        if self.connection.request_state() == State::Body
+            && self
+                .connection
+                .body_remaining()
+                .is_some_and(|left| left > self.config.rules.limits.drain)
+        {
+            self.connection.close_after();
+        }
+    }
+
+    fn pause(&self, cx: &mut Cx<'_>) {
+        cx.pause(self.held || self.paused_by_handler);
+    }
+
+    #[inline]
+    fn arm(&mut self, now: Instant, timer: Timer, after: Option<Duration>) {
+        self.timer = timer;
+        self.deadline = after.and_then(|after| now.checked_add(after));
+    }
+
+    /// Sets the one timer to what the connection waits for now. `partial` says that part of a head has come.
+    #[inline]
+    fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
+        if cx.congested() {
+            // Nothing is read now; how long the peer may refuse output is the driver's to say.
+            self.deadline = None;
+            return;
+        }
+        let now = cx.now();
+        let timeouts = &self.config.timeouts;
+        match self.connection.request_state() {
+            State::Idle if !partial => self.arm(now, Timer::Idle, timeouts.idle),
+            // A head has one deadline, however its bytes trickle in.
+            State::Idle if self.timer == Timer::Head => {}
+            State::Idle => self.arm(now, Timer::Head, timeouts.head),
+            State::Body if self.paused_by_handler => self.arm(now, Timer::Answer, timeouts.answer),
+            State::Body if self.timer == Timer::Body => {}
+            State::Body => self.arm(now, Timer::Body, timeouts.body),
+            State::Switched => self.deadline = None,
+            _ => self.arm(now, Timer::Answer, timeouts.answer),
+        }
+    }
+
+    /// Content has come: it moves the deadline of the body by its share of the rate, but not beyond the pause it may make.
+    fn buy_time(&mut self, now: Instant, bytes: usize) {
+        let timeouts = &self.config.timeouts;
+        let latest = timeouts.body.and_then(|body| now.checked_add(body));
+        self.deadline = match (self.timer, self.deadline) {
+            (Timer::Body, Some(deadline)) if timeouts.body_rate > 0 => {
+                let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(timeouts.body_rate);
+                deadline.checked_add(Duration::from_nanos(share)).min(latest)
+            }
+            _ => latest,
+        };
+        self.timer = Timer::Body;
+    }
+}

@@ -1,0 +1,337 @@
+//! Reads a body out of the bytes behind its head (RFC 9112 sections 6 and 7). Holds no bytes.
+
+use crate::head::{HeadScanner, walk};
+use crate::{BodyLength, Fields, Leniency, Limits, Rules, Violation, ViolationKind, scan};
+
+/// A part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Some content; never empty.
+    Data(&'a [u8]),
+    /// The end, with the trailer fields (empty but for chunked bodies that have some).
+    End(Fields<'a>),
+}
+
+/// Decodes the body of one message, whatever delimits it.
+///
+/// ```
+/// use proto_http::{BodyDecoder, BodyLength, Piece, Rules};
+///
+/// let mut body = BodyDecoder::new(BodyLength::Chunked);
+/// let mut input: &[u8] = b"5\r\nhello\r\n0\r\n\r\n";
+/// assert_eq!(body.next(&mut input, &Rules::DEFAULT)?, Some(Piece::Data(b"hello")));
+/// assert!(matches!(body.next(&mut input, &Rules::DEFAULT)?, Some(Piece::End(trailers)) if trailers.is_empty()));
+/// assert!(input.is_empty());
+/// # Ok::<(), proto_http::Violation>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyDecoder {
+    /// Bytes left: of the body, or of the chunk being read.
+    left: u64,
+    /// Bytes of content announced or seen so far, all chunks together.
+    total: u64,
+    pub(crate) scanner: HeadScanner,
+    extensions: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Length,
+    UntilClose,
+    ChunkLine,
+    ChunkData,
+    ChunkEnd,
+    Trailers,
+    Done,
+}
+
+impl BodyDecoder {
+    /// A decoder at the first byte behind the head.
+    #[inline]
+    #[must_use]
+    pub const fn new(length: BodyLength) -> Self {
+        let (left, phase) = match length {
+            BodyLength::Empty => (0, Phase::Length),
+            BodyLength::Length(length) => (length, Phase::Length),
+            BodyLength::Chunked => (0, Phase::ChunkLine),
+            BodyLength::UntilClose => (0, Phase::UntilClose),
+        };
+        Self {
+            left,
+            total: left,
+            scanner: HeadScanner::new(),
+            extensions: 0,
+            phase,
+        }
+    }
+
+    /// Takes the next piece off `input`, or `None` where that needs more bytes; those must then come with what is left in `input` in
+    /// front. After [`Piece::End`] nothing is taken any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] for broken framing or a passed limit.
+    #[inline]
+    pub fn next<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
+        if rules.limits.body.is_some_and(|limit| self.total > limit) {
+            return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+        }
+        match self.phase {
+            Phase::Length if self.left > 0 => Ok(self.data(input)),
+            Phase::Length => {
+                self.phase = Phase::Done;
+                Ok(Some(Piece::End(Fields::EMPTY)))
+            }
+            Phase::Done => Ok(None),
+            Phase::UntilClose => {
+                let data = core::mem::take(input);
+                self.total = self.total.saturating_add(data.len() as u64);
+                if rules.limits.body.is_some_and(|limit| self.total > limit) {
+                    return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+                }
+                Ok((!data.is_empty()).then_some(Piece::Data(data)))
+            }
+            _ => self.chunked(input, rules),
+        }
+    }
+
+    /// The connection ended: whether the body is complete that way.
+    ///
+    /// # Errors
+    ///
+    /// [`ViolationKind::Truncated`] where it is not (RFC 9112 section 8).
+    pub fn eof(&mut self) -> Result<(), Violation> {
+        match self.phase {
+            Phase::UntilClose | Phase::Done => {
+                self.phase = Phase::Done;
+                Ok(())
+            }
+            _ => Err(Violation::new(ViolationKind::Truncated, 0)),
+        }
+    }
+
+    /// Bytes of content still to come, where that is known.
+    #[must_use]
+    pub const fn remaining(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Length => Some(self.left),
+            Phase::Done => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether [`Piece::End`] was handed out.
+    #[inline]
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    #[inline]
+    fn data<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
+        let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+        let (data, rest) = input.split_at(n);
+        *input = rest;
+        self.left -= n as u64;
+        (n > 0).then_some(Piece::Data(data))
+    }
+
+    fn chunked<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
+        loop {
+            match self.phase {
+                Phase::ChunkLine => {
+                    let Some((size, length, extensions)) = chunk_line(input, &rules.limits, &rules.leniency)? else {
+                        return Ok(None);
+                    };
+                    let sum = (self.extensions as usize).saturating_add(extensions);
+                    if sum > rules.limits.chunk_extensions {
+                        return Err(Violation::new(ViolationKind::ChunkLineTooLong, 0));
+                    }
+                    self.extensions = u32::try_from(sum).unwrap_or(u32::MAX);
+                    self.total = self.total.saturating_add(size);
+                    if rules.limits.body.is_some_and(|limit| self.total > limit) {
+                        return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+                    }
+                    *input = input.get(length..).unwrap_or_default();
+                    self.left = size;
+                    self.phase = if size == 0 { Phase::Trailers } else { Phase::ChunkData };
+                }
+                Phase::ChunkData => {
+                    let piece = self.data(input);
+                    if self.left == 0 {
+                        self.phase = Phase::ChunkEnd;
+                    }
+                    return Ok(piece);
+                }
+                Phase::ChunkEnd => match **input {
+                    [b'\r', b'\n', ref rest @ ..] => {
+                        *input = rest;
+                        self.phase = Phase::ChunkLine;
+                    }
+                    [] | [b'\r'] => return Ok(None),
+                    _ => return Err(Violation::new(ViolationKind::ChunkEnd, 0)),
+                },
+                Phase::Trailers => return self.trailers(input, &rules.limits),
+                Phase::Length | Phase::UntilClose | Phase::Done => return Ok(None),
+            }
+        }
+    }
+
+    /// RFC 9112 section 7.1.2. Trailers never join the fields of the head.
+    fn trailers<'a>(&mut self, input: &mut &'a [u8], limits: &Limits) -> Result<Option<Piece<'a>>, Violation> {
+        if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
+            return Ok(None);
+        }
+        let end = walk(input, 0, limits.trailers, limits.trailers_bytes, |name, _, at| {
+            if is_allowed_trailer(name) {
+                Ok(())
+            } else {
+                Err(Violation::new(ViolationKind::Trailer, at))
+            }
+        })?;
+        let Some(end) = end else { return Ok(None) };
+        let (lines, rest) = input.split_at(end);
+        *input = rest.get(2..).unwrap_or_default();
+        self.phase = Phase::Done;
+        Ok(Some(Piece::End(Fields::checked(lines))))
+    }
+}
+
+/// Whether a field may stand in a trailer section: none that frames, routes, authenticates or describes the content does
+/// (RFC 9110 section 6.5.1).
+pub(crate) fn is_allowed_trailer(name: &[u8]) -> bool {
+    let forbidden: &[&str] = match name.len() {
+        2 => &["te"],
+        4 => &["host"],
+        5 => &["range"],
+        6 => &["cookie", "expect"],
+        7 => &["trailer", "upgrade"],
+        8 => &["location"],
+        10 => &["connection", "keep-alive", "set-cookie"],
+        12 => &["content-type", "max-forwards"],
+        13 => &["authorization", "cache-control", "content-range"],
+        14 => &["content-length"],
+        16 => &["content-encoding", "www-authenticate"],
+        17 => &["transfer-encoding"],
+        18 => &["proxy-authenticate"],
+        19 => &["proxy-authorization"],
+        _ => &[],
+    };
+    !forbidden
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
+}
+
+/// Reads a chunk-size line (RFC 9112 section 7.1): the size, the bytes of the line, those of its extensions.
+#[inline]
+fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Option<(u64, usize, usize)>, Violation> {
+    let mut size = 0u64;
+    let mut at = 0;
+    while let Some(digit) = input.get(at).and_then(|&byte| char::from(byte).to_digit(16)) {
+        if at == 16 {
+            return Err(Violation::new(ViolationKind::ChunkSize, at));
+        }
+        size = size << 4 | u64::from(digit);
+        at += 1;
+    }
+    if at == 0 && !input.is_empty() {
+        return Err(Violation::new(ViolationKind::ChunkSize, 0));
+    }
+    let digits = at;
+    let over = |at| Err(Violation::new(ViolationKind::ChunkLineTooLong, at));
+    match extensions(input, at, leniency.padded_chunk_size)? {
+        Some(end) if end > limits.chunk_line => over(limits.chunk_line),
+        Some(end) => Ok(Some((size, end + 2, end - digits))),
+        None if input.len() > limits.chunk_line => over(limits.chunk_line),
+        None => Ok(None),
+    }
+}
+
+/// Checks `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` from `at` on (RFC 9112 section 7.1.1) and returns where
+/// the CRLF stands, or `None` where the line is not whole.
+#[inline]
+fn extensions(line: &[u8], at: usize, padded: bool) -> Result<Option<usize>, Violation> {
+    match line.get(at..) {
+        Some([b'\r', b'\n', ..]) => Ok(Some(at)),
+        _ => extension_list(line, at, padded),
+    }
+}
+
+fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usize>, Violation> {
+    let kind = if line.get(at) == Some(&b';') {
+        ViolationKind::ChunkExtension
+    } else {
+        ViolationKind::ChunkSize
+    };
+    let size_end = at;
+    loop {
+        let spaces = at;
+        at += blanks(line, at);
+        let error = |kind, at| Err(Violation::new(kind, at));
+        match (line.get(at), line.get(at + 1)) {
+            (None, _) | (Some(b'\r'), None) => return Ok(None),
+            (Some(b'\r'), Some(b'\n')) if spaces == at || padded && spaces == size_end => return Ok(Some(at)),
+            (Some(b'\r'), Some(b'\n')) => return error(kind, spaces),
+            (Some(b';'), _) => at += 1,
+            (Some(b'\n'), _) => return error(ViolationKind::BareLf, at),
+            (Some(b'\r'), _) => return error(ViolationKind::BareCr, at),
+            _ => return error(kind, at),
+        }
+        at += blanks(line, at);
+        let name = scan::token(line.get(at..).unwrap_or_default());
+        at += name;
+        let Some(&behind) = line.get(at) else { return Ok(None) };
+        if name == 0 {
+            return error(broken(behind, line.get(at + 1)), at);
+        }
+        let equals = at + blanks(line, at);
+        match line.get(equals) {
+            None => return Ok(None),
+            Some(b'=') => at = equals + 1,
+            Some(_) => continue,
+        }
+        at += blanks(line, at);
+        at = match line.get(at) {
+            None => return Ok(None),
+            Some(b'"') => match quoted_string(line, at)? {
+                Some(end) => end,
+                None => return Ok(None),
+            },
+            Some(&byte) => match scan::token(line.get(at..).unwrap_or_default()) {
+                0 => return error(broken(byte, line.get(at + 1)), at),
+                length => at + length,
+            },
+        };
+    }
+}
+
+const fn broken(byte: u8, next: Option<&u8>) -> ViolationKind {
+    match (byte, next) {
+        (b'\n', _) => ViolationKind::BareLf,
+        (b'\r', Some(next)) if *next != b'\n' => ViolationKind::BareCr,
+        _ => ViolationKind::ChunkExtension,
+    }
+}
+
+fn blanks(line: &[u8], at: usize) -> usize {
+    line.get(at..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count()
+}
+
+/// RFC 9110 section 5.6.4. Returns where the byte behind the closing quote stands.
+fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
+    let mut at = open + 1;
+    loop {
+        match (line.get(at), line.get(at + 1)) {
+            (Some(b'"'), _) => return Ok(Some(at + 1)),
+            (Some(b'\\'), Some(&escaped)) if escaped == b'\t' || (escaped >= b' ' && escaped != 0x7f) => at += 2,
+            (Some(b'\\'), None) | (None, _) => return Ok(None),
+            (Some(&byte), _) if byte != b'\\' && (byte == b'\t' || (byte >= b' ' && byte != 0x7f)) => at += 1,
+            (Some(&byte), next) => return Err(Violation::new(broken(byte, next), at)),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The client's side of a connection, pulled: requests in, bytes out; bytes in, events out.
+
+use crate::body::BodyDecoder;
+use crate::encode::{self, Buffer, FieldLines, Framing, Sending};
+use crate::state::{Exchange, State};
+use crate::{BodyLength, Fields, Misuse, Parsed, Piece, Response, Rules, Violation, ViolationKind};
+
+/// What a client reads next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEvent<'a> {
+    /// An informational response, 1xx but 101; the final one follows.
+    Informational(Response<'a>),
+    /// The head of the final response. [`End`](Self::End) follows in any case, but for a switch of protocols.
+    Response(Response<'a>),
+    /// Some content of the response; never empty.
+    Data(&'a [u8]),
+    /// The response is complete, with its trailers.
+    End(Fields<'a>),
+    /// More bytes are needed. Show what is left in the input again, with newer bytes behind it.
+    NeedData,
+    /// The server has agreed to switch: the rest of the input is another protocol's.
+    Switched,
+    /// The server has closed between messages, or the connection is not to be used any more.
+    Closed,
+}
+
+/// The client's side of an HTTP/1.1 connection. Holds no bytes. One exchange is under way at a time.
+///
+/// Sorted by use: output ([`send_request`](Self::send_request), [`send_data`](Self::send_data), [`finish`](Self::finish)), input
+/// ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), getters.
+///
+/// ```
+/// use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules};
+///
+/// let mut connection = ClientConnection::new();
+/// let mut output = Vec::new();
+/// connection.send_request("GET", "/", &[("Host", "example.org")], BodyLength::Empty, &mut output)?;
+/// assert_eq!(output, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n");
+///
+/// let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+/// let ClientEvent::Response(response) = connection.next_event(&Rules::DEFAULT, &mut input)? else { panic!() };
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(connection.next_event(&Rules::DEFAULT, &mut input)?, ClientEvent::Data(b"hi"));
+/// assert!(matches!(connection.next_event(&Rules::DEFAULT, &mut input)?, ClientEvent::End(_)));
+/// assert!(connection.is_idle());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientConnection {
+    /// Between responses, its scanner looks for the end of the next head.
+    body: BodyDecoder,
+    sending: Sending,
+    exchange: Exchange,
+    flags: u8,
+}
+
+impl ClientConnection {
+    const HEAD: u8 = 1;
+    const CONNECT: u8 = 1 << 1;
+    const EOF: u8 = 1 << 2;
+    /// The request waits for `100 Continue`.
+    const EXPECTS: u8 = 1 << 3;
+
+    /// A connection before its first request.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            body: BodyDecoder::new(BodyLength::Empty),
+            sending: Sending::Nothing,
+            exchange: Exchange::new(),
+            flags: 0,
+        }
+    }
+
+    #[inline]
+    const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Appends a request head. With a `body`, content follows with [`send_data`](Self::send_data) and ends with
+    /// [`finish`](Self::finish); without, the request is complete.
+    ///
+    /// `fields` must have exactly one Host. One of them being `Upgrade`, the server may switch protocols, as it may for CONNECT.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn send_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &impl FieldLines,
+        body: BodyLength,
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        if !self.is_idle() || self.has(Self::EOF) {
+            return Err(Misuse::OutOfTurn);
+        }
+        let connect = method == "CONNECT";
+        let facts = fields.check()?;
+        let switch = connect || encode::has_upgrade(facts);
+        let (length, sending) = match body {
+            BodyLength::Empty => (None, Sending::Nothing),
+            BodyLength::Length(length) => (Some(length), Sending::Length(length)),
+            BodyLength::Chunked => (None, Sending::Chunked),
+            BodyLength::UntilClose => return Err(Misuse::NotAllowed),
+        };
+        if switch && !body.is_empty() {
+            return Err(Misuse::NotAllowed);
+        }
+        let framing = Framing { length, chunked: body == BodyLength::Chunked, close: false, keep_alive: false };
+        encode::request_head(method, target, facts, fields, framing, out)?;
+        self.flags = if method == "HEAD" { Self::HEAD } else { 0 }
+            | if connect { Self::CONNECT } else { 0 }
+            | if encode::has_expect(facts) && !body.is_empty() { Self::EXPECTS } else { 0 };
+        self.sending = if body.is_empty() { Sending::Nothing } else { sending };
+        let keep_alive = !encode::asks_close(facts) && !connect;
+        self.exchange.request_head(body.is_empty(), switch, keep_alive).ok_or(Misuse::OutOfTurn)
+    }
+
+    /// Appends content of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn send_data(&mut self, data: &[u8], out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.data(data, out)
+    }
+
+    /// For content that is not to be copied: appends what stands before `length` bytes of it. Where `true` comes back, send them
+    /// behind, then call [`end_data`](Self::end_data).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn begin_data(&mut self, length: usize, out: &mut impl Buffer) -> Result<bool, Misuse> {
+        self.sending.before(length, out)
+    }
+
+    /// Appends what stands behind the content announced to [`begin_data`](Self::begin_data).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NoSpace`].
+    pub fn end_data(&mut self, out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.after(out)
+    }
+
+    /// Ends the request, with trailers where it is chunked.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn finish(&mut self, trailers: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.end(trailers, out)?;
+        Exchange::end(&mut self.exchange.request).ok_or(Misuse::OutOfTurn)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes the next event off `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] where the server broke the protocol. Close then; no event follows.
+    pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+        let result = match self.exchange.response {
+            State::Idle => self.between(input),
+            State::Respond => self.next_response(rules, input),
+            State::Body => self.next_piece(rules, input),
+            State::Switched => return Ok(ClientEvent::Switched),
+            State::Done if !self.has(Self::EOF) => return Ok(ClientEvent::NeedData),
+            _ => return Ok(ClientEvent::Closed),
+        };
+        if result.is_err() {
+            self.exchange.last();
+            Exchange::fail(&mut self.exchange.response);
+        }
+        result
+    }
+
+    /// Nothing may come that was not asked for (RFC 9112 section 9.2).
+    fn between<'a>(&mut self, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
+        if !input.is_empty() {
+            return Err(Violation::new(ViolationKind::Unexpected, 0));
+        }
+        if self.has(Self::EOF) {
+            self.exchange.response = State::Closed;
+            return Ok(ClientEvent::Closed);
+        }
+        Ok(ClientEvent::NeedData)
+    }
+
+    fn next_response<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+        if input.is_empty() || !self.body.scanner.ready(input, &rules.limits) {
+            return self.unfinished();
+        }
+        let Parsed::Complete { head, length } = Response::parse(input, rules)? else { return self.unfinished() };
+        self.body.scanner.reset();
+        let status = head.status();
+        let switches = if self.has(Self::CONNECT) { matches!(status, 200..300) } else { status == 101 };
+        if switches {
+            // Only what was asked for, and said so twice (RFC 9110 section 7.8).
+            let agreed = self.has(Self::CONNECT) || head.facts.agrees_to_upgrade();
+            if !agreed || self.exchange.switch().is_none() {
+                return Err(Violation::new(ViolationKind::UnaskedSwitch, 0));
+            }
+            *input = input.get(length..).unwrap_or_default();
+            return Ok(ClientEvent::Response(head));
+        }
+        if status == 101 {
+            return Err(Violation::new(ViolationKind::UnaskedSwitch, 0));
+        }
+        if matches!(status, 100..200) {
+            if status == 100 {
+                self.flags &= !Self::EXPECTS;
+            }
+            *input = input.get(length..).unwrap_or_default();
+            return Ok(ClientEvent::Informational(head));
+        }
+        let body = head.body(self.request_method());
+        if let (BodyLength::Length(length), Some(limit)) = (body, rules.limits.body)
+            && length > limit
+        {
+            return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+        }
+        *input = input.get(length..).unwrap_or_default();
+        self.body = BodyDecoder::new(body);
+        let keep_alive = head.keep_alive() && body != BodyLength::UntilClose;
+        let _ = self.exchange.response_head(false, keep_alive);
+        Ok(ClientEvent::Response(head))
+    }
+
+    /// The method as far as it changes what a response is.
+    const fn request_method(&self) -> &'static str {
+        if self.has(Self::HEAD) {
+            "HEAD"
+        } else if self.has(Self::CONNECT) {
+            "CONNECT"
+        } else {
+            "GET"
+        }
+    }
+
+    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+        match self.body.next(input, rules)? {
+            Some(Piece::Data(data)) => return Ok(ClientEvent::Data(data)),
+            Some(Piece::End(trailers)) => {
+                self.end();
+                return Ok(ClientEvent::End(trailers));
+            }
+            None if !self.has(Self::EOF) => return Ok(ClientEvent::NeedData),
+            None => {}
+        }
+        self.body.eof()?;
+        self.end();
+        Ok(ClientEvent::End(Fields::EMPTY))
+    }
+
+    fn end(&mut self) {
+        let _ = Exchange::end(&mut self.exchange.response);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if self.exchange.settle() {
+            self.body.scanner.reset();
+        }
+    }
+
+    fn unfinished<'a>(&self) -> Result<ClientEvent<'a>, Violation> {
+        if self.has(Self::EOF) { Err(Violation::new(ViolationKind::Truncated, 0)) } else { Ok(ClientEvent::NeedData) }
+    }
+
+    /// The server has half-closed: no byte follows those in the input. Ask for events as before.
+    pub fn receive_eof(&mut self) {
+        self.flags |= Self::EOF;
+        self.exchange.last();
+    }
+
+    /// How far the request has come.
+    #[must_use]
+    pub const fn request_state(&self) -> State {
+        self.exchange.request
+    }
+
+    /// How far the response has come.
+    #[must_use]
+    pub const fn response_state(&self) -> State {
+        self.exchange.response
+    }
+
+    /// Whether the next request may be sent.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!((self.exchange.request, self.exchange.response), (State::Idle, State::Idle))
+    }
+
+    /// Whether the response is complete and the connection is not to be used again (RFC 9112 section 9.3).
+    #[must_use]
+    pub const fn must_close(&self) -> bool {
+        matches!(self.exchange.response, State::MustClose | State::Closed | State::Error)
+    }
+
+    /// Whether the request asked for `100 Continue` and neither that nor an answer has come (RFC 9110 section 10.1.1).
+    #[must_use]
+    pub const fn expects_continue(&self) -> bool {
+        self.has(Self::EXPECTS) && matches!(self.exchange.response, State::Respond)
+    }
+}
+
+impl Default for ClientConnection {
+    fn default() -> Self {
+        Self::new()
+    }
+}

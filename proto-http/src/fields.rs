@@ -1,0 +1,210 @@
+//! A field section as a view over its bytes (RFC 9110 section 5, RFC 9112 section 5).
+
+use crate::scan;
+
+/// One field line: a name and a value. The value has no white space at its ends; it may hold bytes from 0x80 up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as sent. Compare it ignoring case.
+    pub name: &'a str,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The value as text, where it is valid UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        core::str::from_utf8(self.value).ok()
+    }
+}
+
+/// The field lines of a head or a trailer section, in the order they came.
+///
+/// A view over checked bytes: it holds no table, so a lookup walks the lines. That costs nothing for the many handlers that look
+/// at no field, and no memory for anybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fields<'a> {
+    /// Checked field lines, each with its CRLF.
+    lines: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// No fields.
+    pub const EMPTY: Self = Self { lines: &[] };
+
+    /// `lines` must have passed [`walk`](crate::head::walk).
+    #[inline]
+    pub(crate) const fn checked(lines: &'a [u8]) -> Self {
+        Self { lines }
+    }
+
+    /// The field lines as they were sent, each with its CRLF.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.lines
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// All fields, in order.
+    #[inline]
+    #[must_use]
+    pub const fn iter(&self) -> FieldsIter<'a> {
+        FieldsIter { rest: self.lines }
+    }
+
+    /// The value of the first field of this name, ignoring case.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The value of the first field of this name as text; `None` also where it is no UTF-8.
+    #[inline]
+    #[must_use]
+    pub fn get_str(&self, name: &str) -> Option<&'a str> {
+        self.get(name).and_then(|value| core::str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields of this name, ignoring case, in order.
+    pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let mut rest = self.lines;
+        core::iter::from_fn(move || {
+            while let Some((found, value)) = split_line(&mut rest) {
+                if found.eq_ignore_ascii_case(name.as_bytes()) {
+                    return Some(value);
+                }
+            }
+            None
+        })
+    }
+
+    /// How many fields have this name, ignoring case.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        self.get_all(name).count()
+    }
+
+    /// The elements of the comma-separated list in all fields of this name, in order, without empty ones
+    /// (RFC 9110 section 5.6.1). A comma inside a quoted string does not separate.
+    pub fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.get_all(name).flat_map(elements)
+    }
+
+    /// Whether the list in the fields of this name has the token, both ignoring case.
+    #[must_use]
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.list(name)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+impl<'a> IntoIterator for Fields<'a> {
+    type Item = Field<'a>;
+    type IntoIter = FieldsIter<'a>;
+
+    fn into_iter(self) -> FieldsIter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterator over the fields of a section. See [`Fields::iter`].
+#[derive(Clone, Debug)]
+pub struct FieldsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for FieldsIter<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let (name, value) = split_line(&mut self.rest)?;
+        Some(Field {
+            name: core::str::from_utf8(name).unwrap_or_default(),
+            value,
+        })
+    }
+}
+
+/// Takes one checked line off `rest`.
+#[inline]
+fn split_line<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let colon = scan::token(rest);
+    let (name, line) = rest.split_at_checked(colon)?;
+    let line = line.get(1..)?;
+    let (value, line) = line.split_at_checked(scan::value(line))?;
+    *rest = line.get(2..)?;
+    Some((name, scan::trim(value)))
+}
+
+/// The non-empty elements of a comma-separated list (RFC 9110 section 5.6.1).
+pub(crate) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(list);
+    core::iter::from_fn(move || {
+        loop {
+            let list = rest?;
+            let end = element_end(list);
+            let element = scan::trim(list.get(..end).unwrap_or(list));
+            rest = list.get(end + 1..);
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+    })
+}
+
+fn element_end(list: &[u8]) -> usize {
+    let mut quoted = false;
+    let mut escaped = false;
+    list.iter()
+        .position(|&byte| match byte {
+            _ if escaped => {
+                escaped = false;
+                false
+            }
+            b'\\' if quoted => {
+                escaped = true;
+                false
+            }
+            b'"' => {
+                quoted = !quoted;
+                false
+            }
+            b',' => !quoted,
+            _ => false,
+        })
+        .unwrap_or(list.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups() {
+        let fields = Fields::checked(b"A: 1\r\nb:\t2, \"x,\\\"y\" ,,3 \r\nEmpty:\r\na: \xff\r\n");
+        assert_eq!(fields.iter().count(), 4);
+        assert_eq!(fields.get("a"), Some(&b"1"[..]));
+        assert_eq!(fields.get_str("B"), Some("2, \"x,\\\"y\" ,,3"));
+        assert_eq!(fields.get("empty"), Some(&b""[..]));
+        assert_eq!(fields.count("A"), 2);
+        assert_eq!(fields.get_str("c"), None);
+        let list: Vec<_> = fields.list("b").collect();
+        assert_eq!(list, [&b"2"[..], b"\"x,\\\"y\"", b"3"]);
+        assert!(fields.has_token("b", "3"));
+        assert!(!fields.has_token("b", "x"));
+        assert_eq!(
+            fields.iter().last(),
+            Some(Field {
+                name: "a",
+                value: b"\xff"
+            })
+        );
+    }
+}

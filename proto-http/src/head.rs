@@ -1,0 +1,583 @@
+//! Heads of requests and responses: parsed in one walk into views over the received bytes.
+//!
+//! The walk that checks a head also picks out what decides framing and persistence, so no field is looked up twice and nothing is
+//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`].
+
+use crate::framing::{BodyLength, Facts};
+use crate::{Fields, Limits, Rules, Target, Violation, ViolationKind, scan};
+
+/// The minor version of HTTP/1 a message was sent in. A minor above 1 counts as 1.1 (RFC 9110 section 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// What came of reading a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed<T> {
+    /// The head is whole.
+    Complete {
+        /// The view.
+        head: T,
+        /// Bytes it took, with empty lines before and the empty line behind.
+        length: usize,
+    },
+    /// More bytes are needed; nothing is wrong so far.
+    Incomplete,
+}
+
+/// A request head (RFC 9112 section 3), checked, over the bytes it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    fields: Fields<'a>,
+    pub(crate) facts: Facts<'a>,
+    pub(crate) body: BodyLength,
+    version: Version,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request head from the start of `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
+    #[inline]
+    pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
+        parse_request(input, rules)
+    }
+
+    /// The method, case-sensitive (RFC 9110 section 9.1).
+    #[inline]
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        match self.method {
+            b"GET" => "GET",
+            b"HEAD" => "HEAD",
+            b"POST" => "POST",
+            other => core::str::from_utf8(other).unwrap_or_default(),
+        }
+    }
+
+    /// The target as sent. It is visible ASCII without `#`.
+    #[inline]
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        core::str::from_utf8(self.target).unwrap_or_default()
+    }
+
+    /// The target, taken apart into one of its four forms.
+    #[must_use]
+    pub fn target_form(&self) -> Target<'a> {
+        let target = self.target();
+        Target::parse(self.method(), target).unwrap_or(Target::Origin {
+            path: target,
+            query: None,
+        })
+    }
+
+    /// The path without the query; see [`Target::path`].
+    #[inline]
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        match self.target {
+            b"/" => "/",
+            _ => self.target_form().path(),
+        }
+    }
+
+    /// The version the client speaks.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields, in order.
+    #[inline]
+    #[must_use]
+    pub fn fields(&self) -> Fields<'a> {
+        self.fields
+    }
+
+    /// Host and port the request is for: from the target where that names them, else from the Host field (RFC 9112 section 3.2.2).
+    /// `None` only for HTTP/1.0 without Host.
+    #[must_use]
+    pub fn authority(&self) -> Option<&'a str> {
+        match self.target_form() {
+            Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
+            Target::Origin { .. } | Target::Asterisk => self
+                .facts
+                .host
+                .map(|host| core::str::from_utf8(host).unwrap_or_default()),
+        }
+    }
+
+    /// The head in bytes, as [`parse`](Self::parse) reads it, for a use of it that outlasts the input.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
+        let version: &[u8] = match self.version {
+            Version::Http10 => b" HTTP/1.0\r\n",
+            Version::Http11 => b" HTTP/1.1\r\n",
+        };
+        [self.method, b" ", self.target, version, self.fields.as_bytes(), b"\r\n"].concat()
+    }
+
+    /// How the body is delimited (RFC 9112 section 6.3).
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> BodyLength {
+        self.body
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
+        self.facts.has(Facts::EXPECT_CONTINUE)
+    }
+
+    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8).
+    #[must_use]
+    pub fn wants_upgrade(&self) -> bool {
+        self.facts.has(Facts::UPGRADE)
+    }
+
+    /// Whether the client wants the connection to go on behind this exchange (RFC 9112 section 9.3).
+    #[inline]
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.facts.keep_alive(self.version)
+    }
+}
+
+/// A response head (RFC 9112 section 4), checked, over the bytes it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response<'a> {
+    status: u16,
+    reason: &'a [u8],
+    fields: Fields<'a>,
+    pub(crate) facts: Facts<'a>,
+    version: Version,
+}
+
+impl<'a> Response<'a> {
+    /// Reads a response head from the start of `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
+    pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
+        parse_response(input, rules)
+    }
+
+    /// The status, 100 to 999 (RFC 9110 section 15).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase, which means nothing (RFC 9112 section 4). May be empty.
+    #[must_use]
+    pub fn reason(&self) -> &'a [u8] {
+        self.reason
+    }
+
+    /// The version the server speaks.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields, in order.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'a> {
+        self.fields
+    }
+
+    /// How the body is delimited, which depends on the method of the request (RFC 9112 section 6.3).
+    #[must_use]
+    pub fn body(&self, request_method: &str) -> BodyLength {
+        self.facts.response_body(self.status, request_method)
+    }
+
+    /// Whether the server keeps the connection behind this exchange (RFC 9112 section 9.3).
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.facts.keep_alive(self.version)
+    }
+}
+
+/// Finds the end of a head that comes in pieces, in time linear in its length however small they are.
+///
+/// It remembers how far it has looked; a piece is looked at once. Only when the head is whole, or cannot become whole any more, is
+/// it worth parsing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadScanner {
+    /// Bytes looked at.
+    scanned: u32,
+    /// Where the line being read begins.
+    line: u32,
+}
+
+impl HeadScanner {
+    /// A scanner at the start of a head.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { scanned: 0, line: 0 }
+    }
+
+    /// Whether `input`, the head from its first byte on, should be parsed now: it was never looked at, has reached its empty line,
+    /// has a line end that makes it invalid, or is over `limits`.
+    #[inline]
+    pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
+        self.first_look()
+            || self.scan(
+                input,
+                limits.request_line,
+                limits.fields_bytes,
+                limits.leading_lines > 0,
+            )
+    }
+
+    /// The same for a trailer section.
+    #[inline]
+    pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
+        self.first_look() || self.scan(input, 0, limits.trailers_bytes, false)
+    }
+
+    /// Forgets everything, for the next head.
+    #[inline]
+    pub fn reset(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Most heads come whole: parse at once, look for the end only when that fails.
+    #[inline]
+    fn first_look(&mut self) -> bool {
+        let first = self.scanned == 0;
+        if first {
+            self.scanned = 1;
+        }
+        first
+    }
+
+    /// `leading` says that an empty line may stand in front; how many, the parser counts.
+    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: bool) -> bool {
+        loop {
+            let scanned = self.scanned as usize;
+            let rest = input.get(scanned..).unwrap_or_default();
+            let length = scan::until_lf(rest);
+            let end = scanned + length;
+            if length == rest.len() {
+                self.scanned = u32::try_from(end).unwrap_or(u32::MAX);
+                return end > start_line.saturating_add(fields) || end - (self.line as usize) > start_line.max(fields);
+            }
+            let line = input.get(self.line as usize..end).unwrap_or_default();
+            let started = self.line > 0;
+            self.scanned = u32::try_from(end + 1).unwrap_or(u32::MAX);
+            self.line = self.scanned;
+            match line {
+                [.., b'\r'] if line.len() > 1 => {}
+                [b'\r'] if leading && !started => self.line = 0,
+                _ => return true,
+            }
+        }
+    }
+}
+
+/// Bytes of the empty lines before a start line (RFC 9112 section 2.2).
+#[inline]
+fn leading_lines(input: &[u8], limits: &Limits) -> Result<usize, Violation> {
+    let mut at = 0;
+    let mut lines = 0;
+    loop {
+        match input.get(at..at + 2) {
+            Some(b"\r\n") if lines < limits.leading_lines => {
+                lines += 1;
+                at += 2;
+            }
+            Some(b"\r\n") => return Err(Violation::new(ViolationKind::LeadingLines, at)),
+            _ => return Ok(at),
+        }
+    }
+}
+
+/// What a byte that may not stand in a start line or field is called.
+const fn forbidden(byte: u8, next: Option<u8>, otherwise: ViolationKind) -> ViolationKind {
+    match (byte, next) {
+        (b'\n', _) => ViolationKind::BareLf,
+        (b'\r', Some(next)) if next != b'\n' => ViolationKind::BareCr,
+        _ => otherwise,
+    }
+}
+
+#[inline]
+fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a>>, Violation> {
+    let limits = &rules.limits;
+    let start = leading_lines(input, limits)?;
+    let line = input.get(start..).unwrap_or_default();
+    let unfinished = || {
+        if line.len() > limits.request_line {
+            return Err(Violation::new(ViolationKind::TargetTooLong, input.len()));
+        }
+        Ok(Parsed::Incomplete)
+    };
+
+    let method_end = scan::token(line);
+    match line.get(method_end) {
+        Some(b' ') if method_end > 0 => {}
+        None => return unfinished(),
+        Some(b'\r') if method_end == 0 && line.len() == 1 => return unfinished(),
+        Some(&byte) => {
+            let kind = forbidden(byte, line.get(method_end + 1).copied(), ViolationKind::Method);
+            return Err(Violation::new(kind, start + method_end));
+        }
+    }
+    let (method, rest) = line.split_at(method_end);
+    let rest = rest.get(1..).unwrap_or_default();
+    let target_end = scan::target(rest);
+    match rest.get(target_end) {
+        Some(b' ') if target_end > 0 => {}
+        None => return unfinished(),
+        Some(&byte) => {
+            let kind = forbidden(byte, rest.get(target_end + 1).copied(), ViolationKind::Target);
+            return Err(Violation::new(kind, start + method_end + 1 + target_end));
+        }
+    }
+    let (target, rest) = rest.split_at(target_end);
+    let rest = rest.get(1..).unwrap_or_default();
+    let version_at = start + method_end + target_end + 2;
+    let version = match rest.first_chunk::<10>() {
+        Some(b"HTTP/1.1\r\n") => Version::Http11,
+        _ => match version(rest, version_at, b"\r\n")? {
+            Some(version) => version,
+            None => return unfinished(),
+        },
+    };
+    if method_end + target_end + 10 > limits.request_line {
+        return Err(Violation::new(
+            ViolationKind::TargetTooLong,
+            start + limits.request_line,
+        ));
+    }
+    let connect = method == b"CONNECT";
+    if (target.first() != Some(&b'/') || connect) && !is_target(method, target) {
+        return Err(Violation::new(ViolationKind::Target, start + method_end + 1));
+    }
+
+    let fields_at = version_at + 10;
+    let mut facts = Facts::default();
+    let Some(end) = walk(
+        input,
+        fields_at,
+        limits.fields,
+        limits.fields_bytes,
+        |name, value, at| facts.request_field(name, value, at, &rules.leniency),
+    )?
+    else {
+        return Ok(Parsed::Incomplete);
+    };
+    let body = facts.request_body(version, connect, end)?;
+    let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
+    Ok(Parsed::Complete {
+        head: Request {
+            method,
+            target,
+            fields,
+            facts,
+            body,
+            version,
+        },
+        length: end + 2,
+    })
+}
+
+#[cold]
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    match (core::str::from_utf8(method), core::str::from_utf8(target)) {
+        (Ok(method), Ok(target)) => Target::parse(method, target).is_some(),
+        _ => false,
+    }
+}
+
+/// Reads `HTTP/d.d` and `end` at the start of `bytes`, which stand at `at` in the head.
+fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Violation> {
+    let mut major = 0;
+    let mut minor = 0;
+    for (i, &byte) in bytes.iter().take(8 + end.len()).enumerate() {
+        let fits = match i {
+            5 => {
+                major = byte;
+                byte.is_ascii_digit()
+            }
+            7 => {
+                minor = byte;
+                byte.is_ascii_digit()
+            }
+            0..8 => b"HTTP/x.x".get(i) == Some(&byte),
+            _ => end.get(i - 8) == Some(&byte),
+        };
+        if !fits {
+            let kind = if i >= 8 && byte == b'\n' {
+                ViolationKind::BareLf
+            } else if i == 9 && end == b"\r\n" {
+                ViolationKind::BareCr
+            } else {
+                ViolationKind::Version
+            };
+            return Err(Violation::new(kind, at + i));
+        }
+        if i == 7 && major != b'1' {
+            return Err(Violation::new(ViolationKind::VersionUnsupported, at + 5));
+        }
+    }
+    if bytes.len() < 8 + end.len() {
+        return Ok(None);
+    }
+    Ok(Some(if minor == b'0' {
+        Version::Http10
+    } else {
+        Version::Http11
+    }))
+}
+
+fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
+    let limits = &rules.limits;
+    let unfinished = || {
+        if input.len() > limits.request_line {
+            return Err(Violation::new(ViolationKind::StatusLine, input.len()));
+        }
+        Ok(Parsed::Incomplete)
+    };
+    let Some(version) = version(input, 0, b" ")? else {
+        return unfinished();
+    };
+    let rest = input.get(9..).unwrap_or_default();
+    let mut status = 0;
+    for i in 0..3 {
+        match rest.get(i) {
+            Some(&digit) if digit.is_ascii_digit() && (i > 0 || digit > b'0') => {
+                status = status * 10 + u16::from(digit - b'0');
+            }
+            Some(_) => return Err(Violation::new(ViolationKind::StatusLine, 9 + i)),
+            None => return unfinished(),
+        }
+    }
+    let reason_at = match rest.get(3) {
+        Some(b' ') => 13,
+        Some(b'\r') if rules.leniency.bare_status => 12,
+        Some(&byte) => {
+            let kind = forbidden(byte, rest.get(4).copied(), ViolationKind::StatusLine);
+            return Err(Violation::new(kind, 12));
+        }
+        None => return unfinished(),
+    };
+    let rest = input.get(reason_at..).unwrap_or_default();
+    let reason_end = scan::value(rest);
+    let fields_at = reason_at + reason_end + 2;
+    match (rest.get(reason_end), rest.get(reason_end + 1)) {
+        (Some(b'\r'), Some(b'\n')) => {}
+        (None, _) | (Some(b'\r'), None) => return unfinished(),
+        (Some(&byte), next) => {
+            let kind = forbidden(byte, next.copied(), ViolationKind::StatusLine);
+            return Err(Violation::new(kind, reason_at + reason_end));
+        }
+    }
+    if fields_at - 2 > limits.request_line {
+        return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
+    }
+    let reason = rest.get(..reason_end).unwrap_or_default();
+    let mut facts = Facts::default();
+    let Some(end) = walk(
+        input,
+        fields_at,
+        limits.fields,
+        limits.fields_bytes,
+        |name, value, at| facts.response_field(name, value, at, &rules.leniency),
+    )?
+    else {
+        return Ok(Parsed::Incomplete);
+    };
+    facts.check_response(version, status, end)?;
+    let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
+    Ok(Parsed::Complete {
+        head: Response {
+            status,
+            reason,
+            fields,
+            facts,
+            version,
+        },
+        length: end + 2,
+    })
+}
+
+/// Checks the field lines that begin at `start`, up to the empty line, and shows each to `visit`: name, value, offset of the line.
+/// Returns where the empty line stands, or `None` where the section is not whole yet.
+#[inline(always)]
+pub(crate) fn walk<'a>(
+    input: &'a [u8],
+    start: usize,
+    max_fields: usize,
+    max_bytes: usize,
+    mut visit: impl FnMut(&'a [u8], &'a [u8], usize) -> Result<(), Violation>,
+) -> Result<Option<usize>, Violation> {
+    let mut at = start;
+    let mut fields = 0;
+    loop {
+        let line = input.get(at..).unwrap_or_default();
+        let name_end = scan::token(line);
+        let (name, rest) = line.split_at(name_end);
+        let [b':', rest @ ..] = rest else {
+            return match (name_end, rest) {
+                (0, [b'\r', b'\n', ..]) if at - start <= max_bytes => Ok(Some(at)),
+                (_, []) | (0, [b'\r']) if input.len() - start <= max_bytes => Ok(None),
+                _ => Err(bad_name(rest, name_end, at, start, max_bytes)),
+            };
+        };
+        if name_end == 0 {
+            return Err(Violation::new(ViolationKind::FieldName, at));
+        }
+        let value_end = scan::value(rest);
+        let (value, rest) = rest.split_at(value_end);
+        let value_at = at + name_end + 1;
+        let end = value_at + value_end + 2;
+        match rest {
+            [b'\r', b'\n', ..] => {}
+            [] | [b'\r'] if input.len() - start <= max_bytes => return Ok(None),
+            [] | [b'\r'] => return Err(Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes)),
+            [byte, rest @ ..] => {
+                let kind = forbidden(*byte, rest.first().copied(), ViolationKind::FieldValue);
+                return Err(Violation::new(kind, value_at + value_end));
+            }
+        }
+        if end - start > max_bytes {
+            return Err(Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes));
+        }
+        fields += 1;
+        if fields > max_fields {
+            return Err(Violation::new(ViolationKind::TooManyFields, at));
+        }
+        visit(name, scan::trim(value), at)?;
+        at = end;
+    }
+}
+
+/// Why a line that has no colon behind a token is wrong.
+#[cold]
+fn bad_name(rest: &[u8], name_end: usize, at: usize, start: usize, max_bytes: usize) -> Violation {
+    let kind = match (name_end, rest) {
+        (_, []) | (0, [b'\r']) | (0, [b'\r', b'\n', ..]) => {
+            return Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes);
+        }
+        (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
+        (_, [b' ' | b'\t', ..]) => ViolationKind::SpaceBeforeColon,
+        (_, [byte, rest @ ..]) => forbidden(*byte, rest.first().copied(), ViolationKind::FieldName),
+    };
+    Violation::new(kind, at + name_end)
+}

@@ -1,0 +1,111 @@
+//! What a peer may cost us ([`Limits`]) and what it may get wrong ([`Leniency`]).
+
+/// Bounds on what a peer may send. Each has a finite default; `None` means without a bound, `0` means none at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a request or status line without its CRLF; more is 414. An unfinished line stays in the caller's buffer, so this and
+    /// `fields_bytes` bound what a connection may hold there. Default 8 KiB (RFC 9112 section 3 asks for at least 8,000).
+    pub request_line: usize,
+    /// Field lines in a head; more is 431. They cost no memory beyond their bytes. Default 100.
+    pub fields: usize,
+    /// Bytes of a field section with all its line ends; more is 431. Default 64 KiB.
+    pub fields_bytes: usize,
+    /// Bytes of content in one message; more is 413. Content is handed on as it arrives and costs this crate no memory. Default 1 MiB.
+    pub body: Option<u64>,
+    /// Bytes of one chunk-size line with its extensions, held by the caller while unfinished. Default 1 KiB.
+    pub chunk_line: usize,
+    /// Bytes of all chunk extensions of one body, which are read and dropped. Default 16 KiB.
+    pub chunk_extensions: usize,
+    /// Field lines in a trailer section. Default 32.
+    pub trailers: usize,
+    /// Bytes of a trailer section, held by the caller while unfinished. Default 8 KiB.
+    pub trailers_bytes: usize,
+    /// Empty lines skipped before a start line. Default 2.
+    pub leading_lines: usize,
+    /// Requests answered out of one piece of input before the connection is closed, in the `Server` adapter. They wait in the
+    /// caller's buffer and cost nothing else. Default 4,096.
+    pub pipelined: usize,
+    /// Bytes of a request body nobody wants that are read and dropped to keep the connection; beyond it the connection is closed,
+    /// in the `Server` adapter. Default 256 KiB.
+    pub drain: u64,
+}
+
+impl Limits {
+    /// The defaults, as a constant.
+    pub const DEFAULT: Self = Self {
+        request_line: 8 * 1024,
+        fields: 100,
+        fields_bytes: 64 * 1024,
+        body: Some(1024 * 1024),
+        chunk_line: 1024,
+        chunk_extensions: 16 * 1024,
+        trailers: 32,
+        trailers_bytes: 8 * 1024,
+        leading_lines: 2,
+        pipelined: 4096,
+        drain: 256 * 1024,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Departures from the letter of the RFCs that some peers need. All are off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leniency {
+    /// Permits a status line that ends right behind the status, without the space RFC 9112 section 4 wants even where no reason
+    /// follows.
+    pub bare_status: bool,
+    /// Permits several Content-Length fields, or a list in one, when all name the same number (RFC 9110 section 8.6).
+    pub repeated_content_length: bool,
+    /// Permits a Content-Length beside `Transfer-Encoding: chunked`, which then counts for nothing; the connection still closes
+    /// behind the message (RFC 9112 section 6.1).
+    pub length_beside_chunked: bool,
+    /// Permits spaces and tabs between a chunk size and its CRLF, which some old senders pad with.
+    pub padded_chunk_size: bool,
+}
+
+/// The rules a connection reads by: [`Limits`] and [`Leniency`]. Handed to each call, so that a connection carries no copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rules {
+    /// Bounds on what the peer may send.
+    pub limits: Limits,
+    /// What the peer may get wrong.
+    pub leniency: Leniency,
+}
+
+impl Rules {
+    /// The defaults, as a constant: finite limits, nothing lenient.
+    pub const DEFAULT: Self = Self {
+        limits: Limits::DEFAULT,
+        leniency: Leniency {
+            bare_status: false,
+            repeated_content_length: false,
+            length_beside_chunked: false,
+            padded_chunk_size: false,
+        },
+    };
+
+    /// For heads that were read before.
+    #[cfg(feature = "protocol")]
+    pub(crate) const UNLIMITED: Self = Self {
+        limits: Limits {
+            request_line: usize::MAX,
+            fields: usize::MAX,
+            fields_bytes: usize::MAX,
+            ..Limits::DEFAULT
+        },
+        leniency: Leniency {
+            bare_status: true,
+            repeated_content_length: true,
+            length_beside_chunked: true,
+            padded_chunk_size: true,
+        },
+    };
+}

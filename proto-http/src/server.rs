@@ -1,0 +1,448 @@
+//! The server's side of a connection, pulled: bytes in, events out; answers in, bytes out.
+
+use crate::body::BodyDecoder;
+use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending};
+use crate::state::{Exchange, State};
+use crate::{
+    BodyLength, DATE_LENGTH, Fields, Misuse, Parsed, Piece, Request, Rules, Version, Violation, ViolationKind,
+};
+
+/// What a server reads next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerEvent<'a> {
+    /// A request head. When its [`body`](Request::body) is empty the request is complete with it.
+    Request(Request<'a>),
+    /// Some content of the request; never empty.
+    Data(&'a [u8]),
+    /// The end of a request that has a body, with its trailers.
+    End(Fields<'a>),
+    /// More bytes are needed. Show what is left in the input again, with newer bytes behind it.
+    NeedData,
+    /// The request is complete and its answer is not, or the connection is another protocol's now: nothing more is read.
+    Paused,
+    /// The client has closed between messages, or the connection is not to be used any more.
+    Closed,
+}
+
+/// The server's side of an HTTP/1.1 connection. Holds no bytes.
+///
+/// Sorted by use: input ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), output (`send_*`,
+/// [`respond`](Self::respond), [`finish`](Self::finish), [`switch`](Self::switch)), getters. One exchange is under way at a time;
+/// pipelined requests wait in the caller's input.
+///
+/// ```
+/// use proto_http::{Rules, ServerConnection, ServerEvent};
+///
+/// let mut connection = ServerConnection::new();
+/// let mut input: &[u8] = b"GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n";
+/// let ServerEvent::Request(request) = connection.next_event(&Rules::DEFAULT, &mut input)? else { panic!() };
+/// assert_eq!((request.method(), request.path()), ("GET", "/hello"));
+///
+/// let mut output = Vec::new();
+/// connection.respond(200, &[("Content-Type", "text/plain")], b"hi", None, &mut output)?;
+/// assert_eq!(output, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerConnection {
+    /// Between requests, its scanner looks for the end of the next head.
+    body: BodyDecoder,
+    sending: Sending,
+    exchange: Exchange,
+    flags: u8,
+}
+
+impl ServerConnection {
+    const HEAD: u8 = 1;
+    const HTTP10: u8 = 1 << 1;
+    /// The client still waits for `100 Continue`.
+    const EXPECTS: u8 = 1 << 2;
+    const CONNECT: u8 = 1 << 3;
+    const EOF: u8 = 1 << 4;
+
+    /// A connection before its first request.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            body: BodyDecoder::new(BodyLength::Empty),
+            sending: Sending::Nothing,
+            exchange: Exchange::new(),
+            flags: 0,
+        }
+    }
+
+    #[inline]
+    const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Takes the next event off `input`.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
+    /// no event follows.
+    #[inline]
+    pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+        let result = match self.exchange.request {
+            State::Idle => self.next_request(rules, input),
+            State::Body => self.next_piece(rules, input),
+            State::Closed | State::Error => return Ok(ServerEvent::Closed),
+            _ => return Ok(ServerEvent::Paused),
+        };
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    #[inline]
+    fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+        if input.is_empty() {
+            if self.has(Self::EOF) {
+                self.exchange.request = State::Closed;
+                return Ok(ServerEvent::Closed);
+            }
+            return Ok(ServerEvent::NeedData);
+        }
+        if !self.body.scanner.ready(input, &rules.limits) {
+            return self.unfinished();
+        }
+        let Parsed::Complete { head, length } = Request::parse(input, rules)? else {
+            return self.unfinished();
+        };
+        if let (BodyLength::Length(length), Some(limit)) = (head.body(), rules.limits.body)
+            && length > limit
+        {
+            return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+        }
+        *input = input.get(length..).unwrap_or_default();
+        self.begin(&head);
+        Ok(ServerEvent::Request(head))
+    }
+
+    #[inline]
+    fn begin(&mut self, head: &Request<'_>) {
+        let method = head.method();
+        let connect = method == "CONNECT";
+        self.flags = self.flags & Self::EOF
+            | if method == "HEAD" { Self::HEAD } else { 0 }
+            | if connect { Self::CONNECT } else { 0 }
+            | if head.version() == Version::Http10 {
+                Self::HTTP10
+            } else {
+                0
+            }
+            | if head.expects_continue() { Self::EXPECTS } else { 0 };
+        self.body = BodyDecoder::new(head.body());
+        self.sending = Sending::Nothing;
+        // What follows a refused CONNECT may be meant for the tunnel: it is never read as a request.
+        let keep_alive = head.keep_alive() && !connect;
+        // Allowed by the table: the exchange is idle.
+        let _ = self
+            .exchange
+            .request_head(head.body().is_empty(), connect || head.wants_upgrade(), keep_alive);
+    }
+
+    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+        match self.body.next(input, rules)? {
+            Some(Piece::Data(data)) => {
+                // A client that sends its body waits for nothing any more.
+                self.flags &= !Self::EXPECTS;
+                Ok(ServerEvent::Data(data))
+            }
+            Some(Piece::End(trailers)) => {
+                let _ = Exchange::end(&mut self.exchange.request);
+                self.settle();
+                Ok(ServerEvent::End(trailers))
+            }
+            None => self.unfinished(),
+        }
+    }
+
+    fn unfinished<'a>(&self) -> Result<ServerEvent<'a>, Violation> {
+        if self.has(Self::EOF) {
+            Err(Violation::new(ViolationKind::Truncated, 0))
+        } else {
+            Ok(ServerEvent::NeedData)
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        if self.exchange.settle() {
+            self.body.scanner.reset();
+        }
+    }
+
+    /// The request cannot be read on; an answer, if one is still due, is the last.
+    #[cold]
+    fn fail(&mut self) {
+        if self.exchange.request == State::Idle {
+            self.flags &= Self::EOF;
+            let _ = self.exchange.request_head(true, false, false);
+        }
+        self.exchange.last();
+        Exchange::fail(&mut self.exchange.request);
+    }
+
+    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
+    pub fn give_up(&mut self) {
+        self.fail();
+    }
+
+    /// The client has half-closed: no byte follows those in the input. Ask for events as before.
+    pub fn receive_eof(&mut self) {
+        self.flags |= Self::EOF;
+        self.exchange.last();
+    }
+
+    /// Makes the exchange under way the last: its answer, if not begun, says so.
+    pub fn close_after(&mut self) {
+        self.exchange.last();
+        self.settle();
+    }
+
+    /// Appends an informational response: 1xx but 101. A client of HTTP/1.0 gets none (RFC 9110 section 15.2).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn send_informational(
+        &mut self,
+        status: u16,
+        fields: &impl FieldLines,
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        if !matches!(status, 100 | 102..200) {
+            return Err(Misuse::Status);
+        }
+        if self.exchange.response != State::Respond {
+            return Err(Misuse::OutOfTurn);
+        }
+        let facts = fields.check()?;
+        if !self.has(Self::HTTP10) {
+            encode::bare_head(status, facts, fields, out)?;
+        }
+        if status == 100 {
+            self.flags &= !Self::EXPECTS;
+        }
+        Ok(())
+    }
+
+    /// Appends the head of a final response whose content follows with [`send_data`](Self::send_data) and ends with
+    /// [`finish`](Self::finish). With a `length` it is announced; without, the content goes out in chunks, or up to the close of the
+    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    #[inline]
+    pub fn send_response(
+        &mut self,
+        status: u16,
+        fields: &impl FieldLines,
+        length: Option<u64>,
+        date: Option<&[u8; DATE_LENGTH]>,
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        self.response_head(status, fields, length, date, out)?;
+        self.exchange.response_head(false, true).ok_or(Misuse::OutOfTurn)
+    }
+
+    /// Appends a whole response. `body` is counted, and left out where the method or the status allows none.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    #[inline]
+    pub fn respond(
+        &mut self,
+        status: u16,
+        fields: &impl FieldLines,
+        body: &[u8],
+        date: Option<&[u8; DATE_LENGTH]>,
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        let position = out.position();
+        let (exchange, sending) = (self.exchange, self.sending);
+        self.response_head(status, fields, Some(body.len() as u64), date, out)?;
+        if matches!(self.sending, Sending::Length(_))
+            && let Err(error) = out.put(body)
+        {
+            out.rewind(position);
+            (self.exchange, self.sending) = (exchange, sending);
+            return Err(error);
+        }
+        self.sending = Sending::Nothing;
+        self.exchange.response_head(true, true).ok_or(Misuse::OutOfTurn)?;
+        self.settle();
+        Ok(())
+    }
+
+    #[inline]
+    fn response_head(
+        &mut self,
+        status: u16,
+        fields: &impl FieldLines,
+        length: Option<u64>,
+        date: Option<&[u8; DATE_LENGTH]>,
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        if !matches!(status, 200..1000) {
+            return Err(Misuse::Status);
+        }
+        if self.exchange.response != State::Respond {
+            return Err(Misuse::OutOfTurn);
+        }
+        if self.has(Self::CONNECT) && matches!(status, 200..300) && self.exchange.request == State::MightSwitch {
+            return Err(Misuse::NotAllowed);
+        }
+        let facts = fields.check()?;
+        let peer = if self.has(Self::HTTP10) {
+            Version::Http10
+        } else {
+            Version::Http11
+        };
+        let (mut framing, sending) = encode::response_framing(status, length, self.has(Self::HEAD), peer);
+        // Whether a client that was not told to continue sends its body is unknown: what follows cannot be read.
+        let keep_alive =
+            self.exchange.keep_alive() && !framing.close && !encode::asks_close(facts) && !self.has(Self::EXPECTS);
+        framing.close = !keep_alive;
+        framing.keep_alive = keep_alive && self.has(Self::HTTP10);
+        encode::response_head(&ResponseLine { status, framing, date }, facts, fields, out)?;
+        if !keep_alive {
+            self.exchange.last();
+        }
+        self.sending = sending;
+        Ok(())
+    }
+
+    /// Appends content.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    #[inline]
+    pub fn send_data(&mut self, data: &[u8], out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.data(data, out)
+    }
+
+    /// For content that is not to be copied: appends what stands before `length` bytes of it. Where `true` comes back, send them
+    /// behind, then call [`end_data`](Self::end_data); where `false`, drop them.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn begin_data(&mut self, length: usize, out: &mut impl Buffer) -> Result<bool, Misuse> {
+        self.sending.before(length, out)
+    }
+
+    /// Appends what stands behind the content announced to [`begin_data`](Self::begin_data).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NoSpace`].
+    pub fn end_data(&mut self, out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.after(out)
+    }
+
+    /// Ends the response, with trailers where it is chunked. Trailers for a client of HTTP/1.0, or for a response without a body, are
+    /// dropped, as any recipient might do (RFC 9110 section 6.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn finish(&mut self, trailers: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+        self.sending.end(trailers, out)?;
+        Exchange::end(&mut self.exchange.response).ok_or(Misuse::OutOfTurn)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Appends the response that hands the connection to another protocol: `101` with an `Upgrade` among `fields`, or a 2xx without
+    /// content to a CONNECT. Bytes in the input that follow the request belong to that protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where the client asked for no switch, or the response is not of that kind; nothing was written then.
+    pub fn switch(&mut self, status: u16, fields: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+        let facts = fields.check()?;
+        let fits = if self.has(Self::CONNECT) {
+            matches!(status, 200..300)
+        } else {
+            status == 101 && encode::has_upgrade(facts)
+        };
+        if self.exchange.request != State::MightSwitch || self.exchange.response != State::Respond {
+            return Err(Misuse::OutOfTurn);
+        }
+        if !fits {
+            return Err(Misuse::NotAllowed);
+        }
+        encode::bare_head(status, facts, fields, out)?;
+        self.exchange.switch().ok_or(Misuse::OutOfTurn)
+    }
+
+    /// How far the request has come.
+    #[inline]
+    #[must_use]
+    pub const fn request_state(&self) -> State {
+        self.exchange.request
+    }
+
+    /// How far the response has come.
+    #[inline]
+    #[must_use]
+    pub const fn response_state(&self) -> State {
+        self.exchange.response
+    }
+
+    /// Whether a final response is due and not begun.
+    #[inline]
+    #[must_use]
+    pub const fn can_respond(&self) -> bool {
+        matches!(self.exchange.response, State::Respond)
+    }
+
+    /// Whether the client still waits for `100 Continue` (RFC 9110 section 10.1.1).
+    #[inline]
+    #[must_use]
+    pub const fn expects_continue(&self) -> bool {
+        self.has(Self::EXPECTS)
+    }
+
+    /// Whether the response is complete and the connection is to be closed behind it (RFC 9112 section 9.6).
+    #[inline]
+    #[must_use]
+    pub const fn must_close(&self) -> bool {
+        matches!(self.exchange.response, State::MustClose | State::Closed)
+    }
+
+    /// Whether no exchange is under way.
+    #[inline]
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(
+            (self.exchange.request, self.exchange.response),
+            (State::Idle, State::Idle)
+        )
+    }
+
+    /// Whether only the close of the connection ends the response under way.
+    #[must_use]
+    pub const fn ends_by_close(&self) -> bool {
+        matches!(self.sending, Sending::UntilClose)
+    }
+
+    /// Bytes of the request body still to come, where that is known.
+    #[must_use]
+    pub const fn body_remaining(&self) -> Option<u64> {
+        self.body.remaining()
+    }
+}
+
+impl Default for ServerConnection {
+    fn default() -> Self {
+        Self::new()
+    }
+}

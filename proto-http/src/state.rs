@@ -1,0 +1,206 @@
+//! What may happen when, on either side of an exchange: a table that does not know which side it is on.
+//!
+//! Each message of an exchange has a [`State`] of its own; [`next`] is the table. [`Exchange`] joins the two: what one does can move
+//! the other (the connection persists only when both are done, a switch of protocols needs both to agree).
+
+/// How far a message of the exchange has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing of the message was sent.
+    #[default]
+    Idle,
+    /// Response only: the request is there, the final response is not. Informational ones may pass.
+    Respond,
+    /// The head was sent, the body is under way.
+    Body,
+    /// The message is complete.
+    Done,
+    /// The message is complete, and no other will follow on this connection.
+    MustClose,
+    /// Request only: complete, and it asked for another protocol; the response decides.
+    MightSwitch,
+    /// Another protocol has taken over.
+    Switched,
+    /// This side has closed.
+    Closed,
+    /// This side broke the protocol.
+    Error,
+}
+
+/// What moves a message on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Move {
+    /// The other side's request came: a response is due.
+    Asked,
+    /// An informational response, 1xx but 101.
+    Informational,
+    /// A head with a body behind it.
+    Head,
+    /// A head that is the whole message.
+    WholeHead,
+    /// Some of the body.
+    Data,
+    /// The end of the body.
+    End,
+    /// The other protocol starts.
+    Switch,
+    /// The switch was refused.
+    Refused,
+    /// The connection will not persist.
+    LastMessage,
+    /// Both messages are complete: the next exchange.
+    NextCycle,
+    /// This side closes.
+    Close,
+    /// This side broke the protocol.
+    Fail,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Idle,
+        Self::Respond,
+        Self::Body,
+        Self::Done,
+        Self::MustClose,
+        Self::MightSwitch,
+        Self::Switched,
+        Self::Closed,
+        Self::Error,
+    ];
+}
+
+impl Move {
+    /// Every move.
+    pub const ALL: [Self; 12] = [
+        Self::Asked,
+        Self::Informational,
+        Self::Head,
+        Self::WholeHead,
+        Self::Data,
+        Self::End,
+        Self::Switch,
+        Self::Refused,
+        Self::LastMessage,
+        Self::NextCycle,
+        Self::Close,
+        Self::Fail,
+    ];
+}
+
+/// The table: where `state` goes by `step`, or `None` where that is not allowed.
+#[inline]
+#[must_use]
+pub const fn next(state: State, step: Move) -> Option<State> {
+    Some(match (state, step) {
+        (State::Idle, Move::Asked) => State::Respond,
+        (State::Respond, Move::Informational) => State::Respond,
+        (State::Idle | State::Respond, Move::Head) => State::Body,
+        (State::Idle | State::Respond, Move::WholeHead) => State::Done,
+        (State::Body, Move::Data) => State::Body,
+        (State::Body, Move::End) => State::Done,
+        (State::Respond | State::Done | State::MightSwitch, Move::Switch) => State::Switched,
+        (State::Done, Move::LastMessage) => State::MustClose,
+        (State::Done, Move::NextCycle) => State::Idle,
+        (State::MightSwitch, Move::Refused) => State::Done,
+        (State::Idle | State::Done | State::MustClose | State::Closed, Move::Close) => State::Closed,
+        (State::Switched, Move::Fail) => return None,
+        (_, Move::Fail) => State::Error,
+        _ => return None,
+    })
+}
+
+/// The two messages of an exchange and the connection they share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    pub(crate) request: State,
+    pub(crate) response: State,
+    keep_alive: bool,
+}
+
+impl Exchange {
+    pub(crate) const fn new() -> Self {
+        Self {
+            request: State::Idle,
+            response: State::Idle,
+            keep_alive: true,
+        }
+    }
+
+    /// A request head passed. `None` where none may.
+    #[inline]
+    pub(crate) fn request_head(&mut self, whole: bool, switch: bool, keep_alive: bool) -> Option<()> {
+        let request = next(self.request, if whole { Move::WholeHead } else { Move::Head })?;
+        self.response = next(self.response, Move::Asked)?;
+        self.request = if switch { State::MightSwitch } else { request };
+        self.keep_alive &= keep_alive;
+        Some(())
+    }
+
+    /// A final response head passed.
+    #[inline]
+    pub(crate) fn response_head(&mut self, whole: bool, keep_alive: bool) -> Option<()> {
+        self.response = next(self.response, if whole { Move::WholeHead } else { Move::Head })?;
+        if let Some(request) = next(self.request, Move::Refused) {
+            self.request = request;
+        }
+        self.keep_alive &= keep_alive;
+        Some(())
+    }
+
+    /// The response that switches protocols passed.
+    pub(crate) fn switch(&mut self) -> Option<()> {
+        if self.request != State::MightSwitch {
+            return None;
+        }
+        self.response = next(self.response, Move::Switch)?;
+        self.request = State::Switched;
+        Some(())
+    }
+
+    /// Ends a message, if it has begun.
+    #[inline]
+    pub(crate) fn end(state: &mut State) -> Option<()> {
+        *state = next(*state, Move::End)?;
+        Some(())
+    }
+
+    /// The connection ends behind this exchange.
+    pub(crate) fn last(&mut self) {
+        self.keep_alive = false;
+    }
+
+    pub(crate) const fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Settles what two complete messages mean: the next exchange, or the end of the connection. True where a new exchange begins.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        if !self.keep_alive {
+            for state in [&mut self.request, &mut self.response] {
+                if let Some(last) = next(*state, Move::LastMessage) {
+                    *state = last;
+                }
+            }
+            return false;
+        }
+        let both = (
+            next(self.request, Move::NextCycle),
+            next(self.response, Move::NextCycle),
+        );
+        if let (Some(request), Some(response)) = both {
+            (self.request, self.response) = (request, response);
+            return true;
+        }
+        false
+    }
+
+    /// A side has broken the protocol: no further event.
+    pub(crate) fn fail(state: &mut State) {
+        if let Some(failed) = next(*state, Move::Fail) {
+            *state = failed;
+        }
+    }
+}
