@@ -3,7 +3,6 @@
 //!
 //! Short payloads are done in 8-byte words with an overlapping tail, so that a 16-byte message costs a handful of
 //! instructions; long ones in blocks that the compiler turns into the widest vectors the processor has.
-#![cfg_attr(not(feature = "alloc"), allow(dead_code))]
 
 /// A masking key together with how far into it the payload is. Advancing it is a rotation, so no counter is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,6 +10,10 @@ pub struct Mask(u32);
 
 /// From this length on the vector code pays for finding out which one to call.
 const WIDE: usize = 192;
+
+/// Bytes copied before they are masked.
+#[cfg(feature = "alloc")]
+const PIECE: usize = 4096;
 
 /// One step of the vector code: two 64-byte registers or four of 32.
 const BLOCK: usize = 128;
@@ -44,6 +47,18 @@ impl Mask {
             wide::apply(payload, key);
         } else {
             key.words(payload);
+        }
+    }
+
+    /// Appends `payload` to `out`, masked, and moves on behind it.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn append(&mut self, payload: &[u8], out: &mut bytes::BytesMut) {
+        // Piece by piece, so that each is masked while the nearest cache still holds it.
+        for piece in payload.chunks(PIECE) {
+            let from = out.len();
+            out.extend_from_slice(piece);
+            self.apply(out.get_mut(from..).unwrap_or_default());
         }
     }
 
