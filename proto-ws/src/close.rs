@@ -1,6 +1,8 @@
 //! The closing handshake (RFC 6455 section 7): codes, reasons, and the states a connection closes through.
 
-use crate::{Error, Misuse, utf8};
+#[cfg(feature = "alloc")]
+use crate::Misuse;
+use crate::{Error, utf8};
 
 /// A status code (section 7.4), as it may stand in a Close frame or be reported for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,17 +71,24 @@ impl<'a> CloseReason<'a> {
     /// Reads the unmasked payload of a Close frame (section 5.5.1).
     pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Error> {
         match payload {
-            [] => Ok(CloseReason { code: CloseCode::NO_STATUS, reason: "" }),
+            [] => Ok(CloseReason {
+                code: CloseCode::NO_STATUS,
+                reason: "",
+            }),
             [_] => Err(Error::CloseTooShort),
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
                 let code = CloseCode::new(code).ok_or(Error::CloseCode(code))?;
-                Ok(CloseReason { code, reason: utf8::whole(reason).map_err(|_| Error::Utf8)? })
+                Ok(CloseReason {
+                    code,
+                    reason: utf8::whole(reason).map_err(|_| Error::Utf8)?,
+                })
             }
         }
     }
 
     /// The payload of the Close frame, and its length.
+    #[cfg(feature = "alloc")]
     pub(crate) fn encode(&self) -> Result<([u8; 125], usize), Misuse> {
         let mut payload = [0; 125];
         if self.code == CloseCode::NO_STATUS && self.reason.is_empty() {
@@ -89,12 +98,15 @@ impl<'a> CloseReason<'a> {
         let len = 2 + self.reason.len();
         let [high, low, text @ ..] = &mut payload;
         [*high, *low] = code.0.to_be_bytes();
-        text.get_mut(..self.reason.len()).ok_or(Misuse::ControlTooLong)?.copy_from_slice(self.reason.as_bytes());
+        text.get_mut(..self.reason.len())
+            .ok_or(Misuse::ControlTooLong)?
+            .copy_from_slice(self.reason.as_bytes());
         Ok((payload, len))
     }
 }
 
 /// How far the closing handshake has got.
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
     /// Messages go both ways.
@@ -109,6 +121,7 @@ pub enum State {
 }
 
 /// What moves the closing handshake on.
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// We send a Close frame of our own accord.
@@ -121,6 +134,7 @@ pub(crate) enum Step {
     End,
 }
 
+#[cfg(feature = "alloc")]
 impl State {
     /// The table of the closing handshake: the state after `step`, and whether a Close frame is sent in it.
     ///
@@ -155,13 +169,27 @@ mod tests {
 
     #[test]
     fn a_reason_reads_back() {
-        let reason = CloseReason { code: CloseCode::POLICY, reason: "zu schnell \u{2026}" };
+        let reason = CloseReason {
+            code: CloseCode::POLICY,
+            reason: "zu schnell \u{2026}",
+        };
         let (payload, len) = reason.encode().unwrap();
         assert_eq!(CloseReason::parse(&payload[..len]), Ok(reason));
         let long = "x".repeat(124);
-        assert_eq!(CloseReason { code: CloseCode::NORMAL, reason: &long }.encode(), Err(Misuse::ControlTooLong));
         assert_eq!(
-            CloseReason { code: CloseCode::ABNORMAL, reason: "" }.encode(),
+            CloseReason {
+                code: CloseCode::NORMAL,
+                reason: &long
+            }
+            .encode(),
+            Err(Misuse::ControlTooLong)
+        );
+        assert_eq!(
+            CloseReason {
+                code: CloseCode::ABNORMAL,
+                reason: ""
+            }
+            .encode(),
             Err(Misuse::CloseCode(1006))
         );
         assert_eq!(CloseReason::parse(&[3]), Err(Error::CloseTooShort));

@@ -7,7 +7,8 @@ use crate::Limits;
 
 /// The settings many connections share.
 ///
-/// The times are kept by whoever owns the clock: the adapters, or the caller of a bare [`Connection`](crate::Connection).
+/// The times are kept by whoever owns the clock: the adapters, or the caller of a bare
+/// [`Connection`](crate::Connection).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {

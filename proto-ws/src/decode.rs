@@ -101,13 +101,29 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for frames that arrive at `role`.
     pub fn new(role: Role, limits: Limits) -> Self {
-        Decoder { core: Core::new(role, false), limits, failed: None, character: [0; 4] }
+        Decoder {
+            core: Core::new(role, false),
+            limits,
+            failed: None,
+            character: [0; 4],
+        }
     }
 
     /// Takes RSV1 for the mark of a compressed message, as negotiated by an extension, instead of refusing it.
     #[must_use]
     pub fn compressed(self) -> Self {
-        Decoder { core: Core { check: self.core.check & !(u16::from(RSV1) << 8), ..self.core }, ..self }
+        Decoder {
+            core: Core {
+                check: self.core.check & !(u16::from(RSV1) << 8),
+                ..self.core
+            },
+            ..self
+        }
+    }
+
+    /// Whether a message has begun to arrive and not ended: its owner may want to give it a deadline.
+    pub fn is_inside_message(&self) -> bool {
+        self.core.is_inside_message()
     }
 
     /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
@@ -122,9 +138,10 @@ impl Decoder {
         }
         match self.core.step(&self.limits, input) {
             Ok(Some(Step::Event(event))) => Ok(Some(event)),
-            Ok(Some(Step::Character(character, last))) => {
-                Ok(Some(Event::Part { part: Message::Text(character.encode_utf8(&mut self.character)), last }))
-            }
+            Ok(Some(Step::Character(character, last))) => Ok(Some(Event::Part {
+                part: Message::Text(character.encode_utf8(&mut self.character)),
+                last,
+            })),
             Ok(None) => Ok(None),
             Err(error) => {
                 self.failed = Some(error);
@@ -209,12 +226,22 @@ impl Core {
         if self.message.is_some() {
             return Err(Error::MessageUnfinished);
         }
-        let Some((len, at)) = frame::length(input, second)? else { return Ok(None) };
+        let Some((len, at)) = frame::length(input, second)? else {
+            return Ok(None);
+        };
         if len > limits.frame || len > limits.message {
-            return Err(if len > limits.frame { Error::FrameTooLong } else { Error::MessageTooLong });
+            return Err(if len > limits.frame {
+                Error::FrameTooLong
+            } else {
+                Error::MessageTooLong
+            });
         }
-        let Some((mut mask, at)) = self.key(input, at) else { return Ok(None) };
-        let Some(payload) = take(input, at, len) else { return self.frame(limits, input) };
+        let Some((mut mask, at)) = self.key(input, at) else {
+            return Ok(None);
+        };
+        let Some(payload) = take(input, at, len) else {
+            return self.frame(limits, input);
+        };
         if self.expect != 0 {
             mask.apply(payload);
         }
@@ -244,9 +271,15 @@ impl Core {
             Opcode::Text => Kind::Text,
             Opcode::Binary => Kind::Binary,
         };
-        let Some((len, at)) = frame::length(input, second)? else { return Ok(None) };
+        let Some((len, at)) = frame::length(input, second)? else {
+            return Ok(None);
+        };
         let begins = opcode != Opcode::Continuation;
-        let (total, fragments, empty) = if begins { (0, 0, 0) } else { (self.total, self.fragments, self.empty) };
+        let (total, fragments, empty) = if begins {
+            (0, 0, 0)
+        } else {
+            (self.total, self.fragments, self.empty)
+        };
         let total = total.saturating_add(len);
         let empty = empty + u32::from(len == 0);
         if len > limits.frame {
@@ -258,7 +291,9 @@ impl Core {
         } else if empty > limits.empty_fragments && first & FIN == 0 {
             return Err(Error::TooManyEmptyFragments);
         }
-        let Some((mask, at)) = self.key(input, at) else { return Ok(None) };
+        let Some((mask, at)) = self.key(input, at) else {
+            return Ok(None);
+        };
         if len != 0 && input.len() == at {
             return Ok(None); // the header moves the state only together with the first byte of its payload
         }
@@ -281,7 +316,9 @@ impl Core {
         // The rest of a character cut by the last piece makes a piece of its own.
         let want = self.remaining.min(self.utf8.missing());
         let len = want.min(input.len() as u64);
-        let Some(payload) = take(input, 0, len) else { return Ok(None) };
+        let Some(payload) = take(input, 0, len) else {
+            return Ok(None);
+        };
         if self.expect != 0 {
             self.mask.apply(payload);
         }
@@ -292,7 +329,13 @@ impl Core {
             self.message = None;
         }
         let part = match kind {
-            _ if self.compressed => return Ok(Some(Step::Event(Event::Compressed { kind, bytes: payload, last }))),
+            _ if self.compressed => {
+                return Ok(Some(Step::Event(Event::Compressed {
+                    kind,
+                    bytes: payload,
+                    last,
+                })));
+            }
             Kind::Binary => Message::Binary(payload),
             Kind::Text => {
                 let (character, text) = self.utf8.push(payload).map_err(|_| Error::Utf8)?;
@@ -319,8 +362,12 @@ impl Core {
         } else if len > 125 {
             return Err(Error::ControlTooLong);
         }
-        let Some((mut mask, at)) = self.key(input, 2) else { return Ok(None) };
-        let Some(payload) = take(input, at, u64::from(len)) else { return Ok(None) };
+        let Some((mut mask, at)) = self.key(input, 2) else {
+            return Ok(None);
+        };
+        let Some(payload) = take(input, at, u64::from(len)) else {
+            return Ok(None);
+        };
         if self.expect != 0 {
             mask.apply(payload);
         }

@@ -61,15 +61,15 @@ impl From<Kind> for Opcode {
 
 /// Appends a frame: header from the stack, payload copied, and masked in the same pass where `key` is given.
 #[inline]
-pub(crate) fn frame(
-    out: &mut BytesMut,
-    fin: bool,
-    rsv: u8,
-    opcode: Opcode,
-    key: Option<[u8; 4]>,
-    payload: &[u8],
-) {
-    let header = Header { fin, rsv, opcode, mask: key, len: payload.len() as u64 }.encode();
+pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key: Option<[u8; 4]>, payload: &[u8]) {
+    let header = Header {
+        fin,
+        rsv,
+        opcode,
+        mask: key,
+        len: payload.len() as u64,
+    }
+    .encode();
     out.reserve(header.len() + payload.len());
     out.extend_from_slice(&header);
     match key {
@@ -149,5 +149,12 @@ impl PreparedMessage {
 /// The header of a whole message in one frame without mask.
 #[inline]
 pub(crate) fn header(kind: Kind, len: usize) -> HeaderBytes {
-    Header { fin: true, rsv: 0, opcode: kind.into(), mask: None, len: len as u64 }.encode()
+    Header {
+        fin: true,
+        rsv: 0,
+        opcode: kind.into(),
+        mask: None,
+        len: len as u64,
+    }
+    .encode()
 }

@@ -25,7 +25,11 @@ pub struct Buffered<E> {
 impl<E: Entropy> Buffered<E> {
     /// Buffers `source`. Nothing is fetched before the first use.
     pub const fn new(source: E) -> Self {
-        Buffered { source, buffer: [0; BUFFER], used: BUFFER }
+        Buffered {
+            source,
+            buffer: [0; BUFFER],
+            used: BUFFER,
+        }
     }
 }
 

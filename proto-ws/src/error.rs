@@ -54,10 +54,6 @@ pub enum Error {
     PongTimeout,
     /// No Close frame, or no end of the stream after it, came in the time it had.
     CloseTimeout,
-    /// The handshake did not end in the time it had.
-    HandshakeTimeout,
-    /// The server's answer to the opening handshake was refused.
-    Handshake,
 }
 
 impl Error {
@@ -101,8 +97,6 @@ impl Error {
             Error::MessageTimeout => "message did not end in time",
             Error::PongTimeout => "no pong in time",
             Error::CloseTimeout => "no close in time",
-            Error::HandshakeTimeout => "no handshake in time",
-            Error::Handshake => "handshake refused",
         }
     }
 }
@@ -125,8 +119,6 @@ impl core::error::Error for Error {}
 pub enum Misuse {
     /// A Close frame has been sent or the connection has failed: no frame may follow (RFC 6455 section 5.5.1).
     Closed,
-    /// The opening handshake is not over.
-    NotOpen,
     /// The payload of a control frame may have 125 bytes, the reason of a Close frame 123 (section 5.5).
     ControlTooLong,
     /// This code may not be sent (section 7.4).
@@ -141,7 +133,6 @@ impl core::fmt::Display for Misuse {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Misuse::Closed => "the connection is closing",
-            Misuse::NotOpen => "the opening handshake is not over",
             Misuse::ControlTooLong => "the payload of a control frame is too long",
             Misuse::CloseCode(code) => return write!(f, "close code {code} may not be sent"),
             Misuse::MessageUnfinished => "a message sent in parts has not ended",

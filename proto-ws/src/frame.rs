@@ -100,14 +100,27 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         let opcode = Opcode::new(first & 0x0f)?;
-        let Some((len, at)) = length(bytes, second)? else { return Ok(None) };
+        let Some((len, at)) = length(bytes, second)? else {
+            return Ok(None);
+        };
         let (mask, end) = if second & 0x80 == 0 {
             (None, at)
         } else {
-            let Some(key) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
+            let Some(key) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+                return Ok(None);
+            };
             (Some(*key), at + 4)
         };
-        Ok(Some((Header { fin: first & 0x80 != 0, rsv: first & RSV, opcode, mask, len }, end)))
+        Ok(Some((
+            Header {
+                fin: first & 0x80 != 0,
+                rsv: first & RSV,
+                opcode,
+                mask,
+                len,
+            },
+            end,
+        )))
     }
 
     /// Writes the header. Bits of `rsv` outside [`RSV`], and the highest bit of `len`, are dropped.
@@ -143,10 +156,16 @@ pub(crate) fn length(bytes: &[u8], second: u8) -> Result<Option<(u64, usize)>, E
         126 => {
             let [_, _, high, low, ..] = *bytes else { return Ok(None) };
             let len = u16::from_be_bytes([high, low]);
-            if len < 126 { Err(Error::NonMinimalLength) } else { Ok(Some((u64::from(len), 4))) }
+            if len < 126 {
+                Err(Error::NonMinimalLength)
+            } else {
+                Ok(Some((u64::from(len), 4)))
+            }
         }
         127 => {
-            let [_, _, a, b, c, d, e, f, g, h, ..] = *bytes else { return Ok(None) };
+            let [_, _, a, b, c, d, e, f, g, h, ..] = *bytes else {
+                return Ok(None);
+            };
             let len = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
             if len >> 63 != 0 {
                 Err(Error::LengthOverflow)
@@ -167,17 +186,32 @@ mod tests {
     #[test]
     fn the_examples_of_section_5_7() {
         let unmasked = [0x81, 0x05, b'H', b'e', b'l', b'l', b'o'];
-        let header = Header { fin: true, rsv: 0, opcode: Opcode::Text, mask: None, len: 5 };
+        let header = Header {
+            fin: true,
+            rsv: 0,
+            opcode: Opcode::Text,
+            mask: None,
+            len: 5,
+        };
         assert_eq!(Header::decode(&unmasked), Ok(Some((header, 2))));
         assert_eq!(&*header.encode(), &unmasked[..2]);
 
         let masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-        let header = Header { mask: Some([0x37, 0xfa, 0x21, 0x3d]), ..header };
+        let header = Header {
+            mask: Some([0x37, 0xfa, 0x21, 0x3d]),
+            ..header
+        };
         assert_eq!(Header::decode(&masked), Ok(Some((header, 6))));
         assert_eq!(&*header.encode(), &masked[..6]);
 
         let long = [0x82, 0x7e, 0x01, 0x00];
-        let header = Header { fin: true, rsv: 0, opcode: Opcode::Binary, mask: None, len: 256 };
+        let header = Header {
+            fin: true,
+            rsv: 0,
+            opcode: Opcode::Binary,
+            mask: None,
+            len: 256,
+        };
         assert_eq!(Header::decode(&long), Ok(Some((header, 4))));
         assert_eq!(&*header.encode(), &long);
 

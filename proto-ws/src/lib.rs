@@ -5,6 +5,8 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "protocol")]
+mod adapter;
 mod close;
 #[cfg(feature = "alloc")]
 mod config;
@@ -21,12 +23,18 @@ pub mod handshake;
 mod limits;
 pub mod mask;
 mod utf8;
+#[cfg(feature = "alloc")]
+mod writer;
 
-pub use close::{CloseCode, CloseReason, State};
+#[cfg(feature = "protocol")]
+pub use adapter::{Client, ClientError, Delivery, Handler, Opening, Server, Socket};
+#[cfg(feature = "alloc")]
+pub use close::State;
+pub use close::{CloseCode, CloseReason};
 #[cfg(feature = "alloc")]
 pub use config::{Config, SlowConsumer};
 #[cfg(feature = "alloc")]
-pub use connection::Connection;
+pub use connection::{Connection, Reader};
 pub use decode::{Decoder, Event, Kind, Message};
 #[cfg(feature = "alloc")]
 pub use encode::{Masked, PreparedMessage, Side, Unmasked};
@@ -34,3 +42,5 @@ pub use entropy::Entropy;
 pub use error::{Error, Misuse};
 pub use frame::{Opcode, Role};
 pub use limits::Limits;
+#[cfg(feature = "alloc")]
+pub use writer::Writer;

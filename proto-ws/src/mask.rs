@@ -156,7 +156,10 @@ mod tests {
             let data: Vec<u8> = (0..len).map(|i| (i * 31) as u8).collect();
             let mut expected = data.clone();
             reference(&mut expected, key);
-            for split in [0, 1, 2, 3, 5, 8, 33, len / 2, len].into_iter().filter(|split| *split <= len) {
+            for split in [0, 1, 2, 3, 5, 8, 33, len / 2, len]
+                .into_iter()
+                .filter(|split| *split <= len)
+            {
                 let mut got = data.clone();
                 let mut mask = Mask::new(key);
                 let (front, back) = got.split_at_mut(split);

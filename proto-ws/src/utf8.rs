@@ -34,7 +34,11 @@ impl Utf8 {
     /// How many bytes the cut character lacks; `u64::MAX` when none is cut.
     #[inline]
     pub(crate) fn missing(self) -> u64 {
-        if self.is_complete() { u64::MAX } else { (width(self.cut[0]) as u64).saturating_sub(u64::from(self.len)) }
+        if self.is_complete() {
+            u64::MAX
+        } else {
+            (width(self.cut[0]) as u64).saturating_sub(u64::from(self.len))
+        }
     }
 
     /// Takes the next piece of a text: the character it completes, if the piece before was cut inside one, and the
@@ -57,7 +61,10 @@ impl Utf8 {
         let mut joined = [0; 4];
         let kept = usize::from(self.len);
         let want = width(self.cut[0]);
-        for (to, from) in joined.iter_mut().zip(self.cut.iter().take(kept).chain(piece).take(want)) {
+        for (to, from) in joined
+            .iter_mut()
+            .zip(self.cut.iter().take(kept).chain(piece).take(want))
+        {
             *to = *from;
         }
         let have = want.min(kept + piece.len());
@@ -98,7 +105,13 @@ const fn width(first: u8) -> usize {
 fn cut_length(bytes: &[u8]) -> usize {
     let back = bytes.iter().rev().take(3).position(|byte| *byte & 0xc0 != 0x80);
     match back {
-        Some(back) if bytes.get(bytes.len() - back - 1).is_some_and(|first| width(*first) > back + 1) => back + 1,
+        Some(back)
+            if bytes
+                .get(bytes.len() - back - 1)
+                .is_some_and(|first| width(*first) > back + 1) =>
+        {
+            back + 1
+        }
         _ => 0,
     }
 }

@@ -144,7 +144,10 @@ impl<'a> Request<'a> {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(self, settings: &'a crate::deflate::Settings) -> Self {
-        Request { deflate: Some(settings), ..self }
+        Request {
+            deflate: Some(settings),
+            ..self
+        }
     }
 
     /// Appends the request.
@@ -232,9 +235,13 @@ impl<'a> Request<'a> {
         }
         let protocol = match protocol {
             None => None,
-            Some(chosen) => {
-                Some(*self.protocols.iter().find(|offered| **offered == chosen).ok_or(Refusal::Protocol)?)
-            }
+            Some(chosen) => Some(
+                *self
+                    .protocols
+                    .iter()
+                    .find(|offered| **offered == chosen)
+                    .ok_or(Refusal::Protocol)?,
+            ),
         };
         self.granted(protocol, extensions.unwrap_or_default())
     }
@@ -259,5 +266,9 @@ impl<'a> Request<'a> {
 }
 
 fn once<'v>(slot: &mut Option<&'v str>, value: &'v str) -> Result<(), Refusal> {
-    if slot.replace(value).is_some() { Err(Refusal::Duplicate) } else { Ok(()) }
+    if slot.replace(value).is_some() {
+        Err(Refusal::Duplicate)
+    } else {
+        Ok(())
+    }
 }

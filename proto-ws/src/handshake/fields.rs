@@ -12,13 +12,19 @@ pub(crate) fn trim(value: &str) -> &str {
 /// A field value as text without the white space around it; the handshake's fields are ASCII.
 pub(crate) fn text(value: &[u8]) -> Result<&str, Malformed> {
     let value = core::str::from_utf8(value).map_err(|_| Malformed)?;
-    if value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) { Ok(trim(value)) } else { Err(Malformed) }
+    if value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
+        Ok(trim(value))
+    } else {
+        Err(Malformed)
+    }
 }
 
 /// RFC 9110 section 5.6.2.
 pub(crate) fn is_token(value: &str) -> bool {
     !value.is_empty()
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// The elements of a comma-separated list without quoted strings; empty ones are left out (RFC 9110 section 5.6.1.2).
@@ -43,17 +49,22 @@ impl<'a> Extension<'a> {
     /// The parameters in order, each with its value, if it has one, without quotes.
     pub fn parameters(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone {
         // Quoted values must be tokens inside (RFC 6455 section 9.1), so no semicolon hides in one.
-        self.parameters.split(';').map(trim).filter(|parameter| !parameter.is_empty()).map(|parameter| {
-            match parameter.split_once('=') {
+        self.parameters
+            .split(';')
+            .map(trim)
+            .filter(|parameter| !parameter.is_empty())
+            .map(|parameter| match parameter.split_once('=') {
                 None => (parameter, None),
                 Some((name, value)) => (trim(name), Some(unquoted(trim(value)))),
-            }
-        })
+            })
     }
 }
 
 fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value)
 }
 
 /// The extensions of one `Sec-WebSocket-Extensions` field, in order.
@@ -66,16 +77,25 @@ impl<'a> Extensions<'a> {
         let extensions = Extensions(value);
         let well_formed = |extension: Extension<'a>| {
             is_token(extension.name)
-                && extension.parameters().all(|(name, value)| is_token(name) && value.is_none_or(is_token))
+                && extension
+                    .parameters()
+                    .all(|(name, value)| is_token(name) && value.is_none_or(is_token))
         };
-        if extensions.iter().all(well_formed) { Ok(extensions) } else { Err(Malformed) }
+        if extensions.iter().all(well_formed) {
+            Ok(extensions)
+        } else {
+            Err(Malformed)
+        }
     }
 
     /// The extensions, in order.
     pub fn iter(self) -> impl Iterator<Item = Extension<'a>> + Clone {
         list(self.0).map(|extension| {
             let (name, parameters) = extension.split_once(';').unwrap_or((extension, ""));
-            Extension { name: trim(name), parameters }
+            Extension {
+                name: trim(name),
+                parameters,
+            }
         })
     }
 }

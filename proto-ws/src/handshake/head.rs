@@ -44,10 +44,18 @@ impl<'a> Head<'a> {
     /// [`BadHead`].
     pub fn read(bytes: &'a [u8], scanned: &mut usize) -> Result<Option<(Self, usize)>, BadHead> {
         let from = scanned.saturating_sub(3);
-        let found = bytes.get(from..).unwrap_or_default().windows(4).position(|window| window == b"\r\n\r\n");
+        let found = bytes
+            .get(from..)
+            .unwrap_or_default()
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n");
         let Some(at) = found else {
             *scanned = bytes.len();
-            return if bytes.len() > Self::MAX { Err(BadHead::TooLong) } else { Ok(None) };
+            return if bytes.len() > Self::MAX {
+                Err(BadHead::TooLong)
+            } else {
+                Ok(None)
+            };
         };
         let end = from + at + 4;
         if end > Self::MAX {
@@ -79,7 +87,11 @@ impl<'a> Head<'a> {
     pub fn status(self) -> Option<u16> {
         let rest = self.first.strip_prefix("HTTP/1.1 ")?;
         let code = rest.split(' ').next()?;
-        if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()) { code.parse().ok() } else { None }
+        if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+            code.parse().ok()
+        } else {
+            None
+        }
     }
 
     /// The fields, in order: name and value.
@@ -101,13 +113,19 @@ impl<'a> Head<'a> {
             rest = after;
             count += 1;
         }
-        if count > Self::MAX_FIELDS { Err(BadHead::TooLong) } else { Ok(()) }
+        if count > Self::MAX_FIELDS {
+            Err(BadHead::TooLong)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The first line without its CRLF, and what follows. No other control character than the tab may be in it.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)?;
+    let end = bytes
+        .iter()
+        .position(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)?;
     let (line, rest) = bytes.split_at(end);
     Some((line, rest.strip_prefix(b"\r\n")?))
 }
@@ -136,7 +154,10 @@ mod tests {
         let (head, len) = Head::read(bytes, &mut scanned).unwrap().unwrap();
         assert_eq!(len, end);
         assert_eq!(head.request(), Some(("GET", "/chat?a")));
-        assert_eq!(head.fields().collect::<Vec<_>>(), [("Host", &b"example"[..]), ("X", b"y")]);
+        assert_eq!(
+            head.fields().collect::<Vec<_>>(),
+            [("Host", &b"example"[..]), ("X", b"y")]
+        );
     }
 
     #[test]
@@ -160,7 +181,12 @@ mod tests {
 
     #[test]
     fn statuses() {
-        for (line, status) in [("HTTP/1.1 101 ", Some(101)), ("HTTP/1.1 404", Some(404)), ("HTTP/1.0 101 x", None), ("HTTP/1.1 10 x", None)] {
+        for (line, status) in [
+            ("HTTP/1.1 101 ", Some(101)),
+            ("HTTP/1.1 404", Some(404)),
+            ("HTTP/1.0 101 x", None),
+            ("HTTP/1.1 10 x", None),
+        ] {
             let bytes = [line, "\r\n\r\n"].concat();
             let (head, _) = Head::read(bytes.as_bytes(), &mut 0).unwrap().unwrap();
             assert_eq!(head.status(), status);

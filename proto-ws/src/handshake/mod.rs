@@ -77,7 +77,13 @@ mod tests {
         assert_eq!(key.as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(Key::is_valid(key.as_str()));
         assert_eq!(Accept::new(key.as_str()).as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        for bad in ["", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25j", "dGhlIHNhbXBsZSBub25jZ!==", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
+        for bad in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25j",
+            "dGhlIHNhbXBsZSBub25jZ!==",
+            "AAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
             assert!(!Key::is_valid(bad), "{bad}");
         }
     }

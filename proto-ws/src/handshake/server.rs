@@ -4,15 +4,15 @@
 //! use proto_ws::handshake::server::{OriginPolicy, Request};
 //!
 //! let fields = [
-//!     ("Host", &b"example.com"[..]),
-//!     ("Upgrade", b"websocket"),
-//!     ("Connection", b"Upgrade"),
-//!     ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-//!     ("Sec-WebSocket-Version", b"13"),
-//!     ("Sec-WebSocket-Protocol", b"chat, superchat"),
-//!     ("Origin", b"http://example.com"),
+//!     ("Host", "example.com"),
+//!     ("Upgrade", "websocket"),
+//!     ("Connection", "Upgrade"),
+//!     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+//!     ("Sec-WebSocket-Version", "13"),
+//!     ("Sec-WebSocket-Protocol", "chat, superchat"),
+//!     ("Origin", "http://example.com"),
 //! ];
-//! let request = Request::read("GET", fields)?;
+//! let request = Request::read("GET", fields.map(|(name, value)| (name, value.as_bytes())))?;
 //! request.check_origin(&OriginPolicy::SameHost)?;
 //! let response = request.accept().protocol(|offered| offered == "superchat");
 //! assert_eq!(response.fields().last(), Some(("Sec-WebSocket-Protocol", "superchat")));
@@ -75,9 +75,11 @@ impl Rejection {
         match self {
             Rejection::Method => &[("Allow", "GET")],
             // RFC 9110 section 15.5.22 asks for Upgrade, RFC 6455 section 4.4 for the version.
-            Rejection::NotWebSocket | Rejection::Version => {
-                &[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", VERSION)]
-            }
+            Rejection::NotWebSocket | Rejection::Version => &[
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Version", VERSION),
+            ],
             _ => &[],
         }
     }
@@ -94,7 +96,15 @@ impl Rejection {
         for (name, value) in self.fields().iter().filter(|(name, _)| *name != "Connection") {
             field(out, name, value);
         }
-        field(out, "Connection", if self.status() == 426 { "Upgrade, close" } else { "close" });
+        field(
+            out,
+            "Connection",
+            if self.status() == 426 {
+                "Upgrade, close"
+            } else {
+                "close"
+            },
+        );
         out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
 }
@@ -153,10 +163,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// [`Rejection`], with the status and the fields of the answer.
-    pub fn read(
-        method: &str,
-        request: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Self, Rejection> {
+    pub fn read(method: &str, request: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Rejection> {
         let (mut key, mut host, mut origin, mut version) = (None, None, None, None);
         let (mut upgrade, mut connection) = (false, false);
         let (mut protocols, mut extensions) = (Lines::default(), Lines::default());
@@ -192,7 +199,13 @@ impl<'a> Request<'a> {
         }
         let key = key.filter(|key| Key::is_valid(key)).ok_or(Rejection::Key)?;
         let host = host.ok_or(Rejection::Host)?;
-        let request = Request { key, host, origin, protocols: protocols.lines, extensions: extensions.lines };
+        let request = Request {
+            key,
+            host,
+            origin,
+            protocols: protocols.lines,
+            extensions: extensions.lines,
+        };
         request.check_offers().map(|()| request)
     }
 
@@ -208,7 +221,11 @@ impl<'a> Request<'a> {
             let extensions = Extensions::new(line).map_err(|_| Rejection::Malformed)?;
             count += extensions.iter().count();
         }
-        if count > MAX_OFFERS { Err(Rejection::TooManyOffers) } else { Ok(()) }
+        if count > MAX_OFFERS {
+            Err(Rejection::TooManyOffers)
+        } else {
+            Ok(())
+        }
     }
 
     /// The host the request goes to, with its port if that is not the default.
@@ -228,7 +245,9 @@ impl<'a> Request<'a> {
 
     /// The extensions offered, the client's favourite first.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + Clone {
-        self.extensions.into_iter().flat_map(|line| Extensions::new(line).into_iter().flat_map(Extensions::iter))
+        self.extensions
+            .into_iter()
+            .flat_map(|line| Extensions::new(line).into_iter().flat_map(Extensions::iter))
     }
 
     /// Whether `policy` lets the page connect.
@@ -263,15 +282,20 @@ impl<'a> Request<'a> {
 
 /// Whether the host of `origin` is `host`, with the origin's default port left out or not (RFC 6454 section 6.2).
 fn same_host(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
     let port = match scheme {
         "http" | "ws" => ":80",
         "https" | "wss" => ":443",
         _ => return false,
     };
-    let bare = |authority: &'_ str| -> usize { authority.len() - if authority.ends_with(port) { port.len() } else { 0 } };
+    let bare =
+        |authority: &'_ str| -> usize { authority.len() - if authority.ends_with(port) { port.len() } else { 0 } };
     let (authority, host) = (authority.get(..bare(authority)), host.get(..bare(host)));
-    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host) && !host.is_empty())
+    authority
+        .zip(host)
+        .is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host) && !host.is_empty())
 }
 
 /// The 101 that opens the connection (section 4.2.2).
@@ -287,8 +311,8 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Chooses the first subprotocol offered that `choose` takes; none if it takes none.
     #[must_use]
-    pub fn protocol(mut self, choose: impl FnMut(&&'a str) -> bool) -> Self {
-        self.protocol = self.request.protocols().find(choose);
+    pub fn protocol(mut self, mut choose: impl FnMut(&str) -> bool) -> Self {
+        self.protocol = self.request.protocols().find(|offered| choose(offered));
         self
     }
 
@@ -302,7 +326,10 @@ impl<'a> Response<'a> {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(mut self, settings: &crate::deflate::Settings) -> Self {
-        self.deflate = self.request.extensions().find_map(|offer| crate::deflate::accept(offer, settings));
+        self.deflate = self
+            .request
+            .extensions()
+            .find_map(|offer| crate::deflate::accept(offer, settings));
         self
     }
 
@@ -315,13 +342,20 @@ impl<'a> Response<'a> {
     /// The fields of the answer; its status is 101.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         #[cfg(feature = "deflate")]
-        let extensions = self.deflate.as_ref().map(|(_, value)| ("Sec-WebSocket-Extensions", value.as_str()));
+        let extensions = self
+            .deflate
+            .as_ref()
+            .map(|(_, value)| ("Sec-WebSocket-Extensions", value.as_str()));
         #[cfg(not(feature = "deflate"))]
         let extensions = None;
-        [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", self.accept.as_str())]
-            .into_iter()
-            .chain(self.protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol)))
-            .chain(extensions)
+        [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", self.accept.as_str()),
+        ]
+        .into_iter()
+        .chain(self.protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol)))
+        .chain(extensions)
     }
 
     /// Appends the whole answer, for servers without an HTTP stack.
@@ -342,7 +376,11 @@ pub(super) fn field(out: &mut BytesMut, name: &str, value: &str) {
 }
 
 fn once<'a>(slot: &mut Option<&'a str>, value: &'a str) -> Result<(), Rejection> {
-    if slot.replace(value).is_some() { Err(Rejection::Duplicate) } else { Ok(()) }
+    if slot.replace(value).is_some() {
+        Err(Rejection::Duplicate)
+    } else {
+        Ok(())
+    }
 }
 
 /// The lines of a field that may be there more than once.
