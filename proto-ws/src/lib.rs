@@ -1,1 +1,46 @@
-//! WebSocket as a state machine: frames, messages, handshake, both roles, and adapters for the protocol contract.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+#[cfg(feature = "protocol")]
+mod adapter;
+mod close;
+#[cfg(feature = "alloc")]
+mod config;
+#[cfg(feature = "alloc")]
+mod connection;
+mod decode;
+#[cfg(feature = "alloc")]
+mod encode;
+pub mod entropy;
+mod error;
+pub mod frame;
+#[cfg(feature = "handshake")]
+pub mod handshake;
+mod limits;
+pub mod mask;
+mod utf8;
+#[cfg(feature = "alloc")]
+mod writer;
+
+#[cfg(feature = "protocol")]
+pub use adapter::{Client, ClientError, Delivery, Handler, Opening, Server, Socket};
+#[cfg(feature = "alloc")]
+pub use close::State;
+pub use close::{CloseCode, CloseReason};
+#[cfg(feature = "alloc")]
+pub use config::{Config, SlowConsumer};
+#[cfg(feature = "alloc")]
+pub use connection::{Connection, Reader};
+pub use decode::{Decoder, Event, Kind, Message};
+#[cfg(feature = "alloc")]
+pub use encode::{Masked, PreparedMessage, Side, Unmasked};
+pub use entropy::Entropy;
+pub use error::{Error, Misuse};
+pub use frame::{Opcode, Role};
+pub use limits::Limits;
+#[cfg(feature = "alloc")]
+pub use writer::Writer;

@@ -1,0 +1,89 @@
+//! The server's side of a connection that HTTP has upgraded.
+
+use alloc::sync::Arc;
+use std::time::Instant;
+
+use protocol::{Cx, Input, Protocol, Reason};
+
+use super::Handler;
+use super::session::Session;
+use crate::{Config, Connection, Error, Reader, Unmasked};
+
+/// A server's connection whose opening handshake is over: what follows HTTP in a [`protocol::Switch`], or what is left
+/// of a stream accepted otherwise (RFC 8441 tunnels).
+#[derive(Debug)]
+pub struct Server<H> {
+    session: Session<Unmasked>,
+    reader: Reader,
+    handler: H,
+}
+
+impl<H: Handler> Server<H> {
+    /// A connection for `handler`, without extension.
+    pub fn new(handler: H, config: Arc<Config>) -> Self {
+        Self::with(handler, Connection::server(config))
+    }
+
+    /// A connection for `handler` that was made before, such as one with permessage-deflate.
+    pub fn with(handler: H, connection: Connection) -> Self {
+        let (session, reader) = Session::new(connection);
+        Server {
+            session,
+            reader,
+            handler,
+        }
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+}
+
+impl<H: Handler> Protocol for Server<H> {
+    type Message = H::Message;
+    type Error = Error;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        self.session.open(cx, &mut self.handler);
+        Ok(())
+    }
+
+    #[inline]
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Error> {
+        self.session.received(&mut self.reader, cx, input, &mut self.handler)
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        self.session.eof(cx, &mut self.handler);
+        Ok(())
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        self.session.deadline()
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        self.session.timeout(cx, &mut self.handler)
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        self.session.drained(cx, &mut self.handler);
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), Error> {
+        self.session.posted(cx, &mut self.handler, message);
+        Ok(())
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        self.session.stop(cx);
+        Ok(())
+    }
+
+    fn closed(&mut self, _: Reason) {
+        self.session.closed(&mut self.handler);
+    }
+}

@@ -1,0 +1,299 @@
+//! What both adapters keep besides the machines: the clock, the slow consumer's message, and the calls to the handler.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+use std::time::Instant;
+
+use protocol::{Cx, Input, Intent};
+
+use super::{Handler, Socket};
+use crate::close::State;
+use crate::{CloseCode, Connection, Error, Event, PreparedMessage, Reader, Role, Side, Writer};
+
+/// A time as milliseconds since a session's base.
+pub(super) type Ticks = u32;
+
+/// No time at all.
+const NEVER: Ticks = Ticks::MAX;
+
+/// How often the peer's budget of control frames is filled up.
+const WINDOW: Ticks = 60_000;
+
+/// The code the round-trip Ping's payload begins with, before its time.
+const PING: [u8; 4] = *b"rtt ";
+
+/// The connection as its handler's socket sees it.
+#[derive(Debug)]
+pub(super) struct Session<S> {
+    pub(super) writer: Writer<S>,
+    /// The message that a slow consumer gets when its output has drained.
+    pub(super) latest: Option<Box<PreparedMessage>>,
+    /// When the connection opened; `None` before.
+    base: Option<Instant>,
+    /// When the peer was last heard of.
+    heard: Ticks,
+    /// When our keep-alive Ping, or our Close frame, went out.
+    since: Ticks,
+    /// When the message under way began.
+    message: Ticks,
+    /// When the budget of control frames was last filled up.
+    window: Ticks,
+    /// Messages a slow consumer did not get.
+    pub(super) dropped: u32,
+    /// A keep-alive Ping is out and nothing came since.
+    pinged: bool,
+    /// The handler knows that the connection is over.
+    told: bool,
+}
+
+impl<S: Side> Session<S> {
+    /// A session and its reader. The clock starts with [`open`](Self::open).
+    pub(super) fn new(connection: Connection<S>) -> (Self, Reader) {
+        let Connection { reader, writer } = connection;
+        let session = Session {
+            writer,
+            latest: None,
+            base: None,
+            heard: 0,
+            since: 0,
+            message: NEVER,
+            window: 0,
+            dropped: 0,
+            pinged: false,
+            told: false,
+        };
+        (session, reader)
+    }
+
+    /// The connection is open.
+    pub(super) fn open<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
+        self.base = Some(cx.now());
+        handler.opened(&mut Socket::new(self, cx));
+    }
+
+    /// Hands all that is in `input` to the handler, until the output is congested.
+    #[inline]
+    pub(super) fn received<H: Handler<S>>(
+        &mut self,
+        reader: &mut Reader,
+        cx: &mut Cx<'_>,
+        input: &mut Input<'_>,
+        handler: &mut H,
+    ) -> Result<(), Error> {
+        self.hear(cx.now());
+        let mut rest = input.as_mut_slice();
+        let len = rest.len();
+        let outcome = loop {
+            if cx.congested() || cx.paused() || cx.intent() != Intent::Continue {
+                break Ok(());
+            }
+            match reader.receive(&mut self.writer, &mut rest, cx.output().tail()) {
+                Ok(Some(event)) => self.dispatch(cx, handler, event),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let used = len - rest.len();
+        input.consume(used);
+        if reader.is_inside_message() {
+            if self.message == NEVER {
+                self.message = self.ticks(cx.now());
+            }
+        } else {
+            self.message = NEVER;
+        }
+        outcome.map_err(|error| self.failed(error, handler))
+    }
+
+    #[inline]
+    fn dispatch<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                self.message = NEVER;
+                handler.message(&mut Socket::new(self, cx), message);
+            }
+            Event::Part { part, last } => {
+                if last {
+                    self.message = NEVER;
+                }
+                handler.part(&mut Socket::new(self, cx), part, last);
+            }
+            Event::Pong(payload) => {
+                let round_trip = self.round_trip(cx.now(), payload);
+                handler.pong(&mut Socket::new(self, cx), payload, round_trip);
+            }
+            Event::Close(reason) => {
+                self.since = self.ticks(cx.now());
+                self.tell(handler, reason.code, reason.reason);
+                // RFC 6455 section 7.1.1: the server ends the stream first.
+                if S::ROLE == Role::Server {
+                    cx.close();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The peer half-closed.
+    pub(super) fn eof<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
+        self.writer.end();
+        self.tell(handler, CloseCode::ABNORMAL, "");
+        cx.close();
+    }
+
+    /// When [`timeout`](Self::timeout) is wanted.
+    #[inline]
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let config = self.writer.config();
+        if self.writer.state() != State::Open {
+            return self.after(self.since, config.close_timeout);
+        }
+        let alive = if self.pinged {
+            self.after(self.since, config.pong_timeout)
+        } else {
+            config
+                .ping_interval
+                .and_then(|interval| self.after(self.heard, interval))
+        };
+        if self.message == NEVER {
+            return alive;
+        }
+        let message = self.after(self.message, config.message_timeout);
+        alive.into_iter().chain(message).min()
+    }
+
+    /// A deadline has passed: which one is found out by looking at all.
+    pub(super) fn timeout<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), Error> {
+        let now = cx.now();
+        let config = self.writer.config();
+        if self.writer.state() != State::Open {
+            if self.is_over(now, self.since, config.close_timeout) {
+                self.writer.end();
+                self.tell(handler, CloseCode::ABNORMAL, Error::CloseTimeout.as_str());
+                cx.abort();
+            }
+        } else if self.message != NEVER && self.is_over(now, self.message, config.message_timeout) {
+            return Err(self.fail(cx, Error::MessageTimeout, handler));
+        } else if self.pinged {
+            if self.is_over(now, self.since, config.pong_timeout) {
+                return Err(self.fail(cx, Error::PongTimeout, handler));
+            }
+        } else if config
+            .ping_interval
+            .is_some_and(|interval| self.is_over(now, self.heard, interval))
+        {
+            self.ping(cx);
+        }
+        Ok(())
+    }
+
+    /// Another thread sent a message.
+    pub(super) fn posted<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H, message: H::Message) {
+        handler.posted(&mut Socket::new(self, cx), message);
+    }
+
+    /// The output has drained.
+    pub(super) fn drained<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
+        let mut socket = Socket::new(self, cx);
+        socket.send_latest();
+        handler.drained(&mut socket);
+    }
+
+    /// The driver stops: 1001, and the peer has [`Config::close_timeout`](crate::Config) to answer.
+    pub(super) fn stop(&mut self, cx: &mut Cx<'_>) {
+        // Fails only when a Close frame is out already.
+        let _ = Socket::new(self, cx).close(CloseCode::AWAY, "");
+    }
+
+    /// The connection is gone.
+    pub(super) fn closed<H: Handler<S>>(&mut self, handler: &mut H) {
+        self.writer.end();
+        self.tell(handler, CloseCode::ABNORMAL, "");
+    }
+
+    /// Our Close frame has just been written.
+    pub(super) fn closing(&mut self, now: Instant) {
+        self.since = self.ticks(now);
+        self.latest = None;
+    }
+
+    fn fail<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, error: Error, handler: &mut H) -> Error {
+        self.writer.fail(error, cx.output().tail());
+        self.failed(error, handler)
+    }
+
+    fn failed<H: Handler<S>>(&mut self, error: Error, handler: &mut H) -> Error {
+        self.tell(handler, error.close_code(), error.as_str());
+        error
+    }
+
+    fn tell<H: Handler<S>>(&mut self, handler: &mut H, code: CloseCode, reason: &str) {
+        if !core::mem::replace(&mut self.told, true) {
+            self.latest = None;
+            handler.closed(code, reason);
+        }
+    }
+
+    /// Sends a Ping that carries its own time, so that its round trip needs no memory.
+    fn ping(&mut self, cx: &mut Cx<'_>) {
+        let mut payload = [0; 12];
+        let since = self
+            .base
+            .map_or(Duration::ZERO, |base| cx.now().saturating_duration_since(base));
+        let since = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let [a, b, c, d, time @ ..] = &mut payload;
+        [*a, *b, *c, *d] = PING;
+        *time = since.to_be_bytes();
+        // The payload is short and the state open.
+        let _ = self.writer.ping(cx.output().tail(), &payload);
+        self.since = self.ticks(cx.now());
+        self.pinged = true;
+    }
+
+    fn round_trip(&self, now: Instant, payload: &[u8]) -> Option<Duration> {
+        let time: [u8; 8] = payload.strip_prefix(&PING)?.try_into().ok()?;
+        let sent = self.base?.checked_add(Duration::from_nanos(u64::from_be_bytes(time)))?;
+        now.checked_duration_since(sent)
+    }
+
+    /// Something came.
+    #[inline]
+    fn hear(&mut self, now: Instant) {
+        self.heard = self.ticks(now);
+        self.pinged = false;
+        if self.heard.wrapping_sub(self.window) >= WINDOW {
+            self.window = self.heard;
+            self.writer.refill(u32::MAX);
+        }
+    }
+
+    /// `now` since the base, which is moved up before the number gets too large.
+    #[inline]
+    fn ticks(&mut self, now: Instant) -> Ticks {
+        let since = self
+            .base
+            .map_or(Duration::ZERO, |base| now.saturating_duration_since(base))
+            .as_millis();
+        match Ticks::try_from(since) {
+            Ok(ticks) if ticks < NEVER / 2 => ticks,
+            _ => {
+                self.base = Some(now);
+                (self.heard, self.since, self.window) = (0, 0, 0);
+                if self.message != NEVER {
+                    self.message = 0;
+                }
+                0
+            }
+        }
+    }
+
+    /// `time` after `ticks`; `None` when that is beyond the clock's range and so never comes.
+    fn after(&self, ticks: Ticks, time: Duration) -> Option<Instant> {
+        self.base?
+            .checked_add(Duration::from_millis(u64::from(ticks)).checked_add(time)?)
+    }
+
+    fn is_over(&self, now: Instant, ticks: Ticks, time: Duration) -> bool {
+        self.after(ticks, time).is_some_and(|deadline| now >= deadline)
+    }
+}

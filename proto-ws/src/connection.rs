@@ -1,0 +1,254 @@
+//! One connection after its handshake, pulled: messages in, frames out, and the closing handshake between.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use crate::close::State;
+use crate::decode::{Core, Step};
+use crate::encode::{Masked, Side, Unmasked};
+use crate::writer::Writer;
+use crate::{Config, Entropy, Error, Event, Kind, Message};
+
+/// A connection whose opening handshake is over, in two halves, so that an event lent by the one can be answered
+/// through the other.
+///
+/// Pings are answered and Close frames echoed while receiving. When the peer breaks the protocol, the Close frame that
+/// says so is in the output before the error is returned.
+///
+/// ```
+/// use proto_ws::{Connection, Event};
+///
+/// let Connection { mut reader, mut writer } = Connection::server(Default::default());
+/// let mut out = bytes::BytesMut::new();
+/// let mut bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+/// let mut input = &mut bytes[..];
+/// while let Some(event) = reader.receive(&mut writer, &mut input, &mut out)? {
+///     if let Event::Message(message) = event {
+///         writer.message(&mut out, message)?;
+///     }
+/// }
+/// assert_eq!(&out[..], b"\x81\x05Hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection<S = Unmasked> {
+    /// What comes in.
+    pub reader: Reader,
+    /// What goes out, and how far the connection has closed.
+    pub writer: Writer<S>,
+}
+
+impl Connection {
+    /// A server's connection.
+    pub fn server(config: Arc<Config>) -> Self {
+        Self::new(config, Unmasked)
+    }
+}
+
+impl<E: Entropy> Connection<Masked<E>> {
+    /// A client's connection; `entropy` makes the masking keys.
+    pub fn client(config: Arc<Config>, entropy: E) -> Self {
+        Self::new(config, Masked(entropy))
+    }
+}
+
+impl<S: Side> Connection<S> {
+    fn new(config: Arc<Config>, side: S) -> Self {
+        Connection {
+            reader: Reader::new(S::ROLE),
+            writer: Writer::new(config, side),
+        }
+    }
+
+    /// The connection with the extensions that a server's answer accepted.
+    #[cfg(feature = "handshake")]
+    #[must_use]
+    pub fn accepted(self, response: &crate::handshake::server::Response<'_>) -> Self {
+        #[cfg(feature = "deflate")]
+        if let Some(parameters) = response.chosen_deflate() {
+            return self.deflate(parameters);
+        }
+        let _ = response;
+        self
+    }
+
+    /// The connection with the extensions that the server granted.
+    #[cfg(feature = "handshake")]
+    #[must_use]
+    pub fn granted(self, granted: &crate::handshake::client::Granted<'_>) -> Self {
+        #[cfg(feature = "deflate")]
+        if let Some(parameters) = granted.deflate {
+            return self.deflate(parameters);
+        }
+        let _ = granted;
+        self
+    }
+
+    /// The connection with permessage-deflate, as negotiated.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, parameters: crate::deflate::Parameters) -> Self {
+        self.reader.core = Core::new(S::ROLE, true);
+        self.reader.inflate = Some(Box::new(crate::deflate::Inflater::new(S::ROLE, parameters)));
+        self.writer.deflate(parameters);
+        self
+    }
+}
+
+/// The half of a [`Connection`] that receives.
+#[derive(Debug)]
+pub struct Reader {
+    core: Core,
+    aside: Option<Box<Aside>>,
+    #[cfg(feature = "deflate")]
+    inflate: Option<Box<crate::deflate::Inflater>>,
+}
+
+/// The message under way, as far as it has arrived, while one is.
+#[derive(Debug, Default)]
+struct Aside {
+    text: String,
+    binary: Vec<u8>,
+    /// It was lent to the caller by the last call.
+    lent: bool,
+}
+
+impl Reader {
+    fn new(role: crate::Role) -> Self {
+        Reader {
+            core: Core::new(role, false),
+            aside: None,
+            #[cfg(feature = "deflate")]
+            inflate: None,
+        }
+    }
+
+    /// Whether a message has begun to arrive and not ended.
+    #[inline]
+    pub fn is_inside_message(&self) -> bool {
+        self.core.is_inside_message()
+    }
+
+    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`; what it
+    /// leaves there (130 bytes at most) must be offered again with more behind it. Answers go to `out`.
+    ///
+    /// After [`Event::Close`] the closing handshake is over: send `out`, then end the stream; a server first, a client
+    /// when the server has (RFC 6455 section 7.1.1). Further input is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol or a limit; the Close frame that says so is in `out`. Further input is dropped.
+    #[inline]
+    pub fn receive<'e, 'a: 'e, S: Side>(
+        &'e mut self,
+        writer: &mut Writer<S>,
+        input: &mut &'a mut [u8],
+        out: &mut BytesMut,
+    ) -> Result<Option<Event<'e>>, Error> {
+        if matches!(writer.state(), State::Closed | State::Failed) {
+            self.aside = None;
+            *input = &mut [];
+            return Ok(None);
+        }
+        if self.aside.is_some() {
+            self.take_back(writer.config().limits.keep);
+        }
+        loop {
+            match self.core.step(&writer.config().limits, input) {
+                Ok(Some(Step::Event(event @ Event::Message(_)))) => return Ok(Some(event)),
+                Ok(Some(Step::Event(Event::Part { part, last }))) => {
+                    if writer.config().parts {
+                        return Ok(Some(Event::Part { part, last }));
+                    }
+                    self.collect(part);
+                    if last {
+                        return Ok(Some(self.lend(part.kind(), None)));
+                    }
+                }
+                Ok(Some(Step::Character(character, last))) => {
+                    self.aside.get_or_insert_default().text.push(character);
+                    if writer.config().parts {
+                        return Ok(Some(self.lend(Kind::Text, Some(last))));
+                    } else if last {
+                        return Ok(Some(self.lend(Kind::Text, None)));
+                    }
+                }
+                Ok(Some(Step::Event(Event::Compressed { kind, bytes, last }))) => {
+                    if let Err(error) = self.inflate(kind, bytes, last, writer.config()) {
+                        return Err(writer.fail(error, out));
+                    } else if writer.config().parts {
+                        return Ok(Some(self.lend(kind, Some(last))));
+                    } else if last {
+                        return Ok(Some(self.lend(kind, None)));
+                    }
+                }
+                Ok(Some(Step::Event(event))) => return writer.control(event, out).map(Some),
+                Ok(None) => {
+                    writer.last_pong(out);
+                    return Ok(None);
+                }
+                Err(error) => return Err(writer.fail(error, out)),
+            }
+        }
+    }
+
+    /// Adds a part to the message under way.
+    fn collect(&mut self, part: Message<'_>) {
+        let aside = self.aside.get_or_insert_default();
+        match part {
+            Message::Text(text) => aside.text.push_str(text),
+            Message::Binary(bytes) => aside.binary.extend_from_slice(bytes),
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn inflate(&mut self, kind: Kind, bytes: &[u8], last: bool, config: &Config) -> Result<(), Error> {
+        let Some(inflate) = &mut self.inflate else {
+            return Err(Error::ReservedBit);
+        };
+        let aside = self.aside.get_or_insert_default();
+        match kind {
+            Kind::Text => inflate.text(bytes, last, &config.limits, &mut aside.text),
+            Kind::Binary => inflate.binary(bytes, last, &config.limits, &mut aside.binary),
+        }
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    #[cold]
+    fn inflate(&mut self, _: Kind, _: &[u8], _: bool, _: &Config) -> Result<(), Error> {
+        Err(Error::ReservedBit)
+    }
+
+    /// Lends what was put together: a part, which may be the last, or a whole message.
+    fn lend(&mut self, kind: Kind, part: Option<bool>) -> Event<'_> {
+        let aside = self.aside.get_or_insert_default();
+        aside.lent = true;
+        let message = match kind {
+            Kind::Text => Message::Text(&aside.text),
+            Kind::Binary => Message::Binary(&aside.binary),
+        };
+        match part {
+            Some(last) => Event::Part { part: message, last },
+            None => Event::Message(message),
+        }
+    }
+
+    /// Takes back what the last call lent, and keeps no more than `keep` bytes of its memory.
+    fn take_back(&mut self, keep: usize) {
+        let Some(aside) = &mut self.aside else { return };
+        if aside.lent {
+            aside.lent = false;
+            aside.text.clear();
+            aside.binary.clear();
+            aside.text.shrink_to(keep);
+            aside.binary.shrink_to(keep);
+            if aside.text.capacity() == 0 && aside.binary.capacity() == 0 {
+                self.aside = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! From bytes to events, pulled, without memory of its own (RFC 6455 sections 5 and 8.1).
+
+use crate::frame::{self, Opcode, RSV1, Role};
+use crate::mask::Mask;
+use crate::utf8::{self, Utf8};
+use crate::{CloseReason, Error, Limits};
+
+/// The two kinds of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// A message, or a part of one, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Message<'a> {
+    /// UTF-8, checked.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Which kind it is.
+    #[inline]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Message::Text(_) => Kind::Text,
+            Message::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The payload.
+    #[inline]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// What came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A whole message.
+    Message(Message<'a>),
+    /// The next part of a message. Parts of text end between characters; parts may be empty.
+    Part {
+        /// The part.
+        part: Message<'a>,
+        /// Whether the message ends with it.
+        last: bool,
+    },
+    /// The next bytes of a message marked by RSV1 (RFC 7692 section 6), as they are: compressed, text not checked.
+    /// Only from a [`Decoder`] told that it may ([`Decoder::compressed`]).
+    Compressed {
+        /// What the message is when inflated.
+        kind: Kind,
+        /// Its next bytes.
+        bytes: &'a [u8],
+        /// Whether the message ends with them.
+        last: bool,
+    },
+    /// A Ping, to be answered by a Pong with the same payload (section 5.5.2).
+    Ping(&'a [u8]),
+    /// A Pong.
+    Pong(&'a [u8]),
+    /// A Close frame. No further event follows it.
+    Close(CloseReason<'a>),
+}
+
+/// Decodes frames into events, without allocating: a message that lies whole in the input is lent whole, any other in
+/// parts as it arrives.
+///
+/// Bytes of `input` that cannot be used yet (less than a header, less than a control frame) are left in it, 130 at
+/// most: offer them again with more behind them.
+///
+/// ```
+/// use proto_ws::{Decoder, Event, Limits, Message, Role};
+///
+/// let mut bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]; // RFC 6455 section 5.7
+/// let mut input = &mut bytes[..];
+/// let mut decoder = Decoder::new(Role::Server, Limits::default());
+/// assert_eq!(decoder.next(&mut input), Ok(Some(Event::Message(Message::Text("Hello")))));
+/// assert_eq!(decoder.next(&mut input), Ok(None));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    core: Core,
+    limits: Limits,
+    failed: Option<Error>,
+    /// A character put together from two pieces, while it is lent.
+    character: [u8; 4],
+}
+
+impl Decoder {
+    /// A decoder for frames that arrive at `role`.
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Decoder {
+            core: Core::new(role, false),
+            limits,
+            failed: None,
+            character: [0; 4],
+        }
+    }
+
+    /// Takes RSV1 for the mark of a compressed message, as negotiated by an extension, instead of refusing it.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        Decoder {
+            core: Core {
+                check: self.core.check & !(u16::from(RSV1) << 8),
+                ..self.core
+            },
+            ..self
+        }
+    }
+
+    /// Whether a message has begun to arrive and not ended: its owner may want to give it a deadline.
+    pub fn is_inside_message(&self) -> bool {
+        self.core.is_inside_message()
+    }
+
+    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol or a limit. The connection has failed; every later call returns the same error.
+    #[inline]
+    pub fn next<'e, 'a: 'e>(&'e mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'e>>, Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.core.step(&self.limits, input) {
+            Ok(Some(Step::Event(event))) => Ok(Some(event)),
+            Ok(Some(Step::Character(character, last))) => Ok(Some(Event::Part {
+                part: Message::Text(character.encode_utf8(&mut self.character)),
+                last,
+            })),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// An event that borrows from nothing but the input.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    Event(Event<'a>),
+    /// The part of a text message that is one character put together from two pieces, and whether it is the last.
+    Character(char, bool),
+}
+
+/// The state between two frames or inside one; limits are lent to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Core {
+    /// Bytes of the current frame's payload still to come.
+    remaining: u64,
+    /// Bytes of the current message as claimed by the headers so far.
+    total: u64,
+    mask: Mask,
+    fragments: u32,
+    empty: u32,
+    utf8: Utf8,
+    /// Which of the first 16 bits of a header are fixed, and what they must be.
+    check: u16,
+    expect: u16,
+    /// The message under way.
+    message: Option<Kind>,
+    compressed: bool,
+    /// The current frame is its message's last.
+    fin: bool,
+}
+
+const FIN: u8 = 0x80;
+const MASKED: u16 = 0x80;
+
+impl Core {
+    pub(crate) fn new(role: Role, compressed: bool) -> Self {
+        let rsv = if compressed { frame::RSV & !RSV1 } else { frame::RSV };
+        Core {
+            remaining: 0,
+            total: 0,
+            mask: Mask::default(),
+            fragments: 0,
+            empty: 0,
+            utf8: Utf8::default(),
+            check: u16::from(rsv) << 8 | MASKED,
+            expect: if role == Role::Server { MASKED } else { 0 },
+            message: None,
+            compressed: false,
+            fin: false,
+        }
+    }
+
+    /// Whether a message has begun and not ended.
+    pub(crate) fn is_inside_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// The next event.
+    #[inline]
+    pub(crate) fn step<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+        if self.remaining != 0 {
+            return self.resume(input);
+        }
+        let [first, second, ..] = **input else { return Ok(None) };
+        let word = u16::from_be_bytes([first, second]);
+        if (word ^ self.expect) & self.check != 0 {
+            return Err(self.refusal(word));
+        }
+        // All that is common: a message in one frame, not compressed, here to its end.
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return self.frame(limits, input),
+        };
+        if self.message.is_some() {
+            return Err(Error::MessageUnfinished);
+        }
+        let Some((len, at)) = frame::length(input, second)? else {
+            return Ok(None);
+        };
+        if len > limits.frame || len > limits.message {
+            return Err(if len > limits.frame {
+                Error::FrameTooLong
+            } else {
+                Error::MessageTooLong
+            });
+        }
+        let Some((mut mask, at)) = self.key(input, at) else {
+            return Ok(None);
+        };
+        let Some(payload) = take(input, at, len) else {
+            return self.frame(limits, input);
+        };
+        if self.expect != 0 {
+            mask.apply(payload);
+        }
+        let message = match kind {
+            Kind::Text => Message::Text(utf8::whole(payload).map_err(|_| Error::Utf8)?),
+            Kind::Binary => Message::Binary(payload),
+        };
+        Ok(Some(Step::Event(Event::Message(message))))
+    }
+
+    /// Any frame at all, from its header on.
+    #[inline(never)]
+    fn frame<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+        let [first, second, ..] = **input else { return Ok(None) };
+        let opcode = Opcode::new(first & 0x0f)?;
+        let rsv1 = first & RSV1 != 0;
+        let kind = match opcode {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(opcode, input),
+            Opcode::Continuation => {
+                let kind = self.message.ok_or(Error::NothingToContinue)?;
+                if rsv1 {
+                    return Err(Error::ReservedBit); // RFC 7692 section 6.1: on the first frame only
+                }
+                kind
+            }
+            Opcode::Text | Opcode::Binary if self.message.is_some() => return Err(Error::MessageUnfinished),
+            Opcode::Text => Kind::Text,
+            Opcode::Binary => Kind::Binary,
+        };
+        let Some((len, at)) = frame::length(input, second)? else {
+            return Ok(None);
+        };
+        let begins = opcode != Opcode::Continuation;
+        let (total, fragments, empty) = if begins {
+            (0, 0, 0)
+        } else {
+            (self.total, self.fragments, self.empty)
+        };
+        let total = total.saturating_add(len);
+        let empty = empty + u32::from(len == 0);
+        if len > limits.frame {
+            return Err(Error::FrameTooLong);
+        } else if total > limits.message {
+            return Err(Error::MessageTooLong);
+        } else if fragments >= limits.fragments {
+            return Err(Error::TooManyFragments);
+        } else if empty > limits.empty_fragments && first & FIN == 0 {
+            return Err(Error::TooManyEmptyFragments);
+        }
+        let Some((mask, at)) = self.key(input, at) else {
+            return Ok(None);
+        };
+        if len != 0 && input.len() == at {
+            return Ok(None); // the header moves the state only together with the first byte of its payload
+        }
+        let _header = take(input, at, 0);
+        self.message = Some(kind);
+        if begins {
+            self.compressed = rsv1;
+        }
+        (self.total, self.fragments, self.empty) = (total, fragments + 1, empty);
+        (self.remaining, self.mask, self.fin) = (len, mask, first & FIN != 0);
+        self.resume(input)
+    }
+
+    /// The next piece of the current frame's payload.
+    #[inline(never)]
+    fn resume<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+        if self.remaining != 0 && input.is_empty() {
+            return Ok(None);
+        }
+        // The rest of a character cut by the last piece makes a piece of its own.
+        let want = self.remaining.min(self.utf8.missing());
+        let len = want.min(input.len() as u64);
+        let Some(payload) = take(input, 0, len) else {
+            return Ok(None);
+        };
+        if self.expect != 0 {
+            self.mask.apply(payload);
+        }
+        self.remaining -= len;
+        let last = self.fin && self.remaining == 0;
+        let kind = self.message.unwrap_or(Kind::Binary);
+        if last {
+            self.message = None;
+        }
+        let part = match kind {
+            _ if self.compressed => {
+                return Ok(Some(Step::Event(Event::Compressed {
+                    kind,
+                    bytes: payload,
+                    last,
+                })));
+            }
+            Kind::Binary => Message::Binary(payload),
+            Kind::Text => {
+                let (character, text) = self.utf8.push(payload).map_err(|_| Error::Utf8)?;
+                if last && !self.utf8.is_complete() {
+                    return Err(Error::Utf8);
+                }
+                if let Some(character) = character {
+                    return Ok(Some(Step::Character(character, last)));
+                }
+                Message::Text(text)
+            }
+        };
+        Ok(Some(Step::Event(Event::Part { part, last })))
+    }
+
+    /// A control frame: whole or not at all, between the frames of a message (section 5.5).
+    fn control<'a>(&mut self, opcode: Opcode, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+        let [first, second, ..] = **input else { return Ok(None) };
+        let len = second & 0x7f;
+        if first & FIN == 0 {
+            return Err(Error::FragmentedControl);
+        } else if first & RSV1 != 0 {
+            return Err(Error::ReservedBit);
+        } else if len > 125 {
+            return Err(Error::ControlTooLong);
+        }
+        let Some((mut mask, at)) = self.key(input, 2) else {
+            return Ok(None);
+        };
+        let Some(payload) = take(input, at, u64::from(len)) else {
+            return Ok(None);
+        };
+        if self.expect != 0 {
+            mask.apply(payload);
+        }
+        Ok(Some(Step::Event(match opcode {
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            _ => Event::Close(CloseReason::parse(payload)?),
+        })))
+    }
+
+    /// The masking key at `at`, if this role expects one, and where the payload begins.
+    #[inline]
+    fn key(&self, input: &[u8], at: usize) -> Option<(Mask, usize)> {
+        if self.expect == 0 {
+            return Some((Mask::default(), at));
+        }
+        let key = input.get(at..)?.first_chunk()?;
+        Some((Mask::new(*key), at + 4))
+    }
+
+    /// Which of the fixed bits was wrong.
+    #[cold]
+    fn refusal(&self, word: u16) -> Error {
+        let wrong = (word ^ self.expect) & self.check;
+        if wrong & MASKED == 0 {
+            Error::ReservedBit
+        } else if self.expect != 0 {
+            Error::Unmasked
+        } else {
+            Error::Masked
+        }
+    }
+}
+
+/// Takes `at + len` bytes off the front of `input` and returns the last `len` of them, if there are so many.
+#[inline]
+fn take<'a>(input: &mut &'a mut [u8], at: usize, len: u64) -> Option<&'a mut [u8]> {
+    let end = at.checked_add(usize::try_from(len).ok()?)?;
+    if end > input.len() {
+        return None;
+    }
+    let (taken, rest) = core::mem::take(input).split_at_mut(end);
+    *input = rest;
+    taken.get_mut(at..)
+}

@@ -1,0 +1,160 @@
+//! Frames appended to the output, and messages encoded once for many connections.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::frame::{Header, HeaderBytes, Opcode, Role};
+use crate::mask::Mask;
+use crate::{Entropy, Kind, Message};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// One side of a connection as it writes: with masks or without. Implemented by [`Unmasked`] and [`Masked`].
+pub trait Side: sealed::Sealed {
+    /// Which side.
+    const ROLE: Role;
+    #[doc(hidden)]
+    fn key(&mut self) -> Option<[u8; 4]>;
+}
+
+/// The server's side: frames without mask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unmasked;
+
+/// The client's side: a fresh key from `E` for every frame (RFC 6455 section 5.3).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Masked<E>(pub E);
+
+impl sealed::Sealed for Unmasked {}
+impl<E> sealed::Sealed for Masked<E> {}
+
+impl Side for Unmasked {
+    const ROLE: Role = Role::Server;
+
+    #[inline]
+    fn key(&mut self) -> Option<[u8; 4]> {
+        None
+    }
+}
+
+impl<E: Entropy> Side for Masked<E> {
+    const ROLE: Role = Role::Client;
+
+    #[inline]
+    fn key(&mut self) -> Option<[u8; 4]> {
+        let mut key = [0; 4];
+        self.0.fill(&mut key);
+        Some(key)
+    }
+}
+
+impl From<Kind> for Opcode {
+    #[inline]
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        }
+    }
+}
+
+/// Appends a frame: header from the stack, payload copied, and masked in the same pass where `key` is given.
+#[inline]
+pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key: Option<[u8; 4]>, payload: &[u8]) {
+    let header = Header {
+        fin,
+        rsv,
+        opcode,
+        mask: key,
+        len: payload.len() as u64,
+    }
+    .encode();
+    out.reserve(header.len() + payload.len());
+    out.extend_from_slice(&header);
+    match key {
+        None => out.extend_from_slice(payload),
+        Some(key) => Mask::new(key).append(payload, out),
+    }
+}
+
+/// A message encoded once, to be sent on any number of connections: to those of a server without copying.
+#[derive(Debug, Clone)]
+pub struct PreparedMessage {
+    kind: Kind,
+    /// The frame as a server sends it.
+    plain: Bytes,
+    header: u8,
+    #[cfg(feature = "deflate")]
+    compressed: Option<crate::deflate::Prepared>,
+}
+
+impl PreparedMessage {
+    /// Encodes `message`.
+    pub fn new(message: Message<'_>) -> Self {
+        let payload = message.as_bytes();
+        let header = header(message.kind(), payload.len());
+        let mut plain = BytesMut::with_capacity(header.len() + payload.len());
+        plain.extend_from_slice(&header);
+        plain.extend_from_slice(payload);
+        PreparedMessage {
+            kind: message.kind(),
+            plain: plain.freeze(),
+            header: header.len() as u8,
+            #[cfg(feature = "deflate")]
+            compressed: None,
+        }
+    }
+
+    /// Encodes a text message.
+    pub fn text(text: &str) -> Self {
+        Self::new(Message::Text(text))
+    }
+
+    /// Encodes a binary message.
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self::new(Message::Binary(bytes))
+    }
+
+    /// The message's kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The message's payload.
+    pub fn payload(&self) -> &[u8] {
+        self.plain.get(usize::from(self.header)..).unwrap_or_default()
+    }
+
+    /// The whole frame, not compressed, not masked.
+    pub(crate) fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// Compresses the message as well, once, for the connections that negotiated permessage-deflate with a window of
+    /// at least `settings.prepared_window_bits`.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compressed(mut self, settings: &crate::deflate::Settings) -> Self {
+        self.compressed = crate::deflate::Prepared::new(self.kind, self.payload(), settings);
+        self
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflated(&self) -> Option<&crate::deflate::Prepared> {
+        self.compressed.as_ref()
+    }
+}
+
+/// The header of a whole message in one frame without mask.
+#[inline]
+pub(crate) fn header(kind: Kind, len: usize) -> HeaderBytes {
+    Header {
+        fin: true,
+        rsv: 0,
+        opcode: kind.into(),
+        mask: None,
+        len: len as u64,
+    }
+    .encode()
+}

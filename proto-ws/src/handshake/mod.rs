@@ -1,0 +1,90 @@
+//! The opening handshake (RFC 6455 section 4), both roles, over header fields from anywhere.
+//!
+//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser has it. Where there is no HTTP stack, [`Head`] reads
+//! just enough HTTP/1.1, and [`server::Response::write`] and [`client::Request::write`] write it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+pub mod client;
+mod fields;
+mod head;
+pub mod server;
+
+pub use fields::{Extension, Extensions};
+pub use head::{BadHead, Head};
+
+/// RFC 6455 section 1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The only version there is (section 4.1).
+pub const VERSION: &str = "13";
+
+/// A `Sec-WebSocket-Accept` value: 20 bytes of SHA-1 in base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept([u8; 28]);
+
+impl Accept {
+    /// The value that answers `key` (section 4.2.2).
+    pub fn new(key: &str) -> Self {
+        let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
+        let mut accept = [b'='; 28];
+        // 20 bytes make 28 characters always.
+        let written = STANDARD.encode_slice(digest, &mut accept);
+        debug_assert_eq!(written, Ok(28));
+        Accept(accept)
+    }
+
+    /// The value.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// A `Sec-WebSocket-Key` value: 16 random bytes in base64 (section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key([u8; 24]);
+
+impl Key {
+    /// The key made of `nonce`, which must be random and is used once.
+    pub fn new(nonce: [u8; 16]) -> Self {
+        let mut key = [b'='; 24];
+        // 16 bytes make 24 characters always.
+        let written = STANDARD.encode_slice(nonce, &mut key);
+        debug_assert_eq!(written, Ok(24));
+        Key(key)
+    }
+
+    /// The value.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Whether `value` is a key: base64 of 16 bytes.
+    pub fn is_valid(value: &str) -> bool {
+        value.len() == 24 && STANDARD.decode_slice(value, &mut [0; 18]) == Ok(16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_section_1_3() {
+        let key = Key::new(*b"the sample nonce");
+        assert_eq!(key.as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
+        assert!(Key::is_valid(key.as_str()));
+        assert_eq!(Accept::new(key.as_str()).as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        for bad in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25j",
+            "dGhlIHNhbXBsZSBub25jZ!==",
+            "AAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert!(!Key::is_valid(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Masking (RFC 6455 section 5.3), in place or while copying, carrying the key's phase from one piece of a payload to
+//! the next.
+//!
+//! Short payloads are done in 8-byte words with an overlapping tail, so that a 16-byte message costs a handful of
+//! instructions; long ones in blocks that the compiler turns into the widest vectors the processor has.
+
+/// A masking key together with how far into it the payload is. Advancing it is a rotation, so no counter is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mask(u32);
+
+/// From this length on the vector code pays for finding out which one to call.
+const WIDE: usize = 192;
+
+/// Bytes copied before they are masked.
+#[cfg(feature = "alloc")]
+const PIECE: usize = 4096;
+
+/// One step of the vector code: two 64-byte registers or four of 32.
+const BLOCK: usize = 128;
+
+impl Mask {
+    /// The mask for the first byte of a payload whose frame carries `key`.
+    #[inline]
+    pub const fn new(key: [u8; 4]) -> Self {
+        Mask(u32::from_le_bytes(key))
+    }
+
+    /// The key, rotated to the phase reached: byte 0 applies to the next byte of the payload.
+    #[inline]
+    pub const fn key(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+
+    /// The mask `bytes` further on.
+    #[inline]
+    #[must_use]
+    pub const fn advanced(self, bytes: usize) -> Self {
+        Mask(self.0.rotate_right(8 * (bytes % 4) as u32))
+    }
+
+    /// Masks or unmasks `payload` in place, and moves on behind it.
+    #[inline]
+    pub fn apply(&mut self, payload: &mut [u8]) {
+        let key = *self;
+        *self = key.advanced(payload.len());
+        if payload.len() >= WIDE {
+            wide::apply(payload, key);
+        } else {
+            key.words(payload);
+        }
+    }
+
+    /// Appends `payload` to `out`, masked, and moves on behind it.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn append(&mut self, payload: &[u8], out: &mut bytes::BytesMut) {
+        // Piece by piece, so that each is masked while the nearest cache still holds it.
+        for piece in payload.chunks(PIECE) {
+            let from = out.len();
+            out.extend_from_slice(piece);
+            self.apply(out.get_mut(from..).unwrap_or_default());
+        }
+    }
+
+    /// The key twice over, as the word for 8 bytes.
+    #[inline(always)]
+    const fn word(self) -> u64 {
+        (self.0 as u64) << 32 | self.0 as u64
+    }
+
+    /// In 8-byte words; the last word overlaps the one before, so it is read before and written after it.
+    #[inline(always)]
+    fn words(self, payload: &mut [u8]) {
+        let len = payload.len();
+        if let Some(&last) = payload.last_chunk::<8>() {
+            let last = u64::from_le_bytes(last) ^ self.advanced(len).word();
+            let (words, _) = payload.as_chunks_mut::<8>();
+            for word in words {
+                *word = (u64::from_le_bytes(*word) ^ self.word()).to_le_bytes();
+            }
+            if let Some(end) = payload.last_chunk_mut() {
+                *end = last.to_le_bytes();
+            }
+        } else if let Some(&last) = payload.last_chunk::<4>() {
+            let last = u32::from_le_bytes(last) ^ self.advanced(len).0;
+            if let Some(start) = payload.first_chunk_mut::<4>() {
+                *start = (u32::from_le_bytes(*start) ^ self.0).to_le_bytes();
+            }
+            if let Some(end) = payload.last_chunk_mut() {
+                *end = last.to_le_bytes();
+            }
+        } else {
+            for (byte, key) in payload.iter_mut().zip(self.key()) {
+                *byte ^= key;
+            }
+        }
+    }
+}
+
+/// The loop over whole blocks, to be compiled once for each instruction set.
+#[inline(always)]
+fn blocks(payload: &mut [u8], key: Mask) {
+    let word = key.word();
+    let (blocks, rest) = payload.as_chunks_mut::<BLOCK>();
+    for block in blocks {
+        let (words, _) = block.as_chunks_mut::<8>();
+        for bytes in words {
+            *bytes = (u64::from_le_bytes(*bytes) ^ word).to_le_bytes();
+        }
+    }
+    key.words(rest);
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[allow(unsafe_code)]
+mod wide {
+    use super::{Mask, blocks};
+
+    #[inline]
+    pub(super) fn apply(payload: &mut [u8], key: Mask) {
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has just been found to have AVX2, all that `avx2` asks for.
+            unsafe { avx2(payload, key) }
+        } else {
+            blocks(payload, key);
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn avx2(payload: &mut [u8], key: Mask) {
+        blocks(payload, key);
+    }
+}
+
+#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+mod wide {
+    // The baseline of the other targets (NEON on AArch64) is what the loop is compiled for anyway.
+    pub(super) use super::blocks as apply;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 section 5.3, to the letter.
+    fn reference(payload: &mut [u8], key: [u8; 4]) {
+        for (i, byte) in payload.iter_mut().enumerate() {
+            *byte ^= key[i % 4];
+        }
+    }
+
+    #[test]
+    fn every_length_and_split_agrees_with_the_rfc() {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        for len in (0..70).chain(180..210).chain(250..270).chain([1000, 4099]) {
+            let data: Vec<u8> = (0..len).map(|i| (i * 31) as u8).collect();
+            let mut expected = data.clone();
+            reference(&mut expected, key);
+            for split in [0, 1, 2, 3, 5, 8, 33, len / 2, len]
+                .into_iter()
+                .filter(|split| *split <= len)
+            {
+                let mut got = data.clone();
+                let mut mask = Mask::new(key);
+                let (front, back) = got.split_at_mut(split);
+                mask.apply(front);
+                mask.apply(back);
+                assert_eq!(got, expected, "length {len} split at {split}");
+                assert_eq!(mask, Mask::new(key).advanced(len));
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! UTF-8 (RFC 3629) checked piece by piece: fails at the first piece that cannot become valid, keeps at most 3 bytes.
+
+/// Text below this length is checked by the standard library, which has no set-up cost.
+const SHORT: usize = 64;
+
+/// What is left of a character cut by the end of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Utf8 {
+    cut: [u8; 3],
+    len: u8,
+}
+
+/// The bytes are not UTF-8, and no further bytes could make them so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Invalid;
+
+/// Checks a whole text.
+#[inline]
+pub(crate) fn whole(bytes: &[u8]) -> Result<&str, Invalid> {
+    if bytes.len() < SHORT {
+        core::str::from_utf8(bytes).map_err(|_| Invalid)
+    } else {
+        simdutf8::basic::from_utf8(bytes).map_err(|_| Invalid)
+    }
+}
+
+impl Utf8 {
+    /// Whether the text could end here.
+    #[inline]
+    pub(crate) fn is_complete(self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes the cut character lacks; `u64::MAX` when none is cut.
+    #[inline]
+    pub(crate) fn missing(self) -> u64 {
+        if self.is_complete() {
+            u64::MAX
+        } else {
+            (width(self.cut[0]) as u64).saturating_sub(u64::from(self.len))
+        }
+    }
+
+    /// Takes the next piece of a text: the character it completes, if the piece before was cut inside one, and the
+    /// whole characters after it. Bytes of a character cut by the end of `piece` are kept.
+    pub(crate) fn push<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a str), Invalid> {
+        let (first, rest) = self.complete(piece)?;
+        if !self.is_complete() {
+            return Ok((first, ""));
+        }
+        let (body, cut) = rest.split_at(rest.len() - cut_length(rest));
+        self.keep(cut)?;
+        Ok((first, whole(body)?))
+    }
+
+    /// Joins what was kept with the front of `piece`.
+    fn complete<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a [u8]), Invalid> {
+        if self.is_complete() {
+            return Ok((None, piece));
+        }
+        let mut joined = [0; 4];
+        let kept = usize::from(self.len);
+        let want = width(self.cut[0]);
+        for (to, from) in joined
+            .iter_mut()
+            .zip(self.cut.iter().take(kept).chain(piece).take(want))
+        {
+            *to = *from;
+        }
+        let have = want.min(kept + piece.len());
+        let joined = joined.get(..have).unwrap_or_default();
+        if have < want {
+            self.keep(joined)?;
+            return Ok((None, &[]));
+        }
+        let first = core::str::from_utf8(joined).map_err(|_| Invalid)?.chars().next();
+        self.len = 0;
+        Ok((first, piece.get(want - kept..).unwrap_or_default()))
+    }
+
+    /// Keeps the beginning of a character, unless no character begins so.
+    fn keep(&mut self, cut: &[u8]) -> Result<(), Invalid> {
+        if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
+            return Err(Invalid);
+        }
+        for (to, from) in self.cut.iter_mut().zip(cut) {
+            *to = *from;
+        }
+        self.len = cut.len() as u8;
+        Ok(())
+    }
+}
+
+/// How many bytes a character with this first byte has; 1 for bytes that begin none.
+const fn width(first: u8) -> usize {
+    match first {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    }
+}
+
+/// How many bytes at the end belong to a character that does not end there.
+fn cut_length(bytes: &[u8]) -> usize {
+    let back = bytes.iter().rev().take(3).position(|byte| *byte & 0xc0 != 0x80);
+    match back {
+        Some(back)
+            if bytes
+                .get(bytes.len() - back - 1)
+                .is_some_and(|first| width(*first) > back + 1) =>
+        {
+            back + 1
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(bytes: &[u8], cuts: &[usize]) -> Result<String, Invalid> {
+        let mut text = String::new();
+        let mut utf8 = Utf8::default();
+        let mut from = 0;
+        for &to in cuts.iter().chain([&bytes.len()]) {
+            let (first, rest) = utf8.push(&bytes[from..to])?;
+            text.extend(first);
+            text.push_str(rest);
+            from = to;
+        }
+        if utf8.is_complete() { Ok(text) } else { Err(Invalid) }
+    }
+
+    #[test]
+    fn every_two_cuts_agree_with_the_standard_library() {
+        let samples: [&[u8]; 12] = [
+            "κόσμε".as_bytes(),
+            "a\u{10ffff}b€ü".as_bytes(),
+            b"\xf4\x90\x80\x80",
+            b"\xed\xa0\x80",
+            b"\xe0\x80\x80",
+            b"\xc0\xaf",
+            b"abc\xff",
+            b"abc\xe2\x82",
+            b"\x80",
+            b"\xf0\x9f\x98\x80\xf0\x9f\x98",
+            b"\xe2\x28\xa1",
+            b"\xf5\x80\x80\x80",
+        ];
+        for bytes in samples {
+            let expected = core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Invalid);
+            for a in 0..=bytes.len() {
+                for b in a..=bytes.len() {
+                    assert_eq!(pieces(bytes, &[a, b]), expected, "{bytes:x?} cut at {a} and {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fails_at_the_first_byte_that_cannot_be_right() {
+        // Autobahn 6.4: a surrogate and a code point above U+10FFFF, known to be wrong from their second byte on.
+        for bytes in [b"\xed\xa0", b"\xf4\x90"] {
+            let mut utf8 = Utf8::default();
+            assert_eq!(utf8.push(&bytes[..1]), Ok((None, "")));
+            assert_eq!(utf8.push(&bytes[1..]), Err(Invalid));
+            assert_eq!(Utf8::default().push(bytes), Err(Invalid));
+        }
+    }
+}

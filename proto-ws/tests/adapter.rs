@@ -1,0 +1,319 @@
+//! `Server` and `Client` under the contract, in memory.
+#![cfg(feature = "protocol")]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_ws::handshake::{Accept, Key};
+use proto_ws::{
+    Client, CloseCode, Config, Delivery, Entropy, Handler, Message, Opening, Server, Side, SlowConsumer, Socket,
+};
+use protocol::testing::{Harness, splits};
+
+/// What a handler was told.
+type Log = Rc<RefCell<Vec<String>>>;
+
+struct Echo(Log);
+
+impl<S: Side> Handler<S> for Echo {
+    type Message = String;
+
+    fn granted(&mut self, granted: &proto_ws::handshake::client::Granted<'_>) {
+        self.0.borrow_mut().push(format!("granted {:?}", granted.protocol));
+    }
+
+    fn opened(&mut self, _: &mut Socket<'_, '_, S>) {
+        self.0.borrow_mut().push("opened".into());
+    }
+
+    fn message(&mut self, socket: &mut Socket<'_, '_, S>, message: Message<'_>) {
+        match message {
+            Message::Text("close") => socket.close(CloseCode::NORMAL, "as asked").unwrap(),
+            Message::Text(text) if text.starts_with("quiet") => self.0.borrow_mut().push(text.into()),
+            message => {
+                let _ = socket.message(message);
+            }
+        }
+    }
+
+    fn part(&mut self, _: &mut Socket<'_, '_, S>, part: Message<'_>, last: bool) {
+        self.0.borrow_mut().push(format!(
+            "part of {}{}",
+            part.as_bytes().len(),
+            if last { ", the last" } else { "" }
+        ));
+    }
+
+    fn pong(&mut self, _: &mut Socket<'_, '_, S>, _: &[u8], round_trip: Option<Duration>) {
+        self.0.borrow_mut().push(format!("pong {round_trip:?}"));
+    }
+
+    fn posted(&mut self, socket: &mut Socket<'_, '_, S>, message: String) {
+        let delivery = socket.text(&message);
+        let dropped = socket.dropped();
+        if delivery != Ok(Delivery::Queued) {
+            self.0.borrow_mut().push(format!("{delivery:?} dropped {dropped}"));
+        }
+    }
+
+    fn closed(&mut self, code: CloseCode, reason: &str) {
+        self.0.borrow_mut().push(format!("closed {code} {reason}"));
+    }
+}
+
+/// Keys that are all the same, so that frames can be written down.
+#[derive(Debug)]
+struct Fixed;
+
+impl Entropy for Fixed {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = i as u8;
+        }
+    }
+}
+
+fn config(change: impl FnOnce(&mut Config)) -> Arc<Config> {
+    let mut config = Config::default();
+    change(&mut config);
+    Arc::new(config)
+}
+
+fn server(config: Arc<Config>) -> (Harness<Server<Echo>>, Log) {
+    let log = Log::default();
+    let harness = Harness::new(Server::new(Echo(log.clone()), config));
+    log.borrow_mut().clear();
+    (harness, log)
+}
+
+/// A client's frame, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[test]
+fn messages_are_echoed_at_every_split_in_one_write_a_read() {
+    let mut bytes = frame(0x81, b"one");
+    bytes.extend(frame(0x01, b"tw"));
+    bytes.extend(frame(0x89, b"ping"));
+    bytes.extend(frame(0x80, b"o"));
+    bytes.extend(frame(0x82, b""));
+    let expected = b"\x81\x03one\x8a\x04ping\x81\x03two\x82\x00";
+    for pieces in splits(&bytes) {
+        let (mut harness, _) = server(Arc::default());
+        let reads = pieces.len();
+        for piece in pieces {
+            harness.receive(piece);
+        }
+        assert_eq!(harness.sent(), expected);
+        assert!(harness.writes() <= reads);
+    }
+    let (mut harness, _) = server(Arc::default());
+    harness.trickle(&bytes);
+    assert_eq!(harness.sent(), expected);
+}
+
+#[test]
+fn the_closing_handshake_from_either_end() {
+    let (mut harness, log) = server(Arc::default());
+    harness.receive(&frame(0x88, b"\x03\xe8bye"));
+    assert_eq!(harness.sent(), b"\x88\x02\x03\xe8");
+    assert!(harness.is_half_closed());
+    assert_eq!(*log.borrow(), ["closed 1000 bye"]);
+
+    let (mut harness, log) = server(Arc::default());
+    harness.receive(&frame(0x81, b"close"));
+    assert_eq!(harness.sent(), b"\x88\x0a\x03\xe8as asked");
+    assert!(!harness.is_half_closed());
+    harness.receive(&frame(0x81, b"quiet data after our Close"));
+    harness.receive(&frame(0x88, b"\x03\xe8"));
+    assert!(harness.is_half_closed());
+    assert_eq!(*log.borrow(), ["quiet data after our Close", "closed 1000 "]);
+}
+
+#[test]
+fn a_broken_frame_gets_a_close_frame() {
+    let (mut harness, log) = server(Arc::default());
+    harness.receive(b"\x81\x01a");
+    assert_eq!(&harness.sent()[..4], b"\x88\x20\x03\xea");
+    assert_eq!(harness.ended(), None, "the Close frame is given time to arrive");
+    assert!(harness.is_half_closed());
+    harness.eof();
+    assert_eq!(harness.ended(), Some(protocol::Reason::Error));
+    assert_eq!(*log.borrow(), ["closed 1002 frame of a client without mask"]);
+}
+
+#[test]
+fn an_end_without_close_is_1006() {
+    let (mut harness, log) = server(Arc::default());
+    harness.eof();
+    assert_eq!(*log.borrow(), ["closed 1006 "]);
+}
+
+#[test]
+fn stopping_says_1001_and_waits_for_the_answer() {
+    let (mut harness, log) = server(Arc::default());
+    harness.stop();
+    assert_eq!(harness.sent(), b"\x88\x02\x03\xe9");
+    assert_eq!(harness.ended(), None);
+    harness.advance(Duration::from_secs(5));
+    assert!(harness.was_reset(), "W08: the peer never answers");
+    assert_eq!(*log.borrow(), ["closed 1006 no close in time"]);
+}
+
+#[test]
+fn keep_alive_measures_the_round_trip_and_notices_the_dead() {
+    let (mut harness, log) = server(Arc::default());
+    harness.advance(Duration::from_secs(30));
+    let ping = harness.take_sent();
+    assert_eq!(&ping[..2], b"\x89\x0c");
+    harness.advance(Duration::from_millis(70));
+    harness.receive(&frame(0x8a, &ping[2..]));
+    assert_eq!(*log.borrow(), ["pong Some(70ms)"]);
+    harness.advance(Duration::from_secs(29));
+    assert_eq!(harness.sent(), b"");
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.take_sent().len(), 14);
+    harness.advance(Duration::from_secs(20));
+    assert_eq!(&harness.sent()[..4], b"\x88\x11\x03\xf0");
+    assert_eq!(log.borrow()[1], "closed 1008 no pong in time");
+}
+
+#[test]
+fn an_unfinished_message_has_a_deadline() {
+    let (mut harness, log) = server(config(|config| config.ping_interval = None));
+    assert_eq!(harness.deadline(), None);
+    harness.receive(&frame(0x01, b"begun"));
+    for _ in 0..59 {
+        harness.advance(Duration::from_secs(1));
+        harness.receive(&frame(0x00, b"."));
+    }
+    assert!(log.borrow().is_empty());
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(*log.borrow(), ["closed 1008 message did not end in time"]);
+}
+
+#[test]
+fn messages_in_parts() {
+    let (mut harness, log) = server(config(|config| config.parts = true));
+    harness.receive(&frame(0x01, b"0123"));
+    let split = frame(0x80, "4\u{20ac}".as_bytes());
+    harness.receive(&split[..8]);
+    harness.receive(&split[8..]);
+    assert_eq!(*log.borrow(), ["part of 4", "part of 1", "part of 3, the last"]);
+}
+
+#[test]
+fn slow_consumers() {
+    let big = "x".repeat(70_000);
+    let run = |policy| {
+        let (mut harness, log) = server(config(|config| config.slow_consumer = policy));
+        harness.set_window(Some(0));
+        for message in [big.clone(), "a".into(), "b".into()] {
+            harness.message(message);
+        }
+        let told = log.take();
+        harness.set_window(None);
+        harness.pump();
+        let sent = harness.take_sent();
+        (told, sent.get(10 + big.len()..).unwrap_or_default().to_vec())
+    };
+    assert_eq!(run(SlowConsumer::Queue), (vec![], b"\x81\x01a\x81\x01b".to_vec()));
+    let skip = ["Ok(Dropped) dropped 1", "Ok(Dropped) dropped 2"]
+        .map(String::from)
+        .to_vec();
+    assert_eq!(run(SlowConsumer::Skip), (skip, vec![]));
+    let latest = ["Ok(Kept) dropped 0", "Ok(Kept) dropped 1"].map(String::from).to_vec();
+    assert_eq!(run(SlowConsumer::KeepLatest), (latest, b"\x81\x01b".to_vec()));
+    let close = ["Ok(Dropped) dropped 1", "Err(Closed) dropped 1"]
+        .map(String::from)
+        .to_vec();
+    assert_eq!(run(SlowConsumer::Close), (close, b"\x88\x0a\x03\xf5too slow".to_vec()));
+}
+
+fn client() -> (Harness<Client<Echo, Fixed>>, Log) {
+    let log = Log::default();
+    let mut opening = Opening::new("example.com", "/chat");
+    opening.protocols = vec!["chat".into()];
+    let harness = Harness::new(Client::new(Echo(log.clone()), Arc::new(opening), Arc::default(), Fixed));
+    (harness, log)
+}
+
+fn answer() -> String {
+    let key = Key::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        Accept::new(key.as_str()).as_str()
+    )
+}
+
+#[test]
+fn a_client_opens_at_every_split_and_masks() {
+    let mut bytes = answer().into_bytes();
+    bytes.extend_from_slice(b"\x81\x02hi");
+    for pieces in splits(&bytes) {
+        let (mut harness, log) = client();
+        assert!(
+            harness
+                .take_sent()
+                .starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n")
+        );
+        for piece in pieces {
+            harness.receive(piece);
+        }
+        assert_eq!(*log.borrow(), ["granted Some(\"chat\")", "opened"]);
+        assert_eq!(harness.sent(), [0x81, 0x82, 0, 1, 2, 3, b'h', b'i' ^ 1]);
+    }
+}
+
+#[test]
+fn a_client_leaves_the_end_of_the_stream_to_the_server() {
+    let (mut harness, log) = client();
+    harness.receive(answer().as_bytes());
+    harness.take_sent();
+    harness.receive(b"\x88\x02\x03\xe8");
+    assert_eq!(harness.sent(), [0x88, 0x82, 0, 1, 2, 3, 3, 0xe9]);
+    assert!(!harness.is_half_closed());
+    harness.eof();
+    assert!(harness.is_half_closed());
+    assert_eq!(log.borrow()[2..], ["closed 1000 "]);
+}
+
+#[test]
+fn a_client_is_refused() {
+    for answer in [
+        answer().replace("101", "200"),
+        answer().replace("chat", "other"),
+        answer().replace("Upgrade: websocket", "Upgrade: h2c"),
+        answer().replace("\r\n", "\n"),
+    ] {
+        let (mut harness, log) = client();
+        harness.receive(answer.as_bytes());
+        harness.eof();
+        assert_eq!(harness.ended(), Some(protocol::Reason::Error), "{answer}");
+        assert!(log.borrow().is_empty());
+    }
+}
+
+#[test]
+fn w10_a_handshake_that_never_finishes() {
+    let (mut harness, log) = client();
+    harness.advance(Duration::from_secs(9));
+    assert_eq!(harness.ended(), None);
+    harness.advance(Duration::from_secs(1));
+    assert!(harness.is_half_closed());
+    harness.receive(answer().as_bytes());
+    assert!(log.borrow().is_empty(), "an answer that comes too late opens nothing");
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let size = size_of::<Server<Echo>>() - size_of::<Echo>();
+    assert!(size <= 128, "{size} bytes");
+}
