@@ -44,18 +44,23 @@ const BROWSER: &str = "GET / HTTP/1.1\r\n\
 fn serve(request: &str, per_call: usize, count: usize) {
     let fields = FieldBlock::new("Content-Type: text/plain\r\n").unwrap_or_else(|error| panic!("{error}"));
     let config = Arc::new(ServerConfig::new(SystemTime::now));
-    let mut server = Server::new(config, move |request: &Request<'_>, responder: &mut Responder<'_, '_>| -> Result<(), Misuse> {
-        match (request.method(), request.path()) {
-            ("GET", "/") => responder.send(200, &fields, b"Hello, World!"),
-            _ => responder.send(404, &(), b""),
-        }
-    });
+    let mut server = Server::new(
+        config,
+        move |request: &Request<'_>, responder: &mut Responder<'_, '_>| -> Result<(), Misuse> {
+            match (request.method(), request.path()) {
+                ("GET", "/") => responder.send(200, &fields, b"Hello, World!"),
+                _ => responder.send(404, &(), b""),
+            }
+        },
+    );
     let (mut output, mut control, now) = (Output::new(), Control::default(), Instant::now());
     let mut bytes = request.repeat(per_call).into_bytes();
     for _ in 0..count / per_call {
         let mut input = Input::new(black_box(&mut bytes));
         let mut cx = Cx::new(now, &mut output, &mut control, 65_536);
-        server.received(&mut cx, &mut input).unwrap_or_else(|error| panic!("{error}"));
+        server
+            .received(&mut cx, &mut input)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert!(input.is_empty());
         black_box(server.deadline());
         let length = output.len();

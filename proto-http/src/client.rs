@@ -108,14 +108,25 @@ impl ClientConnection {
         if switch && !body.is_empty() {
             return Err(Misuse::NotAllowed);
         }
-        let framing = Framing { length, chunked: body == BodyLength::Chunked, close: false, keep_alive: false };
+        let framing = Framing {
+            length,
+            chunked: body == BodyLength::Chunked,
+            close: false,
+            keep_alive: false,
+        };
         encode::request_head(method, target, facts, fields, framing, out)?;
         self.flags = if method == "HEAD" { Self::HEAD } else { 0 }
             | if connect { Self::CONNECT } else { 0 }
-            | if encode::has_expect(facts) && !body.is_empty() { Self::EXPECTS } else { 0 };
+            | if encode::has_expect(facts) && !body.is_empty() {
+                Self::EXPECTS
+            } else {
+                0
+            };
         self.sending = if body.is_empty() { Sending::Nothing } else { sending };
         let keep_alive = !encode::asks_close(facts) && !connect;
-        self.exchange.request_head(body.is_empty(), switch, keep_alive).ok_or(Misuse::OutOfTurn)
+        self.exchange
+            .request_head(body.is_empty(), switch, keep_alive)
+            .ok_or(Misuse::OutOfTurn)
     }
 
     /// Appends content of the request.
@@ -195,10 +206,16 @@ impl ClientConnection {
         if input.is_empty() || !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
-        let Parsed::Complete { head, length } = Response::parse(input, rules)? else { return self.unfinished() };
+        let Parsed::Complete { head, length } = Response::parse(input, rules)? else {
+            return self.unfinished();
+        };
         self.body.scanner.reset();
         let status = head.status();
-        let switches = if self.has(Self::CONNECT) { matches!(status, 200..300) } else { status == 101 };
+        let switches = if self.has(Self::CONNECT) {
+            matches!(status, 200..300)
+        } else {
+            status == 101
+        };
         if switches {
             // Only what was asked for, and said so twice (RFC 9110 section 7.8).
             let agreed = self.has(Self::CONNECT) || head.facts.agrees_to_upgrade();
@@ -269,7 +286,11 @@ impl ClientConnection {
     }
 
     fn unfinished<'a>(&self) -> Result<ClientEvent<'a>, Violation> {
-        if self.has(Self::EOF) { Err(Violation::new(ViolationKind::Truncated, 0)) } else { Ok(ClientEvent::NeedData) }
+        if self.has(Self::EOF) {
+            Err(Violation::new(ViolationKind::Truncated, 0))
+        } else {
+            Ok(ClientEvent::NeedData)
+        }
     }
 
     /// The server has half-closed: no byte follows those in the input. Ask for events as before.
@@ -293,7 +314,10 @@ impl ClientConnection {
     /// Whether the next request may be sent.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        matches!((self.exchange.request, self.exchange.response), (State::Idle, State::Idle))
+        matches!(
+            (self.exchange.request, self.exchange.response),
+            (State::Idle, State::Idle)
+        )
     }
 
     /// Whether the response is complete and the connection is not to be used again (RFC 9112 section 9.3).

@@ -1,0 +1,172 @@
+//! The server that other tools drive: tests with real clients, load generators, benchmarks, conformance suites.
+//!
+//! Prints `listening on ADDR` when it is ready; SIGTERM or SIGINT drains and exits with 0.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser;
+use drivers::Driver;
+use proto_http::{FieldBlock, Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
+use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::{Message, Socket};
+use protocol::Switch;
+
+/// A server with a few fixed resources, on either driver.
+#[derive(Parser)]
+struct Options {
+    /// Which driver: epoll or tokio.
+    #[arg(long, default_value_t)]
+    driver: Driver,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How many threads serve.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// How long a client may take for the head of a request, in seconds.
+    #[arg(long, value_name = "SECS")]
+    header_timeout: Option<u64>,
+}
+
+/// How long connections have to end after a signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: cannot serve on {}: {error}", options.listen);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> std::io::Result<()> {
+    let mut http = ServerConfig::new(SystemTime::now);
+    // Whatever size a client wants echoed.
+    http.rules.limits.body = None;
+    if let Some(seconds) = options.header_timeout {
+        http.timeouts.first_byte = Some(Duration::from_secs(seconds));
+        http.timeouts.head = Some(Duration::from_secs(seconds));
+    }
+    let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(std::io::Error::other)?;
+    let (http, shared) = (
+        Arc::new(http),
+        Arc::new(Shared {
+            ws: Arc::default(),
+            text,
+        }),
+    );
+    let factory = move |_: &protocol::Peer<'_, Infallible>| {
+        let testbed = Testbed {
+            shared: Arc::clone(&shared),
+            echoing: false,
+        };
+        Some(Switch::new(Server::new(Arc::clone(&http), testbed)))
+    };
+    let server = drivers::Server::new(options.driver)
+        .threads(options.threads)
+        .serve(options.listen, factory)?;
+    if let Some(address) = server.local_addr() {
+        println!("listening on {address}");
+    }
+    server.until_signal(DRAIN).map(drop)
+}
+
+/// What all connections share.
+struct Shared {
+    ws: Arc<proto_ws::Config>,
+    /// The fields of the greeting, checked once.
+    text: FieldBlock<'static>,
+}
+
+/// The resources.
+struct Testbed {
+    shared: Arc<Shared>,
+    /// Whether the content of the request under way goes back.
+    echoing: bool,
+}
+
+type Answer<'a, 'c> = Responder<'a, 'c, proto_ws::Server<Echo>>;
+
+impl Testbed {
+    fn start_echo(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        let length = match request.body() {
+            proto_http::BodyLength::Length(length) => Some(length),
+            _ => None,
+        };
+        self.echoing = true;
+        match request.fields().get("content-type") {
+            Some(kind) => responder.start(200, &[("Content-Type", kind)], length),
+            None => responder.start(200, &(), length),
+        }
+    }
+
+    fn upgrade(&self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        let fields = request.fields();
+        let handshake = fields.iter().map(|field| (field.name, field.value));
+        match Handshake::read(request.method(), handshake) {
+            Ok(handshake) => {
+                let accepted = handshake.accept();
+                let fields: Vec<_> = accepted.fields().collect();
+                responder.upgrade(
+                    &fields.as_slice(),
+                    proto_ws::Server::new(Echo, Arc::clone(&self.shared.ws)),
+                )
+            }
+            Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
+        }
+    }
+}
+
+impl Handler for Testbed {
+    type Message = Infallible;
+    type Next = proto_ws::Server<Echo>;
+
+    fn request(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        match (request.path(), request.method()) {
+            ("/", "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
+            ("/echo", "POST") => self.start_echo(request, responder),
+            ("/204", "GET" | "HEAD") => responder.send(204, &(), b""),
+            ("/304", "GET" | "HEAD") => responder.send(304, &(), b""),
+            ("/ws", "GET") => self.upgrade(request, responder),
+            ("/" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
+            ("/echo", _) => responder.send(405, &[("Allow", "POST")], b""),
+            ("/ws", _) => responder.send(405, &[("Allow", "GET")], b""),
+            _ => responder.send(404, &(), b""),
+        }
+    }
+
+    fn data(&mut self, data: &[u8], responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if self.echoing { responder.write(data) } else { Ok(()) }
+    }
+
+    fn end(&mut self, _: Fields<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if std::mem::take(&mut self.echoing) {
+            responder.finish()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn aborted(&mut self) {
+        self.echoing = false;
+    }
+}
+
+/// Sends every WebSocket message back.
+struct Echo;
+
+impl proto_ws::Handler for Echo {
+    type Message = Infallible;
+
+    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
+        // It fails only while closing, when nobody waits for it.
+        let _ = socket.message(message);
+    }
+}
