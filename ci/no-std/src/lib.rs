@@ -1,0 +1,61 @@
+//! Links the codecs and the wheel without std: a dependency that brought std in would bring a second panic handler, which
+//! does not link.
+
+#![no_std]
+
+use core::panic::PanicInfo;
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Reads a request head, and tells how long it is.
+#[unsafe(no_mangle)]
+pub extern "C" fn head_length(byte: u8) -> usize {
+    let mut head = *b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    head[5] = byte;
+    match proto_http::Request::parse(&head, &Default::default()) {
+        Ok(_) => head.len(),
+        Err(_) => 0,
+    }
+}
+
+/// Reads a frame, and tells how long its payload is.
+#[unsafe(no_mangle)]
+pub extern "C" fn payload_length(byte: u8) -> usize {
+    let mut frame = [0x82, 0x81, 1, 2, 3, 4, byte];
+    let mut input = &mut frame[..];
+    let mut decoder = proto_ws::Decoder::new(proto_ws::Role::Server, Default::default());
+    match decoder.next(&mut input) {
+        Ok(Some(proto_ws::Event::Message(proto_ws::Message::Binary(payload)))) => payload.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod with_memory {
+    use core::alloc::{GlobalAlloc, Layout};
+
+    struct None;
+
+    // SAFETY: it never hands out memory, which every allocator may do.
+    unsafe impl GlobalAlloc for None {
+        unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+
+        unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    }
+
+    #[global_allocator]
+    static MEMORY: None = None;
+
+    /// Arms a timer.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn timers(deadline: u64) -> usize {
+        let mut wheel = timing_wheel::Wheel::new(0);
+        wheel.insert(deadline, ());
+        wheel.len()
+    }
+}

@@ -1,0 +1,71 @@
+//! Who may depend on whom, and on how much: the shape that docs/architecture.md draws, checked.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .arg("--offline")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a crate of the workspace depends on outside of tests, optional or not.
+fn dependencies(crate_name: &str) -> BTreeSet<String> {
+    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == crate_name).unwrap();
+    let normal = package["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|dependency| dependency["kind"].is_null());
+    normal
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_contract_and_the_wheel_stand_alone() {
+    assert_eq!(dependencies("protocol"), BTreeSet::from(["bytes".to_owned()]));
+    assert_eq!(dependencies("timing-wheel"), BTreeSet::new());
+}
+
+#[test]
+fn codecs_know_no_driver_and_no_runtime() {
+    for codec in ["proto-http", "proto-ws"] {
+        for dependency in dependencies(codec) {
+            let io = ["tokio", "mio", "rustix", "libc", "socket2"].contains(&dependency.as_str());
+            assert!(
+                !io && !dependency.starts_with("driver"),
+                "{codec} depends on {dependency}"
+            );
+        }
+    }
+    assert!(!dependencies("proto-http").contains("proto-ws"));
+}
+
+#[test]
+fn drivers_know_no_protocol() {
+    for driver in ["driver-epoll", "driver-tokio", "drivers"] {
+        for dependency in dependencies(driver) {
+            assert!(!dependency.starts_with("proto-"), "{driver} depends on {dependency}");
+        }
+        assert!(dependencies(driver).contains("protocol"));
+    }
+}
+
+#[test]
+fn a_codec_brings_at_most_twelve_crates() {
+    for codec in ["proto-http", "proto-ws"] {
+        let tree = cargo(&["tree", "-e", "normal", "--prefix", "none", "-p", codec]);
+        let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+        let crates: BTreeSet<&str> = names.filter(|name| *name != codec).collect();
+        assert!(crates.len() <= 12, "{codec}: {crates:?}");
+    }
+}

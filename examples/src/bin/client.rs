@@ -1,0 +1,95 @@
+//! A WebSocket client: sends lines from standard input, prints what comes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::{io, thread};
+
+use clap::Parser;
+use drivers::{Driver, Server};
+use proto_ws::entropy::PerThread;
+use proto_ws::{Client, CloseCode, Handler, Masked, Message, Opening, Socket};
+use protocol::Sender;
+
+/// Sends lines from standard input to a WebSocket server and prints what comes.
+#[derive(Parser)]
+struct Options {
+    /// The server, such as 127.0.0.1:8080.
+    server: SocketAddr,
+    /// The path to ask for.
+    #[arg(default_value = "/ws")]
+    path: String,
+    /// Which driver: epoll or tokio.
+    #[arg(long, default_value_t)]
+    driver: Driver,
+}
+
+enum Order {
+    Say(String),
+    Leave,
+}
+
+struct Console {
+    /// Given away when the connection is open.
+    sender: Option<Sender<Order>>,
+    open: mpsc::Sender<Sender<Order>>,
+}
+
+impl Handler<Masked<PerThread>> for Console {
+    type Message = Order;
+
+    fn opened(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>) {
+        if let Some(sender) = self.sender.take() {
+            // Its receiver is gone only when standard input has ended.
+            let _ = self.open.send(sender);
+        }
+    }
+
+    fn message(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => println!("{text}"),
+            Message::Binary(bytes) => println!("({} bytes)", bytes.len()),
+        }
+    }
+
+    fn posted(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>, order: Order) {
+        let outcome = match order {
+            Order::Say(line) => socket.text(&line).map(drop),
+            Order::Leave => socket.close(CloseCode::NORMAL, ""),
+        };
+        if let Err(misuse) = outcome {
+            eprintln!("client: {misuse}");
+        }
+    }
+
+    fn closed(&mut self, code: CloseCode, reason: &str) {
+        eprintln!("client: closed: {code:?} {reason}");
+    }
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let opening = Arc::new(Opening::new(options.server.to_string(), options.path));
+    let (open, opened) = mpsc::channel();
+    let running = Server::new(options.driver).connect(options.server, move |peer| {
+        let console = Console {
+            sender: Some(peer.sender()),
+            open,
+        };
+        Client::new(console, opening, Arc::default(), PerThread)
+    })?;
+    thread::spawn(move || {
+        let Ok(sender) = opened.recv() else { return };
+        for line in io::stdin().lines().map_while(Result::ok) {
+            if sender.send(Order::Say(line)).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(Order::Leave);
+    });
+    let stats = running.join()?;
+    if stats.connected == 0 {
+        return Err(io::Error::other(format!("cannot connect to {}", options.server)));
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! Sends back what comes.
+
+use std::convert::Infallible;
+
+use protocol::{Cx, Input, Protocol};
+
+struct Echo;
+
+impl Protocol for Echo {
+    type Message = Infallible;
+    type Error = Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        cx.send(input.take_all());
+        Ok(())
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    examples::serve(|_| Some(Echo))
+}

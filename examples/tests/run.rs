@@ -1,0 +1,162 @@
+//! Every example does what it says, on every driver.
+
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::{Driver, Server};
+use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
+use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::{Message, Socket};
+use protocol::Switch;
+
+/// A running example; dropping it ends it.
+struct Example {
+    child: Child,
+    address: String,
+}
+
+impl Example {
+    fn start(program: &str, driver: Driver) -> Self {
+        let mut child = Command::new(program)
+            .args(["--driver", driver.name(), "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Example { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn echo() {
+    for driver in Driver::ALL {
+        let echo = Example::start(env!("CARGO_BIN_EXE_echo"), *driver);
+        let mut stream = echo.connect();
+        stream.write_all(b"hello").unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+    }
+}
+
+#[test]
+fn hello() {
+    for driver in Driver::ALL {
+        let hello = Example::start(env!("CARGO_BIN_EXE_hello"), *driver);
+        for (path, expected) in [("/", "Hello!\n"), ("/slow", "Hello, after some work!\n")] {
+            let mut stream = hello.connect();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(expected),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn chat() {
+    for driver in Driver::ALL {
+        let chat = Example::start(env!("CARGO_BIN_EXE_chat"), *driver);
+        let mut one = BufReader::new(chat.connect());
+        let mut line = String::new();
+        one.read_line(&mut line).unwrap();
+        assert!(line.ends_with("is here\n"), "{line}");
+        let mut two = chat.connect();
+        line.clear();
+        one.read_line(&mut line).unwrap();
+        assert!(line.ends_with("is here\n"), "{line}");
+        two.write_all(b"good morn").unwrap();
+        two.write_all(b"ing\n").unwrap();
+        line.clear();
+        one.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("{}: good morning\n", two.local_addr().unwrap()));
+        let left = two.local_addr().unwrap();
+        drop(two);
+        line.clear();
+        one.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("{left}: has left\n"));
+    }
+}
+
+/// Upgrades every request to a WebSocket echo.
+struct Upgrader;
+
+impl Handler for Upgrader {
+    type Message = Infallible;
+    type Next = proto_ws::Server<Echo>;
+
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        let fields = request.fields();
+        let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
+        let accepted = handshake.unwrap().accept();
+        let fields: Vec<_> = accepted.fields().collect();
+        responder.upgrade(&fields.as_slice(), proto_ws::Server::new(Echo, Arc::default()))
+    }
+}
+
+struct Echo;
+
+impl proto_ws::Handler for Echo {
+    type Message = Infallible;
+
+    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
+        socket.message(message).unwrap();
+    }
+}
+
+#[test]
+fn client() {
+    for driver in Driver::ALL {
+        let config = Arc::new(ServerConfig::default());
+        let factory = move |_: &protocol::Peer<'_, Infallible>| {
+            Some(Switch::new(proto_http::Server::new(Arc::clone(&config), Upgrader)))
+        };
+        let server = Server::new(*driver).serve("127.0.0.1:0", factory).unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
+            .args([&address, "/any", "--driver", driver.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        client
+            .stdin
+            .take()
+            .unwrap()
+            .write_all("first\nzweite ✓\n".as_bytes())
+            .unwrap();
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "first\nzweite ✓\n");
+        assert!(output.status.success());
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("closed: "),
+            "{output:?}"
+        );
+        server.stop(Duration::from_secs(5)).unwrap();
+    }
+}
