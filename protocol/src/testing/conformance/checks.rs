@@ -615,7 +615,8 @@ fn shutdown_goes_on_reading<D: Driver>(driver: &D) {
         script(|cx, _, told| {
             match told {
                 Told::Received(input) => {
-                    if input.take_all() == b"last" {
+                    let last = input.take_all() == b"last";
+                    if last {
                         cx.send(b"done");
                         cx.shutdown();
                     }

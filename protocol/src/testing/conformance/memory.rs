@@ -49,7 +49,7 @@ where
     F: FnMut(&Peer<'_, P::Message>) -> Option<P>,
 {
     fn connect(&self) -> Box<dyn Wire> {
-        let harness = Harness::accept(self.limits.clone(), &mut *self.factory.borrow_mut());
+        let harness = Harness::accept(self.limits, &mut *self.factory.borrow_mut());
         let harness = harness.map(|mut harness| {
             // As much as a kernel's buffers would take.
             harness.set_window(Some(WINDOW));
