@@ -2,7 +2,7 @@
 //!
 //! A driver owns sockets, time and wake-ups. What it may call when, what becomes of unconsumed input and unsent output,
 //! when a connection is congested, how it closes: that is the same everywhere, so it lives here, once, without I/O.
-//! Both drivers of this project and the in-memory rigs of [`testing`](crate::testing) are loops around [`Connection`].
+//! Both drivers of this project and the in-memory rigs of the feature `testing` are loops around [`Connection`].
 //!
 //! One event on one connection is handled in three numbered steps:
 //!

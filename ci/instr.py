@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Counts the user-space instructions that the testbed spends per request, with callgrind.
+
+usage: instr.py TESTBED [--driver epoll|tokio]...
+
+Two runs with different numbers of requests; the difference leaves out the start. The counts do not depend on how fast
+or busy the machine is. Needs valgrind.
+"""
+
+import argparse
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+CONNECTIONS = 64
+ROUNDS = (10, 60)
+
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+# The fields a browser sends, about 1 KB.
+BROWSER = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n"
+    b'sec-ch-ua: "Chromium";v="140", "Not=A?Brand";v="24", "Google Chrome";v="140"\r\nsec-ch-ua-mobile: ?0\r\n'
+    b'sec-ch-ua-platform: "Linux"\r\nDNT: 1\r\nUpgrade-Insecure-Requests: 1\r\n'
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n"
+    b"Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n"
+    b"Referer: http://127.0.0.1:8080/some/page/with/a/path?and=a&query=too\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9,de;q=0.8\r\n"
+    b"Cookie: session=" + b"0123456789abcdef" * 15 + b"; theme=dark; consent=yes\r\n\r\n"
+)
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+FRAME = b"\x82\x94" + b"\x01\x02\x03\x04" + b"x" * 20
+
+# name: (opening, answer's end, what one write holds, how many requests that is)
+CASES = {
+    "GET": (b"", GET, 1),
+    "GET, 16 pipelined": (b"", GET * 16, 16),
+    "GET, 1 KB of fields": (b"", BROWSER, 1),
+    "WebSocket echo, 20 bytes": (UPGRADE, FRAME, 1),
+    "WebSocket echo, 16 in flight": (UPGRADE, FRAME * 16, 16),
+}
+
+
+def read_exactly(peer, n):
+    while n:
+        n -= len(peer.recv(n)) or sys.exit("the testbed closed a connection")
+
+
+def answer_length(address, opening, request):
+    with socket.create_connection(address) as peer:
+        if opening:
+            read_head(peer, opening)
+        peer.sendall(request)
+        peer.settimeout(2)
+        total = 0
+        try:
+            while True:
+                total += len(peer.recv(65536))
+        except TimeoutError:
+            return total
+
+
+def read_head(peer, opening):
+    peer.sendall(opening)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += peer.recv(1)
+
+
+def instructions(command, case, rounds):
+    opening, request, _ = case
+    with tempfile.TemporaryDirectory() as work:
+        out = os.path.join(work, "out")
+        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command]
+        server = subprocess.Popen(valgrind, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            host, port = server.stdout.readline().split()[-1].rsplit(":", 1)
+            address = (host, int(port))
+            length = answer_length(address, opening, request)
+            peers = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+            for peer in peers:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if opening:
+                    read_head(peer, opening)
+            for _ in range(rounds):
+                for peer in peers:
+                    peer.sendall(request)
+                for peer in peers:
+                    read_exactly(peer, length)
+            for peer in peers:
+                # A reset: closing costs the same in both runs.
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+        finally:
+            server.kill()
+        with open(out) as profile:
+            return int(re.search(r"^(?:summary|totals): (\d+)", profile.read(), re.M)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("testbed")
+    parser.add_argument("--driver", action="append", choices=["epoll", "tokio"])
+    options = parser.parse_args()
+    drivers = options.driver or ["epoll", "tokio"]
+    print("| | " + " | ".join(drivers) + " |\n|--|" + "--:|" * len(drivers))
+    for name, case in CASES.items():
+        row = []
+        for driver in drivers:
+            command = [os.path.abspath(options.testbed), "--driver", driver, "--listen", "127.0.0.1:0"]
+            few, many = (instructions(command, case, rounds) for rounds in ROUNDS)
+            row.append((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[2]))
+        print(f"| {name} | " + " | ".join(f"{count:,.0f}" for count in row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
