@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -8,12 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::driver::{Config, Connection, Interest, PerAddress, Todo, Turn};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender, Stats};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use crate::config::Config;
 use crate::listener::{Accepted, Acceptor};
 use crate::mailbox::{Command, Handle, Opening, Shared};
 use crate::slab::{Key, Slab};
@@ -28,6 +28,9 @@ const WAKE: u64 = u64::MAX;
 const LISTENER: u64 = 1 << 63;
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One queue serves all connections of the loop: so many times what one connection may have waiting.
+const MAILBOX_SHARE: usize = 256;
 
 type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
 
@@ -48,7 +51,9 @@ pub struct Loop<P: Protocol> {
     stats: Stats,
     /// Connections that have more to do though nothing happens to them.
     again: Vec<Key>,
-    messages: Vec<(u64, P::Message)>,
+    /// Set while the number of connections of one address is limited.
+    per_address: Option<PerAddress>,
+    messages: VecDeque<(u64, P::Message)>,
     commands: Vec<Command<P>>,
     /// Once stopping: when connections that are left are reset.
     stop: Option<Instant>,
@@ -92,7 +97,7 @@ impl<P: Protocol> Loop<P> {
     /// When the kernel gives no epoll instance or event descriptor.
     pub fn new(config: Config) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let shared = Shared::new(config.mailbox)?;
+        let shared = Shared::new(config.mailbox.saturating_mul(MAILBOX_SHARE))?;
         epoll::add(
             &epoll,
             shared.wake_fd(),
@@ -102,6 +107,7 @@ impl<P: Protocol> Loop<P> {
         let now = Instant::now();
         Ok(Loop {
             turn: Turn::new(config.limits, now),
+            per_address: config.max_per_address.map(PerAddress::new),
             config,
             epoll,
             events: Vec::with_capacity(EVENTS),
@@ -112,7 +118,7 @@ impl<P: Protocol> Loop<P> {
             timers: Timers::new(now),
             stats: Stats::default(),
             again: Vec::new(),
-            messages: Vec::new(),
+            messages: VecDeque::new(),
             commands: Vec::new(),
             stop: None,
         })
@@ -226,7 +232,7 @@ where
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let awake = !self.again.is_empty() || !self.shared.may_sleep(self.stats());
+        let awake = !self.again.is_empty() || !self.messages.is_empty() || !self.shared.may_sleep(self.stats());
         let sleep = if awake {
             Some(Duration::ZERO)
         } else {
@@ -321,7 +327,10 @@ where
     fn mail(&mut self) {
         let (mut messages, mut commands) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.commands));
         self.shared.drain(&mut messages, &mut commands);
-        for (key, message) in messages.drain(..) {
+        for _ in 0..self.config.message_budget {
+            let Some((key, message)) = messages.pop_front() else {
+                break;
+            };
             if self
                 .connections
                 .get_mut(key)
@@ -392,6 +401,12 @@ where
     fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
         socket::prepare(&socket, &self.config.socket);
         let key = self.connections.next_key();
+        if let (Some(limit), Some(remote)) = (&mut self.per_address, remote)
+            && !limit.admit(key, remote.ip())
+        {
+            self.stats.refused += 1;
+            return socket::reset(socket);
+        }
         let source = Source {
             socket: Some(&socket),
             remote,
@@ -401,7 +416,7 @@ where
         let factory = &mut self.listeners[listener].factory;
         let Ok(made) = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source)))) else {
             self.stats.panics += 1;
-            return;
+            return self.release(key);
         };
         let flags = epoll::EventFlags::IN;
         match made {
@@ -410,7 +425,10 @@ where
                 self.insert(Connection::new(protocol), socket, State::Registered);
                 self.event(key, |connection, turn, _| connection.connected(turn));
             }
-            _ => self.stats.refused += 1,
+            _ => {
+                self.stats.refused += 1;
+                self.release(key);
+            }
         }
     }
 
@@ -555,11 +573,19 @@ where
         if let Some((timer, _)) = conn.timer {
             self.timers.cancel(timer);
         }
+        self.release(key);
         if reset {
             socket::reset(conn.socket);
         }
         if self.connections.len() + 1 == self.config.max_connections {
             self.pause_listeners(false);
+        }
+    }
+
+    /// One connection less of its address.
+    fn release(&mut self, key: Key) {
+        if let Some(limit) = &mut self.per_address {
+            limit.release(key);
         }
     }
 }

@@ -2,7 +2,6 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
-mod config;
 mod event_loop;
 mod listener;
 mod mailbox;
@@ -11,9 +10,9 @@ mod slab;
 mod socket;
 mod timers;
 
+pub use protocol::driver::{Config, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
-pub use crate::config::{Config, SocketOptions};
 pub use crate::event_loop::Loop;
 pub use crate::mailbox::Handle;
 pub use crate::server::{Running, Server};

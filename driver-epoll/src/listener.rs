@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::config::SocketOptions;
+use protocol::driver::SocketOptions;
 
 /// Binds and listens. With `share`, other sockets may listen on the same port.
 pub(crate) fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<OwnedFd> {

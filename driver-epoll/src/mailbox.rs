@@ -1,5 +1,6 @@
 //! How other threads reach a loop.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ pub(crate) struct Shared<P: Protocol> {
 }
 
 struct Queue<P: Protocol> {
-    messages: Vec<(u64, P::Message)>,
+    messages: VecDeque<(u64, P::Message)>,
     commands: Vec<Command<P>>,
     stats: Stats,
     /// Whether the loop waits, or is about to, and must be woken.
@@ -39,7 +40,7 @@ impl<P: Protocol> Shared<P> {
     pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let queue = Queue {
-            messages: Vec::new(),
+            messages: VecDeque::new(),
             commands: Vec::new(),
             stats: Stats::default(),
             sleeping: false,
@@ -69,10 +70,12 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// Called by the loop when it is awake: moves what is queued into its own lists.
-    pub(crate) fn drain(&self, messages: &mut Vec<(u64, P::Message)>, commands: &mut Vec<Command<P>>) {
+    pub(crate) fn drain(&self, messages: &mut VecDeque<(u64, P::Message)>, commands: &mut Vec<Command<P>>) {
         let mut queue = self.lock();
         queue.sleeping = false;
-        core::mem::swap(&mut queue.messages, messages);
+        if messages.is_empty() {
+            core::mem::swap(&mut queue.messages, messages);
+        }
         core::mem::swap(&mut queue.commands, commands);
     }
 
@@ -117,6 +120,9 @@ impl<P: Protocol> Shared<P> {
 
     pub(crate) fn command(&self, command: Command<P>) -> bool {
         let added = self.push(command, |queue, command| {
+            if queue.commands.len() >= self.capacity {
+                return Err(SendError::Full(command));
+            }
             queue.commands.push(command);
             Ok(())
         });
@@ -137,7 +143,7 @@ where
             if queue.messages.len() >= self.capacity {
                 return Err(SendError::Full(message));
             }
-            queue.messages.push((token, message));
+            queue.messages.push_back((token, message));
             Ok(())
         })
     }

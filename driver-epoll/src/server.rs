@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use protocol::{Limits, Peer, Protocol, Stats};
 
-use crate::config::Config;
 use crate::event_loop::Loop;
 use crate::listener;
 use crate::mailbox::{Command, Handle};
 use crate::socket;
+use protocol::driver::Config;
 
 /// Sets up loops that serve and connect. Each of the threads runs a loop with a listening socket of its own
 /// (`SO_REUSEPORT`); a connection stays on the thread that accepted it.

@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
 
-use crate::config::SocketOptions;
+use protocol::driver::SocketOptions;
 
 /// Pieces handed to one vectored write.
 const SLICES: usize = 64;
@@ -107,8 +107,28 @@ pub(crate) fn connect(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
 
 /// Sets what belongs on a connected socket.
 pub(crate) fn prepare(socket: impl AsFd, options: &SocketOptions) {
-    // Fails on sockets that are no TCP sockets, which have no delay either.
+    let socket = socket.as_fd();
+    // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
     if options.nodelay {
         let _ = sockopt::set_tcp_nodelay(socket, true);
+    }
+    if let Some(keepalive) = options.keepalive {
+        let _ = sockopt::set_socket_keepalive(socket, true);
+        let _ = sockopt::set_tcp_keepidle(socket, keepalive.idle);
+        let _ = sockopt::set_tcp_keepintvl(socket, keepalive.interval);
+        let _ = sockopt::set_tcp_keepcnt(socket, keepalive.count);
+    }
+    if let Some(timeout) = options.user_timeout {
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let _ = sockopt::set_tcp_user_timeout(socket, millis);
+    }
+    if options.quickack {
+        let _ = sockopt::set_tcp_quickack(socket, true);
+    }
+    if let Some(size) = options.receive_buffer {
+        let _ = sockopt::set_socket_recv_buffer_size(socket, size);
+    }
+    if let Some(size) = options.send_buffer {
+        let _ = sockopt::set_socket_send_buffer_size(socket, size);
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use protocol::bytes::Buf;
-use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::driver::{Config, Connection, Interest, Todo, Turn};
 use protocol::{Output, Protocol, Reason, Stats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,6 +34,8 @@ pub struct Drive<S, P: Protocol> {
     mailbox: Option<Arc<Queue<P::Message>>>,
     shard: Arc<Shard>,
     timer: Option<Timer>,
+    /// Names the connection where those of one address are counted.
+    token: u64,
     /// What the timer is set to. It is never moved back: when it fires early, it is set again.
     armed: Option<Instant>,
     waker: Option<Waker>,
@@ -58,12 +60,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Protocol,
 {
-    let config = crate::Config {
-        limits,
-        ..Default::default()
-    };
+    let mut config = Config::default();
+    config.limits = limits;
     let shard = Shard::new(config);
-    let mut drive = Drive::new(stream, protocol, None, Arc::clone(&shard), |_| {});
+    let mut drive = Drive::new(stream, protocol, None, Arc::clone(&shard), 0, |_| {});
     let mut sleep = core::pin::pin!(tokio::time::sleep(std::time::Duration::ZERO));
     core::future::poll_fn(|cx| {
         loop {
@@ -92,6 +92,7 @@ where
         protocol: P,
         mailbox: Option<Arc<Queue<P::Message>>>,
         shard: Arc<Shard>,
+        token: u64,
         reset: fn(&S),
     ) -> Self {
         shard.join();
@@ -101,6 +102,7 @@ where
             mailbox,
             shard,
             timer: None,
+            token,
             armed: None,
             waker: None,
             reset,
@@ -316,7 +318,7 @@ impl<S, P: Protocol> Drop for Drive<S, P> {
                 })
             }));
         }
-        self.shard.part(self.timer);
+        self.shard.part(self.timer, self.token);
     }
 }
 

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod config;
 mod drive;
 mod handle;
 mod mailbox;
@@ -10,9 +9,9 @@ mod shard;
 mod turn;
 mod worker;
 
+pub use protocol::driver::{Config, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
-pub use crate::config::{Config, SocketOptions};
 pub use crate::drive::{Drive, drive};
 pub use crate::handle::Handle;
 pub use crate::server::{Running, Server};

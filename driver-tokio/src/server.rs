@@ -10,10 +10,10 @@ use protocol::{Limits, Peer, Protocol, Stats};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, LocalOptions};
 
-use crate::config::{Config, SocketOptions};
 use crate::handle::{Command, Handle, Remote};
 use crate::shard::Shard;
 use crate::worker::Worker;
+use protocol::driver::{Config, SocketOptions};
 
 /// Sets up workers that serve and connect. Each of the threads runs a runtime of its own; where the system can, with a
 /// listening socket of its own (`SO_REUSEPORT`). A connection stays on the thread that accepted it, so protocols need

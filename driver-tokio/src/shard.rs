@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use protocol::{SharedStats, Stats};
 use timing_wheel::{Key, Wheel};
 
-use crate::config::Config;
+use protocol::driver::{Config, PerAddress};
 
 /// The state of one worker that its connections see. Connections lock it when a deadline comes nearer than the timer
 /// that is set, and when they begin and end: not once per exchange.
@@ -17,6 +17,8 @@ pub(crate) struct Shard {
     pub(crate) config: Config,
     pub(crate) stats: SharedStats,
     active: AtomicU64,
+    /// Set while the number of connections of one address is limited.
+    per_address: Option<Mutex<PerAddress>>,
     phase: AtomicU8,
     timers: Mutex<Timers>,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Timer(Key);
 
 impl Shard {
     pub(crate) fn new(config: Config) -> Arc<Self> {
+        let per_address = config.max_per_address.map(|max| Mutex::new(PerAddress::new(max)));
         let timers = Timers {
             wheel: Wheel::new(0),
             start: Instant::now(),
@@ -59,6 +62,7 @@ impl Shard {
             config,
             stats: SharedStats::default(),
             active: AtomicU64::new(0),
+            per_address,
             phase: AtomicU8::new(Phase::Running as u8),
             timers: Mutex::new(timers),
         })
@@ -93,12 +97,21 @@ impl Shard {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// The limit of connections of one address, where there is one.
+    pub(crate) fn per_address(&self) -> Option<MutexGuard<'_, PerAddress>> {
+        let limit = self.per_address.as_ref()?;
+        Some(limit.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn join(&self) {
         self.active.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A connection has ended. Its worker may be waiting for room, or for the last.
-    pub(crate) fn part(&self, timer: Option<Timer>) {
+    pub(crate) fn part(&self, timer: Option<Timer>, token: u64) {
+        if let Some(mut limit) = self.per_address() {
+            limit.release(token);
+        }
         let before = self.active.fetch_sub(1, Ordering::AcqRel);
         let mut timers = self.lock();
         let dropped = timer.and_then(|Timer(key)| timers.wheel.cancel(key));

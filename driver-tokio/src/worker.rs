@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 
 use protocol::driver::Connection;
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::config::SocketOptions;
 use crate::drive::Drive;
 use crate::handle::{Command, Opening, Remote};
 use crate::mailbox::{Lazy, Queue};
 use crate::shard::{Phase, Shard};
 use crate::turn;
+use protocol::driver::SocketOptions;
 
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,6 +33,8 @@ pub(crate) struct Worker<P: Protocol> {
     listener: Option<(TcpListener, Factory<P>)>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
+    /// Connections accepted so far: each has its number as token.
+    tokens: u64,
     /// Once stopping: when connections that are left are reset.
     kill: Option<Instant>,
 }
@@ -48,6 +51,7 @@ where
             listener,
             sleep,
             accept_pause: None,
+            tokens: 0,
             kill: None,
         }
     }
@@ -109,7 +113,10 @@ where
             }
             match listener.poll_accept(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok((stream, remote))) => admit(shard, stream, remote, factory),
+                Poll::Ready(Ok((stream, remote))) => {
+                    self.tokens += 1;
+                    admit(shard, stream, remote, self.tokens, factory);
+                }
                 // Errors of the connection itself: accept(2) asks to treat them like one that never came.
                 Poll::Ready(Err(error)) if is_transient(&error) => {}
                 Poll::Ready(Err(_)) => {
@@ -141,23 +148,31 @@ where
                         Ok(stream) => {
                             shard.stats.connected.fetch_add(1, Ordering::Relaxed);
                             prepare(&stream, &shard.config.socket);
-                            spawn(&shard, stream, protocol, mailbox);
+                            // Not accepted, so not counted by address.
+                            spawn(&shard, stream, 0, protocol, mailbox);
                         }
                         Err(error) => fail(&shard, protocol, &error),
                     }
                 }
             }
-            shard.part(None);
+            shard.part(None, 0);
         });
     }
 }
 
 /// Makes a protocol for an accepted connection and starts it.
-fn admit<P>(shard: &Arc<Shard>, stream: TcpStream, remote: SocketAddr, factory: &mut Factory<P>)
+fn admit<P>(shard: &Arc<Shard>, stream: TcpStream, remote: SocketAddr, token: u64, factory: &mut Factory<P>)
 where
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
+    if shard
+        .per_address()
+        .is_some_and(|mut limit| !limit.admit(token, remote.ip()))
+    {
+        shard.stats.refused.fetch_add(1, Ordering::Relaxed);
+        return reset(&stream);
+    }
     prepare(&stream, &shard.config.socket);
     let source = Source::new(Some(&stream), Some(remote), shard.config.mailbox);
     let made = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source))));
@@ -165,25 +180,29 @@ where
     match made {
         Ok(Some(protocol)) => {
             shard.stats.accepted.fetch_add(1, Ordering::Relaxed);
-            spawn(shard, stream, protocol, mailbox);
+            spawn(shard, stream, token, protocol, mailbox);
+            return;
         }
-        Ok(None) => {
-            shard.stats.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        Err(_) => {
-            shard.stats.panics.fetch_add(1, Ordering::Relaxed);
-        }
+        Ok(None) => shard.stats.refused.fetch_add(1, Ordering::Relaxed),
+        Err(_) => shard.stats.panics.fetch_add(1, Ordering::Relaxed),
+    };
+    if let Some(mut limit) = shard.per_address() {
+        limit.release(token);
     }
 }
 
-fn spawn<P>(shard: &Arc<Shard>, stream: TcpStream, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
+fn spawn<P>(shard: &Arc<Shard>, stream: TcpStream, token: u64, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
 where
     P: Protocol + 'static,
     P::Message: 'static,
 {
+    tokio::task::spawn_local(Drive::new(stream, protocol, mailbox, Arc::clone(shard), token, reset));
+}
+
+/// Has the stream reset when it is dropped.
+fn reset(stream: &TcpStream) {
     // It fails only on a socket that is broken already.
-    let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
-    tokio::task::spawn_local(Drive::new(stream, protocol, mailbox, Arc::clone(shard), reset));
+    let _ = stream.set_zero_linger();
 }
 
 /// Tells a protocol that its connection never came to be.
@@ -197,9 +216,31 @@ fn fail<P: Protocol>(shard: &Shard, protocol: P, error: &std::io::Error) {
 
 /// Sets what belongs on a connected socket.
 fn prepare(stream: &TcpStream, options: &SocketOptions) {
+    let socket = SockRef::from(stream);
+    // Each fails only on a socket that is broken already.
     if options.nodelay {
-        // It fails only on a socket that is broken already.
-        let _ = stream.set_nodelay(true);
+        let _ = socket.set_tcp_nodelay(true);
+    }
+    if let Some(keepalive) = options.keepalive {
+        let times = TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval);
+        let _ = socket.set_tcp_keepalive(&times.with_retries(keepalive.count));
+    }
+    #[cfg(target_os = "linux")]
+    {
+        if options.user_timeout.is_some() {
+            let _ = socket.set_tcp_user_timeout(options.user_timeout);
+        }
+        if options.quickack {
+            let _ = socket.set_tcp_quickack(true);
+        }
+    }
+    if let Some(size) = options.receive_buffer {
+        let _ = socket.set_recv_buffer_size(size);
+    }
+    if let Some(size) = options.send_buffer {
+        let _ = socket.set_send_buffer_size(size);
     }
 }
 

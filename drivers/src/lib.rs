@@ -12,6 +12,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use protocol::driver::Config;
 use protocol::{Limits, Peer, Protocol, Stats};
 
 /// Which driver.
@@ -136,12 +137,10 @@ impl Server {
         Server(wrap_either!(self.0, ServerKind => ServerKind, server => server.limits(limits)))
     }
 
-    /// Connections that one thread holds at most.
+    /// Changes any other setting.
     #[must_use]
-    pub fn max_connections(self, max: usize) -> Self {
-        Server(
-            wrap_either!(self.0, ServerKind => ServerKind, server => server.configure(|config| config.max_connections = max)),
-        )
+    pub fn configure(self, change: impl FnOnce(&mut Config)) -> Self {
+        Server(wrap_either!(self.0, ServerKind => ServerKind, server => server.configure(change)))
     }
 
     /// Listens and serves in the background.

@@ -1,12 +1,16 @@
 //! Much data and many connections, on every driver, with nothing lost and nothing leaked.
 
+#[macro_use]
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::eventually;
 use drivers::{Driver, Server};
 use protocol::{Cx, Input, Protocol, Reason};
 
@@ -43,14 +47,6 @@ impl Protocol for Echo {
 /// Descriptors of this process.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A gibibyte of the bytes 0 to 255, written by one thread and compared by another.
@@ -171,21 +167,9 @@ fn clients(driver: Driver) {
     server.stop(Duration::from_secs(5)).unwrap();
 }
 
-macro_rules! on_every_driver {
-    ($($name:ident: $body:expr;)*) => {
-        #[cfg(target_os = "linux")]
-        mod epoll {
-            $(#[test] fn $name() { let body: fn(super::Driver) = $body; body(super::Driver::Epoll); })*
-        }
-        mod tokio {
-            $(#[test] fn $name() { let body: fn(super::Driver) = $body; body(super::Driver::Tokio); })*
-        }
-    };
-}
-
 on_every_driver! {
-    a_gibibyte_is_echoed: super::echo_a_gibibyte;
-    clients_come_and_go: super::clients;
+    a_gibibyte_is_echoed: echo_a_gibibyte;
+    clients_come_and_go: clients;
 }
 
 /// Counts descriptors of the process: alone in it.

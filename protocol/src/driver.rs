@@ -49,7 +49,9 @@ use std::time::Instant;
 
 use bytes::Buf;
 
+pub use crate::config::{Config, Keepalive, SocketOptions};
 use crate::cx::{Control, Intent};
+pub use crate::per_address::PerAddress;
 use crate::{Cx, Input, Limits, Output, Protocol, Reason};
 
 /// Bytes that a driver reads at once into the shared buffer.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod config;
 mod cx;
 pub mod driver;
 mod endpoint;
@@ -8,6 +9,7 @@ mod input;
 mod limits;
 mod output;
 mod peer;
+mod per_address;
 mod protocol;
 mod reason;
 mod stats;

@@ -51,7 +51,10 @@ impl<P: Protocol> Harness<P> {
         harness
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the only way to get an instant; the clock is then moved by hand")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only way to get an instant; the clock is then moved by hand"
+    )]
     fn unconnected(protocol: P, limits: Limits, mailbox: Arc<Queue<P::Message>>) -> Self {
         Harness {
             connection: Connection::new(protocol),

@@ -6,7 +6,10 @@
 //! Every check also feeds what its protocol saw to [`Trace::check`], which knows the rules that hold for any exchange:
 //! the order of calls, no call after the end, no input while paused or congested, a clock that never runs backwards.
 
-#![expect(clippy::disallowed_methods, reason = "tests of drivers in real time; no protocol code")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests of drivers in real time; no protocol code"
+)]
 
 mod checks;
 mod memory;

@@ -1,0 +1,104 @@
+//! What an operator may set on a driver.
+
+use std::time::Duration;
+
+use crate::Limits;
+
+/// Everything an operator may set on a driver; the same on each. The defaults suit a server on the open internet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The bounds of each connection.
+    pub limits: Limits,
+    /// The options of each socket.
+    pub socket: SocketOptions,
+    /// Connections that one thread holds at most; while it is full, new ones wait in the kernel's queue. Default
+    /// 1,000,000.
+    pub max_connections: usize,
+    /// Connections that one thread accepts from one address at most (of IPv6, one /64 network); more are closed at once.
+    /// `None`, the default, for any number: many clients may share an address. Memory: 32 bytes per address.
+    pub max_per_address: Option<usize>,
+    /// Messages that may wait before [`Sender::send`](crate::Sender::send) gives them back: for one connection, or, on
+    /// drivers whose connections share a queue per thread (`driver-epoll`), 256 times as many for one thread. Default
+    /// 1,024.
+    pub mailbox: usize,
+    /// Connections accepted per turn of a thread, so that a storm does not starve those that are there. Default 64.
+    pub accept_budget: usize,
+    /// Messages delivered per turn of a thread; more wait for the next. Default 4,096.
+    pub message_budget: usize,
+    /// Deadlines handled per turn of a thread; more wait for the next. Default 1,024.
+    pub timer_budget: usize,
+    /// How long opening a connection may take. Default 10 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            limits: Limits::default(),
+            socket: SocketOptions::default(),
+            max_connections: 1_000_000,
+            max_per_address: None,
+            mailbox: 1024,
+            accept_budget: 64,
+            message_budget: 4096,
+            timer_budget: 1024,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Options of sockets. An option that a platform does not have is left out there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// `TCP_NODELAY`: send small segments at once. Default on: output is already written once per batch, so that waiting
+    /// for more (Nagle's algorithm) would only add delay. Hurts a protocol that makes many tiny writes far apart.
+    pub nodelay: bool,
+    /// How many connections may wait to be accepted. Default 4,096; Linux caps it at `net.core.somaxconn`. A short
+    /// queue makes clients wait whole seconds for their retransmitted SYN; a long one holds clients that have given up.
+    pub backlog: i32,
+    /// Lets several processes listen on the same port (`SO_REUSEPORT`), each with a queue of its own. Default off: a
+    /// port that is taken is then an error. Several threads of one server share their port either way.
+    pub share_port: bool,
+    /// `SO_KEEPALIVE`: has the kernel probe idle connections. Default off: protocols have deadlines of their own, which
+    /// also notice a peer whose kernel answers but whose program hangs.
+    pub keepalive: Option<Keepalive>,
+    /// `TCP_USER_TIMEOUT` (Linux): how long sent bytes may stay unacknowledged before the kernel gives up. Default the
+    /// kernel's, some 15 minutes; [`Limits::write_timeout`] usually acts before.
+    pub user_timeout: Option<Duration>,
+    /// `TCP_QUICKACK` (Linux): acknowledge at once instead of with the answer. Default off: a server that answers at once
+    /// only pays more packets. The kernel turns it off again by itself.
+    pub quickack: bool,
+    /// `SO_RCVBUF` in bytes. Default the kernel's, which grows with use; setting it ends that.
+    pub receive_buffer: Option<usize>,
+    /// `SO_SNDBUF` in bytes. Default the kernel's, which grows with use; setting it ends that. A small one bounds the
+    /// kernel's memory for peers that do not read.
+    pub send_buffer: Option<usize>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        SocketOptions {
+            nodelay: true,
+            backlog: 4096,
+            share_port: false,
+            keepalive: None,
+            user_timeout: None,
+            quickack: false,
+            receive_buffer: None,
+            send_buffer: None,
+        }
+    }
+}
+
+/// When the kernel probes an idle connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Between two probes (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// Probes without answer before the connection ends (`TCP_KEEPCNT`).
+    pub count: u32,
+}
