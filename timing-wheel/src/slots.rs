@@ -87,6 +87,7 @@ impl Occupied {
         let moved = before ^ now;
         let levels = (0..)
             .zip(self.slots)
+            .take(ROWS)
             .skip(1)
             .take_while(move |(row, _)| moved >> (6 * (row - 1)) != 0);
         levels.flat_map(move |(row, slots)| {

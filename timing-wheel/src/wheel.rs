@@ -38,7 +38,7 @@ impl<T> Wheel<T> {
         self.len() == 0
     }
 
-    /// How many timers fit into the memory the wheel has. O(capacity / 8192).
+    /// How many timers fit into the memory the wheel has. O(capacity / 16384).
     pub fn capacity(&self) -> usize {
         self.arena.capacity()
     }
@@ -118,7 +118,7 @@ impl<T> Wheel<T> {
         wheel
     }
 
-    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 8192 timers, and at most 1024 are ever copied.
+    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
     ///
     /// Every deadline is legal. One at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due when the time is
     /// `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
@@ -166,7 +166,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Gives back the memory of those chunks, of 8192 timers each, in which none is set. O(capacity).
+    /// Gives back the memory of those chunks, of 16384 timers each, in which none is set. O(capacity).
     ///
     /// Keys stay as valid or as stale as they were.
     pub fn shrink_to_fit(&mut self) {
