@@ -138,7 +138,7 @@ impl<T> Arena<T> {
     }
 
     /// Takes a timer out and frees its place. `None` where there is no timer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) -> Option<Removed<T>> {
         let chunk = &mut self.chunks[chunk_of(index)];
         let hot = &mut chunk.hot[offset_of(index)];

@@ -184,11 +184,9 @@ impl<T> Wheel<T> {
         if now <= self.now {
             return;
         }
-        if self.next_wake().is_none_or(|wake| wake > now) {
-            self.now = now;
-            return;
-        }
-        for slot in self.occupied.passed(self.now, now) {
+        while let Some(slot) = self.occupied.ahead()
+            && slots::start(self.now, slot) <= now
+        {
             self.arena.splice(slot, DUE);
             self.occupied.unset(slot);
             self.occupied.set(DUE);
@@ -248,7 +246,7 @@ impl<T> Wheel<T> {
         self.occupied.set(slot);
     }
 
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, index: u32) -> Option<(Key, T)> {
         let Removed { key, value, emptied } = self.arena.remove(index)?;
         if let Some(slot) = emptied {
