@@ -28,6 +28,25 @@ pub(crate) enum Row {
     AllocationsUse,
 }
 
+const ROWS: [Row; 16] = [
+    Row::Insert,
+    Row::ResetHot,
+    Row::ResetRandom,
+    Row::Cancel,
+    Row::Mixed,
+    Row::Idle,
+    Row::Expiry,
+    Row::JumpAll,
+    Row::JumpNone,
+    Row::Steady,
+    Row::SteadyWorst,
+    Row::GrowWorst,
+    Row::Bytes,
+    Row::GrowthByUse,
+    Row::AllocationsInsert,
+    Row::AllocationsUse,
+];
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -52,6 +71,11 @@ impl fmt::Display for Row {
 }
 
 impl Row {
+    /// The row of a label.
+    pub(crate) fn of(label: &str) -> Option<Self> {
+        ROWS.into_iter().find(|row| row.to_string() == label)
+    }
+
     /// Whether the least of the rounds counts, as it does for a maximum, rather than the median.
     pub(crate) fn least(self) -> bool {
         matches!(self, Self::SteadyWorst | Self::GrowWorst | Self::JumpNone)
@@ -90,10 +114,10 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
     sink(Row::Insert, nanos(start) / f64::from(size));
 
     // What a server cancels was reset many times, which is what the lists look like.
-    let order = shuffled(size);
-    for &id in order.iter().rev() {
+    for id in shuffled(size, 1) {
         timers.reset(id, MINUTE + SECOND + in_order(id));
     }
+    let order = shuffled(size, 2);
     let start = Instant::now();
     for &id in &order {
         timers.cancel(id);
@@ -106,7 +130,7 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
 fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
     let in_order = in_order(size);
     let mut timers = T::new(size, size);
-    for id in shuffled(size) {
+    for id in shuffled(size, 3) {
         timers.insert(id, MINUTE + in_order(id));
     }
     let passes = (1_000_000 / size).max(1);
@@ -309,8 +333,9 @@ fn nanos(start: Instant) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
-fn shuffled(size: u32) -> Vec<u32> {
-    let mut random = Random::new();
+/// The ids in a random order, another for every seed.
+fn shuffled(size: u32, seed: u64) -> Vec<u32> {
+    let mut random = Random(seed);
     let mut ids: Vec<u32> = (0..size).collect();
     for last in (1..size).rev() {
         ids.swap(last as usize, random.below(last + 1) as usize);
