@@ -451,7 +451,13 @@ mod tests {
         assert_eq!(arena.find(Key::new(first.index(), LAST_GENERATION)), None);
         assert_eq!(arena.find(other), Some(other.index()));
 
-        // A chunk with a retired place is not filled again once it was released.
+        // Nor is it used again after the free places were sorted out anew.
+        arena.shrink();
+        let third = arena.insert(0, 0, ());
+        assert_ne!(third.index(), first.index());
+        arena.remove(third.index());
+
+        // A chunk with such a place is not filled again once it was released.
         arena.remove(other.index());
         arena.shrink();
         assert_eq!(arena.capacity(), 0);
