@@ -61,7 +61,7 @@ impl<T> Wheel<T> {
 
     /// The tick to call [`poll`](Self::poll) at next; `None` if no timer is set. O(1).
     ///
-    /// * It is never later than the first deadline.
+    /// * It is never later than the first deadline, if that lies ahead.
     /// * It may be earlier: when a far timer has to be filed more precisely, or when a timer was reset to a later deadline since
     ///   it was filed. Polling then yields nothing, and the next answer is later: a timer that is left alone wakes its owner at most
     ///   eleven times.
@@ -128,8 +128,9 @@ impl<T> Wheel<T> {
     /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory.
     pub fn insert(&mut self, deadline: u64, value: T) -> Key {
         let slot = slots::place(self.now, deadline);
+        let key = self.arena.insert(deadline, slot, value);
         self.occupied.set(slot);
-        self.arena.insert(deadline, slot, value)
+        key
     }
 
     /// Gives a timer another deadline, earlier or later; `false` if the key is stale. O(1), no allocation.
@@ -198,8 +199,8 @@ impl<T> Wheel<T> {
     ///
     /// Between two calls the wheel is the caller's: timers may be set, reset and cancelled, also those that are due.
     ///
-    /// Amortised O(1): a timer is looked at once per level, at most, for every time it is filed. But one call may look at many timers
-    /// that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
+    /// Amortised O(1): between two resets a timer is looked at no more than twelve times, once per level. But one call may look at many
+    /// timers that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
     ///
     /// If every tick is told and its timers are taken, the order is that of the deadlines, and of insertion within one tick (a timer that
     /// was reset takes any place among those of its tick). After a jump the order is that of the slots passed.
