@@ -1,4 +1,4 @@
-//! Where timers live: an arena of two columns with checked keys, threaded by doubly linked lists.
+//! Where timers live: an arena of three columns with checked keys, threaded by doubly linked lists.
 //!
 //! The columns are apart because they are used apart: all that a reset touches is [`Hot`]. They are cut in chunks, so that growing hardly
 //! copies anything. The heads of the slots' lists are named like timers, from the other end of the numbers: the head of slot 3 is `!3`.
@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use crate::key::Key;
 use crate::slots::SLOTS;
 
-/// Timers per chunk: two allocations each.
+/// Timers per chunk: three allocations each.
 const CHUNK: usize = 1 << CHUNK_BITS;
-const CHUNK_BITS: u32 = 13;
+const CHUNK_BITS: u32 = 14;
 
 /// The number of chunks that leaves the highest indices to the heads.
 const MOST_CHUNKS: usize = (1 << (32 - CHUNK_BITS)) - 1;
@@ -41,12 +41,13 @@ pub(crate) struct Arena<T> {
     len: usize,
 }
 
-/// A chunk fills a cache line, so that finding one takes a shift.
+/// A chunk fills two cache lines, so that finding one takes a shift.
 #[derive(Clone)]
-#[repr(align(64))]
+#[repr(align(128))]
 struct Chunk<T> {
     hot: Vec<Hot>,
-    cold: Vec<Cold<T>>,
+    links: Vec<Link>,
+    values: Vec<Option<T>>,
     /// The generation that added places start with: none of a released chunk's keys is valid again.
     generation: u32,
 }
@@ -57,13 +58,6 @@ struct Chunk<T> {
 struct Hot {
     deadline: u64,
     tag: u32,
-}
-
-/// The rest of a timer. A free place has no value.
-#[derive(Clone)]
-struct Cold<T> {
-    link: Link,
-    value: Option<T>,
 }
 
 /// The neighbours in a circular list with a head.
@@ -131,32 +125,30 @@ impl<T> Arena<T> {
             deadline,
             tag: generation << SLOT_BITS | slot,
         };
-        let cold = &mut chunk.cold[offset_of(index)];
-        self.free = cold.link.next;
-        *cold = Cold {
-            link: Link {
-                next: !slot,
-                prev: last,
-            },
-            value: Some(value),
+        let link = &mut chunk.links[offset_of(index)];
+        self.free = link.next;
+        *link = Link {
+            next: !slot,
+            prev: last,
         };
+        chunk.values[offset_of(index)] = Some(value);
         self.link_of_mut(last).next = index;
         self.len += 1;
         Key::new(index, generation)
     }
 
     /// Takes a timer out and frees its place. `None` where there is no timer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) -> Option<Removed<T>> {
         let chunk = &mut self.chunks[chunk_of(index)];
         let hot = &mut chunk.hot[offset_of(index)];
-        let cold = &mut chunk.cold[offset_of(index)];
-        let value = cold.value.take()?;
-        let Link { next, prev } = cold.link;
+        let link = &mut chunk.links[offset_of(index)];
+        let Link { next, prev } = *link;
+        let value = chunk.values[offset_of(index)].take()?;
         let generation = hot.tag >> SLOT_BITS;
         if generation < LAST_GENERATION {
             hot.tag = (generation + 1) << SLOT_BITS;
-            cold.link.next = self.free;
+            link.next = self.free;
             self.free = index;
         } else {
             hot.tag = 0;
@@ -204,20 +196,14 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn value(&self, index: u32) -> Option<&T> {
-        self.chunks
-            .get(chunk_of(index))?
-            .cold
-            .get(offset_of(index))?
-            .value
-            .as_ref()
+        self.chunks.get(chunk_of(index))?.values.get(offset_of(index))?.as_ref()
     }
 
     pub(crate) fn value_mut(&mut self, index: u32) -> Option<&mut T> {
         self.chunks
             .get_mut(chunk_of(index))?
-            .cold
+            .values
             .get_mut(offset_of(index))?
-            .value
             .as_mut()
     }
 
@@ -265,8 +251,8 @@ impl<T> Arena<T> {
     pub(crate) fn next_live(&self, from: u32) -> Option<(Key, u64, &T)> {
         let mut offset = offset_of(from);
         for (number, chunk) in self.chunks.iter().enumerate().skip(chunk_of(from)) {
-            for (offset, (hot, cold)) in chunk.hot.iter().zip(&chunk.cold).enumerate().skip(offset) {
-                if let Some(value) = &cold.value {
+            for (offset, (hot, value)) in chunk.hot.iter().zip(&chunk.values).enumerate().skip(offset) {
+                if let Some(value) = value {
                     return Some((
                         Key::new(index(number, offset), hot.tag >> SLOT_BITS),
                         hot.deadline,
@@ -285,15 +271,16 @@ impl<T> Arena<T> {
         self.growing = 0;
         for number in (0..self.chunks.len()).rev() {
             let chunk = &mut self.chunks[number];
-            if chunk.cold.iter().all(|cold| cold.value.is_none()) {
+            if chunk.values.iter().all(Option::is_none) {
                 chunk.release();
                 continue;
             }
             chunk.hot.shrink_to_fit();
-            chunk.cold.shrink_to_fit();
+            chunk.links.shrink_to_fit();
+            chunk.values.shrink_to_fit();
             for offset in (0..chunk.hot.len()).rev() {
                 let chunk = &self.chunks[number];
-                if chunk.cold[offset].value.is_none() && chunk.hot[offset].tag != 0 {
+                if chunk.values[offset].is_none() && chunk.hot[offset].tag != 0 {
                     self.push_free(index(number, offset));
                 }
             }
@@ -332,7 +319,8 @@ impl<T> Arena<T> {
         );
         self.chunks.push(Chunk {
             hot: Vec::new(),
-            cold: Vec::new(),
+            links: Vec::new(),
+            values: Vec::new(),
             generation: 1,
         });
         self.growing
@@ -367,7 +355,7 @@ impl<T> Arena<T> {
     fn link_of(&self, index: u32) -> &Link {
         match self.heads.get(!index as usize) {
             Some(head) => head,
-            None => &self.chunks[chunk_of(index)].cold[offset_of(index)].link,
+            None => &self.chunks[chunk_of(index)].links[offset_of(index)],
         }
     }
 
@@ -375,7 +363,7 @@ impl<T> Arena<T> {
     fn link_of_mut(&mut self, index: u32) -> &mut Link {
         match self.heads.get_mut(!index as usize) {
             Some(head) => head,
-            None => &mut self.chunks[chunk_of(index)].cold[offset_of(index)].link,
+            None => &mut self.chunks[chunk_of(index)].links[offset_of(index)],
         }
     }
 }
@@ -403,7 +391,8 @@ pub(crate) enum Reset {
 impl<T> Chunk<T> {
     fn reserve_exact(&mut self, additional: usize) {
         self.hot.reserve_exact(additional);
-        self.cold.reserve_exact(additional);
+        self.links.reserve_exact(additional);
+        self.values.reserve_exact(additional);
     }
 
     /// Adds a place without a timer.
@@ -412,10 +401,8 @@ impl<T> Chunk<T> {
             deadline: 0,
             tag: self.generation << SLOT_BITS,
         });
-        self.cold.push(Cold {
-            link: Link { next: NONE, prev: NONE },
-            value: None,
-        });
+        self.links.push(Link { next: NONE, prev: NONE });
+        self.values.push(None);
     }
 
     /// Frees the memory of a chunk without timers, and remembers only the highest generation any of its places has come to.
@@ -426,7 +413,8 @@ impl<T> Chunk<T> {
             self.generation = self.generation.max(generation);
         }
         self.hot = Vec::new();
-        self.cold = Vec::new();
+        self.links = Vec::new();
+        self.values = Vec::new();
     }
 }
 
@@ -463,7 +451,13 @@ mod tests {
         assert_eq!(arena.find(Key::new(first.index(), LAST_GENERATION)), None);
         assert_eq!(arena.find(other), Some(other.index()));
 
-        // A chunk with a retired place is not filled again once it was released.
+        // Nor is it used again after the free places were sorted out anew.
+        arena.shrink();
+        let third = arena.insert(0, 0, ());
+        assert_ne!(third.index(), first.index());
+        arena.remove(third.index());
+
+        // A chunk with such a place is not filled again once it was released.
         arena.remove(other.index());
         arena.shrink();
         assert_eq!(arena.capacity(), 0);
@@ -508,7 +502,7 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!(size_of::<Hot>(), 12);
-        assert_eq!(size_of::<Cold<core::num::NonZeroU32>>(), 12);
+        assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<Key>(), 8);
         assert_eq!(size_of::<Option<Key>>(), 8);
     }

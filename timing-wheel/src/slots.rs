@@ -75,27 +75,19 @@ impl Occupied {
         Some(64 * row + slots.trailing_zeros())
     }
 
+    /// The occupied slot that comes first in time, the due list apart.
+    #[inline]
+    pub(crate) fn ahead(&self) -> Option<u32> {
+        let row = (self.rows & !1).trailing_zeros();
+        let slots = self.slots.get(row as usize)?;
+        Some(64 * row + slots.trailing_zeros())
+    }
+
     /// All occupied slots in the order of time.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0..)
             .zip(self.slots)
             .flat_map(|(row, slots)| bits(slots).map(move |digit| 64 * row + digit))
-    }
-
-    /// The occupied slots, in the order of time, whose start is reached when the time moves from `before` to `now`.
-    pub(crate) fn passed(&self, before: u64, now: u64) -> impl Iterator<Item = u32> + use<> {
-        let moved = before ^ now;
-        let levels = (0..)
-            .zip(self.slots)
-            .skip(1)
-            .take_while(move |(row, _)| moved >> (6 * (row - 1)) != 0);
-        levels.flat_map(move |(row, slots)| {
-            let shift = 6 * (row - 1);
-            // Where a higher digit moved, the whole level lies behind.
-            let whole = moved >> shift >> 6 != 0;
-            let reached = if whole { !0 } else { !0 >> (63 - digit(now >> shift)) };
-            bits(slots & reached).map(move |digit| 64 * row + digit)
-        })
     }
 }
 
@@ -148,22 +140,24 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_passed_in_the_order_of_time_and_only_when_reached() {
-        let deadlines = [3, 60, 64, 127, 200, 4095, 4096, 300_000, 1 << 40];
+    fn the_occupied_slots_come_in_the_order_of_time() {
+        let deadlines = [3, 60, 64, 127, 200, 4095, 4096, 300_000, 1 << 40, u64::MAX];
         let mut occupied = Occupied::EMPTY;
-        for deadline in deadlines {
-            occupied.set(place(0, deadline));
+        assert_eq!(occupied.first(), None);
+        for deadline in deadlines.iter().rev() {
+            occupied.set(place(0, *deadline));
+            assert_eq!(occupied.first(), Some(place(0, *deadline)));
         }
-        assert_eq!(occupied.first(), Some(64 + 3));
-        for now in 1..5000 {
-            let passed: Vec<_> = occupied.passed(0, now).collect();
-            let expected: Vec<_> = occupied.iter().filter(|&slot| start(0, slot) <= now).collect();
-            assert_eq!(passed, expected, "{now}");
-        }
-        assert_eq!(occupied.passed(0, u64::MAX).count(), occupied.iter().count());
-        for deadline in deadlines {
-            occupied.unset(place(0, deadline));
+        occupied.set(DUE);
+        assert_eq!(occupied.first(), Some(DUE));
+        assert_eq!(occupied.ahead(), Some(64 + 3));
+        let slots: Vec<u32> = occupied.iter().collect();
+        assert!(slots.is_sorted_by(|&one, &other| one < other && start(0, one) <= start(0, other)));
+        for slot in slots {
+            assert_eq!(occupied.first(), Some(slot));
+            occupied.unset(slot);
         }
         assert_eq!(occupied.first(), None);
+        assert_eq!(occupied.ahead(), None);
     }
 }

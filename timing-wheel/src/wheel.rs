@@ -38,7 +38,7 @@ impl<T> Wheel<T> {
         self.len() == 0
     }
 
-    /// How many timers fit into the memory the wheel has. O(capacity / 8192).
+    /// How many timers fit into the memory the wheel has. O(capacity / 16384).
     pub fn capacity(&self) -> usize {
         self.arena.capacity()
     }
@@ -61,7 +61,7 @@ impl<T> Wheel<T> {
 
     /// The tick to call [`poll`](Self::poll) at next; `None` if no timer is set. O(1).
     ///
-    /// * It is never later than the first deadline.
+    /// * It is never later than the first deadline, if that lies ahead.
     /// * It may be earlier: when a far timer has to be filed more precisely, or when a timer was reset to a later deadline since
     ///   it was filed. Polling then yields nothing, and the next answer is later: a timer that is left alone wakes its owner at most
     ///   eleven times.
@@ -118,7 +118,7 @@ impl<T> Wheel<T> {
         wheel
     }
 
-    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 8192 timers, and at most 1024 are ever copied.
+    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
     ///
     /// Every deadline is legal. One at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due when the time is
     /// `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
@@ -128,8 +128,9 @@ impl<T> Wheel<T> {
     /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory.
     pub fn insert(&mut self, deadline: u64, value: T) -> Key {
         let slot = slots::place(self.now, deadline);
+        let key = self.arena.insert(deadline, slot, value);
         self.occupied.set(slot);
-        self.arena.insert(deadline, slot, value)
+        key
     }
 
     /// Gives a timer another deadline, earlier or later; `false` if the key is stale. O(1), no allocation.
@@ -166,7 +167,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Gives back the memory of those chunks, of 8192 timers each, in which none is set. O(capacity).
+    /// Gives back the memory of those chunks, of 16384 timers each, in which none is set. O(capacity).
     ///
     /// Keys stay as valid or as stale as they were.
     pub fn shrink_to_fit(&mut self) {
@@ -184,11 +185,9 @@ impl<T> Wheel<T> {
         if now <= self.now {
             return;
         }
-        if self.next_wake().is_none_or(|wake| wake > now) {
-            self.now = now;
-            return;
-        }
-        for slot in self.occupied.passed(self.now, now) {
+        while let Some(slot) = self.occupied.ahead()
+            && slots::start(self.now, slot) <= now
+        {
             self.arena.splice(slot, DUE);
             self.occupied.unset(slot);
             self.occupied.set(DUE);
@@ -200,8 +199,8 @@ impl<T> Wheel<T> {
     ///
     /// Between two calls the wheel is the caller's: timers may be set, reset and cancelled, also those that are due.
     ///
-    /// Amortised O(1): a timer is looked at once per level, at most, for every time it is filed. But one call may look at many timers
-    /// that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
+    /// Amortised O(1): between two resets a timer is looked at no more than twelve times, once per level. But one call may look at many
+    /// timers that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
     ///
     /// If every tick is told and its timers are taken, the order is that of the deadlines, and of insertion within one tick (a timer that
     /// was reset takes any place among those of its tick). After a jump the order is that of the slots passed.
@@ -248,7 +247,7 @@ impl<T> Wheel<T> {
         self.occupied.set(slot);
     }
 
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, index: u32) -> Option<(Key, T)> {
         let Removed { key, value, emptied } = self.arena.remove(index)?;
         if let Some(slot) = emptied {

@@ -8,6 +8,13 @@ use timing_wheel::{Key, Wheel};
 const DAY: u64 = 24 * 60 * 60 * 1000;
 const YEAR: u64 = 365 * DAY;
 
+/// Keys and wheels may move to another thread.
+const _: () = {
+    const fn shareable<T: Send + Sync>() {}
+    shareable::<Wheel<u32>>();
+    shareable::<Key>();
+};
+
 fn drain<T>(wheel: &mut Wheel<T>, now: u64) -> Vec<T> {
     wheel.poll(now, usize::MAX).map(|(_, value)| value).collect()
 }

@@ -1,47 +1,52 @@
 //! The timing wheel beside other timer collections, on the same sequences of operations.
 //!
 //! `cargo run --release -p benches --features peers --bin wheel [--quick]` prints a table of medians per number of timers, and below them each
-//! bar the wheel has to meet. All collections take turns within a round, so that what else the machine does hits them alike.
+//! bar the wheel has to meet. All collections take turns within a round, so that what else the machine does hits them alike, and every turn is a
+//! process of its own, so that none inherits another's heap.
 
 mod memory;
 mod peers;
 mod report;
 mod scenarios;
 
+use std::process::{Command, ExitCode};
+use std::{env, io};
+
 use peers::{Contestant, contestants};
 use report::Report;
+use scenarios::Row;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-fn main() {
+fn main() -> ExitCode {
     let mut rounds = 5;
     let mut sizes = vec![10_000, 100_000, 1_000_000];
-    let mut only = None;
-    for argument in std::env::args().skip(1) {
+    let mut contestants = contestants();
+    for argument in env::args().skip(1) {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("--quick", "") => (rounds, sizes) = (2, vec![10_000, 100_000]),
-            ("--only", name) => only = Some(name.to_owned()),
             ("--rounds", count) if count.parse().is_ok_and(|count: usize| count > 0) => {
                 rounds = count.parse().unwrap_or(rounds)
             }
+            ("--only", name) => contestants.retain(|contestant| contestant.name == name),
+            ("--turn", size) => return turn(&contestants, size),
             _ => {
                 eprintln!("usage: wheel [--quick] [--rounds=N] [--only=NAME]");
-                std::process::exit(2);
+                return ExitCode::from(2);
             }
         }
     }
-    let contestants: Vec<Contestant> = contestants()
-        .into_iter()
-        .filter(|contestant| only.as_deref().is_none_or(|only| contestant.name == only))
-        .collect();
 
     let mut report = Report::default();
-    for round in 0..rounds {
+    for round in 1..=rounds {
         for &size in &sizes {
             for contestant in &contestants {
-                eprintln!("round {} of {rounds}: {size} timers, {}", round + 1, contestant.name);
-                (contestant.run)(size, &mut |row, value| report.add(size, row, contestant.name, value));
+                eprintln!("round {round} of {rounds}: {size} timers, {}", contestant.name);
+                if let Err(error) = measure(contestant, size, &mut report) {
+                    eprintln!("{}: {error}", contestant.name);
+                    return ExitCode::FAILURE;
+                }
             }
         }
     }
@@ -49,4 +54,32 @@ fn main() {
         &sizes,
         &contestants.iter().map(|contestant| contestant.name).collect::<Vec<_>>(),
     );
+    ExitCode::SUCCESS
+}
+
+/// Has a process of its own run a contestant's turn.
+fn measure(contestant: &Contestant, size: u32, report: &mut Report) -> io::Result<()> {
+    let output = Command::new(env::current_exe()?)
+        .args([format!("--only={}", contestant.name), format!("--turn={size}")])
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let measured = line
+            .split_once(": ")
+            .and_then(|(row, value)| Some((Row::of(row)?, value.parse().ok()?)));
+        let (row, value) = measured.ok_or_else(|| io::Error::other(format!("no measurement: {line}")))?;
+        report.add(size, row, contestant.name, value);
+    }
+    Ok(())
+}
+
+/// Runs the one contestant left and prints what is measured.
+fn turn(contestants: &[Contestant], size: &str) -> ExitCode {
+    let (Ok(size), [contestant]) = (size.parse(), contestants) else {
+        return ExitCode::from(2);
+    };
+    (contestant.run)(size, &mut |row, value| println!("{row}: {value}"));
+    ExitCode::SUCCESS
 }

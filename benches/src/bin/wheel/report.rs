@@ -27,6 +27,9 @@ enum Limit {
 
 const MILLION: u32 = 1_000_000;
 
+/// Twenty bytes and the value; the last figure is for what is there once per wheel or chunk.
+const PER_TIMER: f64 = 20.0 + size_of::<u32>() as f64 + 0.1;
+
 const fn times(row: Row, size: u32, factor: f64, peer: &'static str) -> Bar {
     Bar {
         row,
@@ -79,8 +82,8 @@ const BARS: &[Bar] = &[
     times(Row::SteadyWorst, MILLION, 0.1, NEXUS),
     value(Row::SteadyWorst, 250.0),
     value(Row::GrowWorst, 100.0),
-    value(Row::Bytes, 20.0 + size_of::<u32>() as f64),
-    value(Row::GrowthByUse, 20.0 + size_of::<u32>() as f64),
+    value(Row::Bytes, PER_TIMER),
+    value(Row::GrowthByUse, PER_TIMER),
     value(Row::AllocationsInsert, 1.0),
     value(Row::AllocationsUse, 0.0),
 ];

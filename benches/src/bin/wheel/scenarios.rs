@@ -28,6 +28,25 @@ pub(crate) enum Row {
     AllocationsUse,
 }
 
+const ROWS: [Row; 16] = [
+    Row::Insert,
+    Row::ResetHot,
+    Row::ResetRandom,
+    Row::Cancel,
+    Row::Mixed,
+    Row::Idle,
+    Row::Expiry,
+    Row::JumpAll,
+    Row::JumpNone,
+    Row::Steady,
+    Row::SteadyWorst,
+    Row::GrowWorst,
+    Row::Bytes,
+    Row::GrowthByUse,
+    Row::AllocationsInsert,
+    Row::AllocationsUse,
+];
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -52,6 +71,11 @@ impl fmt::Display for Row {
 }
 
 impl Row {
+    /// The row of a label.
+    pub(crate) fn of(label: &str) -> Option<Self> {
+        ROWS.into_iter().find(|row| row.to_string() == label)
+    }
+
     /// Whether the least of the rounds counts, as it does for a maximum, rather than the median.
     pub(crate) fn least(self) -> bool {
         matches!(self, Self::SteadyWorst | Self::GrowWorst | Self::JumpNone)
@@ -90,10 +114,10 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
     sink(Row::Insert, nanos(start) / f64::from(size));
 
     // What a server cancels was reset many times, which is what the lists look like.
-    let order = shuffled(size);
-    for &id in order.iter().rev() {
+    for id in shuffled(size, 1) {
         timers.reset(id, MINUTE + SECOND + in_order(id));
     }
+    let order = shuffled(size, 2);
     let start = Instant::now();
     for &id in &order {
         timers.cancel(id);
@@ -106,7 +130,7 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
 fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
     let in_order = in_order(size);
     let mut timers = T::new(size, size);
-    for id in shuffled(size) {
+    for id in shuffled(size, 3) {
         timers.insert(id, MINUTE + in_order(id));
     }
     let passes = (1_000_000 / size).max(1);
@@ -230,28 +254,28 @@ fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
     for id in 0..size {
         timers.insert(id, 1 + u64::from(random.below(MINUTE as u32)));
     }
-    let heard_until = |now: u64| u64::from(size) * now / (20 * SECOND);
-    let mut heard = Vec::new();
+    let heard_until = |now: u64| (u64::from(size) * now / (20 * SECOND)) as usize;
+    let heard: Vec<u32> = (0..heard_until(WARM + MEASURED)).map(|_| random.below(size)).collect();
     let mut fired = Ids::new();
     let mut worst = 0.0_f64;
-    let mut total = 0.0;
+    let mut warm = 0.0;
     for now in 1..=WARM + MEASURED {
-        heard.clear();
-        heard.extend((heard_until(now - 1)..heard_until(now)).map(|_| random.below(size)));
         let start = Instant::now();
         timers.poll(now, BUDGET, &mut fired);
-        let polled = nanos(start);
+        if now > WARM {
+            worst = worst.max(nanos(start));
+        }
         for id in fired.drain(..) {
             timers.insert(id, now + MINUTE);
         }
-        for &id in &heard {
+        for &id in &heard[heard_until(now - 1)..heard_until(now)] {
             timers.reset(id, now + MINUTE);
         }
-        if now > WARM {
-            total += nanos(start);
-            worst = worst.max(polled);
+        if now == WARM {
+            warm = cpu_nanos();
         }
     }
+    let total = cpu_nanos() - warm;
     sink(Row::Steady, total / 1e6 / (MEASURED / SECOND) as f64);
     sink(Row::SteadyWorst, worst / 1e3);
 }
@@ -305,12 +329,19 @@ fn in_order(size: u32) -> impl Fn(u32) -> u64 {
     move |id| (u64::from(id) * step) >> 32
 }
 
+/// The processor time this thread has used.
+fn cpu_nanos() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
 fn nanos(start: Instant) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
-fn shuffled(size: u32) -> Vec<u32> {
-    let mut random = Random::new();
+/// The ids in a random order, another for every seed.
+fn shuffled(size: u32, seed: u64) -> Vec<u32> {
+    let mut random = Random(seed);
     let mut ids: Vec<u32> = (0..size).collect();
     for last in (1..size).rev() {
         ids.swap(last as usize, random.below(last + 1) as usize);
