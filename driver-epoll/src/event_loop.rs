@@ -47,6 +47,8 @@ pub struct Loop<P: Protocol> {
     listeners: Vec<Listener<P>>,
     acceptor: Acceptor,
     timers: Timers,
+    /// The owners of timers that have fired.
+    due: Vec<u64>,
     turn: Turn,
     stats: Stats,
     /// Connections that have more to do though nothing happens to them.
@@ -116,6 +118,7 @@ impl<P: Protocol> Loop<P> {
             listeners: Vec::new(),
             acceptor: Acceptor::new(),
             timers: Timers::new(now),
+            due: Vec::new(),
             stats: Stats::default(),
             again: Vec::new(),
             messages: VecDeque::new(),
@@ -352,9 +355,9 @@ where
     }
 
     fn expire(&mut self) {
-        self.timers.advance(self.turn.now);
-        for _ in 0..self.config.timer_budget {
-            let Some(owner) = self.timers.pop() else { return };
+        let mut due = core::mem::take(&mut self.due);
+        self.timers.expire(self.turn.now, self.config.timer_budget, &mut due);
+        for owner in due.drain(..) {
             if owner & LISTENER != 0 {
                 self.pause_listeners(false);
                 continue;
@@ -372,6 +375,7 @@ where
             self.stats.timeouts += u64::from(conn.connection.deadline().is_some_and(|at| at <= self.turn.now));
             self.event(owner, |connection, turn, _| connection.timeout(turn));
         }
+        self.due = due;
     }
 
     fn accept(&mut self) {

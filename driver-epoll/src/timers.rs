@@ -31,18 +31,14 @@ impl Timers {
         self.wheel.cancel(key);
     }
 
-    /// Moves the wheel to `now`; then [`pop`](Timers::pop) gives what is due.
-    pub(crate) fn advance(&mut self, now: Instant) {
+    /// Moves to `now` and adds the owners of timers that are due to `due`, with at most `budget` steps of work.
+    pub(crate) fn expire(&mut self, now: Instant, budget: usize, due: &mut Vec<u64>) {
         let ticks = now.saturating_duration_since(self.start).as_millis();
-        self.wheel.advance(u64::try_from(ticks).unwrap_or(u64::MAX));
+        let now = u64::try_from(ticks).unwrap_or(u64::MAX);
+        due.extend(self.wheel.poll(now, budget).map(|(_, owner)| owner));
     }
 
-    /// The owner of the next timer that is due.
-    pub(crate) fn pop(&mut self) -> Option<u64> {
-        self.wheel.pop().map(|(_, owner)| owner)
-    }
-
-    /// How long from `now` until [`advance`](Timers::advance) may find something; `None` when nothing is armed.
+    /// How long from `now` until [`expire`](Timers::expire) may find something; `None` when nothing is armed.
     pub(crate) fn sleep(&self, now: Instant) -> Option<Duration> {
         let wake = self.wheel.next_wake()?;
         Some(match self.start.checked_add(Duration::from_millis(wake)) {
@@ -69,12 +65,13 @@ mod tests {
         let mut timers = Timers::new(start);
         let deadline = start + Duration::from_micros(2500);
         timers.insert(deadline, 7);
-        timers.advance(start + Duration::from_micros(2999));
-        assert_eq!(timers.pop(), None);
+        let mut due = Vec::new();
+        timers.expire(start + Duration::from_micros(2999), 10, &mut due);
+        assert_eq!(due, []);
         let sleep = timers.sleep(start + Duration::from_micros(2999)).unwrap();
         assert_eq!(sleep, Duration::from_micros(1));
-        timers.advance(start + Duration::from_millis(3));
-        assert_eq!(timers.pop(), Some(7));
+        timers.expire(start + Duration::from_millis(3), 10, &mut due);
+        assert_eq!(due, [7]);
         assert_eq!(timers.sleep(start), None);
     }
 }

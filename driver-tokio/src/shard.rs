@@ -159,13 +159,7 @@ impl Shard {
     pub(crate) fn expire(&self, now: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
         let mut timers = self.lock();
         let tick = u64::try_from(now.saturating_duration_since(timers.start).as_millis()).unwrap_or(u64::MAX);
-        timers.wheel.advance(tick);
-        let mut due = Vec::new();
-        while due.len() < budget
-            && let Some((_, waker)) = timers.wheel.pop()
-        {
-            due.push(waker);
-        }
+        let due: Vec<Waker> = timers.wheel.poll(tick, budget).map(|(_, waker)| waker).collect();
         timers.wakes = timers.wheel.next_wake().unwrap_or(u64::MAX);
         if !timers.worker.as_ref().is_some_and(|known| known.will_wake(worker)) {
             timers.worker = Some(worker.clone());
