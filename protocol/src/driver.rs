@@ -140,18 +140,42 @@ pub struct Connection<P> {
     phase: Phase,
     /// Why the connection will have ended.
     reason: Reason,
-    /// Whether the peer has half-closed.
-    eof: bool,
-    /// Whether this side has half-closed.
-    fin: bool,
-    /// Whether output rose above the high-water mark and has not yet fallen to the low-water mark.
-    congested: bool,
-    /// Whether the socket takes no output at present.
-    blocked: bool,
-    /// Whether unconsumed input is to be shown again without newer bytes.
-    redeliver: bool,
-    /// Whether the connection ends with a reset.
-    reset: bool,
+    /// What is out of the ordinary; nothing between the events of a connection that is just in use.
+    flags: Flags,
+}
+
+/// A set of the constants below, so that "nothing special" is one comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// The peer has half-closed.
+    const EOF: Flags = Flags(1);
+    /// This side has half-closed.
+    const FIN: Flags = Flags(1 << 1);
+    /// Output rose above the high-water mark and has not yet fallen to the low-water mark.
+    const CONGESTED: Flags = Flags(1 << 2);
+    /// The socket takes no output at present.
+    const BLOCKED: Flags = Flags(1 << 3);
+    /// Unconsumed input is to be shown again without newer bytes.
+    const REDELIVER: Flags = Flags(1 << 4);
+    /// The connection ends with a reset.
+    const RESET: Flags = Flags(1 << 5);
+
+    #[inline]
+    fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    #[inline]
+    fn set(&mut self, flag: Flags) {
+        self.0 |= flag.0;
+    }
+
+    #[inline]
+    fn clear(&mut self, flag: Flags) {
+        self.0 &= !flag.0;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -220,6 +244,9 @@ impl<P: Protocol> Connection<P> {
     /// peer that takes no output or does not close.
     #[inline]
     pub fn deadline(&self) -> Option<Instant> {
+        if self.phase == Phase::Open && self.backlog.is_none() {
+            return self.protocol.deadline();
+        }
         let own = self.backlog.as_ref().and_then(|b| earlier(b.stall, b.linger));
         match self.phase {
             Phase::Open => earlier(self.protocol.deadline(), own),
@@ -254,12 +281,7 @@ impl<P: Protocol> Connection<P> {
             control: Control::default(),
             phase: Phase::Opening,
             reason: Reason::Closed,
-            eof: false,
-            fin: false,
-            congested: false,
-            blocked: false,
-            redeliver: false,
-            reset: false,
+            flags: Flags::default(),
         }
     }
 
@@ -297,7 +319,7 @@ impl<P: Protocol> Connection<P> {
     pub fn received(&mut self, turn: &mut Turn, n: usize) {
         self.enter(turn);
         if self.phase == Phase::Open {
-            self.redeliver = false;
+            self.flags.clear(Flags::REDELIVER);
             self.deliver(turn, n);
         }
     }
@@ -305,8 +327,8 @@ impl<P: Protocol> Connection<P> {
     /// The end of the peer's stream was read.
     pub fn eof(&mut self, turn: &mut Turn) {
         self.enter(turn);
-        if !self.eof {
-            self.eof = true;
+        if !self.flags.has(Flags::EOF) {
+            self.flags.set(Flags::EOF);
             self.call(turn, P::eof);
         }
     }
@@ -315,7 +337,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     pub fn writable(&mut self, turn: &mut Turn) {
         self.enter(turn);
-        self.blocked = false;
+        self.flags.clear(Flags::BLOCKED);
     }
 
     /// Goes on after [`Todo::Again`].
@@ -375,7 +397,7 @@ impl<P: Protocol> Connection<P> {
 
     /// The socket takes no more of [`Turn::output`] for now.
     pub fn blocked(&mut self, turn: &mut Turn) {
-        self.blocked = true;
+        self.flags.set(Flags::BLOCKED);
         let stall = turn.limits.write_timeout.map(|timeout| turn.now + timeout);
         let backlog = self.backlog.get_or_insert_default();
         backlog.stall = backlog.stall.or(stall);
@@ -390,30 +412,54 @@ impl<P: Protocol> Connection<P> {
     /// What to do next. Ask after each event, until it says to wait, to come again, or to drop the connection.
     #[inline]
     pub fn todo(&mut self, turn: &mut Turn) -> Todo {
+        if self.is_plain() {
+            if turn.output.is_empty() {
+                return Todo::Wait(Interest {
+                    read: true,
+                    write: false,
+                });
+            }
+            return Todo::Send;
+        }
+        self.todo_special(turn)
+    }
+
+    /// Whether the connection is open, holds nothing and has been asked for nothing.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.flags == Flags::default()
+            && self.phase == Phase::Open
+            && self.control == Control::default()
+            && self.backlog.is_none()
+    }
+
+    fn todo_special(&mut self, turn: &mut Turn) -> Todo {
         loop {
             if self.phase == Phase::Done {
                 turn.output.clear();
-                return Todo::Drop { reset: self.reset };
+                return Todo::Drop {
+                    reset: self.flags.has(Flags::RESET),
+                };
             }
-            if self.fin {
+            if self.flags.has(Flags::FIN) {
                 turn.output.clear();
             }
             let waiting = turn.output.len();
-            if waiting > 0 && !self.blocked {
+            if waiting > 0 && !self.flags.has(Flags::BLOCKED) {
                 return Todo::Send;
             }
-            if self.congested && waiting <= turn.limits.low_water {
+            if self.flags.has(Flags::CONGESTED) && waiting <= turn.limits.low_water {
                 if turn.rounds >= ROUNDS {
                     self.leave(turn);
                     return Todo::Again;
                 }
                 turn.rounds += 1;
-                self.congested = false;
+                self.flags.clear(Flags::CONGESTED);
                 self.call(turn, P::drained);
                 continue;
             }
-            if self.redeliver && self.may_deliver() {
-                self.redeliver = false;
+            if self.flags.has(Flags::REDELIVER) && self.may_deliver() {
+                self.flags.clear(Flags::REDELIVER);
                 if self.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
                     self.deliver_again(turn);
                     continue;
@@ -428,19 +474,19 @@ impl<P: Protocol> Connection<P> {
             self.leave(turn);
             return Todo::Wait(Interest {
                 read: self.wants_input(),
-                write: self.blocked,
+                write: self.flags.has(Flags::BLOCKED),
             });
         }
     }
 
     /// The next step of an orderly end, with all output sent; `None` when the connection is finished.
     fn wind_down(&mut self, turn: &mut Turn) -> Option<Todo> {
-        if self.eof && (self.fin || self.phase == Phase::Closing) {
+        if self.flags.has(Flags::EOF) && (self.flags.has(Flags::FIN) || self.phase == Phase::Closing) {
             self.finish();
             return None;
         }
-        if !self.fin {
-            self.fin = true;
+        if !self.flags.has(Flags::FIN) {
+            self.flags.set(Flags::FIN);
             return Some(Todo::Shutdown);
         }
         if self.phase == Phase::Closing {
@@ -456,15 +502,15 @@ impl<P: Protocol> Connection<P> {
 
     fn wants_input(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.eof && self.may_deliver(),
+            Phase::Open => !self.flags.has(Flags::EOF) && self.may_deliver(),
             // Discarding: a peer that is still sending must be able to get on to reading.
-            Phase::Closing => !self.eof,
+            Phase::Closing => !self.flags.has(Flags::EOF),
             Phase::Opening | Phase::Done => false,
         }
     }
 
     fn may_deliver(&self) -> bool {
-        self.phase == Phase::Open && !self.control.paused && !self.congested
+        self.phase == Phase::Open && !self.control.paused && !self.flags.has(Flags::CONGESTED)
     }
 }
 
@@ -513,7 +559,7 @@ impl<P: Protocol> Connection<P> {
         }
         let mut cx = Cx::new(turn.now, &mut turn.output, &mut self.control, turn.limits.high_water);
         let outcome = event(&mut self.protocol, &mut cx);
-        self.redeliver = true;
+        self.flags.set(Flags::REDELIVER);
         self.called(turn, outcome.is_err());
     }
 
@@ -576,7 +622,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn called(&mut self, turn: &mut Turn, failed: bool) {
         if turn.output.len() > turn.limits.high_water {
-            self.congested = true;
+            self.flags.set(Flags::CONGESTED);
         }
         if failed {
             self.reason = Reason::Error;
@@ -594,7 +640,7 @@ impl<P: Protocol> Connection<P> {
             }
             Intent::Close => {
                 self.phase = Phase::Closing;
-                self.congested = false;
+                self.flags.clear(Flags::CONGESTED);
                 if let Some(backlog) = &mut self.backlog {
                     backlog.input = Leftover::default();
                 }
@@ -607,7 +653,7 @@ impl<P: Protocol> Connection<P> {
     fn fail(&mut self, reason: Reason) {
         if self.phase != Phase::Done {
             self.reason = reason;
-            self.reset = true;
+            self.flags.set(Flags::RESET);
             self.finish();
         }
     }

@@ -157,6 +157,10 @@ impl Buf for Output {
     #[inline]
     fn advance(&mut self, mut n: usize) {
         assert!(n <= self.len(), "cannot advance past the end of the output");
+        if self.is_flat() && n == self.tail.len() && self.tail.capacity() <= KEEP_MAX {
+            self.tail.clear();
+            return;
+        }
         while let Some(front) = self.shared.front_mut() {
             let copied = front.before.min(n);
             front.before -= copied;
