@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Config, Connection, Interest, PerAddress, Todo, Turn};
+use protocol::driver::{Config, Connection, Interest, PerAddress, Stopping, Todo, Turn};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender, Stats};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -57,8 +57,7 @@ pub struct Loop<P: Protocol> {
     per_address: Option<PerAddress>,
     messages: VecDeque<(u64, P::Message)>,
     commands: Vec<Command<P>>,
-    /// Once stopping: when connections that are left are reset.
-    stop: Option<Instant>,
+    stopping: Option<Stopping<Key>>,
 }
 
 struct Conn<P> {
@@ -123,7 +122,7 @@ impl<P: Protocol> Loop<P> {
             again: Vec::new(),
             messages: VecDeque::new(),
             commands: Vec::new(),
-            stop: None,
+            stopping: None,
         })
     }
 
@@ -155,8 +154,7 @@ impl<P: Protocol> Loop<P> {
     {
         let socket = listener.into();
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let data = epoll::EventData::new_u64(LISTENER | self.listeners.len() as u64);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        register_listener(&self.epoll, &socket, self.listeners.len())?;
         self.listeners.push(Listener {
             socket,
             factory: Box::new(factory),
@@ -242,7 +240,7 @@ where
             [
                 timeout,
                 self.timers.sleep(self.turn.now),
-                self.stop.map(|at| at.saturating_duration_since(self.turn.now)),
+                self.stopping.as_ref().map(|stopping| stopping.sleep(self.turn.now)),
             ]
             .into_iter()
             .flatten()
@@ -494,40 +492,50 @@ where
         });
     }
 
+    /// Takes the listeners from epoll, or registers them again. They are registered exclusively, so that of several
+    /// loops with one socket not all are woken for each connection; such a registration cannot be changed.
     fn pause_listeners(&mut self, pause: bool) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            if listener.paused != pause {
-                let flags = if pause {
-                    epoll::EventFlags::empty()
-                } else {
-                    epoll::EventFlags::IN
-                };
-                let data = epoll::EventData::new_u64(LISTENER | index as u64);
-                if epoll::modify(&self.epoll, &listener.socket, data, flags).is_ok() {
-                    listener.paused = pause;
-                }
+            if listener.paused == pause {
+                continue;
+            }
+            let told = if pause {
+                epoll::delete(&self.epoll, &listener.socket)
+            } else {
+                register_listener(&self.epoll, &listener.socket, index)
+            };
+            if told.is_ok() {
+                listener.paused = pause;
             }
         }
     }
 
     fn begin_stop(&mut self, drain: Duration) {
-        let deadline = self.turn.now + drain;
-        let first = self.stop.is_none();
-        self.stop = Some(self.stop.map_or(deadline, |earlier| earlier.min(deadline)));
-        if first {
-            self.listeners.clear();
-            for key in self.connections.keys() {
-                self.event(key, |connection, turn, _| connection.stop(turn));
-            }
+        if let Some(stopping) = &mut self.stopping {
+            return stopping.hasten(self.turn.now + drain);
         }
+        self.listeners.clear();
+        // The idle come last, where stopping begins.
+        let mut keys = self.connections.keys();
+        keys.sort_by_cached_key(|key| {
+            self.connections
+                .get_mut(*key)
+                .is_none_or(|conn| conn.connection.held() == 0)
+        });
+        self.stopping = Some(Stopping::new(self.turn.now, drain, keys));
     }
 
-    /// Resets what is left once stopping has taken too long.
+    /// Asks the next protocols to stop, or resets what is left once that has taken too long.
     fn drain(&mut self) {
-        if self.stop.is_some_and(|deadline| deadline <= self.turn.now) {
+        let Some(stopping) = &mut self.stopping else { return };
+        if stopping.is_over(self.turn.now) {
             for key in self.connections.keys() {
                 self.event(key, |connection, turn, _| connection.kill(turn, Reason::Stopped));
             }
+            return;
+        }
+        for key in stopping.next(self.turn.now) {
+            self.event(key, |connection, turn, _| connection.stop(turn));
         }
     }
 
@@ -624,6 +632,16 @@ fn settle<P: Protocol>(
             Todo::Drop { reset } => return Settled::Ended { reset },
         }
     }
+}
+
+fn register_listener(epoll: &OwnedFd, socket: &OwnedFd, index: usize) -> rustix::io::Result<()> {
+    let data = epoll::EventData::new_u64(LISTENER | index as u64);
+    epoll::add(
+        epoll,
+        socket,
+        data,
+        epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE,
+    )
 }
 
 /// Tells epoll what a connection waits for.

@@ -77,11 +77,44 @@ impl Server {
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
         let (address, listeners) = self.bind(addresses)?;
+        self.serve_each(Some(address), listeners, factory)
+    }
+
+    /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
+    /// threads accept from it.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    pub fn serve_on<P, F>(&self, listener: impl Into<OwnedFd>, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let mut listeners = vec![listener.into()];
+        for _ in 1..self.threads {
+            listeners.push(listeners[0].try_clone()?);
+        }
+        self.serve_each(socket::local_address(&listeners[0]), listeners, factory)
+    }
+
+    fn serve_each<P, F>(
+        &self,
+        address: Option<SocketAddr>,
+        listeners: Vec<OwnedFd>,
+        factory: F,
+    ) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
         let loops = listeners.into_iter().map(|listener| {
             let factory = factory.clone();
             move |looped: &mut Loop<P>| looped.listen(listener, factory)
         });
-        self.start(Some(address), loops)
+        self.start(address, loops)
     }
 
     /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.

@@ -90,11 +90,10 @@ impl Shard {
         }
     }
 
-    /// Enters a later phase and wakes every connection to see it.
-    pub(crate) fn enter(&self, phase: Phase) {
+    /// Enters a later phase. Gives what wakes each connection to see it.
+    pub(crate) fn enter(&self, phase: Phase) -> Vec<Waker> {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        let wakers: Vec<Waker> = self.lock().wheel.iter().map(|(_, _, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        self.lock().wheel.iter().map(|(_, _, waker)| waker.clone()).collect()
     }
 
     /// The limit of connections of one address, where there is one.

@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use protocol::driver::Connection;
+use protocol::driver::{Connection, SocketOptions, Stopping};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,6 @@ use crate::handle::{Command, Opening, Remote};
 use crate::mailbox::{Lazy, Queue};
 use crate::shard::{Phase, Shard};
 use crate::turn;
-use protocol::driver::SocketOptions;
 
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +34,7 @@ pub(crate) struct Worker<P: Protocol> {
     accept_pause: Option<Instant>,
     /// Connections accepted so far: each has its number as token.
     tokens: u64,
-    /// Once stopping: when connections that are left are reset.
-    kill: Option<Instant>,
+    stopping: Option<Stopping<Waker>>,
 }
 
 impl<P: Protocol + 'static> Worker<P>
@@ -52,7 +50,7 @@ where
             sleep,
             accept_pause: None,
             tokens: 0,
-            kill: None,
+            stopping: None,
         }
     }
 
@@ -68,12 +66,15 @@ where
         for command in self.remote.take() {
             match command {
                 Command::Connect(to, make) => self.connect(to, make),
-                Command::Stop(drain) => self.stop(now + drain),
+                Command::Stop(drain) => self.stop(now, drain),
             }
         }
-        if self.kill.is_some_and(|deadline| deadline <= now) {
-            self.kill = None;
-            shard.enter(Phase::Killing);
+        if let Some(stopping) = &mut self.stopping {
+            if stopping.is_over(now) {
+                shard.enter(Phase::Killing).into_iter().for_each(Waker::wake);
+            } else {
+                stopping.next(now).into_iter().for_each(Waker::wake);
+            }
         }
         if self.accept_pause.is_some_and(|until| until <= now) {
             self.accept_pause = None;
@@ -82,7 +83,9 @@ where
         if self.listener.is_none() && shard.active() == 0 && self.remote.close() {
             return Poll::Ready(());
         }
-        let wake = [next, self.kill, self.accept_pause].into_iter().flatten().min();
+        let stopping = self.stopping.as_ref().filter(|stopping| !stopping.is_over(now));
+        let stopping = stopping.map(|stopping| now + stopping.sleep(now));
+        let wake = [next, stopping, self.accept_pause].into_iter().flatten().min();
         if let Some(wake) = wake {
             self.sleep.as_mut().reset(wake.into());
             if self.sleep.as_mut().poll(cx).is_ready() {
@@ -92,10 +95,13 @@ where
         Poll::Pending
     }
 
-    fn stop(&mut self, deadline: Instant) {
-        self.kill = Some(self.kill.map_or(deadline, |earlier| earlier.min(deadline)));
+    fn stop(&mut self, now: Instant, drain: Duration) {
+        if let Some(stopping) = &mut self.stopping {
+            return stopping.hasten(now + drain);
+        }
         self.listener = None;
-        self.remote.shard.enter(Phase::Stopping);
+        let wakers = self.remote.shard.enter(Phase::Stopping);
+        self.stopping = Some(Stopping::new(now, drain, wakers));
     }
 
     fn accept(&mut self, cx: &mut Context<'_>) {

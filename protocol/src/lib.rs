@@ -13,6 +13,7 @@ mod per_address;
 mod protocol;
 mod reason;
 mod stats;
+mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upgrade;

@@ -1,0 +1,101 @@
+//! Stopping without a burst.
+
+use std::time::{Duration, Instant};
+
+/// Protocols asked to stop per second at most, as long as that leaves half of the drain time for the last of them.
+const RATE: u32 = 20_000;
+
+/// A driver's thread that is stopping: which connections have still to be asked, by whatever names them, and how long they
+/// all have. At most 20,000 are asked per second, unless that would take more than half of the drain time.
+#[derive(Debug)]
+pub struct Stopping<T> {
+    deadline: Instant,
+    begun: Instant,
+    /// In which time all protocols are asked.
+    spread: Duration,
+    total: usize,
+    /// The last is asked first.
+    waiting: Vec<T>,
+}
+
+impl<T> Stopping<T> {
+    /// Asks those in `connections` one after the other, from the last to the first, and lets them take `drain`.
+    pub fn new(now: Instant, drain: Duration, connections: Vec<T>) -> Self {
+        let total = connections.len();
+        let spread = Duration::from_secs(total as u64) / RATE;
+        Stopping {
+            deadline: now + drain,
+            begun: now,
+            spread: spread.min(drain / 2),
+            total,
+            waiting: connections,
+        }
+    }
+
+    /// Stops sooner.
+    pub fn hasten(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.min(deadline);
+        self.spread = self.spread.min(self.deadline.saturating_duration_since(self.begun) / 2);
+    }
+
+    /// Whether what is left is to be reset.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
+
+    /// Those whose turn has come.
+    pub fn next(&mut self, now: Instant) -> Vec<T> {
+        let left = self.spread.saturating_sub(now.saturating_duration_since(self.begun));
+        let keep = if left.is_zero() {
+            0.0
+        } else {
+            left.as_secs_f64() / self.spread.as_secs_f64()
+        };
+        // Between 0 and the number of connections.
+        let keep = (keep * self.total as f64) as usize;
+        self.waiting.split_off(keep.min(self.waiting.len()))
+    }
+
+    /// How long from `now` until there is something to do.
+    pub fn sleep(&self, now: Instant) -> Duration {
+        let left = self.deadline.saturating_duration_since(now);
+        if self.waiting.is_empty() {
+            left
+        } else {
+            left.min(Duration::from_millis(1))
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_are_asked_evenly_and_the_last_in_time() {
+        let now = Instant::now();
+        let mut stopping = Stopping::new(now, Duration::from_secs(1), (0..100_000).collect());
+        let mut asked = 0;
+        for ms in 1..=500 {
+            let batch = stopping.next(now + Duration::from_millis(ms)).len();
+            assert!((199..=201).contains(&batch), "{batch}");
+            asked += batch;
+        }
+        assert_eq!(asked, 100_000);
+        assert!(!stopping.is_over(now + Duration::from_millis(999)));
+        assert!(stopping.is_over(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn few_are_asked_at_once() {
+        let now = Instant::now();
+        let mut stopping = Stopping::new(now, Duration::from_secs(10), vec![1, 2, 3]);
+        assert_eq!(stopping.next(now + Duration::from_millis(1)), [1, 2, 3]);
+        assert_eq!(stopping.sleep(now), Duration::from_secs(10));
+        stopping.hasten(now);
+        assert!(stopping.is_over(now));
+        let mut none = Stopping::new(now, Duration::ZERO, vec![1]);
+        assert_eq!(none.next(now), [1]);
+    }
+}
