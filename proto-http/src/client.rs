@@ -299,6 +299,12 @@ impl ClientConnection {
         self.exchange.last();
     }
 
+    /// Makes the exchange under way the last.
+    pub fn close_after(&mut self) {
+        self.exchange.last();
+        self.settle();
+    }
+
     /// How far the request has come.
     #[must_use]
     pub const fn request_state(&self) -> State {

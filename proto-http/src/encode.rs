@@ -122,7 +122,7 @@ impl FieldFacts {
     }
 
     /// Both together. A Host twice is a bad one.
-    const fn and(self, other: Self) -> Self {
+    pub(crate) const fn and(self, other: Self) -> Self {
         let twice = if self.flags & other.flags & Self::HOST != 0 {
             Self::BAD_HOST
         } else {
@@ -135,7 +135,7 @@ impl FieldFacts {
 
     /// Checks one field and says what it means.
     #[inline]
-    fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
+    pub(crate) fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
         if !scan::is_token(name) {
             return Err(Misuse::FieldName);
         }
@@ -245,7 +245,7 @@ impl FieldLines for Fields<'_> {
     }
 }
 
-fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Result<(), Misuse> {
+pub(crate) fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Result<(), Misuse> {
     out.put(name)?;
     out.put(b": ")?;
     out.put(value)?;

@@ -9,6 +9,8 @@ extern crate alloc;
 mod adapter;
 mod body;
 mod client;
+#[cfg(feature = "http")]
+mod convert;
 mod date;
 mod encode;
 mod error;
