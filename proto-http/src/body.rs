@@ -329,7 +329,7 @@ fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
         match (line.get(at), line.get(at + 1)) {
             (Some(b'"'), _) => return Ok(Some(at + 1)),
             (Some(b'\\'), Some(&escaped)) if escaped == b'\t' || (escaped >= b' ' && escaped != 0x7f) => at += 2,
-            (Some(b'\\'), None) | (None, _) => return Ok(None),
+            (Some(b'\\' | b'\r'), None) | (None, _) => return Ok(None),
             (Some(&byte), _) if byte != b'\\' && (byte == b'\t' || (byte >= b' ' && byte != 0x7f)) => at += 1,
             (Some(&byte), next) => return Err(Violation::new(broken(byte, next), at)),
         }

@@ -235,19 +235,13 @@ impl HeadScanner {
     /// has a line end that makes it invalid, or is over `limits`.
     #[inline]
     pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look()
-            || self.scan(
-                input,
-                limits.request_line,
-                limits.fields_bytes,
-                limits.leading_lines > 0,
-            )
+        self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)
     }
 
     /// The same for a trailer section.
     #[inline]
     pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, 0, limits.trailers_bytes, false)
+        self.first_look() || self.scan(input, limits.trailers_bytes, 0, 0)
     }
 
     /// Forgets everything, for the next head.
@@ -266,8 +260,8 @@ impl HeadScanner {
         first
     }
 
-    /// `leading` says that an empty line may stand in front; how many, the parser counts.
-    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: bool) -> bool {
+    /// `leading` empty lines may stand in front; the parser counts them.
+    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
         loop {
             let scanned = self.scanned as usize;
             let rest = input.get(scanned..).unwrap_or_default();
@@ -275,7 +269,12 @@ impl HeadScanner {
             let end = scanned + length;
             if length == rest.len() {
                 self.scanned = u32::try_from(end).unwrap_or(u32::MAX);
-                return end > start_line.saturating_add(fields) || end - (self.line as usize) > start_line.max(fields);
+                let more = if self.line == 0 {
+                    leading.saturating_mul(2)
+                } else {
+                    fields
+                };
+                return end > start_line.saturating_add(more).saturating_add(1);
             }
             let line = input.get(self.line as usize..end).unwrap_or_default();
             let started = self.line > 0;
@@ -283,7 +282,7 @@ impl HeadScanner {
             self.line = self.scanned;
             match line {
                 [.., b'\r'] if line.len() > 1 => {}
-                [b'\r'] if leading && !started => self.line = 0,
+                [b'\r'] if leading > 0 && !started => self.line = 0,
                 _ => return true,
             }
         }
@@ -322,7 +321,8 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     let start = leading_lines(input, limits)?;
     let line = input.get(start..).unwrap_or_default();
     let unfinished = || {
-        if line.len() > limits.request_line {
+        // One more than the limit may be the CR of its end.
+        if line.len() > limits.request_line.saturating_add(1) {
             return Err(Violation::new(ViolationKind::TargetTooLong, input.len()));
         }
         Ok(Parsed::Incomplete)
@@ -332,7 +332,8 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     match line.get(method_end) {
         Some(b' ') if method_end > 0 => {}
         None => return unfinished(),
-        Some(b'\r') if method_end == 0 && line.len() == 1 => return unfinished(),
+        // What a CR means, the byte behind it tells.
+        Some(b'\r') if line.len() == method_end + 1 => return unfinished(),
         Some(&byte) => {
             let kind = forbidden(byte, line.get(method_end + 1).copied(), ViolationKind::Method);
             return Err(Violation::new(kind, start + method_end));
@@ -344,6 +345,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     match rest.get(target_end) {
         Some(b' ') if target_end > 0 => {}
         None => return unfinished(),
+        Some(b'\r') if rest.len() == target_end + 1 => return unfinished(),
         Some(&byte) => {
             let kind = forbidden(byte, rest.get(target_end + 1).copied(), ViolationKind::Target);
             return Err(Violation::new(kind, start + method_end + 1 + target_end));
@@ -449,7 +451,7 @@ fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Viola
 fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
     let limits = &rules.limits;
     let unfinished = || {
-        if input.len() > limits.request_line {
+        if input.len() > limits.request_line.saturating_add(1) {
             return Err(Violation::new(ViolationKind::StatusLine, input.len()));
         }
         Ok(Parsed::Incomplete)
@@ -536,7 +538,7 @@ pub(crate) fn walk<'a>(
         let [b':', rest @ ..] = rest else {
             return match (name_end, rest) {
                 (0, [b'\r', b'\n', ..]) if at - start <= max_bytes => Ok(Some(at)),
-                (_, []) | (0, [b'\r']) if input.len() - start <= max_bytes => Ok(None),
+                (_, [] | [b'\r']) if input.len() - start <= max_bytes => Ok(None),
                 _ => Err(bad_name(rest, name_end, at, start, max_bytes)),
             };
         };
@@ -572,7 +574,7 @@ pub(crate) fn walk<'a>(
 #[cold]
 fn bad_name(rest: &[u8], name_end: usize, at: usize, start: usize, max_bytes: usize) -> Violation {
     let kind = match (name_end, rest) {
-        (_, []) | (0, [b'\r']) | (0, [b'\r', b'\n', ..]) => {
+        (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
             return Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes);
         }
         (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
