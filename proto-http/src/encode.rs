@@ -387,7 +387,7 @@ pub(crate) struct ResponseLine<'a> {
 pub(crate) fn response_head<B: Buffer>(
     line: &ResponseLine<'_>,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     out: &mut B,
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
@@ -436,7 +436,7 @@ pub(crate) fn request_head<B: Buffer>(
     method: &str,
     target: &str,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     framing: Framing,
     out: &mut B,
 ) -> Result<(), Misuse> {
@@ -463,7 +463,7 @@ pub(crate) fn request_head<B: Buffer>(
 pub(crate) fn bare_head<B: Buffer>(
     status: u16,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     out: &mut B,
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
@@ -528,7 +528,7 @@ impl Sending {
     }
 
     /// Ends the body (RFC 9112 section 7.1).
-    pub(crate) fn end<B: Buffer>(&mut self, trailers: &impl FieldLines, out: &mut B) -> Result<(), Misuse> {
+    pub(crate) fn end<B: Buffer>(&mut self, trailers: &(impl FieldLines + ?Sized), out: &mut B) -> Result<(), Misuse> {
         let facts = trailers.check()?;
         if facts.has(FieldFacts::NOT_IN_TRAILER) {
             return Err(Misuse::Trailer);

@@ -211,7 +211,7 @@ impl ServerConnection {
     pub fn send_informational(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         if !matches!(status, 100 | 102..200) {
@@ -241,7 +241,7 @@ impl ServerConnection {
     pub fn send_response(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -259,7 +259,7 @@ impl ServerConnection {
     pub fn respond(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         body: &[u8],
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -284,7 +284,7 @@ impl ServerConnection {
     fn response_head(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -353,7 +353,7 @@ impl ServerConnection {
     /// # Errors
     ///
     /// [`Misuse`]; nothing was written then.
-    pub fn finish(&mut self, trailers: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+    pub fn finish(&mut self, trailers: &(impl FieldLines + ?Sized), out: &mut impl Buffer) -> Result<(), Misuse> {
         self.sending.end(trailers, out)?;
         Exchange::end(&mut self.exchange.response).ok_or(Misuse::OutOfTurn)?;
         self.settle();
@@ -366,7 +366,12 @@ impl ServerConnection {
     /// # Errors
     ///
     /// [`Misuse`] where the client asked for no switch, or the response is not of that kind; nothing was written then.
-    pub fn switch(&mut self, status: u16, fields: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+    pub fn switch(
+        &mut self,
+        status: u16,
+        fields: &(impl FieldLines + ?Sized),
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
         let facts = fields.check()?;
         let fits = if self.has(Self::CONNECT) {
             matches!(status, 200..300)

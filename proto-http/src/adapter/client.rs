@@ -160,7 +160,13 @@ impl Requester<'_, '_> {
     /// # Errors
     ///
     /// See the type.
-    pub fn send(&mut self, method: &str, target: &str, fields: &impl FieldLines, body: &[u8]) -> Result<(), Misuse> {
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &(impl FieldLines + ?Sized),
+        body: &[u8],
+    ) -> Result<(), Misuse> {
         if body.is_empty() {
             return self.start(method, target, fields, BodyLength::Empty);
         }
@@ -179,7 +185,7 @@ impl Requester<'_, '_> {
         &mut self,
         method: &str,
         target: &str,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         body: BodyLength,
     ) -> Result<(), Misuse> {
         self.core
@@ -223,7 +229,7 @@ impl Requester<'_, '_> {
     /// # Errors
     ///
     /// See the type.
-    pub fn finish_with(&mut self, trailers: &impl FieldLines) -> Result<(), Misuse> {
+    pub fn finish_with(&mut self, trailers: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         self.core.connection.finish(trailers, self.cx.output().tail())
     }
 
