@@ -183,11 +183,11 @@ impl BodyDecoder {
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let end = walk(input, 0, limits.trailers, limits.trailers_bytes, |name, _, at| {
+        let end = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
             if is_allowed_trailer(name) {
                 Ok(())
             } else {
-                Err(Violation::new(ViolationKind::Trailer, at))
+                Err(ViolationKind::Trailer)
             }
         })?;
         let Some(end) = end else { return Ok(None) };

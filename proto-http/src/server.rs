@@ -82,7 +82,7 @@ impl ServerConnection {
     ///
     /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
     /// no event follows.
-    #[inline]
+    #[inline(always)]
     pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
         let result = match self.exchange.request {
             State::Idle => self.next_request(rules, input),
@@ -96,7 +96,7 @@ impl ServerConnection {
         result
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
         if input.is_empty() {
             if self.has(Self::EOF) {
@@ -121,21 +121,22 @@ impl ServerConnection {
         Ok(ServerEvent::Request(head))
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, head: &Request<'_>) {
-        let method = head.method();
-        let connect = method == "CONNECT";
-        self.flags = self.flags & Self::EOF
-            | if method == "HEAD" { Self::HEAD } else { 0 }
-            | if connect { Self::CONNECT } else { 0 }
-            | if head.version() == Version::Http10 {
-                Self::HTTP10
-            } else {
-                0
-            }
-            | if head.expects_continue() { Self::EXPECTS } else { 0 };
+        let connect = head.method_bytes() == b"CONNECT";
+        self.flags &= Self::EOF;
+        if connect {
+            self.flags |= Self::CONNECT;
+        } else if head.method_bytes() == b"HEAD" {
+            self.flags |= Self::HEAD;
+        }
+        if head.version() == Version::Http10 {
+            self.flags |= Self::HTTP10;
+        }
+        if head.expects_continue() {
+            self.flags |= Self::EXPECTS;
+        }
         self.body = BodyDecoder::new(head.body());
-        self.sending = Sending::Nothing;
         // What follows a refused CONNECT may be meant for the tunnel: it is never read as a request.
         let keep_alive = head.keep_alive() && !connect;
         // Allowed by the table: the exchange is idle.

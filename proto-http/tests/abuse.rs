@@ -251,7 +251,10 @@ fn h09_injection_into_what_is_sent() {
             Err(Misuse::FieldName),
             "{bad:?}"
         );
-        assert!(bad == "a:" || FieldBlock::new(&format!("{bad}: x\r\n")).is_err(), "{bad:?}");
+        assert!(
+            bad == "a:" || FieldBlock::new(&format!("{bad}: x\r\n")).is_err(),
+            "{bad:?}"
+        );
     }
     for framing in ["Content-Length", "transfer-encoding"] {
         assert_eq!(

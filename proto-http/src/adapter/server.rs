@@ -113,7 +113,7 @@ impl<H: Handler> Server<H> {
                 cx.close();
                 return Ok(());
             }
-            if cx.congested() || self.core.paused_by_handler {
+            if cx.congested() || self.core.paused_by_handler || (rest.is_empty() && self.core.connection.is_idle()) {
                 return Ok(());
             }
         }
