@@ -57,8 +57,14 @@ impl<'a> Facts<'a> {
         self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
     }
 
-    /// Takes note of a field of a request.
+    /// Whether a field of this name may be one to take note of. Quick, for all the others.
     #[inline(always)]
+    pub(crate) const fn may_note(name: &[u8]) -> bool {
+        const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
+        name.len() < 32 && LENGTHS >> name.len() & 1 != 0
+    }
+
+    /// Takes note of a field of a request.
     pub(crate) fn request_field(
         &mut self,
         name: &[u8],

@@ -351,10 +351,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     let unfinished =
         |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| Parsed::Incomplete);
 
-    let method_end = match line {
-        [b'G', b'E', b'T', b' ', ..] => 3,
-        _ => scan::token(line),
-    };
+    let method_end = if line.first_chunk() == Some(b"GET ") { 3 } else { scan::token(line) };
     let (method, rest) = line.split_at(method_end);
     let [b' ', rest @ ..] = rest else {
         return unfinished(rest, ViolationKind::Method);
@@ -370,11 +367,11 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     if target.is_empty() {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
-    let (version, section) = match rest {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..] => (Version::Http11, rest),
-        _ => match version(rest, input.len() - rest.len(), b"\r\n")? {
-            Some(version) => (version, rest.get(10..).unwrap_or_default()),
-            None => return unfinished(&[], ViolationKind::Version),
+    let (version, section) = match rest.split_first_chunk::<10>() {
+        Some((b"HTTP/1.1\r\n", section)) => (Version::Http11, section),
+        behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
+            (Some(version), Some((_, section))) => (version, section),
+            _ => return unfinished(&[], ViolationKind::Version),
         },
     };
     if line.len() - section.len() - 2 > limits.request_line {
@@ -387,7 +384,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
 
     let mut facts = Facts::default();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.request_field(name, value, &rules.leniency)
+        if Facts::may_note(name) { facts.request_field(name, value, &rules.leniency) } else { Ok(()) }
     });
     let offset = input.len() - section.len();
     let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
@@ -543,7 +540,7 @@ pub(crate) fn walk<'a>(
     let mut line = section;
     let mut fields = 0;
     loop {
-        let name_end = scan::token(line);
+        let name_end = if line.first() == Some(&b'\r') { 0 } else { scan::token(line) };
         let (name, rest) = line.split_at(name_end);
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();

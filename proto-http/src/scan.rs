@@ -72,16 +72,22 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
 /// `:` is in no class; it is what mostly follows.
 #[inline(always)]
 fn count_class(bytes: &[u8], class: u8) -> usize {
-    let is_class = |byte: u8| CLASS[byte as usize] & class != 0;
-    let mut at = 0;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += count(rest, block::not_plain, |byte| !is_class(byte));
-        match bytes.get(at) {
-            Some(&byte) if byte != b':' && is_class(byte) => at += 1,
-            _ => return at,
-        }
+    let at = count(bytes, block::not_plain, |byte| CLASS[byte as usize] & class == 0);
+    match bytes.get(at) {
+        None | Some(b':') => at,
+        Some(_) => count_on(bytes, at, class),
     }
+}
+
+#[inline(never)]
+fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
+    let is_class = |byte: u8| CLASS[byte as usize] & class != 0;
+    while let Some([byte, rest @ ..]) = bytes.get(at..)
+        && is_class(*byte)
+    {
+        at += 1 + count(rest, block::not_plain, |byte| !is_class(byte));
+    }
+    at
 }
 
 /// Leading bytes of a token (RFC 9110 section 5.6.2).
@@ -99,15 +105,16 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 /// Leading bytes of a field value (RFC 9110 section 5.5): everything but controls; HTAB is none.
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += count(rest, block::controls, is_control);
-        match bytes.get(at) {
-            Some(b'\t') => at += 1,
-            _ => return at,
-        }
+    let at = count(bytes, block::controls, is_control);
+    if bytes.get(at) == Some(&b'\t') { value_on(bytes, at) } else { at }
+}
+
+#[inline(never)]
+fn value_on(bytes: &[u8], mut at: usize) -> usize {
+    while let Some([b'\t', rest @ ..]) = bytes.get(at..) {
+        at += 1 + count(rest, block::controls, is_control);
     }
+    at
 }
 
 #[inline]
@@ -187,17 +194,8 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
 /// Whether `digits` is a port (RFC 3986 section 3.2.3), which may be empty where `wanted` does not say otherwise.
 #[inline]
 fn is_port(digits: &[u8], wanted: bool) -> bool {
-    if digits.len() > 5 {
-        // Zeros may stand in front.
-        return decimal(digits).is_some_and(|port| port <= 65535);
-    }
-    let (mut port, mut all_digits) = (0, true);
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        all_digits &= digit <= 9;
-        port = port * 10 + u32::from(digit);
-    }
-    all_digits && port <= 65535 && !(wanted && digits.is_empty())
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    is_number && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535)) && !(wanted && digits.is_empty())
 }
 
 /// With percent-encoding, or an IP literal.

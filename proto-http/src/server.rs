@@ -84,16 +84,12 @@ impl ServerConnection {
     /// no event follows.
     #[inline(always)]
     pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
-        let result = match self.exchange.request {
+        match self.exchange.request {
             State::Idle => self.next_request(rules, input),
             State::Body => self.next_piece(rules, input),
-            State::Closed | State::Error => return Ok(ServerEvent::Closed),
-            _ => return Ok(ServerEvent::Paused),
-        };
-        if result.is_err() {
-            self.fail();
+            State::Closed | State::Error => Ok(ServerEvent::Closed),
+            _ => Ok(ServerEvent::Paused),
         }
-        result
     }
 
     #[inline(always)]
@@ -108,13 +104,15 @@ impl ServerConnection {
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
-        let Parsed::Complete { head, length } = Request::parse(input, rules)? else {
-            return self.unfinished();
+        let (head, length) = match Request::parse(input, rules) {
+            Ok(Parsed::Complete { head, length }) => (head, length),
+            Ok(Parsed::Incomplete) => return self.unfinished(),
+            Err(violation) => return Err(self.fail(violation)),
         };
         if let (BodyLength::Length(length), Some(limit)) = (head.body(), rules.limits.body)
             && length > limit
         {
-            return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+            return Err(self.fail(Violation::new(ViolationKind::BodyTooLarge, 0)));
         }
         *input = input.get(length..).unwrap_or_default();
         self.begin(&head);
@@ -146,7 +144,7 @@ impl ServerConnection {
     }
 
     fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
-        match self.body.next(input, rules)? {
+        match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
                 // A client that sends its body waits for nothing any more.
                 self.flags &= !Self::EXPECTS;
@@ -161,12 +159,11 @@ impl ServerConnection {
         }
     }
 
-    fn unfinished<'a>(&self) -> Result<ServerEvent<'a>, Violation> {
+    fn unfinished<'a>(&mut self) -> Result<ServerEvent<'a>, Violation> {
         if self.has(Self::EOF) {
-            Err(Violation::new(ViolationKind::Truncated, 0))
-        } else {
-            Ok(ServerEvent::NeedData)
+            return Err(self.fail(Violation::new(ViolationKind::Truncated, 0)));
         }
+        Ok(ServerEvent::NeedData)
     }
 
     #[inline]
@@ -178,18 +175,19 @@ impl ServerConnection {
 
     /// The request cannot be read on; an answer, if one is still due, is the last.
     #[cold]
-    fn fail(&mut self) {
+    fn fail(&mut self, violation: Violation) -> Violation {
+        self.give_up();
+        violation
+    }
+
+    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
+    pub fn give_up(&mut self) {
         if self.exchange.request == State::Idle {
             self.flags &= Self::EOF;
             let _ = self.exchange.request_head(true, false, false);
         }
         self.exchange.last();
         Exchange::fail(&mut self.exchange.request);
-    }
-
-    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
-    pub fn give_up(&mut self) {
-        self.fail();
     }
 
     /// The client has half-closed: no byte follows those in the input. Ask for events as before.

@@ -87,12 +87,12 @@ impl<H: Handler> Server<H> {
         let mut requests = 0;
         loop {
             match self.core.connection.next_event(&self.core.config.rules, rest) {
-                Ok(ServerEvent::Request(request)) => {
+                Ok(ServerEvent::Request(ref request)) => {
                     requests += 1;
                     if requests >= self.core.config.rules.limits.pipelined {
                         self.core.connection.close_after();
                     }
-                    self.request(cx, &request)?;
+                    self.request(cx, request)?;
                 }
                 Ok(ServerEvent::Data(data)) => self.data(cx, data)?,
                 Ok(ServerEvent::End(trailers)) => {
