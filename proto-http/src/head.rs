@@ -266,7 +266,21 @@ impl HeadScanner {
     }
 
     /// `leading` empty lines may stand in front; the parser counts them.
+    #[inline]
     fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
+        let more = if self.line == 0 { leading.saturating_mul(2) } else { fields };
+        let limit = start_line.saturating_add(more).saturating_add(1);
+        match input.get(self.scanned as usize..) {
+            // A single byte more, from a peer that trickles.
+            Some([byte]) if *byte != b'\n' && input.len() <= limit => {
+                self.scanned = self.scanned.saturating_add(1);
+                false
+            }
+            _ => self.scan_lines(input, start_line, fields, leading),
+        }
+    }
+
+    fn scan_lines(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
         loop {
             let scanned = self.scanned as usize;
             let rest = input.get(scanned..).unwrap_or_default();
