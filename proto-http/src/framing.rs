@@ -28,13 +28,17 @@ impl BodyLength {
 /// What the fields of a head say about framing and persistence, gathered while they are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts<'a> {
-    pub(crate) host: Option<&'a [u8]>,
-    length: Option<u64>,
+    /// Meaningful with [`HOST`](Self::HOST).
+    host: &'a [u8],
+    /// Meaningful with [`LENGTH`](Self::LENGTH).
+    length: u64,
     flags: u16,
 }
 
 impl<'a> Facts<'a> {
     const CHUNKED: u16 = 1;
+    const HOST: u16 = 1 << 10;
+    const LENGTH: u16 = 1 << 11;
     const CODED: u16 = 1 << 1;
     pub(crate) const CLOSE: u16 = 1 << 2;
     const KEEP_ALIVE: u16 = 1 << 3;
@@ -50,6 +54,16 @@ impl<'a> Facts<'a> {
     #[inline]
     pub(crate) const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+
+    /// The value of the Host field.
+    pub(crate) fn host(&self) -> Option<&'a [u8]> {
+        self.has(Self::HOST).then_some(self.host)
+    }
+
+    #[inline]
+    fn length(&self) -> Option<u64> {
+        self.has(Self::LENGTH).then_some(self.length)
     }
 
     /// Whether a 101 says in `Connection` and `Upgrade` that it switches (RFC 9110 section 7.8).
@@ -73,14 +87,15 @@ impl<'a> Facts<'a> {
     ) -> Result<(), ViolationKind> {
         match name.len() {
             4 if scan::is_name(name, b"host") => {
-                if self.host.is_some() {
+                if self.has(Self::HOST) {
                     return Err(ViolationKind::HostRepeated);
                 }
                 // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
                 if !scan::is_authority(value, true, false) {
                     return Err(ViolationKind::Host);
                 }
-                self.host = Some(value);
+                self.host = value;
+                self.flags |= Self::HOST;
                 Ok(())
             }
             6 if scan::is_name(name, b"expect") => {
@@ -142,12 +157,13 @@ impl<'a> Facts<'a> {
         }
         let length = length.ok_or(ViolationKind::ContentLength)?;
         if self
-            .length
+            .length()
             .is_some_and(|first| first != length || !leniency.repeated_content_length)
         {
             return Err(ViolationKind::ContentLengthRepeated);
         }
-        self.length = Some(length);
+        self.length = length;
+        self.flags |= Self::LENGTH;
         if leniency.length_beside_chunked {
             self.flags |= Self::OVERRULED;
         }
@@ -185,7 +201,7 @@ impl<'a> Facts<'a> {
         if version == Version::Http10 {
             // An HTTP/1.0 client has no use for either (RFC 9110 sections 7.8 and 10.1.1).
             self.flags &= !(Self::EXPECT_CONTINUE | Self::UPGRADE_OPTION);
-        } else if self.host.is_none() {
+        } else if !self.has(Self::HOST) {
             return Err(ViolationKind::HostMissing);
         }
         let body = self.coded_length(version)?;
@@ -210,7 +226,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn check_response(&mut self, version: Version, status: u16) -> Result<(), ViolationKind> {
         self.coded_length(version)?;
         let forbidden = matches!(status, 100..200)
-            && (self.has(Self::CODED) || self.length.is_some_and(|length| length > 0))
+            && (self.has(Self::CODED) || self.length().is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
         if forbidden {
             return Err(ViolationKind::FramingForbidden);
@@ -223,18 +239,18 @@ impl<'a> Facts<'a> {
     fn coded_length(&mut self, version: Version) -> Result<BodyLength, ViolationKind> {
         if !self.has(Self::CODED) {
             self.flags &= !Self::OVERRULED;
-            return Ok(self.length.map_or(BodyLength::Empty, BodyLength::Length));
+            return Ok(self.length().map_or(BodyLength::Empty, BodyLength::Length));
         }
         if version == Version::Http10 {
             return Err(ViolationKind::CodingInOldVersion);
         }
-        if self.length.is_some() && !self.has(Self::OVERRULED) {
+        if self.has(Self::LENGTH) && !self.has(Self::OVERRULED) {
             return Err(ViolationKind::LengthAndCoding);
         }
         if self.has(Self::UNKNOWN_CODING) {
             return Err(ViolationKind::CodingUnknown);
         }
-        self.length = None;
+        self.flags &= !Self::LENGTH;
         Ok(BodyLength::Chunked)
     }
 
@@ -246,7 +262,7 @@ impl<'a> Facts<'a> {
         } else if self.has(Self::CHUNKED) {
             BodyLength::Chunked
         } else {
-            self.length.map_or(BodyLength::UntilClose, BodyLength::Length)
+            self.length().map_or(BodyLength::UntilClose, BodyLength::Length)
         }
     }
 

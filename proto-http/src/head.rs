@@ -117,7 +117,7 @@ impl<'a> Request<'a> {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
             Target::Origin { .. } | Target::Asterisk => self
                 .facts
-                .host
+                .host()
                 .map(|host| core::str::from_utf8(host).unwrap_or_default()),
         }
     }
@@ -268,7 +268,11 @@ impl HeadScanner {
     /// `leading` empty lines may stand in front; the parser counts them.
     #[inline]
     fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
-        let more = if self.line == 0 { leading.saturating_mul(2) } else { fields };
+        let more = if self.line == 0 {
+            leading.saturating_mul(2)
+        } else {
+            fields
+        };
         let limit = start_line.saturating_add(more).saturating_add(1);
         match input.get(self.scanned as usize..) {
             // A single byte more, from a peer that trickles.
@@ -365,7 +369,11 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     let unfinished =
         |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| Parsed::Incomplete);
 
-    let method_end = if line.first_chunk() == Some(b"GET ") { 3 } else { scan::token(line) };
+    let method_end = if line.first_chunk() == Some(b"GET ") {
+        3
+    } else {
+        scan::token(line)
+    };
     let (method, rest) = line.split_at(method_end);
     let [b' ', rest @ ..] = rest else {
         return unfinished(rest, ViolationKind::Method);
@@ -398,7 +406,11 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
 
     let mut facts = Facts::default();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        if Facts::may_note(name) { facts.request_field(name, value, &rules.leniency) } else { Ok(()) }
+        if Facts::may_note(name) {
+            facts.request_field(name, value, &rules.leniency)
+        } else {
+            Ok(())
+        }
     });
     let offset = input.len() - section.len();
     let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
@@ -554,7 +566,11 @@ pub(crate) fn walk<'a>(
     let mut line = section;
     let mut fields = 0;
     loop {
-        let name_end = if line.first() == Some(&b'\r') { 0 } else { scan::token(line) };
+        let name_end = if line.first() == Some(&b'\r') {
+            0
+        } else {
+            scan::token(line)
+        };
         let (name, rest) = line.split_at(name_end);
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();

@@ -106,7 +106,11 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> usize {
     let at = count(bytes, block::controls, is_control);
-    if bytes.get(at) == Some(&b'\t') { value_on(bytes, at) } else { at }
+    if bytes.get(at) == Some(&b'\t') {
+        value_on(bytes, at)
+    } else {
+        at
+    }
 }
 
 #[inline(never)]
@@ -195,7 +199,9 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
 #[inline]
 fn is_port(digits: &[u8], wanted: bool) -> bool {
     let is_number = digits.iter().all(u8::is_ascii_digit);
-    is_number && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535)) && !(wanted && digits.is_empty())
+    is_number
+        && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535))
+        && !(wanted && digits.is_empty())
 }
 
 /// With percent-encoding, or an IP literal.
