@@ -183,11 +183,11 @@ impl BodyDecoder {
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let end = walk(input, 0, limits.trailers, limits.trailers_bytes, |name, _, at| {
+        let end = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
             if is_allowed_trailer(name) {
                 Ok(())
             } else {
-                Err(Violation::new(ViolationKind::Trailer, at))
+                Err(ViolationKind::Trailer)
             }
         })?;
         let Some(end) = end else { return Ok(None) };
@@ -329,7 +329,7 @@ fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
         match (line.get(at), line.get(at + 1)) {
             (Some(b'"'), _) => return Ok(Some(at + 1)),
             (Some(b'\\'), Some(&escaped)) if escaped == b'\t' || (escaped >= b' ' && escaped != 0x7f) => at += 2,
-            (Some(b'\\'), None) | (None, _) => return Ok(None),
+            (Some(b'\\' | b'\r'), None) | (None, _) => return Ok(None),
             (Some(&byte), _) if byte != b'\\' && (byte == b'\t' || (byte >= b' ' && byte != 0x7f)) => at += 1,
             (Some(&byte), next) => return Err(Violation::new(broken(byte, next), at)),
         }

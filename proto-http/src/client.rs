@@ -89,7 +89,7 @@ impl ClientConnection {
         &mut self,
         method: &str,
         target: &str,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         body: BodyLength,
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
@@ -162,7 +162,7 @@ impl ClientConnection {
     /// # Errors
     ///
     /// [`Misuse`]; nothing was written then.
-    pub fn finish(&mut self, trailers: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+    pub fn finish(&mut self, trailers: &(impl FieldLines + ?Sized), out: &mut impl Buffer) -> Result<(), Misuse> {
         self.sending.end(trailers, out)?;
         Exchange::end(&mut self.exchange.request).ok_or(Misuse::OutOfTurn)?;
         self.settle();
@@ -297,6 +297,12 @@ impl ClientConnection {
     pub fn receive_eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
+    }
+
+    /// Makes the exchange under way the last.
+    pub fn close_after(&mut self) {
+        self.exchange.last();
+        self.settle();
     }
 
     /// How far the request has come.

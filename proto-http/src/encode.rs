@@ -122,7 +122,7 @@ impl FieldFacts {
     }
 
     /// Both together. A Host twice is a bad one.
-    const fn and(self, other: Self) -> Self {
+    pub(crate) const fn and(self, other: Self) -> Self {
         let twice = if self.flags & other.flags & Self::HOST != 0 {
             Self::BAD_HOST
         } else {
@@ -135,7 +135,7 @@ impl FieldFacts {
 
     /// Checks one field and says what it means.
     #[inline]
-    fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
+    pub(crate) fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
         if !scan::is_token(name) {
             return Err(Misuse::FieldName);
         }
@@ -245,7 +245,7 @@ impl FieldLines for Fields<'_> {
     }
 }
 
-fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Result<(), Misuse> {
+pub(crate) fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Result<(), Misuse> {
     out.put(name)?;
     out.put(b": ")?;
     out.put(value)?;
@@ -340,8 +340,25 @@ pub(crate) struct Framing {
 
 impl Framing {
     /// The lines, with the empty line that ends the head.
-    #[inline]
+    #[inline(always)]
     fn write<B: Buffer>(&self, facts: FieldFacts, out: &mut B) -> Result<(), Misuse> {
+        if self.close || self.keep_alive || facts.has(FieldFacts::UPGRADE) {
+            self.connection(facts, out)?;
+        }
+        if let Some(length) = self.length {
+            let mut line = LengthLine::new();
+            return out.put(line.format(length));
+        }
+        if self.chunked {
+            return out.put(b"Transfer-Encoding: chunked\r\n\r\n");
+        }
+        out.put(b"\r\n")
+    }
+}
+
+impl Framing {
+    #[cold]
+    fn connection<B: Buffer>(&self, facts: FieldFacts, out: &mut B) -> Result<(), Misuse> {
         if self.close && !facts.has(FieldFacts::CLOSE) {
             out.put(b"Connection: close\r\n")?;
         } else if self.keep_alive {
@@ -351,16 +368,7 @@ impl Framing {
             // Whoever sends Upgrade names it in Connection (RFC 9110 section 7.8).
             out.put(b"Connection: upgrade\r\n")?;
         }
-        if let Some(length) = self.length {
-            let mut digits = Decimal::new();
-            out.put(b"Content-Length: ")?;
-            out.put(digits.format(length))?;
-            return out.put(b"\r\n\r\n");
-        }
-        if self.chunked {
-            return out.put(b"Transfer-Encoding: chunked\r\n\r\n");
-        }
-        out.put(b"\r\n")
+        Ok(())
     }
 }
 
@@ -387,17 +395,29 @@ pub(crate) struct ResponseLine<'a> {
 pub(crate) fn response_head<B: Buffer>(
     line: &ResponseLine<'_>,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     out: &mut B,
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
-        status_line(line.status, out)?;
-        if let Some(date) = line.date
-            && !facts.has(FieldFacts::DATE)
-        {
-            out.put(b"Date: ")?;
-            out.put(date)?;
-            out.put(b"\r\n")?;
+        match line.date {
+            Some(date) if line.status == 200 && !facts.has(FieldFacts::DATE) => {
+                // The start of most responses, in one piece.
+                let mut start = *b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+                if let Some(place) = start.get_mut(23..23 + DATE_LENGTH) {
+                    place.copy_from_slice(date);
+                }
+                out.put(&start)?;
+            }
+            date => {
+                status_line(line.status, out)?;
+                if let Some(date) = date
+                    && !facts.has(FieldFacts::DATE)
+                {
+                    out.put(b"Date: ")?;
+                    out.put(date)?;
+                    out.put(b"\r\n")?;
+                }
+            }
         }
         fields.write(out)?;
         line.framing.write(facts, out)
@@ -436,7 +456,7 @@ pub(crate) fn request_head<B: Buffer>(
     method: &str,
     target: &str,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     framing: Framing,
     out: &mut B,
 ) -> Result<(), Misuse> {
@@ -463,7 +483,7 @@ pub(crate) fn request_head<B: Buffer>(
 pub(crate) fn bare_head<B: Buffer>(
     status: u16,
     facts: FieldFacts,
-    fields: &impl FieldLines,
+    fields: &(impl FieldLines + ?Sized),
     out: &mut B,
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
@@ -528,7 +548,7 @@ impl Sending {
     }
 
     /// Ends the body (RFC 9112 section 7.1).
-    pub(crate) fn end<B: Buffer>(&mut self, trailers: &impl FieldLines, out: &mut B) -> Result<(), Misuse> {
+    pub(crate) fn end<B: Buffer>(&mut self, trailers: &(impl FieldLines + ?Sized), out: &mut B) -> Result<(), Misuse> {
         let facts = trailers.check()?;
         if facts.has(FieldFacts::NOT_IN_TRAILER) {
             return Err(Misuse::Trailer);
@@ -549,27 +569,35 @@ impl Sending {
     }
 }
 
-/// Room for the decimal digits of a number.
-struct Decimal([u8; 20]);
+/// Room for a Content-Length line and the empty line behind it.
+struct LengthLine([u8; 40]);
 
-impl Decimal {
+impl LengthLine {
+    const NAME: &'static [u8; 16] = b"Content-Length: ";
+
     #[inline]
     const fn new() -> Self {
-        Self([0; 20])
+        Self(*b"Content-Length: 00000000000000000000\r\n\r\n")
     }
 
     #[inline]
-    fn format(&mut self, mut number: u64) -> &[u8] {
-        let mut start = self.0.len();
-        for (at, digit) in self.0.iter_mut().enumerate().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-            start = at;
-            if number == 0 {
+    fn format(&mut self, length: u64) -> &[u8] {
+        let mut rest = length;
+        let mut start = 36;
+        loop {
+            start -= 1;
+            self.0[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 || start == Self::NAME.len() {
                 break;
             }
         }
-        self.0.get(start..).unwrap_or_default()
+        // The name moves up to its number.
+        let line = start - Self::NAME.len();
+        if let Some(place) = self.0.get_mut(line..start) {
+            place.copy_from_slice(Self::NAME);
+        }
+        self.0.get(line..).unwrap_or_default()
     }
 }
 

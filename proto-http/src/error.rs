@@ -18,6 +18,14 @@ impl Violation {
         Self { kind, offset }
     }
 
+    /// The same, `bytes` further on.
+    pub(crate) const fn behind(self, bytes: usize) -> Self {
+        Self {
+            kind: self.kind,
+            offset: self.offset + bytes,
+        }
+    }
+
     /// What was broken.
     #[must_use]
     pub const fn kind(&self) -> ViolationKind {

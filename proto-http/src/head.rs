@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
-    #[inline]
+    #[inline(always)]
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
         parse_request(input, rules)
     }
@@ -61,6 +61,11 @@ impl<'a> Request<'a> {
             b"POST" => "POST",
             other => core::str::from_utf8(other).unwrap_or_default(),
         }
+    }
+
+    #[inline]
+    pub(crate) const fn method_bytes(&self) -> &'a [u8] {
+        self.method
     }
 
     /// The target as sent. It is visible ASCII without `#`.
@@ -112,7 +117,7 @@ impl<'a> Request<'a> {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
             Target::Origin { .. } | Target::Asterisk => self
                 .facts
-                .host
+                .host()
                 .map(|host| core::str::from_utf8(host).unwrap_or_default()),
         }
     }
@@ -235,19 +240,13 @@ impl HeadScanner {
     /// has a line end that makes it invalid, or is over `limits`.
     #[inline]
     pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look()
-            || self.scan(
-                input,
-                limits.request_line,
-                limits.fields_bytes,
-                limits.leading_lines > 0,
-            )
+        self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)
     }
 
     /// The same for a trailer section.
     #[inline]
     pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, 0, limits.trailers_bytes, false)
+        self.first_look() || self.scan(input, limits.trailers_bytes, 0, 0)
     }
 
     /// Forgets everything, for the next head.
@@ -266,8 +265,26 @@ impl HeadScanner {
         first
     }
 
-    /// `leading` says that an empty line may stand in front; how many, the parser counts.
-    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: bool) -> bool {
+    /// `leading` empty lines may stand in front; the parser counts them.
+    #[inline]
+    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
+        let more = if self.line == 0 {
+            leading.saturating_mul(2)
+        } else {
+            fields
+        };
+        let limit = start_line.saturating_add(more).saturating_add(1);
+        match input.get(self.scanned as usize..) {
+            // A single byte more, from a peer that trickles.
+            Some([byte]) if *byte != b'\n' && input.len() <= limit => {
+                self.scanned = self.scanned.saturating_add(1);
+                false
+            }
+            _ => self.scan_lines(input, start_line, fields, leading),
+        }
+    }
+
+    fn scan_lines(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
         loop {
             let scanned = self.scanned as usize;
             let rest = input.get(scanned..).unwrap_or_default();
@@ -275,7 +292,12 @@ impl HeadScanner {
             let end = scanned + length;
             if length == rest.len() {
                 self.scanned = u32::try_from(end).unwrap_or(u32::MAX);
-                return end > start_line.saturating_add(fields) || end - (self.line as usize) > start_line.max(fields);
+                let more = if self.line == 0 {
+                    leading.saturating_mul(2)
+                } else {
+                    fields
+                };
+                return end > start_line.saturating_add(more).saturating_add(1);
             }
             let line = input.get(self.line as usize..end).unwrap_or_default();
             let started = self.line > 0;
@@ -283,28 +305,25 @@ impl HeadScanner {
             self.line = self.scanned;
             match line {
                 [.., b'\r'] if line.len() > 1 => {}
-                [b'\r'] if leading && !started => self.line = 0,
+                [b'\r'] if leading > 0 && !started => self.line = 0,
                 _ => return true,
             }
         }
     }
 }
 
-/// Bytes of the empty lines before a start line (RFC 9112 section 2.2).
-#[inline]
-fn leading_lines(input: &[u8], limits: &Limits) -> Result<usize, Violation> {
-    let mut at = 0;
+/// What stands behind the empty lines before a start line (RFC 9112 section 2.2).
+#[cold]
+fn skip_leading_lines<'a>(mut input: &'a [u8], limits: &Limits) -> Result<&'a [u8], ViolationKind> {
     let mut lines = 0;
-    loop {
-        match input.get(at..at + 2) {
-            Some(b"\r\n") if lines < limits.leading_lines => {
-                lines += 1;
-                at += 2;
-            }
-            Some(b"\r\n") => return Err(Violation::new(ViolationKind::LeadingLines, at)),
-            _ => return Ok(at),
+    while let [b'\r', b'\n', rest @ ..] = input {
+        lines += 1;
+        if lines > limits.leading_lines {
+            return Err(ViolationKind::LeadingLines);
         }
+        input = rest;
     }
+    Ok(input)
 }
 
 /// What a byte that may not stand in a start line or field is called.
@@ -316,74 +335,92 @@ const fn forbidden(byte: u8, next: Option<u8>, otherwise: ViolationKind) -> Viol
     }
 }
 
-#[inline]
+/// A request line ends at `rest`, too early for one that is whole: because more has to come, or because of what stands there.
+#[cold]
+fn bad_request_line(
+    input: &[u8],
+    line: &[u8],
+    rest: &[u8],
+    kind: ViolationKind,
+    limit: usize,
+) -> Result<(), Violation> {
+    match rest {
+        // What a CR means, the byte behind it tells. One byte more than the limit may be the CR of the line's end.
+        [] | [b'\r'] if line.len() > limit.saturating_add(1) => {
+            Err(Violation::new(ViolationKind::TargetTooLong, input.len()))
+        }
+        [] | [b'\r'] => Ok(()),
+        [byte, behind @ ..] => Err(Violation::new(
+            forbidden(*byte, behind.first().copied(), kind),
+            input.len() - rest.len(),
+        )),
+    }
+}
+
+#[inline(always)]
 fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a>>, Violation> {
     let limits = &rules.limits;
-    let start = leading_lines(input, limits)?;
-    let line = input.get(start..).unwrap_or_default();
-    let unfinished = || {
-        if line.len() > limits.request_line {
-            return Err(Violation::new(ViolationKind::TargetTooLong, input.len()));
+    let line = match input {
+        [b'\r', ..] => {
+            skip_leading_lines(input, limits).map_err(|kind| Violation::new(kind, 2 * limits.leading_lines))?
         }
-        Ok(Parsed::Incomplete)
+        _ => input,
     };
+    let unfinished =
+        |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| Parsed::Incomplete);
 
-    let method_end = scan::token(line);
-    match line.get(method_end) {
-        Some(b' ') if method_end > 0 => {}
-        None => return unfinished(),
-        Some(b'\r') if method_end == 0 && line.len() == 1 => return unfinished(),
-        Some(&byte) => {
-            let kind = forbidden(byte, line.get(method_end + 1).copied(), ViolationKind::Method);
-            return Err(Violation::new(kind, start + method_end));
-        }
-    }
+    let method_end = if line.first_chunk() == Some(b"GET ") {
+        3
+    } else {
+        scan::token(line)
+    };
     let (method, rest) = line.split_at(method_end);
-    let rest = rest.get(1..).unwrap_or_default();
-    let target_end = scan::target(rest);
-    match rest.get(target_end) {
-        Some(b' ') if target_end > 0 => {}
-        None => return unfinished(),
-        Some(&byte) => {
-            let kind = forbidden(byte, rest.get(target_end + 1).copied(), ViolationKind::Target);
-            return Err(Violation::new(kind, start + method_end + 1 + target_end));
-        }
+    let [b' ', rest @ ..] = rest else {
+        return unfinished(rest, ViolationKind::Method);
+    };
+    if method_end == 0 {
+        return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
     }
-    let (target, rest) = rest.split_at(target_end);
-    let rest = rest.get(1..).unwrap_or_default();
-    let version_at = start + method_end + target_end + 2;
-    let version = match rest.first_chunk::<10>() {
-        Some(b"HTTP/1.1\r\n") => Version::Http11,
-        _ => match version(rest, version_at, b"\r\n")? {
-            Some(version) => version,
-            None => return unfinished(),
+    let target_at = input.len() - rest.len();
+    let (target, rest) = rest.split_at(scan::target(rest));
+    let [b' ', rest @ ..] = rest else {
+        return unfinished(rest, ViolationKind::Target);
+    };
+    if target.is_empty() {
+        return Err(Violation::new(ViolationKind::Target, target_at));
+    }
+    let (version, section) = match rest.split_first_chunk::<10>() {
+        Some((b"HTTP/1.1\r\n", section)) => (Version::Http11, section),
+        behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
+            (Some(version), Some((_, section))) => (version, section),
+            _ => return unfinished(&[], ViolationKind::Version),
         },
     };
-    if method_end + target_end + 10 > limits.request_line {
-        return Err(Violation::new(
-            ViolationKind::TargetTooLong,
-            start + limits.request_line,
-        ));
+    if line.len() - section.len() - 2 > limits.request_line {
+        return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
     let connect = method == b"CONNECT";
     if (target.first() != Some(&b'/') || connect) && !is_target(method, target) {
-        return Err(Violation::new(ViolationKind::Target, start + method_end + 1));
+        return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
-    let fields_at = version_at + 10;
     let mut facts = Facts::default();
-    let Some(end) = walk(
-        input,
-        fields_at,
-        limits.fields,
-        limits.fields_bytes,
-        |name, value, at| facts.request_field(name, value, at, &rules.leniency),
-    )?
-    else {
+    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
+        if Facts::may_note(name) {
+            facts.request_field(name, value, &rules.leniency)
+        } else {
+            Ok(())
+        }
+    });
+    let offset = input.len() - section.len();
+    let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
         return Ok(Parsed::Incomplete);
     };
-    let body = facts.request_body(version, connect, end)?;
-    let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
+    let body = facts
+        .request_body(version, connect)
+        .map_err(|kind| Violation::new(kind, offset + end))?;
+    let fields = Fields::checked(section.get(..end).unwrap_or_default());
+    let length = offset + end + 2;
     Ok(Parsed::Complete {
         head: Request {
             method,
@@ -393,7 +430,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
             body,
             version,
         },
-        length: end + 2,
+        length,
     })
 }
 
@@ -449,7 +486,7 @@ fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Viola
 fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
     let limits = &rules.limits;
     let unfinished = || {
-        if input.len() > limits.request_line {
+        if input.len() > limits.request_line.saturating_add(1) {
             return Err(Violation::new(ViolationKind::StatusLine, input.len()));
         }
         Ok(Parsed::Incomplete)
@@ -492,19 +529,19 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
     }
     let reason = rest.get(..reason_end).unwrap_or_default();
+    let section = input.get(fields_at..).unwrap_or_default();
     let mut facts = Facts::default();
-    let Some(end) = walk(
-        input,
-        fields_at,
-        limits.fields,
-        limits.fields_bytes,
-        |name, value, at| facts.response_field(name, value, at, &rules.leniency),
-    )?
-    else {
+    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
+        facts.response_field(name, value, &rules.leniency)
+    });
+    let Some(end) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
-    facts.check_response(version, status, end)?;
-    let fields = Fields::checked(input.get(fields_at..end).unwrap_or_default());
+    let length = fields_at + end + 2;
+    facts
+        .check_response(version, status)
+        .map_err(|kind| Violation::new(kind, length - 2))?;
+    let fields = Fields::checked(section.get(..end).unwrap_or_default());
     Ok(Parsed::Complete {
         head: Response {
             status,
@@ -513,71 +550,78 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
             facts,
             version,
         },
-        length: end + 2,
+        length,
     })
 }
 
-/// Checks the field lines that begin at `start`, up to the empty line, and shows each to `visit`: name, value, offset of the line.
-/// Returns where the empty line stands, or `None` where the section is not whole yet.
+/// Checks the field lines of a `section` up to the empty line, and shows name and value of each to `visit`. Returns the length of the
+/// lines, or `None` where the section is not whole yet.
 #[inline(always)]
 pub(crate) fn walk<'a>(
-    input: &'a [u8],
-    start: usize,
+    section: &'a [u8],
     max_fields: usize,
     max_bytes: usize,
-    mut visit: impl FnMut(&'a [u8], &'a [u8], usize) -> Result<(), Violation>,
+    mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
 ) -> Result<Option<usize>, Violation> {
-    let mut at = start;
+    let mut line = section;
     let mut fields = 0;
     loop {
-        let line = input.get(at..).unwrap_or_default();
-        let name_end = scan::token(line);
+        let name_end = if line.first() == Some(&b'\r') {
+            0
+        } else {
+            scan::token(line)
+        };
         let (name, rest) = line.split_at(name_end);
         let [b':', rest @ ..] = rest else {
+            let length = section.len() - line.len();
             return match (name_end, rest) {
-                (0, [b'\r', b'\n', ..]) if at - start <= max_bytes => Ok(Some(at)),
-                (_, []) | (0, [b'\r']) if input.len() - start <= max_bytes => Ok(None),
-                _ => Err(bad_name(rest, name_end, at, start, max_bytes)),
+                (0, [b'\r', b'\n', ..]) if length <= max_bytes => Ok(Some(length)),
+                (_, [] | [b'\r']) if section.len() <= max_bytes => Ok(None),
+                _ => Err(bad_name(rest, name_end, length, max_bytes)),
             };
         };
+        let (value, rest) = rest.split_at(scan::value(rest));
+        let [b'\r', b'\n', rest @ ..] = rest else {
+            return match rest {
+                [] | [b'\r'] if section.len() <= max_bytes => Ok(None),
+                _ => Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
+            };
+        };
+        let at = section.len() - line.len();
+        fields += 1;
         if name_end == 0 {
             return Err(Violation::new(ViolationKind::FieldName, at));
         }
-        let value_end = scan::value(rest);
-        let (value, rest) = rest.split_at(value_end);
-        let value_at = at + name_end + 1;
-        let end = value_at + value_end + 2;
-        match rest {
-            [b'\r', b'\n', ..] => {}
-            [] | [b'\r'] if input.len() - start <= max_bytes => return Ok(None),
-            [] | [b'\r'] => return Err(Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes)),
-            [byte, rest @ ..] => {
-                let kind = forbidden(*byte, rest.first().copied(), ViolationKind::FieldValue);
-                return Err(Violation::new(kind, value_at + value_end));
-            }
+        if section.len() - rest.len() > max_bytes {
+            return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));
         }
-        if end - start > max_bytes {
-            return Err(Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes));
-        }
-        fields += 1;
         if fields > max_fields {
             return Err(Violation::new(ViolationKind::TooManyFields, at));
         }
-        visit(name, scan::trim(value), at)?;
-        at = end;
+        visit(name, scan::trim(value)).map_err(|kind| Violation::new(kind, at))?;
+        line = rest;
     }
 }
 
 /// Why a line that has no colon behind a token is wrong.
 #[cold]
-fn bad_name(rest: &[u8], name_end: usize, at: usize, start: usize, max_bytes: usize) -> Violation {
+fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violation {
     let kind = match (name_end, rest) {
-        (_, []) | (0, [b'\r']) | (0, [b'\r', b'\n', ..]) => {
-            return Violation::new(ViolationKind::FieldsTooLarge, start + max_bytes);
+        (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
+            return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
         (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
         (_, [b' ' | b'\t', ..]) => ViolationKind::SpaceBeforeColon,
         (_, [byte, rest @ ..]) => forbidden(*byte, rest.first().copied(), ViolationKind::FieldName),
     };
     Violation::new(kind, at + name_end)
+}
+
+/// Why a value that no CRLF follows is wrong.
+#[cold]
+fn bad_value(rest: &[u8], at: usize, max_bytes: usize) -> Violation {
+    match rest {
+        [] | [b'\r'] => Violation::new(ViolationKind::FieldsTooLarge, max_bytes),
+        [byte, rest @ ..] => Violation::new(forbidden(*byte, rest.first().copied(), ViolationKind::FieldValue), at),
+    }
 }

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "std"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
@@ -9,6 +9,8 @@ extern crate alloc;
 mod adapter;
 mod body;
 mod client;
+#[cfg(feature = "http")]
+mod convert;
 mod date;
 mod encode;
 mod error;

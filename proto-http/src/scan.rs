@@ -2,6 +2,8 @@
 //!
 //! All take what is there and return how many leading bytes are of the class; the caller looks at the byte behind.
 
+mod block;
+
 const TOKEN: u8 = 1;
 const HOST: u8 = 2;
 
@@ -32,43 +34,66 @@ const CLASS: [u8; 256] = {
     table
 };
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each byte of `word` that is below `n` (at most 128). Exact up to and including the lowest such byte.
-#[inline]
-const fn below(word: u64, n: u8) -> u64 {
-    word.wrapping_sub(ONES * n as u64) & !word & HIGHS
-}
-
-/// The high bit of each byte of `word` that equals `byte`. Exact up to and including the lowest such byte.
-#[inline]
-const fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (ONES * byte as u64), 1)
-}
-
-/// Counts leading bytes until `stops` flags one in a word, or `stop` says so of a single byte.
+/// Counts leading bytes until `stops` flags one in a block, or `stop` says so of a single byte.
 #[inline(always)]
-fn count(bytes: &[u8], stops: impl Fn(u64) -> u64, stop: impl Fn(u8) -> bool) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
+fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop: impl Fn(u8) -> bool) -> usize {
+    const HALF: usize = block::BYTES / 2;
+    const HALF_BITS: u32 = HALF as u32 * block::PER_BYTE;
     let mut at = 0;
-    for word in words {
-        let flags = stops(u64::from_le_bytes(*word));
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<{ block::BYTES }>() {
+        let flags = stops(block);
         if flags != 0 {
-            return at + (flags.trailing_zeros() / 8) as usize;
+            return at + (flags.trailing_zeros() / block::PER_BYTE) as usize;
         }
-        at += 8;
+        at += block::BYTES;
+        rest = behind;
     }
-    at + tail.iter().position(|&byte| stop(byte)).unwrap_or(tail.len())
+    if let (Some(first), Some(last)) = (rest.first_chunk::<HALF>(), rest.last_chunk::<HALF>()) {
+        // Both ends of the rest make one more block; they may overlap.
+        let mut ends = [0; block::BYTES];
+        ends[..HALF].copy_from_slice(first);
+        ends[HALF..].copy_from_slice(last);
+        let flags = stops(&ends);
+        let (low, high) = (flags & ((1 << HALF_BITS) - 1), flags >> HALF_BITS);
+        return at
+            + if low != 0 {
+                (low.trailing_zeros() / block::PER_BYTE) as usize
+            } else if high != 0 {
+                rest.len() - HALF + (high.trailing_zeros() / block::PER_BYTE) as usize
+            } else {
+                rest.len()
+            };
+    }
+    at + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
+}
+
+/// Counts leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by one.
+/// `:` is in no class; it is what mostly follows.
+#[inline(always)]
+fn count_class(bytes: &[u8], class: u8) -> usize {
+    let at = count(bytes, block::not_plain, |byte| CLASS[byte as usize] & class == 0);
+    match bytes.get(at) {
+        None | Some(b':') => at,
+        Some(_) => count_on(bytes, at, class),
+    }
+}
+
+#[inline(never)]
+fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
+    let is_class = |byte: u8| CLASS[byte as usize] & class != 0;
+    while let Some([byte, rest @ ..]) = bytes.get(at..)
+        && is_class(*byte)
+    {
+        at += 1 + count(rest, block::not_plain, |byte| !is_class(byte));
+    }
+    at
 }
 
 /// Leading bytes of a token (RFC 9110 section 5.6.2).
 #[inline]
 pub(crate) fn token(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| CLASS[byte as usize] & TOKEN == 0)
-        .unwrap_or(bytes.len())
+    count_class(bytes, TOKEN)
 }
 
 /// Whether all of `bytes` is one token.
@@ -80,15 +105,20 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 /// Leading bytes of a field value (RFC 9110 section 5.5): everything but controls; HTAB is none.
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += count(rest, |word| below(word, 0x20) | equal(word, 0x7f), is_control);
-        match bytes.get(at) {
-            Some(b'\t') => at += 1,
-            _ => return at,
-        }
+    let at = count(bytes, block::controls, is_control);
+    if bytes.get(at) == Some(&b'\t') {
+        value_on(bytes, at)
+    } else {
+        at
     }
+}
+
+#[inline(never)]
+fn value_on(bytes: &[u8], mut at: usize) -> usize {
+    while let Some([b'\t', rest @ ..]) = bytes.get(at..) {
+        at += 1 + count(rest, block::controls, is_control);
+    }
+    at
 }
 
 #[inline]
@@ -99,29 +129,42 @@ const fn is_control(byte: u8) -> bool {
 /// Leading bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
 #[inline]
 pub(crate) fn target(bytes: &[u8]) -> usize {
-    count(
-        bytes,
-        |word| below(word, 0x21) | equal(word, 0x7f) | equal(word, b'#') | (word & HIGHS),
-        |byte| !byte.is_ascii_graphic() || byte == b'#',
-    )
+    count(bytes, block::not_target, |byte| {
+        !byte.is_ascii_graphic() || byte == b'#'
+    })
 }
 
 /// Bytes before the first LF, or all.
 #[inline]
 pub(crate) fn until_lf(bytes: &[u8]) -> usize {
-    count(bytes, |word| equal(word, b'\n'), |byte| byte == b'\n')
+    count(bytes, block::line_feeds, |byte| byte == b'\n')
 }
 
 /// `bytes` without spaces and tabs at both ends (OWS, RFC 9110 section 5.6.3).
 #[inline]
-pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    // Nearly always one space in front and none behind.
+    let bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+    match bytes {
+        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_all(bytes),
+        _ => bytes,
     }
-    while let [rest @ .., b' ' | b'\t'] = bytes {
+}
+
+#[cold]
+fn trim_all(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
+}
+
+/// Whether a token is `name`, ignoring case. `name` is in small letters and hyphens.
+#[inline]
+pub(crate) fn is_name<const LENGTH: usize>(token: &[u8], name: &[u8; LENGTH]) -> bool {
+    // In a token, only a letter and its capital differ in this bit alone; and a hyphen has it set.
+    let differs = |token: &[u8; LENGTH]| token.iter().zip(name).fold(0, |sum, (a, b)| sum | ((a | 0x20) ^ b));
+    <&[u8; LENGTH]>::try_from(token).is_ok_and(|token| differs(token) == 0)
 }
 
 /// The number a string of decimal digits names (RFC 9110 section 8.6): no sign, no space, no overflow, not empty.
@@ -142,34 +185,44 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 
 /// Whether `bytes` is `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The host may be empty only where
 /// `empty` says so, and the port missing only where `port` does not ask for it.
+#[inline]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
-    let (host, rest) = if let [b'[', literal @ ..] = bytes {
-        let Some(end) = literal.iter().position(|&byte| byte == b']') else {
-            return false;
-        };
-        let (address, rest) = literal.split_at(end);
-        if !is_ip_literal(address) {
-            return false;
-        }
-        (address, rest.get(1..).unwrap_or_default())
+    let (host, rest) = bytes.split_at(count_class(bytes, HOST));
+    match rest {
+        [] => !port && (empty || !host.is_empty()),
+        [b':', digits @ ..] => !host.is_empty() && is_port(digits, port),
+        _ => is_unusual_authority(bytes, port),
+    }
+}
+
+/// Whether `digits` is a port (RFC 3986 section 3.2.3), which may be empty where `wanted` does not say otherwise.
+#[inline]
+fn is_port(digits: &[u8], wanted: bool) -> bool {
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    is_number
+        && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535))
+        && !(wanted && digits.is_empty())
+}
+
+/// With percent-encoding, or an IP literal.
+#[cold]
+fn is_unusual_authority(bytes: &[u8], port: bool) -> bool {
+    let host_end = if bytes.starts_with(b"[") {
+        bytes.iter().position(|&byte| byte == b']').map(|end| end + 1)
     } else {
-        let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-        let (host, rest) = bytes.split_at(end);
-        if !is_reg_name(host) {
-            return false;
-        }
-        (host, rest)
+        bytes.iter().position(|&byte| byte == b':')
     };
-    let port_is_valid = match rest {
+    let (host, rest) = bytes.split_at(host_end.unwrap_or(bytes.len()));
+    let is_host = match host {
+        [b'[', address @ .., b']'] => is_ip_literal(address),
+        _ => is_reg_name(host),
+    };
+    let is_port = match rest {
         [] => !port,
-        [b':', digits @ ..] => {
-            digits.iter().all(u8::is_ascii_digit)
-                && (!port || !digits.is_empty())
-                && (digits.is_empty() || decimal(digits).is_some_and(|port| port <= 65535))
-        }
+        [b':', digits @ ..] => is_port(digits, port),
         _ => false,
     };
-    port_is_valid && (empty && bytes.is_empty() || !host.is_empty())
+    is_host && !host.is_empty() && is_port
 }
 
 fn is_reg_name(mut host: &[u8]) -> bool {

@@ -82,21 +82,17 @@ impl ServerConnection {
     ///
     /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
     /// no event follows.
-    #[inline]
+    #[inline(always)]
     pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
-        let result = match self.exchange.request {
+        match self.exchange.request {
             State::Idle => self.next_request(rules, input),
             State::Body => self.next_piece(rules, input),
-            State::Closed | State::Error => return Ok(ServerEvent::Closed),
-            _ => return Ok(ServerEvent::Paused),
-        };
-        if result.is_err() {
-            self.fail();
+            State::Closed | State::Error => Ok(ServerEvent::Closed),
+            _ => Ok(ServerEvent::Paused),
         }
-        result
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
         if input.is_empty() {
             if self.has(Self::EOF) {
@@ -108,34 +104,37 @@ impl ServerConnection {
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
-        let Parsed::Complete { head, length } = Request::parse(input, rules)? else {
-            return self.unfinished();
+        let (head, length) = match Request::parse(input, rules) {
+            Ok(Parsed::Complete { head, length }) => (head, length),
+            Ok(Parsed::Incomplete) => return self.unfinished(),
+            Err(violation) => return Err(self.fail(violation)),
         };
         if let (BodyLength::Length(length), Some(limit)) = (head.body(), rules.limits.body)
             && length > limit
         {
-            return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
+            return Err(self.fail(Violation::new(ViolationKind::BodyTooLarge, 0)));
         }
         *input = input.get(length..).unwrap_or_default();
         self.begin(&head);
         Ok(ServerEvent::Request(head))
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, head: &Request<'_>) {
-        let method = head.method();
-        let connect = method == "CONNECT";
-        self.flags = self.flags & Self::EOF
-            | if method == "HEAD" { Self::HEAD } else { 0 }
-            | if connect { Self::CONNECT } else { 0 }
-            | if head.version() == Version::Http10 {
-                Self::HTTP10
-            } else {
-                0
-            }
-            | if head.expects_continue() { Self::EXPECTS } else { 0 };
+        let connect = head.method_bytes() == b"CONNECT";
+        self.flags &= Self::EOF;
+        if connect {
+            self.flags |= Self::CONNECT;
+        } else if head.method_bytes() == b"HEAD" {
+            self.flags |= Self::HEAD;
+        }
+        if head.version() == Version::Http10 {
+            self.flags |= Self::HTTP10;
+        }
+        if head.expects_continue() {
+            self.flags |= Self::EXPECTS;
+        }
         self.body = BodyDecoder::new(head.body());
-        self.sending = Sending::Nothing;
         // What follows a refused CONNECT may be meant for the tunnel: it is never read as a request.
         let keep_alive = head.keep_alive() && !connect;
         // Allowed by the table: the exchange is idle.
@@ -145,7 +144,7 @@ impl ServerConnection {
     }
 
     fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
-        match self.body.next(input, rules)? {
+        match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
                 // A client that sends its body waits for nothing any more.
                 self.flags &= !Self::EXPECTS;
@@ -160,12 +159,11 @@ impl ServerConnection {
         }
     }
 
-    fn unfinished<'a>(&self) -> Result<ServerEvent<'a>, Violation> {
+    fn unfinished<'a>(&mut self) -> Result<ServerEvent<'a>, Violation> {
         if self.has(Self::EOF) {
-            Err(Violation::new(ViolationKind::Truncated, 0))
-        } else {
-            Ok(ServerEvent::NeedData)
+            return Err(self.fail(Violation::new(ViolationKind::Truncated, 0)));
         }
+        Ok(ServerEvent::NeedData)
     }
 
     #[inline]
@@ -177,18 +175,19 @@ impl ServerConnection {
 
     /// The request cannot be read on; an answer, if one is still due, is the last.
     #[cold]
-    fn fail(&mut self) {
+    fn fail(&mut self, violation: Violation) -> Violation {
+        self.give_up();
+        violation
+    }
+
+    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
+    pub fn give_up(&mut self) {
         if self.exchange.request == State::Idle {
             self.flags &= Self::EOF;
             let _ = self.exchange.request_head(true, false, false);
         }
         self.exchange.last();
         Exchange::fail(&mut self.exchange.request);
-    }
-
-    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
-    pub fn give_up(&mut self) {
-        self.fail();
     }
 
     /// The client has half-closed: no byte follows those in the input. Ask for events as before.
@@ -211,7 +210,7 @@ impl ServerConnection {
     pub fn send_informational(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         if !matches!(status, 100 | 102..200) {
@@ -241,7 +240,7 @@ impl ServerConnection {
     pub fn send_response(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -259,7 +258,7 @@ impl ServerConnection {
     pub fn respond(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         body: &[u8],
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -284,7 +283,7 @@ impl ServerConnection {
     fn response_head(
         &mut self,
         status: u16,
-        fields: &impl FieldLines,
+        fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
@@ -353,7 +352,7 @@ impl ServerConnection {
     /// # Errors
     ///
     /// [`Misuse`]; nothing was written then.
-    pub fn finish(&mut self, trailers: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+    pub fn finish(&mut self, trailers: &(impl FieldLines + ?Sized), out: &mut impl Buffer) -> Result<(), Misuse> {
         self.sending.end(trailers, out)?;
         Exchange::end(&mut self.exchange.response).ok_or(Misuse::OutOfTurn)?;
         self.settle();
@@ -366,7 +365,12 @@ impl ServerConnection {
     /// # Errors
     ///
     /// [`Misuse`] where the client asked for no switch, or the response is not of that kind; nothing was written then.
-    pub fn switch(&mut self, status: u16, fields: &impl FieldLines, out: &mut impl Buffer) -> Result<(), Misuse> {
+    pub fn switch(
+        &mut self,
+        status: u16,
+        fields: &(impl FieldLines + ?Sized),
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
         let facts = fields.check()?;
         let fits = if self.has(Self::CONNECT) {
             matches!(status, 200..300)

@@ -1,6 +1,6 @@
 //! What may happen when, on either side of an exchange: a table that does not know which side it is on.
 //!
-//! Each message of an exchange has a [`State`] of its own; [`next`] is the table. [`Exchange`] joins the two: what one does can move
+//! Each message of an exchange has a [`State`] of its own; [`next`] is the table. `Exchange` joins the two: what one does can move
 //! the other (the connection persists only when both are done, a switch of protocols needs both to agree).
 
 /// How far a message of the exchange has come.

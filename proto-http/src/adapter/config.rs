@@ -35,13 +35,23 @@ impl ServerConfig {
     }
 }
 
+/// Settings that the connections of a client share, behind an `Arc`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Limits and leniency.
+    pub rules: Rules,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
 /// How long things may take. `None` waits for ever. Each connection has one timer, so none of these costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// From the start of the connection to its first byte. Default 30 s.
+    /// From the start of the connection to its first byte; server only. Default 30 s.
     pub first_byte: Option<Duration>,
-    /// From the first byte of a head to its last. Default 30 s.
+    /// From the first byte of a head to its last; server only. Default 30 s.
     pub head: Option<Duration>,
     /// Between two pieces of a body. Also how long a body may take at least, however slow it is. Default 30 s.
     pub body: Option<Duration>,
@@ -50,7 +60,8 @@ pub struct Timeouts {
     pub body_rate: u32,
     /// Between two requests. Default 60 s.
     pub idle: Option<Duration>,
-    /// For the handler: from the end of the request, or the last piece of its answer, to the next. Default 60 s.
+    /// For a handler: from the end of the request, or the last piece of its answer, to the next. For a client: from its request to the
+    /// end of the response's head. Default 60 s.
     pub answer: Option<Duration>,
 }
 

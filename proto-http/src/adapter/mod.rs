@@ -1,15 +1,19 @@
 //! HTTP/1.1 on the `protocol` contract.
 
+mod client;
 mod clock;
 mod collect;
 mod config;
 mod handler;
 mod responder;
 mod server;
+mod timer;
 
+pub use client::{Caller, Client, ClientError, Requester};
 pub use clock::WallClock;
 pub use collect::Collect;
-pub use config::{ServerConfig, Timeouts};
+pub use config::{ClientConfig, ServerConfig, Timeouts};
 pub use handler::{Handler, NoUpgrade};
 pub use responder::Responder;
-pub use server::{Server, ServerError, Timer};
+pub use server::{Server, ServerError};
+pub use timer::Timer;

@@ -37,7 +37,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     ///
     /// See the type.
     #[inline]
-    pub fn send(&mut self, status: u16, fields: &impl FieldLines, body: &[u8]) -> Result<(), Misuse> {
+    pub fn send(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: &[u8]) -> Result<(), Misuse> {
         self.core.before_whole_answer();
         let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
         let out = self.cx.output().tail();
@@ -49,7 +49,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn send_bytes(&mut self, status: u16, fields: &impl FieldLines, body: Bytes) -> Result<(), Misuse> {
+    pub fn send_bytes(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
         self.core.before_whole_answer();
         self.head(status, fields, Some(body.len() as u64))?;
         self.write_bytes(body)?;
@@ -64,14 +64,19 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn start(&mut self, status: u16, fields: &impl FieldLines, length: Option<u64>) -> Result<(), Misuse> {
+    pub fn start(
+        &mut self,
+        status: u16,
+        fields: &(impl FieldLines + ?Sized),
+        length: Option<u64>,
+    ) -> Result<(), Misuse> {
         if matches!(status, 200..300) {
             self.proceed()?;
         }
         self.head(status, fields, length)
     }
 
-    fn head(&mut self, status: u16, fields: &impl FieldLines, length: Option<u64>) -> Result<(), Misuse> {
+    fn head(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), length: Option<u64>) -> Result<(), Misuse> {
         let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
         let out = self.cx.output().tail();
         self.core
@@ -116,7 +121,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type; [`Misuse::TrailersNeedChunks`] where a length was announced.
-    pub fn finish_with(&mut self, trailers: &impl FieldLines) -> Result<(), Misuse> {
+    pub fn finish_with(&mut self, trailers: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         self.core.connection.finish(trailers, self.cx.output().tail())
     }
 
@@ -125,7 +130,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn inform(&mut self, status: u16, fields: &impl FieldLines) -> Result<(), Misuse> {
+    pub fn inform(&mut self, status: u16, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         self.core
             .connection
             .send_informational(status, fields, self.cx.output().tail())
@@ -152,7 +157,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type; [`Misuse::OutOfTurn`] where the client asked for no upgrade.
-    pub fn upgrade(&mut self, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+    pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
         self.hand_over(101, fields, next)
     }
 
@@ -161,11 +166,11 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type; [`Misuse::OutOfTurn`] where the request was no CONNECT.
-    pub fn tunnel(&mut self, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+    pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
         self.hand_over(200, fields, next)
     }
 
-    fn hand_over(&mut self, status: u16, fields: &impl FieldLines, next: N) -> Result<(), Misuse> {
+    fn hand_over(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
         self.core.connection.switch(status, fields, self.cx.output().tail())?;
         self.core.next = Some(Box::new(next));
         Ok(())

@@ -1,13 +1,14 @@
 //! The server's side of a connection on the contract.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use core::fmt;
 
 use protocol::{Cx, Input, Protocol, Reason, Upgrade};
 
-use super::{Handler, Responder, ServerConfig};
+use super::timer::Deadline;
+use super::{Handler, Responder, ServerConfig, Timer};
 use crate::state::State;
 use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
 
@@ -26,29 +27,12 @@ pub(super) struct Core<N> {
     pub(super) config: Arc<ServerConfig>,
     pub(super) next: Option<Box<N>>,
     pub(super) connection: ServerConnection,
-    deadline: Option<Instant>,
+    deadline: Deadline,
     /// Bytes read of a body that nobody wants.
     dropped: u32,
-    timer: Timer,
     pub(super) paused_by_handler: bool,
     /// Pipelined requests wait in the input for the answer under way.
     held: bool,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Timer {
-    /// Its first byte.
-    FirstByte,
-    /// The rest of a head.
-    Head,
-    /// More of a body, or a body at a better rate.
-    Body,
-    /// The next request.
-    Idle,
-    /// The handler.
-    Answer,
 }
 
 /// Why a server's connection failed.
@@ -83,9 +67,8 @@ impl<H: Handler> Server<H> {
                 config,
                 next: None,
                 connection: ServerConnection::new(),
-                deadline: None,
+                deadline: Deadline::new(Timer::FirstByte),
                 dropped: 0,
-                timer: Timer::FirstByte,
                 paused_by_handler: false,
                 held: false,
             },
@@ -104,12 +87,12 @@ impl<H: Handler> Server<H> {
         let mut requests = 0;
         loop {
             match self.core.connection.next_event(&self.core.config.rules, rest) {
-                Ok(ServerEvent::Request(request)) => {
+                Ok(ServerEvent::Request(ref request)) => {
                     requests += 1;
                     if requests >= self.core.config.rules.limits.pipelined {
                         self.core.connection.close_after();
                     }
-                    self.request(cx, &request)?;
+                    self.request(cx, request)?;
                 }
                 Ok(ServerEvent::Data(data)) => self.data(cx, data)?,
                 Ok(ServerEvent::End(trailers)) => {
@@ -117,7 +100,7 @@ impl<H: Handler> Server<H> {
                         self.call(cx, |handler, responder| handler.end(trailers, responder))?;
                     }
                     // The next head gets a deadline of its own.
-                    self.core.timer = Timer::Answer;
+                    self.core.deadline.passed();
                 }
                 Ok(ServerEvent::NeedData | ServerEvent::Paused) => return Ok(()),
                 Ok(ServerEvent::Closed) => {
@@ -130,7 +113,7 @@ impl<H: Handler> Server<H> {
                 cx.close();
                 return Ok(());
             }
-            if cx.congested() || self.core.paused_by_handler {
+            if cx.congested() || self.core.paused_by_handler || (rest.is_empty() && self.core.connection.is_idle()) {
                 return Ok(());
             }
         }
@@ -138,7 +121,7 @@ impl<H: Handler> Server<H> {
 
     #[inline]
     fn request(&mut self, cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), ServerError> {
-        self.core.timer = Timer::Answer;
+        self.core.deadline.passed();
         self.core.dropped = 0;
         self.call(cx, |handler, responder| handler.request(request, responder))?;
         if self.core.answering() {
@@ -159,7 +142,9 @@ impl<H: Handler> Server<H> {
     }
 
     fn data(&mut self, cx: &mut Cx<'_>, data: &[u8]) -> Result<(), ServerError> {
-        self.core.buy_time(cx.now(), data.len());
+        self.core
+            .deadline
+            .buy_time(cx.now(), data.len(), &self.core.config.timeouts);
         if self.core.answering() {
             return self.call(cx, |handler, responder| handler.data(data, responder));
         }
@@ -200,7 +185,7 @@ impl<H: Handler> Server<H> {
         if answering {
             self.handler.aborted();
         }
-        self.core.deadline = None;
+        self.core.deadline.disarm();
         error
     }
 
@@ -228,7 +213,8 @@ impl<H: Handler> Protocol for Server<H> {
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.core
-            .arm(cx.now(), Timer::FirstByte, self.core.config.timeouts.first_byte);
+            .deadline
+            .arm(cx.now(), Timer::FirstByte, &self.core.config.timeouts);
         Ok(())
     }
 
@@ -269,15 +255,15 @@ impl<H: Handler> Protocol for Server<H> {
 
     #[inline]
     fn deadline(&self) -> Option<Instant> {
-        self.core.deadline
+        self.core.deadline.at()
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        let timer = self.core.timer;
+        let timer = self.core.deadline.timer();
         let error = ServerError::TimedOut(timer);
         match timer {
             Timer::FirstByte | Timer::Idle => {
-                self.core.deadline = None;
+                self.core.deadline.disarm();
                 cx.close();
                 Ok(())
             }
@@ -357,46 +343,20 @@ impl<N> Core<N> {
         cx.pause(self.held || self.paused_by_handler);
     }
 
-    #[inline]
-    fn arm(&mut self, now: Instant, timer: Timer, after: Option<Duration>) {
-        self.timer = timer;
-        self.deadline = after.and_then(|after| now.checked_add(after));
-    }
-
     /// Sets the one timer to what the connection waits for now. `partial` says that part of a head has come.
     #[inline]
     fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
-        if cx.congested() {
-            // Nothing is read now; how long the peer may refuse output is the driver's to say.
-            self.deadline = None;
-            return;
-        }
-        let now = cx.now();
-        let timeouts = &self.config.timeouts;
+        let (now, timeouts) = (cx.now(), &self.config.timeouts);
         match self.connection.request_state() {
-            State::Idle if !partial => self.arm(now, Timer::Idle, timeouts.idle),
+            // Nothing is read now; how long the peer may refuse output is the driver's to say.
+            _ if cx.congested() => self.deadline.disarm(),
+            State::Switched => self.deadline.disarm(),
+            State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts),
             // A head has one deadline, however its bytes trickle in.
-            State::Idle if self.timer == Timer::Head => {}
-            State::Idle => self.arm(now, Timer::Head, timeouts.head),
-            State::Body if self.paused_by_handler => self.arm(now, Timer::Answer, timeouts.answer),
-            State::Body if self.timer == Timer::Body => {}
-            State::Body => self.arm(now, Timer::Body, timeouts.body),
-            State::Switched => self.deadline = None,
-            _ => self.arm(now, Timer::Answer, timeouts.answer),
+            State::Idle => self.deadline.keep(now, Timer::Head, timeouts),
+            State::Body if self.paused_by_handler => self.deadline.arm(now, Timer::Answer, timeouts),
+            State::Body => self.deadline.keep(now, Timer::Body, timeouts),
+            _ => self.deadline.arm(now, Timer::Answer, timeouts),
         }
-    }
-
-    /// Content has come: it moves the deadline of the body by its share of the rate, but not beyond the pause it may make.
-    fn buy_time(&mut self, now: Instant, bytes: usize) {
-        let timeouts = &self.config.timeouts;
-        let latest = timeouts.body.and_then(|body| now.checked_add(body));
-        self.deadline = match (self.timer, self.deadline) {
-            (Timer::Body, Some(deadline)) if timeouts.body_rate > 0 => {
-                let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(timeouts.body_rate);
-                deadline.checked_add(Duration::from_nanos(share)).min(latest)
-            }
-            _ => latest,
-        };
-        self.timer = Timer::Body;
     }
 }

@@ -1,0 +1,470 @@
+//! The client's side of a connection on the contract.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use core::fmt;
+
+use bytes::Bytes;
+use protocol::{Cx, Input, Protocol, Reason, Upgrade};
+
+use super::timer::Deadline;
+use super::{ClientConfig, Timer};
+use crate::state::State;
+use crate::{BodyLength, ClientConnection, ClientEvent, FieldLines, Fields, Misuse, Response, Violation};
+
+/// Sends the requests of one connection and gets their responses, one exchange after the other.
+///
+/// Requests are sent through the [`Requester`] that each method is lent: when the connection is [`ready`](Self::ready), or at any
+/// time between two exchanges, for instance in [`message`](Self::message).
+pub trait Caller {
+    /// What other threads and connections may send here.
+    type Message;
+    /// What may take over the connection; [`NoUpgrade`](super::NoUpgrade) where nothing does.
+    type Next: Protocol<Message = Self::Message>;
+
+    /// The connection is established, or an exchange is complete and another may begin.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, usually straight from the [`Requester`]; the connection closes.
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
+
+    /// The head of the final response.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn response(&mut self, response: &Response<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
+
+    /// An informational response. After a 100 a request that waited for it may send its body.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn informational(&mut self, response: &Response<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let _ = (response, requester);
+        Ok(())
+    }
+
+    /// Some content of the response; never empty.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn data(&mut self, data: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
+
+    /// The response is complete. [`ready`](Self::ready) follows if the connection persists and the request is complete too.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn end(&mut self, trailers: Fields<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let _ = (trailers, requester);
+        Ok(())
+    }
+
+    /// The server switches protocols with this response, as the request asked: what the connection is from here on. `None` closes it.
+    fn switched(&mut self, response: &Response<'_>) -> Option<Self::Next> {
+        let _ = response;
+        None
+    }
+
+    /// The output is no longer [`congested`](Requester::congested): time for more of a streamed body.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn drained(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let _ = requester;
+        Ok(())
+    }
+
+    /// A message has come.
+    ///
+    /// # Errors
+    ///
+    /// See [`ready`](Self::ready).
+    fn message(&mut self, message: Self::Message, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let _ = (message, requester);
+        Ok(())
+    }
+
+    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says that a request was under way.
+    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: bool) {
+        let _ = (error, reason, unanswered);
+    }
+}
+
+/// Speaks HTTP/1.1 to one server: sends what its [`Caller`] asks for, and hands it what comes.
+///
+/// Runs on any driver. Put it into a [`Switch`](protocol::Switch) where requests ask for an upgrade or a tunnel.
+#[derive(Debug)]
+pub struct Client<H: Caller> {
+    core: Core,
+    next: Option<Box<H::Next>>,
+    caller: H,
+}
+
+#[derive(Debug)]
+struct Core {
+    config: Arc<ClientConfig>,
+    connection: ClientConnection,
+    deadline: Deadline,
+    error: Option<Box<ClientError>>,
+    paused: bool,
+}
+
+/// Why a client's connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The server broke the protocol.
+    Violation(Violation),
+    /// The caller broke a rule of this crate.
+    Misuse(Misuse),
+    /// The server took too long.
+    TimedOut(Timer),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Violation(violation) => violation.fmt(f),
+            ClientError::Misuse(misuse) => write!(f, "the caller failed: {misuse}"),
+            ClientError::TimedOut(timer) => write!(f, "timed out: {timer:?}"),
+        }
+    }
+}
+
+impl core::error::Error for ClientError {}
+
+/// How a caller sends requests.
+///
+/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+#[derive(Debug)]
+pub struct Requester<'a, 'c> {
+    core: &'a mut Core,
+    cx: &'a mut Cx<'c>,
+}
+
+impl Requester<'_, '_> {
+    /// Whether a request may be sent now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.core.connection.is_idle()
+    }
+
+    /// Sends a whole request; an empty `body` is announced as none. `fields` must have one Host.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &(impl FieldLines + ?Sized),
+        body: &[u8],
+    ) -> Result<(), Misuse> {
+        if body.is_empty() {
+            return self.start(method, target, fields, BodyLength::Empty);
+        }
+        self.start(method, target, fields, BodyLength::Length(body.len() as u64))?;
+        self.write(body)?;
+        self.finish()
+    }
+
+    /// Sends a request head; with a `body` that is not empty, content follows with [`write`](Self::write) and ends with
+    /// [`finish`](Self::finish).
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn start(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &(impl FieldLines + ?Sized),
+        body: BodyLength,
+    ) -> Result<(), Misuse> {
+        self.core
+            .connection
+            .send_request(method, target, fields, body, self.cx.output().tail())
+    }
+
+    /// Sends some content. It is copied.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn write(&mut self, data: &[u8]) -> Result<(), Misuse> {
+        self.core.connection.send_data(data, self.cx.output().tail())
+    }
+
+    /// Sends some content, shared, not copied, unless it is small.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn write_bytes(&mut self, data: Bytes) -> Result<(), Misuse> {
+        if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
+            self.cx.output().push(data);
+            self.core.connection.end_data(self.cx.output().tail())?;
+        }
+        Ok(())
+    }
+
+    /// Ends a request.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn finish(&mut self) -> Result<(), Misuse> {
+        self.finish_with(&())
+    }
+
+    /// Ends a request in chunks with trailer fields.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn finish_with(&mut self, trailers: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        self.core.connection.finish(trailers, self.cx.output().tail())
+    }
+
+    /// Stops (`true`) or resumes (`false`) the content of the response, for a caller that cannot keep up.
+    pub fn pause(&mut self, pause: bool) {
+        self.core.paused = pause;
+    }
+
+    /// Whether so much output waits that a streamed body should stop until [`drained`](Caller::drained).
+    #[must_use]
+    pub fn congested(&self) -> bool {
+        self.cx.congested()
+    }
+
+    /// Closes the connection. An exchange under way is cut short.
+    pub fn close(&mut self) {
+        self.cx.close();
+    }
+
+    /// The time of this call.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.cx.now()
+    }
+}
+
+impl<H: Caller> Client<H> {
+    /// A client of one connection.
+    pub fn new(config: Arc<ClientConfig>, caller: H) -> Self {
+        Self {
+            core: Core {
+                config,
+                connection: ClientConnection::new(),
+                deadline: Deadline::new(Timer::Idle),
+                error: None,
+                paused: false,
+            },
+            next: None,
+            caller,
+        }
+    }
+
+    /// The caller.
+    pub fn caller(&self) -> &H {
+        &self.caller
+    }
+
+    fn call(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: impl FnOnce(&mut H, &mut Requester<'_, '_>) -> Result<(), Misuse>,
+    ) -> Result<(), ClientError> {
+        let result = call(
+            &mut self.caller,
+            &mut Requester {
+                core: &mut self.core,
+                cx,
+            },
+        );
+        result.map_err(|misuse| self.fail(ClientError::Misuse(misuse)))
+    }
+
+    /// Calls the caller outside of `received`, where it may end a request whose response is already complete.
+    fn call_between(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: impl FnOnce(&mut H, &mut Requester<'_, '_>) -> Result<(), Misuse>,
+    ) -> Result<(), ClientError> {
+        let answered = self.core.connection.response_state() == State::Done;
+        self.call(cx, call)?;
+        if answered {
+            self.next_exchange(cx)?;
+        }
+        self.settle(cx);
+        Ok(())
+    }
+
+    fn fail(&mut self, error: ClientError) -> ClientError {
+        self.core.deadline.disarm();
+        self.core.error = Some(Box::new(error));
+        error
+    }
+
+    /// Hands on everything `rest` holds.
+    fn read(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ClientError> {
+        loop {
+            let event = self.core.connection.next_event(&self.core.config.rules, rest);
+            match event.map_err(|violation| self.fail(ClientError::Violation(violation)))? {
+                ClientEvent::Informational(head) => {
+                    self.call(cx, |caller, requester| caller.informational(&head, requester))?;
+                }
+                ClientEvent::Response(head) if self.core.connection.response_state() == State::Switched => {
+                    match self.caller.switched(&head) {
+                        Some(next) => self.next = Some(Box::new(next)),
+                        None => cx.close(),
+                    }
+                    return Ok(());
+                }
+                ClientEvent::Response(head) => {
+                    self.core.deadline.passed();
+                    self.call(cx, |caller, requester| caller.response(&head, requester))?;
+                }
+                ClientEvent::Data(data) => {
+                    self.core
+                        .deadline
+                        .buy_time(cx.now(), data.len(), &self.core.config.timeouts);
+                    self.call(cx, |caller, requester| caller.data(data, requester))?;
+                }
+                ClientEvent::End(trailers) => {
+                    self.core.deadline.passed();
+                    self.call(cx, |caller, requester| caller.end(trailers, requester))?;
+                    self.next_exchange(cx)?;
+                }
+                ClientEvent::NeedData | ClientEvent::Switched => return Ok(()),
+                ClientEvent::Closed => {
+                    cx.close();
+                    return Ok(());
+                }
+            }
+            if self.core.paused || self.core.connection.must_close() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on to the next exchange, or closes where there can be none.
+    fn next_exchange(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        if self.core.connection.must_close() {
+            cx.close();
+        } else if self.core.connection.is_idle() {
+            return self.call(cx, Caller::ready);
+        }
+        Ok(())
+    }
+
+    fn set_deadline(&mut self, cx: &Cx<'_>) {
+        let (now, timeouts) = (cx.now(), &self.core.config.timeouts);
+        let deadline = &mut self.core.deadline;
+        match (
+            self.core.connection.request_state(),
+            self.core.connection.response_state(),
+        ) {
+            // How long the server may refuse output is the driver's to say.
+            _ if cx.congested() || self.core.paused => deadline.disarm(),
+            (State::Switched, _) => deadline.disarm(),
+            (_, State::Idle) => deadline.arm(now, Timer::Idle, timeouts),
+            (_, State::Body) => deadline.keep(now, Timer::Body, timeouts),
+            // As long as the request is being sent the wait for its answer starts anew.
+            (State::Body, _) => deadline.arm(now, Timer::Answer, timeouts),
+            _ if deadline.timer() == Timer::Idle => deadline.arm(now, Timer::Answer, timeouts),
+            _ => deadline.keep(now, Timer::Answer, timeouts),
+        }
+    }
+
+    /// After the caller was called: what the connection waits for.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        cx.pause(self.core.paused);
+        self.set_deadline(cx);
+    }
+}
+
+impl<H: Caller> Protocol for Client<H> {
+    type Message = H::Message;
+    type Error = ClientError;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        self.call(cx, Caller::ready)?;
+        self.settle(cx);
+        Ok(())
+    }
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
+        let mut rest = input.as_slice();
+        let result = self.read(cx, &mut rest);
+        let used = input.len() - rest.len();
+        input.consume(used);
+        result?;
+        self.settle(cx);
+        Ok(())
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        self.core.connection.receive_eof();
+        self.read(cx, &mut &[][..])?;
+        cx.close();
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.core.deadline.at()
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        let timer = self.core.deadline.timer();
+        if timer == Timer::Idle {
+            self.core.deadline.disarm();
+            cx.close();
+            return Ok(());
+        }
+        // Nothing more is to be said to this server.
+        cx.abort();
+        Err(self.fail(ClientError::TimedOut(timer)))
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        self.call_between(cx, Caller::drained)
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
+        self.call_between(cx, |caller, requester| caller.message(message, requester))
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
+        if self.core.connection.is_idle() {
+            cx.close();
+        } else {
+            self.core.connection.close_after();
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: Reason) {
+        let unanswered = matches!(
+            self.core.connection.response_state(),
+            State::Respond | State::Body | State::Error
+        );
+        self.caller
+            .closed(self.core.error.take().map(|error| *error), reason, unanswered);
+    }
+}
+
+impl<H: Caller> Upgrade for Client<H> {
+    type Next = H::Next;
+
+    fn take_next(&mut self) -> Option<H::Next> {
+        self.next.take().map(|next| *next)
+    }
+}

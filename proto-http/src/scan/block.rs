@@ -1,0 +1,157 @@
+//! A few bytes looked at together.
+//!
+//! Each function returns a mask in which the lowest set bit stands for the first byte that is of its class; what is above that bit
+//! means nothing. [`PER_BYTE`] bits stand for each byte.
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+pub(super) use sse2::*;
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+pub(super) use word::*;
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod sse2 {
+    use core::arch::x86_64::{
+        __m128i, _mm_andnot_si128, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8, _mm_sub_epi8,
+    };
+
+    pub(in crate::scan) const BYTES: usize = 16;
+    pub(in crate::scan) const PER_BYTE: u32 = 1;
+    pub(in crate::scan) type Mask = u32;
+
+    macro_rules! classes {
+        ($($(#[$doc:meta])* $name:ident($bytes:ident) $mask:expr;)*) => {$(
+            $(#[$doc])*
+            #[inline(always)]
+            #[allow(unsafe_code)]
+            pub(in crate::scan) fn $name(bytes: &[u8; BYTES]) -> Mask {
+                #[inline]
+                #[target_feature(enable = "sse2")]
+                fn mask(bytes: &[u8; BYTES]) -> u32 {
+                    let $bytes = load(bytes);
+                    $mask
+                }
+                // SAFETY: this module is compiled only where SSE2 is there for the whole program.
+                unsafe { mask(bytes) }
+            }
+        )*};
+    }
+
+    classes! {
+        /// Controls, HTAB among them.
+        controls(bytes) mask_of(_mm_or_si128(within(bytes, 0, 0x1f), equal(bytes, 0x7f)));
+        /// Everything but visible ASCII, and `#`.
+        not_target(bytes) mask_of(_mm_andnot_si128(equal(bytes, b'#'), within(bytes, b'!', b'~'))) ^ 0xffff;
+        /// Everything but letters, digits, `-` and `.`.
+        not_plain(bytes) {
+            let lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+            let others = _mm_andnot_si128(equal(bytes, b'/'), within(bytes, b'-', b'9'));
+            mask_of(_mm_or_si128(within(lower, b'a', b'z'), others)) ^ 0xffff
+        };
+        line_feeds(bytes) mask_of(equal(bytes, b'\n'));
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(bytes: &[u8; BYTES]) -> __m128i {
+        let both = u128::from_le_bytes(*bytes);
+        _mm_set_epi64x((both >> 64) as i64, both as i64)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn equal(bytes: __m128i, byte: u8) -> __m128i {
+        _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn within(bytes: __m128i, first: u8, last: u8) -> __m128i {
+        let offset = _mm_sub_epi8(bytes, _mm_set1_epi8(first as i8));
+        _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8((last - first) as i8)), offset)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn mask_of(lanes: __m128i) -> u32 {
+        _mm_movemask_epi8(lanes) as u32
+    }
+}
+
+/// The same in one machine word, for everything else.
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+pub(super) mod word {
+    pub(in crate::scan) const BYTES: usize = 8;
+    pub(in crate::scan) const PER_BYTE: u32 = 8;
+    pub(in crate::scan) type Mask = u64;
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// Controls, HTAB among them.
+    #[inline]
+    pub(in crate::scan) const fn controls(bytes: &[u8; BYTES]) -> Mask {
+        let word = u64::from_le_bytes(*bytes);
+        within(word, 0, 0x1f) | within(word, 0x7f, 0x7f)
+    }
+
+    /// Everything but visible ASCII, and `#`.
+    #[inline]
+    pub(in crate::scan) const fn not_target(bytes: &[u8; BYTES]) -> Mask {
+        let word = u64::from_le_bytes(*bytes);
+        !within(word, b'!', b'~') & HIGHS | within(word, b'#', b'#')
+    }
+
+    /// Everything but letters, digits, `-` and `.`.
+    #[inline]
+    pub(in crate::scan) const fn not_plain(bytes: &[u8; BYTES]) -> Mask {
+        let word = u64::from_le_bytes(*bytes);
+        let letters = within(word | (ONES * 0x20), b'a', b'z');
+        !(letters | within(word, b'-', b'.') | within(word, b'0', b'9')) & HIGHS
+    }
+
+    #[inline]
+    pub(in crate::scan) const fn line_feeds(bytes: &[u8; BYTES]) -> Mask {
+        within(u64::from_le_bytes(*bytes), b'\n', b'\n')
+    }
+
+    /// The high bit of each byte from `first` to `last`, both below 0x80. No sum carries, since the high bits are off.
+    #[inline]
+    const fn within(word: u64, first: u8, last: u8) -> u64 {
+        let low = word & !HIGHS;
+        let from = low + ONES * (0x80 - first) as u64;
+        let beyond = low + ONES * (0x7f - last) as u64;
+        from & !beyond & !word & HIGHS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_see_what_bytes_are() {
+        let classes: [(fn(&[u8; word::BYTES]) -> u64, fn(u8) -> bool); 4] = [
+            (word::controls, |byte| byte.is_ascii_control()),
+            (word::not_target, |byte| !byte.is_ascii_graphic() || byte == b'#'),
+            (word::not_plain, |byte| {
+                !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.'
+            }),
+            (word::line_feeds, |byte| byte == b'\n'),
+        ];
+        for (flags, is) in classes {
+            for byte in 0..=255 {
+                for place in 0..word::BYTES {
+                    let mut bytes = [b'a'; word::BYTES];
+                    bytes[place] = byte;
+                    let found = flags(&bytes).trailing_zeros() / word::PER_BYTE;
+                    assert_eq!(
+                        found as usize,
+                        if is(byte) { place } else { word::BYTES },
+                        "{byte} at {place}"
+                    );
+                }
+            }
+        }
+    }
+}
