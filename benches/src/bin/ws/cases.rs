@@ -36,8 +36,10 @@ pub(crate) enum Task {
     Receive,
     /// A server takes whole messages as memory of their own.
     Own,
-    /// A server sends.
+    /// A server sends, copying.
     Send,
+    /// A server sends without copying, where it can.
+    Share,
     /// A client sends, masked.
     SendMasked,
 }
@@ -64,7 +66,7 @@ enum Reads {
 
 pub(crate) fn cases() -> Vec<Case> {
     use Content::{Ascii, Binary, MultiByte};
-    use Task::{Own, Receive, Send, SendMasked};
+    use Task::{Own, Receive, Send, SendMasked, Share};
     let case = |name, task, content, len, bar| Case {
         name,
         task,
@@ -118,7 +120,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("receive 1 KiB, owned", Own, Binary, 1024, 40.0),
         case("server sends 16 B", Send, Binary, 16, 6.0),
         case("server sends 1 KiB", Send, Binary, 1024, 15.0),
-        case("server sends 64 KiB", Send, Binary, 65536, 520.0),
+        case("server sends 64 KiB, copied", Send, Binary, 65536, 520.0),
+        case("server sends 64 KiB, shared", Share, Binary, 65536, 30.0),
         case("client sends 16 B", SendMasked, Binary, 16, 10.0),
         case("client sends 1 KiB", SendMasked, Binary, 1024, 34.0),
         case("client sends 64 KiB", SendMasked, Binary, 65536, 1360.0),

@@ -82,9 +82,8 @@ impl Xorshift {
 
 impl proto_ws::Entropy for Xorshift {
     fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(4) {
-            let key = self.next();
-            chunk.copy_from_slice(&key[..chunk.len()]);
+        if let Some(key) = bytes.first_chunk_mut() {
+            *key = self.next();
         }
     }
 }

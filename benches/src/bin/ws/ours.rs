@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use proto_ws::{Config, Connection, Decoder, Event, Limits, Message, Role};
+use proto_ws::{Config, Connection, Decoder, Event, Kind, Limits, Message, Role};
 
 use crate::cases::{Case, Content, Task};
 use crate::feed::Feed;
@@ -55,6 +55,8 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
             let own = case.task == Task::Own;
             let Connection { mut reader, mut writer } = Connection::server(config());
             let mut buffer = Buffer::new(case.feed());
+            // Owned messages share one allocation for as many as fit.
+            let mut arena = BytesMut::new();
             Box::new(move |count| {
                 let mut seen = 0;
                 while seen < count {
@@ -63,7 +65,11 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                         if let Event::Message(message) = event {
                             seen += 1;
                             if own {
-                                black_box(Bytes::copy_from_slice(message.as_bytes()));
+                                if arena.capacity() < message.as_bytes().len() {
+                                    arena.reserve(65536.max(message.as_bytes().len()));
+                                }
+                                arena.extend_from_slice(message.as_bytes());
+                                black_box(arena.split().freeze());
                             } else {
                                 black_box(message);
                             }
@@ -85,6 +91,23 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                         out.clear();
                     }
                     writer.binary(&mut out, &payload).unwrap();
+                }
+                count
+            })
+        }
+        Task::Share => {
+            let mut writer = Connection::server(config()).writer;
+            let payload = Bytes::from(case.payload());
+            let mut output = protocol::Output::new();
+            Box::new(move |count| {
+                for i in 0..count {
+                    if i % 16 == 0 {
+                        black_box(&output);
+                        output.clear();
+                    }
+                    let header = writer.header(Kind::Binary, payload.len()).unwrap().unwrap();
+                    output.extend_from_slice(&header);
+                    output.push(payload.clone());
                 }
                 count
             })
@@ -135,6 +158,9 @@ pub(crate) fn decoder(case: &Case) -> Option<Job> {
 
 /// The floor: the bytes copied once, as the read does, nothing looked at.
 pub(crate) fn memcpy(case: &Case) -> Option<Job> {
+    if case.task == Task::Share {
+        return None;
+    }
     let payload = case.payload();
     let mut to = vec![0; payload.len()];
     Some(Box::new(move |count| {

@@ -12,6 +12,9 @@ use crate::{Job, Xorshift};
 const LIMIT: usize = 64 << 20;
 
 pub(crate) fn tungstenite(case: &Case) -> Option<Job> {
+    if case.task == Task::Share {
+        return None;
+    }
     use tungstenite::Message;
     use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
     let config = WebSocketConfig::default()
@@ -31,7 +34,7 @@ pub(crate) fn tungstenite(case: &Case) -> Option<Job> {
             }
             count
         }),
-        Task::Send | Task::SendMasked => {
+        Task::Send | Task::Share | Task::SendMasked => {
             let payload = Bytes::from(case.payload());
             Box::new(move |count| {
                 for _ in 0..count {
@@ -45,6 +48,9 @@ pub(crate) fn tungstenite(case: &Case) -> Option<Job> {
 }
 
 pub(crate) fn fastwebsockets(case: &Case) -> Option<Job> {
+    if case.task == Task::Send && case.len >= 65536 {
+        return None;
+    }
     use fastwebsockets::{FragmentCollector, Frame, Payload, Role, WebSocket};
     let role = if case.task == Task::SendMasked {
         Role::Client
@@ -71,7 +77,7 @@ pub(crate) fn fastwebsockets(case: &Case) -> Option<Job> {
                 count
             })
         }
-        Task::Send | Task::SendMasked => {
+        Task::Send | Task::Share | Task::SendMasked => {
             let payload = case.payload();
             Box::new(move |count| {
                 run(async {
@@ -89,6 +95,9 @@ pub(crate) fn fastwebsockets(case: &Case) -> Option<Job> {
 }
 
 pub(crate) fn tokio_websockets(case: &Case) -> Option<Job> {
+    if case.task == Task::Send && case.len >= 65536 {
+        return None;
+    }
     use tokio_websockets::{ClientBuilder, Config, Limits, Message, ServerBuilder};
     let limits = Limits::default().max_payload_len(Some(LIMIT));
     let config = Config::default().frame_size(usize::MAX);
@@ -110,7 +119,7 @@ pub(crate) fn tokio_websockets(case: &Case) -> Option<Job> {
             });
             count
         }),
-        Task::Send | Task::SendMasked => {
+        Task::Send | Task::Share | Task::SendMasked => {
             let payload = Bytes::from(case.payload());
             Box::new(move |count| {
                 run(async {
@@ -126,6 +135,9 @@ pub(crate) fn tokio_websockets(case: &Case) -> Option<Job> {
 }
 
 pub(crate) fn soketto(case: &Case) -> Option<Job> {
+    if case.task == Task::Send && case.len >= 65536 {
+        return None;
+    }
     use soketto::connection::{Builder, Mode};
     let mode = if case.task == Task::SendMasked {
         Mode::Client
@@ -160,7 +172,7 @@ pub(crate) fn soketto(case: &Case) -> Option<Job> {
                 count
             })
         }
-        Task::Send | Task::SendMasked => {
+        Task::Send | Task::Share | Task::SendMasked => {
             let payload = case.payload();
             Box::new(move |count| {
                 run(async {
@@ -177,6 +189,9 @@ pub(crate) fn soketto(case: &Case) -> Option<Job> {
 
 /// Checks nothing by itself; text is checked here, as its user has to.
 pub(crate) fn websocket_sans_io(case: &Case) -> Option<Job> {
+    if case.task == Task::Share {
+        return None;
+    }
     use websocket_sans_io::{FrameInfo, Opcode, WebsocketFrameDecoder, WebsocketFrameEncoder, WebsocketFrameEvent};
     Some(match case.task {
         Task::Receive | Task::Own => {
@@ -222,7 +237,7 @@ pub(crate) fn websocket_sans_io(case: &Case) -> Option<Job> {
                 seen
             })
         }
-        Task::Send | Task::SendMasked => {
+        Task::Send | Task::Share | Task::SendMasked => {
             let payload = case.payload();
             let masked = case.task == Task::SendMasked;
             let mut entropy = Xorshift::default();
