@@ -8,8 +8,8 @@ autobahn-expected.json: every case has to be OK (or informational, as listed), a
 has to be failed by a Close frame with the listed code. By default the example `blocking_echo` is judged; CMD is another
 echo server or client, with {port}, or {url} and {agent}, in it.
 
-The suite comes from PyPI into --dir (default: target/autobahn) at first. It needs a CPython 2.7, found as $PYTHON27 or
-`python2.7`; with $AUTOBAHN_DIR, the suite is taken from there: a folder whose wstest.json names its Python.
+The suite comes from PyPI into --dir (default: target/autobahn) at first. It needs a CPython 2.7, found as $PYTHON27,
+`python2.7` or in pyenv; with $AUTOBAHN_DIR, the suite is taken from there: a folder whose wstest.json names its Python.
 """
 
 import argparse
@@ -46,9 +46,7 @@ def suite(folder):
         return json.loads(pathlib.Path(given, "wstest.json").read_text())["python"]
     python = folder / "suite/bin/python"
     if not (folder / "installed").exists():
-        python27 = os.environ.get("PYTHON27") or shutil.which("python2.7")
-        if not python27:
-            sys.exit("no CPython 2.7 for the Autobahn TestSuite: set PYTHON27")
+        python27 = find_python27()
         host = folder / "host"
         venv.create(host, with_pip=True, clear=True)
         pip = [host / "bin/python", "-m", "pip", "install", "-q"]
@@ -59,6 +57,16 @@ def suite(folder):
         subprocess.run([python, "-m", "pip", "install", "-q", "autobahntestsuite==25.10.1"], check=True)
         (folder / "installed").touch()
     return python
+
+
+def find_python27():
+    """A CPython 2.7 that works: pyenv's stand-ins for versions that are not switched on do not."""
+    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv"))
+    found = [os.environ.get("PYTHON27"), shutil.which("python2.7"), *pyenv.glob("versions/2.7*/bin/python2.7")]
+    for python in filter(None, found):
+        if subprocess.run([python, "-c", "import ssl, zlib"], capture_output=True).returncode == 0:
+            return python
+    sys.exit("no CPython 2.7 for the Autobahn TestSuite: set PYTHON27")
 
 
 def wait(port, process):

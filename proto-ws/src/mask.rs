@@ -41,7 +41,7 @@ impl Mask {
     }
 
     /// Masks or unmasks `payload` in place, and moves on behind it.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, payload: &mut [u8]) {
         let key = *self;
         *self = key.advanced(payload.len());
