@@ -14,8 +14,8 @@ use crate::{Error, Limits};
 /// Bytes inflated at a time, on the stack.
 const PIECE: usize = 8192;
 
-/// Below this, no ratio is suspicious.
-const HARMLESS: u64 = 64 * 1024;
+/// Below this, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
+const HARMLESS: u64 = 1 << 20;
 
 /// The receiving half's inflater.
 pub(crate) struct Inflater {
