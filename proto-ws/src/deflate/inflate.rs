@@ -12,7 +12,7 @@ use crate::utf8::Utf8;
 use crate::{Error, Limits};
 
 /// Bytes inflated at a time, on the stack.
-const PIECE: usize = 8192;
+const PIECE: usize = 4096;
 
 /// Below this, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
 const HARMLESS: u64 = 1 << 20;
@@ -102,9 +102,10 @@ impl Inflater {
     ) -> Result<(), Error> {
         let mut engine = self.engine.take().unwrap_or_else(|| pool.inflater());
         self.taken += bytes.len() as u64;
-        self.feed(&mut engine, bytes, limits, sink)?;
+        let mut piece = [0; PIECE];
+        self.feed(&mut engine, bytes, &mut piece, limits, sink)?;
         if last {
-            self.feed(&mut engine, &TAIL, limits, sink)?;
+            self.feed(&mut engine, &TAIL, &mut piece, limits, sink)?;
             (self.taken, self.made) = (0, 0);
             if self.forgets {
                 pool.give_inflater(engine);
@@ -119,14 +120,14 @@ impl Inflater {
         &mut self,
         engine: &mut Inflate,
         mut bytes: &[u8],
+        piece: &mut [u8; PIECE],
         limits: &Limits,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut piece = [0; PIECE];
         loop {
             let (before, after) = (engine.total_in(), engine.total_out());
             let status = engine
-                .decompress(bytes, &mut piece, InflateFlush::SyncFlush)
+                .decompress(bytes, piece, InflateFlush::SyncFlush)
                 .map_err(|_| Error::Deflate)?;
             let taken = usize::try_from(engine.total_in() - before).map_err(|_| Error::Deflate)?;
             let made = usize::try_from(engine.total_out() - after).map_err(|_| Error::Deflate)?;
