@@ -6,7 +6,7 @@ usage: autobahn.py [--deflate] [--role server|client] [--cases PATTERNS] [--serv
 Runs the 301 cases without compression, or with --deflate all 517, and compares what came out with
 autobahn-expected.json: every case has to be OK (or informational, as listed), and every connection that has to be failed
 has to be failed by a Close frame with the listed code. By default the example `blocking_echo` is judged; CMD is another
-echo server or client, with {port}, or {url} and {agent}, in it.
+echo server or client, with {port}, or {url} or {address} and {agent}, in it.
 
 The suite comes from PyPI into --dir (default: target/autobahn) at first. It needs a CPython 2.7, found as $PYTHON27,
 `python2.7` or in pyenv; with $AUTOBAHN_DIR, the suite is taken from there: a folder whose wstest.json names its Python.
@@ -117,7 +117,7 @@ def run(options, python, role):
     mode = "fuzzingclient" if role == "server" else "fuzzingserver"
     judge = [python, "-c", WSTEST, "-m", mode, "-s", out / "spec.json", *(["-u", "0"] if role == "client" else [])]
     command = options.server if role == "server" else options.client
-    command = shlex.split(command.format(port=port, url=url, agent="proto-ws"))
+    command = shlex.split(command.format(port=port, url=url, address=f"127.0.0.1:{port}", agent="proto-ws"))
     first, second = (command, judge) if role == "server" else (judge, command)
     with open(out / "first.log", "w") as first_log, open(out / "second.log", "w") as second_log:
         listener = subprocess.Popen(first, stdout=first_log, stderr=subprocess.STDOUT)
