@@ -9,7 +9,7 @@ use crate::Limits;
 ///
 /// The times are kept by whoever owns the clock: the adapters, or the caller of a bare
 /// [`Connection`](crate::Connection).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// Bounds on what the peer may send.

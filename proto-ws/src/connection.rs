@@ -212,8 +212,8 @@ impl Reader {
         };
         let aside = self.aside.get_or_insert_default();
         match kind {
-            Kind::Text => inflate.text(bytes, last, &config.limits, &mut aside.text),
-            Kind::Binary => inflate.binary(bytes, last, &config.limits, &mut aside.binary),
+            Kind::Text => inflate.text(bytes, last, &config.limits, &config.deflate.pool, &mut aside.text),
+            Kind::Binary => inflate.binary(bytes, last, &config.limits, &config.deflate.pool, &mut aside.binary),
         }
     }
 

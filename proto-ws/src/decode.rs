@@ -206,8 +206,8 @@ impl Core {
         self.message.is_some()
     }
 
-    /// The next event.
-    #[inline]
+    /// The next event. Inlined, so that a short message goes from its header to the caller in registers.
+    #[inline(always)]
     pub(crate) fn step<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
         if self.remaining != 0 {
             return self.resume(input);

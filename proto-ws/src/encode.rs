@@ -70,8 +70,7 @@ pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key:
         len: payload.len() as u64,
     }
     .encode();
-    out.reserve(header.len() + payload.len());
-    out.extend_from_slice(&header);
+    header.append(payload.len(), out);
     match key {
         None => out.extend_from_slice(payload),
         Some(key) => Mask::new(key).append(payload, out),

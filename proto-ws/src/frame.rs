@@ -82,6 +82,19 @@ pub struct HeaderBytes {
     len: u8,
 }
 
+#[cfg(feature = "alloc")]
+impl HeaderBytes {
+    /// Appends the header, with room for `more` bytes behind it.
+    #[inline]
+    pub(crate) fn append(&self, more: usize, out: &mut bytes::BytesMut) {
+        let end = out.len() + usize::from(self.len);
+        // A copy of constant length, cut to size, is a move; one of the right length would be a call.
+        out.reserve(MAX_HEADER + more);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+}
+
 impl core::ops::Deref for HeaderBytes {
     type Target = [u8];
 

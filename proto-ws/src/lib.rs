@@ -13,6 +13,8 @@ mod config;
 #[cfg(feature = "alloc")]
 mod connection;
 mod decode;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 #[cfg(feature = "alloc")]
 mod encode;
 pub mod entropy;

@@ -17,7 +17,7 @@ pub struct Limits {
     /// Pings, Pongs and Close frames taken before [`refill`](crate::Writer::refill) gives new ones (1008).
     /// Default 256.
     pub control_frames: u32,
-    /// How many bytes one byte of a compressed message may become, above the first 64 KiB (1009). Deflate itself ends
+    /// How many bytes one byte of a compressed message may become, above the first MiB (1009). Deflate itself ends
     /// at 1,032. Default 200.
     pub inflate_ratio: u32,
     /// Bytes of the buffer for messages in pieces that are kept for the next one, per connection. Default 0: a

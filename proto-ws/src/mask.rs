@@ -4,6 +4,9 @@
 //! Short payloads are done in 8-byte words with an overlapping tail, so that a 16-byte message costs a handful of
 //! instructions; long ones in blocks that the compiler turns into the widest vectors the processor has.
 
+#[cfg(feature = "alloc")]
+use core::mem::MaybeUninit;
+
 /// A masking key together with how far into it the payload is. Advancing it is a rotation, so no counter is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mask(u32);
@@ -11,12 +14,11 @@ pub struct Mask(u32);
 /// From this length on the vector code pays for finding out which one to call.
 const WIDE: usize = 192;
 
-/// Bytes copied before they are masked.
-#[cfg(feature = "alloc")]
-const PIECE: usize = 4096;
-
 /// One step of the vector code: two 64-byte registers or four of 32.
 const BLOCK: usize = 128;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl Mask {
     /// The mask for the first byte of a payload whose frame carries `key`.
@@ -39,7 +41,7 @@ impl Mask {
     }
 
     /// Masks or unmasks `payload` in place, and moves on behind it.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, payload: &mut [u8]) {
         let key = *self;
         *self = key.advanced(payload.len());
@@ -50,16 +52,26 @@ impl Mask {
         }
     }
 
-    /// Appends `payload` to `out`, masked, and moves on behind it.
+    /// Appends `payload` to `out`, masked in the same pass, and moves on behind it.
     #[cfg(feature = "alloc")]
     #[inline]
+    #[allow(unsafe_code)]
     pub fn append(&mut self, payload: &[u8], out: &mut bytes::BytesMut) {
-        // Piece by piece, so that each is masked while the nearest cache still holds it.
-        for piece in payload.chunks(PIECE) {
+        let (key, len) = (*self, payload.len());
+        *self = key.advanced(len);
+        if len < WIDE {
             let from = out.len();
-            out.extend_from_slice(piece);
-            self.apply(out.get_mut(from..).unwrap_or_default());
+            out.extend_from_slice(payload);
+            return key.words(out.get_mut(from..).unwrap_or_default());
         }
+        out.reserve(len);
+        let Some(room) = out.spare_capacity_mut().get_mut(..len) else {
+            return;
+        };
+        wide::copy(payload, room, key);
+        let end = out.len() + len;
+        // SAFETY: `copy` has written the `len` bytes behind the old end, which are within the capacity.
+        unsafe { out.set_len(end) };
     }
 
     /// The key twice over, as the word for 8 bytes.
@@ -97,11 +109,15 @@ impl Mask {
     }
 }
 
-/// The loop over whole blocks, to be compiled once for each instruction set.
+/// In place, in blocks; to be compiled once for each instruction set.
 #[inline(always)]
-fn blocks(payload: &mut [u8], key: Mask) {
+fn in_place(payload: &mut [u8], key: Mask) {
+    // Stores that straddle cache lines cost more than the few bytes before the first whole line.
+    let (front, rest) = payload.split_at_mut(payload.as_ptr().align_offset(LINE).min(payload.len()));
+    key.words(front);
+    let key = key.advanced(front.len());
     let word = key.word();
-    let (blocks, rest) = payload.as_chunks_mut::<BLOCK>();
+    let (blocks, rest) = rest.as_chunks_mut::<BLOCK>();
     for block in blocks {
         let (words, _) = block.as_chunks_mut::<8>();
         for bytes in words {
@@ -111,31 +127,70 @@ fn blocks(payload: &mut [u8], key: Mask) {
     key.words(rest);
 }
 
+/// From `from` to `to`, which is as long, in blocks.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+fn copying(from: &[u8], to: &mut [MaybeUninit<u8>], key: Mask) {
+    let word = key.word();
+    let (from_blocks, from_rest) = from.as_chunks::<BLOCK>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<BLOCK>();
+    for (from, to) in from_blocks.iter().zip(to_blocks) {
+        let mut block = *from;
+        let (words, _) = block.as_chunks_mut::<8>();
+        for bytes in words {
+            *bytes = (u64::from_le_bytes(*bytes) ^ word).to_le_bytes();
+        }
+        *to = block.map(MaybeUninit::new);
+    }
+    for ((from, to), key) in from_rest.iter().zip(to_rest).zip(key.key().iter().cycle()) {
+        to.write(from ^ key);
+    }
+}
+
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[allow(unsafe_code)]
 mod wide {
-    use super::{Mask, blocks};
+    use std::arch::is_x86_feature_detected;
+
+    use super::{Mask, MaybeUninit, copying, in_place};
 
     #[inline]
     pub(super) fn apply(payload: &mut [u8], key: Mask) {
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has just been found to have AVX2, all that `avx2` asks for.
-            unsafe { avx2(payload, key) }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has just been found to have AVX2, all that the function asks for.
+            unsafe { apply_avx2(payload, key) }
         } else {
-            blocks(payload, key);
+            in_place(payload, key);
+        }
+    }
+
+    #[inline]
+    pub(super) fn copy(from: &[u8], to: &mut [MaybeUninit<u8>], key: Mask) {
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has just been found to have AVX2, all that the function asks for.
+            unsafe { copy_avx2(from, to, key) }
+        } else {
+            copying(from, to, key);
         }
     }
 
     #[target_feature(enable = "avx2")]
-    fn avx2(payload: &mut [u8], key: Mask) {
-        blocks(payload, key);
+    fn apply_avx2(payload: &mut [u8], key: Mask) {
+        in_place(payload, key);
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn copy_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: Mask) {
+        copying(from, to, key);
     }
 }
 
 #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
 mod wide {
-    // The baseline of the other targets (NEON on AArch64) is what the loop is compiled for anyway.
-    pub(super) use super::blocks as apply;
+    // The baseline of the other targets (NEON on AArch64) is what the loops are compiled for anyway.
+    #[cfg(feature = "alloc")]
+    pub(super) use super::copying as copy;
+    pub(super) use super::in_place as apply;
 }
 
 #[cfg(test)]
@@ -167,6 +222,15 @@ mod tests {
                 mask.apply(back);
                 assert_eq!(got, expected, "length {len} split at {split}");
                 assert_eq!(mask, Mask::new(key).advanced(len));
+                #[cfg(feature = "alloc")]
+                {
+                    let mut out = bytes::BytesMut::from(&b"before"[..]);
+                    let mut mask = Mask::new(key);
+                    mask.append(&data[..split], &mut out);
+                    mask.append(&data[split..], &mut out);
+                    assert_eq!(out, [b"before", &expected[..]].concat());
+                    assert_eq!(mask, Mask::new(key).advanced(len));
+                }
             }
         }
     }

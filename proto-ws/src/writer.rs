@@ -54,11 +54,7 @@ impl<S: Side> Writer<S> {
 
     #[cfg(feature = "deflate")]
     pub(crate) fn deflate(&mut self, parameters: crate::deflate::Parameters) {
-        self.deflate = Some(Box::new(crate::deflate::Deflater::new(
-            S::ROLE,
-            parameters,
-            &self.config.deflate,
-        )));
+        self.deflate = Some(Box::new(crate::deflate::Deflater::new(S::ROLE, parameters)));
     }
 
     /// The settings.
@@ -140,23 +136,26 @@ impl<S: Side> Writer<S> {
     pub fn message(&mut self, out: &mut BytesMut, message: Message<'_>) -> Result<(), Misuse> {
         self.may_begin()?;
         let payload = message.as_bytes();
-        #[cfg(feature = "deflate")]
-        if let Some(deflate) = &mut self.deflate
-            && let Some(compressed) = deflate.compress(payload, &self.config.deflate)
-        {
-            let fragment = self.config.fragment.map(Into::into);
-            fragments(
-                out,
-                &mut self.side,
-                crate::frame::RSV1,
-                message.kind(),
-                compressed,
-                fragment,
-            );
-            deflate.done();
-            return Ok(());
-        }
         let fragment = self.config.fragment.map(Into::into);
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &mut self.deflate {
+            let compressed = deflate.compress(payload, &self.config.deflate);
+            if let Some(compressed) = compressed {
+                fragments(
+                    out,
+                    &mut self.side,
+                    crate::frame::RSV1,
+                    message.kind(),
+                    compressed,
+                    fragment,
+                );
+            }
+            let sent = compressed.is_some();
+            deflate.done(&self.config.deflate);
+            if sent {
+                return Ok(());
+            }
+        }
         fragments(out, &mut self.side, 0, message.kind(), payload, fragment);
         Ok(())
     }
@@ -218,10 +217,12 @@ impl<S: Side> Writer<S> {
 
     #[cfg(feature = "deflate")]
     fn prepared_frame<'m>(&mut self, message: &'m PreparedMessage) -> &'m Bytes {
-        match (&mut self.deflate, message.deflated()) {
-            (Some(deflate), Some(prepared)) if deflate.sends(prepared) => prepared.frame(),
-            _ => message.plain(),
+        if let (Some(deflate), Some(prepared)) = (&mut self.deflate, message.deflated())
+            && deflate.sends(prepared)
+        {
+            return prepared.frame();
         }
+        message.plain()
     }
 
     #[cfg(not(feature = "deflate"))]

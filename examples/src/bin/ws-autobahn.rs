@@ -1,0 +1,77 @@
+//! Lets the fuzzing server of the Autobahn TestSuite judge the client: asks it how many cases there are, then echoes
+//! through one connection for each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Parser;
+use drivers::{Driver, Server};
+use proto_ws::entropy::PerThread;
+use proto_ws::{Client, Config, Handler, Masked, Message, Opening, Socket};
+use protocol::Limits;
+
+/// Echoes for the Autobahn fuzzing server.
+#[derive(Parser)]
+struct Options {
+    /// The fuzzing server, such as 127.0.0.1:9001.
+    server: SocketAddr,
+    /// The name for the report.
+    agent: String,
+    /// Which driver: epoll or tokio.
+    #[arg(long, default_value_t)]
+    driver: Driver,
+}
+
+/// Echoes, and keeps the last text.
+struct Echo(Arc<Mutex<String>>);
+
+impl Handler<Masked<PerThread>> for Echo {
+    type Message = std::convert::Infallible;
+
+    fn message(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+        if let Message::Text(text) = message {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            last.clear();
+            last.push_str(text);
+        }
+        // Fails only while the connection closes; then nobody waits for the echo.
+        let _ = socket.message(message);
+    }
+}
+
+/// One connection from beginning to end; returns the last text that came.
+fn connect(options: &Options, config: &Arc<Config>, target: String) -> io::Result<String> {
+    let mut limits = Limits::default();
+    limits.max_output = 64 << 20;
+    let mut opening = Opening::new(options.server.to_string(), target);
+    opening.deflate = true;
+    let last = Arc::new(Mutex::new(String::new()));
+    let (config, echo, opening) = (Arc::clone(config), Echo(Arc::clone(&last)), Arc::new(opening));
+    let running = Server::new(options.driver)
+        .limits(limits)
+        .connect(options.server, move |_| Client::new(echo, opening, config, PerThread))?;
+    running.join()?;
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(last.clone())
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let mut config = Config::default();
+    config.limits.frame = 16 << 20;
+    config.limits.message = 16 << 20;
+    config.limits.fragments = 1 << 17;
+    let config = Arc::new(config);
+    let count: u32 = connect(&options, &config, "/getCaseCount".into())?
+        .parse()
+        .map_err(io::Error::other)?;
+    for case in 1..=count {
+        connect(
+            &options,
+            &config,
+            format!("/runCase?case={case}&agent={}", options.agent),
+        )?;
+    }
+    connect(&options, &config, format!("/updateReports?agent={}", options.agent)).map(drop)
+}

@@ -1,0 +1,150 @@
+//! Inflating, bounded: by the message limit, and by a ratio.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::{Parameters, Pool, TAIL};
+use crate::frame::Role;
+use crate::utf8::Utf8;
+use crate::{Error, Limits};
+
+/// Bytes inflated at a time, on the stack.
+const PIECE: usize = 4096;
+
+/// Below this, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
+const HARMLESS: u64 = 1 << 20;
+
+/// The receiving half's inflater.
+pub(crate) struct Inflater {
+    /// `None` between messages where the context is forgotten, and before the first message.
+    engine: Option<Inflate>,
+    forgets: bool,
+    utf8: Utf8,
+    /// Bytes of the message under way, compressed and inflated.
+    taken: u64,
+    made: u64,
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater")
+            .field("forgets", &self.forgets)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inflater {
+    /// For frames that arrive at `role`.
+    pub(crate) fn new(role: Role, parameters: Parameters) -> Self {
+        let peer = match role {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        };
+        let (forgets, _) = parameters.of(peer);
+        Inflater {
+            engine: None,
+            forgets,
+            utf8: Utf8::default(),
+            taken: 0,
+            made: 0,
+        }
+    }
+
+    /// Appends what `bytes`, the next of a text message, become.
+    pub(crate) fn text(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        limits: &Limits,
+        pool: &Pool,
+        text: &mut String,
+    ) -> Result<(), Error> {
+        let mut utf8 = core::mem::take(&mut self.utf8);
+        self.run(bytes, last, limits, pool, &mut |piece| {
+            let (first, rest) = utf8.push(piece).map_err(|_| Error::Utf8)?;
+            text.extend(first);
+            text.push_str(rest);
+            Ok(())
+        })?;
+        self.utf8 = utf8;
+        if last && !utf8.is_complete() {
+            Err(Error::Utf8)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends what `bytes`, the next of a binary message, become.
+    pub(crate) fn binary(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        limits: &Limits,
+        pool: &Pool,
+        binary: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.run(bytes, last, limits, pool, &mut |piece| {
+            binary.extend_from_slice(piece);
+            Ok(())
+        })
+    }
+
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        limits: &Limits,
+        pool: &Pool,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut engine = self.engine.take().unwrap_or_else(|| pool.inflater());
+        self.taken += bytes.len() as u64;
+        let mut piece = [0; PIECE];
+        self.feed(&mut engine, bytes, &mut piece, limits, sink)?;
+        if last {
+            self.feed(&mut engine, &TAIL, &mut piece, limits, sink)?;
+            (self.taken, self.made) = (0, 0);
+            if self.forgets {
+                pool.give_inflater(engine);
+                return Ok(());
+            }
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    fn feed(
+        &mut self,
+        engine: &mut Inflate,
+        mut bytes: &[u8],
+        piece: &mut [u8; PIECE],
+        limits: &Limits,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            let (before, after) = (engine.total_in(), engine.total_out());
+            let status = engine
+                .decompress(bytes, piece, InflateFlush::SyncFlush)
+                .map_err(|_| Error::Deflate)?;
+            let taken = usize::try_from(engine.total_in() - before).map_err(|_| Error::Deflate)?;
+            let made = usize::try_from(engine.total_out() - after).map_err(|_| Error::Deflate)?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            self.made += made as u64;
+            if self.made > limits.message {
+                return Err(Error::MessageTooLong);
+            } else if self.made > HARMLESS && self.made / u64::from(limits.inflate_ratio.max(1)) > self.taken {
+                return Err(Error::InflateRatio);
+            }
+            sink(piece.get(..made).unwrap_or_default())?;
+            if matches!(status, Status::StreamEnd) {
+                // RFC 7692 section 7.2.3.4: a final block may end before the message does.
+                engine.reset(false);
+            } else if taken == 0 && made == 0 || bytes.is_empty() && made < PIECE {
+                return if bytes.is_empty() { Ok(()) } else { Err(Error::Deflate) };
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! permessage-deflate (RFC 7692), on the pure Rust engine of zlib-rs.
+//!
+//! # Memory
+//!
+//! With context takeover a connection that has received a compressed message keeps an inflater, 46 KiB, and one that has
+//! sent one a deflater: 371 KiB with the default window of 15 bits, 259 KiB with 12, 247 KiB with 10 or less. Without
+//! context takeover both are borrowed from the pool of the [`Settings`] for one message, and an idle connection keeps
+//! nothing. A deflater keeps 64 KiB of output memory at most.
+
+use alloc::vec::Vec;
+use core::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use zlib_rs::{Deflate, DeflateFlush, Inflate};
+
+use crate::encode;
+use crate::frame::{RSV1, Role};
+use crate::{Kind, frame};
+
+mod inflate;
+mod negotiate;
+
+pub(crate) use inflate::Inflater;
+pub(crate) use negotiate::{accept, offer, verify};
+
+/// What a deflated message ends with before it is sent without (RFC 7692 section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// Idle engines of each sort that a pool keeps.
+const POOL: usize = 8;
+
+/// Bytes of output memory an engine keeps from one message to the next.
+const KEEP: usize = 64 * 1024;
+
+/// How an endpoint compresses, and what it asks of its peer. Shared by many connections.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// zlib's level, 0 (stored) to 9; others are brought into that range. Default 1, which costs half of 6 and is 10 %
+    /// larger on JSON.
+    pub level: i32,
+    /// Messages with fewer bytes are sent as they are. Default 256.
+    pub threshold: usize,
+    /// The server forgets its context after each message: a deflater less for each connection, and worse compression
+    /// of short messages. Default true.
+    pub server_no_context_takeover: bool,
+    /// The client forgets its context after each message: the server needs no inflater of its own for each connection.
+    /// Default true.
+    pub client_no_context_takeover: bool,
+    /// The largest window of the server, 8 to 15 bits; others are brought into that range. Default 15.
+    pub server_max_window_bits: u8,
+    /// The largest window of the client, likewise.
+    pub client_max_window_bits: u8,
+    /// The window a [`PreparedMessage`](crate::PreparedMessage) is compressed with; connections with a smaller one get
+    /// it as it is. Default 15.
+    pub prepared_window_bits: u8,
+    /// Where connections without context takeover get their engines.
+    pub pool: Pool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            level: 1,
+            threshold: 256,
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+            prepared_window_bits: 15,
+            pool: Pool::default(),
+        }
+    }
+}
+
+/// What two endpoints agreed upon (RFC 7692 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// The server forgets its context after each message.
+    pub server_no_context_takeover: bool,
+    /// The client forgets its context after each message.
+    pub client_no_context_takeover: bool,
+    /// The server's window, 8 to 15 bits.
+    pub server_max_window_bits: u8,
+    /// The client's window, 8 to 15 bits.
+    pub client_max_window_bits: u8,
+}
+
+impl Parameters {
+    /// Whether `role` forgets its context, and its window.
+    const fn of(self, role: Role) -> (bool, u8) {
+        match role {
+            Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
+            Role::Client => (self.client_no_context_takeover, self.client_max_window_bits),
+        }
+    }
+}
+
+/// Engines at rest, eight of each sort at most; shared by its clones.
+#[derive(Clone, Default)]
+pub struct Pool(Arc<Shelves>);
+
+#[derive(Default)]
+struct Shelves {
+    engines: Mutex<Vec<Engine>>,
+    inflaters: Mutex<Vec<Inflate>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    fn engine(&self, level: i32, window_bits: u8) -> Engine {
+        let mut engines = self.0.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        match engines
+            .iter()
+            .position(|engine| (engine.level, engine.window_bits) == (level, window_bits))
+        {
+            Some(at) => engines.swap_remove(at),
+            None => {
+                drop(engines);
+                Engine::new(level, window_bits)
+            }
+        }
+    }
+
+    fn give_engine(&self, mut engine: Engine) {
+        engine.deflate.reset();
+        let mut engines = self.0.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if engines.len() < POOL {
+            engines.push(engine);
+        }
+    }
+
+    fn inflater(&self) -> Inflate {
+        let idle = self.0.inflaters.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Inflate::new(false, 15))
+    }
+
+    fn give_inflater(&self, mut inflater: Inflate) {
+        inflater.reset(false);
+        let mut inflaters = self.0.inflaters.lock().unwrap_or_else(PoisonError::into_inner);
+        if inflaters.len() < POOL {
+            inflaters.push(inflater);
+        }
+    }
+}
+
+/// A compressor and the memory it writes to.
+struct Engine {
+    deflate: Deflate,
+    level: i32,
+    window_bits: u8,
+    /// Its length is what was ever needed; what it holds of the last message, the caller knows.
+    buffer: Vec<u8>,
+}
+
+impl Engine {
+    fn new(level: i32, window_bits: u8) -> Self {
+        // A window of 8 bits cannot be asked for, but one of 9 does: zlib reaches back at most 262 bytes less than its
+        // window, 250 here, so that no distance is beyond 256.
+        let deflate = Deflate::new(level, false, window_bits.clamp(9, 15));
+        Engine {
+            deflate,
+            level,
+            window_bits,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The deflated payload without its tail, as a length in `buffer`; `None` if the engine fails.
+    fn compress(&mut self, payload: &[u8]) -> Option<usize> {
+        let mut from = 0;
+        let mut len = 0;
+        loop {
+            if self.buffer.len() - len < 64 {
+                // What zlib needs at most, at first; doubled should that not do.
+                let more = (payload.len() + payload.len() / 1000 + 128).max(len);
+                self.buffer.resize(len + more, 0);
+            }
+            let rest = payload.get(from..).unwrap_or_default();
+            let room = self.buffer.get_mut(len..).unwrap_or_default();
+            let (before, after) = (self.deflate.total_in(), self.deflate.total_out());
+            self.deflate.compress(rest, room, DeflateFlush::SyncFlush).ok()?;
+            from += usize::try_from(self.deflate.total_in() - before).ok()?;
+            len += usize::try_from(self.deflate.total_out() - after).ok()?;
+            // Room left over means that all is flushed.
+            if from == payload.len() && len < self.buffer.len() {
+                break;
+            }
+        }
+        let mut len = self.buffer.get(..len)?.strip_suffix(&TAIL).map_or(len, <[u8]>::len);
+        if len == 0 {
+            // RFC 7692 section 7.2.3.6: an empty block for an empty message.
+            *self.buffer.first_mut()? = 0;
+            len = 1;
+        }
+        Some(len)
+    }
+}
+
+/// The sending half's compressor.
+pub(crate) struct Deflater {
+    /// `None` between messages where the context is forgotten, and before the first message.
+    engine: Option<Engine>,
+    forgets: bool,
+    window_bits: u8,
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater")
+            .field("forgets", &self.forgets)
+            .field("window_bits", &self.window_bits)
+            .finish()
+    }
+}
+
+impl Deflater {
+    pub(crate) fn new(role: Role, parameters: Parameters) -> Self {
+        let (forgets, window_bits) = parameters.of(role);
+        Deflater {
+            engine: None,
+            forgets,
+            window_bits,
+        }
+    }
+
+    /// The compressed payload, if it is worth it. [`done`](Self::done) must follow.
+    pub(crate) fn compress(&mut self, payload: &[u8], settings: &Settings) -> Option<&[u8]> {
+        if payload.len() < settings.threshold {
+            return None;
+        }
+        let (level, window_bits) = (settings.level.clamp(0, 9), self.window_bits);
+        let engine = self
+            .engine
+            .get_or_insert_with(|| settings.pool.engine(level, window_bits));
+        match engine.compress(payload) {
+            Some(len) if len < payload.len() => self.engine.as_ref()?.buffer.get(..len),
+            // What grew is sent as it is; the peer must not miss what the context has seen, so it starts afresh.
+            _ => {
+                engine.deflate.reset();
+                None
+            }
+        }
+    }
+
+    /// The message is sent, compressed or not: memory goes back.
+    pub(crate) fn done(&mut self, settings: &Settings) {
+        if let Some(engine) = &mut self.engine
+            && engine.buffer.len() > KEEP
+        {
+            engine.buffer = Vec::new();
+        }
+        if self.forgets
+            && let Some(engine) = self.engine.take()
+        {
+            settings.pool.give_engine(engine);
+        }
+    }
+
+    /// Whether a message compressed elsewhere can be sent now. If so, the context, which the peer's does not match any
+    /// more, starts afresh.
+    pub(crate) fn sends(&mut self, prepared: &Prepared) -> bool {
+        if prepared.window_bits > self.window_bits {
+            return false;
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.deflate.reset();
+        }
+        true
+    }
+}
+
+/// A message compressed once, without context.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    frame: Bytes,
+    window_bits: u8,
+}
+
+impl Prepared {
+    /// `None` where compression does not pay.
+    pub(crate) fn new(kind: Kind, payload: &[u8], settings: &Settings) -> Option<Self> {
+        let window_bits = settings.prepared_window_bits.clamp(8, 15);
+        let parameters = Parameters {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: window_bits,
+            client_max_window_bits: window_bits,
+        };
+        let mut deflater = Deflater::new(Role::Server, parameters);
+        let mut out = BytesMut::new();
+        let compressed = deflater.compress(payload, settings)?;
+        encode::frame(&mut out, true, RSV1, frame::Opcode::from(kind), None, compressed);
+        deflater.done(settings);
+        Some(Prepared {
+            frame: out.freeze(),
+            window_bits,
+        })
+    }
+
+    /// The whole frame, not masked.
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+}
