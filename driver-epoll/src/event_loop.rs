@@ -603,7 +603,7 @@ where
 }
 
 /// Does what a connection asks for until it waits.
-#[inline]
+#[inline(always)]
 fn settle<P: Protocol>(
     connection: &mut Connection<P>,
     socket: &OwnedFd,
@@ -663,7 +663,7 @@ fn register<P>(epoll: &OwnedFd, conn: &mut Conn<P>, key: Key, interest: Interest
 }
 
 /// Sets the timer, if the deadline came nearer than what it is set to.
-#[inline]
+#[inline(always)]
 fn rearm<P: Protocol>(timers: &mut Timers, conn: &mut Conn<P>, key: Key) {
     let Some(deadline) = conn.connection.deadline() else {
         return;

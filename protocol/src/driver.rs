@@ -243,7 +243,7 @@ impl<P: Protocol> Connection<P> {
 
     /// When [`timeout`](Connection::timeout) is to be called: the protocol's deadline, or the connection's own for a
     /// peer that takes no output or does not close.
-    #[inline]
+    #[inline(always)]
     pub fn deadline(&self) -> Option<Instant> {
         if self.phase == Phase::Open && self.backlog.is_none() {
             return self.protocol.deadline();
@@ -295,7 +295,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Where to read into: at least 4 KiB, at most 64 KiB.
-    #[inline]
+    #[inline(always)]
     pub fn recv_buffer<'a>(&'a mut self, turn: &'a mut Turn) -> &'a mut [u8] {
         let Turn { input, limits, .. } = turn;
         let Some(leftover) = self
@@ -316,7 +316,7 @@ impl<P: Protocol> Connection<P> {
 
     /// `n` bytes were read into [`recv_buffer`](Connection::recv_buffer), which must have been called just before.
     /// While closing they are discarded.
-    #[inline]
+    #[inline(always)]
     pub fn received(&mut self, turn: &mut Turn, n: usize) {
         self.enter(turn);
         if self.phase == Phase::Open {
@@ -388,7 +388,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// The socket took `n` bytes of [`Turn::output`].
-    #[inline]
+    #[inline(always)]
     pub fn sent(&mut self, turn: &mut Turn, n: usize) {
         turn.output.advance(n.min(turn.output.len()));
         if let Some(backlog) = &mut self.backlog {
@@ -411,7 +411,7 @@ impl<P: Protocol> Connection<P> {
 /// # Output: what to do
 impl<P: Protocol> Connection<P> {
     /// What to do next. Ask after each event, until it says to wait, to come again, or to drop the connection.
-    #[inline]
+    #[inline(always)]
     pub fn todo(&mut self, turn: &mut Turn) -> Todo {
         if self.is_plain() {
             if turn.output.is_empty() {
@@ -518,7 +518,7 @@ impl<P: Protocol> Connection<P> {
 /// # Inside
 impl<P: Protocol> Connection<P> {
     /// Takes the connection in hand: its unsent output comes into the turn.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, turn: &mut Turn) {
         turn.rounds = 0;
         if let Some(backlog) = &mut self.backlog
@@ -565,7 +565,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Shows `n` newly read bytes to the protocol, with what it left before in front of them.
-    #[inline]
+    #[inline(always)]
     fn deliver(&mut self, turn: &mut Turn, n: usize) {
         if self.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
             return self.deliver_more(turn, n);
@@ -620,7 +620,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Draws the conclusions from a call.
-    #[inline]
+    #[inline(always)]
     fn called(&mut self, turn: &mut Turn, failed: bool) {
         if turn.output.len() > turn.limits.high_water {
             self.flags.set(Flags::CONGESTED);

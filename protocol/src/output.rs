@@ -125,6 +125,30 @@ impl Output {
         self.shared.is_empty()
     }
 
+    /// Drops `n` bytes at the front, wherever they are.
+    fn advance_part(&mut self, mut n: usize) {
+        assert!(n <= self.len(), "cannot advance past the end of the output");
+        while let Some(front) = self.shared.front_mut() {
+            let copied = front.before.min(n);
+            front.before -= copied;
+            self.placed -= copied;
+            n -= copied;
+            self.tail.advance(copied);
+            let taken = front.bytes.len().min(n);
+            self.shared_len -= taken;
+            if front.before > 0 || taken < front.bytes.len() {
+                front.bytes.advance(taken);
+                return;
+            }
+            n -= taken;
+            self.shared.pop_front();
+        }
+        self.advance_tail(n);
+        if self.is_empty() && self.tail.capacity() > KEEP_MAX {
+            self.tail = BytesMut::new();
+        }
+    }
+
     /// Drops `n` copied bytes at the front.
     fn advance_tail(&mut self, n: usize) {
         if n == self.tail.len() {
@@ -154,32 +178,13 @@ impl Buf for Output {
     /// # Panics
     ///
     /// If `n` is more than [`len`](Output::len), as [`Buf`] demands.
-    #[inline]
-    fn advance(&mut self, mut n: usize) {
-        assert!(n <= self.len(), "cannot advance past the end of the output");
+    #[inline(always)]
+    fn advance(&mut self, n: usize) {
+        // The usual case: everything was copied, and everything was sent.
         if self.is_flat() && n == self.tail.len() && self.tail.capacity() <= KEEP_MAX {
             self.tail.clear();
-            return;
-        }
-        while let Some(front) = self.shared.front_mut() {
-            let copied = front.before.min(n);
-            front.before -= copied;
-            self.placed -= copied;
-            n -= copied;
-            self.tail.advance(copied);
-            let taken = front.bytes.len().min(n);
-            if front.before > 0 || taken < front.bytes.len() {
-                front.bytes.advance(taken);
-                self.shared_len -= taken;
-                return;
-            }
-            self.shared_len -= taken;
-            n -= taken;
-            self.shared.pop_front();
-        }
-        self.advance_tail(n);
-        if self.is_empty() && self.tail.capacity() > KEEP_MAX {
-            self.tail = BytesMut::new();
+        } else {
+            self.advance_part(n);
         }
     }
 
