@@ -3,6 +3,7 @@
 
 mod drive;
 mod handle;
+mod listener;
 mod mailbox;
 mod server;
 mod shard;

@@ -1,7 +1,7 @@
 //! Workers on threads.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::handle::{Command, Handle, Remote};
+use crate::listener::Listener;
 use crate::shard::Shard;
 use crate::worker::Worker;
 use protocol::driver::{Config, SocketOptions};
@@ -78,14 +79,51 @@ impl Server {
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
         let (address, listeners) = self.bind(addresses)?;
+        self.serve_each(Some(address), listeners, factory)
+    }
+
+    /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
+    /// threads accept from it.
+    ///
+    /// # Errors
+    ///
+    /// When no thread or runtime can be started.
+    #[cfg(unix)]
+    pub fn serve_on<P, F>(&self, listener: impl Into<std::os::fd::OwnedFd>, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let first = Socket::from(listener.into());
+        first.set_nonblocking(true)?;
+        let address = first.local_addr()?.as_socket();
+        let mut listeners = Vec::new();
+        for _ in 0..self.threads {
+            listeners.push(first.try_clone()?);
+        }
+        self.serve_each(address, listeners, factory)
+    }
+
+    fn serve_each<P, F>(
+        &self,
+        address: Option<SocketAddr>,
+        listeners: Vec<Socket>,
+        factory: F,
+    ) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
         let workers = listeners.into_iter().map(|listener| {
             let factory = factory.clone();
             move |remote: Arc<Remote<P>>| {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let listener = Listener::new(listener)?;
                 Ok(Worker::new(remote, Some((listener, Box::new(factory)))))
             }
         });
-        self.start(Some(address), workers)
+        self.start(address, workers)
     }
 
     /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.
@@ -161,7 +199,7 @@ impl Server {
         })
     }
 
-    fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<(SocketAddr, Vec<Socket>)> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for address in addresses.to_socket_addrs()? {
             match self.bind_one(address) {
@@ -172,7 +210,7 @@ impl Server {
         Err(last)
     }
 
-    fn bind_one(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    fn bind_one(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<Socket>)> {
         let options = &self.config.socket;
         let share = options.share_port || (self.threads > 1 && cfg!(unix));
         if share && !options.share_port {
@@ -180,7 +218,7 @@ impl Server {
             listen(address, options, false)?;
         }
         let first = listen(address, options, share)?;
-        let bound = first.local_addr()?;
+        let bound = first.local_addr()?.as_socket().unwrap_or(address);
         let mut listeners = vec![first];
         for _ in 1..self.threads {
             // Where ports cannot be shared, the threads accept from one queue.
@@ -195,7 +233,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
@@ -210,7 +248,7 @@ fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Resu
     let _ = share;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Workers that run in the background. Dropping it leaves them running.

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use protocol::driver::{Connection, SocketOptions, Stopping};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::TcpKeepalive;
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use crate::drive::Drive;
 use crate::handle::{Command, Opening, Remote};
+use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Lazy, Queue};
 use crate::shard::{Phase, Shard};
 use crate::turn;
@@ -29,7 +30,7 @@ type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P
 /// Runs on the thread of its connections.
 pub(crate) struct Worker<P: Protocol> {
     remote: Arc<Remote<P>>,
-    listener: Option<(TcpListener, Factory<P>)>,
+    listener: Option<(Listener, Factory<P>)>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
     /// Connections accepted so far: each has its number as token.
@@ -42,7 +43,7 @@ where
     P::Message: Send + 'static,
 {
     /// A worker that ends when it is stopped and its connections have ended, or when nothing is left to do.
-    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(TcpListener, Factory<P>)>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(Listener, Factory<P>)>) -> Self {
         let sleep = Box::pin(sleep_until(Instant::now().into()));
         Worker {
             remote,
@@ -119,9 +120,13 @@ where
             }
             match listener.poll_accept(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok((stream, remote))) => {
+                Poll::Ready(Ok(accepted)) => {
                     self.tokens += 1;
-                    admit(shard, stream, remote, self.tokens, factory);
+                    match accepted {
+                        Accepted::Tcp(stream, remote) => admit(shard, stream, Some(remote), self.tokens, factory),
+                        #[cfg(unix)]
+                        Accepted::Unix(stream) => admit(shard, stream, None, self.tokens, factory),
+                    }
                 }
                 // Errors of the connection itself: accept(2) asks to treat them like one that never came.
                 Poll::Ready(Err(error)) if is_transient(&error) => {}
@@ -143,7 +148,11 @@ where
         tokio::task::spawn_local(async move {
             let outcome = timeout(within, TcpStream::connect(to)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            let source = Source::new(outcome.as_ref().ok(), Some(to), shard.config.mailbox);
+            let source = Source::new(
+                outcome.as_ref().ok().map(|stream| stream as &dyn Stream),
+                Some(to),
+                shard.config.mailbox,
+            );
             match catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) {
                 Err(_) => {
                     shard.stats.panics.fetch_add(1, Ordering::Relaxed);
@@ -167,20 +176,20 @@ where
 }
 
 /// Makes a protocol for an accepted connection and starts it.
-fn admit<P>(shard: &Arc<Shard>, stream: TcpStream, remote: SocketAddr, token: u64, factory: &mut Factory<P>)
+fn admit<S, P>(shard: &Arc<Shard>, stream: S, remote: Option<SocketAddr>, token: u64, factory: &mut Factory<P>)
 where
+    S: Stream,
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
-    if shard
-        .per_address()
-        .is_some_and(|mut limit| !limit.admit(token, remote.ip()))
+    if let (Some(mut limit), Some(remote)) = (shard.per_address(), remote)
+        && !limit.admit(token, remote.ip())
     {
         shard.stats.refused.fetch_add(1, Ordering::Relaxed);
-        return reset(&stream);
+        return stream.reset();
     }
     prepare(&stream, &shard.config.socket);
-    let source = Source::new(Some(&stream), Some(remote), shard.config.mailbox);
+    let source = Source::new(Some(&stream), remote, shard.config.mailbox);
     let made = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source))));
     let mailbox = source.mailbox.into_inner();
     match made {
@@ -197,18 +206,20 @@ where
     }
 }
 
-fn spawn<P>(shard: &Arc<Shard>, stream: TcpStream, token: u64, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
+fn spawn<S, P>(shard: &Arc<Shard>, stream: S, token: u64, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
 where
+    S: Stream,
     P: Protocol + 'static,
     P::Message: 'static,
 {
-    tokio::task::spawn_local(Drive::new(stream, protocol, mailbox, Arc::clone(shard), token, reset));
-}
-
-/// Has the stream reset when it is dropped.
-fn reset(stream: &TcpStream) {
-    // It fails only on a socket that is broken already.
-    let _ = stream.set_zero_linger();
+    tokio::task::spawn_local(Drive::new(
+        stream,
+        protocol,
+        mailbox,
+        Arc::clone(shard),
+        token,
+        S::reset,
+    ));
 }
 
 /// Tells a protocol that its connection never came to be.
@@ -221,9 +232,9 @@ fn fail<P: Protocol>(shard: &Shard, protocol: P, error: &std::io::Error) {
 }
 
 /// Sets what belongs on a connected socket.
-fn prepare(stream: &TcpStream, options: &SocketOptions) {
-    let socket = SockRef::from(stream);
-    // Each fails only on a socket that is broken already.
+fn prepare(stream: &impl Stream, options: &SocketOptions) {
+    let socket = stream.socket();
+    // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
     if options.nodelay {
         let _ = socket.set_tcp_nodelay(true);
     }
@@ -260,14 +271,14 @@ fn is_transient(error: &std::io::Error) -> bool {
 
 /// What a factory may ask about a connection.
 struct Source<'a, M> {
-    stream: Option<&'a TcpStream>,
+    stream: Option<&'a dyn Stream>,
     remote: Option<SocketAddr>,
     capacity: usize,
     mailbox: Lazy<M>,
 }
 
 impl<'a, M> Source<'a, M> {
-    fn new(stream: Option<&'a TcpStream>, remote: Option<SocketAddr>, capacity: usize) -> Self {
+    fn new(stream: Option<&'a dyn Stream>, remote: Option<SocketAddr>, capacity: usize) -> Self {
         Source {
             stream,
             remote,
@@ -283,7 +294,7 @@ impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
     }
 
     fn local(&self) -> Option<SocketAddr> {
-        self.stream?.local_addr().ok()
+        self.stream?.local()
     }
 
     fn sender(&self) -> Sender<M> {

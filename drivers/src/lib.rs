@@ -6,6 +6,9 @@
 #[doc = include_str!("../../README.md")]
 struct FrontPage;
 
+#[cfg(target_os = "linux")]
+mod prefork;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,6 +17,9 @@ use std::time::Duration;
 
 pub use protocol::driver::Config;
 use protocol::{Limits, Peer, Protocol, Stats};
+
+#[cfg(target_os = "linux")]
+pub use crate::prefork::{Prefork, Role};
 
 /// Which driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,6 +162,23 @@ impl Server {
     {
         Ok(Running(
             wrap_either!(&self.0, ServerKind => RunningKind, server => server.serve(addresses, factory)?),
+        ))
+    }
+
+    /// Serves, in the background, a socket that listens already.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    #[cfg(unix)]
+    pub fn serve_on<P, F>(&self, listener: impl Into<std::os::fd::OwnedFd>, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        Ok(Running(
+            wrap_either!(&self.0, ServerKind => RunningKind, server => server.serve_on(listener, factory)?),
         ))
     }
 

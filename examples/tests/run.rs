@@ -102,6 +102,46 @@ fn chat() {
     }
 }
 
+#[test]
+fn prefork() {
+    for driver in Driver::ALL {
+        let mut parent = Example::start(env!("CARGO_BIN_EXE_prefork"), *driver);
+        let greet = || {
+            let mut stream = BufReader::new(parent.connect());
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            (line.trim().parse::<u32>().unwrap(), stream)
+        };
+        let mut open: Vec<_> = (0..40).map(|_| greet()).collect();
+        let victim = open[0].0;
+        let signal = |name: &str, process: u32| {
+            let done = Command::new("kill")
+                .args([name, &process.to_string()])
+                .status()
+                .unwrap();
+            assert!(done.success());
+        };
+        signal("-KILL", victim);
+        // Its connections end, those of the others go on.
+        for (process, stream) in &mut open {
+            let echoed = stream.get_mut().write_all(b"x").and_then(|()| {
+                let mut back = [0];
+                stream.read_exact(&mut back)
+            });
+            assert_eq!(echoed.is_ok(), *process != victim);
+        }
+        // Nobody is refused, and another takes its place.
+        let others: Vec<u32> = open.iter().map(|(process, _)| *process).collect();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while greet().0 == victim || others.contains(&greet().0) {
+            assert!(std::time::Instant::now() < end, "no worker was started again");
+        }
+        drop(open);
+        signal("-TERM", parent.child.id());
+        assert!(parent.child.wait().unwrap().success());
+    }
+}
+
 /// Upgrades every request to a WebSocket echo.
 struct Upgrader;
 

@@ -17,6 +17,7 @@ macro_rules! on_every_driver {
 }
 
 /// Waits until something holds.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !holds() {

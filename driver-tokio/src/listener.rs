@@ -1,0 +1,78 @@
+//! Sockets that listen, whatever their family.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use socket2::{SockRef, Socket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Takes a socket that listens and does not block. Must be called inside a runtime.
+    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
+        #[cfg(unix)]
+        if socket.local_addr()?.is_unix() {
+            return UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into()).map(Listener::Unix);
+        }
+        TcpListener::from_std(socket.into()).map(Listener::Tcp)
+    }
+
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        match self {
+            Listener::Tcp(listener) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, remote)| Accepted::Tcp(stream, remote)),
+            #[cfg(unix)]
+            Listener::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+}
+
+/// A connected socket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// For its options.
+    fn socket(&self) -> SockRef<'_>;
+
+    /// Its own address, where it has one.
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket().local_addr().ok()?.as_socket()
+    }
+
+    /// Has it reset when it is dropped.
+    fn reset(&self) {
+        // It fails only on a socket that is broken already.
+        let _ = self.socket().set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}
+
+#[cfg(unix)]
+impl Stream for UnixStream {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}

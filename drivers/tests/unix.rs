@@ -1,0 +1,69 @@
+//! Sockets handed to a driver: Unix sockets, and ones that listen already.
+#![cfg(unix)]
+
+#[macro_use]
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use drivers::{Driver, Server};
+use protocol::{Cx, Input, Protocol};
+
+struct Echo;
+
+impl Protocol for Echo {
+    type Message = ();
+    type Error = std::convert::Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        cx.send(input.take_all());
+        Ok(())
+    }
+}
+
+fn echoes(mut stream: impl Read + Write) {
+    stream.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"hello");
+}
+
+fn serves_a_unix_socket(driver: Driver) {
+    let path = std::env::temp_dir().join(format!("drivers-test-{}-{driver}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = Server::new(driver).threads(2).serve_on(listener, |peer| {
+        assert_eq!(peer.remote(), None);
+        Some(Echo)
+    });
+    let server = server.unwrap();
+    assert_eq!(server.local_addr(), None);
+    for _ in 0..10 {
+        echoes(UnixStream::connect(&path).unwrap());
+    }
+    let stats = server.stop(Duration::from_secs(5)).unwrap();
+    assert_eq!(stats.closed, 10);
+    std::fs::remove_file(&path).unwrap();
+}
+
+fn serves_a_socket_that_listens(driver: Driver) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(driver)
+        .threads(2)
+        .serve_on(listener, |_| Some(Echo))
+        .unwrap();
+    assert_eq!(server.local_addr(), Some(address));
+    for _ in 0..10 {
+        echoes(TcpStream::connect(address).unwrap());
+    }
+    server.stop(Duration::from_secs(5)).unwrap();
+}
+
+on_every_driver! {
+    unix_socket: serves_a_unix_socket;
+    listening_socket: serves_a_socket_that_listens;
+}

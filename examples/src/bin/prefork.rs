@@ -1,0 +1,55 @@
+//! Greets each connection with the number of the process that serves it, from several processes.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use drivers::{Driver, Prefork, Role, Server};
+use protocol::{Cx, Input, Protocol};
+
+/// Greets each connection with the number of the process that serves it.
+#[derive(Parser)]
+struct Options {
+    /// Which driver: epoll or tokio.
+    #[arg(long, default_value_t)]
+    driver: Driver,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How many processes serve.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+}
+
+struct Greeter;
+
+impl Protocol for Greeter {
+    type Message = Infallible;
+    type Error = Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        cx.send(format!("{}\n", std::process::id()).as_bytes());
+        Ok(())
+    }
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        cx.send(input.take_all());
+        Ok(())
+    }
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    match Prefork::new(options.workers).run(options.listen, |address| println!("listening on {address}"))? {
+        Role::Worker { listener, .. } => {
+            let server = Server::new(options.driver).serve_on(listener, |_| Some(Greeter))?;
+            server.until_signal(Duration::from_secs(5)).map(drop)
+        }
+        Role::Parent { restarts } => {
+            eprintln!("all workers have ended; {restarts} were started again");
+            Ok(())
+        }
+    }
+}
