@@ -196,7 +196,7 @@ impl ClientConnection {
             return Err(Violation::new(ViolationKind::Unexpected, 0));
         }
         if self.has(Self::EOF) {
-            self.exchange.response = State::Closed;
+            Exchange::close(&mut self.exchange.response);
             return Ok(ClientEvent::Closed);
         }
         Ok(ClientEvent::NeedData)

@@ -96,7 +96,7 @@ impl ServerConnection {
     fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
         if input.is_empty() {
             if self.has(Self::EOF) {
-                self.exchange.request = State::Closed;
+                Exchange::close(&mut self.exchange.request);
                 return Ok(ServerEvent::Closed);
             }
             return Ok(ServerEvent::NeedData);

@@ -2,6 +2,28 @@
 //!
 //! Each message of an exchange has a [`State`] of its own; [`next`] is the table. `Exchange` joins the two: what one does can move
 //! the other (the connection persists only when both are done, a switch of protocols needs both to agree).
+//!
+//! ```text
+//! Idle        -- Asked         -> Respond
+//! Idle        -- Head          -> Body
+//! Idle        -- WholeHead     -> Done
+//! Idle        -- SwitchHead    -> MightSwitch
+//! Idle        -- Close         -> Closed
+//! Respond     -- Informational -> Respond
+//! Respond     -- Head          -> Body
+//! Respond     -- WholeHead     -> Done
+//! Respond     -- Switch        -> Switched
+//! Body        -- Data          -> Body
+//! Body        -- End           -> Done
+//! Done        -- LastMessage   -> MustClose
+//! Done        -- NextCycle     -> Idle
+//! Done        -- Close         -> Closed
+//! MustClose   -- Close         -> Closed
+//! MightSwitch -- Switch        -> Switched
+//! MightSwitch -- Refused       -> Done
+//! Closed      -- Close         -> Closed
+//! any but Switched -- Fail -> Error
+//! ```
 
 /// How far a message of the exchange has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,6 +60,8 @@ pub enum Move {
     Head,
     /// A head that is the whole message.
     WholeHead,
+    /// Such a head that asks for another protocol.
+    SwitchHead,
     /// Some of the body.
     Data,
     /// The end of the body.
@@ -73,11 +97,12 @@ impl State {
 
 impl Move {
     /// Every move.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Asked,
         Self::Informational,
         Self::Head,
         Self::WholeHead,
+        Self::SwitchHead,
         Self::Data,
         Self::End,
         Self::Switch,
@@ -98,9 +123,10 @@ pub const fn next(state: State, step: Move) -> Option<State> {
         (State::Respond, Move::Informational) => State::Respond,
         (State::Idle | State::Respond, Move::Head) => State::Body,
         (State::Idle | State::Respond, Move::WholeHead) => State::Done,
+        (State::Idle, Move::SwitchHead) => State::MightSwitch,
         (State::Body, Move::Data) => State::Body,
         (State::Body, Move::End) => State::Done,
-        (State::Respond | State::Done | State::MightSwitch, Move::Switch) => State::Switched,
+        (State::Respond | State::MightSwitch, Move::Switch) => State::Switched,
         (State::Done, Move::LastMessage) => State::MustClose,
         (State::Done, Move::NextCycle) => State::Idle,
         (State::MightSwitch, Move::Refused) => State::Done,
@@ -131,9 +157,13 @@ impl Exchange {
     /// A request head passed. `None` where none may.
     #[inline]
     pub(crate) fn request_head(&mut self, whole: bool, switch: bool, keep_alive: bool) -> Option<()> {
-        let request = next(self.request, if whole { Move::WholeHead } else { Move::Head })?;
-        self.response = next(self.response, Move::Asked)?;
-        self.request = if switch { State::MightSwitch } else { request };
+        let step = match (whole, switch) {
+            (true, false) => Move::WholeHead,
+            (true, true) => Move::SwitchHead,
+            (false, _) => Move::Head,
+        };
+        let (request, response) = (next(self.request, step)?, next(self.response, Move::Asked)?);
+        (self.request, self.response) = (request, response);
         self.keep_alive &= keep_alive;
         Some(())
     }
@@ -151,12 +181,16 @@ impl Exchange {
 
     /// The response that switches protocols passed.
     pub(crate) fn switch(&mut self) -> Option<()> {
-        if self.request != State::MightSwitch {
-            return None;
-        }
-        self.response = next(self.response, Move::Switch)?;
-        self.request = State::Switched;
+        let (request, response) = (next(self.request, Move::Switch)?, next(self.response, Move::Switch)?);
+        (self.request, self.response) = (request, response);
         Some(())
+    }
+
+    /// A side has closed, between messages.
+    pub(crate) fn close(state: &mut State) {
+        if let Some(closed) = next(*state, Move::Close) {
+            *state = closed;
+        }
     }
 
     /// Ends a message, if it has begun.
@@ -201,6 +235,45 @@ impl Exchange {
     pub(crate) fn fail(state: &mut State) {
         if let Some(failed) = next(*state, Move::Fail) {
             *state = failed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the module's documentation is this one.
+    #[test]
+    fn the_documentation_shows_the_table() {
+        let mut table = String::new();
+        for state in State::ALL {
+            for step in Move::ALL {
+                if let (Some(to), false) = (next(state, step), step == Move::Fail) {
+                    table += &format!(
+                        "//! {:<11} -- {:<13} -> {to:?}\n",
+                        format!("{state:?}"),
+                        format!("{step:?}")
+                    );
+                }
+            }
+        }
+        table += "//! any but Switched -- Fail -> Error\n";
+        assert!(include_str!("state.rs").contains(&table), "{table}");
+    }
+
+    #[test]
+    fn nothing_leaves_the_last_states() {
+        for state in [State::Switched, State::Error] {
+            for step in Move::ALL {
+                assert!(
+                    matches!(next(state, step), None | Some(State::Error)),
+                    "{state:?} {step:?}"
+                );
+            }
+        }
+        for state in State::ALL {
+            assert_eq!(next(state, Move::Fail).is_none(), state == State::Switched);
         }
     }
 }

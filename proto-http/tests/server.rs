@@ -419,6 +419,17 @@ fn a_paused_body_waits() {
 }
 
 #[test]
+fn a_pause_ends_with_the_answer() {
+    let mut harness = site();
+    harness.receive(b"PUT /pause HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(harness.sent(), b"");
+    harness.message("enough");
+    let sent = String::from_utf8(harness.take_sent()).unwrap();
+    assert!(sent.contains("\r\n\r\nenoughHTTP/1.1 200 OK\r\n"), "{sent}");
+    assert!(sent.ends_with("Hello, World!"), "{sent}");
+}
+
+#[test]
 fn stopping_finishes_what_is_under_way() {
     let mut harness = site();
     harness.stop();

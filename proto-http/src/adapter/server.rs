@@ -113,7 +113,7 @@ impl<H: Handler> Server<H> {
                 cx.close();
                 return Ok(());
             }
-            if cx.congested() || self.core.paused_by_handler || (rest.is_empty() && self.core.connection.is_idle()) {
+            if cx.congested() || self.core.body_paused() || (rest.is_empty() && self.core.connection.is_idle()) {
                 return Ok(());
             }
         }
@@ -123,6 +123,7 @@ impl<H: Handler> Server<H> {
     fn request(&mut self, cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), ServerError> {
         self.core.deadline.passed();
         self.core.dropped = 0;
+        self.core.paused_by_handler = false;
         self.call(cx, |handler, responder| handler.request(request, responder))?;
         if self.core.answering() {
             if request.body().is_empty() {
@@ -135,7 +136,7 @@ impl<H: Handler> Server<H> {
 
     /// Lets a client that waits for it send its body, unless the handler does not want that yet.
     fn proceed(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        if self.core.connection.can_respond() && !self.core.paused_by_handler {
+        if self.core.connection.can_respond() && !self.core.body_paused() {
             return self.call(cx, |_, responder| responder.proceed());
         }
         Ok(())
@@ -225,7 +226,7 @@ impl<H: Handler> Protocol for Server<H> {
         let (left, used) = (rest.len(), input.len() - rest.len());
         input.consume(used);
         result?;
-        if (left > 0 && self.core.waiting()) || self.core.paused_by_handler {
+        if (left > 0 && self.core.waiting()) || self.core.body_paused() {
             self.core.held = left > 0 && self.core.waiting();
             self.core.pause(cx);
         }
@@ -320,6 +321,12 @@ impl<N> Core<N> {
         matches!(self.connection.response_state(), State::Respond | State::Body)
     }
 
+    /// Whether the handler wants no more of the body now. What is left when it has answered is dropped in any case.
+    #[inline]
+    fn body_paused(&self) -> bool {
+        self.paused_by_handler && self.answering()
+    }
+
     /// Whether the request is complete and its answer is not: what follows in the input has to wait.
     #[inline]
     fn waiting(&self) -> bool {
@@ -340,7 +347,7 @@ impl<N> Core<N> {
     }
 
     fn pause(&self, cx: &mut Cx<'_>) {
-        cx.pause(self.held || self.paused_by_handler);
+        cx.pause(self.held || self.body_paused());
     }
 
     /// Sets the one timer to what the connection waits for now. `partial` says that part of a head has come.
@@ -354,7 +361,7 @@ impl<N> Core<N> {
             State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts),
             // A head has one deadline, however its bytes trickle in.
             State::Idle => self.deadline.keep(now, Timer::Head, timeouts),
-            State::Body if self.paused_by_handler => self.deadline.arm(now, Timer::Answer, timeouts),
+            State::Body if self.body_paused() => self.deadline.arm(now, Timer::Answer, timeouts),
             State::Body => self.deadline.keep(now, Timer::Body, timeouts),
             _ => self.deadline.arm(now, Timer::Answer, timeouts),
         }

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn words_see_what_bytes_are() {
-        let classes: [(fn(&[u8; word::BYTES]) -> u64, fn(u8) -> bool); 4] = [
+        type Class = (fn(&[u8; word::BYTES]) -> u64, fn(u8) -> bool);
+        let classes: [Class; 4] = [
             (word::controls, |byte| byte.is_ascii_control()),
             (word::not_target, |byte| !byte.is_ascii_graphic() || byte == b'#'),
             (word::not_plain, |byte| {
