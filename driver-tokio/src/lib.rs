@@ -13,6 +13,7 @@ mod worker;
 pub use protocol::driver::{Config, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
-pub use crate::drive::{Drive, drive};
+pub use crate::drive::{Drive, connect, drive};
 pub use crate::handle::Handle;
+pub use crate::listener::Listener;
 pub use crate::server::{Running, Server};
