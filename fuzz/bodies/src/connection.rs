@@ -296,7 +296,7 @@ impl Driver {
                 drop(world);
                 self.connection.received(&mut self.turn, len);
             }
-            6 if self.interest.read && how % 4 == 0 && !self.eof => {
+            6 if self.interest.read && how.is_multiple_of(4) && !self.eof => {
                 self.eof = true;
                 self.connection.eof(&mut self.turn);
             }
@@ -321,7 +321,7 @@ impl Driver {
             // Harmless before the deadline.
             12 => self.connection.timeout(&mut self.turn),
             13 => self.connection.message(&mut self.turn, ()),
-            14 if how % 8 == 0 && !self.stopped => {
+            14 if how.is_multiple_of(8) && !self.stopped => {
                 self.stopped = true;
                 self.connection.stop(&mut self.turn);
             }

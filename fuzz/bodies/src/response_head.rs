@@ -25,7 +25,9 @@ fn check(data: &[u8], rules: &Rules) {
         return;
     };
     let mut scanner = HeadScanner::new();
-    let ready = (1..=data.len()).find(|&end| scanner.ready(&data[..end], &rules.limits) && end > 1);
+    let ready = (1..=data.len()).find(|&end| {
+        scanner.ready(&data[..end], &rules.limits) && Response::parse(&data[..end], rules) != Ok(Parsed::Incomplete)
+    });
     assert!(ready.is_some_and(|end| end <= length), "the scanner misses the end");
 
     let minor = if head.version() == Version::Http10 { 0 } else { 1 };
