@@ -398,7 +398,8 @@ impl Driver {
         }
         assert!(
             self.connection.held() <= limits().max_input + limits().max_output,
-            "too much is held"
+            "{} bytes are held",
+            self.connection.held()
         );
         let stuck = !self.interest.read && !self.interest.write && self.connection.deadline().is_none();
         assert!(

@@ -4,4 +4,7 @@
 #[path = "../../../timing-wheel/tests/model/operations.rs"]
 mod operations;
 
-pub use operations::run;
+/// Runs the target.
+pub fn run(data: &[u8]) {
+    operations::run(data);
+}

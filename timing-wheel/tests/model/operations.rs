@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use timing_wheel::{Key, Wheel};
 
 /// Runs the operations that `bytes` spell on a wheel and a model, comparing the two after each.
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let now = bytes.ticks(0);
     let mut pair = Pair {
