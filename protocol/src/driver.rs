@@ -624,6 +624,10 @@ impl<P: Protocol> Connection<P> {
     fn called(&mut self, turn: &mut Turn, failed: bool) {
         if turn.output.len() > turn.limits.high_water {
             self.flags.set(Flags::CONGESTED);
+            // Messages and deadlines bring more output while the socket takes none.
+            if self.flags.has(Flags::BLOCKED) && turn.output.len() > turn.limits.max_output {
+                return self.fail(Reason::OutputLimit);
+            }
         }
         if failed {
             self.reason = Reason::Error;
