@@ -8,6 +8,7 @@ mod mailbox;
 mod server;
 mod shard;
 mod turn;
+mod udp;
 mod worker;
 
 pub use protocol::driver::{Config, Keepalive, SocketOptions};
@@ -17,3 +18,4 @@ pub use crate::drive::{Drive, connect, drive};
 pub use crate::handle::Handle;
 pub use crate::listener::Listener;
 pub use crate::server::{Running, Server};
+pub use crate::udp::serve_datagrams;

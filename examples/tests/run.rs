@@ -21,8 +21,12 @@ struct Example {
 
 impl Example {
     fn start(program: &str, driver: Driver) -> Self {
+        Self::start_with(program, &["--driver", driver.name(), "--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(program: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(program)
-            .args(["--driver", driver.name(), "--listen", "127.0.0.1:0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -75,6 +79,21 @@ fn hello() {
             );
         }
     }
+}
+
+#[test]
+fn lookup() {
+    let lookup = Example::start_with(env!("CARGO_BIN_EXE_lookup"), &["--listen", "127.0.0.1:0"]);
+    let mut stream = lookup.connect();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    // The second waits for the first.
+    write!(stream, "{}{}", get("/127.0.0.1"), get("/no.such.name.invalid")).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert!(answers.contains("\r\n\r\n127.0.0.1\n"), "{answers}");
+    assert!(answers.contains("\r\n\r\n\"no.such.name.invalid\": "), "{answers}");
 }
 
 #[test]

@@ -51,6 +51,7 @@ use bytes::Buf;
 
 pub use crate::config::{Config, Keepalive, SocketOptions};
 use crate::cx::{Control, Intent};
+pub use crate::datagrams::Datagrams;
 pub use crate::per_address::PerAddress;
 pub use crate::stopping::Stopping;
 use crate::{Cx, Input, Limits, Output, Protocol, Reason};

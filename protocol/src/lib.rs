@@ -3,6 +3,7 @@
 
 mod config;
 mod cx;
+mod datagrams;
 pub mod driver;
 mod endpoint;
 mod input;
