@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use protocol::driver::{Config, Connection, Interest, PerAddress, Stopping, Todo, Turn};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender, Stats};
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 
 use crate::listener::{Accepted, Acceptor};
-use crate::mailbox::{Command, Handle, Opening, Shared};
+use crate::mailbox::{Handle, Mail, Opening, Shared};
+use crate::poll::wait;
 use crate::slab::{Key, Slab};
 use crate::socket::{self, Transfer};
 use crate::timers::Timers;
@@ -55,8 +56,7 @@ pub struct Loop<P: Protocol> {
     again: Vec<Key>,
     /// Set while the number of connections of one address is limited.
     per_address: Option<PerAddress>,
-    messages: VecDeque<(u64, P::Message)>,
-    commands: Vec<Command<P>>,
+    mail: VecDeque<Mail<P>>,
     stopping: Option<Stopping<Key>>,
 }
 
@@ -101,7 +101,7 @@ impl<P: Protocol> Loop<P> {
         let shared = Shared::new(config.mailbox.saturating_mul(MAILBOX_SHARE))?;
         epoll::add(
             &epoll,
-            shared.wake_fd(),
+            shared.queue.wake_fd(),
             epoll::EventData::new_u64(WAKE),
             epoll::EventFlags::IN,
         )?;
@@ -120,8 +120,7 @@ impl<P: Protocol> Loop<P> {
             due: Vec::new(),
             stats: Stats::default(),
             again: Vec::new(),
-            messages: VecDeque::new(),
-            commands: Vec::new(),
+            mail: VecDeque::new(),
             stopping: None,
         })
     }
@@ -187,10 +186,11 @@ where
     /// When the kernel refuses to wait; never because of a connection.
     pub fn run(&mut self) -> io::Result<()> {
         let mut outcome = Ok(());
-        while outcome.is_ok() && !(self.is_idle() && self.shared.may_sleep(self.stats())) {
+        while outcome.is_ok() && !(self.is_idle() && self.mail.is_empty() && self.shared.queue.may_sleep()) {
             outcome = self.turn(None);
         }
-        self.shared.close(self.stats());
+        self.shared.publish(self.stats());
+        self.shared.queue.close();
         outcome
     }
 
@@ -210,7 +210,7 @@ where
         let mut accepting = false;
         for event in events.drain(..) {
             match event.data.u64() {
-                WAKE => self.shared.clear_wake(),
+                WAKE => self.shared.queue.clear_wake(),
                 data if data & LISTENER != 0 => accepting = true,
                 key => self.ready(key, event.flags),
             }
@@ -233,7 +233,8 @@ where
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let awake = !self.again.is_empty() || !self.messages.is_empty() || !self.shared.may_sleep(self.stats());
+        self.shared.publish(self.stats());
+        let awake = !self.again.is_empty() || !self.mail.is_empty() || !self.shared.queue.may_sleep();
         let sleep = if awake {
             Some(Duration::ZERO)
         } else {
@@ -246,16 +247,7 @@ where
             .flatten()
             .min()
         };
-        // Rounded up: waking before the deadline would only mean waking twice.
-        let millis = sleep.map(|sleep| i32::try_from(sleep.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-        let timespec = millis.map(|millis| Timespec {
-            tv_sec: i64::from(millis / 1000),
-            tv_nsec: i64::from(millis % 1000) * 1_000_000,
-        });
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timespec.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        wait(&self.epoll, spare_capacity(&mut self.events), sleep)
     }
 
     fn ready(&mut self, key: Key, flags: epoll::EventFlags) {
@@ -326,30 +318,30 @@ where
     }
 
     fn mail(&mut self) {
-        let (mut messages, mut commands) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.commands));
-        self.shared.drain(&mut messages, &mut commands);
+        let mut mail = core::mem::take(&mut self.mail);
+        self.shared.queue.drain(&mut mail);
         for _ in 0..self.config.message_budget {
-            let Some((key, message)) = messages.pop_front() else {
-                break;
-            };
-            if self
-                .connections
-                .get_mut(key)
-                .is_some_and(|conn| conn.connection.is_open())
-            {
-                self.stats.messages += 1;
-                self.event(key, |connection, turn, _| connection.message(turn, message));
-            } else {
-                self.stats.messages_late += 1;
+            match mail.pop_front() {
+                None => break,
+                Some(Mail::Connect(opening)) => self.connect(opening.0, opening.1),
+                Some(Mail::Stop(drain)) => self.begin_stop(drain),
+                Some(Mail::Message(key, message)) => self.deliver(key, message),
             }
         }
-        for command in commands.drain(..) {
-            match command {
-                Command::Connect(to, make) => self.connect(to, make),
-                Command::Stop(drain) => self.begin_stop(drain),
-            }
+        self.mail = mail;
+    }
+
+    fn deliver(&mut self, key: Key, message: P::Message) {
+        if self
+            .connections
+            .get_mut(key)
+            .is_some_and(|conn| conn.connection.is_open())
+        {
+            self.stats.messages += 1;
+            self.event(key, |connection, turn, _| connection.message(turn, message));
+        } else {
+            self.stats.messages_late += 1;
         }
-        (self.messages, self.commands) = (messages, commands);
     }
 
     fn expire(&mut self) {

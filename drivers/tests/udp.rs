@@ -1,13 +1,15 @@
-//! Endpoints on UDP sockets.
+//! Endpoints on UDP sockets, on every driver.
+
+#[macro_use]
+mod common;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use driver_tokio::serve_datagrams;
+use drivers::{Driver, serve_datagrams};
 use protocol::bytes::Bytes;
 use protocol::{Datagram, Endpoint, EndpointCx, Reason, Transmit};
-use tokio::runtime::Builder;
 
 /// Echoes; `many` gets three datagrams in one transmit, `later` an answer at a deadline, `bye` ends it.
 #[derive(Default)]
@@ -68,19 +70,15 @@ impl Endpoint for Echo {
     }
 }
 
-#[test]
-fn an_endpoint_answers_waits_and_ends() {
+fn an_endpoint_answers_waits_and_ends(driver: Driver) {
     let (tell, told) = std::sync::mpsc::channel();
     let serving = std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            let make = |peer: &protocol::Peer<'_, SocketAddr>| {
-                tell.send((peer.local().unwrap(), peer.sender())).unwrap();
-                Echo::default()
-            };
-            serve_datagrams(socket, make).await.unwrap()
-        })
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let make = |peer: &protocol::Peer<'_, SocketAddr>| {
+            tell.send((peer.local().unwrap(), peer.sender())).unwrap();
+            Echo::default()
+        };
+        serve_datagrams(driver, socket, make).unwrap()
     });
     let (to, sender) = told.recv().unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -111,4 +109,8 @@ fn an_endpoint_answers_waits_and_ends() {
     client.send(b"bye").unwrap();
     assert_eq!(hear(), b"bye");
     assert_eq!(serving.join().unwrap(), Reason::Closed);
+}
+
+on_every_driver! {
+    endpoint: an_endpoint_answers_waits_and_ends;
 }
