@@ -35,9 +35,7 @@ pub struct Request<'a> {
     method: &'a [u8],
     target: &'a [u8],
     fields: Fields<'a>,
-    pub(crate) facts: Facts<'a>,
-    pub(crate) body: BodyLength,
-    version: Version,
+    pub(crate) facts: Facts,
 }
 
 impl<'a> Request<'a> {
@@ -61,11 +59,6 @@ impl<'a> Request<'a> {
             b"POST" => "POST",
             other => core::str::from_utf8(other).unwrap_or_default(),
         }
-    }
-
-    #[inline]
-    pub(crate) const fn method_bytes(&self) -> &'a [u8] {
-        self.method
     }
 
     /// The target as sent. It is visible ASCII without `#`.
@@ -99,7 +92,7 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.facts.version()
     }
 
     /// The fields, in order.
@@ -115,10 +108,7 @@ impl<'a> Request<'a> {
     pub fn authority(&self) -> Option<&'a str> {
         match self.target_form() {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
-            Target::Origin { .. } | Target::Asterisk => self
-                .facts
-                .host()
-                .map(|host| core::str::from_utf8(host).unwrap_or_default()),
+            Target::Origin { .. } | Target::Asterisk => self.fields.get_str("host"),
         }
     }
 
@@ -126,7 +116,7 @@ impl<'a> Request<'a> {
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
-        let version: &[u8] = match self.version {
+        let version: &[u8] = match self.version() {
             Version::Http10 => b" HTTP/1.0\r\n",
             Version::Http11 => b" HTTP/1.1\r\n",
         };
@@ -137,7 +127,7 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn body(&self) -> BodyLength {
-        self.body
+        self.facts.request_body()
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -156,7 +146,7 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.facts.keep_alive(self.version)
+        self.facts.keep_alive()
     }
 }
 
@@ -166,8 +156,7 @@ pub struct Response<'a> {
     status: u16,
     reason: &'a [u8],
     fields: Fields<'a>,
-    pub(crate) facts: Facts<'a>,
-    version: Version,
+    pub(crate) facts: Facts,
 }
 
 impl<'a> Response<'a> {
@@ -195,7 +184,7 @@ impl<'a> Response<'a> {
     /// The version the server speaks.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.facts.version()
     }
 
     /// The fields, in order.
@@ -213,7 +202,7 @@ impl<'a> Response<'a> {
     /// Whether the server keeps the connection behind this exchange (RFC 9112 section 9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.facts.keep_alive(self.version)
+        self.facts.keep_alive()
     }
 }
 
@@ -390,7 +379,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
     let (version, section) = match rest.split_first_chunk::<10>() {
-        Some((b"HTTP/1.1\r\n", section)) => (Version::Http11, section),
+        Some((end, section)) if *end == *b"HTTP/1.1\r\n" => (Version::Http11, section),
         behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
             (Some(version), Some((_, section))) => (version, section),
             _ => return unfinished(&[], ViolationKind::Version),
@@ -399,15 +388,17 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     if line.len() - section.len() - 2 > limits.request_line {
         return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
-    let connect = method == b"CONNECT";
-    if (target.first() != Some(&b'/') || connect) && !is_target(method, target) {
+    let mut facts = Facts::new(version);
+    if method_end != 3 {
+        facts.method(method);
+    }
+    if (target.first() != Some(&b'/') || facts.has(Facts::CONNECT)) && !is_target(method, target) {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
-    let mut facts = Facts::default();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
         if Facts::may_note(name) {
-            facts.request_field(name, value, &rules.leniency)
+            facts.request_field(name, scan::trim(value), &rules.leniency)
         } else {
             Ok(())
         }
@@ -416,21 +407,18 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
         return Ok(Parsed::Incomplete);
     };
-    let body = facts
-        .request_body(version, connect)
+    facts
+        .check_request()
         .map_err(|kind| Violation::new(kind, offset + end))?;
     let fields = Fields::checked(section.get(..end).unwrap_or_default());
-    let length = offset + end + 2;
     Ok(Parsed::Complete {
         head: Request {
             method,
             target,
             fields,
             facts,
-            body,
-            version,
         },
-        length,
+        length: offset + end + 2,
     })
 }
 
@@ -530,16 +518,16 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     }
     let reason = rest.get(..reason_end).unwrap_or_default();
     let section = input.get(fields_at..).unwrap_or_default();
-    let mut facts = Facts::default();
+    let mut facts = Facts::new(version);
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.response_field(name, value, &rules.leniency)
+        facts.response_field(name, scan::trim(value), &rules.leniency)
     });
     let Some(end) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
     let length = fields_at + end + 2;
     facts
-        .check_response(version, status)
+        .check_response(status)
         .map_err(|kind| Violation::new(kind, length - 2))?;
     let fields = Fields::checked(section.get(..end).unwrap_or_default());
     Ok(Parsed::Complete {
@@ -548,14 +536,13 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
             reason,
             fields,
             facts,
-            version,
         },
         length,
     })
 }
 
-/// Checks the field lines of a `section` up to the empty line, and shows name and value of each to `visit`. Returns the length of the
-/// lines, or `None` where the section is not whole yet.
+/// Checks the field lines of a `section` up to the empty line, and shows name and value of each, spaces around it included, to `visit`.
+/// Returns the length of the lines, or `None` where the section is not whole yet.
 #[inline(always)]
 pub(crate) fn walk<'a>(
     section: &'a [u8],
@@ -563,6 +550,8 @@ pub(crate) fn walk<'a>(
     max_bytes: usize,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
 ) -> Result<Option<usize>, Violation> {
+    // What is left when the limit is reached.
+    let least = section.len().saturating_sub(max_bytes);
     let mut line = section;
     let mut fields = 0;
     loop {
@@ -575,30 +564,29 @@ pub(crate) fn walk<'a>(
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name_end, rest) {
-                (0, [b'\r', b'\n', ..]) if length <= max_bytes => Ok(Some(length)),
-                (_, [] | [b'\r']) if section.len() <= max_bytes => Ok(None),
+                (0, [b'\r', b'\n', ..]) if line.len() >= least => Ok(Some(length)),
+                (_, [] | [b'\r']) if least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name_end, length, max_bytes)),
             };
         };
         let (value, rest) = rest.split_at(scan::value(rest));
         let [b'\r', b'\n', rest @ ..] = rest else {
             return match rest {
-                [] | [b'\r'] if section.len() <= max_bytes => Ok(None),
+                [] | [b'\r'] if least == 0 => Ok(None),
                 _ => Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
             };
         };
-        let at = section.len() - line.len();
         fields += 1;
-        if name_end == 0 {
-            return Err(Violation::new(ViolationKind::FieldName, at));
-        }
-        if section.len() - rest.len() > max_bytes {
+        let verdict = if name_end == 0 {
+            Err(ViolationKind::FieldName)
+        } else if rest.len() < least {
             return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));
-        }
-        if fields > max_fields {
-            return Err(Violation::new(ViolationKind::TooManyFields, at));
-        }
-        visit(name, scan::trim(value)).map_err(|kind| Violation::new(kind, at))?;
+        } else if fields > max_fields {
+            Err(ViolationKind::TooManyFields)
+        } else {
+            visit(name, value)
+        };
+        verdict.map_err(|kind| Violation::new(kind, section.len() - line.len()))?;
         line = rest;
     }
 }
