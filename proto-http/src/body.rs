@@ -183,18 +183,19 @@ impl BodyDecoder {
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let end = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
+        let walked = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
             if is_allowed_trailer(name) {
                 Ok(())
             } else {
                 Err(ViolationKind::Trailer)
             }
         })?;
-        let Some(end) = end else { return Ok(None) };
-        let (lines, rest) = input.split_at(end);
-        *input = rest.get(2..).unwrap_or_default();
+        let Some((trailers, rest)) = walked else {
+            return Ok(None);
+        };
+        *input = rest;
         self.phase = Phase::Done;
-        Ok(Some(Piece::End(Fields::checked(lines))))
+        Ok(Some(Piece::End(trailers)))
     }
 }
 

@@ -54,22 +54,22 @@ impl Facts {
     /// The method is CONNECT.
     pub(crate) const CONNECT: u16 = 1 << 14;
 
+    /// What the start line says. A response has no method.
     #[inline]
-    pub(crate) const fn new(version: Version) -> Self {
-        let flags = match version {
+    pub(crate) fn new(version: Version, method: &str) -> Self {
+        let version = match version {
             Version::Http10 => Self::HTTP10,
             Version::Http11 => 0,
         };
-        Self { length: 0, flags }
-    }
-
-    /// Takes note of the method of a request, unless that is GET.
-    pub(crate) fn method(&mut self, method: &[u8]) {
-        self.flags |= match method {
-            b"HEAD" => Self::HEAD,
-            b"CONNECT" => Self::CONNECT,
+        let method = match method {
+            "HEAD" => Self::HEAD,
+            "CONNECT" => Self::CONNECT,
             _ => 0,
         };
+        Self {
+            length: 0,
+            flags: version | method,
+        }
     }
 
     #[inline]

@@ -32,7 +32,7 @@ pub enum Parsed<T> {
 /// A request head (RFC 9112 section 3), checked, over the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    method: &'a [u8],
+    method: &'a str,
     target: &'a [u8],
     fields: Fields<'a>,
     pub(crate) facts: Facts,
@@ -46,19 +46,20 @@ impl<'a> Request<'a> {
     /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
     #[inline(always)]
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
-        parse_request(input, rules)
+        Ok(match parse_request(input, rules)? {
+            Some((head, rest)) => Parsed::Complete {
+                head,
+                length: input.len() - rest.len(),
+            },
+            None => Parsed::Incomplete,
+        })
     }
 
     /// The method, case-sensitive (RFC 9110 section 9.1).
     #[inline]
     #[must_use]
     pub fn method(&self) -> &'a str {
-        match self.method {
-            b"GET" => "GET",
-            b"HEAD" => "HEAD",
-            b"POST" => "POST",
-            other => core::str::from_utf8(other).unwrap_or_default(),
-        }
+        self.method
     }
 
     /// The target as sent. It is visible ASCII without `#`.
@@ -120,7 +121,15 @@ impl<'a> Request<'a> {
             Version::Http10 => b" HTTP/1.0\r\n",
             Version::Http11 => b" HTTP/1.1\r\n",
         };
-        [self.method, b" ", self.target, version, self.fields.as_bytes(), b"\r\n"].concat()
+        [
+            self.method.as_bytes(),
+            b" ",
+            self.target,
+            version,
+            self.fields.as_bytes(),
+            b"\r\n",
+        ]
+        .concat()
     }
 
     /// How the body is delimited (RFC 9112 section 6.3).
@@ -346,8 +355,9 @@ fn bad_request_line(
     }
 }
 
+/// Reads a request head from the start of `input` and returns it with what follows, or `None` where it is not whole.
 #[inline(always)]
-fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a>>, Violation> {
+pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option<(Request<'a>, &'a [u8])>, Violation> {
     let limits = &rules.limits;
     let line = match input {
         [b'\r', ..] => {
@@ -355,21 +365,21 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
         }
         _ => input,
     };
-    let unfinished =
-        |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| Parsed::Incomplete);
+    let unfinished = |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| None);
 
-    let method_end = if line.first_chunk() == Some(b"GET ") {
-        3
-    } else {
-        scan::token(line)
+    let (method, rest) = match line {
+        [b'G', b'E', b'T', b' ', rest @ ..] => ("GET", rest),
+        _ => {
+            let (method, rest) = line.split_at(scan::token(line));
+            let [b' ', rest @ ..] = rest else {
+                return unfinished(rest, ViolationKind::Method);
+            };
+            if method.is_empty() {
+                return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
+            }
+            (core::str::from_utf8(method).unwrap_or_default(), rest)
+        }
     };
-    let (method, rest) = line.split_at(method_end);
-    let [b' ', rest @ ..] = rest else {
-        return unfinished(rest, ViolationKind::Method);
-    };
-    if method_end == 0 {
-        return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
-    }
     let target_at = input.len() - rest.len();
     let (target, rest) = rest.split_at(scan::target(rest));
     let [b' ', rest @ ..] = rest else {
@@ -388,14 +398,12 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     if line.len() - section.len() - 2 > limits.request_line {
         return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
-    let mut facts = Facts::new(version);
-    if method_end != 3 {
-        facts.method(method);
-    }
+    let mut facts = Facts::new(version, method);
     if (target.first() != Some(&b'/') || facts.has(Facts::CONNECT)) && !is_target(method, target) {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
+    let offset = input.len() - section.len();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
         if Facts::may_note(name) {
             facts.request_field(name, scan::trim(value), &rules.leniency)
@@ -403,31 +411,24 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
             Ok(())
         }
     });
-    let offset = input.len() - section.len();
-    let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
-        return Ok(Parsed::Incomplete);
+    let Some((fields, rest)) = walked.map_err(|violation| violation.behind(offset))? else {
+        return Ok(None);
     };
     facts
         .check_request()
-        .map_err(|kind| Violation::new(kind, offset + end))?;
-    let fields = Fields::checked(section.get(..end).unwrap_or_default());
-    Ok(Parsed::Complete {
-        head: Request {
-            method,
-            target,
-            fields,
-            facts,
-        },
-        length: offset + end + 2,
-    })
+        .map_err(|kind| Violation::new(kind, input.len() - rest.len() - 2))?;
+    let head = Request {
+        method,
+        target,
+        fields,
+        facts,
+    };
+    Ok(Some((head, rest)))
 }
 
 #[cold]
-fn is_target(method: &[u8], target: &[u8]) -> bool {
-    match (core::str::from_utf8(method), core::str::from_utf8(target)) {
-        (Ok(method), Ok(target)) => Target::parse(method, target).is_some(),
-        _ => false,
-    }
+fn is_target(method: &str, target: &[u8]) -> bool {
+    core::str::from_utf8(target).is_ok_and(|target| Target::parse(method, target).is_some())
 }
 
 /// Reads `HTTP/d.d` and `end` at the start of `bytes`, which stand at `at` in the head.
@@ -518,18 +519,17 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     }
     let reason = rest.get(..reason_end).unwrap_or_default();
     let section = input.get(fields_at..).unwrap_or_default();
-    let mut facts = Facts::new(version);
+    let mut facts = Facts::new(version, "");
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
         facts.response_field(name, scan::trim(value), &rules.leniency)
     });
-    let Some(end) = walked.map_err(|violation| violation.behind(fields_at))? else {
+    let Some((fields, rest)) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
-    let length = fields_at + end + 2;
+    let length = input.len() - rest.len();
     facts
         .check_response(status)
         .map_err(|kind| Violation::new(kind, length - 2))?;
-    let fields = Fields::checked(section.get(..end).unwrap_or_default());
     Ok(Parsed::Complete {
         head: Response {
             status,
@@ -542,14 +542,14 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
 }
 
 /// Checks the field lines of a `section` up to the empty line, and shows name and value of each, spaces around it included, to `visit`.
-/// Returns the length of the lines, or `None` where the section is not whole yet.
+/// Returns the lines and what follows the empty line, or `None` where the section is not whole yet.
 #[inline(always)]
 pub(crate) fn walk<'a>(
     section: &'a [u8],
     max_fields: usize,
     max_bytes: usize,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
-) -> Result<Option<usize>, Violation> {
+) -> Result<Option<(Fields<'a>, &'a [u8])>, Violation> {
     // What is left when the limit is reached.
     let least = section.len().saturating_sub(max_bytes);
     let mut line = section;
@@ -564,7 +564,9 @@ pub(crate) fn walk<'a>(
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name_end, rest) {
-                (0, [b'\r', b'\n', ..]) if line.len() >= least => Ok(Some(length)),
+                (0, [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
+                    Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
+                }
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name_end, length, max_bytes)),
             };

@@ -144,9 +144,12 @@ pub(crate) fn until_lf(bytes: &[u8]) -> usize {
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     // Nearly always one space in front and none behind.
-    let bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+    let bytes = match bytes {
+        [b' ', rest @ ..] => rest,
+        _ => bytes,
+    };
     match bytes {
-        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_all(bytes),
+        [..=b' ', ..] | [.., ..=b' '] => trim_all(bytes),
         _ => bytes,
     }
 }
@@ -198,10 +201,21 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
 /// Whether `digits` is a port (RFC 3986 section 3.2.3), which may be empty where `wanted` does not say otherwise.
 #[inline]
 fn is_port(digits: &[u8], wanted: bool) -> bool {
+    if let Ok(four) = <&[u8; 4]>::try_from(digits) {
+        return are_digits(four);
+    }
     let is_number = digits.iter().all(u8::is_ascii_digit);
     is_number
         && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535))
         && !(wanted && digits.is_empty())
+}
+
+/// Whether all four are decimal digits, 0x30 to 0x39: neither they nor what is 6 above them leave the row of 0x30.
+#[inline]
+fn are_digits(bytes: &[u8; 4]) -> bool {
+    let word = u32::from_le_bytes(*bytes);
+    let in_row = |word: u32| word & 0xf0f0_f0f0 == 0x3030_3030;
+    in_row(word) && in_row(word.wrapping_add(0x0606_0606))
 }
 
 /// With percent-encoding, or an IP literal.
@@ -309,6 +323,17 @@ mod tests {
         assert!(!is_authority(b"", false, false));
         assert!(!is_authority(b"a", false, true));
         assert!(!is_authority(b"a:", false, true));
+    }
+
+    #[test]
+    fn ports() {
+        for byte in 0..=255u8 {
+            for place in 0..4 {
+                let mut port = *b"1234";
+                port[place] = byte;
+                assert_eq!(are_digits(&port), byte.is_ascii_digit(), "{byte} at {place}");
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending};
 use crate::framing::Facts;
+use crate::head::parse_request;
 use crate::state::{Exchange, State};
-use crate::{
-    BodyLength, DATE_LENGTH, Fields, Misuse, Parsed, Piece, Request, Rules, Version, Violation, ViolationKind,
-};
+use crate::{BodyLength, DATE_LENGTH, Fields, Misuse, Piece, Request, Rules, Version, Violation, ViolationKind};
 
 /// What a server reads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +103,8 @@ impl ServerConnection {
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
-        let (head, length) = match Request::parse(input, rules) {
-            Ok(Parsed::Complete { head, length }) => (head, length),
-            Ok(Parsed::Incomplete) => return self.unfinished(),
-            Err(violation) => return Err(self.fail(violation)),
+        let Some((head, rest)) = parse_request(input, rules).map_err(|violation| self.fail(violation))? else {
+            return self.unfinished();
         };
         if head.facts.is_plain() {
             self.flags &= Self::EOF;
@@ -116,7 +113,7 @@ impl ServerConnection {
         } else {
             self.begin(&head, rules)?;
         }
-        *input = input.get(length..).unwrap_or_default();
+        *input = rest;
         Ok(ServerEvent::Request(head))
     }
 
