@@ -108,11 +108,27 @@ impl Facts {
         self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
     }
 
-    /// Whether a field of this name may be one to take note of. Quick, for all the others.
+    /// Whether a field of this name may be one to take note of: by its length and first letter, quick for all the others.
     #[inline(always)]
-    pub(crate) const fn may_note(name: &[u8]) -> bool {
-        const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
-        name.len() < 32 && LENGTHS >> name.len() & 1 != 0
+    pub(crate) fn may_note(name: &[u8]) -> bool {
+        const FIRST: [u8; 18] = {
+            let mut first = [0; 18];
+            let names: [&[u8]; 6] = [
+                b"host",
+                b"expect",
+                b"upgrade",
+                b"connection",
+                b"content-length",
+                b"transfer-encoding",
+            ];
+            let mut at = 0;
+            while at < names.len() {
+                first[names[at].len()] = names[at][0];
+                at += 1;
+            }
+            first
+        };
+        matches!((name.first(), FIRST.get(name.len())), (Some(is), Some(first)) if is | 0x20 == *first)
     }
 
     /// Takes note of a field of a request.
@@ -221,8 +237,7 @@ impl Facts {
             if coding.eq_ignore_ascii_case(b"chunked") {
                 self.flags |= Self::CHUNKED;
             } else {
-                let name_end = scan::token(coding);
-                let (name, parameters) = coding.split_at(name_end);
+                let (name, parameters) = scan::split_token(coding);
                 if name.is_empty()
                     || name.eq_ignore_ascii_case(b"chunked")
                     || !matches!(scan::trim(parameters), [] | [b';', ..])

@@ -370,7 +370,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
     let (method, rest) = match line {
         [b'G', b'E', b'T', b' ', rest @ ..] => ("GET", rest),
         _ => {
-            let (method, rest) = line.split_at(scan::token(line));
+            let (method, rest) = scan::split_token(line);
             let [b' ', rest @ ..] = rest else {
                 return unfinished(rest, ViolationKind::Method);
             };
@@ -381,7 +381,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         }
     };
     let target_at = input.len() - rest.len();
-    let (target, rest) = rest.split_at(scan::target(rest));
+    let (target, rest) = scan::split_target(rest);
     let [b' ', rest @ ..] = rest else {
         return unfinished(rest, ViolationKind::Target);
     };
@@ -504,21 +504,20 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         None => return unfinished(),
     };
     let rest = input.get(reason_at..).unwrap_or_default();
-    let reason_end = scan::value(rest);
-    let fields_at = reason_at + reason_end + 2;
-    match (rest.get(reason_end), rest.get(reason_end + 1)) {
-        (Some(b'\r'), Some(b'\n')) => {}
-        (None, _) | (Some(b'\r'), None) => return unfinished(),
-        (Some(&byte), next) => {
-            let kind = forbidden(byte, next.copied(), ViolationKind::StatusLine);
-            return Err(Violation::new(kind, reason_at + reason_end));
+    let (reason, rest) = scan::split_value(rest);
+    let reason_end = reason_at + reason.len();
+    let section = match rest {
+        [b'\r', b'\n', section @ ..] => section,
+        [] | [b'\r'] => return unfinished(),
+        [byte, rest @ ..] => {
+            let kind = forbidden(*byte, rest.first().copied(), ViolationKind::StatusLine);
+            return Err(Violation::new(kind, reason_end));
         }
-    }
-    if fields_at - 2 > limits.request_line {
+    };
+    let fields_at = reason_end + 2;
+    if reason_end > limits.request_line {
         return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
     }
-    let reason = rest.get(..reason_end).unwrap_or_default();
-    let section = input.get(fields_at..).unwrap_or_default();
     let mut facts = Facts::new(version, "");
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
         facts.response_field(name, scan::trim(value), &rules.leniency)
@@ -555,23 +554,21 @@ pub(crate) fn walk<'a>(
     let mut line = section;
     let mut fields = 0;
     loop {
-        let name_end = if line.first() == Some(&b'\r') {
-            0
-        } else {
-            scan::token(line)
+        let (name, rest) = match line {
+            [b'\r', ..] => (&[][..], line),
+            _ => scan::split_token(line),
         };
-        let (name, rest) = line.split_at(name_end);
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
-            return match (name_end, rest) {
-                (0, [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
+            return match (name, rest) {
+                ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
                     Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
                 }
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
-                _ => Err(bad_name(rest, name_end, length, max_bytes)),
+                _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };
         };
-        let (value, rest) = rest.split_at(scan::value(rest));
+        let (value, rest) = scan::split_value(rest);
         let [b'\r', b'\n', rest @ ..] = rest else {
             return match rest {
                 [] | [b'\r'] if least == 0 => Ok(None),
@@ -579,7 +576,7 @@ pub(crate) fn walk<'a>(
             };
         };
         fields += 1;
-        let verdict = if name_end == 0 {
+        let verdict = if name.is_empty() {
             Err(ViolationKind::FieldName)
         } else if rest.len() < least {
             return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));

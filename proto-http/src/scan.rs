@@ -68,14 +68,15 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
     at + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
 }
 
-/// Counts leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by one.
-/// `:` is in no class; it is what mostly follows.
+/// Splits off the leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by
+/// one. `:` is in no class; it is what mostly follows.
 #[inline(always)]
-fn count_class(bytes: &[u8], class: u8) -> usize {
+fn split_class(bytes: &[u8], class: u8) -> (&[u8], &[u8]) {
     let at = count(bytes, block::not_plain, |byte| CLASS[byte as usize] & class == 0);
-    match bytes.get(at) {
-        None | Some(b':') => at,
-        Some(_) => count_on(bytes, at, class),
+    match bytes.split_at(at) {
+        (head, rest @ [b':', ..]) => (head, rest),
+        (head, []) => (head, &[]),
+        _ => bytes.split_at(count_on(bytes, at, class)),
     }
 }
 
@@ -90,35 +91,42 @@ fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
     at
 }
 
-/// Leading bytes of a token (RFC 9110 section 5.6.2).
-#[inline]
-pub(crate) fn token(bytes: &[u8]) -> usize {
-    count_class(bytes, TOKEN)
+/// Splits off a token (RFC 9110 section 5.6.2); it may be empty.
+#[inline(always)]
+pub(crate) fn split_token(bytes: &[u8]) -> (&[u8], &[u8]) {
+    split_class(bytes, TOKEN)
 }
 
 /// Whether all of `bytes` is one token.
 #[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && token(bytes) == bytes.len()
+    !bytes.is_empty() && split_token(bytes).1.is_empty()
 }
 
-/// Leading bytes of a field value (RFC 9110 section 5.5): everything but controls; HTAB is none.
-#[inline]
-pub(crate) fn value(bytes: &[u8]) -> usize {
+/// Splits off a field value (RFC 9110 section 5.5): everything but controls; HTAB is none. A CR is what mostly follows.
+#[inline(always)]
+pub(crate) fn split_value(bytes: &[u8]) -> (&[u8], &[u8]) {
     let at = count(bytes, block::controls, is_control);
-    if bytes.get(at) == Some(&b'\t') {
-        value_on(bytes, at)
-    } else {
-        at
+    match bytes.split_at(at) {
+        (value, rest @ [b'\r', ..]) => (value, rest),
+        (value, rest @ [b'\t', ..]) => bytes.split_at(value.len() + count_tabbed(rest)),
+        split => split,
     }
 }
 
 #[inline(never)]
-fn value_on(bytes: &[u8], mut at: usize) -> usize {
+fn count_tabbed(bytes: &[u8]) -> usize {
+    let mut at = 0;
     while let Some([b'\t', rest @ ..]) = bytes.get(at..) {
         at += 1 + count(rest, block::controls, is_control);
     }
     at
+}
+
+/// Whether all of `bytes` may stand in a field value.
+#[inline]
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    split_value(bytes).1.is_empty()
 }
 
 #[inline]
@@ -126,12 +134,12 @@ const fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// Leading bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
-#[inline]
-pub(crate) fn target(bytes: &[u8]) -> usize {
-    count(bytes, block::not_target, |byte| {
+/// Splits off a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
+#[inline(always)]
+pub(crate) fn split_target(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(count(bytes, block::not_target, |byte| {
         !byte.is_ascii_graphic() || byte == b'#'
-    })
+    }))
 }
 
 /// Bytes before the first LF, or all.
@@ -190,7 +198,7 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 /// `empty` says so, and the port missing only where `port` does not ask for it.
 #[inline]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
-    let (host, rest) = bytes.split_at(count_class(bytes, HOST));
+    let (host, rest) = split_class(bytes, HOST);
     match rest {
         [] => !port && (empty || !host.is_empty()),
         [b':', digits @ ..] => !host.is_empty() && is_port(digits, port),
@@ -284,16 +292,20 @@ mod tests {
                     bytes[place] = byte;
                     let expect = |stop: bool| if stop { place } else { length };
                     assert_eq!(
-                        value(&bytes),
+                        split_value(&bytes).0.len(),
                         expect(is_control(byte) && byte != b'\t'),
                         "value {byte} {place}/{length}"
                     );
                     assert_eq!(
-                        target(&bytes),
+                        split_target(&bytes).0.len(),
                         expect(!byte.is_ascii_graphic() || byte == b'#'),
                         "target {byte}"
                     );
-                    assert_eq!(token(&bytes), expect(CLASS[byte as usize] & TOKEN == 0), "token {byte}");
+                    assert_eq!(
+                        split_token(&bytes).0.len(),
+                        expect(CLASS[byte as usize] & TOKEN == 0),
+                        "token {byte}"
+                    );
                     assert_eq!(until_lf(&bytes), expect(byte == b'\n'), "lf {byte}");
                 }
             }
