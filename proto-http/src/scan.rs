@@ -196,7 +196,7 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 
 /// Whether `bytes` is `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The host may be empty only where
 /// `empty` says so, and the port missing only where `port` does not ask for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
     let (host, rest) = split_class(bytes, HOST);
     match rest {

@@ -100,7 +100,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
         self.call(cx, A::connected, A::Next::connected)
     }
 
-    #[inline]
+    #[inline(always)]
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Outcome<A> {
         if let Switch::Before(first) = self {
             first.received(cx, input).map_err(SwitchError::Before)?;
