@@ -183,18 +183,19 @@ impl BodyDecoder {
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let end = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
+        let walked = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
             if is_allowed_trailer(name) {
                 Ok(())
             } else {
                 Err(ViolationKind::Trailer)
             }
         })?;
-        let Some(end) = end else { return Ok(None) };
-        let (lines, rest) = input.split_at(end);
-        *input = rest.get(2..).unwrap_or_default();
+        let Some((trailers, rest)) = walked else {
+            return Ok(None);
+        };
+        *input = rest;
         self.phase = Phase::Done;
-        Ok(Some(Piece::End(Fields::checked(lines))))
+        Ok(Some(Piece::End(trailers)))
     }
 }
 
@@ -279,10 +280,10 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
             _ => return error(kind, at),
         }
         at += blanks(line, at);
-        let name = scan::token(line.get(at..).unwrap_or_default());
-        at += name;
+        let (name, _) = scan::split_token(line.get(at..).unwrap_or_default());
+        at += name.len();
         let Some(&behind) = line.get(at) else { return Ok(None) };
-        if name == 0 {
+        if name.is_empty() {
             return error(broken(behind, line.get(at + 1)), at);
         }
         let equals = at + blanks(line, at);
@@ -298,7 +299,7 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
                 Some(end) => end,
                 None => return Ok(None),
             },
-            Some(&byte) => match scan::token(line.get(at..).unwrap_or_default()) {
+            Some(&byte) => match scan::split_token(line.get(at..).unwrap_or_default()).0.len() {
                 0 => return error(broken(byte, line.get(at + 1)), at),
                 length => at + length,
             },

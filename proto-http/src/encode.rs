@@ -139,7 +139,7 @@ impl FieldFacts {
         if !scan::is_token(name) {
             return Err(Misuse::FieldName);
         }
-        if scan::value(value) != value.len() || matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+        if !scan::is_value(value) || matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
             return Err(Misuse::FieldValue);
         }
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
@@ -280,11 +280,11 @@ impl<'a> FieldBlock<'a> {
         let mut at = 0;
         while at < lines.len() {
             let line = lines.get(at..).unwrap_or_default();
-            let (name, rest) = line.split_at(scan::token(line));
+            let (name, rest) = scan::split_token(line);
             let [b':', rest @ ..] = rest else {
                 return Err(Misuse::FieldName);
             };
-            let (value, rest) = rest.split_at(scan::value(rest));
+            let (value, rest) = scan::split_value(rest);
             if !rest.starts_with(b"\r\n") {
                 return Err(Misuse::FieldValue);
             }

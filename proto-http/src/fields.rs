@@ -135,10 +135,8 @@ impl<'a> Iterator for FieldsIter<'a> {
 /// Takes one checked line off `rest`.
 #[inline]
 fn split_line<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let colon = scan::token(rest);
-    let (name, line) = rest.split_at_checked(colon)?;
-    let line = line.get(1..)?;
-    let (value, line) = line.split_at_checked(scan::value(line))?;
+    let (name, line) = scan::split_token(rest);
+    let (value, line) = scan::split_value(line.get(1..)?);
     *rest = line.get(2..)?;
     Some((name, scan::trim(value)))
 }

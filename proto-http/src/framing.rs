@@ -25,22 +25,18 @@ impl BodyLength {
     }
 }
 
-/// What the fields of a head say about framing and persistence, gathered while they are checked.
+/// What a head says about framing and persistence, gathered while it is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facts<'a> {
-    /// Meaningful with [`HOST`](Self::HOST).
-    host: &'a [u8],
+pub(crate) struct Facts {
     /// Meaningful with [`LENGTH`](Self::LENGTH).
     length: u64,
     flags: u16,
 }
 
-impl<'a> Facts<'a> {
+impl Facts {
     const CHUNKED: u16 = 1;
-    const HOST: u16 = 1 << 10;
-    const LENGTH: u16 = 1 << 11;
     const CODED: u16 = 1 << 1;
-    pub(crate) const CLOSE: u16 = 1 << 2;
+    const CLOSE: u16 = 1 << 2;
     const KEEP_ALIVE: u16 = 1 << 3;
     const UPGRADE_OPTION: u16 = 1 << 4;
     const UPGRADE_FIELD: u16 = 1 << 5;
@@ -50,15 +46,56 @@ impl<'a> Facts<'a> {
     /// A Content-Length was overruled by chunks, which is why the connection has to close.
     const OVERRULED: u16 = 1 << 8;
     const UNKNOWN_CODING: u16 = 1 << 9;
+    const HOST: u16 = 1 << 10;
+    const LENGTH: u16 = 1 << 11;
+    pub(crate) const HTTP10: u16 = 1 << 12;
+    /// The method is HEAD.
+    pub(crate) const HEAD: u16 = 1 << 13;
+    /// The method is CONNECT.
+    pub(crate) const CONNECT: u16 = 1 << 14;
+
+    /// What the start line says. A response has no method.
+    #[inline]
+    pub(crate) fn new(version: Version, method: &str) -> Self {
+        let version = match version {
+            Version::Http10 => Self::HTTP10,
+            Version::Http11 => 0,
+        };
+        let method = match method {
+            "HEAD" => Self::HEAD,
+            "CONNECT" => Self::CONNECT,
+            _ => 0,
+        };
+        Self {
+            length: 0,
+            flags: version | method,
+        }
+    }
 
     #[inline]
     pub(crate) const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
-    /// The value of the Host field.
-    pub(crate) fn host(&self) -> Option<&'a [u8]> {
-        self.has(Self::HOST).then_some(self.host)
+    /// Those of `flags` that are set.
+    #[inline]
+    pub(crate) const fn flags(&self, flags: u16) -> u16 {
+        self.flags & flags
+    }
+
+    /// Whether a request has a Host and nothing else of note: no body, no wish, no end, the usual version and methods.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.flags & !Self::KEEP_ALIVE == Self::HOST
+    }
+
+    #[inline]
+    pub(crate) const fn version(&self) -> Version {
+        if self.has(Self::HTTP10) {
+            Version::Http10
+        } else {
+            Version::Http11
+        }
     }
 
     #[inline]
@@ -71,42 +108,62 @@ impl<'a> Facts<'a> {
         self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
     }
 
-    /// Whether a field of this name may be one to take note of. Quick, for all the others.
+    /// Whether a field of this name may be one to take note of: by its length and first letter, quick for all the others.
     #[inline(always)]
-    pub(crate) const fn may_note(name: &[u8]) -> bool {
-        const LENGTHS: u32 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
-        name.len() < 32 && LENGTHS >> name.len() & 1 != 0
+    pub(crate) fn may_note(name: &[u8]) -> bool {
+        const FIRST: [u8; 18] = {
+            let mut first = [0; 18];
+            let names: [&[u8]; 6] = [
+                b"host",
+                b"expect",
+                b"upgrade",
+                b"connection",
+                b"content-length",
+                b"transfer-encoding",
+            ];
+            let mut at = 0;
+            while at < names.len() {
+                first[names[at].len()] = names[at][0];
+                at += 1;
+            }
+            first
+        };
+        matches!((name.first(), FIRST.get(name.len())), (Some(is), Some(first)) if is | 0x20 == *first)
     }
 
     /// Takes note of a field of a request.
+    #[inline(always)]
     pub(crate) fn request_field(
         &mut self,
         name: &[u8],
-        value: &'a [u8],
+        value: &[u8],
         leniency: &Leniency,
     ) -> Result<(), ViolationKind> {
-        match name.len() {
-            4 if scan::is_name(name, b"host") => {
-                if self.has(Self::HOST) {
-                    return Err(ViolationKind::HostRepeated);
-                }
-                // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
-                if !scan::is_authority(value, true, false) {
-                    return Err(ViolationKind::Host);
-                }
-                self.host = value;
-                self.flags |= Self::HOST;
-                Ok(())
+        if scan::is_name(name, b"host") {
+            if self.has(Self::HOST) {
+                return Err(ViolationKind::HostRepeated);
             }
-            6 if scan::is_name(name, b"expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(ViolationKind::Expectation);
-                }
-                self.flags |= Self::EXPECT_CONTINUE;
+            self.flags |= Self::HOST;
+            // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
+            return if scan::is_authority(value, true, false) {
                 Ok(())
-            }
-            _ => self.response_field(name, value, leniency),
+            } else {
+                Err(ViolationKind::Host)
+            };
         }
+        self.rare_request_field(name, value, leniency)
+    }
+
+    #[inline(never)]
+    fn rare_request_field(&mut self, name: &[u8], value: &[u8], leniency: &Leniency) -> Result<(), ViolationKind> {
+        if scan::is_name(name, b"expect") {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(ViolationKind::Expectation);
+            }
+            self.flags |= Self::EXPECT_CONTINUE;
+            return Ok(());
+        }
+        self.response_field(name, value, leniency)
     }
 
     /// Takes note of a field any message may have.
@@ -114,7 +171,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn response_field(
         &mut self,
         name: &[u8],
-        value: &'a [u8],
+        value: &[u8],
         leniency: &Leniency,
     ) -> Result<(), ViolationKind> {
         match name.len() {
@@ -180,8 +237,7 @@ impl<'a> Facts<'a> {
             if coding.eq_ignore_ascii_case(b"chunked") {
                 self.flags |= Self::CHUNKED;
             } else {
-                let name_end = scan::token(coding);
-                let (name, parameters) = coding.split_at(name_end);
+                let (name, parameters) = scan::split_token(coding);
                 if name.is_empty()
                     || name.eq_ignore_ascii_case(b"chunked")
                     || !matches!(scan::trim(parameters), [] | [b';', ..])
@@ -195,36 +251,45 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// The body of a request, and whether its head is consistent (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 7.8).
+    /// Whether the head of a request is consistent (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 7.8).
     #[inline(always)]
-    pub(crate) fn request_body(&mut self, version: Version, connect: bool) -> Result<BodyLength, ViolationKind> {
-        if version == Version::Http10 {
+    pub(crate) fn check_request(&mut self) -> Result<(), ViolationKind> {
+        if self.is_plain() {
+            Ok(())
+        } else {
+            self.check_special_request()
+        }
+    }
+
+    #[inline(never)]
+    fn check_special_request(&mut self) -> Result<(), ViolationKind> {
+        if self.has(Self::HTTP10) {
             // An HTTP/1.0 client has no use for either (RFC 9110 sections 7.8 and 10.1.1).
             self.flags &= !(Self::EXPECT_CONTINUE | Self::UPGRADE_OPTION);
         } else if !self.has(Self::HOST) {
             return Err(ViolationKind::HostMissing);
         }
-        let body = self.coded_length(version)?;
-        let upgrade = Self::UPGRADE_OPTION | Self::UPGRADE_FIELD;
-        if self.flags & upgrade == upgrade {
+        self.check_length()?;
+        let has_body = !self.request_body().is_empty();
+        if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) {
             self.flags |= Self::UPGRADE;
-            if !body.is_empty() {
+            if has_body {
                 return Err(ViolationKind::UpgradeWithBody);
             }
         }
-        if connect && !body.is_empty() {
+        if has_body && self.has(Self::CONNECT) {
             return Err(ViolationKind::ConnectWithBody);
         }
-        if body.is_empty() {
+        if !has_body {
             // Nothing to continue with (RFC 9110 section 10.1.1).
             self.flags &= !Self::EXPECT_CONTINUE;
         }
-        Ok(body)
+        Ok(())
     }
 
     /// Whether the head of a response is consistent (RFC 9112 section 6.1).
-    pub(crate) fn check_response(&mut self, version: Version, status: u16) -> Result<(), ViolationKind> {
-        self.coded_length(version)?;
+    pub(crate) fn check_response(&mut self, status: u16) -> Result<(), ViolationKind> {
+        self.check_length()?;
         let forbidden = matches!(status, 100..200)
             && (self.has(Self::CODED) || self.length().is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
@@ -234,14 +299,13 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// What Transfer-Encoding and Content-Length say together.
-    #[inline(always)]
-    fn coded_length(&mut self, version: Version) -> Result<BodyLength, ViolationKind> {
+    /// Whether Transfer-Encoding and Content-Length may stand together, and here.
+    fn check_length(&mut self) -> Result<(), ViolationKind> {
         if !self.has(Self::CODED) {
             self.flags &= !Self::OVERRULED;
-            return Ok(self.length().map_or(BodyLength::Empty, BodyLength::Length));
+            return Ok(());
         }
-        if version == Version::Http10 {
+        if self.has(Self::HTTP10) {
             return Err(ViolationKind::CodingInOldVersion);
         }
         if self.has(Self::LENGTH) && !self.has(Self::OVERRULED) {
@@ -251,7 +315,17 @@ impl<'a> Facts<'a> {
             return Err(ViolationKind::CodingUnknown);
         }
         self.flags &= !Self::LENGTH;
-        Ok(BodyLength::Chunked)
+        Ok(())
+    }
+
+    /// The body of a checked request (RFC 9112 section 6.3).
+    #[inline]
+    pub(crate) fn request_body(&self) -> BodyLength {
+        if self.has(Self::CHUNKED) {
+            BodyLength::Chunked
+        } else {
+            self.length().map_or(BodyLength::Empty, BodyLength::Length)
+        }
     }
 
     /// The body of a response to a request with this method (RFC 9112 section 6.3).
@@ -268,7 +342,7 @@ impl<'a> Facts<'a> {
 
     /// RFC 9112 section 9.3. `close` wins over everything.
     #[inline]
-    pub(crate) const fn keep_alive(&self, version: Version) -> bool {
-        !self.has(Self::CLOSE | Self::OVERRULED) && (matches!(version, Version::Http11) || self.has(Self::KEEP_ALIVE))
+    pub(crate) const fn keep_alive(&self) -> bool {
+        !self.has(Self::CLOSE | Self::OVERRULED) && (!self.has(Self::HTTP10) || self.has(Self::KEEP_ALIVE))
     }
 }

@@ -32,12 +32,10 @@ pub enum Parsed<T> {
 /// A request head (RFC 9112 section 3), checked, over the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    method: &'a [u8],
+    method: &'a str,
     target: &'a [u8],
     fields: Fields<'a>,
-    pub(crate) facts: Facts<'a>,
-    pub(crate) body: BodyLength,
-    version: Version,
+    pub(crate) facts: Facts,
 }
 
 impl<'a> Request<'a> {
@@ -48,23 +46,19 @@ impl<'a> Request<'a> {
     /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
     #[inline(always)]
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
-        parse_request(input, rules)
+        Ok(match parse_request(input, rules)? {
+            Some((head, rest)) => Parsed::Complete {
+                head,
+                length: input.len() - rest.len(),
+            },
+            None => Parsed::Incomplete,
+        })
     }
 
     /// The method, case-sensitive (RFC 9110 section 9.1).
     #[inline]
     #[must_use]
     pub fn method(&self) -> &'a str {
-        match self.method {
-            b"GET" => "GET",
-            b"HEAD" => "HEAD",
-            b"POST" => "POST",
-            other => core::str::from_utf8(other).unwrap_or_default(),
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn method_bytes(&self) -> &'a [u8] {
         self.method
     }
 
@@ -99,7 +93,7 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.facts.version()
     }
 
     /// The fields, in order.
@@ -115,10 +109,7 @@ impl<'a> Request<'a> {
     pub fn authority(&self) -> Option<&'a str> {
         match self.target_form() {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
-            Target::Origin { .. } | Target::Asterisk => self
-                .facts
-                .host()
-                .map(|host| core::str::from_utf8(host).unwrap_or_default()),
+            Target::Origin { .. } | Target::Asterisk => self.fields.get_str("host"),
         }
     }
 
@@ -126,18 +117,26 @@ impl<'a> Request<'a> {
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
-        let version: &[u8] = match self.version {
+        let version: &[u8] = match self.version() {
             Version::Http10 => b" HTTP/1.0\r\n",
             Version::Http11 => b" HTTP/1.1\r\n",
         };
-        [self.method, b" ", self.target, version, self.fields.as_bytes(), b"\r\n"].concat()
+        [
+            self.method.as_bytes(),
+            b" ",
+            self.target,
+            version,
+            self.fields.as_bytes(),
+            b"\r\n",
+        ]
+        .concat()
     }
 
     /// How the body is delimited (RFC 9112 section 6.3).
     #[inline]
     #[must_use]
     pub fn body(&self) -> BodyLength {
-        self.body
+        self.facts.request_body()
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -156,7 +155,7 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.facts.keep_alive(self.version)
+        self.facts.keep_alive()
     }
 }
 
@@ -166,8 +165,7 @@ pub struct Response<'a> {
     status: u16,
     reason: &'a [u8],
     fields: Fields<'a>,
-    pub(crate) facts: Facts<'a>,
-    version: Version,
+    pub(crate) facts: Facts,
 }
 
 impl<'a> Response<'a> {
@@ -195,7 +193,7 @@ impl<'a> Response<'a> {
     /// The version the server speaks.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.facts.version()
     }
 
     /// The fields, in order.
@@ -213,7 +211,7 @@ impl<'a> Response<'a> {
     /// Whether the server keeps the connection behind this exchange (RFC 9112 section 9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.facts.keep_alive(self.version)
+        self.facts.keep_alive()
     }
 }
 
@@ -357,8 +355,9 @@ fn bad_request_line(
     }
 }
 
+/// Reads a request head from the start of `input` and returns it with what follows, or `None` where it is not whole.
 #[inline(always)]
-fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a>>, Violation> {
+pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option<(Request<'a>, &'a [u8])>, Violation> {
     let limits = &rules.limits;
     let line = match input {
         [b'\r', ..] => {
@@ -366,23 +365,23 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
         }
         _ => input,
     };
-    let unfinished =
-        |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| Parsed::Incomplete);
+    let unfinished = |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| None);
 
-    let method_end = if line.first_chunk() == Some(b"GET ") {
-        3
-    } else {
-        scan::token(line)
+    let (method, rest) = match line {
+        [b'G', b'E', b'T', b' ', rest @ ..] => ("GET", rest),
+        _ => {
+            let (method, rest) = scan::split_token(line);
+            let [b' ', rest @ ..] = rest else {
+                return unfinished(rest, ViolationKind::Method);
+            };
+            if method.is_empty() {
+                return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
+            }
+            (core::str::from_utf8(method).unwrap_or_default(), rest)
+        }
     };
-    let (method, rest) = line.split_at(method_end);
-    let [b' ', rest @ ..] = rest else {
-        return unfinished(rest, ViolationKind::Method);
-    };
-    if method_end == 0 {
-        return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
-    }
     let target_at = input.len() - rest.len();
-    let (target, rest) = rest.split_at(scan::target(rest));
+    let (target, rest) = scan::split_target(rest);
     let [b' ', rest @ ..] = rest else {
         return unfinished(rest, ViolationKind::Target);
     };
@@ -390,7 +389,7 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
     let (version, section) = match rest.split_first_chunk::<10>() {
-        Some((b"HTTP/1.1\r\n", section)) => (Version::Http11, section),
+        Some((end, section)) if *end == *b"HTTP/1.1\r\n" => (Version::Http11, section),
         behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
             (Some(version), Some((_, section))) => (version, section),
             _ => return unfinished(&[], ViolationKind::Version),
@@ -399,47 +398,37 @@ fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Request<'a
     if line.len() - section.len() - 2 > limits.request_line {
         return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
-    let connect = method == b"CONNECT";
-    if (target.first() != Some(&b'/') || connect) && !is_target(method, target) {
+    let mut facts = Facts::new(version, method);
+    if (target.first() != Some(&b'/') || facts.has(Facts::CONNECT)) && !is_target(method, target) {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
-    let mut facts = Facts::default();
+    let offset = input.len() - section.len();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
         if Facts::may_note(name) {
-            facts.request_field(name, value, &rules.leniency)
+            facts.request_field(name, scan::trim(value), &rules.leniency)
         } else {
             Ok(())
         }
     });
-    let offset = input.len() - section.len();
-    let Some(end) = walked.map_err(|violation| violation.behind(offset))? else {
-        return Ok(Parsed::Incomplete);
+    let Some((fields, rest)) = walked.map_err(|violation| violation.behind(offset))? else {
+        return Ok(None);
     };
-    let body = facts
-        .request_body(version, connect)
-        .map_err(|kind| Violation::new(kind, offset + end))?;
-    let fields = Fields::checked(section.get(..end).unwrap_or_default());
-    let length = offset + end + 2;
-    Ok(Parsed::Complete {
-        head: Request {
-            method,
-            target,
-            fields,
-            facts,
-            body,
-            version,
-        },
-        length,
-    })
+    facts
+        .check_request()
+        .map_err(|kind| Violation::new(kind, input.len() - rest.len() - 2))?;
+    let head = Request {
+        method,
+        target,
+        fields,
+        facts,
+    };
+    Ok(Some((head, rest)))
 }
 
 #[cold]
-fn is_target(method: &[u8], target: &[u8]) -> bool {
-    match (core::str::from_utf8(method), core::str::from_utf8(target)) {
-        (Ok(method), Ok(target)) => Target::parse(method, target).is_some(),
-        _ => false,
-    }
+fn is_target(method: &str, target: &[u8]) -> bool {
+    core::str::from_utf8(target).is_ok_and(|target| Target::parse(method, target).is_some())
 }
 
 /// Reads `HTTP/d.d` and `end` at the start of `bytes`, which stand at `at` in the head.
@@ -515,90 +504,88 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         None => return unfinished(),
     };
     let rest = input.get(reason_at..).unwrap_or_default();
-    let reason_end = scan::value(rest);
-    let fields_at = reason_at + reason_end + 2;
-    match (rest.get(reason_end), rest.get(reason_end + 1)) {
-        (Some(b'\r'), Some(b'\n')) => {}
-        (None, _) | (Some(b'\r'), None) => return unfinished(),
-        (Some(&byte), next) => {
-            let kind = forbidden(byte, next.copied(), ViolationKind::StatusLine);
-            return Err(Violation::new(kind, reason_at + reason_end));
+    let (reason, rest) = scan::split_value(rest);
+    let reason_end = reason_at + reason.len();
+    let section = match rest {
+        [b'\r', b'\n', section @ ..] => section,
+        [] | [b'\r'] => return unfinished(),
+        [byte, rest @ ..] => {
+            let kind = forbidden(*byte, rest.first().copied(), ViolationKind::StatusLine);
+            return Err(Violation::new(kind, reason_end));
         }
-    }
-    if fields_at - 2 > limits.request_line {
+    };
+    let fields_at = reason_end + 2;
+    if reason_end > limits.request_line {
         return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
     }
-    let reason = rest.get(..reason_end).unwrap_or_default();
-    let section = input.get(fields_at..).unwrap_or_default();
-    let mut facts = Facts::default();
+    let mut facts = Facts::new(version, "");
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.response_field(name, value, &rules.leniency)
+        facts.response_field(name, scan::trim(value), &rules.leniency)
     });
-    let Some(end) = walked.map_err(|violation| violation.behind(fields_at))? else {
+    let Some((fields, rest)) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
-    let length = fields_at + end + 2;
+    let length = input.len() - rest.len();
     facts
-        .check_response(version, status)
+        .check_response(status)
         .map_err(|kind| Violation::new(kind, length - 2))?;
-    let fields = Fields::checked(section.get(..end).unwrap_or_default());
     Ok(Parsed::Complete {
         head: Response {
             status,
             reason,
             fields,
             facts,
-            version,
         },
         length,
     })
 }
 
-/// Checks the field lines of a `section` up to the empty line, and shows name and value of each to `visit`. Returns the length of the
-/// lines, or `None` where the section is not whole yet.
+/// Checks the field lines of a `section` up to the empty line, and shows name and value of each, spaces around it included, to `visit`.
+/// Returns the lines and what follows the empty line, or `None` where the section is not whole yet.
 #[inline(always)]
 pub(crate) fn walk<'a>(
     section: &'a [u8],
     max_fields: usize,
     max_bytes: usize,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
-) -> Result<Option<usize>, Violation> {
+) -> Result<Option<(Fields<'a>, &'a [u8])>, Violation> {
+    // What is left when the limit is reached.
+    let least = section.len().saturating_sub(max_bytes);
     let mut line = section;
     let mut fields = 0;
     loop {
-        let name_end = if line.first() == Some(&b'\r') {
-            0
-        } else {
-            scan::token(line)
+        let (name, rest) = match line {
+            [b'\r', ..] => (&[][..], line),
+            _ => scan::split_token(line),
         };
-        let (name, rest) = line.split_at(name_end);
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
-            return match (name_end, rest) {
-                (0, [b'\r', b'\n', ..]) if length <= max_bytes => Ok(Some(length)),
-                (_, [] | [b'\r']) if section.len() <= max_bytes => Ok(None),
-                _ => Err(bad_name(rest, name_end, length, max_bytes)),
+            return match (name, rest) {
+                ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
+                    Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
+                }
+                (_, [] | [b'\r']) if least == 0 => Ok(None),
+                _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };
         };
-        let (value, rest) = rest.split_at(scan::value(rest));
+        let (value, rest) = scan::split_value(rest);
         let [b'\r', b'\n', rest @ ..] = rest else {
             return match rest {
-                [] | [b'\r'] if section.len() <= max_bytes => Ok(None),
+                [] | [b'\r'] if least == 0 => Ok(None),
                 _ => Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
             };
         };
-        let at = section.len() - line.len();
         fields += 1;
-        if name_end == 0 {
-            return Err(Violation::new(ViolationKind::FieldName, at));
-        }
-        if section.len() - rest.len() > max_bytes {
+        let verdict = if name.is_empty() {
+            Err(ViolationKind::FieldName)
+        } else if rest.len() < least {
             return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));
-        }
-        if fields > max_fields {
-            return Err(Violation::new(ViolationKind::TooManyFields, at));
-        }
-        visit(name, scan::trim(value)).map_err(|kind| Violation::new(kind, at))?;
+        } else if fields > max_fields {
+            Err(ViolationKind::TooManyFields)
+        } else {
+            visit(name, value)
+        };
+        verdict.map_err(|kind| Violation::new(kind, section.len() - line.len()))?;
         line = rest;
     }
 }

@@ -68,14 +68,15 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
     at + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
 }
 
-/// Counts leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by one.
-/// `:` is in no class; it is what mostly follows.
+/// Splits off the leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by
+/// one. `:` is in no class; it is what mostly follows.
 #[inline(always)]
-fn count_class(bytes: &[u8], class: u8) -> usize {
+fn split_class(bytes: &[u8], class: u8) -> (&[u8], &[u8]) {
     let at = count(bytes, block::not_plain, |byte| CLASS[byte as usize] & class == 0);
-    match bytes.get(at) {
-        None | Some(b':') => at,
-        Some(_) => count_on(bytes, at, class),
+    match bytes.split_at(at) {
+        (head, rest @ [b':', ..]) => (head, rest),
+        (head, []) => (head, &[]),
+        _ => bytes.split_at(count_on(bytes, at, class)),
     }
 }
 
@@ -90,35 +91,42 @@ fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
     at
 }
 
-/// Leading bytes of a token (RFC 9110 section 5.6.2).
-#[inline]
-pub(crate) fn token(bytes: &[u8]) -> usize {
-    count_class(bytes, TOKEN)
+/// Splits off a token (RFC 9110 section 5.6.2); it may be empty.
+#[inline(always)]
+pub(crate) fn split_token(bytes: &[u8]) -> (&[u8], &[u8]) {
+    split_class(bytes, TOKEN)
 }
 
 /// Whether all of `bytes` is one token.
 #[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && token(bytes) == bytes.len()
+    !bytes.is_empty() && split_token(bytes).1.is_empty()
 }
 
-/// Leading bytes of a field value (RFC 9110 section 5.5): everything but controls; HTAB is none.
-#[inline]
-pub(crate) fn value(bytes: &[u8]) -> usize {
+/// Splits off a field value (RFC 9110 section 5.5): everything but controls; HTAB is none. A CR is what mostly follows.
+#[inline(always)]
+pub(crate) fn split_value(bytes: &[u8]) -> (&[u8], &[u8]) {
     let at = count(bytes, block::controls, is_control);
-    if bytes.get(at) == Some(&b'\t') {
-        value_on(bytes, at)
-    } else {
-        at
+    match bytes.split_at(at) {
+        (value, rest @ [b'\r', ..]) => (value, rest),
+        (value, rest @ [b'\t', ..]) => bytes.split_at(value.len() + count_tabbed(rest)),
+        split => split,
     }
 }
 
 #[inline(never)]
-fn value_on(bytes: &[u8], mut at: usize) -> usize {
+fn count_tabbed(bytes: &[u8]) -> usize {
+    let mut at = 0;
     while let Some([b'\t', rest @ ..]) = bytes.get(at..) {
         at += 1 + count(rest, block::controls, is_control);
     }
     at
+}
+
+/// Whether all of `bytes` may stand in a field value.
+#[inline]
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    split_value(bytes).1.is_empty()
 }
 
 #[inline]
@@ -126,12 +134,12 @@ const fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// Leading bytes of a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
-#[inline]
-pub(crate) fn target(bytes: &[u8]) -> usize {
-    count(bytes, block::not_target, |byte| {
+/// Splits off a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
+#[inline(always)]
+pub(crate) fn split_target(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(count(bytes, block::not_target, |byte| {
         !byte.is_ascii_graphic() || byte == b'#'
-    })
+    }))
 }
 
 /// Bytes before the first LF, or all.
@@ -144,9 +152,12 @@ pub(crate) fn until_lf(bytes: &[u8]) -> usize {
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     // Nearly always one space in front and none behind.
-    let bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+    let bytes = match bytes {
+        [b' ', rest @ ..] => rest,
+        _ => bytes,
+    };
     match bytes {
-        [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => trim_all(bytes),
+        [..=b' ', ..] | [.., ..=b' '] => trim_all(bytes),
         _ => bytes,
     }
 }
@@ -185,9 +196,9 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 
 /// Whether `bytes` is `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The host may be empty only where
 /// `empty` says so, and the port missing only where `port` does not ask for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
-    let (host, rest) = bytes.split_at(count_class(bytes, HOST));
+    let (host, rest) = split_class(bytes, HOST);
     match rest {
         [] => !port && (empty || !host.is_empty()),
         [b':', digits @ ..] => !host.is_empty() && is_port(digits, port),
@@ -198,10 +209,21 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
 /// Whether `digits` is a port (RFC 3986 section 3.2.3), which may be empty where `wanted` does not say otherwise.
 #[inline]
 fn is_port(digits: &[u8], wanted: bool) -> bool {
+    if let Ok(four) = <&[u8; 4]>::try_from(digits) {
+        return are_digits(four);
+    }
     let is_number = digits.iter().all(u8::is_ascii_digit);
     is_number
         && (digits.len() < 5 || decimal(digits).is_some_and(|port| port <= 65535))
         && !(wanted && digits.is_empty())
+}
+
+/// Whether all four are decimal digits, 0x30 to 0x39: neither they nor what is 6 above them leave the row of 0x30.
+#[inline]
+fn are_digits(bytes: &[u8; 4]) -> bool {
+    let word = u32::from_le_bytes(*bytes);
+    let in_row = |word: u32| word & 0xf0f0_f0f0 == 0x3030_3030;
+    in_row(word) && in_row(word.wrapping_add(0x0606_0606))
 }
 
 /// With percent-encoding, or an IP literal.
@@ -270,16 +292,20 @@ mod tests {
                     bytes[place] = byte;
                     let expect = |stop: bool| if stop { place } else { length };
                     assert_eq!(
-                        value(&bytes),
+                        split_value(&bytes).0.len(),
                         expect(is_control(byte) && byte != b'\t'),
                         "value {byte} {place}/{length}"
                     );
                     assert_eq!(
-                        target(&bytes),
+                        split_target(&bytes).0.len(),
                         expect(!byte.is_ascii_graphic() || byte == b'#'),
                         "target {byte}"
                     );
-                    assert_eq!(token(&bytes), expect(CLASS[byte as usize] & TOKEN == 0), "token {byte}");
+                    assert_eq!(
+                        split_token(&bytes).0.len(),
+                        expect(CLASS[byte as usize] & TOKEN == 0),
+                        "token {byte}"
+                    );
                     assert_eq!(until_lf(&bytes), expect(byte == b'\n'), "lf {byte}");
                 }
             }
@@ -309,6 +335,17 @@ mod tests {
         assert!(!is_authority(b"", false, false));
         assert!(!is_authority(b"a", false, true));
         assert!(!is_authority(b"a:", false, true));
+    }
+
+    #[test]
+    fn ports() {
+        for byte in 0..=255u8 {
+            for place in 0..4 {
+                let mut port = *b"1234";
+                port[place] = byte;
+                assert_eq!(are_digits(&port), byte.is_ascii_digit(), "{byte} at {place}");
+            }
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending};
+use crate::framing::Facts;
+use crate::head::parse_request;
 use crate::state::{Exchange, State};
-use crate::{
-    BodyLength, DATE_LENGTH, Fields, Misuse, Parsed, Piece, Request, Rules, Version, Violation, ViolationKind,
-};
+use crate::{BodyLength, DATE_LENGTH, Fields, Misuse, Piece, Request, Rules, Version, Violation, ViolationKind};
 
 /// What a server reads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +49,15 @@ pub struct ServerConnection {
     body: BodyDecoder,
     sending: Sending,
     exchange: Exchange,
-    flags: u8,
+    /// Some [`Facts`] of the request under way, and [`EOF`](Self::EOF).
+    flags: u16,
 }
 
 impl ServerConnection {
-    const HEAD: u8 = 1;
-    const HTTP10: u8 = 1 << 1;
-    /// The client still waits for `100 Continue`.
-    const EXPECTS: u8 = 1 << 2;
-    const CONNECT: u8 = 1 << 3;
-    const EOF: u8 = 1 << 4;
+    /// What the answer depends on.
+    const REQUEST: u16 = Facts::HEAD | Facts::CONNECT | Facts::HTTP10 | Facts::EXPECT_CONTINUE;
+    /// The client has half-closed. No fact of a request has this bit.
+    const EOF: u16 = 1 << 15;
 
     /// A connection before its first request.
     #[must_use]
@@ -72,7 +71,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    const fn has(&self, flag: u8) -> bool {
+    const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
@@ -104,50 +103,45 @@ impl ServerConnection {
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
-        let (head, length) = match Request::parse(input, rules) {
-            Ok(Parsed::Complete { head, length }) => (head, length),
-            Ok(Parsed::Incomplete) => return self.unfinished(),
-            Err(violation) => return Err(self.fail(violation)),
+        let Some((head, rest)) = parse_request(input, rules).map_err(|violation| self.fail(violation))? else {
+            return self.unfinished();
         };
-        if let (BodyLength::Length(length), Some(limit)) = (head.body(), rules.limits.body)
+        if head.facts.is_plain() {
+            self.flags &= Self::EOF;
+            // Allowed by the table, like those below: the exchange is idle.
+            let _ = self.exchange.request_head(true, false, true);
+        } else {
+            self.begin(&head, rules)?;
+        }
+        *input = rest;
+        Ok(ServerEvent::Request(head))
+    }
+
+    /// A request begins that has a body, or something to consider.
+    #[inline(never)]
+    fn begin(&mut self, head: &Request<'_>, rules: &Rules) -> Result<(), Violation> {
+        let body = head.body();
+        if let (BodyLength::Length(length), Some(limit)) = (body, rules.limits.body)
             && length > limit
         {
             return Err(self.fail(Violation::new(ViolationKind::BodyTooLarge, 0)));
         }
-        *input = input.get(length..).unwrap_or_default();
-        self.begin(&head);
-        Ok(ServerEvent::Request(head))
-    }
-
-    #[inline(always)]
-    fn begin(&mut self, head: &Request<'_>) {
-        let connect = head.method_bytes() == b"CONNECT";
-        self.flags &= Self::EOF;
-        if connect {
-            self.flags |= Self::CONNECT;
-        } else if head.method_bytes() == b"HEAD" {
-            self.flags |= Self::HEAD;
-        }
-        if head.version() == Version::Http10 {
-            self.flags |= Self::HTTP10;
-        }
-        if head.expects_continue() {
-            self.flags |= Self::EXPECTS;
-        }
-        self.body = BodyDecoder::new(head.body());
+        self.flags = self.flags & Self::EOF | head.facts.flags(Self::REQUEST);
+        self.body = BodyDecoder::new(body);
+        let connect = head.facts.has(Facts::CONNECT);
         // What follows a refused CONNECT may be meant for the tunnel: it is never read as a request.
         let keep_alive = head.keep_alive() && !connect;
-        // Allowed by the table: the exchange is idle.
         let _ = self
             .exchange
-            .request_head(head.body().is_empty(), connect || head.wants_upgrade(), keep_alive);
+            .request_head(body.is_empty(), connect || head.wants_upgrade(), keep_alive);
+        Ok(())
     }
 
     fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
         match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
                 // A client that sends its body waits for nothing any more.
-                self.flags &= !Self::EXPECTS;
+                self.flags &= !Facts::EXPECT_CONTINUE;
                 Ok(ServerEvent::Data(data))
             }
             Some(Piece::End(trailers)) => {
@@ -220,11 +214,11 @@ impl ServerConnection {
             return Err(Misuse::OutOfTurn);
         }
         let facts = fields.check()?;
-        if !self.has(Self::HTTP10) {
+        if !self.has(Facts::HTTP10) {
             encode::bare_head(status, facts, fields, out)?;
         }
         if status == 100 {
-            self.flags &= !Self::EXPECTS;
+            self.flags &= !Facts::EXPECT_CONTINUE;
         }
         Ok(())
     }
@@ -294,21 +288,23 @@ impl ServerConnection {
         if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
         }
-        if self.has(Self::CONNECT) && matches!(status, 200..300) && self.exchange.request == State::MightSwitch {
+        if self.has(Facts::CONNECT) && matches!(status, 200..300) && self.exchange.request == State::MightSwitch {
             return Err(Misuse::NotAllowed);
         }
         let facts = fields.check()?;
-        let peer = if self.has(Self::HTTP10) {
+        let peer = if self.has(Facts::HTTP10) {
             Version::Http10
         } else {
             Version::Http11
         };
-        let (mut framing, sending) = encode::response_framing(status, length, self.has(Self::HEAD), peer);
+        let (mut framing, sending) = encode::response_framing(status, length, self.has(Facts::HEAD), peer);
         // Whether a client that was not told to continue sends its body is unknown: what follows cannot be read.
-        let keep_alive =
-            self.exchange.keep_alive() && !framing.close && !encode::asks_close(facts) && !self.has(Self::EXPECTS);
+        let keep_alive = self.exchange.keep_alive()
+            && !framing.close
+            && !encode::asks_close(facts)
+            && !self.has(Facts::EXPECT_CONTINUE);
         framing.close = !keep_alive;
-        framing.keep_alive = keep_alive && self.has(Self::HTTP10);
+        framing.keep_alive = keep_alive && self.has(Facts::HTTP10);
         encode::response_head(&ResponseLine { status, framing, date }, facts, fields, out)?;
         if !keep_alive {
             self.exchange.last();
@@ -372,7 +368,7 @@ impl ServerConnection {
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         let facts = fields.check()?;
-        let fits = if self.has(Self::CONNECT) {
+        let fits = if self.has(Facts::CONNECT) {
             matches!(status, 200..300)
         } else {
             status == 101 && encode::has_upgrade(facts)
@@ -412,7 +408,7 @@ impl ServerConnection {
     #[inline]
     #[must_use]
     pub const fn expects_continue(&self) -> bool {
-        self.has(Self::EXPECTS)
+        self.has(Facts::EXPECT_CONTINUE)
     }
 
     /// Whether the response is complete and the connection is to be closed behind it (RFC 9112 section 9.6).

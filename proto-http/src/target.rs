@@ -34,7 +34,7 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn parse(method: &str, target: &'a str) -> Option<Self> {
         let bytes = target.as_bytes();
-        if bytes.is_empty() || scan::target(bytes) != bytes.len() {
+        if bytes.is_empty() || !scan::split_target(bytes).1.is_empty() {
             return None;
         }
         if method == "CONNECT" {

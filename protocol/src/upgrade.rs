@@ -60,11 +60,17 @@ impl<A: Upgrade> Switch<A> {
     }
 
     /// Makes the successor current, if there is one. True when it just took over.
+    #[inline]
     fn advance(&mut self, cx: &mut Cx<'_>) -> Result<bool, <Self as Protocol>::Error> {
         let Switch::Before(first) = self else { return Ok(false) };
-        let Some(mut next) = first.take_next() else {
-            return Ok(false);
-        };
+        match first.take_next() {
+            Some(next) => self.switch(cx, next),
+            None => Ok(false),
+        }
+    }
+
+    #[cold]
+    fn switch(&mut self, cx: &mut Cx<'_>, mut next: A::Next) -> Result<bool, <Self as Protocol>::Error> {
         let outcome = next.connected(cx);
         *self = Switch::After(next);
         outcome.map(|()| true).map_err(SwitchError::After)
@@ -94,7 +100,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
         self.call(cx, A::connected, A::Next::connected)
     }
 
-    #[inline]
+    #[inline(always)]
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Outcome<A> {
         if let Switch::Before(first) = self {
             first.received(cx, input).map_err(SwitchError::Before)?;

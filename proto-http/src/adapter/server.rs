@@ -82,7 +82,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Answers everything `rest` holds.
-    #[inline]
+    #[inline(always)]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ServerError> {
         let mut requests = 0;
         loop {
@@ -351,7 +351,7 @@ impl<N> Core<N> {
     }
 
     /// Sets the one timer to what the connection waits for now. `partial` says that part of a head has come.
-    #[inline]
+    #[inline(always)]
     fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
         let (now, timeouts) = (cx.now(), &self.config.timeouts);
         match self.connection.request_state() {
