@@ -17,6 +17,7 @@ pub mod switch;
 pub mod wheel;
 pub mod ws_frames;
 pub mod ws_handshake;
+pub mod ws_inflate;
 pub mod ws_messages;
 
 /// A target's body.
@@ -35,5 +36,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("wheel", wheel::run),
     ("ws_frames", ws_frames::run),
     ("ws_handshake", ws_handshake::run),
+    ("ws_inflate", ws_inflate::run),
     ("ws_messages", ws_messages::run),
 ];

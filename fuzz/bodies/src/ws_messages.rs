@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::BytesMut;
+use proto_ws::deflate::Parameters;
 use proto_ws::{CloseCode, Config, Connection, Entropy, Event, Message, PreparedMessage, Reader, Side, State, Writer};
 
 use crate::cuts::{cuts, whole};
@@ -19,6 +20,8 @@ struct Talk {
     key: [u8; 4],
     steps: Vec<Step>,
     close: Option<(u16, String)>,
+    /// permessage-deflate, with these windows and contexts kept or not.
+    deflate: Option<(u8, u8, bool, bool)>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -39,41 +42,64 @@ pub fn run(data: &[u8]) {
         return;
     };
     let mut config = Config::default();
+    // So that short messages are compressed too.
+    config.deflate.threshold = 3;
     config.fragment = talk.fragment.and_then(|size| usize::from(size).try_into().ok());
     config.parts = talk.parts;
     config.limits.control_frames = u32::MAX;
     config.limits.fragments = u32::MAX;
     config.limits.empty_fragments = u32::MAX;
     let config = Arc::new(config);
-    let server = Connection::server(Arc::clone(&config));
-    let client = Connection::client(Arc::clone(&config), Seeded(talk.key));
+    let server = || talk.negotiated(Connection::server(Arc::clone(&config)));
+    let client = || talk.negotiated(Connection::client(Arc::clone(&config), Seeded(talk.key)));
     if talk.from_client {
-        exchange(&talk, client.writer, || {
-            let Connection { reader, writer } = Connection::server(Arc::clone(&config));
-            (reader, writer)
-        });
+        exchange(&talk, client().writer, server);
     } else {
-        exchange(&talk, server.writer, || {
-            let Connection { reader, writer } = Connection::client(Arc::clone(&config), Seeded(talk.key));
-            (reader, writer)
-        });
+        exchange(&talk, server().writer, client);
     }
 }
 
-fn exchange<A: Side, B: Side>(talk: &Talk, writer: Writer<A>, peer: impl Fn() -> (Reader, Writer<B>)) {
+impl Talk {
+    fn negotiated<S: Side>(&self, connection: Connection<S>) -> Connection<S> {
+        let Some((server, client, server_forgets, client_forgets)) = self.deflate else {
+            return connection;
+        };
+        connection.deflate(Parameters {
+            server_no_context_takeover: server_forgets,
+            client_no_context_takeover: client_forgets,
+            server_max_window_bits: 8 + server % 8,
+            client_max_window_bits: 8 + client % 8,
+        })
+    }
+
+    /// Bytes of all messages, or a little more.
+    fn len(&self) -> usize {
+        let len = |step: &Step| match step {
+            Step::Long(_, len) => usize::from(*len),
+            Step::Text(text) | Step::Prepared(text) => text.len(),
+            Step::Binary(bytes) | Step::Ping(bytes) | Step::Pong(bytes) => bytes.len(),
+            Step::Parts(parts) => parts.iter().map(Vec::len).sum::<usize>() + 1,
+        };
+        self.steps.iter().map(len).sum()
+    }
+}
+
+fn exchange<A: Side, B: Side>(talk: &Talk, writer: Writer<A>, peer: impl Fn() -> Connection<B>) {
     let mut stream = BytesMut::new();
     let (mut expected, pongs) = send(talk, writer, &mut stream);
     for ends in cuts(&stream).into_iter().chain([whole(&stream)]) {
-        let (reader, writer) = peer();
+        let Connection { reader, writer } = peer();
         // What waits, what is put together, and what was seen.
-        let limit = (256 << 10) + 8 * stream.len();
+        let limit = (512 << 10) + 8 * stream.len() + 8 * talk.len();
         let seen = memory::within(limit, || receive(reader, writer, &stream, &ends, &pongs));
         assert_eq!(seen, expected);
     }
     if matches!(expected.last(), Some(Seen::Close(..))) {
         expected.pop();
     }
-    assert_eq!(tungstenite_reads(B::ROLE, &stream), (expected, false));
+    if talk.deflate.is_none() {
+        assert_eq!(tungstenite_reads(B::ROLE, &stream), (expected, false));
+    }
 }
 
 /// Sends what `talk` says. Returns what is to come out, and the last Ping's payload.
