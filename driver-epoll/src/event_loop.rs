@@ -187,23 +187,31 @@ where
     pub fn run(&mut self) -> io::Result<()> {
         let mut outcome = Ok(());
         while outcome.is_ok() && !(self.is_idle() && self.mail.is_empty() && self.shared.queue.may_sleep()) {
-            outcome = self.turn(None);
+            let sleep = self.sleep();
+            outcome = self.turn_after(sleep);
         }
         self.shared.publish(self.stats());
         self.shared.queue.close();
         outcome
     }
 
-    /// One turn: waits until something happens, at most `timeout`, and handles it.
+    /// One turn: waits until something happens, at most `timeout`, and handles it. Tells how long from now until there is
+    /// something to do again, unless the descriptor becomes readable before; `None` for no such time.
     ///
     /// Work per turn and connection is bounded (one read, one call, one write), so no peer starves the others.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to wait; never because of a connection.
-    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let sleep = self.sleep();
+        self.turn_after([timeout, sleep].into_iter().flatten().min())?;
+        Ok(self.sleep())
+    }
+
+    fn turn_after(&mut self, sleep: Option<Duration>) -> io::Result<()> {
         // 1. Wait, no longer than until the next deadline, and read the clock once.
-        self.wait(timeout)?;
+        wait(&self.epoll, spare_capacity(&mut self.events), sleep)?;
         self.turn.now = Instant::now();
         // 2. Each ready connection: one read, one call, one write.
         let mut events = core::mem::take(&mut self.events);
@@ -232,22 +240,15 @@ where
         Ok(())
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// How long there is nothing to do, unless an event comes. From now on others wake the loop.
+    fn sleep(&mut self) -> Option<Duration> {
         self.shared.publish(self.stats());
-        let awake = !self.again.is_empty() || !self.mail.is_empty() || !self.shared.queue.may_sleep();
-        let sleep = if awake {
-            Some(Duration::ZERO)
-        } else {
-            [
-                timeout,
-                self.timers.sleep(self.turn.now),
-                self.stopping.as_ref().map(|stopping| stopping.sleep(self.turn.now)),
-            ]
-            .into_iter()
-            .flatten()
-            .min()
-        };
-        wait(&self.epoll, spare_capacity(&mut self.events), sleep)
+        if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.mail.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timers = self.timers.sleep(self.turn.now);
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.sleep(self.turn.now));
+        [timers, stopping].into_iter().flatten().min()
     }
 
     fn ready(&mut self, key: Key, flags: epoll::EventFlags) {

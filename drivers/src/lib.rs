@@ -7,6 +7,8 @@
 struct FrontPage;
 
 #[cfg(target_os = "linux")]
+mod handover;
+#[cfg(target_os = "linux")]
 mod prefork;
 
 use std::fmt;
@@ -18,6 +20,8 @@ use std::time::Duration;
 pub use protocol::driver::Config;
 use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 
+#[cfg(target_os = "linux")]
+pub use crate::handover::{Taken, offer_sockets, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Prefork, Role};
 
