@@ -21,7 +21,7 @@ use crate::shard::{Phase, Shard, Timer};
 use crate::turn;
 
 /// Reads and messages handled before other tasks have their turn.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 4;
 /// Pieces handed to one vectored write.
 const SLICES: usize = 64;
 

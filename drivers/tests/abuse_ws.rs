@@ -528,7 +528,7 @@ fn w15_chatty_peer(driver: Driver) {
     talker.join().unwrap();
     listener.join().unwrap();
     assert!(
-        turns >= 5 && worst < Duration::from_secs(1),
+        turns >= 5 && worst < Duration::from_secs(5),
         "{turns} turns, the worst {worst:?}"
     );
     scene.end();
