@@ -11,7 +11,7 @@ use proto_http::{Handler as HttpHandler, Server as HttpServer};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Client as WsClient, CloseCode, Config, Entropy, Masked, Message, Opening, Socket, Unmasked};
 use protocol::testing::{End, Sim, Weather};
-use protocol::{Limits, Reason, Switch};
+use protocol::{Cx, Input, Limits, Reason, Switch};
 
 /// Pairs of each protocol: many where the compiler has done its work, fewer where it was told not to.
 const PAIRS: usize = if cfg!(debug_assertions) { 1_000 } else { 50_000 };
@@ -293,21 +293,64 @@ fn days_of_silence() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
+/// Says what it is given, and nothing more, until the stream ends.
+struct Says(&'static [u8]);
+
+impl protocol::Protocol for Says {
+    type Message = ();
+    type Error = Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        cx.send(self.0);
+        Ok(())
+    }
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+/// A handshake, and nothing behind it.
+const OPENING: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// The same, and the first half of a message.
+const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x01\x81\0\0\0\0a";
+
+/// What a silent client costs is limited in time, to the second: no Pong, no end of a message, no answer to a Close frame.
+#[test]
+fn deadlines_of_websocket() {
+    let door = |config: &Arc<Config>| Switch::new(HttpServer::new(Arc::default(), Door(Arc::clone(config))));
+    // What is said, when it is stopped, when it ends, and how.
+    for (said, stop, end, reason) in [
+        (OPENING, None, 50, Reason::Error),
+        (HALF, None, 5, Reason::Error),
+        (OPENING, Some(10), 15, Reason::Aborted),
+    ] {
+        let mut sim = Sim::new(Weather::calm(), Limits::default(), seed());
+        let mut config = Config::default();
+        config.message_timeout = Duration::from_secs(5);
+        let config = Arc::new(config);
+        for _ in 0..20 {
+            let id = sim.open(Duration::ZERO, Says(said), door(&config));
+            if let Some(stop) = stop {
+                sim.stop(Duration::from_secs(stop), id, End::B);
+            }
+        }
+        sim.run(Duration::from_secs(end), |pair| panic!("pair {} ended early", pair.id));
+        let mut reasons = Vec::new();
+        sim.run(Duration::from_millis(500), |pair| reasons.push(pair.b_reason));
+        assert_eq!(reasons, [reason; 20]);
+    }
+}
+
 /// A client that asks nothing is closed when its time is over, not before, and one that is stopped at once.
 #[test]
 fn idle_and_stopped_servers() {
-    struct Silent;
-    impl protocol::Protocol for Silent {
-        type Message = ();
-        type Error = Infallible;
-        fn received(&mut self, _: &mut protocol::Cx<'_>, input: &mut protocol::Input<'_>) -> Result<(), Infallible> {
-            input.take_all();
-            Ok(())
-        }
-    }
     let mut sim = Sim::new(Weather::calm(), Limits::default(), seed());
     for _ in 0..100 {
-        sim.open(Duration::ZERO, Silent, http_server());
+        sim.open(Duration::ZERO, Says(b""), http_server());
     }
     for id in 0..50 {
         sim.stop(Duration::from_secs(5), id, End::B);
