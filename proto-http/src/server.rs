@@ -288,7 +288,7 @@ impl ServerConnection {
         if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
         }
-        if self.has(Facts::CONNECT) && matches!(status, 200..300) && self.exchange.request == State::MightSwitch {
+        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(status, 200..300) {
             return Err(Misuse::NotAllowed);
         }
         let facts = fields.check()?;
