@@ -108,13 +108,45 @@ impl Facts {
         self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
     }
 
+    /// Takes note of a field of a request; `value` with the spaces around it.
+    #[inline(always)]
+    pub(crate) fn request_field(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        leniency: &Leniency,
+    ) -> Result<(), ViolationKind> {
+        if let Ok(four) = <&[u8; 4]>::try_from(name)
+            && u32::from_le_bytes(*four) | 0x2020_2020 == u32::from_le_bytes(*b"host")
+        {
+            return self.host(scan::trim(value));
+        }
+        if Self::may_note(name) {
+            return self.rare_request_field(name, scan::trim(value), leniency);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn host(&mut self, value: &[u8]) -> Result<(), ViolationKind> {
+        if self.has(Self::HOST) {
+            return Err(ViolationKind::HostRepeated);
+        }
+        self.flags |= Self::HOST;
+        // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
+        if scan::is_authority(value, true, false) {
+            Ok(())
+        } else {
+            Err(ViolationKind::Host)
+        }
+    }
+
     /// Whether a field of this name may be one to take note of: by its length and first letter, quick for all the others.
     #[inline(always)]
-    pub(crate) fn may_note(name: &[u8]) -> bool {
+    fn may_note(name: &[u8]) -> bool {
         const FIRST: [u8; 18] = {
             let mut first = [0; 18];
-            let names: [&[u8]; 6] = [
-                b"host",
+            let names: [&[u8]; 5] = [
                 b"expect",
                 b"upgrade",
                 b"connection",
@@ -129,29 +161,6 @@ impl Facts {
             first
         };
         matches!((name.first(), FIRST.get(name.len())), (Some(is), Some(first)) if is | 0x20 == *first)
-    }
-
-    /// Takes note of a field of a request.
-    #[inline(always)]
-    pub(crate) fn request_field(
-        &mut self,
-        name: &[u8],
-        value: &[u8],
-        leniency: &Leniency,
-    ) -> Result<(), ViolationKind> {
-        if scan::is_name(name, b"host") {
-            if self.has(Self::HOST) {
-                return Err(ViolationKind::HostRepeated);
-            }
-            self.flags |= Self::HOST;
-            // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
-            return if scan::is_authority(value, true, false) {
-                Ok(())
-            } else {
-                Err(ViolationKind::Host)
-            };
-        }
-        self.rare_request_field(name, value, leniency)
     }
 
     #[inline(never)]

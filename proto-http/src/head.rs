@@ -405,11 +405,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
 
     let offset = input.len() - section.len();
     let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        if Facts::may_note(name) {
-            facts.request_field(name, scan::trim(value), &rules.leniency)
-        } else {
-            Ok(())
-        }
+        facts.request_field(name, value, &rules.leniency)
     });
     let Some((fields, rest)) = walked.map_err(|violation| violation.behind(offset))? else {
         return Ok(None);

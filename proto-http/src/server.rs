@@ -239,8 +239,9 @@ impl ServerConnection {
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
-        self.response_head(status, fields, length, date, out)?;
-        self.exchange.response_head(false, true).ok_or(Misuse::OutOfTurn)
+        let (sending, keep_alive) = self.response_head(status, fields, length, date, out)?;
+        self.sending = sending;
+        self.exchange.response_head(false, keep_alive).ok_or(Misuse::OutOfTurn)
     }
 
     /// Appends a whole response. `body` is counted, and left out where the method or the status allows none.
@@ -258,37 +259,35 @@ impl ServerConnection {
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         let position = out.position();
-        let (exchange, sending) = (self.exchange, self.sending);
-        self.response_head(status, fields, Some(body.len() as u64), date, out)?;
-        if matches!(self.sending, Sending::Length(_))
+        let (sending, keep_alive) = self.response_head(status, fields, Some(body.len() as u64), date, out)?;
+        if matches!(sending, Sending::Length(_))
             && let Err(error) = out.put(body)
         {
             out.rewind(position);
-            (self.exchange, self.sending) = (exchange, sending);
             return Err(error);
         }
-        self.sending = Sending::Nothing;
-        self.exchange.response_head(true, true).ok_or(Misuse::OutOfTurn)?;
+        self.exchange.response_head(true, keep_alive).ok_or(Misuse::OutOfTurn)?;
         self.settle();
         Ok(())
     }
 
+    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet.
     #[inline]
     fn response_head(
-        &mut self,
+        &self,
         status: u16,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
-    ) -> Result<(), Misuse> {
+    ) -> Result<(Sending, bool), Misuse> {
         if !matches!(status, 200..1000) {
             return Err(Misuse::Status);
         }
         if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
         }
-        if self.has(Facts::CONNECT) && matches!(status, 200..300) && self.exchange.request == State::MightSwitch {
+        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(status, 200..300) {
             return Err(Misuse::NotAllowed);
         }
         let facts = fields.check()?;
@@ -306,11 +305,7 @@ impl ServerConnection {
         framing.close = !keep_alive;
         framing.keep_alive = keep_alive && self.has(Facts::HTTP10);
         encode::response_head(&ResponseLine { status, framing, date }, facts, fields, out)?;
-        if !keep_alive {
-            self.exchange.last();
-        }
-        self.sending = sending;
-        Ok(())
+        Ok((sending, keep_alive))
     }
 
     /// Appends content.

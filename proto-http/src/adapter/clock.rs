@@ -23,12 +23,12 @@ thread_local! {
 /// The Date to send at `now`.
 #[inline]
 pub(super) fn date(clock: WallClock, now: Instant) -> [u8; DATE_LENGTH] {
-    match CACHE.get() {
-        Some(cached) if now < cached.until && now >= cached.from && std::ptr::fn_addr_eq(cached.clock, clock) => {
+    CACHE.with(|cache| match cache.get() {
+        Some(cached) if cached.from <= now && now < cached.until && std::ptr::fn_addr_eq(cached.clock, clock) => {
             cached.date
         }
         _ => refresh(clock, now),
-    }
+    })
 }
 
 #[cold]
