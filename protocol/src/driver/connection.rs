@@ -1,136 +1,19 @@
-//! For those who write a driver: one connection's half of the rules, as a state machine.
-//!
-//! A driver owns sockets, time and wake-ups. What it may call when, what becomes of unconsumed input and unsent output,
-//! when a connection is congested, how it closes: that is the same everywhere, so it lives here, once, without I/O.
-//! Both drivers of this project and the in-memory rigs of the feature `testing` are loops around [`Connection`].
-//!
-//! One event on one connection is handled in three numbered steps:
-//!
-//! 1. Set [`Turn::now`]; for input, read into [`Connection::recv_buffer`].
-//! 2. Say what happened: [`connected`](Connection::connected), [`received`](Connection::received),
-//!    [`eof`](Connection::eof), [`writable`](Connection::writable), [`timeout`](Connection::timeout),
-//!    [`message`](Connection::message), [`stop`](Connection::stop) or [`failed`](Connection::failed).
-//! 3. Do what [`Connection::todo`] says until it is [`Todo::Wait`], [`Todo::Again`], or the end. Answer
-//!    [`Todo::Send`] with [`sent`](Connection::sent), [`blocked`](Connection::blocked) or
-//!    [`failed`](Connection::failed).
-//!
-//! Then note the interest, read [`Connection::deadline`], and only then go on to another connection: the output of the
-//! one in hand lies in the shared [`Turn`].
-//!
-//! ```
-//! use std::time::Instant;
-//! use bytes::Buf;
-//! use protocol::driver::{Connection, Todo, Turn};
-//! use protocol::{Cx, Input, Limits, Protocol};
-//!
-//! struct Echo;
-//! impl Protocol for Echo {
-//!     type Message = std::convert::Infallible;
-//!     type Error = std::convert::Infallible;
-//!     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
-//!         cx.send(input.take_all());
-//!         Ok(())
-//!     }
-//! }
-//!
-//! let mut turn = Turn::new(Limits::default(), Instant::now());
-//! let mut connection = Connection::new(Echo);
-//! connection.connected(&mut turn);
-//! connection.recv_buffer(&mut turn)[..2].copy_from_slice(b"hi"); // a driver calls recv here
-//! connection.received(&mut turn, 2);
-//! assert_eq!(connection.todo(&mut turn), Todo::Send);
-//! assert_eq!(turn.output.chunk(), b"hi"); // a driver calls send here
-//! connection.sent(&mut turn, 2);
-//! assert!(matches!(connection.todo(&mut turn), Todo::Wait(interest) if interest.read && !interest.write));
-//! ```
+//! The rules of one connection.
 
 use std::io;
 use std::time::Instant;
 
 use bytes::Buf;
 
-pub use crate::config::{Config, Keepalive, SocketOptions};
+use super::backlog::{Backlog, COPY_MAX, Leftover};
+use super::flags::Flags;
+use super::{Interest, READ_SIZE, Todo, Turn};
 use crate::cx::{Control, Intent};
-pub use crate::datagrams::Datagrams;
-pub use crate::per_address::PerAddress;
-pub use crate::stopping::Stopping;
-use crate::{Cx, Input, Limits, Output, Protocol, Reason};
-
-/// Bytes that a driver reads at once into the shared buffer.
-const READ_SIZE: usize = 64 * 1024;
-
-/// Up to this many unconsumed bytes are copied in front of the newly read ones in the shared buffer. More are kept in
-/// a buffer of the connection's own which then grows, so that a trickled input is not copied once per byte.
-const COPY_MAX: usize = 4 * 1024;
+use crate::{Cx, Input, Protocol, Reason};
 
 /// Calls of `drained` and `received` in a row for a connection whose peer takes everything at once, before others have
 /// their turn.
 const ROUNDS: u8 = 16;
-
-/// What the connections of one thread share: the time, the read buffer, the output of the connection in hand.
-#[derive(Debug)]
-pub struct Turn {
-    /// The time, read once per turn of the loop. Must not run backwards.
-    pub now: Instant,
-    /// The output of the connection in hand; to be sent when [`Connection::todo`] says so.
-    pub output: Output,
-    /// The limits of the connection in hand.
-    pub limits: Limits,
-    input: Box<[u8]>,
-    rounds: u8,
-}
-
-impl Turn {
-    /// Allocates the shared buffers (68 KiB).
-    pub fn new(limits: Limits, now: Instant) -> Self {
-        Turn {
-            now,
-            output: Output::new(),
-            limits,
-            input: vec![0; COPY_MAX + READ_SIZE].into(),
-            rounds: 0,
-        }
-    }
-}
-
-/// What a driver has to do next for a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Todo {
-    /// Send from [`Turn::output`], then say how it went.
-    Send,
-    /// Half-close: the peer is to see the end of the stream. Then ask again.
-    Shutdown,
-    /// Nothing now: wait for the socket, the deadline or a message.
-    Wait(Interest),
-    /// There is more to do, but other connections come first: call [`Connection::again`] in the next turn.
-    Again,
-    /// Drop the connection: [`Protocol::closed`] has been called. Close the socket, with a reset if `reset`.
-    Drop {
-        /// Whether the peer is to see a reset instead of an orderly end.
-        reset: bool,
-    },
-}
-
-/// What to wait for on a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Interest {
-    /// Input is wanted.
-    pub read: bool,
-    /// Output waits.
-    pub write: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Made, not yet connected.
-    Opening,
-    /// In use.
-    Open,
-    /// The protocol has nothing more to say: sending the rest, then waiting for the peer to close.
-    Closing,
-    /// Gone.
-    Done,
-}
 
 /// One connection: its protocol, and what it holds between events. An idle one owns no buffer.
 #[derive(Debug)]
@@ -146,93 +29,16 @@ pub struct Connection<P> {
     flags: Flags,
 }
 
-/// A set of the constants below, so that "nothing special" is one comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Flags(u8);
-
-impl Flags {
-    /// The peer has half-closed.
-    const EOF: Flags = Flags(1);
-    /// This side has half-closed.
-    const FIN: Flags = Flags(1 << 1);
-    /// Output rose above the high-water mark and has not yet fallen to the low-water mark.
-    const CONGESTED: Flags = Flags(1 << 2);
-    /// The socket takes no output at present.
-    const BLOCKED: Flags = Flags(1 << 3);
-    /// Unconsumed input is to be shown again without newer bytes.
-    const REDELIVER: Flags = Flags(1 << 4);
-    /// The connection ends with a reset.
-    const RESET: Flags = Flags(1 << 5);
-
-    #[inline]
-    fn has(self, flag: Flags) -> bool {
-        self.0 & flag.0 != 0
-    }
-
-    #[inline]
-    fn set(&mut self, flag: Flags) {
-        self.0 |= flag.0;
-    }
-
-    #[inline]
-    fn clear(&mut self, flag: Flags) {
-        self.0 &= !flag.0;
-    }
-}
-
-#[derive(Debug, Default)]
-struct Backlog {
-    /// Input that the protocol did not consume.
-    input: Leftover,
-    /// Output that the socket did not take. While the connection is in hand, the thread's own empty output instead.
-    output: Output,
-    /// When the peer must have taken some output.
-    stall: Option<Instant>,
-    /// When waiting for the peer to close ends.
-    linger: Option<Instant>,
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.input.is_empty() && self.output.is_empty() && self.stall.is_none() && self.linger.is_none()
-    }
-}
-
-/// Unconsumed input: `bytes[start..end]`, with room to read into behind it.
-#[derive(Debug, Default)]
-struct Leftover {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Leftover {
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn store(&mut self, rest: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(rest);
-        (self.start, self.end) = (0, rest.len());
-    }
-
-    /// Room for at least as much as is there, so that growing stays linear.
-    fn room(&mut self, max: usize) -> &mut [u8] {
-        if self.bytes.len() - self.end < COPY_MAX {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            let want = self.end + self.end.clamp(COPY_MAX, max.max(COPY_MAX));
-            if self.bytes.len() < want {
-                self.bytes.resize(want, 0);
-            }
-        }
-        &mut self.bytes[self.end..]
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Made, not yet connected.
+    Opening,
+    /// In use.
+    Open,
+    /// The protocol has nothing more to say: sending the rest, then waiting for the peer to close.
+    Closing,
+    /// Gone.
+    Done,
 }
 
 /// # Getters

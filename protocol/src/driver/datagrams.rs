@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::{Datagram, Endpoint, EndpointCx, Reason, Transmit};
 
-/// An [`Endpoint`] and what it wants sent: what [`Connection`](super::driver::Connection) is to a protocol.
+/// An [`Endpoint`] and what it wants sent: what [`Connection`](super::Connection) is to a protocol.
 ///
 /// A driver says what happened, then sends what [`next`](Datagrams::next) shows, telling of each with
 /// [`sent`](Datagrams::sent), until there is none or the socket takes no more.
