@@ -68,11 +68,11 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
     at + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
 }
 
-/// Splits off the leading bytes of a class that has all of letters, digits, `-` and `.`: those are looked at together, others one by
-/// one. `:` is in no class; it is what mostly follows.
+/// Splits off the leading bytes of `class`. Those that `stops` does not flag are looked at together, others one by one. `:` is in no
+/// class; it is what mostly follows.
 #[inline(always)]
-fn split_class(bytes: &[u8], class: u8) -> (&[u8], &[u8]) {
-    let at = count(bytes, block::not_plain, |byte| CLASS[byte as usize] & class == 0);
+fn split_class(bytes: &[u8], class: u8, stops: impl Fn(&[u8; block::BYTES]) -> block::Mask) -> (&[u8], &[u8]) {
+    let at = count(bytes, stops, |byte| CLASS[byte as usize] & class == 0);
     match bytes.split_at(at) {
         (head, rest @ [b':', ..]) => (head, rest),
         (head, []) => (head, &[]),
@@ -86,7 +86,7 @@ fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
     while let Some([byte, rest @ ..]) = bytes.get(at..)
         && is_class(*byte)
     {
-        at += 1 + count(rest, block::not_plain, |byte| !is_class(byte));
+        at += 1 + count(rest, block::not_host, |byte| !is_class(byte));
     }
     at
 }
@@ -94,7 +94,7 @@ fn count_on(bytes: &[u8], mut at: usize, class: u8) -> usize {
 /// Splits off a token (RFC 9110 section 5.6.2); it may be empty.
 #[inline(always)]
 pub(crate) fn split_token(bytes: &[u8]) -> (&[u8], &[u8]) {
-    split_class(bytes, TOKEN)
+    split_class(bytes, TOKEN, block::not_word)
 }
 
 /// Whether all of `bytes` is one token.
@@ -198,7 +198,7 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
 /// `empty` says so, and the port missing only where `port` does not ask for it.
 #[inline(always)]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
-    let (host, rest) = split_class(bytes, HOST);
+    let (host, rest) = split_class(bytes, HOST, block::not_host);
     match rest {
         [] => !port && (empty || !host.is_empty()),
         [b':', digits @ ..] => !host.is_empty() && is_port(digits, port),

@@ -43,11 +43,12 @@ mod sse2 {
         controls(bytes) mask_of(_mm_or_si128(within(bytes, 0, 0x1f), equal(bytes, 0x7f)));
         /// Everything but visible ASCII, and `#`.
         not_target(bytes) mask_of(_mm_andnot_si128(equal(bytes, b'#'), within(bytes, b'!', b'~'))) ^ 0xffff;
-        /// Everything but letters, digits, `-` and `.`.
-        not_plain(bytes) {
-            let lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        /// Everything but letters and `-`: what most field names are made of.
+        not_word(bytes) mask_of(_mm_or_si128(letters(bytes), equal(bytes, b'-'))) ^ 0xffff;
+        /// Everything but letters, digits, `-` and `.`: what most hosts are made of.
+        not_host(bytes) {
             let others = _mm_andnot_si128(equal(bytes, b'/'), within(bytes, b'-', b'9'));
-            mask_of(_mm_or_si128(within(lower, b'a', b'z'), others)) ^ 0xffff
+            mask_of(_mm_or_si128(letters(bytes), others)) ^ 0xffff
         };
         line_feeds(bytes) mask_of(equal(bytes, b'\n'));
     }
@@ -70,6 +71,12 @@ mod sse2 {
     fn within(bytes: __m128i, first: u8, last: u8) -> __m128i {
         let offset = _mm_sub_epi8(bytes, _mm_set1_epi8(first as i8));
         _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8((last - first) as i8)), offset)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn letters(bytes: __m128i) -> __m128i {
+        within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), b'a', b'z')
     }
 
     #[inline]
@@ -102,17 +109,28 @@ pub(super) mod word {
         !within(word, b'!', b'~') & HIGHS | within(word, b'#', b'#')
     }
 
+    /// Everything but letters and `-`.
+    #[inline]
+    pub(in crate::scan) const fn not_word(bytes: &[u8; BYTES]) -> Mask {
+        let word = u64::from_le_bytes(*bytes);
+        !(letters(word) | within(word, b'-', b'-')) & HIGHS
+    }
+
     /// Everything but letters, digits, `-` and `.`.
     #[inline]
-    pub(in crate::scan) const fn not_plain(bytes: &[u8; BYTES]) -> Mask {
+    pub(in crate::scan) const fn not_host(bytes: &[u8; BYTES]) -> Mask {
         let word = u64::from_le_bytes(*bytes);
-        let letters = within(word | (ONES * 0x20), b'a', b'z');
-        !(letters | within(word, b'-', b'.') | within(word, b'0', b'9')) & HIGHS
+        !(letters(word) | within(word, b'-', b'.') | within(word, b'0', b'9')) & HIGHS
     }
 
     #[inline]
     pub(in crate::scan) const fn line_feeds(bytes: &[u8; BYTES]) -> Mask {
         within(u64::from_le_bytes(*bytes), b'\n', b'\n')
+    }
+
+    #[inline]
+    const fn letters(word: u64) -> u64 {
+        within(word | (ONES * 0x20), b'a', b'z')
     }
 
     /// The high bit of each byte from `first` to `last`, both below 0x80. No sum carries, since the high bits are off.
@@ -132,10 +150,11 @@ mod tests {
     #[test]
     fn words_see_what_bytes_are() {
         type Class = (fn(&[u8; word::BYTES]) -> u64, fn(u8) -> bool);
-        let classes: [Class; 4] = [
+        let classes: [Class; 5] = [
             (word::controls, |byte| byte.is_ascii_control()),
             (word::not_target, |byte| !byte.is_ascii_graphic() || byte == b'#'),
-            (word::not_plain, |byte| {
+            (word::not_word, |byte| !byte.is_ascii_alphabetic() && byte != b'-'),
+            (word::not_host, |byte| {
                 !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.'
             }),
             (word::line_feeds, |byte| byte == b'\n'),
