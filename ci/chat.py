@@ -135,6 +135,14 @@ async def foreign_page_is_refused(address):
         assert refused.response.status_code == 403
 
 
+def metrics(address):
+    for path in ("healthz", "readyz"):
+        assert urllib.request.urlopen(f"http://{address}/{path}").status == 200
+    text = urllib.request.urlopen(f"http://{address}/metrics").read().decode()
+    samples = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {name: int(value) for name, value in samples}
+
+
 async def check(comet, driver, screenshot):
     command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", "--threads", "2"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -142,6 +150,8 @@ async def check(comet, driver, screenshot):
         address = server.stdout.readline().strip().removeprefix("listening on http://")
         await python_clients(f"ws://{address}/ws")
         await foreign_page_is_refused(address)
+        watched = metrics(address)
+        assert watched["comet_accepted_total"] >= 3 and watched["comet_panics_total"] == 0, watched
         print(f"{driver}: Python clients chat")
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if chromium:

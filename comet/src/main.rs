@@ -62,10 +62,12 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> std::io::Result<()> {
     let hub = Arc::new(Hub::default());
     let site = Arc::new(Site::new(Arc::clone(&hub))?);
-    let factory = move |peer: &protocol::Peer<'_, chat::Post>| Some(site.connection(peer.sender()));
+    let serving = Arc::clone(&site);
+    let factory = move |peer: &protocol::Peer<'_, chat::Post>| Some(serving.connection(peer.sender()));
     let server = Server::new(options.driver)
         .threads(options.threads)
         .serve(options.listen.as_str(), factory)?;
+    site.started(server.handle());
     hub.announce_every(Duration::from_millis(250))?;
     if let Some(address) = server.local_addr() {
         println!("listening on http://{address}");
