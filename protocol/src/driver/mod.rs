@@ -105,7 +105,7 @@ pub enum Todo {
     Wait(Interest),
     /// There is more to do, but other connections come first: call [`Connection::again`] in the next turn.
     Again,
-    /// Drop the connection: [`Protocol::closed`] has been called. Close the socket, with a reset if `reset`.
+    /// Drop the connection: [`Protocol::closed`](crate::Protocol::closed) has been called. Close the socket, with a reset if `reset`.
     Drop {
         /// Whether the peer is to see a reset instead of an orderly end.
         reset: bool,
