@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// One check: its name and what it does.
 type Check<D> = (&'static str, fn(&D));
 
-/// The names of all checks.
+/// How many checks there are.
 pub const CHECKS: usize = 22;
 
 /// Checks every rule on `driver`, printing the name of each check as it starts.
