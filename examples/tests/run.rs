@@ -82,6 +82,36 @@ fn hello() {
 }
 
 #[test]
+fn offload() {
+    for driver in Driver::ALL {
+        let offload = Example::start(env!("CARGO_BIN_EXE_offload"), *driver);
+        let mut stream = offload.connect();
+        let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        stream.write_all(lines.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        let expected: String = lines
+            .lines()
+            .map(|line| line.to_uppercase().chars().rev().collect::<String>() + "\n")
+            .collect();
+        assert_eq!(back, expected);
+        // More than the queue holds: what is not processed is said to be dropped, and nothing is lost in silence.
+        let mut stream = offload.connect();
+        let mut writer = stream.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all("x\n".repeat(20_000).as_bytes()).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        writing.join().unwrap();
+        assert_eq!(back.lines().count(), 20_000);
+        assert!(back.lines().all(|line| line == "X" || line.starts_with("busy: ")));
+    }
+}
+
+#[test]
 fn lookup() {
     let lookup = Example::start_with(env!("CARGO_BIN_EXE_lookup"), &["--listen", "127.0.0.1:0"]);
     let mut stream = lookup.connect();
