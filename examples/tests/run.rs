@@ -78,6 +78,26 @@ fn hello() {
 }
 
 #[test]
+fn get() {
+    for driver in Driver::ALL {
+        let hello = Example::start(env!("CARGO_BIN_EXE_hello"), *driver);
+        let get = |paths: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_get"))
+                .args(["--driver", driver.name()])
+                .args(paths.iter().map(|path| format!("http://{}{path}", hello.address)))
+                .output()
+                .unwrap()
+        };
+        let both = get(&["", "/slow"]);
+        assert!(both.status.success(), "{both:?}");
+        assert_eq!(both.stdout, b"Hello!\nHello, after some work!\n");
+        let none = get(&["/none"]);
+        assert_eq!(none.status.code(), Some(1), "{none:?}");
+        assert!(none.stderr.starts_with(b"404 "), "{none:?}");
+    }
+}
+
+#[test]
 fn chat() {
     for driver in Driver::ALL {
         let chat = Example::start(env!("CARGO_BIN_EXE_chat"), *driver);
