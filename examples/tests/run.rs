@@ -112,6 +112,26 @@ fn offload() {
 }
 
 #[test]
+fn get() {
+    for driver in Driver::ALL {
+        let hello = Example::start(env!("CARGO_BIN_EXE_hello"), *driver);
+        let get = |paths: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_get"))
+                .args(["--driver", driver.name()])
+                .args(paths.iter().map(|path| format!("http://{}{path}", hello.address)))
+                .output()
+                .unwrap()
+        };
+        let both = get(&["", "/slow"]);
+        assert!(both.status.success(), "{both:?}");
+        assert_eq!(both.stdout, b"Hello!\nHello, after some work!\n");
+        let none = get(&["/none"]);
+        assert_eq!(none.status.code(), Some(1), "{none:?}");
+        assert!(none.stderr.starts_with(b"404 "), "{none:?}");
+    }
+}
+
+#[test]
 fn lookup() {
     let lookup = Example::start_with(env!("CARGO_BIN_EXE_lookup"), &["--listen", "127.0.0.1:0"]);
     let mut stream = lookup.connect();

@@ -1,0 +1,248 @@
+//! An HTTP client: fetches URLs, several of one server over one connection where that allows it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+
+use clap::Parser;
+use drivers::{Driver, Server};
+use proto_http::{
+    BodyLength, Caller, Client, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Target,
+};
+use protocol::Reason;
+
+/// Fetches URLs: their content goes to standard output, the status of each to standard error.
+#[derive(Parser)]
+struct Options {
+    /// What to fetch, such as http://127.0.0.1:8080/.
+    #[arg(required = true)]
+    urls: Vec<Url>,
+    /// Which driver: epoll or tokio.
+    #[arg(long, default_value_t)]
+    driver: Driver,
+    /// Ask for the heads alone.
+    #[arg(long)]
+    head: bool,
+    /// Send this file, with POST.
+    #[arg(long, value_name = "FILE", conflicts_with = "head")]
+    send: Option<PathBuf>,
+    /// Send the file in chunks.
+    #[arg(long, requires = "send")]
+    chunked: bool,
+}
+
+/// Where a resource is, and how to ask for it there.
+#[derive(Clone)]
+struct Url {
+    authority: String,
+    target: String,
+}
+
+impl std::str::FromStr for Url {
+    type Err = &'static str;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        match Target::parse("GET", url) {
+            Some(Target::Absolute {
+                scheme: "http",
+                authority,
+                path,
+                query,
+            }) => Ok(Url {
+                authority: authority.to_owned(),
+                target: format!(
+                    "{}{}{}",
+                    if path.is_empty() { "/" } else { path },
+                    if query.is_some() { "?" } else { "" },
+                    query.unwrap_or_default()
+                ),
+            }),
+            _ => Err("not of the form http://host/path"),
+        }
+    }
+}
+
+impl Url {
+    fn address(&self) -> io::Result<SocketAddr> {
+        let has_port = self.authority.parse::<SocketAddr>().is_ok()
+            || !self.authority.ends_with(']') && self.authority.contains(':');
+        let found = if has_port {
+            self.authority.to_socket_addrs()?.next()
+        } else {
+            format!("{}:80", self.authority).to_socket_addrs()?.next()
+        };
+        found.ok_or_else(|| io::Error::other(format!("{} has no address", self.authority)))
+    }
+}
+
+/// What is to be sent with each request.
+#[derive(Clone)]
+struct Request {
+    method: &'static str,
+    content: Arc<Vec<u8>>,
+    chunked: bool,
+}
+
+/// What became of one connection.
+#[derive(Default)]
+struct Outcome {
+    /// Responses that came whole.
+    complete: usize,
+    /// Whether one of them was an error.
+    refused: bool,
+    /// Why the connection failed.
+    failure: Option<String>,
+    /// Why it ended.
+    reason: String,
+}
+
+struct Fetcher {
+    left: VecDeque<Url>,
+    request: Request,
+    /// Bytes of the content that were sent.
+    sent: usize,
+    outcome: Outcome,
+    report: mpsc::Sender<Outcome>,
+}
+
+/// Bytes handed over at once.
+const PIECE: usize = 64 * 1024;
+
+impl Fetcher {
+    /// Sends as much of the content as the connection takes now.
+    fn send(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let content = &self.request.content;
+        while self.sent < content.len() && !requester.congested() {
+            let piece = &content[self.sent..content.len().min(self.sent + PIECE)];
+            requester.write(piece)?;
+            self.sent += piece.len();
+            if self.sent == content.len() {
+                requester.finish()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Caller for Fetcher {
+    type Message = Infallible;
+    type Next = NoUpgrade<Infallible>;
+
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let Some(url) = self.left.pop_front() else {
+            requester.close();
+            return Ok(());
+        };
+        let Request {
+            method,
+            content,
+            chunked,
+        } = &self.request;
+        let body = match content.len() as u64 {
+            0 => BodyLength::Empty,
+            _ if *chunked => BodyLength::Chunked,
+            length => BodyLength::Length(length),
+        };
+        requester.start(method, &url.target, &[("Host", &*url.authority)], body)?;
+        self.sent = 0;
+        self.send(requester)
+    }
+
+    fn response(&mut self, response: &Response<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        eprintln!("{} {}", response.status(), String::from_utf8_lossy(response.reason()));
+        self.outcome.refused |= response.status() >= 400;
+        Ok(())
+    }
+
+    fn data(&mut self, data: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        if let Err(error) = io::stdout().write_all(data) {
+            self.outcome.failure = Some(error.to_string());
+            requester.close();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.outcome.complete += 1;
+        Ok(())
+    }
+
+    fn drained(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.send(requester)
+    }
+
+    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: bool) {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.reason = reason.to_string();
+        match error {
+            Some(error) => outcome.failure = Some(error.to_string()),
+            None if unanswered && outcome.failure.is_none() => outcome.failure = Some(outcome.reason.clone()),
+            None => {}
+        }
+        // The receiver waits for it.
+        let _ = self.report.send(outcome);
+    }
+}
+
+fn main() -> ExitCode {
+    match fetch(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("get: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Fetches everything; true where no server refused.
+fn fetch(options: &Options) -> io::Result<bool> {
+    let request = Request {
+        method: match (options.head, &options.send) {
+            (true, _) => "HEAD",
+            (false, Some(_)) => "POST",
+            (false, None) => "GET",
+        },
+        content: Arc::new(options.send.as_ref().map_or(Ok(Vec::new()), std::fs::read)?),
+        chunked: options.chunked,
+    };
+    let mut config = ClientConfig::default();
+    // It is written as it comes, so it may be of any size.
+    config.rules.limits.body = None;
+    let config = Arc::new(config);
+    let mut left = &options.urls[..];
+    let mut all_well = true;
+    while let Some(first) = left.first() {
+        let same = left.iter().take_while(|url| url.authority == first.authority);
+        let (report, reports) = mpsc::channel();
+        let fetcher = Fetcher {
+            left: same.cloned().collect(),
+            request: request.clone(),
+            sent: 0,
+            outcome: Outcome::default(),
+            report,
+        };
+        let config = Arc::clone(&config);
+        let running = Server::new(options.driver).connect(first.address()?, move |_| Client::new(config, fetcher))?;
+        let outcome = reports.recv().unwrap_or_default();
+        running.join()?;
+        io::stdout().flush()?;
+        if let Some(failure) = outcome.failure {
+            return Err(io::Error::other(failure));
+        }
+        if outcome.complete == 0 {
+            return Err(io::Error::other(format!(
+                "no answer from {}: {}",
+                first.authority, outcome.reason
+            )));
+        }
+        all_well &= !outcome.refused;
+        // A server may close behind any answer: the rest goes over another connection.
+        left = left.get(outcome.complete..).unwrap_or_default();
+    }
+    Ok(all_well)
+}
