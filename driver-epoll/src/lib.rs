@@ -11,6 +11,7 @@ mod server;
 mod slab;
 mod socket;
 mod timers;
+mod trace;
 mod udp;
 
 pub use protocol::driver::{Config, Keepalive, SocketOptions};

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::mailbox::Queue;
 use crate::shard::{Phase, Shard, Timer};
-use crate::turn;
+use crate::{trace, turn};
 
 /// Reads and messages handled before other tasks have their turn.
 const ROUNDS: usize = 4;
@@ -294,6 +294,7 @@ where
             }
             Ok(Some(Poll::Ready(reset))) => {
                 stats.count_end(this.connection.reason());
+                trace::ended(this.token, this.connection.reason());
                 Some(reset)
             }
             // A driver inside a protocol's method has no buffers to work with: later, then.
@@ -304,6 +305,7 @@ where
             Err(_) => {
                 // Its state is unknown: not even `closed` may be called. The panic hook has told why.
                 stats.panics += 1;
+                trace::panicked(this.token);
                 turn::clear();
                 Some(true)
             }

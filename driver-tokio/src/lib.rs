@@ -7,6 +7,7 @@ mod listener;
 mod mailbox;
 mod server;
 mod shard;
+mod trace;
 mod turn;
 mod udp;
 mod worker;

@@ -21,6 +21,7 @@ use crate::handle::{Command, Opening, Remote};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Lazy, Queue};
 use crate::shard::{Phase, Shard};
+use crate::trace;
 
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -164,6 +165,7 @@ where
                 Poll::Ready(Err(error)) if is_transient(&error) => {}
                 Poll::Ready(Err(_)) => {
                     shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    trace::exhausted();
                     self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -194,6 +196,7 @@ where
                     match outcome {
                         Ok(stream) => {
                             shard.stats.connected.fetch_add(1, Ordering::Relaxed);
+                            trace::connected(0);
                             prepare(&stream, &shard.config.socket);
                             // Not accepted, so not counted by address.
                             W::spawn(Drive::new(
@@ -243,6 +246,7 @@ fn admit<S, P, W>(
     match made {
         Ok(Some(protocol)) => {
             shard.stats.accepted.fetch_add(1, Ordering::Relaxed);
+            trace::connected(token);
             W::spawn(Drive::new(
                 stream,
                 protocol,

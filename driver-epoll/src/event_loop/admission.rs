@@ -16,6 +16,7 @@ use crate::listener::Accepted;
 use crate::mailbox::{Opening, Shared};
 use crate::slab::Key;
 use crate::socket;
+use crate::trace;
 
 /// Event and timer data of listeners: this bit and the index.
 pub(super) const LISTENER: u64 = 1 << 63;
@@ -50,6 +51,7 @@ where
                     Accepted::Nobody => break,
                     Accepted::Exhausted => {
                         self.stats.accept_pauses += 1;
+                        trace::exhausted();
                         self.timers.insert(self.turn.now + ACCEPT_PAUSE, LISTENER);
                         return self.pause_listeners(true);
                     }
@@ -76,12 +78,14 @@ where
         let factory = &mut self.listeners[listener].factory;
         let Ok(made) = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source)))) else {
             self.stats.panics += 1;
+            trace::panicked(key);
             return self.release(key);
         };
         let flags = epoll::EventFlags::IN;
         match made {
             Some(protocol) if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(key), flags).is_ok() => {
                 self.stats.accepted += 1;
+                trace::connected(key);
                 self.insert(Connection::new(protocol), socket, State::Registered);
                 self.event(key, |connection, turn, _| connection.connected(turn));
             }
@@ -113,6 +117,7 @@ where
         };
         let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
             self.stats.panics += 1;
+            trace::panicked(key);
             return;
         };
         let mut connection = Connection::new(protocol);
@@ -132,6 +137,7 @@ where
             Err(error) => {
                 connection.failed(&mut self.turn, error.kind());
                 self.stats.count_end(connection.reason());
+                trace::ended(key, connection.reason());
             }
         }
     }

@@ -11,6 +11,7 @@ use super::Loop;
 use super::conn::{Settled, State, rearm, register, settle};
 use crate::slab::Key;
 use crate::socket::{self, Transfer};
+use crate::trace;
 
 impl<P: Protocol + 'static> Loop<P>
 where
@@ -78,6 +79,7 @@ where
             Some(kind) => connection.failed(turn, kind),
             None => {
                 stats.connected += 1;
+                trace::connected(key);
                 connection.connected(turn);
             }
         });
@@ -111,11 +113,13 @@ where
             }
             Ok(Settled::Ended { reset }) => {
                 self.stats.count_end(conn.connection.reason());
+                trace::ended(key, conn.connection.reason());
                 self.remove(key, reset);
             }
             Err(_) => {
                 // Its state is unknown: not even `closed` may be called. The panic hook has told why.
                 self.stats.panics += 1;
+                trace::panicked(key);
                 self.turn.output.clear();
                 self.remove(key, true);
             }
