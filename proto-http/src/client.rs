@@ -24,9 +24,14 @@ pub enum ClientEvent<'a> {
     Closed,
 }
 
-/// The client's side of an HTTP/1.1 connection. Holds no bytes. One exchange is under way at a time.
+/// Requests that may wait behind the one whose response is awaited.
+pub const PIPELINE: usize = 32;
+
+/// The client's side of an HTTP/1.1 connection. Holds no bytes. One exchange is under way at a time; safe requests may be
+/// [pipelined](Self::pipeline) behind it.
 ///
-/// Sorted by use: output ([`send_request`](Self::send_request), [`send_data`](Self::send_data), [`finish`](Self::finish)), input
+/// Sorted by use: output ([`send_request`](Self::send_request), [`pipeline`](Self::pipeline), [`send_data`](Self::send_data),
+/// [`finish`](Self::finish)), input
 /// ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), getters.
 ///
 /// ```
@@ -52,6 +57,10 @@ pub struct ClientConnection {
     sending: Sending,
     exchange: Exchange,
     flags: u8,
+    /// How many requests were pipelined behind the one under way.
+    pipelined: u8,
+    /// Which of them are HEAD requests; the next is the lowest bit.
+    heads: u32,
 }
 
 impl ClientConnection {
@@ -69,6 +78,8 @@ impl ClientConnection {
             sending: Sending::Nothing,
             exchange: Exchange::new(),
             flags: 0,
+            pipelined: 0,
+            heads: 0,
         }
     }
 
@@ -127,6 +138,47 @@ impl ClientConnection {
         self.exchange
             .request_head(body.is_empty(), switch, keep_alive)
             .ok_or(Misuse::OutOfTurn)
+    }
+
+    /// Appends a request behind those whose responses have not come yet (RFC 9112 section 9.3.2); without any, as
+    /// [`send_request`](Self::send_request) does. Responses come in the order of the requests.
+    ///
+    /// Only for GET, HEAD and OPTIONS without content, which may be sent again: when the connection ends early, the last
+    /// [`pipelined`](Self::pipelined) requests were not answered. Up to [`PIPELINE`] may wait. They must not ask to close or to
+    /// switch protocols.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`]; nothing was written then.
+    pub fn pipeline(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &(impl FieldLines + ?Sized),
+        out: &mut impl Buffer,
+    ) -> Result<(), Misuse> {
+        let facts = fields.check()?;
+        let waits = encode::has_upgrade(facts) || encode::has_expect(facts) || encode::asks_close(facts);
+        if waits || !matches!(method, "GET" | "HEAD" | "OPTIONS") {
+            return Err(Misuse::NotAllowed);
+        }
+        if self.is_idle() {
+            return self.send_request(method, target, fields, BodyLength::Empty, out);
+        }
+        let follows = self.exchange.request == State::Done && self.exchange.keep_alive() && !self.has(Self::EOF);
+        if !follows || self.has(Self::CONNECT) || usize::from(self.pipelined) >= PIPELINE {
+            return Err(Misuse::OutOfTurn);
+        }
+        let framing = Framing {
+            length: None,
+            chunked: false,
+            close: false,
+            keep_alive: false,
+        };
+        encode::request_head(method, target, facts, fields, framing, out)?;
+        self.heads |= u32::from(method == "HEAD") << self.pipelined;
+        self.pipelined += 1;
+        Ok(())
     }
 
     /// Appends content of the request.
@@ -282,7 +334,20 @@ impl ClientConnection {
     fn settle(&mut self) {
         if self.exchange.settle() {
             self.body.scanner.reset();
+            self.begin_pipelined();
         }
+    }
+
+    /// Goes on with the next request that was pipelined: it is complete already.
+    fn begin_pipelined(&mut self) {
+        if self.pipelined == 0 {
+            return;
+        }
+        let head = self.heads & 1 != 0;
+        self.heads >>= 1;
+        self.pipelined -= 1;
+        self.flags = self.flags & Self::EOF | if head { Self::HEAD } else { 0 };
+        let _ = self.exchange.request_head(true, false, true);
     }
 
     fn unfinished<'a>(&self) -> Result<ClientEvent<'a>, Violation> {
@@ -315,6 +380,12 @@ impl ClientConnection {
     #[must_use]
     pub const fn response_state(&self) -> State {
         self.exchange.response
+    }
+
+    /// How many requests wait behind the one whose response is awaited.
+    #[must_use]
+    pub const fn pipelined(&self) -> usize {
+        self.pipelined as usize
     }
 
     /// Whether the next request may be sent.

@@ -26,7 +26,7 @@ mod target;
 #[cfg(feature = "protocol")]
 pub use adapter::*;
 pub use body::{BodyDecoder, Piece};
-pub use client::{ClientConnection, ClientEvent};
+pub use client::{ClientConnection, ClientEvent, PIPELINE};
 pub use date::{DATE_LENGTH, imf_fixdate};
 pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, reason};
 pub use error::{Misuse, Violation, ViolationKind};

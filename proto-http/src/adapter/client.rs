@@ -90,7 +90,8 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says that a request was under way.
+    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says that a request, or one pipelined behind
+    /// others, was under way.
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: bool) {
         let _ = (error, reason, unanswered);
     }
@@ -173,6 +174,21 @@ impl Requester<'_, '_> {
         self.start(method, target, fields, BodyLength::Length(body.len() as u64))?;
         self.write(body)?;
         self.finish()
+    }
+
+    /// Sends a whole request behind those whose responses have not come yet, up to [`ClientConfig::pipeline`] in all; see
+    /// [`ClientConnection::pipeline`]. Off unless configured.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::OutOfTurn`] where as many are under way as configured.
+    pub fn pipeline(&mut self, method: &str, target: &str, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        let connection = &mut self.core.connection;
+        let under_way = usize::from(!connection.is_idle()) + connection.pipelined();
+        if under_way >= self.core.config.pipeline {
+            return Err(Misuse::OutOfTurn);
+        }
+        connection.pipeline(method, target, fields, self.cx.output().tail())
     }
 
     /// Sends a request head; with a `body` that is not empty, content follows with [`write`](Self::write) and ends with
@@ -455,7 +471,7 @@ impl<H: Caller> Protocol for Client<H> {
         let unanswered = matches!(
             self.core.connection.response_state(),
             State::Respond | State::Body | State::Error
-        );
+        ) || self.core.connection.pipelined() > 0;
         self.caller
             .closed(self.core.error.take().map(|error| *error), reason, unanswered);
     }

@@ -36,13 +36,26 @@ impl ServerConfig {
 }
 
 /// Settings that the connections of a client share, behind an `Arc`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
     /// Limits and leniency.
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Requests under way at once, for [`Requester::pipeline`](super::Requester::pipeline). Default 1: no pipelining, as many
+    /// servers and proxies do it badly. At most 33.
+    pub pipeline: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            rules: Rules::DEFAULT,
+            timeouts: Timeouts::DEFAULT,
+            pipeline: 1,
+        }
+    }
 }
 
 /// How long things may take. `None` waits for ever. Each connection has one timer, so none of these costs memory.
