@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,30 @@ async def foreign_page_is_refused(address):
         assert refused.response.status_code == 403
 
 
+def metrics(address):
+    for path in ("healthz", "readyz"):
+        assert urllib.request.urlopen(f"http://{address}/{path}").status == 200
+    text = urllib.request.urlopen(f"http://{address}/metrics").read().decode()
+    samples = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {name: int(value) for name, value in samples}
+
+
+def activated(comet, driver):
+    """A socket that somebody else has bound, handed over as a service manager does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.dup2(listener.fileno(), 3)
+        command = f"LISTEN_PID=$$ LISTEN_FDS=1 exec '{comet}' --driver {driver}"
+        server = subprocess.Popen(["sh", "-c", command], pass_fds=[3], stdout=subprocess.PIPE, text=True)
+        try:
+            address = server.stdout.readline().strip().removeprefix("listening on http://")
+            assert address == "%s:%d" % listener.getsockname(), address
+            assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
+        finally:
+            server.terminate()
+            assert server.wait(PATIENCE) == 0
+    print(f"{driver}: serves a socket that was bound by another")
+
+
 async def check(comet, driver, screenshot):
     command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", "--threads", "2"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -142,6 +167,8 @@ async def check(comet, driver, screenshot):
         address = server.stdout.readline().strip().removeprefix("listening on http://")
         await python_clients(f"ws://{address}/ws")
         await foreign_page_is_refused(address)
+        watched = metrics(address)
+        assert watched["comet_accepted_total"] >= 3 and watched["comet_panics_total"] == 0, watched
         print(f"{driver}: Python clients chat")
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if chromium:
@@ -166,6 +193,7 @@ def main():
     parser.add_argument("--screenshot")
     options = parser.parse_args()
     for driver in ("epoll", "tokio"):
+        activated(os.path.abspath(options.comet), driver)
         asyncio.run(check(os.path.abspath(options.comet), driver, options.screenshot))
 
 

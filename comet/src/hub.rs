@@ -47,6 +47,11 @@ impl Hub {
         }
     }
 
+    /// How many are there, and how many posts were not taken by full mailboxes.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        (self.lock().len(), self.missed.load(Ordering::Relaxed))
+    }
+
     /// Tells everyone how many are there, whenever that has changed, but no more often than `interval`. Telling at once
     /// would send the square of the connections when many come together.
     pub(crate) fn announce_every(self: &Arc<Self>, interval: Duration) -> io::Result<()> {

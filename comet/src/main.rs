@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use drivers::{Driver, Server};
+use listenfd::ListenFd;
 
 use crate::hub::Hub;
 use crate::site::Site;
@@ -62,10 +63,15 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> std::io::Result<()> {
     let hub = Arc::new(Hub::default());
     let site = Arc::new(Site::new(Arc::clone(&hub))?);
-    let factory = move |peer: &protocol::Peer<'_, chat::Post>| Some(site.connection(peer.sender()));
-    let server = Server::new(options.driver)
-        .threads(options.threads)
-        .serve(options.listen.as_str(), factory)?;
+    let serving = Arc::clone(&site);
+    let factory = move |peer: &protocol::Peer<'_, chat::Post>| Some(serving.connection(peer.sender()));
+    let server = Server::new(options.driver).threads(options.threads);
+    // A service manager may have bound the socket already.
+    let server = match ListenFd::from_env().take_tcp_listener(0)? {
+        Some(listener) => server.serve_on(listener, factory)?,
+        None => server.serve(options.listen.as_str(), factory)?,
+    };
+    site.started(server.handle());
     hub.announce_every(Duration::from_millis(250))?;
     if let Some(address) = server.local_addr() {
         println!("listening on http://{address}");

@@ -1,9 +1,11 @@
 //! The page, and the way from HTTP into the room.
 
+use std::fmt::Write;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use drivers::Handle;
 use proto_http::{FieldBlock, Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::SlowConsumer;
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
@@ -17,12 +19,20 @@ const POLICY: &str = "Content-Security-Policy: default-src 'self'; connect-src '
                       form-action 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n\
                       Referrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n";
 
+/// What metrics say of themselves.
+const METRICS: &[(&str, &str)] = &[
+    ("Content-Type", "text/plain; version=0.0.4"),
+    ("Cache-Control", "no-store"),
+];
+
 /// The resources that never change, and what is needed to make connections.
 pub(crate) struct Site {
     hub: Arc<Hub>,
     http: Arc<ServerConfig>,
     ws: Arc<proto_ws::Config>,
     pages: [Page; 3],
+    /// Set once the server runs.
+    server: OnceLock<Handle<Connection>>,
 }
 
 struct Page {
@@ -58,7 +68,33 @@ impl Site {
                 page("/style.css", "text/css", include_str!("../page/style.css"))?,
                 page("/app.js", "text/javascript", include_str!("../page/app.js"))?,
             ],
+            server: OnceLock::new(),
         })
+    }
+
+    /// The server runs: from now on the site is ready, and tells what it counts.
+    pub(crate) fn started(&self, server: Handle<Connection>) {
+        // Set once, by `main`.
+        let _ = self.server.set(server);
+    }
+
+    /// What is counted, in the text format of Prometheus.
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let mut add = |name: &str, kind: &str, value: u64| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# TYPE comet_{name} {kind}\ncomet_{name} {value}");
+        };
+        let (members, missed) = self.hub.counts();
+        add("members", "gauge", members as u64);
+        add("posts_missed_total", "counter", missed);
+        for (name, value) in self.server.get().map(Handle::stats).unwrap_or_default().iter() {
+            match name {
+                "active" => add("connections", "gauge", value),
+                _ => add(&format!("{name}_total"), "counter", value),
+            }
+        }
+        text
     }
 
     /// The protocol of a new connection, which `sender` reaches.
@@ -109,6 +145,15 @@ impl Handler for Visitor {
     fn request(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
         if request.path() == "/ws" {
             return self.enter(request, responder);
+        }
+        match (request.path(), request.method()) {
+            ("/healthz", "GET" | "HEAD") => return responder.send(200, &[("Cache-Control", "no-store")], b"ok\n"),
+            ("/readyz", "GET" | "HEAD") => {
+                let status = if self.site.server.get().is_some() { 200 } else { 503 };
+                return responder.send(status, &[("Cache-Control", "no-store")], b"");
+            }
+            ("/metrics", "GET" | "HEAD") => return responder.send(200, METRICS, self.site.metrics().as_bytes()),
+            _ => {}
         }
         let Some(page) = self.site.pages.iter().find(|page| page.path == request.path()) else {
             return responder.send(404, &[("Content-Type", "text/plain")], b"not found\n");

@@ -5,10 +5,14 @@
 mod event_loop;
 mod listener;
 mod mailbox;
+mod poll;
+mod queue;
 mod server;
 mod slab;
 mod socket;
 mod timers;
+mod trace;
+mod udp;
 
 pub use protocol::driver::{Config, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
@@ -16,3 +20,4 @@ pub use protocol::{Limits, Stats};
 pub use crate::event_loop::Loop;
 pub use crate::mailbox::Handle;
 pub use crate::server::{Running, Server};
+pub use crate::udp::serve_datagrams;

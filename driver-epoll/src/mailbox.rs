@@ -1,136 +1,52 @@
 //! How other threads reach a loop.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{Mailbox, Peer, Protocol, SendError, Stats};
-use rustix::event::{EventfdFlags, eventfd};
+
+use crate::queue::Queue;
 
 /// Makes the protocol of a connection that this side opens.
 pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>) -> P + Send>;
 
-/// What other threads may ask of a loop.
-pub(crate) enum Command<P: Protocol> {
-    Connect(SocketAddr, Opening<P>),
+/// What other threads may want of a loop.
+pub(crate) enum Mail<P: Protocol> {
+    /// A message for the connection of that key.
+    Message(u64, P::Message),
+    Connect(Box<(SocketAddr, Opening<P>)>),
     Stop(Duration),
 }
 
-/// A queue that wakes the loop only when it sleeps.
+/// A loop, seen from other threads.
 pub(crate) struct Shared<P: Protocol> {
-    queue: Mutex<Queue<P>>,
-    capacity: usize,
-    wake: OwnedFd,
-}
-
-struct Queue<P: Protocol> {
-    messages: VecDeque<(u64, P::Message)>,
-    commands: Vec<Command<P>>,
-    stats: Stats,
-    /// Whether the loop waits, or is about to, and must be woken.
-    sleeping: bool,
-    closed: bool,
+    pub(crate) queue: Arc<Queue<Mail<P>>>,
+    stats: Mutex<Stats>,
 }
 
 impl<P: Protocol> Shared<P> {
     pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let queue = Queue {
-            messages: VecDeque::new(),
-            commands: Vec::new(),
-            stats: Stats::default(),
-            sleeping: false,
-            closed: false,
-        };
         Ok(Arc::new(Shared {
-            queue: Mutex::new(queue),
-            capacity,
-            wake,
+            queue: Queue::new(capacity)?,
+            stats: Mutex::default(),
         }))
     }
 
-    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    /// Publishes what was counted.
+    pub(crate) fn publish(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<P>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called by the loop before it waits: false when something is queued already.
-    pub(crate) fn may_sleep(&self, stats: Stats) -> bool {
-        let mut queue = self.lock();
-        queue.stats = stats;
-        queue.sleeping = queue.messages.is_empty() && queue.commands.is_empty();
-        queue.sleeping
-    }
-
-    /// Called by the loop when it is awake: moves what is queued into its own lists.
-    pub(crate) fn drain(&self, messages: &mut VecDeque<(u64, P::Message)>, commands: &mut Vec<Command<P>>) {
-        let mut queue = self.lock();
-        queue.sleeping = false;
-        if messages.is_empty() {
-            core::mem::swap(&mut queue.messages, messages);
-        }
-        core::mem::swap(&mut queue.commands, commands);
-    }
-
-    /// Clears the wake-up.
-    pub(crate) fn clear_wake(&self) {
-        // The count does not matter, and a read that finds none is no error here.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-    }
-
-    /// Takes nothing any more.
-    pub(crate) fn close(&self, stats: Stats) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        queue.stats = stats;
-        let left = (
-            core::mem::take(&mut queue.messages),
-            core::mem::take(&mut queue.commands),
-        );
-        drop(queue);
-        // Dropped without the lock: a message may hold a sender of this very mailbox.
-        drop(left);
-    }
-
-    fn push<T>(
-        &self,
-        item: T,
-        add: impl FnOnce(&mut Queue<P>, T) -> Result<(), SendError<T>>,
-    ) -> Result<(), SendError<T>> {
-        let mut queue = self.lock();
-        if queue.closed {
-            return Err(SendError::Closed(item));
-        }
-        add(&mut queue, item)?;
-        let wake = core::mem::take(&mut queue.sleeping);
-        drop(queue);
-        if wake {
-            // The only failure is a full counter, which wakes as well.
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-        }
-        Ok(())
-    }
-
-    pub(crate) fn command(&self, command: Command<P>) -> bool {
-        let added = self.push(command, |queue, command| {
-            if queue.commands.len() >= self.capacity {
-                return Err(SendError::Full(command));
-            }
-            queue.commands.push(command);
-            Ok(())
-        });
-        added.is_ok()
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        self.lock().stats
+    /// False when the loop is gone, or far too much waits for it.
+    pub(crate) fn post(&self, mail: Mail<P>) -> bool {
+        self.queue.push(mail).is_ok()
     }
 }
 
@@ -139,13 +55,11 @@ where
     P::Message: Send,
 {
     fn send(&self, token: u64, message: P::Message) -> Result<(), SendError<P::Message>> {
-        self.push(message, |queue, message| {
-            if queue.messages.len() >= self.capacity {
-                return Err(SendError::Full(message));
-            }
-            queue.messages.push_back((token, message));
-            Ok(())
-        })
+        match self.queue.push(Mail::Message(token, message)) {
+            Err(SendError::Full(Mail::Message(_, message))) => Err(SendError::Full(message)),
+            Err(SendError::Closed(Mail::Message(_, message))) => Err(SendError::Closed(message)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -160,14 +74,14 @@ impl<P: Protocol> Handle<P> {
     pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
         self.loops
             .first()
-            .is_some_and(|first| first.command(Command::Connect(to, Box::new(make))))
+            .is_some_and(|first| first.post(Mail::Connect(Box::new((to, Box::new(make))))))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns
     /// at once; the loops end when their connections have.
     pub fn stop(&self, drain: Duration) {
         for shared in self.loops.iter() {
-            shared.command(Command::Stop(drain));
+            shared.post(Mail::Stop(drain));
         }
     }
 

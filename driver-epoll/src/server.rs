@@ -11,7 +11,7 @@ use protocol::{Limits, Peer, Protocol, Stats};
 
 use crate::event_loop::Loop;
 use crate::listener;
-use crate::mailbox::{Command, Handle};
+use crate::mailbox::{Handle, Mail};
 use crate::socket;
 use protocol::driver::Config;
 
@@ -129,7 +129,7 @@ impl Server {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
         let setup = move |looped: &mut Loop<P>| {
-            looped.shared().command(Command::Connect(to, Box::new(make)));
+            looped.shared().post(Mail::Connect(Box::new((to, Box::new(make)))));
             Ok(())
         };
         self.start(None, [setup].into_iter())

@@ -46,15 +46,20 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Transfer {
 
 /// Sends from `output`: in one piece when it is in one, else vectored. Also tells how much was offered; less taken
 /// means that the socket is full, which saves the call that would say so.
-#[inline]
+#[inline(always)]
 pub(crate) fn send(socket: &OwnedFd, output: &Output) -> (Transfer, usize) {
     let first = output.chunk();
     if first.len() == output.len() {
-        return (
+        (
             rustix::net::send(socket, first, SendFlags::NOSIGNAL).into(),
             first.len(),
-        );
+        )
+    } else {
+        send_vectored(socket, output)
     }
+}
+
+fn send_vectored(socket: &OwnedFd, output: &Output) -> (Transfer, usize) {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let filled = output.chunks_vectored(&mut slices);
     let slices = &slices[..filled];

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,15 +12,16 @@ use std::time::Instant;
 
 use protocol::bytes::Buf;
 use protocol::driver::{Config, Connection, Interest, Todo, Turn};
-use protocol::{Output, Protocol, Reason, Stats};
+use protocol::{Limits, Output, Protocol, Reason, Stats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::mailbox::Queue;
 use crate::shard::{Phase, Shard, Timer};
-use crate::turn;
+use crate::{trace, turn};
 
 /// Reads and messages handled before other tasks have their turn.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 4;
 /// Pieces handed to one vectored write.
 const SLICES: usize = 64;
 
@@ -55,7 +57,7 @@ impl<S: Unpin, P: Protocol> Unpin for Drive<S, P> {}
 
 /// Runs `protocol` on `stream`, which is connected, until the connection ends. Uses a timer of its own; for many
 /// connections, [`Server`](crate::Server) shares one among them.
-pub async fn drive<S, P>(stream: S, protocol: P, limits: protocol::Limits) -> Reason
+pub async fn drive<S, P>(stream: S, protocol: P, limits: Limits) -> Reason
 where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Protocol,
@@ -80,6 +82,24 @@ where
         }
     })
     .await
+}
+
+/// Connects to `to` and runs `protocol` on the connection until it ends. A connect that fails, or takes longer than the
+/// default [`connect_timeout`](Config::connect_timeout), the protocol is told as `closed`.
+pub async fn connect<P: Protocol>(to: SocketAddr, protocol: P, limits: Limits) -> Reason {
+    let within = Config::default().connect_timeout;
+    let outcome = tokio::time::timeout(within, TcpStream::connect(to)).await;
+    match outcome.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+        Ok(stream) => drive(stream, protocol, limits).await,
+        Err(error) => failed(protocol, limits, &error),
+    }
+}
+
+/// Tells a protocol that its connection never came to be.
+pub(crate) fn failed<P: Protocol>(protocol: P, limits: Limits, error: &io::Error) -> Reason {
+    let mut connection = Connection::new(protocol);
+    turn::with(limits, |turn| connection.failed(turn, error.kind()));
+    connection.reason()
 }
 
 impl<S, P> Drive<S, P>
@@ -274,6 +294,7 @@ where
             }
             Ok(Some(Poll::Ready(reset))) => {
                 stats.count_end(this.connection.reason());
+                trace::ended(this.token, this.connection.reason());
                 Some(reset)
             }
             // A driver inside a protocol's method has no buffers to work with: later, then.
@@ -284,6 +305,7 @@ where
             Err(_) => {
                 // Its state is unknown: not even `closed` may be called. The panic hook has told why.
                 stats.panics += 1;
+                trace::panicked(this.token);
                 turn::clear();
                 Some(true)
             }

@@ -7,12 +7,16 @@ mod listener;
 mod mailbox;
 mod server;
 mod shard;
+mod trace;
 mod turn;
+mod udp;
 mod worker;
 
 pub use protocol::driver::{Config, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
-pub use crate::drive::{Drive, drive};
+pub use crate::drive::{Drive, connect, drive};
 pub use crate::handle::Handle;
+pub use crate::listener::Listener;
 pub use crate::server::{Running, Server};
+pub use crate::udp::serve_datagrams;

@@ -12,10 +12,26 @@ use tokio::net::{UnixListener, UnixStream};
 
 /// A socket that listens.
 #[derive(Debug)]
-pub(crate) enum Listener {
+#[non_exhaustive]
+pub enum Listener {
+    /// On TCP.
     Tcp(TcpListener),
+    /// On a path.
     #[cfg(unix)]
     Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Listener::Tcp(listener)
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Listener::Unix(listener)
+    }
 }
 
 /// A connection that was accepted.
@@ -48,7 +64,7 @@ impl Listener {
 }
 
 /// A connected socket.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// For its options.
     fn socket(&self) -> SockRef<'_>;
 

@@ -13,7 +13,10 @@ use tokio::runtime::{Builder, LocalOptions};
 use crate::handle::{Command, Handle, Remote};
 use crate::listener::Listener;
 use crate::shard::Shard;
-use crate::worker::Worker;
+use crate::worker::{Anywhere, Here, Worker};
+
+/// The factory of a worker that accepts nothing.
+type NoFactory<P> = fn(&Peer<'_, <P as Protocol>::Message>) -> Option<P>;
 use protocol::driver::{Config, SocketOptions};
 
 /// Sets up workers that serve and connect. Each of the threads runs a runtime of its own; where the system can, with a
@@ -105,6 +108,32 @@ impl Server {
         self.serve_each(address, listeners, factory)
     }
 
+    /// Serves in the runtime this is called in, on any of its threads, for programs that have one already.
+    ///
+    /// The future runs until [`Handle::stop`] was called and the last connection has ended, and gives what was counted.
+    /// Dropping it stops accepting and forsakes the timers of connections, so keep it running.
+    pub fn serve_in_runtime<P, F>(
+        &self,
+        listener: Listener,
+        factory: F,
+    ) -> (Handle<P>, impl Future<Output = Stats> + Send + use<P, F>)
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
+    {
+        let shard = Shard::new(self.config.clone());
+        let remote = Remote::new(Arc::clone(&shard));
+        let handle = Handle {
+            workers: Arc::new([Arc::clone(&remote)]),
+        };
+        let worker = Worker::<P, F, Anywhere>::new(remote, Some((listener, factory)));
+        (handle, async move {
+            worker.run().await;
+            shard.stats()
+        })
+    }
+
     fn serve_each<P, F>(
         &self,
         address: Option<SocketAddr>,
@@ -120,7 +149,7 @@ impl Server {
             let factory = factory.clone();
             move |remote: Arc<Remote<P>>| {
                 let listener = Listener::new(listener)?;
-                Ok(Worker::new(remote, Some((listener, Box::new(factory)))))
+                Ok(Worker::new(remote, Some((listener, factory))))
             }
         });
         self.start(address, workers)
@@ -139,16 +168,17 @@ impl Server {
     {
         let setup = move |remote: Arc<Remote<P>>| {
             remote.command(Command::Connect(to, Box::new(make)));
-            Ok(Worker::new(remote, None))
+            Ok(Worker::new(remote, None::<(Listener, NoFactory<P>)>))
         };
         self.start(None, [setup].into_iter())
     }
 
-    fn start<P, S>(&self, address: Option<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
+    fn start<P, F, S>(&self, address: Option<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
-        S: FnOnce(Arc<Remote<P>>) -> io::Result<Worker<P>> + Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + 'static,
+        S: FnOnce(Arc<Remote<P>>) -> io::Result<Worker<P, F, Here>> + Send + 'static,
     {
         let mut threads = Vec::new();
         let mut workers: Vec<Arc<Remote<P>>> = Vec::new();

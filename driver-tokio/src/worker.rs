@@ -1,6 +1,7 @@
 //! The task that accepts, opens, fires timers and stops, for the connections of one thread.
 
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -9,28 +10,54 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Connection, SocketOptions, Stopping};
+use protocol::driver::{SocketOptions, Stopping};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
 use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::drive::Drive;
+use crate::drive::{Drive, failed};
 use crate::handle::{Command, Opening, Remote};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Lazy, Queue};
 use crate::shard::{Phase, Shard};
-use crate::turn;
+use crate::trace;
 
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
+/// Where connections run.
+pub(crate) trait Spawn<P: Protocol>: 'static {
+    fn spawn<S: Stream>(connection: Drive<S, P>);
+}
 
-/// Runs on the thread of its connections.
-pub(crate) struct Worker<P: Protocol> {
+/// On the thread that accepted them, in a runtime that takes local tasks.
+pub(crate) struct Here;
+
+/// On any thread of the runtime.
+pub(crate) struct Anywhere;
+
+impl<P: Protocol + 'static> Spawn<P> for Here {
+    fn spawn<S: Stream>(connection: Drive<S, P>) {
+        tokio::task::spawn_local(connection);
+    }
+}
+
+impl<P> Spawn<P> for Anywhere
+where
+    P: Protocol + Send + 'static,
+    P::Message: Send,
+{
+    fn spawn<S: Stream>(connection: Drive<S, P>) {
+        tokio::spawn(connection);
+    }
+}
+
+/// Looks after the connections it accepts and opens.
+pub(crate) struct Worker<P: Protocol, F, W> {
     remote: Arc<Remote<P>>,
-    listener: Option<(Listener, Factory<P>)>,
+    listener: Option<(Listener, F)>,
+    place: PhantomData<fn() -> W>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
     /// Connections accepted so far: each has its number as token.
@@ -38,16 +65,20 @@ pub(crate) struct Worker<P: Protocol> {
     stopping: Option<Stopping<Waker>>,
 }
 
-impl<P: Protocol + 'static> Worker<P>
+impl<P, F, W> Worker<P, F, W>
 where
+    P: Protocol + 'static,
     P::Message: Send + 'static,
+    F: FnMut(&Peer<'_, P::Message>) -> Option<P>,
+    W: Spawn<P>,
 {
     /// A worker that ends when it is stopped and its connections have ended, or when nothing is left to do.
-    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(Listener, Factory<P>)>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(Listener, F)>) -> Self {
         let sleep = Box::pin(sleep_until(Instant::now().into()));
         Worker {
             remote,
             listener,
+            place: PhantomData,
             sleep,
             accept_pause: None,
             tokens: 0,
@@ -55,7 +86,7 @@ where
         }
     }
 
-    /// Runs to the end. Must be polled inside a runtime that takes local tasks.
+    /// Runs to the end. Must be polled inside a runtime that has the place for connections.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.turn(cx)).await;
     }
@@ -123,15 +154,18 @@ where
                 Poll::Ready(Ok(accepted)) => {
                     self.tokens += 1;
                     match accepted {
-                        Accepted::Tcp(stream, remote) => admit(shard, stream, Some(remote), self.tokens, factory),
+                        Accepted::Tcp(stream, remote) => {
+                            admit::<_, _, W>(shard, stream, Some(remote), self.tokens, factory)
+                        }
                         #[cfg(unix)]
-                        Accepted::Unix(stream) => admit(shard, stream, None, self.tokens, factory),
+                        Accepted::Unix(stream) => admit::<_, _, W>(shard, stream, None, self.tokens, factory),
                     }
                 }
                 // Errors of the connection itself: accept(2) asks to treat them like one that never came.
                 Poll::Ready(Err(error)) if is_transient(&error) => {}
                 Poll::Ready(Err(_)) => {
                     shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    trace::exhausted();
                     self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -145,7 +179,7 @@ where
         let within = shard.config.connect_timeout;
         // The attempt counts as a connection, so that the worker waits for it.
         shard.join();
-        tokio::task::spawn_local(async move {
+        tokio::spawn(async move {
             let outcome = timeout(within, TcpStream::connect(to)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
             let source = Source::new(
@@ -162,11 +196,22 @@ where
                     match outcome {
                         Ok(stream) => {
                             shard.stats.connected.fetch_add(1, Ordering::Relaxed);
+                            trace::connected(0);
                             prepare(&stream, &shard.config.socket);
                             // Not accepted, so not counted by address.
-                            spawn(&shard, stream, 0, protocol, mailbox);
+                            W::spawn(Drive::new(
+                                stream,
+                                protocol,
+                                mailbox,
+                                Arc::clone(&shard),
+                                0,
+                                Stream::reset,
+                            ));
                         }
-                        Err(error) => fail(&shard, protocol, &error),
+                        Err(error) => {
+                            failed(protocol, shard.config.limits, &error);
+                            shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 }
             }
@@ -176,9 +221,15 @@ where
 }
 
 /// Makes a protocol for an accepted connection and starts it.
-fn admit<S, P>(shard: &Arc<Shard>, stream: S, remote: Option<SocketAddr>, token: u64, factory: &mut Factory<P>)
-where
+fn admit<S, P, W>(
+    shard: &Arc<Shard>,
+    stream: S,
+    remote: Option<SocketAddr>,
+    token: u64,
+    factory: &mut impl FnMut(&Peer<'_, P::Message>) -> Option<P>,
+) where
     S: Stream,
+    W: Spawn<P>,
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
@@ -195,7 +246,15 @@ where
     match made {
         Ok(Some(protocol)) => {
             shard.stats.accepted.fetch_add(1, Ordering::Relaxed);
-            spawn(shard, stream, token, protocol, mailbox);
+            trace::connected(token);
+            W::spawn(Drive::new(
+                stream,
+                protocol,
+                mailbox,
+                Arc::clone(shard),
+                token,
+                S::reset,
+            ));
             return;
         }
         Ok(None) => shard.stats.refused.fetch_add(1, Ordering::Relaxed),
@@ -204,31 +263,6 @@ where
     if let Some(mut limit) = shard.per_address() {
         limit.release(token);
     }
-}
-
-fn spawn<S, P>(shard: &Arc<Shard>, stream: S, token: u64, protocol: P, mailbox: Option<Arc<Queue<P::Message>>>)
-where
-    S: Stream,
-    P: Protocol + 'static,
-    P::Message: 'static,
-{
-    tokio::task::spawn_local(Drive::new(
-        stream,
-        protocol,
-        mailbox,
-        Arc::clone(shard),
-        token,
-        S::reset,
-    ));
-}
-
-/// Tells a protocol that its connection never came to be.
-fn fail<P: Protocol>(shard: &Shard, protocol: P, error: &std::io::Error) {
-    let mut connection = Connection::new(protocol);
-    turn::with(shard.config.limits, |turn| {
-        connection.failed(turn, error.kind());
-    });
-    shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Sets what belongs on a connected socket.

@@ -7,17 +7,21 @@
 struct FrontPage;
 
 #[cfg(target_os = "linux")]
+mod handover;
+#[cfg(target_os = "linux")]
 mod prefork;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use protocol::driver::Config;
-use protocol::{Limits, Peer, Protocol, Stats};
+use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 
+#[cfg(target_os = "linux")]
+pub use crate::handover::{Taken, offer_sockets, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Prefork, Role};
 
@@ -196,6 +200,33 @@ impl Server {
         Ok(Running(
             wrap_either!(&self.0, ServerKind => RunningKind, server => server.connect(to, make)?),
         ))
+    }
+}
+
+/// Runs the endpoint that `make` makes on `socket`, on this thread, until it closes or fails.
+///
+/// # Errors
+///
+/// When the socket's options cannot be set, or there is nothing to wait with.
+pub fn serve_datagrams<E>(
+    driver: Driver,
+    socket: UdpSocket,
+    make: impl FnOnce(&Peer<'_, E::Message>) -> E,
+) -> io::Result<Reason>
+where
+    E: Endpoint,
+    E::Message: Send + 'static,
+{
+    match driver {
+        #[cfg(target_os = "linux")]
+        Driver::Epoll => driver_epoll::serve_datagrams(socket, make),
+        Driver::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                socket.set_nonblocking(true)?;
+                driver_tokio::serve_datagrams(tokio::net::UdpSocket::from_std(socket)?, make).await
+            })
+        }
     }
 }
 

@@ -21,8 +21,12 @@ struct Example {
 
 impl Example {
     fn start(program: &str, driver: Driver) -> Self {
+        Self::start_with(program, &["--driver", driver.name(), "--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(program: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(program)
-            .args(["--driver", driver.name(), "--listen", "127.0.0.1:0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -78,6 +82,36 @@ fn hello() {
 }
 
 #[test]
+fn offload() {
+    for driver in Driver::ALL {
+        let offload = Example::start(env!("CARGO_BIN_EXE_offload"), *driver);
+        let mut stream = offload.connect();
+        let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        stream.write_all(lines.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        let expected: String = lines
+            .lines()
+            .map(|line| line.to_uppercase().chars().rev().collect::<String>() + "\n")
+            .collect();
+        assert_eq!(back, expected);
+        // More than the queue holds: what is not processed is said to be dropped, and nothing is lost in silence.
+        let mut stream = offload.connect();
+        let mut writer = stream.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all("x\n".repeat(20_000).as_bytes()).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        writing.join().unwrap();
+        assert_eq!(back.lines().count(), 20_000);
+        assert!(back.lines().all(|line| line == "X" || line.starts_with("busy: ")));
+    }
+}
+
+#[test]
 fn get() {
     for driver in Driver::ALL {
         let hello = Example::start(env!("CARGO_BIN_EXE_hello"), *driver);
@@ -95,6 +129,21 @@ fn get() {
         assert_eq!(none.status.code(), Some(1), "{none:?}");
         assert!(none.stderr.starts_with(b"404 "), "{none:?}");
     }
+}
+
+#[test]
+fn lookup() {
+    let lookup = Example::start_with(env!("CARGO_BIN_EXE_lookup"), &["--listen", "127.0.0.1:0"]);
+    let mut stream = lookup.connect();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    // The second waits for the first.
+    write!(stream, "{}{}", get("/127.0.0.1"), get("/no.such.name.invalid")).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert!(answers.contains("\r\n\r\n127.0.0.1\n"), "{answers}");
+    assert!(answers.contains("\r\n\r\n\"no.such.name.invalid\": "), "{answers}");
 }
 
 #[test]

@@ -244,9 +244,14 @@ fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Opti
     match extensions(input, at, leniency.padded_chunk_size)? {
         Some(end) if end > limits.chunk_line => over(limits.chunk_line),
         Some(end) => Ok(Some((size, end + 2, end - digits))),
-        None if input.len() > limits.chunk_line => over(limits.chunk_line),
+        None if unfinished(input) > limits.chunk_line => over(limits.chunk_line),
         None => Ok(None),
     }
+}
+
+/// How much of a line that is not whole counts: its end does not.
+fn unfinished(line: &[u8]) -> usize {
+    line.strip_suffix(b"\r").unwrap_or(line).len()
 }
 
 /// Checks `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` from `at` on (RFC 9112 section 7.1.1) and returns where

@@ -567,6 +567,8 @@ pub(crate) fn walk<'a>(
                 ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
                     Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
                 }
+                // The empty line does not count.
+                ([], [b'\r']) if line.len() >= least => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };

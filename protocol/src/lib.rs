@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod config;
 mod cx;
 pub mod driver;
 mod endpoint;
@@ -9,11 +8,8 @@ mod input;
 mod limits;
 mod output;
 mod peer;
-mod per_address;
 mod protocol;
 mod reason;
-mod stats;
-mod stopping;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upgrade;
@@ -21,6 +17,7 @@ mod upgrade;
 pub use bytes;
 
 pub use crate::cx::{Control, Cx, Intent};
+pub use crate::driver::{SharedStats, Stats};
 pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
 pub use crate::input::Input;
 pub use crate::limits::Limits;
@@ -28,5 +25,4 @@ pub use crate::output::Output;
 pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
-pub use crate::stats::{SharedStats, Stats};
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};

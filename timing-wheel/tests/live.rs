@@ -1,5 +1,7 @@
 //! Ten seconds against the real clock.
 
+#![expect(clippy::disallowed_methods, reason = "a test in real time")]
+
 use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 //!
 //! * [`Harness`] runs one protocol: hand it bytes, look at what it sends, move its clock.
 //! * [`Link`] joins two protocols with a connection that has latency and cuts the stream into segments.
+//! * [`Sim`] runs any number of pairs on a network in any weather, the same every time.
 //! * [`conformance`] checks the numbered rules of the contract on any driver.
 //!
 //! ```
@@ -28,6 +29,8 @@
 pub mod conformance;
 mod harness;
 mod link;
+mod sim;
 
 pub use harness::{Harness, splits};
 pub use link::{Link, LinkConfig};
+pub use sim::{End, Ended, Sim, Weather};

@@ -1,0 +1,218 @@
+//! How connections come into a loop.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::driver::{Connection, Interest};
+use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+use rustix::event::epoll;
+
+use super::Loop;
+use super::conn::{Conn, State};
+use crate::listener::Accepted;
+use crate::mailbox::{Opening, Shared};
+use crate::slab::Key;
+use crate::socket;
+use crate::trace;
+
+/// Event and timer data of listeners: this bit and the index.
+pub(super) const LISTENER: u64 = 1 << 63;
+/// How long accepting pauses when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
+
+pub(super) struct Listener<P: Protocol> {
+    pub(super) socket: OwnedFd,
+    pub(super) factory: Factory<P>,
+    pub(super) paused: bool,
+}
+
+impl<P: Protocol + 'static> Loop<P>
+where
+    P::Message: Send + 'static,
+{
+    pub(super) fn accept(&mut self) {
+        let mut budget = self.config.accept_budget;
+        for index in 0..self.listeners.len() {
+            while budget > 0 {
+                if self.connections.len() >= self.config.max_connections {
+                    return self.pause_listeners(true);
+                }
+                match self.acceptor.accept(&self.listeners[index].socket) {
+                    Accepted::Connection(socket, remote) => {
+                        budget -= 1;
+                        self.admit(index, socket, remote);
+                    }
+                    Accepted::Skipped => budget -= 1,
+                    Accepted::Nobody => break,
+                    Accepted::Exhausted => {
+                        self.stats.accept_pauses += 1;
+                        trace::exhausted();
+                        self.timers.insert(self.turn.now + ACCEPT_PAUSE, LISTENER);
+                        return self.pause_listeners(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
+        socket::prepare(&socket, &self.config.socket);
+        let key = self.connections.next_key();
+        if let (Some(limit), Some(remote)) = (&mut self.per_address, remote)
+            && !limit.admit(key, remote.ip())
+        {
+            self.stats.refused += 1;
+            return socket::reset(socket);
+        }
+        let source = Source {
+            socket: Some(&socket),
+            remote,
+            shared: &self.shared,
+            key,
+        };
+        let factory = &mut self.listeners[listener].factory;
+        let Ok(made) = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source)))) else {
+            self.stats.panics += 1;
+            trace::panicked(key);
+            return self.release(key);
+        };
+        let flags = epoll::EventFlags::IN;
+        match made {
+            Some(protocol) if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(key), flags).is_ok() => {
+                self.stats.accepted += 1;
+                trace::connected(key);
+                self.insert(Connection::new(protocol), socket, State::Registered);
+                self.event(key, |connection, turn, _| connection.connected(turn));
+            }
+            _ => {
+                self.stats.refused += 1;
+                self.release(key);
+            }
+        }
+    }
+
+    pub(super) fn connect(&mut self, to: SocketAddr, make: Opening<P>) {
+        let key = self.connections.next_key();
+        let opened = socket::new_stream(to).and_then(|socket| {
+            socket::prepare(&socket, &self.config.socket);
+            socket::connect(&socket, to)?;
+            epoll::add(
+                &self.epoll,
+                &socket,
+                epoll::EventData::new_u64(key),
+                epoll::EventFlags::OUT,
+            )?;
+            Ok(socket)
+        });
+        let source = Source {
+            socket: opened.as_ref().ok(),
+            remote: Some(to),
+            shared: &self.shared,
+            key,
+        };
+        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
+            self.stats.panics += 1;
+            trace::panicked(key);
+            return;
+        };
+        let mut connection = Connection::new(protocol);
+        match opened {
+            Ok(socket) => {
+                self.insert(connection, socket, State::Connecting);
+                let deadline = self.turn.now + self.config.connect_timeout;
+                let timer = self.timers.insert(deadline, key);
+                if let Some(conn) = self.connections.get_mut(key) {
+                    conn.timer = Some((timer, deadline));
+                    conn.interest = Interest {
+                        read: false,
+                        write: true,
+                    };
+                }
+            }
+            Err(error) => {
+                connection.failed(&mut self.turn, error.kind());
+                self.stats.count_end(connection.reason());
+                trace::ended(key, connection.reason());
+            }
+        }
+    }
+
+    fn insert(&mut self, connection: Connection<P>, socket: OwnedFd, state: State) {
+        let interest = Interest {
+            read: true,
+            write: false,
+        };
+        self.connections.insert(Conn {
+            connection,
+            socket,
+            state,
+            interest,
+            timer: None,
+        });
+    }
+
+    /// Takes the listeners from epoll, or registers them again. They are registered exclusively, so that of several
+    /// loops with one socket not all are woken for each connection; such a registration cannot be changed.
+    pub(super) fn pause_listeners(&mut self, pause: bool) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.paused == pause {
+                continue;
+            }
+            let told = if pause {
+                epoll::delete(&self.epoll, &listener.socket)
+            } else {
+                register_listener(&self.epoll, &listener.socket, index)
+            };
+            if told.is_ok() {
+                listener.paused = pause;
+            }
+        }
+    }
+
+    /// One connection less of its address.
+    pub(super) fn release(&mut self, key: Key) {
+        if let Some(limit) = &mut self.per_address {
+            limit.release(key);
+        }
+    }
+}
+
+pub(super) fn register_listener(epoll: &OwnedFd, socket: &OwnedFd, index: usize) -> rustix::io::Result<()> {
+    let data = epoll::EventData::new_u64(LISTENER | index as u64);
+    epoll::add(
+        epoll,
+        socket,
+        data,
+        epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE,
+    )
+}
+
+/// What a factory may ask about a connection.
+struct Source<'a, P: Protocol> {
+    socket: Option<&'a OwnedFd>,
+    remote: Option<SocketAddr>,
+    shared: &'a Arc<Shared<P>>,
+    key: Key,
+}
+
+impl<P: Protocol + 'static> PeerSource<P::Message> for Source<'_, P>
+where
+    P::Message: Send + 'static,
+{
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket.and_then(socket::local_address)
+    }
+
+    fn sender(&self) -> Sender<P::Message> {
+        Sender::new(Arc::clone(self.shared) as Arc<dyn Mailbox<P::Message>>, self.key)
+    }
+}

@@ -1,0 +1,99 @@
+//! One connection of a loop.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::{Protocol, Stats};
+use rustix::event::epoll;
+
+use crate::slab::Key;
+use crate::socket::{self, Transfer};
+use crate::timers::Timers;
+
+pub(super) struct Conn<P> {
+    pub(super) connection: Connection<P>,
+    pub(super) socket: OwnedFd,
+    pub(super) state: State,
+    pub(super) interest: Interest,
+    /// The timer and what it is set to. It is never moved back: when it fires early, it is set again.
+    pub(super) timer: Option<(timing_wheel::Key, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Registered,
+    /// Taken from epoll, which reports a hang-up even to those who do not want to know yet.
+    Unregistered,
+}
+
+/// What settling a connection came to.
+pub(super) enum Settled {
+    Waits(Interest),
+    Again,
+    Ended { reset: bool },
+}
+
+/// Does what a connection asks for until it waits.
+#[inline(always)]
+pub(super) fn settle<P: Protocol>(
+    connection: &mut Connection<P>,
+    socket: &OwnedFd,
+    turn: &mut Turn,
+    stats: &mut Stats,
+) -> Settled {
+    loop {
+        match connection.todo(turn) {
+            Todo::Send => {
+                stats.writes += 1;
+                match socket::send(socket, &turn.output) {
+                    (Transfer::Bytes(n), offered) => {
+                        stats.bytes_out += n as u64;
+                        connection.sent(turn, n);
+                        if n < offered {
+                            connection.blocked(turn);
+                        }
+                    }
+                    (Transfer::Blocked, _) => connection.blocked(turn),
+                    (Transfer::Failed(kind), _) => connection.failed(turn, kind),
+                }
+            }
+            Todo::Shutdown => socket::half_close(socket),
+            Todo::Wait(interest) => return Settled::Waits(interest),
+            Todo::Again => return Settled::Again,
+            Todo::Drop { reset } => return Settled::Ended { reset },
+        }
+    }
+}
+
+/// Tells epoll what a connection waits for.
+pub(super) fn register<P>(epoll: &OwnedFd, conn: &mut Conn<P>, key: Key, interest: Interest) {
+    let mut flags = epoll::EventFlags::empty();
+    flags.set(epoll::EventFlags::IN, interest.read);
+    flags.set(epoll::EventFlags::OUT, interest.write);
+    let data = epoll::EventData::new_u64(key);
+    let told = match conn.state {
+        // Without interest it would be told of the hang-up once more.
+        State::Unregistered if flags.is_empty() => return,
+        State::Unregistered => epoll::add(epoll, &conn.socket, data, flags),
+        State::Registered | State::Connecting => epoll::modify(epoll, &conn.socket, data, flags),
+    };
+    if told.is_ok() {
+        conn.state = State::Registered;
+        conn.interest = interest;
+    }
+}
+
+/// Sets the timer, if the deadline came nearer than what it is set to.
+#[inline(always)]
+pub(super) fn rearm<P: Protocol>(timers: &mut Timers, conn: &mut Conn<P>, key: Key) {
+    let Some(deadline) = conn.connection.deadline() else {
+        return;
+    };
+    match conn.timer {
+        Some((_, armed)) if armed <= deadline => {}
+        Some((timer, _)) if timers.reset(timer, deadline) => conn.timer = Some((timer, deadline)),
+        _ => conn.timer = Some((timers.insert(deadline, key), deadline)),
+    }
+}

@@ -1,0 +1,315 @@
+//! The loop.
+
+mod admission;
+mod conn;
+mod events;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::driver::{Config, PerAddress, Stopping, Turn};
+use protocol::{Peer, Protocol, Reason, Stats};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+
+use self::admission::{LISTENER, Listener, register_listener};
+use self::conn::{Conn, State};
+use crate::listener::Acceptor;
+use crate::mailbox::{Handle, Mail, Shared};
+use crate::poll::wait;
+use crate::slab::{Key, Slab};
+use crate::timers::Timers;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Event data of the mailbox. Connections' keys leave the highest bit free.
+const WAKE: u64 = u64::MAX;
+
+/// One queue serves all connections of the loop: so many times what one connection may have waiting.
+const MAILBOX_SHARE: usize = 256;
+
+/// One event loop: sockets, timers and a mailbox of one thread.
+///
+/// [`Server`](crate::Server) runs one per thread. To embed the driver in a loop of your own, call
+/// [`turn`](Loop::turn) whenever [`as_fd`](AsFd::as_fd) becomes readable or the time that the last turn told is over.
+pub struct Loop<P: Protocol> {
+    config: Config,
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    shared: Arc<Shared<P>>,
+    connections: Slab<Conn<P>>,
+    listeners: Vec<Listener<P>>,
+    acceptor: Acceptor,
+    timers: Timers,
+    /// The owners of timers that have fired.
+    due: Vec<u64>,
+    turn: Turn,
+    stats: Stats,
+    /// Connections that have more to do though nothing happens to them.
+    again: Vec<Key>,
+    /// Set while the number of connections of one address is limited.
+    per_address: Option<PerAddress>,
+    mail: VecDeque<Mail<P>>,
+    stopping: Option<Stopping<Key>>,
+}
+
+impl<P: Protocol> Loop<P> {
+    /// A loop with nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no epoll instance or event descriptor.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let shared = Shared::new(config.mailbox.saturating_mul(MAILBOX_SHARE))?;
+        epoll::add(
+            &epoll,
+            shared.queue.wake_fd(),
+            epoll::EventData::new_u64(WAKE),
+            epoll::EventFlags::IN,
+        )?;
+        let now = Instant::now();
+        Ok(Loop {
+            turn: Turn::new(config.limits, now),
+            per_address: config.max_per_address.map(PerAddress::new),
+            config,
+            epoll,
+            events: Vec::with_capacity(EVENTS),
+            shared,
+            connections: Slab::new(),
+            listeners: Vec::new(),
+            acceptor: Acceptor::new(),
+            timers: Timers::new(now),
+            due: Vec::new(),
+            stats: Stats::default(),
+            again: Vec::new(),
+            mail: VecDeque::new(),
+            stopping: None,
+        })
+    }
+
+    /// A handle by which other threads reach this loop.
+    pub fn handle(&self) -> Handle<P> {
+        Handle {
+            loops: Arc::new([Arc::clone(&self.shared)]),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared<P>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Accepts from `listener`, a socket that listens already. For each connection `factory` makes a protocol, or refuses
+    /// it with `None`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be registered.
+    pub fn listen(
+        &mut self,
+        listener: impl Into<OwnedFd>,
+        factory: impl FnMut(&Peer<'_, P::Message>) -> Option<P> + 'static,
+    ) -> io::Result<()>
+    where
+        P::Message: Send + 'static,
+        P: 'static,
+    {
+        let socket = listener.into();
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        register_listener(&self.epoll, &socket, self.listeners.len())?;
+        self.listeners.push(Listener {
+            socket,
+            factory: Box::new(factory),
+            paused: false,
+        });
+        Ok(())
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.active = self.connections.len() as u64;
+        stats
+    }
+
+    /// Whether nothing is left to do: no listener, no connection.
+    pub fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.listeners.is_empty()
+    }
+}
+
+impl<P: Protocol + 'static> Loop<P>
+where
+    P::Message: Send + 'static,
+{
+    /// Turns until [`Handle::stop`] was called and the last connection has ended, or until nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to wait; never because of a connection.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !(self.is_idle() && self.mail.is_empty() && self.shared.queue.may_sleep()) {
+            let sleep = self.sleep();
+            outcome = self.turn_after(sleep);
+        }
+        self.shared.publish(self.stats());
+        self.shared.queue.close();
+        outcome
+    }
+
+    /// One turn: waits until something happens, at most `timeout`, and handles it. Tells how long from now until there is
+    /// something to do again, unless the descriptor becomes readable before; `None` for no such time.
+    ///
+    /// Work per turn and connection is bounded (one read, one call, one write), so no peer starves the others.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to wait; never because of a connection.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let sleep = self.sleep();
+        self.turn_after([timeout, sleep].into_iter().flatten().min())?;
+        Ok(self.sleep())
+    }
+
+    fn turn_after(&mut self, sleep: Option<Duration>) -> io::Result<()> {
+        // 1. Wait, no longer than until the next deadline, and read the clock once.
+        wait(&self.epoll, spare_capacity(&mut self.events), sleep)?;
+        self.turn.now = Instant::now();
+        // 2. Each ready connection: one read, one call, one write.
+        let mut events = core::mem::take(&mut self.events);
+        let mut accepting = false;
+        for event in events.drain(..) {
+            match event.data.u64() {
+                WAKE => self.shared.queue.clear_wake(),
+                data if data & LISTENER != 0 => accepting = true,
+                key => self.ready(key, event.flags),
+            }
+        }
+        self.events = events;
+        // 3. Connections that had more to do than fits a turn.
+        for key in core::mem::take(&mut self.again) {
+            self.event(key, |connection, turn, _| connection.again(turn));
+        }
+        // 4. Messages and commands of other threads.
+        self.mail();
+        // 5. Deadlines, with a budget.
+        self.expire();
+        // 6. New connections, with a budget.
+        if accepting {
+            self.accept();
+        }
+        self.drain();
+        Ok(())
+    }
+
+    /// How long there is nothing to do, unless an event comes. From now on others wake the loop.
+    fn sleep(&mut self) -> Option<Duration> {
+        self.shared.publish(self.stats());
+        if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.mail.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timers = self.timers.sleep(self.turn.now);
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.sleep(self.turn.now));
+        [timers, stopping].into_iter().flatten().min()
+    }
+
+    fn mail(&mut self) {
+        let mut mail = core::mem::take(&mut self.mail);
+        self.shared.queue.drain(&mut mail);
+        for _ in 0..self.config.message_budget {
+            match mail.pop_front() {
+                None => break,
+                Some(Mail::Connect(opening)) => self.connect(opening.0, opening.1),
+                Some(Mail::Stop(drain)) => self.begin_stop(drain),
+                Some(Mail::Message(key, message)) => self.deliver(key, message),
+            }
+        }
+        self.mail = mail;
+    }
+
+    fn deliver(&mut self, key: Key, message: P::Message) {
+        if self
+            .connections
+            .get_mut(key)
+            .is_some_and(|conn| conn.connection.is_open())
+        {
+            self.stats.messages += 1;
+            self.event(key, |connection, turn, _| connection.message(turn, message));
+        } else {
+            self.stats.messages_late += 1;
+        }
+    }
+
+    fn expire(&mut self) {
+        let mut due = core::mem::take(&mut self.due);
+        self.timers.expire(self.turn.now, self.config.timer_budget, &mut due);
+        for owner in due.drain(..) {
+            if owner & LISTENER != 0 {
+                self.pause_listeners(false);
+                continue;
+            }
+            let Some(conn) = self.connections.get_mut(owner) else {
+                continue;
+            };
+            let armed = conn.timer.take();
+            if conn.state == State::Connecting && armed.is_some() {
+                self.event(owner, |connection, turn, _| {
+                    connection.failed(turn, io::ErrorKind::TimedOut)
+                });
+                continue;
+            }
+            self.stats.timeouts += u64::from(conn.connection.deadline().is_some_and(|at| at <= self.turn.now));
+            self.event(owner, |connection, turn, _| connection.timeout(turn));
+        }
+        self.due = due;
+    }
+
+    fn begin_stop(&mut self, drain: Duration) {
+        if let Some(stopping) = &mut self.stopping {
+            return stopping.hasten(self.turn.now + drain);
+        }
+        self.listeners.clear();
+        // The idle come last, where stopping begins.
+        let mut keys = self.connections.keys();
+        keys.sort_by_cached_key(|key| {
+            self.connections
+                .get_mut(*key)
+                .is_none_or(|conn| conn.connection.held() == 0)
+        });
+        self.stopping = Some(Stopping::new(self.turn.now, drain, keys));
+    }
+
+    /// Asks the next protocols to stop, or resets what is left once that has taken too long.
+    fn drain(&mut self) {
+        let Some(stopping) = &mut self.stopping else { return };
+        if stopping.is_over(self.turn.now) {
+            for key in self.connections.keys() {
+                self.event(key, |connection, turn, _| connection.kill(turn, Reason::Stopped));
+            }
+            return;
+        }
+        for key in stopping.next(self.turn.now) {
+            self.event(key, |connection, turn, _| connection.stop(turn));
+        }
+    }
+}
+
+impl<P: Protocol> AsFd for Loop<P> {
+    /// The epoll descriptor: readable when [`turn`](Loop::turn) has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Loop<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loop")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

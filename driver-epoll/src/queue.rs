@@ -1,0 +1,126 @@
+//! A bounded queue that other threads fill, and that wakes its loop only when that sleeps.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::{Mailbox, SendError};
+use rustix::event::{EventfdFlags, eventfd};
+
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    capacity: usize,
+    wake: OwnedFd,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    /// Whether the loop waits, or is about to, and must be woken.
+    sleeping: bool,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let state = State {
+            items: VecDeque::new(),
+            sleeping: false,
+            closed: false,
+        };
+        Ok(Arc::new(Queue {
+            state: Mutex::new(state),
+            capacity,
+            wake,
+        }))
+    }
+
+    /// Readable when the loop was woken.
+    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called by the loop before it waits: false when something is queued already.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let mut state = self.lock();
+        state.sleeping = state.items.is_empty();
+        state.sleeping
+    }
+
+    /// Called by the loop when it is awake: moves what is queued into `items`, if that is empty.
+    pub(crate) fn drain(&self, items: &mut VecDeque<T>) {
+        let mut state = self.lock();
+        state.sleeping = false;
+        if items.is_empty() {
+            core::mem::swap(&mut state.items, items);
+        }
+    }
+
+    /// Clears the wake-up.
+    pub(crate) fn clear_wake(&self) {
+        // The count does not matter, and a read that finds none is no error here.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+
+    /// Takes nothing any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = core::mem::take(&mut state.items);
+        drop(state);
+        // Dropped without the lock: an item may hold a sender of this very queue.
+        drop(left);
+    }
+
+    /// Appends an item, or gives it back.
+    pub(crate) fn push(&self, item: T) -> Result<(), SendError<T>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(SendError::Closed(item));
+        }
+        if state.items.len() >= self.capacity {
+            return Err(SendError::Full(item));
+        }
+        state.items.push_back(item);
+        let wake = core::mem::take(&mut state.sleeping);
+        drop(state);
+        if wake {
+            // The only failure is a full counter, which wakes as well.
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Send> Mailbox<T> for Queue<T> {
+    fn send(&self, _token: u64, message: T) -> Result<(), SendError<T>> {
+        self.push(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_bounded_keeps_order_and_closes() {
+        let queue = Queue::new(2).unwrap();
+        assert!(queue.may_sleep());
+        assert!(queue.push('a').is_ok() && queue.push('b').is_ok());
+        assert_eq!(queue.push('c'), Err(SendError::Full('c')));
+        assert!(!queue.may_sleep());
+        let mut items = VecDeque::new();
+        queue.drain(&mut items);
+        assert_eq!(items, ['a', 'b']);
+        assert!(queue.may_sleep());
+        queue.close();
+        assert_eq!(queue.push('d'), Err(SendError::Closed('d')));
+    }
+}

@@ -1,0 +1,137 @@
+//! Endpoints on UDP sockets.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use driver_udp::{Batches, TRANSMITS, UdpSockRef};
+use protocol::driver::Datagrams;
+use protocol::{Endpoint, Mailbox, Peer, PeerSource, Reason, Sender};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::time::sleep_until;
+
+use crate::mailbox::{Lazy, Queue};
+
+/// Batches, messages and timeouts handled before other tasks have their turn.
+const ROUNDS: usize = 16;
+/// Messages that may wait for the endpoint.
+const MAILBOX: usize = 1024;
+
+/// Runs the endpoint that `make` makes on `socket`, until it closes or fails. Receives and sends in batches where the
+/// system can (`recvmmsg`, segmentation offload).
+///
+/// Cancel-safe: nothing is kept across an await but in the future itself.
+///
+/// # Errors
+///
+/// When the socket's options cannot be set. A socket that fails later the endpoint is told of, as `closed`.
+pub async fn serve_datagrams<E>(socket: UdpSocket, make: impl FnOnce(&Peer<'_, E::Message>) -> E) -> io::Result<Reason>
+where
+    E: Endpoint,
+    E::Message: Send + 'static,
+{
+    let mut batches = Batches::new(UdpSockRef::from(&socket))?;
+    let source = Source {
+        socket: &socket,
+        mailbox: Lazy::new(),
+    };
+    let endpoint = make(&Peer::new(&source));
+    let mailbox = source.mailbox.into_inner();
+    let mut datagrams = Datagrams::new(endpoint, TRANSMITS);
+    datagrams.opened(Instant::now());
+    let mut sleep = pin!(sleep_until(Instant::now().into()));
+    poll_fn(|cx| {
+        for _ in 0..ROUNDS {
+            send(&socket, &batches, cx, &mut datagrams);
+            if let Some(reason) = datagrams.ended() {
+                return Poll::Ready(Ok(reason));
+            }
+            let now = Instant::now();
+            if let Some(message) = mailbox.as_ref().and_then(|mailbox| mailbox.poll(cx.waker())) {
+                datagrams.message(now, message);
+                continue;
+            }
+            if let Some(deadline) = datagrams.deadline() {
+                if deadline <= now {
+                    datagrams.timeout(now);
+                    continue;
+                }
+                sleep.as_mut().reset(deadline.into());
+                if sleep.as_mut().poll(cx).is_ready() {
+                    continue;
+                }
+            }
+            // Back-pressure: while the socket takes nothing, nothing is read that would have to be answered.
+            if datagrams.next().is_some() || receive(&socket, &mut batches, cx, &mut datagrams).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+/// Sends what waits, as far as the socket takes it.
+fn send<E: Endpoint>(socket: &UdpSocket, batches: &Batches, cx: &mut Context<'_>, datagrams: &mut Datagrams<E>) {
+    while let Some(transmit) = datagrams.next() {
+        let outcome = match socket.poll_send_ready(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) => socket.try_io(Interest::WRITABLE, || {
+                batches.send(|| UdpSockRef::from(socket), transmit)
+            }),
+        };
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // A datagram that cannot be sent is lost, as on the way.
+            Ok(()) | Err(_) => datagrams.sent(),
+        }
+    }
+}
+
+/// Receives one batch and shows it to the endpoint.
+fn receive<E: Endpoint>(
+    socket: &UdpSocket,
+    batches: &mut Batches,
+    cx: &mut Context<'_>,
+    datagrams: &mut Datagrams<E>,
+) -> Poll<()> {
+    loop {
+        if let Err(error) = ready!(socket.poll_recv_ready(cx)) {
+            datagrams.failed(error.kind());
+            return Poll::Ready(());
+        }
+        let receive = || batches.receive(UdpSockRef::from(socket), Instant::now(), datagrams);
+        // It fails only when nothing is there.
+        if socket.try_io(Interest::READABLE, receive).is_ok() {
+            return Poll::Ready(());
+        }
+    }
+}
+
+struct Source<'a, M> {
+    socket: &'a UdpSocket,
+    mailbox: Lazy<M>,
+}
+
+impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
+    /// None: a datagram socket has many peers.
+    fn remote(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    fn sender(&self) -> Sender<M> {
+        let mailbox = Arc::clone(self.mailbox.get_or_init(|| Queue::new(MAILBOX)));
+        Sender::new(mailbox as Arc<dyn Mailbox<M>>, 0)
+    }
+}

@@ -1,0 +1,97 @@
+//! A restart under load: a successor takes the listening socket over, and no client is refused, reset or left without
+//! answer.
+#![cfg(target_os = "linux")]
+
+#[macro_use]
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use drivers::{Driver, Server, offer_sockets, take_over};
+use protocol::{Cx, Input, Protocol};
+
+/// Answers one question with its name, and does not go before.
+struct Answerer(&'static [u8; 3]);
+
+impl Protocol for Answerer {
+    type Message = ();
+    type Error = std::convert::Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        input.take_all();
+        cx.send(self.0);
+        cx.close();
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &mut Cx<'_>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+fn a_restart_refuses_nobody(driver: Driver) {
+    let path = std::env::temp_dir().join(format!("drivers-handover-{}-{driver}", std::process::id()));
+    assert!(
+        take_over(&path).unwrap().is_none(),
+        "somebody offers before anybody does"
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let old = Server::new(driver).threads(2);
+    let old = old
+        .serve_on(listener.try_clone().unwrap(), |_| Some(Answerer(b"old")))
+        .unwrap();
+    let handle = old.handle();
+    offer_sockets(&path, &[listener], move || handle.stop(Duration::from_secs(10))).unwrap();
+
+    let over = Arc::new(AtomicBool::new(false));
+    let answers: Arc<[AtomicU64; 2]> = Arc::default();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (over, answers) = (Arc::clone(&over), Arc::clone(&answers));
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut stream = TcpStream::connect(to).unwrap();
+                    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                    stream.write_all(b"who?").unwrap();
+                    let mut name = [0; 3];
+                    stream.read_exact(&mut name).unwrap();
+                    answers[usize::from(&name == b"new")].fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let answered = |which: usize| answers[which].load(Ordering::Relaxed);
+    common::eventually("the old one answers", || answered(0) > 100);
+
+    // One that does not get ready takes nothing away.
+    drop(take_over(&path).unwrap().unwrap());
+    let before = answered(0);
+    common::eventually("the old one still answers", || answered(0) > before + 100);
+
+    let mut taken = take_over(&path).unwrap().unwrap();
+    let socket = taken.sockets.pop().unwrap();
+    let new = Server::new(driver)
+        .serve_on(socket, |_| Some(Answerer(b"new")))
+        .unwrap();
+    taken.ready().unwrap();
+    let stats = old.join().unwrap();
+    assert_eq!(stats.stopped, 0, "{stats:?}");
+    let before = answered(1);
+    common::eventually("the new one answers", || answered(1) > before + 100);
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    new.stop(Duration::from_secs(5)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+on_every_driver! {
+    restart: a_restart_refuses_nobody;
+}

@@ -1,0 +1,366 @@
+//! Both protocols by the thousand on a simulated network: every exchange is complete or was cut, and days pass in seconds.
+//!
+//! A run follows from its seed: `SIM_SEED=42 cargo test -p drivers --test simulation` repeats one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto_http::{Caller, Collect, Fields, Misuse, NoUpgrade, Request, Requester, Responder, Response, ServerConfig};
+use proto_http::{Handler as HttpHandler, Server as HttpServer};
+use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::{Client as WsClient, CloseCode, Config, Entropy, Masked, Message, Opening, Socket, Unmasked};
+use protocol::testing::{End, Sim, Weather};
+use protocol::{Cx, Input, Limits, Reason, Switch};
+
+/// Pairs of each protocol: many where the compiler has done its work, fewer where it was told not to.
+const PAIRS: usize = if cfg!(debug_assertions) { 1_000 } else { 50_000 };
+
+fn seed() -> u64 {
+    std::env::var("SIM_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(1)
+}
+
+/// Asks so many times, with bodies of many sizes, and closes.
+struct Asking {
+    id: usize,
+    left: usize,
+    body: Vec<u8>,
+    answers: usize,
+}
+
+impl Caller for Asking {
+    type Message = Infallible;
+    type Next = NoUpgrade<Infallible>;
+
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        if self.left == 0 {
+            requester.close();
+            return Ok(());
+        }
+        self.left -= 1;
+        let body = vec![self.id as u8; self.id * 37 % 9000];
+        requester.send("POST", "/", &[("Host", "a")], &body)
+    }
+
+    fn response(&mut self, response: &Response<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        assert_eq!(response.status(), 200);
+        Ok(())
+    }
+
+    fn data(&mut self, data: &[u8], _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.body.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        let body = std::mem::take(&mut self.body);
+        assert!(body.len() == self.id * 37 % 9000 && body.iter().all(|&byte| byte == self.id as u8));
+        self.answers += 1;
+        Ok(())
+    }
+}
+
+type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
+
+fn http_server() -> HttpServer<Collect<Answer>> {
+    let echo: Answer = |_, body, responder| responder.send(200, &(), body);
+    HttpServer::new(Arc::default(), Collect::new(1 << 20, echo))
+}
+
+fn asking(id: usize) -> proto_http::Client<Asking> {
+    let asking = Asking {
+        id,
+        left: 1 + id % 4,
+        body: Vec::new(),
+        answers: 0,
+    };
+    proto_http::Client::new(Arc::default(), asking)
+}
+
+/// Requests answered, pairs cut, and what it all came to.
+fn http_run(seed: u64, weather: Weather) -> (usize, usize, u64) {
+    let mut sim = Sim::new(weather, Limits::default(), seed);
+    for id in 0..PAIRS {
+        sim.open(Duration::from_millis(id as u64 / 10), asking(id), http_server());
+    }
+    let (mut answers, mut cut) = (0, 0);
+    sim.run(Duration::from_secs(600), |pair| {
+        let asking = pair.a.caller();
+        answers += asking.answers;
+        if pair.cut {
+            cut += 1;
+        } else {
+            let ends = (pair.a_reason, pair.b_reason);
+            assert_eq!(
+                ends,
+                (Reason::Closed, Reason::Closed),
+                "SIM_SEED={seed}, pair {}",
+                pair.id
+            );
+            assert_eq!(asking.answers, 1 + pair.id % 4, "SIM_SEED={seed}, pair {}", pair.id);
+        }
+    });
+    assert_eq!(sim.live(), 0, "SIM_SEED={seed}");
+    (answers, cut, sim.digest())
+}
+
+#[test]
+fn http_in_any_weather() {
+    let seed = seed();
+    let (answers, cut, digest) = http_run(seed, Weather::default());
+    // One segment in a thousand is lost, together with its connection.
+    assert!(cut > 0 && cut < PAIRS / 10, "{cut} of {PAIRS} were cut");
+    assert!(answers > PAIRS * 2, "{answers}");
+    let (calm, uncut, _) = http_run(seed, Weather::calm());
+    assert_eq!((calm, uncut), ((0..PAIRS).map(|id| 1 + id % 4).sum(), 0));
+    // The same seed, the same run; another, another.
+    assert_eq!(http_run(seed, Weather::default()), (answers, cut, digest));
+    assert_ne!(http_run(seed + 1, Weather::default()).2, digest);
+}
+
+/// Grants every handshake.
+struct Door(Arc<Config>);
+
+struct Echo;
+
+impl proto_ws::Handler for Echo {
+    type Message = Infallible;
+
+    fn message(&mut self, socket: &mut Socket<'_, '_, Unmasked>, message: Message<'_>) {
+        // Fails only while closing.
+        let _ = socket.message(message);
+    }
+}
+
+impl HttpHandler for Door {
+    type Message = Infallible;
+    type Next = proto_ws::Server<Echo>;
+
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        let fields = request.fields();
+        match Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value))) {
+            Ok(handshake) => {
+                let accepted = handshake.accept();
+                let fields: Vec<_> = accepted.fields().collect();
+                responder.upgrade(fields.as_slice(), proto_ws::Server::new(Echo, Arc::clone(&self.0)))
+            }
+            Err(rejection) => responder.send(rejection.status(), rejection.fields(), b""),
+        }
+    }
+}
+
+/// Keys that are no secret.
+struct Fixed;
+
+impl Entropy for Fixed {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(0x5a);
+    }
+}
+
+/// Sends so many messages of many sizes, one after the other, and closes.
+struct Talking {
+    id: usize,
+    left: usize,
+    echoes: usize,
+    pongs: usize,
+    closed: Option<u16>,
+}
+
+impl Talking {
+    fn new(id: usize, left: usize) -> Self {
+        Talking {
+            id,
+            left,
+            echoes: 0,
+            pongs: 0,
+            closed: None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.id * 53 % 7000
+    }
+
+    fn say(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) {
+        let said = match self.left.checked_sub(1) {
+            None => socket.close(CloseCode::NORMAL, "done"),
+            Some(left) => {
+                self.left = left;
+                socket.binary(&vec![self.id as u8; self.len()]).map(drop)
+            }
+        };
+        assert_eq!(said, Ok(()));
+    }
+}
+
+impl proto_ws::Handler<Masked<Fixed>> for Talking {
+    type Message = Infallible;
+
+    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) {
+        if self.left > 0 {
+            self.say(socket);
+        }
+    }
+
+    fn message(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>, message: Message<'_>) {
+        let bytes = message.as_bytes();
+        assert!(bytes.len() == self.len() && bytes.iter().all(|&byte| byte == self.id as u8));
+        self.echoes += 1;
+        self.say(socket);
+    }
+
+    fn pong(&mut self, _: &mut Socket<'_, '_, Masked<Fixed>>, _: &[u8], _: Option<Duration>) {
+        self.pongs += 1;
+    }
+
+    fn closed(&mut self, code: CloseCode, _: &str) {
+        self.closed = Some(code.get());
+    }
+}
+
+type WsPairs = Sim<WsClient<Talking, Fixed>, Switch<HttpServer<Door>>>;
+
+fn open(sim: &mut WsPairs, after: Duration, talking: Talking, config: &Arc<Config>) -> usize {
+    let opening = Arc::new(Opening::new("a", "/"));
+    let client = WsClient::new(talking, opening, Arc::clone(config), Fixed);
+    let door = HttpServer::new(Arc::new(ServerConfig::default()), Door(Arc::clone(config)));
+    sim.open(after, client, Switch::new(door))
+}
+
+#[test]
+fn websocket_in_any_weather() {
+    let seed = seed();
+    for weather in [Weather::default(), Weather::calm()] {
+        let mut sim = WsPairs::new(weather, Limits::default(), seed);
+        let config = Arc::new(Config::default());
+        for id in 0..PAIRS {
+            open(
+                &mut sim,
+                Duration::from_millis(id as u64 / 10),
+                Talking::new(id, 1 + id % 5),
+                &config,
+            );
+        }
+        let (mut cut, mut ended) = (0, 0);
+        sim.run(Duration::from_secs(600), |pair| {
+            ended += 1;
+            if pair.cut {
+                cut += 1;
+                return;
+            }
+            let talking = pair.a.handler();
+            let seen = (pair.a_reason, pair.b_reason, talking.echoes, talking.closed);
+            let expected = (Reason::Closed, Reason::Closed, 1 + pair.id % 5, Some(1000));
+            assert_eq!(seen, expected, "SIM_SEED={seed}, pair {}", pair.id);
+        });
+        assert_eq!((ended, sim.live()), (PAIRS, 0), "SIM_SEED={seed}");
+        assert_eq!(cut == 0, weather == Weather::calm());
+    }
+}
+
+/// Three days in which nobody says anything: Pings keep the connections, at their interval, and a stop ends them in order.
+#[test]
+fn days_of_silence() {
+    let begun = Instant::now();
+    let mut sim = WsPairs::new(Weather::calm(), Limits::default(), seed());
+    let mut config = Config::default();
+    config.ping_interval = Some(Duration::from_secs(60));
+    let config = Arc::new(config);
+    let pairs: Vec<usize> = (0..20)
+        .map(|id| open(&mut sim, Duration::ZERO, Talking::new(id, 0), &config))
+        .collect();
+    sim.run(Duration::from_secs(3 * 24 * 3600), |pair| {
+        panic!("pair {} ended: {:?}", pair.id, pair.a_reason)
+    });
+    for &id in &pairs {
+        let (client, _) = sim.pair(id).unwrap();
+        // Both sides ping; what one hears puts off its own.
+        let pongs = client.handler().pongs;
+        assert!((1..=3 * 24 * 60).contains(&pongs), "{pongs} pongs in three days");
+        sim.stop(Duration::from_secs(1), id, End::B);
+    }
+    let mut ended = 0;
+    sim.run(Duration::from_secs(10), |pair| {
+        assert_eq!((pair.a_reason, pair.b_reason), (Reason::Closed, Reason::Closed));
+        assert_eq!(pair.a.handler().closed, Some(1001));
+        ended += 1;
+    });
+    assert_eq!((ended, sim.live()), (20, 0));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+/// Says what it is given, and nothing more, until the stream ends.
+struct Says(&'static [u8]);
+
+impl protocol::Protocol for Says {
+    type Message = ();
+    type Error = Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        cx.send(self.0);
+        Ok(())
+    }
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+/// A handshake, and nothing behind it.
+const OPENING: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// The same, and the first half of a message.
+const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x01\x81\0\0\0\0a";
+
+/// What a silent client costs is limited in time, to the second: no Pong, no end of a message, no answer to a Close frame.
+#[test]
+fn deadlines_of_websocket() {
+    let door = |config: &Arc<Config>| Switch::new(HttpServer::new(Arc::default(), Door(Arc::clone(config))));
+    // What is said, when it is stopped, when it ends, and how.
+    for (said, stop, end, reason) in [
+        (OPENING, None, 50, Reason::Error),
+        (HALF, None, 5, Reason::Error),
+        (OPENING, Some(10), 15, Reason::Aborted),
+    ] {
+        let mut sim = Sim::new(Weather::calm(), Limits::default(), seed());
+        let mut config = Config::default();
+        config.message_timeout = Duration::from_secs(5);
+        let config = Arc::new(config);
+        for _ in 0..20 {
+            let id = sim.open(Duration::ZERO, Says(said), door(&config));
+            if let Some(stop) = stop {
+                sim.stop(Duration::from_secs(stop), id, End::B);
+            }
+        }
+        sim.run(Duration::from_secs(end), |pair| panic!("pair {} ended early", pair.id));
+        let mut reasons = Vec::new();
+        sim.run(Duration::from_millis(500), |pair| reasons.push(pair.b_reason));
+        assert_eq!(reasons, [reason; 20]);
+    }
+}
+
+/// A client that asks nothing is closed when its time is over, not before, and one that is stopped at once.
+#[test]
+fn idle_and_stopped_servers() {
+    let mut sim = Sim::new(Weather::calm(), Limits::default(), seed());
+    for _ in 0..100 {
+        sim.open(Duration::ZERO, Says(b""), http_server());
+    }
+    for id in 0..50 {
+        sim.stop(Duration::from_secs(5), id, End::B);
+    }
+    sim.run(Duration::from_secs(4), |pair| panic!("pair {} ended early", pair.id));
+    let mut stopped = 0;
+    sim.run(Duration::from_secs(24), |pair| stopped += usize::from(pair.id < 50));
+    assert_eq!((stopped, sim.live()), (50, 50));
+    sim.run(Duration::from_secs(4), |pair| {
+        assert_eq!((pair.a_reason, pair.b_reason), (Reason::Closed, Reason::Closed));
+    });
+    assert_eq!(sim.live(), 0);
+}

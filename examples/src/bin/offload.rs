@@ -1,0 +1,146 @@
+//! Heavy work off the loop: each line goes through a chain of processors on a pool of threads and comes back as a
+//! message, in order. The queues are bounded; what finds one full is dropped, counted, and said to be.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use protocol::{Cx, Input, Protocol, Sender};
+
+/// Packets that may wait for one thread of the pool.
+const QUEUE: usize = 64;
+const THREADS: usize = 2;
+/// The longest line, in bytes.
+const LONGEST: usize = 1000;
+
+/// A line on its way through the pool, with the way back.
+struct Packet {
+    line: Vec<u8>,
+    back: Sender<Vec<u8>>,
+}
+
+/// What is done to each packet, in this order.
+const PROCESSORS: [fn(&mut Vec<u8>); 2] = [|line| line.make_ascii_uppercase(), |line| line.reverse()];
+
+/// Threads that process packets. One connection's packets all go to one thread, so they keep their order.
+struct Pool {
+    queues: Vec<SyncSender<Packet>>,
+    connections: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Pool {
+    fn start() -> std::io::Result<Pool> {
+        let mut queues = Vec::new();
+        for _ in 0..THREADS {
+            let (queue, packets) = sync_channel(QUEUE);
+            thread::Builder::new()
+                .name("processors".into())
+                .spawn(move || process(&packets))?;
+            queues.push(queue);
+        }
+        Ok(Pool {
+            queues,
+            connections: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// The queue of a new connection.
+    fn join(&self) -> SyncSender<Packet> {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed) as usize;
+        self.queues[number % self.queues.len()].clone()
+    }
+}
+
+fn process(packets: &Receiver<Packet>) {
+    for mut packet in packets {
+        for processor in PROCESSORS {
+            processor(&mut packet.line);
+        }
+        // Who sent it may be gone by now.
+        let _ = packet.back.send(packet.line);
+    }
+}
+
+struct Connection {
+    pool: Arc<Pool>,
+    queue: SyncSender<Packet>,
+    back: Sender<Vec<u8>>,
+    /// Packets in the pool.
+    under_way: usize,
+    /// No line follows.
+    eof: bool,
+}
+
+#[derive(Debug)]
+struct LineTooLong;
+
+impl fmt::Display for LineTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a line is longer than {LONGEST} bytes")
+    }
+}
+
+impl std::error::Error for LineTooLong {}
+
+impl Protocol for Connection {
+    type Message = Vec<u8>;
+    type Error = LineTooLong;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), LineTooLong> {
+        while let Some(end) = input.as_slice().iter().position(|byte| *byte == b'\n') {
+            let line = input.take(end).to_vec();
+            input.consume(1);
+            match self.queue.try_send(Packet {
+                line,
+                back: self.back.clone(),
+            }) {
+                Ok(()) => self.under_way += 1,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    let dropped = self.pool.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+                    cx.send(format!("busy: {dropped} dropped so far\n").as_bytes());
+                }
+            }
+        }
+        if input.len() > LONGEST {
+            cx.send(b"that line is too long\n");
+            return Err(LineTooLong);
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, line: Vec<u8>) -> Result<(), LineTooLong> {
+        self.under_way -= 1;
+        cx.send(&line);
+        cx.send(b"\n");
+        if self.eof && self.under_way == 0 {
+            cx.close();
+        }
+        Ok(())
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), LineTooLong> {
+        self.eof = true;
+        if self.under_way == 0 {
+            cx.close();
+        }
+        Ok(())
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let pool = Arc::new(Pool::start()?);
+    examples::serve(move |peer| {
+        let (queue, back) = (pool.join(), peer.sender());
+        Some(Connection {
+            pool: Arc::clone(&pool),
+            queue,
+            back,
+            under_way: 0,
+            eof: false,
+        })
+    })
+}

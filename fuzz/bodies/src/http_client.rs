@@ -1,0 +1,116 @@
+//! A client's connection: its first byte says what it asks for, the rest is what the server sends. The same events however that is
+//! cut; nothing is read as content that the length does not cover; a failed connection stays failed.
+
+use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules, Violation, ViolationKind};
+
+use crate::cuts::{arrive, cuts, whole};
+use crate::request_head::rules;
+
+/// Runs the target.
+pub fn run(data: &[u8]) {
+    let Some((&ask, stream)) = data.split_first() else {
+        return;
+    };
+    // What is wrong shows at the end of a line at the latest.
+    let stream = [stream, b"\r\n\r\n\r\n"].concat();
+    for rules in rules() {
+        let expected = read(ask, &stream, &whole(&stream), &rules);
+        for ends in cuts(&stream) {
+            assert_eq!(read(ask, &stream, &ends, &rules), expected);
+        }
+    }
+}
+
+/// Asks for something, by two bits of `ask`; false when nothing more may be asked.
+fn send(connection: &mut ClientConnection, ask: &mut u8) -> bool {
+    let mut out = Vec::new();
+    let method = match *ask & 3 {
+        0 | 3 => "GET",
+        1 => "HEAD",
+        _ => "CONNECT",
+    };
+    let target = if method == "CONNECT" { "a:1" } else { "/" };
+    let upgrade = [("Host", "a"), ("Connection", "upgrade"), ("Upgrade", "x")];
+    let fields = if *ask & 3 == 3 { &upgrade[..] } else { &upgrade[..1] };
+    *ask >>= 2;
+    connection
+        .send_request(method, target, &fields, BodyLength::Empty, &mut out)
+        .is_ok()
+}
+
+/// Where a narrow limit is passed and something is broken too, the cuts decide which of the two is named.
+fn failed(violation: Violation, rules: &Rules) -> String {
+    if *rules == Rules::DEFAULT {
+        format!("failed {}", violation.status())
+    } else {
+        "failed".to_owned()
+    }
+}
+
+/// The events in a row, pieces of content joined.
+fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String> {
+    let mut connection = ClientConnection::new();
+    let mut seen = Vec::new();
+    let mut content = String::new();
+    let flush = |content: &mut String, seen: &mut Vec<String>| {
+        if !content.is_empty() {
+            seen.push(std::mem::take(content));
+        }
+    };
+    assert!(send(&mut connection, &mut ask));
+    let mut over = false;
+    arrive(stream, ends, |rest| {
+        while !over {
+            let event = match connection.next_event(rules, rest) {
+                Ok(ClientEvent::NeedData) => break,
+                Ok(ClientEvent::Data(data)) => {
+                    assert!(!data.is_empty(), "a piece without content");
+                    content.extend(data.iter().map(|&byte| char::from(byte)));
+                    continue;
+                }
+                Ok(ClientEvent::Switched | ClientEvent::Closed) => {
+                    over = true;
+                    break;
+                }
+                Ok(ClientEvent::Response(head)) => {
+                    format!("{} {:?} {:?}", head.status(), head.reason(), head.fields().as_bytes())
+                }
+                Ok(ClientEvent::Informational(head)) => format!("({})", head.status()),
+                Ok(ClientEvent::End(trailers)) => {
+                    if connection.is_idle() {
+                        assert!(send(&mut connection, &mut ask), "idle, but nothing may be asked");
+                    }
+                    format!("end {:?}", trailers.as_bytes())
+                }
+                Err(violation) => {
+                    over = true;
+                    if violation.kind() == ViolationKind::BodyTooLarge {
+                        // How much of it was handed out before depends on the cuts.
+                        content.clear();
+                    }
+                    assert_eq!(
+                        connection.next_event(rules, rest),
+                        Ok(ClientEvent::Closed),
+                        "an event after a violation"
+                    );
+                    failed(violation, rules)
+                }
+            };
+            flush(&mut content, &mut seen);
+            seen.push(event);
+        }
+    });
+    connection.receive_eof();
+    if !over {
+        // How it ends depends on what is left over, which is the same: nothing was cut off.
+        let mut nothing: &[u8] = b"";
+        let event = match connection.next_event(rules, &mut nothing) {
+            Ok(ClientEvent::End(_)) => "end at the end of the stream".to_owned(),
+            Ok(event) => format!("{event:?}"),
+            Err(violation) => failed(violation, rules),
+        };
+        flush(&mut content, &mut seen);
+        seen.push(event);
+    }
+    seen
+}

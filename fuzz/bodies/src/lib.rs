@@ -1,0 +1,41 @@
+//! What the fuzz targets do with their input, as plain functions, so that `cargo test` replays on stable what a fuzzer has
+//! found anywhere.
+//!
+//! Each module is one target: `run` takes any bytes and panics where one of the promises it names does not hold. See
+//! `fuzz/README.md` for the commands.
+
+pub mod chunked_body;
+pub mod connection;
+mod cuts;
+pub mod http_client;
+pub mod http_server;
+pub mod memory;
+pub mod output;
+pub mod request_head;
+pub mod response_head;
+pub mod switch;
+pub mod wheel;
+pub mod ws_frames;
+pub mod ws_handshake;
+pub mod ws_inflate;
+pub mod ws_messages;
+
+/// A target's body.
+pub type Body = fn(&[u8]);
+
+/// Every target: the name of its corpus, and its body.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("chunked_body", chunked_body::run),
+    ("connection", connection::run),
+    ("http_client", http_client::run),
+    ("http_server", http_server::run),
+    ("output", output::run),
+    ("request_head", request_head::run),
+    ("response_head", response_head::run),
+    ("switch", switch::run),
+    ("wheel", wheel::run),
+    ("ws_frames", ws_frames::run),
+    ("ws_handshake", ws_handshake::run),
+    ("ws_inflate", ws_inflate::run),
+    ("ws_messages", ws_messages::run),
+];

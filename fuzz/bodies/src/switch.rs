@@ -1,0 +1,110 @@
+//! HTTP that becomes WebSocket on one connection: the same bytes sent however the input is cut, no frame read before the 101 is out,
+//! and nothing but frames and then the end behind it.
+
+use std::sync::Arc;
+
+use proto_http::{Handler, Misuse, Request, Responder, Server, ServerConfig};
+use proto_ws::frame::Header;
+use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::{Config, Message, Opcode, Socket, Unmasked};
+use protocol::Switch;
+use protocol::testing::Harness;
+
+use crate::cuts::{cuts, whole};
+use crate::memory;
+
+/// A request that is granted; the input of the target is what follows it, so that the fuzzer need not guess a key.
+const OPENING: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Runs the target: the first byte says whether the input begins behind a granted request, or with the first.
+pub fn run(data: &[u8]) {
+    let Some((&behind, rest)) = data.split_first() else {
+        return;
+    };
+    let data = if behind & 1 == 1 {
+        [OPENING, rest].concat()
+    } else {
+        [rest, b"\r\n\r\n\r\n\r\n\r\n"].concat()
+    };
+    memory::within((1 << 20) + 256 * data.len(), || {
+        let expected = serve(&data, &whole(&data));
+        for ends in cuts(&data) {
+            assert_eq!(serve(&data, &ends), expected);
+        }
+        if behind & 1 == 1 {
+            let (sent, _) = expected;
+            assert!(sent.starts_with(b"HTTP/1.1 101 "), "the request is not granted");
+        }
+    });
+}
+
+fn serve(data: &[u8], ends: &[usize]) -> (Vec<u8>, bool) {
+    let server = Server::new(Arc::new(ServerConfig::default()), Door);
+    let mut harness = Harness::new(Switch::new(server));
+    let mut start = 0;
+    for &end in ends {
+        harness.receive(&data[start..end]);
+        start = end;
+        assert!(harness.held() <= 74 * 1024, "{} bytes are held", harness.held());
+    }
+    (without_pongs(&harness.take_sent()), harness.is_half_closed())
+}
+
+/// What was sent but for Pongs behind the 101: of many Pings in one read not all are answered, so that cuts do change those.
+fn without_pongs(sent: &[u8]) -> Vec<u8> {
+    let behind = |from: usize, what: &[u8]| {
+        let rest = sent.get(from..)?;
+        let at = rest.windows(what.len()).position(|window| window == what)?;
+        Some(from + at + what.len())
+    };
+    let Some(head) = behind(0, b"HTTP/1.1 101 ").and_then(|at| behind(at, b"\r\n\r\n")) else {
+        return sent.to_vec();
+    };
+    let (head, mut rest) = sent.split_at(head);
+    let mut kept = head.to_vec();
+    while let Ok(Some((header, len))) = Header::decode(rest) {
+        let (frame, behind) = rest.split_at(len + header.len as usize);
+        if header.opcode != Opcode::Pong {
+            kept.extend_from_slice(frame);
+        }
+        rest = behind;
+    }
+    assert_eq!(rest, b"", "something that is no frame");
+    kept
+}
+
+/// Grants every handshake.
+struct Door;
+
+/// Sends back what comes.
+struct Echo;
+
+impl proto_ws::Handler for Echo {
+    type Message = std::convert::Infallible;
+
+    fn message(&mut self, socket: &mut Socket<'_, '_, Unmasked>, message: Message<'_>) {
+        // Fails only while closing.
+        let _ = socket.message(message);
+    }
+}
+
+impl Handler for Door {
+    type Message = std::convert::Infallible;
+    type Next = proto_ws::Server<Echo>;
+
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        let fields = request.fields();
+        match Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value))) {
+            Ok(handshake) => {
+                let accepted = handshake.accept();
+                let fields: Vec<_> = accepted.fields().collect();
+                responder.upgrade(
+                    &fields.as_slice(),
+                    proto_ws::Server::new(Echo, Arc::new(Config::default())),
+                )
+            }
+            Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Opening handshakes, both roles: a head is found at the same place however it is cut; a request read by the handshake's own reader
+//! and by the HTTP codec is judged alike; what one role writes the other accepts; an answer with the wrong key is never taken.
+
+use arbitrary::{Arbitrary, Unstructured};
+use bytes::BytesMut;
+use proto_http::{Parsed, Rules};
+use proto_ws::handshake::client::{Refusal, Request as Asking};
+use proto_ws::handshake::server::{OriginPolicy, Rejection, Request};
+use proto_ws::handshake::{Accept, Head, Key};
+
+use crate::cuts::cuts;
+
+/// Runs the target: any bytes as either side's head, then as what an exchange is made of.
+pub fn run(data: &[u8]) {
+    let whole = Head::read(data, &mut 0);
+    for ends in cuts(data) {
+        let mut scanned = 0;
+        // The first that is not "more, please"; a head has its end where it is first seen.
+        let first = ends
+            .iter()
+            .find_map(|&end| Head::read(&data[..end], &mut scanned).transpose());
+        assert_eq!(first, whole.transpose());
+    }
+    if let Ok(Some((head, length))) = whole {
+        assert!(length <= Head::MAX && head.fields().count() <= Head::MAX_FIELDS);
+        asked(data, head);
+        answered(head);
+    }
+    if let Ok(exchange) = Exchange::arbitrary(&mut Unstructured::new(data)) {
+        exchange.run();
+    }
+}
+
+/// `head` as a client's request.
+fn asked(data: &[u8], head: Head<'_>) {
+    let Some((method, _)) = head.request() else { return };
+    let request = Request::read(method, head.fields());
+    if let Ok(Parsed::Complete { head: http, .. }) = proto_http::Request::parse(data, &Rules::DEFAULT)
+        && !data.starts_with(b"\r\n")
+    {
+        let fields = http.fields();
+        let again = Request::read(http.method(), fields.iter().map(|field| (field.name, field.value)));
+        assert_eq!(again, request, "the two readers disagree");
+    }
+    match request {
+        Ok(request) => {
+            let mut out = BytesMut::new();
+            request.accept().protocol(|_| true).write(&mut out);
+            let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
+            assert_eq!((answer.status(), length), (Some(101), out.len()));
+            for policy in [OriginPolicy::SameHost, OriginPolicy::Any] {
+                assert!(matches!(request.check_origin(&policy), Ok(()) | Err(Rejection::Origin)));
+            }
+        }
+        Err(rejection) => {
+            let mut out = BytesMut::new();
+            rejection.write(&mut out);
+            let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
+            assert_eq!((answer.status(), length), (Some(rejection.status()), out.len()));
+        }
+    }
+}
+
+/// `head` as a server's answer, to a key that the corpus knows and to one it does not.
+fn answered(head: Head<'_>) {
+    for nonce in [b"the sample nonce", b"another nonce..."] {
+        let key = Key::new(*nonce);
+        let accept = Accept::new(key.as_str());
+        match Asking::new("a", "/").protocols(&["chat", "x"]).verify(&key, head) {
+            Ok(granted) => {
+                let mut fields = head.fields();
+                assert!(
+                    fields.any(|(_, value)| value == accept.as_str().as_bytes()),
+                    "any key is answered"
+                );
+                assert_eq!(head.status(), Some(101));
+                assert!(matches!(granted.protocol, None | Some("chat" | "x")));
+            }
+            Err(Refusal::Status(status)) => assert_ne!(status, 101),
+            Err(_) => {}
+        }
+    }
+}
+
+/// A request and its answer.
+#[derive(Debug, Arbitrary)]
+struct Exchange {
+    host: String,
+    target: String,
+    protocols: Vec<String>,
+    fields: Vec<(String, String)>,
+    nonce: [u8; 16],
+    choice: u8,
+}
+
+impl Exchange {
+    fn run(&self) {
+        let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
+        let fields: Vec<_> = self
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let asking = Asking::new(&self.host, &self.target)
+            .protocols(&protocols)
+            .fields(&fields);
+        let key = Key::new(self.nonce);
+        let mut out = BytesMut::new();
+        if asking.write(&key, &mut out).is_err() {
+            assert!(out.is_empty(), "something was written of what may not be sent");
+            return;
+        }
+        let Ok(Some((head, length))) = Head::read(&out, &mut 0) else {
+            assert!(out.len() > Head::MAX || self.fields.len() + self.protocols.len() > Head::MAX_FIELDS - 5);
+            return;
+        };
+        assert_eq!(
+            (length, head.request()),
+            (out.len(), Some(("GET", &*self.target))),
+            "more than one head was written"
+        );
+        let request = match Request::read("GET", head.fields()) {
+            Ok(request) => request,
+            Err(Rejection::TooManyOffers) => return,
+            // Fields of the caller's that only a server looks at.
+            Err(Rejection::Malformed | Rejection::Duplicate) => {
+                assert!(fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("origin")));
+                return;
+            }
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(request.host(), self.host);
+        let offered: Vec<_> = request.protocols().collect();
+        assert_eq!(offered, protocols);
+        let chosen = offered.get(usize::from(self.choice)).copied();
+        let mut answer = BytesMut::new();
+        request
+            .accept()
+            .protocol(|offered| Some(offered) == chosen)
+            .write(&mut answer);
+        let (head, length) = Head::read(&answer, &mut 0).unwrap().unwrap();
+        assert_eq!(length, answer.len());
+        assert_eq!(asking.verify(&key, head).map(|granted| granted.protocol), Ok(chosen));
+    }
+}

@@ -1,0 +1,98 @@
+//! A connection with permessage-deflate under any frames: the same messages, and failure or none, however they are cut; never more
+//! memory than the limit of a message asks for, whatever the bytes inflate to.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use proto_ws::deflate::Parameters;
+use proto_ws::frame::{Header, RSV1};
+use proto_ws::{Config, Connection, Event, Message, Opcode, mask};
+
+use crate::cuts::{cuts, whole};
+use crate::memory;
+
+/// Bytes that a message may have here.
+const MESSAGE: usize = 64 * 1024;
+
+/// Runs the target: the first byte says what was negotiated, and whether the rest is frames, or what one compressed message holds.
+pub fn run(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else {
+        return;
+    };
+    let parameters = Parameters {
+        server_no_context_takeover: choice & 1 != 0,
+        client_no_context_takeover: choice & 2 != 0,
+        server_max_window_bits: 15,
+        client_max_window_bits: 8 + (choice >> 2) % 8,
+    };
+    let mut stream = rest.to_vec();
+    if choice & 0x80 != 0 {
+        let opcode = if choice & 0x40 == 0 {
+            Opcode::Text
+        } else {
+            Opcode::Binary
+        };
+        stream = frame(opcode, rest);
+        // Twice, as the second may build on the first.
+        stream.extend_from_within(..);
+    }
+    let expected = receive(parameters, &stream, &whole(&stream));
+    for ends in cuts(&stream) {
+        assert_eq!(receive(parameters, &stream, &ends), expected);
+    }
+}
+
+/// A compressed message of a client in one frame.
+fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let header = Header {
+        fin: true,
+        rsv: RSV1,
+        opcode,
+        mask: Some(key),
+        len: payload.len() as u64,
+    };
+    let mut frame = header.encode().to_vec();
+    let from = frame.len();
+    frame.extend_from_slice(payload);
+    mask::Mask::new(key).apply(&mut frame[from..]);
+    frame
+}
+
+/// A digest of what came out, how many messages, and whether it failed.
+fn receive(parameters: Parameters, stream: &[u8], ends: &[usize]) -> (u64, usize, bool) {
+    let mut config = Config::default();
+    config.limits.message = MESSAGE as u64;
+    let config = Arc::new(config);
+    let mut waiting = Vec::with_capacity(stream.len());
+    // The inflater with its window, a message in a buffer that has doubled, and answers to control frames.
+    memory::within(2 * MESSAGE + (160 << 10) + 2 * stream.len(), || {
+        let Connection { mut reader, mut writer } = Connection::server(config).deflate(parameters);
+        let mut out = BytesMut::new();
+        let (mut digest, mut count) = (0, 0);
+        let mut start = 0;
+        for &end in ends {
+            waiting.extend_from_slice(&stream[start..end]);
+            start = end;
+            let mut rest = &mut waiting[..];
+            loop {
+                match reader.receive(&mut writer, &mut rest, &mut out) {
+                    Ok(Some(Event::Message(message))) => {
+                        assert!(message.as_bytes().len() <= MESSAGE, "a message beyond the limit");
+                        let fold = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                        digest = message.as_bytes().iter().fold(digest, fold);
+                        digest ^= u64::from(matches!(message, Message::Text(_)));
+                        count += 1;
+                    }
+                    Ok(Some(Event::Close(_))) => return (digest, count, false),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => return (digest, count, true),
+                }
+            }
+            let left = rest.len();
+            waiting.drain(..waiting.len() - left);
+        }
+        (digest, count, false)
+    })
+}

@@ -1,0 +1,133 @@
+//! What goes out, and what holds it back.
+
+use super::*;
+
+const MEGABYTE: usize = 1 << 20;
+
+pub(super) fn one_call_is_one_write<D: Driver>(driver: &D) {
+    let mut session = session(
+        driver,
+        limits(),
+        script(|cx, _, told| {
+            match told {
+                Told::Received(input) => {
+                    input.take_all();
+                    cx.send(b"one ");
+                    cx.output().push(bytes::Bytes::from(vec![b'-'; 3000]));
+                    cx.send(b" two");
+                }
+                Told::Eof => cx.close(),
+                _ => {}
+            }
+            Ok(())
+        }),
+    );
+    session.wire.send(b"?");
+    // What was written at once arrives at once, on loopback and in memory.
+    let Received::Bytes(bytes) = session.wire.receive(PATIENCE) else {
+        panic!("no answer")
+    };
+    assert_eq!(bytes.len(), 3008);
+    assert!(bytes.starts_with(b"one -") && bytes.ends_with(b"- two"));
+    finish(session);
+}
+
+/// Answers each byte with a megabyte.
+fn megabytes() -> impl Into<Script> {
+    script(|cx, _, told| {
+        match told {
+            Told::Received(input) => {
+                for _ in input.take(1) {
+                    cx.send(&[b'm'; MEGABYTE]);
+                }
+            }
+            Told::Eof => cx.close(),
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn back_pressure<D: Driver>(driver: &D) {
+    let mut session = session(driver, limits(), megabytes());
+    for _ in 0..10 {
+        session.wire.send(b"12");
+    }
+    // Nothing is read: the driver fills the transport and then waits.
+    session.wire.pass(Duration::from_millis(100));
+    assert_eq!(read(&mut *session.wire, 20 * MEGABYTE).len(), 20 * MEGABYTE);
+    let (trace, reason) = finish(session);
+    assert_eq!(reason, Reason::Closed);
+    assert_eq!(trace.count(|call| *call == Call::Drained), 20);
+}
+
+pub(super) fn a_stream_from_drained<D: Driver>(driver: &D) {
+    // The deadline, far away, serves as a countdown of pieces.
+    fn piece(cx: &mut Cx<'_>, left: &mut Option<Instant>, start: Instant) {
+        cx.send(&[b's'; 100_000]);
+        *left = left.map(|at| at - Duration::from_secs(1));
+        if left.is_some_and(|at| at <= start) {
+            cx.close();
+        }
+    }
+    const PIECES: u64 = 300;
+    let start = Instant::now() + Duration::from_secs(1_000_000);
+    let mut session = session(
+        driver,
+        limits(),
+        script(move |cx, left, told| {
+            match told {
+                Told::Connected => {
+                    *left = Some(start + Duration::from_secs(PIECES));
+                    piece(cx, left, start);
+                }
+                Told::Drained => piece(cx, left, start),
+                _ => {}
+            }
+            Ok(())
+        }),
+    );
+    let bytes = read_to_eof(&mut *session.wire);
+    assert_eq!(bytes.len(), PIECES as usize * 100_000);
+    let (_, reason) = finish(session);
+    assert_eq!(reason, Reason::Closed);
+}
+
+pub(super) fn output_not_taken<D: Driver>(driver: &D) {
+    let limits = limits()
+        .max_output(usize::MAX)
+        .write_timeout(Some(Duration::from_millis(100)));
+    let mut session = session(
+        driver,
+        limits,
+        script(|cx, _, told| {
+            if let Told::Received(input) = told {
+                input.take_all();
+                cx.output().push(bytes::Bytes::from(vec![0; 32 * MEGABYTE]));
+            }
+            Ok(())
+        }),
+    );
+    session.wire.send(b"?");
+    session.trace.wait("the byte", |call| matches!(call, Call::Received(_)));
+    session.wire.pass(Duration::from_millis(200));
+    assert_eq!(session.trace.end(), Reason::WriteTimeout);
+    session.trace.check();
+}
+
+pub(super) fn output_above_the_limit<D: Driver>(driver: &D) {
+    let mut session = session(
+        driver,
+        limits().max_output(8 * MEGABYTE),
+        script(|cx, _, told| {
+            if let Told::Received(input) = told {
+                input.take_all();
+                cx.output().push(bytes::Bytes::from(vec![0; 64 * MEGABYTE]));
+            }
+            Ok(())
+        }),
+    );
+    session.wire.send(b"?");
+    assert_eq!(session.trace.end(), Reason::OutputLimit);
+    session.trace.check();
+}

@@ -1,0 +1,39 @@
+//! What a connection may hold, whatever makes it grow.
+#![cfg(feature = "testing")]
+
+use protocol::testing::Harness;
+use protocol::{Cx, Input, Limits, Protocol, Reason};
+
+/// Sends a kilobyte for each message.
+struct Feed;
+
+impl Protocol for Feed {
+    type Message = ();
+    type Error = std::convert::Infallible;
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        input.take_all();
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Self::Error> {
+        cx.send(&[b'x'; 1024]);
+        Ok(())
+    }
+}
+
+#[test]
+fn output_for_a_peer_that_takes_nothing_ends_at_the_limit() {
+    let limits = Limits::default().high_water(1000).max_output(10_000);
+    let mut harness = Harness::with_limits(Feed, limits);
+    harness.set_window(Some(0));
+    for sent in 1..100 {
+        harness.message(());
+        if harness.ended().is_some() {
+            assert_eq!((harness.ended(), sent), (Some(Reason::OutputLimit), 10));
+            return;
+        }
+        assert!(harness.held() <= 10_000);
+    }
+    panic!("{} bytes are held", harness.held());
+}
