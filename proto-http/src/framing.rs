@@ -30,29 +30,29 @@ impl BodyLength {
 pub(crate) struct Facts {
     /// Meaningful with [`LENGTH`](Self::LENGTH).
     length: u64,
-    flags: u16,
+    flags: u32,
 }
 
 impl Facts {
-    const CHUNKED: u16 = 1;
-    const CODED: u16 = 1 << 1;
-    const CLOSE: u16 = 1 << 2;
-    const KEEP_ALIVE: u16 = 1 << 3;
-    const UPGRADE_OPTION: u16 = 1 << 4;
-    const UPGRADE_FIELD: u16 = 1 << 5;
+    const CHUNKED: u32 = 1;
+    const CODED: u32 = 1 << 1;
+    const CLOSE: u32 = 1 << 2;
+    const KEEP_ALIVE: u32 = 1 << 3;
+    const UPGRADE_OPTION: u32 = 1 << 4;
+    const UPGRADE_FIELD: u32 = 1 << 5;
     /// Both of the two above, in HTTP/1.1.
-    pub(crate) const UPGRADE: u16 = 1 << 6;
-    pub(crate) const EXPECT_CONTINUE: u16 = 1 << 7;
+    pub(crate) const UPGRADE: u32 = 1 << 6;
+    pub(crate) const EXPECT_CONTINUE: u32 = 1 << 7;
     /// A Content-Length was overruled by chunks, which is why the connection has to close.
-    const OVERRULED: u16 = 1 << 8;
-    const UNKNOWN_CODING: u16 = 1 << 9;
-    const HOST: u16 = 1 << 10;
-    const LENGTH: u16 = 1 << 11;
-    pub(crate) const HTTP10: u16 = 1 << 12;
+    const OVERRULED: u32 = 1 << 8;
+    const UNKNOWN_CODING: u32 = 1 << 9;
+    const HOST: u32 = 1 << 10;
+    const LENGTH: u32 = 1 << 11;
+    pub(crate) const HTTP10: u32 = 1 << 12;
     /// The method is HEAD.
-    pub(crate) const HEAD: u16 = 1 << 13;
+    pub(crate) const HEAD: u32 = 1 << 13;
     /// The method is CONNECT.
-    pub(crate) const CONNECT: u16 = 1 << 14;
+    pub(crate) const CONNECT: u32 = 1 << 14;
 
     /// What the start line says. A response has no method.
     #[inline]
@@ -73,13 +73,13 @@ impl Facts {
     }
 
     #[inline]
-    pub(crate) const fn has(&self, flag: u16) -> bool {
+    pub(crate) const fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 
     /// Those of `flags` that are set.
     #[inline]
-    pub(crate) const fn flags(&self, flags: u16) -> u16 {
+    pub(crate) const fn flags(&self, flags: u32) -> u32 {
         self.flags & flags
     }
 

@@ -359,27 +359,14 @@ fn bad_request_line(
 #[inline(always)]
 pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option<(Request<'a>, &'a [u8])>, Violation> {
     let limits = &rules.limits;
-    let line = match input {
-        [b'\r', ..] => {
-            skip_leading_lines(input, limits).map_err(|kind| Violation::new(kind, 2 * limits.leading_lines))?
-        }
-        _ => input,
+    let (line, method, rest) = match input.split_first_chunk() {
+        Some((start, rest)) if *start == *b"GET " => (input, "GET", rest),
+        _ => match split_method(input, limits)? {
+            Some(split) => split,
+            None => return Ok(None),
+        },
     };
     let unfinished = |rest: &[u8], kind| bad_request_line(input, line, rest, kind, limits.request_line).map(|()| None);
-
-    let (method, rest) = match line {
-        [b'G', b'E', b'T', b' ', rest @ ..] => ("GET", rest),
-        _ => {
-            let (method, rest) = scan::split_token(line);
-            let [b' ', rest @ ..] = rest else {
-                return unfinished(rest, ViolationKind::Method);
-            };
-            if method.is_empty() {
-                return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
-            }
-            (core::str::from_utf8(method).unwrap_or_default(), rest)
-        }
-    };
     let target_at = input.len() - rest.len();
     let (target, rest) = scan::split_target(rest);
     let [b' ', rest @ ..] = rest else {
@@ -420,6 +407,26 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         facts,
     };
     Ok(Some((head, rest)))
+}
+
+/// The request line, its method and what follows, or `None` where more has to come.
+#[inline(never)]
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn split_method<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(&'a [u8], &'a str, &'a [u8])>, Violation> {
+    let line = match input {
+        [b'\r', ..] => {
+            skip_leading_lines(input, limits).map_err(|kind| Violation::new(kind, 2 * limits.leading_lines))?
+        }
+        _ => input,
+    };
+    let (method, rest) = scan::split_token(line);
+    let [b' ', rest @ ..] = rest else {
+        return bad_request_line(input, line, rest, ViolationKind::Method, limits.request_line).map(|()| None);
+    };
+    if method.is_empty() {
+        return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
+    }
+    Ok(Some((line, core::str::from_utf8(method).unwrap_or_default(), rest)))
 }
 
 #[cold]

@@ -50,14 +50,14 @@ pub struct ServerConnection {
     sending: Sending,
     exchange: Exchange,
     /// Some [`Facts`] of the request under way, and [`EOF`](Self::EOF).
-    flags: u16,
+    flags: u32,
 }
 
 impl ServerConnection {
     /// What the answer depends on.
-    const REQUEST: u16 = Facts::HEAD | Facts::CONNECT | Facts::HTTP10 | Facts::EXPECT_CONTINUE;
+    const REQUEST: u32 = Facts::HEAD | Facts::CONNECT | Facts::HTTP10 | Facts::EXPECT_CONTINUE;
     /// The client has half-closed. No fact of a request has this bit.
-    const EOF: u16 = 1 << 15;
+    const EOF: u32 = 1 << 31;
 
     /// A connection before its first request.
     #[must_use]
@@ -71,7 +71,7 @@ impl ServerConnection {
     }
 
     #[inline]
-    const fn has(&self, flag: u16) -> bool {
+    const fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 

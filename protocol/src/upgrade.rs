@@ -118,7 +118,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
         self.call(cx, A::eof, A::Next::eof)
     }
 
-    #[inline]
+    #[inline(always)]
     fn deadline(&self) -> Option<Instant> {
         match self {
             Switch::Before(first) => first.deadline(),
