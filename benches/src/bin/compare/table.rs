@@ -10,8 +10,10 @@ use crate::contestants::{Driver, Role};
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// Processor time or bytes, of each round.
+    /// Processor time or bytes, of each turn that counts.
     pub(crate) figures: Vec<f64>,
+    /// All turns.
+    pub(crate) turns: usize,
     /// Answers per second and the 99th percentile of latency in microseconds, at their best.
     pub(crate) rate: f64,
     pub(crate) p99: f64,
@@ -41,8 +43,12 @@ pub(crate) fn markdown(case: &Case, rows: &[Row]) -> String {
     let best_peer = peers.map(Row::best).fold(f64::INFINITY, f64::min);
     let idle = case.kind == Kind::Idle;
     let mut text = format!("### {}\n\n", case.name);
-    let columns = if idle { "" } else { " noise | a second | p99, us |" };
-    let lines = if idle { "" } else { "--:|--:|--:|" };
+    let columns = if idle {
+        ""
+    } else {
+        " median | turns | a second | p99, us |"
+    };
+    let lines = if idle { "" } else { "--:|--:|--:|--:|" };
     let _ = writeln!(
         text,
         "| server | {} | of its floor | of the best peer | bar |{columns}",
@@ -69,8 +75,12 @@ pub(crate) fn markdown(case: &Case, rows: &[Row]) -> String {
             row.name
         );
         if !idle {
-            let noise = row.median() / best;
-            let _ = write!(text, " {noise:.2} | {:.0} | {:.0} |", row.rate, row.p99);
+            let (median, counted, turns) = (row.median(), row.figures.len(), row.turns);
+            let _ = write!(
+                text,
+                " {median:.3} | {counted} of {turns} | {:.0} | {:.0} |",
+                row.rate, row.p99
+            );
         }
         text.push('\n');
     }
@@ -103,6 +113,7 @@ mod tests {
             name: name.to_owned(),
             role,
             figures: figures.to_vec(),
+            turns: figures.len() + 1,
             rate: 1000.0,
             p99: 250.0,
         }
@@ -117,7 +128,7 @@ mod tests {
         ];
         let text = markdown(&CASES[0], &rows);
         assert!(
-            text.contains("| ours | 4.200 | 1.05 | 0.50 | <= 1.05 x floor: met | 1.05 | 1000 | 250 |"),
+            text.contains("| ours | 4.200 | 1.05 | 0.50 | <= 1.05 x floor: met | 4.400 | 3 of 4 | 1000 | 250 |"),
             "{text}"
         );
         rows[0].figures = vec![4.21];
