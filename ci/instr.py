@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Counts the user-space instructions that the testbed spends per request, with callgrind.
 
-usage: instr.py TESTBED [--driver epoll|tokio]...
+usage: instr.py TESTBED [--driver epoll|tokio]... [--check | --update]
 
 Two runs with different numbers of requests; the difference leaves out the start. The counts do not depend on how fast
-or busy the machine is. Needs valgrind.
+or busy the machine is, so they are what a change is held against: --check fails if one grew by more than 5 % over
+instr-baseline.json, --update writes that file. A change that is worth its instructions updates it and says why.
+Needs valgrind.
 """
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -19,6 +22,9 @@ import tempfile
 
 CONNECTIONS = 64
 ROUNDS = (10, 60)
+
+BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instr-baseline.json")
+GROWTH = 1.05
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
 # The fields a browser sends, about 1 KB.
@@ -107,20 +113,45 @@ def instructions(command, case, rounds):
             return int(re.search(r"^(?:summary|totals): (\d+)", profile.read(), re.M)[1])
 
 
+def measure(testbed, driver, case):
+    command = [os.path.abspath(testbed), "--driver", driver, "--listen", "127.0.0.1:0"]
+    few, many = (instructions(command, case, rounds) for rounds in ROUNDS)
+    return round((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[2]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("testbed")
     parser.add_argument("--driver", action="append", choices=["epoll", "tokio"])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="fail if a count grew")
+    what.add_argument("--update", action="store_true", help="write the counts to instr-baseline.json")
     options = parser.parse_args()
     drivers = options.driver or ["epoll", "tokio"]
+    try:
+        with open(BASELINE) as file:
+            baseline = json.load(file)
+    except FileNotFoundError:
+        baseline = {}
+    grown = []
     print("| | " + " | ".join(drivers) + " |\n|--|" + "--:|" * len(drivers))
     for name, case in CASES.items():
-        row = []
-        for driver in drivers:
-            command = [os.path.abspath(options.testbed), "--driver", driver, "--listen", "127.0.0.1:0"]
-            few, many = (instructions(command, case, rounds) for rounds in ROUNDS)
-            row.append((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[2]))
-        print(f"| {name} | " + " | ".join(f"{count:,.0f}" for count in row) + " |", flush=True)
+        row = {driver: measure(options.testbed, driver, case) for driver in drivers}
+        print(f"| {name} | " + " | ".join(f"{count:,}" for count in row.values()) + " |", flush=True)
+        before = baseline.setdefault(name, {})
+        if options.check:
+            for driver, count in row.items():
+                if driver not in before:
+                    grown.append(f"{name}, {driver}: not in the baseline")
+                elif count > before[driver] * GROWTH:
+                    grown.append(f"{name}, {driver}: {count:,} instructions, {before[driver]:,} before")
+        before.update(row)
+    if options.update:
+        with open(BASELINE, "w") as file:
+            json.dump(baseline, file, indent=2)
+            file.write("\n")
+    if grown:
+        sys.exit("\n".join(grown))
 
 
 if __name__ == "__main__":

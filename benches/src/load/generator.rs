@@ -68,6 +68,8 @@ pub(super) struct Generator {
     /// Of them, those not open yet.
     opening: usize,
     alive: usize,
+    /// So many of the connections had their one exchange.
+    exchanged: usize,
     /// The first source address; threads start at different ones.
     source: u32,
     /// Requests whose answers are awaited.
@@ -94,6 +96,7 @@ impl Generator {
             conns: Vec::with_capacity(plan.connections),
             opening: 0,
             alive: 0,
+            exchanged: 0,
             source: index as u32,
             outstanding: 0,
             budget: u64::MAX,
@@ -246,12 +249,10 @@ impl Generator {
     /// One request and its answer on every connection that had none yet.
     pub(super) fn exchange_once(&mut self) -> io::Result<()> {
         (self.refill, self.budget) = (false, u64::MAX);
-        for index in 0..self.conns.len() {
-            if self.conns[index].at == 0 {
-                self.submit(index, 1, Instant::now());
-                if self.outstanding > OPENING {
-                    self.turn(Duration::from_millis(1))?;
-                }
+        for index in std::mem::replace(&mut self.exchanged, self.conns.len())..self.conns.len() {
+            self.submit(index, 1, Instant::now());
+            if self.outstanding > OPENING {
+                self.turn(Duration::from_millis(1))?;
             }
         }
         self.wait_for_answers()

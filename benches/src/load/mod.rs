@@ -189,12 +189,16 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
 /// As [`run`].
 pub fn idle(plan: &Plan, hold: Duration) -> io::Result<Idle> {
     const FIRST: usize = 100;
+    // Some servers close soon on who says nothing.
+    const BATCH: usize = 500;
     let mut generator = Generator::new(plan, Script::new(plan), 0)?;
     generator.open(FIRST)?;
     generator.exchange_once()?;
     let before = plan.sample();
-    generator.open(plan.connections)?;
-    generator.exchange_once()?;
+    for begun in (0..plan.connections).step_by(BATCH) {
+        generator.open((plan.connections - begun).min(BATCH))?;
+        generator.exchange_once()?;
+    }
     generator.hold(hold)?;
     let after = plan.sample();
     let alive = generator.alive();

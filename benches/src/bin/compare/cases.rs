@@ -1,0 +1,106 @@
+//! What is measured, and what was promised.
+
+use benches::load::Mode;
+
+use crate::contestants::Driver;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Of the file of its chart.
+    pub(crate) file: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// So many connections, with so many requests or messages in flight on each.
+    Load { connections: usize, in_flight: usize },
+    /// Connections that had one exchange each.
+    Idle,
+}
+
+/// Bytes of each WebSocket message.
+pub(crate) const PAYLOAD: usize = 20;
+
+const ONE: Kind = Kind::Load {
+    connections: 64,
+    in_flight: 1,
+};
+const SIXTEEN: Kind = Kind::Load {
+    connections: 64,
+    in_flight: 16,
+};
+
+pub(crate) const CASES: [Case; 6] = [
+    Case {
+        name: "HTTP: GET, 64 connections",
+        file: "http",
+        mode: Mode::Http,
+        kind: ONE,
+    },
+    Case {
+        name: "HTTP: GET, 64 connections, 16 pipelined",
+        file: "http-pipelined",
+        mode: Mode::Http,
+        kind: SIXTEEN,
+    },
+    Case {
+        name: "WebSocket: echo of 20 bytes, 64 connections, 16 in flight",
+        file: "websocket-16",
+        mode: Mode::WebSocket,
+        kind: SIXTEEN,
+    },
+    Case {
+        name: "WebSocket: echo of 20 bytes, 64 connections",
+        file: "websocket",
+        mode: Mode::WebSocket,
+        kind: ONE,
+    },
+    Case {
+        name: "HTTP: idle connections",
+        file: "http-idle",
+        mode: Mode::Http,
+        kind: Kind::Idle,
+    },
+    Case {
+        name: "WebSocket: idle connections",
+        file: "websocket-idle",
+        mode: Mode::WebSocket,
+        kind: Kind::Idle,
+    },
+];
+
+/// What a figure may be at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Bar {
+    /// So many microseconds or bytes.
+    Most(f64),
+    /// So many times the floor of the same driver in the same run.
+    OfFloor(f64),
+}
+
+impl Case {
+    pub(crate) fn bar(&self, driver: Driver) -> Option<Bar> {
+        Some(match (self.file, driver) {
+            ("http", Driver::Epoll) => Bar::OfFloor(1.05),
+            ("websocket-16", Driver::Epoll) => Bar::Most(0.36),
+            ("websocket-16", Driver::Tokio) => Bar::Most(0.6),
+            ("websocket", Driver::Epoll) => Bar::Most(4.7),
+            ("websocket", Driver::Tokio) => Bar::Most(5.1),
+            ("http-idle" | "websocket-idle", Driver::Epoll) => Bar::Most(300.0),
+            ("http-idle" | "websocket-idle", Driver::Tokio) => Bar::Most(1200.0),
+            _ => return None,
+        })
+    }
+
+    /// What is compared, and in what unit.
+    pub(crate) fn measure(&self) -> &'static str {
+        match (self.kind, self.mode) {
+            (Kind::Idle, _) => "bytes per connection",
+            (_, Mode::Http) => "us of CPU per request",
+            (_, Mode::WebSocket) => "us of CPU per message",
+        }
+    }
+}
