@@ -3,6 +3,7 @@
 //! Prints `listening on ADDR` when it is ready; SIGTERM or SIGINT drains and exits with 0.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +28,10 @@ struct Options {
     /// How many threads serve.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// How many processes serve, each with so many threads; the program itself if not given.
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "N")]
+    prefork: Option<usize>,
     /// How long a client may take for the head of a request, in seconds.
     #[arg(long, value_name = "SECS")]
     header_timeout: Option<u64>,
@@ -46,7 +51,53 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> std::io::Result<()> {
+fn run(options: &Options) -> io::Result<()> {
+    let server = drivers::Server::new(options.driver).threads(options.threads);
+    #[cfg(target_os = "linux")]
+    if let Some(workers) = options.prefork {
+        return prefork(workers, server, options);
+    }
+    let server = server.serve(options.listen, factory(options)?)?;
+    if let Some(address) = server.local_addr() {
+        print_address(address);
+    }
+    server.until_signal(DRAIN).map(drop)
+}
+
+#[cfg(target_os = "linux")]
+fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
+    use drivers::{Prefork, Role};
+    match Prefork::new(workers).run(options.listen, print_address)? {
+        Role::Worker { listener, .. } => {
+            let room = connections_per_thread(options.threads);
+            let server = server.configure(|config| config.max_connections = room.min(config.max_connections));
+            server
+                .serve_on(listener, factory(options)?)?
+                .until_signal(DRAIN)
+                .map(drop)
+        }
+        Role::Parent { .. } => Ok(()),
+    }
+}
+
+/// As many as a process has descriptors for, so that a worker that is full leaves new connections to the others.
+#[cfg(target_os = "linux")]
+fn connections_per_thread(threads: usize) -> usize {
+    /// For the loops, the listening sockets and the standard streams.
+    const OTHERS: usize = 64;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    (limit.saturating_sub(OTHERS) / threads.max(1)).max(1)
+}
+
+fn print_address(address: SocketAddr) {
+    println!("listening on {address}");
+}
+
+/// What makes the protocol of each connection.
+fn factory(
+    options: &Options,
+) -> io::Result<impl FnMut(&protocol::Peer<'_, Infallible>) -> Option<Switch<Server<Testbed>>> + Clone + Send + use<>> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -54,7 +105,7 @@ fn run(options: &Options) -> std::io::Result<()> {
         http.timeouts.first_byte = Some(Duration::from_secs(seconds));
         http.timeouts.head = Some(Duration::from_secs(seconds));
     }
-    let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(std::io::Error::other)?;
+    let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(io::Error::other)?;
     let (http, shared) = (
         Arc::new(http),
         Arc::new(Shared {
@@ -62,20 +113,13 @@ fn run(options: &Options) -> std::io::Result<()> {
             text,
         }),
     );
-    let factory = move |_: &protocol::Peer<'_, Infallible>| {
+    Ok(move |_: &protocol::Peer<'_, Infallible>| {
         let testbed = Testbed {
             shared: Arc::clone(&shared),
             echoing: false,
         };
         Some(Switch::new(Server::new(Arc::clone(&http), testbed)))
-    };
-    let server = drivers::Server::new(options.driver)
-        .threads(options.threads)
-        .serve(options.listen, factory)?;
-    if let Some(address) = server.local_addr() {
-        println!("listening on {address}");
-    }
-    server.until_signal(DRAIN).map(drop)
+    })
 }
 
 /// What all connections share.

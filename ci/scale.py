@@ -1,0 +1,549 @@
+#!/usr/bin/env python3
+"""Puts servers under many connections, good ones and bad ones, and accounts for every descriptor and for the memory.
+
+usage: scale.py CASE... [--testbed TESTBED] [--load LOAD] [--seconds S] [--driver epoll|tokio]
+
+  churn   connections that come and go at random: exchanges over HTTP and WebSocket, resets, half-closes, at any point
+  abuse   1,000 clients that mean harm, some of them killed, beside honest ones
+  hold    connections held by several processes (not for a small machine: see --connections)
+
+Exit status 1 when an answer is wrong, an honest client is not served, a descriptor leaks, memory passes its bound, or
+the server does not end with 0. Needs Linux, and for `hold` gigabytes of memory.
+"""
+
+import argparse
+import asyncio
+import collections
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+MIB = 1 << 20
+# How much a server may grow while connections churn: heaps keep what the busiest moment needed.
+CHURN_BOUND = 32 * MIB
+# What one abusive connection may make a server hold: the high-water mark of output (64 KiB), as much unread input, and
+# the output of one call.
+ABUSE_BOUND = 192 * 1024
+# How slow the slowest 1 % of honest clients' exchanges may be, with attackers and server on the same cores.
+HONEST_P99 = 1.0
+# How long the server has to get rid of connections whose clients are gone.
+PATIENCE = 20
+
+faults = []
+
+
+def fault(text):
+    print(f"FAULT: {text}", flush=True)
+    faults.append(text)
+
+
+# The server
+
+
+class Server:
+    def __init__(self, options, driver, *flags):
+        command = [options.testbed, "--driver", driver, "--listen", "127.0.0.1:0", *flags]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("listening on "), line
+        host, port = line.split()[-1].rsplit(":", 1)
+        self.address = (host, int(port))
+        self.target = f"{host}:{port}"
+        asyncio.run(fetch(self.address))
+
+    def processes(self):
+        """The workers, or the one process."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
+            workers = children.read().split()
+        if not workers:
+            # Workers are children of the threads that wait for them.
+            for task in os.listdir(f"/proc/{self.process.pid}/task"):
+                with open(f"/proc/{self.process.pid}/task/{task}/children") as children:
+                    workers += children.read().split()
+        return workers or [str(self.process.pid)]
+
+    def descriptors(self):
+        return sum(descriptors(pid) for pid in self.processes())
+
+    def memory(self):
+        return sum(status(pid, "VmRSS") for pid in self.processes())
+
+    def settled(self, base):
+        """Waits until the descriptors are back to what they were."""
+        end = time.monotonic() + PATIENCE
+        while (now := self.descriptors()) != base and time.monotonic() < end:
+            time.sleep(0.1)
+        if now != base:
+            fault(f"{now - base} descriptors leak")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return fault("the server does not stop")
+        if code != 0:
+            fault(f"the server ended with {code}")
+
+
+def descriptors(pid):
+    path = f"/proc/{pid}/fd"
+    # Kernels from 6.2 tell the number as the size; reading a directory of 20,000 takes its time.
+    return os.stat(path).st_size or len(os.listdir(path))
+
+
+def status(pid, field):
+    with open(f"/proc/{pid}/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def available():
+    with open("/proc/meminfo") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+class Watch:
+    """Notes the most memory a server had."""
+
+    def __init__(self, server):
+        self.server, self.base, self.most = server, server.memory(), 0
+
+    def look(self):
+        self.most = max(self.most, self.server.memory() - self.base)
+
+
+# Well-behaved clients
+
+
+async def connect(address, source=True):
+    # Many source addresses: one has not ports enough for all that are in TIME_WAIT.
+    local = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}" if source else "127.0.0.1"
+    return await asyncio.open_connection(*address, local_addr=(local, 0))
+
+
+GET = b"GET / HTTP/1.1\r\nHost: scale\r\n\r\n"
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: scale\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def post(length):
+    return b"POST /echo HTTP/1.1\r\nHost: scale\r\nContent-Length: %d\r\n\r\n" % length
+
+
+def check(holds, what):
+    if not holds:
+        raise AssertionError(what)
+
+
+async def answer(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    check(head.startswith(b"HTTP/1.1 200 "), head)
+    length = next(int(line[16:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: "))
+    return await reader.readexactly(length)
+
+
+async def fetch(address):
+    reader, writer = await connect(address)
+    writer.write(GET)
+    check(await answer(reader) == b"Hello, World!", "a wrong greeting")
+    writer.close()
+
+
+def frame(first, payload):
+    """A frame of a client, masked with zeros."""
+    length = len(payload)
+    size = bytes([0x80 | length]) if length < 126 else b"\xfe" + struct.pack(">H", length)
+    return bytes([first]) + size + bytes(4) + payload
+
+
+async def echoed(reader, payload):
+    first, length = await reader.readexactly(2)
+    check(first == 0x82, f"a frame that begins with {first:#x}")
+    if length == 126:
+        (length,) = struct.unpack(">H", await reader.readexactly(2))
+    check(await reader.readexactly(length) == payload, "a wrong echo")
+
+
+async def shake_hands(reader, writer):
+    writer.write(HANDSHAKE)
+    head = await reader.readuntil(b"\r\n\r\n")
+    check(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head, head)
+
+
+def reset(writer):
+    """Closes with RST."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def pause():
+    await asyncio.sleep(random.expovariate(1.0))
+
+
+async def http(reader, writer):
+    for _ in range(random.randint(1, 5)):
+        writer.write(GET)
+        check(await answer(reader) == b"Hello, World!", "a wrong greeting")
+        await pause()
+
+
+async def echo(reader, writer):
+    content = random.randbytes(random.choice((0, 1, 1000, 200_000)))
+    writer.write(post(len(content)) + content)
+    check(await answer(reader) == content, "a wrong echo")
+
+
+async def websocket(reader, writer):
+    await shake_hands(reader, writer)
+    for _ in range(random.randint(0, 5)):
+        payload = random.randbytes(random.choice((0, 20, 125, 126, 5000)))
+        writer.write(frame(0x82, payload))
+        await echoed(reader, payload)
+        await pause()
+    if random.random() < 0.7:
+        writer.write(frame(0x88, b"\x03\xe8"))
+        check(await reader.readexactly(4) == b"\x88\x02\x03\xe8", "a wrong close")
+        check(await reader.read() == b"", "bytes after the close")
+
+
+async def half_closed(reader, writer):
+    """Says that it has said all, and still gets every answer."""
+    kind = random.randrange(4)
+    if kind == 0:
+        writer.write_eof()
+        check(await reader.read() == b"", "an answer to nothing")
+    elif kind == 1:
+        writer.write(GET * 3)
+        writer.write_eof()
+        check((await reader.read()).count(b"Hello, World!") == 3, "answers are missing")
+    elif kind == 2:
+        writer.write(GET[: random.randrange(1, len(GET) - 1)])
+        writer.write_eof()
+        await reader.read()
+    else:
+        await shake_hands(reader, writer)
+        writer.write_eof()
+        await reader.read()
+
+
+async def broken_off(reader, writer):
+    """Resets at any point."""
+    kind = random.randrange(5)
+    if kind == 1:
+        writer.write(GET[: random.randrange(1, len(GET))])
+        await pause()
+    elif kind == 2:
+        writer.write(GET * random.randint(1, 50))
+    elif kind == 3:
+        writer.write(post(MIB) + bytes(random.randrange(200_000)))
+        await pause()
+    elif kind == 4:
+        await shake_hands(reader, writer)
+        writer.write(frame(0x82, bytes(5000))[: random.randrange(1, 5000)])
+        await pause()
+    reset(writer)
+
+
+async def visit(address, kind, when, counts):
+    await asyncio.sleep(when)
+    writer = None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await connect(address)
+            await kind(reader, writer)
+        counts[kind.__name__] += 1
+    except Exception as error:
+        fault(f"{kind.__name__}: {error!r}")
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def churn(options, driver):
+    server = Server(options, driver)
+    time.sleep(0.5)
+    base, watch, counts = server.descriptors(), Watch(server), collections.Counter()
+    total = round(10_000 * options.seconds / 60)
+
+    async def visits():
+        async def look():
+            while True:
+                watch.look()
+                most[0] = max(most[0], server.descriptors() - base)
+                await asyncio.sleep(0.1)
+
+        most = [0]
+        looking = asyncio.create_task(look())
+        kinds = random.choices((http, echo, websocket, half_closed, broken_off), (4, 2, 4, 2, 3), k=total)
+        await asyncio.gather(
+            *(visit(server.address, kind, random.uniform(0, options.seconds), counts) for kind in kinds)
+        )
+        looking.cancel()
+        return most[0]
+
+    most = asyncio.run(visits())
+    server.settled(base)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    print(f"churn on {driver}: {sum(counts.values())} of {total} connections as they should ({kinds}), {most} at once")
+    print(f"churn on {driver}: grew by {watch.most / MIB:.1f} MiB at most, bound {CHURN_BOUND / MIB:.0f} MiB", flush=True)
+    if watch.most > CHURN_BOUND:
+        fault("too much memory")
+    server.stop()
+
+
+# Clients that mean harm
+
+
+async def trickle(reader, writer, head):
+    """Sends a byte a second after a good beginning, until the server has had enough."""
+    writer.write(head)
+    ended = asyncio.create_task(reader.read())
+    while not ended.done():
+        if head:
+            writer.write(b"x")
+        await asyncio.wait([ended], timeout=1)
+
+
+async def silent(reader, writer):
+    await trickle(reader, writer, b"")
+
+
+async def slow_head(reader, writer):
+    await trickle(reader, writer, b"GET / HTTP/1.1\r\nHost: scale\r\nX-Slow: ")
+
+
+async def slow_body(reader, writer):
+    await trickle(reader, writer, post(MIB))
+
+
+async def push(writer, piece):
+    """Writes as fast as the server takes it, and reads nothing."""
+    writer.transport.pause_reading()
+    writer.transport.set_write_buffer_limits(high=len(piece))
+    while not writer.transport.is_closing():
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def unread_answers(reader, writer):
+    await push(writer, GET * 100)
+
+
+async def unread_echoes(reader, writer):
+    await shake_hands(reader, writer)
+    await push(writer, frame(0x82, bytes(60_000)))
+
+
+async def pings(reader, writer):
+    await shake_hands(reader, writer)
+    await push(writer, frame(0x89, bytes(125)) * 100)
+
+
+async def fragments(reader, writer):
+    await shake_hands(reader, writer)
+    writer.write(frame(0x02, b"x"))
+    await push(writer, frame(0x00, b"") * 1000)
+
+
+async def storm(reader, writer):
+    """Comes, and is gone."""
+    await asyncio.sleep(random.uniform(0, 0.2))
+    reset(writer)
+
+
+ATTACKS = {
+    kind.__name__: (kind, count)
+    for kind, count in (
+        (silent, 200),
+        (slow_head, 200),
+        (slow_body, 150),
+        (unread_answers, 100),
+        (unread_echoes, 50),
+        (pings, 100),
+        (fragments, 100),
+        (storm, 50),
+    )
+}
+# So many more come from processes that are killed every second.
+KILLED = 50
+
+
+def attack(address, names, count):
+    """What a process of attackers does, until it is killed: whoever is thrown out comes again."""
+    os.nice(10)
+
+    async def again(kind):
+        while True:
+            writer = None
+            try:
+                reader, writer = await connect(address)
+                await kind(reader, writer)
+            except (OSError, AssertionError, asyncio.IncompleteReadError):
+                await asyncio.sleep(0.1)
+            finally:
+                if writer is not None:
+                    writer.transport.abort()
+
+    async def all_of_them():
+        kinds = [ATTACKS[name][0] for name in names]
+        await asyncio.gather(*(again(kinds[index % len(kinds)]) for index in range(count)))
+
+    asyncio.run(all_of_them())
+
+
+def attackers(server, names, count):
+    command = [sys.executable, __file__, "attack", server.target, ",".join(names), str(count)]
+    return subprocess.Popen(command)
+
+
+def honest(options, server, mode):
+    command = [options.load, "--target", server.target, "--mode", mode, "--connections", "16"]
+    command += ["--rate", "500", "--seconds", str(options.seconds), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def abuse(options, driver):
+    # Short enough that those who are thrown out come again several times.
+    server = Server(options, driver, "--header-timeout", str(max(1, round(options.seconds / 6))))
+    time.sleep(0.5)
+    base, watch = server.descriptors(), Watch(server)
+    groups = [attackers(server, [name], count) for name, (_, count) in ATTACKS.items()]
+    killed = attackers(server, list(ATTACKS), KILLED)
+    clients, kills = {}, 0
+    try:
+        time.sleep(1)
+        clients = {mode: honest(options, server, mode) for mode in ("http", "ws")}
+        end = time.monotonic() + options.seconds
+        while time.monotonic() < end:
+            again = time.monotonic() + 1
+            while time.monotonic() < again:
+                watch.look()
+                time.sleep(0.1)
+            killed.kill()
+            killed.wait()
+            kills += 1
+            killed = attackers(server, list(ATTACKS), KILLED)
+        there = server.descriptors() - base
+        for mode, client in clients.items():
+            report = json.loads(client.communicate(timeout=PATIENCE)[0])
+            p50, p99 = report["p50"] / 1e6, report["p99"] / 1e6
+            print(
+                f"abuse on {driver}: honest {mode}: {report['answers']} answers, p50 {p50 * 1000:.2f} ms, "
+                f"p99 {p99 * 1000:.1f} ms, max {report['max'] / 1000:.1f} ms, {report['errors']} errors"
+            )
+            if report["errors"] or not report["answers"]:
+                fault(f"honest {mode} clients are not served: {report['first_error']}")
+            if p99 > HONEST_P99:
+                fault(f"honest {mode} clients wait for {p99:.2f} s")
+    finally:
+        for process in (*groups, killed, *clients.values()):
+            process.kill()
+            process.wait()
+    count = KILLED + sum(count for _, count in ATTACKS.values())
+    server.settled(base)
+    asyncio.run(fetch(server.address))
+    bound = count * ABUSE_BOUND
+    print(
+        f"abuse on {driver}: {count} attackers, {kills} processes of them killed, {there} connections at the end; "
+        f"grew by {watch.most / MIB:.1f} MiB at most, {watch.most / count / 1024:.1f} KiB each, "
+        f"bound {bound / MIB:.0f} MiB; {(server.memory() - watch.base) / MIB:.1f} MiB stay",
+        flush=True,
+    )
+    if watch.most > bound:
+        fault("too much memory")
+    server.stop()
+
+
+# Many at once
+
+
+def hold(options, driver):
+    """So many connections that did one exchange, in processes of 18,000 at most on average."""
+    per_process = 18_000
+    workers = -(-options.connections // per_process)
+    server = Server(options, driver, "--prefork", str(workers), "--header-timeout", "3600")
+    time.sleep(1)
+    base, memory, before = server.descriptors(), server.memory(), available()
+    start = time.monotonic()
+    clients, left, accepted, last = [], options.connections, None, 0
+    hold_for = options.seconds
+    while left > 0:
+        part = min(left, per_process)
+        command = [options.load, "--target", server.target, "--connections", str(part - 100), "--json"]
+        command += ["--sources", "64", "--idle", str(hold_for)]
+        clients.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        left -= part
+    try:
+        while accepted is None and time.monotonic() - start < 120:
+            last = server.descriptors() - base
+            if last >= options.connections:
+                accepted = time.monotonic() - start
+            if available() < 3 << 30:
+                fault("the machine runs out of memory")
+                break
+            if any(client.poll() is not None for client in clients):
+                break
+            time.sleep(0.05)
+        if accepted is None:
+            fault(f"only {last} of {options.connections} connections were there at once")
+        else:
+            # Until the last exchange is over.
+            time.sleep(5)
+            grown, taken = server.memory() - memory, before - available()
+            theirs = sum(status(client.pid, "VmRSS") for client in clients)
+            shares = sorted(descriptors(pid) for pid in server.processes())
+            each = 1 / options.connections
+            print(
+                f"hold on {driver}: {last} connections in {workers} processes after {accepted:.1f} s "
+                f"({last / accepted:.0f} a second); {grown * each:.0f} bytes of the server's memory each, "
+                f"{(taken - grown - theirs) * each:.0f} of the kernel's (both ends, less {theirs * each:.0f} of the "
+                f"clients' memory); shares {shares[0]} to {shares[-1]}",
+                flush=True,
+            )
+            for client in clients:
+                report = json.loads(client.communicate(timeout=hold_for + 120)[0])
+                if report["errors"] or report["lost"]:
+                    fault(f"a client lost connections: {report}")
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+    server.settled(base)
+    server.stop()
+
+
+def main():
+    if sys.argv[1:2] == ["attack"]:
+        host, port = sys.argv[2].rsplit(":", 1)
+        return attack((host, int(port)), sys.argv[3].split(","), int(sys.argv[4]))
+    cases = {"churn": churn, "abuse": abuse, "hold": hold}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="+", choices=cases, metavar="CASE")
+    parser.add_argument("--testbed", default="target/release/testbed")
+    parser.add_argument("--load", default="target/release/load")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--driver", choices=("epoll", "tokio"), help="both if not given")
+    parser.add_argument("--connections", type=int, default=200_000, help="how many to hold")
+    options = parser.parse_args()
+    for case in options.cases:
+        for driver in [options.driver] if options.driver else ["epoll", "tokio"]:
+            cases[case](options, driver)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
