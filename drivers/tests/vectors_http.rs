@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod common;
+#[path = "../../proto-http/tests/vectors/reader.rs"]
+mod reader;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,9 +14,6 @@ use drivers::{Driver, Server};
 use proto_http::{
     Fields, Handler, Misuse, NoUpgrade, Parsed, Request, Responder, Response, Rules, ServerConfig, Version,
 };
-
-/// Described at its head.
-const VECTORS: &str = include_str!("../../proto-http/tests/vectors/http1.tsv");
 
 /// Tells in its answer, which is a field, what it has seen, in the words of the file.
 #[derive(Default)]
@@ -76,25 +75,6 @@ impl Answers {
             self.bytes.extend_from_slice(&piece[..n]);
         }
     }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match (byte, (byte == b'\\').then(|| rest.next()).flatten()) {
-            (_, Some(b'r')) => b'\r',
-            (_, Some(b'n')) => b'\n',
-            (_, Some(b't')) => b'\t',
-            (_, Some(b'x')) => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            (_, Some(itself)) => itself,
-            (byte, None) => byte,
-        });
-    }
-    bytes
 }
 
 /// What a server on the other side of a socket makes of `bytes`, in the words of the file but for the name of a violation.
@@ -172,14 +152,14 @@ fn the_verdicts_are_those_of_the_file(driver: Driver) {
         .unwrap();
     let to = server.local_addr().unwrap();
     let (mut tried, mut wrong) = (0, Vec::new());
-    for line in VECTORS.lines().filter(|line| !line.starts_with('#')) {
-        let [name, "request", _, bytes, outcome] = line.split('\t').collect::<Vec<_>>()[..] else {
-            continue;
-        };
+    for vector in reader::vectors().iter().filter(|vector| vector.kind == "request") {
         tried += 1;
-        let found = verdict(to, &unescape(bytes), outcome);
-        if found != expected(outcome) {
-            wrong.push(format!("{name}: {found}\n  instead of {outcome}"));
+        let found = verdict(to, &vector.bytes, vector.outcome);
+        if found != expected(vector.outcome) {
+            wrong.push(format!(
+                "{} ({}): {found}\n  instead of {}",
+                vector.name, vector.section, vector.outcome
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

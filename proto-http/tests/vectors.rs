@@ -2,60 +2,15 @@
 
 use std::fmt::Write;
 
+#[path = "vectors/reader.rs"]
+mod reader;
+
 use proto_http::{
     BodyLength, ClientConnection, ClientEvent, HeadScanner, Parsed, Request, Rules, ServerConnection, ServerEvent,
     Version, ViolationKind,
 };
 use protocol::testing::splits;
-
-const VECTORS: &str = include_str!("vectors/http1.tsv");
-
-struct Vector {
-    name: &'static str,
-    kind: &'static str,
-    section: &'static str,
-    bytes: Vec<u8>,
-    outcome: &'static str,
-}
-
-fn vectors() -> Vec<Vector> {
-    let lines = VECTORS.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let [name, kind, section, bytes, outcome] = line.split('\t').collect::<Vec<_>>()[..] else {
-                panic!("not five columns: {line}")
-            };
-            Vector {
-                name,
-                kind,
-                section,
-                bytes: unescape(bytes),
-                outcome,
-            }
-        })
-        .collect()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'r' => b'\r',
-                b'n' => b'\n',
-                b't' => b'\t',
-                b'x' => {
-                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-                }
-                other => other,
-            },
-            other => other,
-        });
-    }
-    bytes
-}
+use reader::{Vector, vectors};
 
 /// Feeds pieces to a reader that takes what it can from the front of its buffer.
 fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8])) {
