@@ -10,8 +10,10 @@ use self::number::LengthLine;
 use crate::{DATE_LENGTH, Misuse, Target, Version, scan};
 
 pub use self::buffer::{Buffer, SliceBuffer};
+#[cfg(feature = "http")]
+pub(crate) use self::fields::put_field;
 pub use self::fields::{FieldBlock, FieldFacts, FieldLines};
-pub(crate) use self::fields::{asks_close, has_expect, has_upgrade, put_field};
+pub(crate) use self::fields::{asks_close, has_expect, has_upgrade};
 pub(crate) use self::sending::Sending;
 pub(crate) use self::status::is_bodiless;
 pub use self::status::reason;
