@@ -1,0 +1,91 @@
+//! The contract's conformance suite inside a runtime of many threads. (`drivers` runs it on a runtime per thread.)
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use driver_tokio::{Handle, Server, connect};
+use protocol::testing::conformance::{self, Driver, Served, SocketWire, Wire};
+use protocol::{Limits, Peer, PeerSource, Protocol, Sender};
+use tokio::runtime::{Builder, Runtime};
+
+struct ManyThreads {
+    runtime: Runtime,
+}
+
+struct Serving<P: Protocol> {
+    handle: Handle<P>,
+    address: SocketAddr,
+}
+
+impl Driver for ManyThreads {
+    fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _entered = self.runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let (handle, serving) = Server::new().limits(limits).serve_in_runtime(listener.into(), factory);
+        self.runtime.spawn(serving);
+        Box::new(Serving { handle, address })
+    }
+
+    fn connect_to_nobody<P, F>(&self, make: F)
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        // Bound and dropped: a port where nobody listens.
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let protocol = make(&Peer::new(&Nobody));
+        self.runtime.block_on(connect(nobody, protocol, Limits::default()));
+    }
+}
+
+/// A client that is sent no messages.
+struct Nobody;
+
+impl<M> PeerSource<M> for Nobody {
+    fn remote(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn sender(&self) -> Sender<M> {
+        unreachable!("the suite sends clients nothing")
+    }
+}
+
+impl<P: Protocol> Served for Serving<P> {
+    fn connect(&self) -> Box<dyn Wire> {
+        Box::new(SocketWire::connect(self.address))
+    }
+
+    fn stop(&self) {
+        self.handle.stop(Duration::from_secs(30));
+    }
+}
+
+impl<P: Protocol> Drop for Serving<P> {
+    fn drop(&mut self) {
+        self.handle.stop(Duration::ZERO);
+    }
+}
+
+#[test]
+fn many_threads_conform() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    conformance::run(&ManyThreads { runtime });
+}
