@@ -26,10 +26,9 @@ import time
 
 MIB = 1 << 20
 # How much a server may grow while connections churn: heaps keep what the busiest moment needed.
-CHURN_BOUND = 32 * MIB
-# What one abusive connection may make a server hold: the high-water mark of output (64 KiB), as much unread input, and
-# the output of one call.
-ABUSE_BOUND = 192 * 1024
+CHURN_BOUND = 8 * MIB
+# What abusive connections may make a server hold, each on average: the high-water mark of output.
+ABUSE_BOUND = 64 * 1024
 # How slow the slowest 1 % of honest clients' exchanges may be, with attackers and server on the same cores.
 HONEST_P99 = 1.0
 # How long the server has to get rid of connections whose clients are gone.
@@ -80,7 +79,7 @@ class Server:
         while (now := self.descriptors()) != base and time.monotonic() < end:
             time.sleep(0.1)
         if now != base:
-            fault(f"{now - base} descriptors leak")
+            fault(f"descriptors leak: {now - base}")
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -104,9 +103,9 @@ def status(pid, field):
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def available():
+def machine(field):
     with open("/proc/meminfo") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 class Watch:
@@ -187,7 +186,7 @@ def reset(writer):
 
 
 async def pause():
-    await asyncio.sleep(random.expovariate(1.0))
+    await asyncio.sleep(min(random.expovariate(1.0), 3.0))
 
 
 async def http(reader, writer):
@@ -435,6 +434,8 @@ def abuse(options, driver):
             kills += 1
             killed = attackers(server, list(ATTACKS), KILLED)
         there = server.descriptors() - base
+        if any(group.poll() is not None for group in groups):
+            fault("attackers gave up")
         for mode, client in clients.items():
             report = json.loads(client.communicate(timeout=PATIENCE)[0])
             p50, p99 = report["p50"] / 1e6, report["p99"] / 1e6
@@ -445,12 +446,14 @@ def abuse(options, driver):
             if report["errors"] or not report["answers"]:
                 fault(f"honest {mode} clients are not served: {report['first_error']}")
             if p99 > HONEST_P99:
-                fault(f"honest {mode} clients wait for {p99:.2f} s")
+                fault(f"the slowest 1 % of honest {mode} clients wait for {p99:.2f} s")
     finally:
         for process in (*groups, killed, *clients.values()):
             process.kill()
             process.wait()
     count = KILLED + sum(count for _, count in ATTACKS.values())
+    if there < count / 2:
+        fault(f"only {there} attackers were there")
     server.settled(base)
     asyncio.run(fetch(server.address))
     bound = count * ABUSE_BOUND
@@ -474,7 +477,8 @@ def hold(options, driver):
     workers = -(-options.connections // per_process)
     server = Server(options, driver, "--prefork", str(workers), "--header-timeout", "3600")
     time.sleep(1)
-    base, memory, before = server.descriptors(), server.memory(), available()
+    base, memory = server.descriptors(), server.memory()
+    slabs, available = machine("SUnreclaim"), machine("MemAvailable")
     start = time.monotonic()
     clients, left, accepted, last = [], options.connections, None, 0
     hold_for = options.seconds
@@ -489,7 +493,7 @@ def hold(options, driver):
             last = server.descriptors() - base
             if last >= options.connections:
                 accepted = time.monotonic() - start
-            if available() < 3 << 30:
+            if machine("MemAvailable") < 3 << 30:
                 fault("the machine runs out of memory")
                 break
             if any(client.poll() is not None for client in clients):
@@ -500,15 +504,14 @@ def hold(options, driver):
         else:
             # Until the last exchange is over.
             time.sleep(5)
-            grown, taken = server.memory() - memory, before - available()
-            theirs = sum(status(client.pid, "VmRSS") for client in clients)
+            grown, theirs = server.memory() - memory, sum(status(client.pid, "VmRSS") for client in clients)
+            kernel, taken = machine("SUnreclaim") - slabs, available - machine("MemAvailable")
             shares = sorted(descriptors(pid) for pid in server.processes())
-            each = 1 / options.connections
             print(
                 f"hold on {driver}: {last} connections in {workers} processes after {accepted:.1f} s "
-                f"({last / accepted:.0f} a second); {grown * each:.0f} bytes of the server's memory each, "
-                f"{(taken - grown - theirs) * each:.0f} of the kernel's (both ends, less {theirs * each:.0f} of the "
-                f"clients' memory); shares {shares[0]} to {shares[-1]}",
+                f"({last / accepted:.0f} a second); shares {shares[0]} to {shares[-1]}; bytes of memory each: "
+                f"{grown / last:.0f} the server, {theirs / last:.0f} the clients, {kernel / last:.0f} the kernel's "
+                f"slabs for both ends, {taken / last:.0f} less available on the machine in all",
                 flush=True,
             )
             for client in clients:

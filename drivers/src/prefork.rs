@@ -24,6 +24,10 @@ const WORKER: &str = "PREFORK_WORKER";
 /// socket as its standard input. Workers that die are started again, with a growing delay when they die young. SIGINT and
 /// SIGTERM go to all workers, and the parent ends when they have. When the parent dies, its workers get SIGTERM.
 ///
+/// Which worker accepts is up to the kernel, and the shares are uneven. Set [`Config::max_connections`](crate::Config)
+/// below the limit of descriptors: a worker that is full then leaves new connections to the others, where one that runs
+/// out of descriptors turns some away.
+///
 /// ```no_run
 /// use drivers::{Driver, Prefork, Role, Server};
 /// # use protocol::{Cx, Input, Protocol};
