@@ -233,7 +233,12 @@ impl Generator {
                     next
                 });
             }
-            self.turn(sleep.min(Duration::from_secs(1)))?;
+            let longest = if self.plan.spin {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(1)
+            };
+            self.turn(sleep.min(longest))?;
             if heard.1 != self.tally.answers || self.outstanding == 0 {
                 heard = (Instant::now(), self.tally.answers);
             } else if heard.0.elapsed() > PATIENCE {

@@ -68,6 +68,9 @@ pub struct Plan {
     /// Requests or messages per second over all connections; `None` sends the next as soon as an answer comes. With a
     /// rate, latency counts from when a request was due, not from when a slow server let it be sent.
     pub rate: Option<f64>,
+    /// Never to sleep while measuring. A server whose answers wake the generator pays for that with each of them, on
+    /// virtual machines more than for the answer.
+    pub spin: bool,
     /// Over how long opening the connections is spread.
     pub ramp: Duration,
     /// How many source addresses, 127.0.0.1 and up, take turns: one has about 28,000 ports.
@@ -93,6 +96,7 @@ impl Plan {
             length: Length::Time(Duration::from_secs(1)),
             warm_up: Duration::ZERO,
             rate: None,
+            spin: false,
             ramp: Duration::ZERO,
             sources: 1,
             threads: 1,

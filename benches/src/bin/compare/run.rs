@@ -14,8 +14,8 @@ use crate::contestants::{self, Contestant};
 use crate::table::Row;
 use crate::{chart, table};
 
-/// A turn counts when the server kept its core so busy. With less to do it sleeps between requests, and what is measured
-/// is waking up, at three times the price of the work: that happens when something else takes the load's core.
+/// A turn counts when the server kept its core so busy: with less to do, because something else took the load's core, it
+/// sleeps between requests, and what is measured is waking up.
 const BUSY: f64 = 0.85;
 /// Turns that do not count are repeated, so many times as there are rounds.
 const PATIENCE: usize = 6;
@@ -161,6 +161,7 @@ fn under_load(
             let mut plan = plan(contestant, case.mode, server);
             (plan.connections, plan.in_flight) = (connections, in_flight);
             (plan.length, plan.warm_up) = (Length::Time(time), time / 5);
+            plan.spin = true;
             let report = load::run(&plan)?;
             if let Some(error) = &report.first_error {
                 return Err(failed(contestant, case, error));

@@ -47,6 +47,9 @@ struct Options {
     /// Requests per second, all connections together; as fast as answers come if not given.
     #[arg(long)]
     rate: Option<f64>,
+    /// Never sleep, so that no answer of the server has to wake the generator.
+    #[arg(long)]
+    spin: bool,
     /// Over how long to open the connections.
     #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
     ramp: f64,
@@ -150,6 +153,7 @@ fn run(options: Options) -> io::Result<bool> {
     };
     plan.warm_up = seconds(options.warm_up)?;
     plan.rate = options.rate;
+    plan.spin = options.spin;
     plan.ramp = seconds(options.ramp)?;
     plan.sources = options.sources;
     plan.threads = options.threads;
