@@ -32,6 +32,9 @@ pub struct Limits {
     /// How long to wait, after the last byte was sent and the connection half-closed, for the peer to close. Default
     /// 2 s. Too short and a peer that is still sending loses the last reply to a reset (RFC 9112 section 9.6).
     pub linger: Duration,
+    /// Bytes discarded while closing before the connection is reset: a peer that floods must not be read for all of
+    /// [`linger`](Limits::linger). Default 16 MiB. Too few and a client that sends a large body loses an early reply.
+    pub max_discard: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +46,7 @@ impl Default for Limits {
             max_input: 128 * 1024,
             write_timeout: Some(Duration::from_secs(30)),
             linger: Duration::from_secs(2),
+            max_discard: 16 * 1024 * 1024,
         }
     }
 }
@@ -74,6 +78,13 @@ impl Limits {
     #[must_use]
     pub fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// Sets [`max_discard`](Limits::max_discard).
+    #[must_use]
+    pub fn max_discard(mut self, bytes: usize) -> Self {
+        self.max_discard = bytes;
         self
     }
 

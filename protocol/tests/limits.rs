@@ -37,3 +37,32 @@ fn output_for_a_peer_that_takes_nothing_ends_at_the_limit() {
     }
     panic!("{} bytes are held", harness.held());
 }
+
+/// Closes at the first byte.
+struct Closer;
+
+impl Protocol for Closer {
+    type Message = ();
+    type Error = std::convert::Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        input.take_all();
+        cx.send(b"bye");
+        cx.close();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_peer_that_floods_a_closing_connection_is_reset() {
+    let mut harness = Harness::with_limits(Closer, Limits::default().max_discard(1_000_000));
+    harness.receive(b"x");
+    assert_eq!(harness.take_sent(), b"bye");
+    for _ in 0..10 {
+        harness.receive(&[0; 100_000]);
+        assert_eq!(harness.ended(), None);
+    }
+    harness.receive(b"x");
+    assert_eq!(harness.ended(), Some(Reason::Closed));
+    assert!(harness.was_reset());
+}

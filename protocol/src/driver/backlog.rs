@@ -18,11 +18,17 @@ pub(super) struct Backlog {
     pub(super) stall: Option<Instant>,
     /// When waiting for the peer to close ends.
     pub(super) linger: Option<Instant>,
+    /// Bytes discarded while closing.
+    pub(super) discarded: usize,
 }
 
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
-        self.input.is_empty() && self.output.is_empty() && self.stall.is_none() && self.linger.is_none()
+        self.input.is_empty()
+            && self.output.is_empty()
+            && self.stall.is_none()
+            && self.linger.is_none()
+            && self.discarded == 0
     }
 }
 

@@ -129,6 +129,8 @@ impl<P: Protocol> Connection<P> {
         if self.phase == Phase::Open {
             self.flags.clear(Flags::REDELIVER);
             self.deliver(turn, n);
+        } else if self.phase == Phase::Closing {
+            self.discard(turn, n);
         }
     }
 
@@ -424,6 +426,16 @@ impl<P: Protocol> Connection<P> {
         let mut cx = Cx::new(turn.now, &mut turn.output, &mut self.control, turn.limits.high_water);
         let outcome = received_own(&mut self.protocol, &mut cx, &mut backlog.input);
         self.called(turn, outcome.is_err());
+    }
+
+    /// Counts what a closing connection discards. A peer that only floods is reset.
+    #[cold]
+    fn discard(&mut self, turn: &Turn, n: usize) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.discarded = backlog.discarded.saturating_add(n);
+        if backlog.discarded > turn.limits.max_discard {
+            self.fail(self.reason);
+        }
     }
 
     /// Draws the conclusions from a call.
