@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
-use protocol::{Cx, Input, Protocol, Sender};
+use protocol::{Cx, Input, Protocol, SendError, Sender};
 
 /// Packets that may wait for one thread of the pool.
 const QUEUE: usize = 64;
@@ -60,8 +61,16 @@ fn process(packets: &Receiver<Packet>) {
         for processor in PROCESSORS {
             processor(&mut packet.line);
         }
-        // Who sent it may be gone by now.
-        let _ = packet.back.send(packet.line);
+        give_back(&packet.back, packet.line);
+    }
+}
+
+/// Waits while the connection's mailbox is full: then the pool's queues fill up as well, and new lines are refused.
+fn give_back(back: &Sender<Vec<u8>>, mut line: Vec<u8>) {
+    // Who sent it may be gone by now: `Closed`.
+    while let Err(SendError::Full(returned)) = back.send(line) {
+        line = returned;
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
