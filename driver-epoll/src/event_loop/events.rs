@@ -31,6 +31,10 @@ where
         }
         if flags.contains(epoll::EventFlags::OUT) {
             self.event(key, |connection, turn, _| connection.writable(turn));
+            // That may have ended the connection, or its wish for input.
+            if !self.connections.get_mut(key).is_some_and(|conn| conn.interest.read) {
+                return;
+            }
         }
         if read && flags.intersects(epoll::EventFlags::IN | dead) {
             self.read(key);
