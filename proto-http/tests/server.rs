@@ -510,3 +510,30 @@ fn an_idle_connection_is_small() {
     }
     assert!(size_of::<Server<Nothing>>() <= 104, "{}", size_of::<Server<Nothing>>());
 }
+
+/// Streams for ever, until the driver stops.
+struct Endless;
+
+impl Handler for Endless {
+    type Message = ();
+    type Next = NoUpgrade<()>;
+
+    fn request(&mut self, _: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        responder.start(200, &(), None)?;
+        responder.write(b"on and on")
+    }
+
+    fn stop(&mut self, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        responder.finish()
+    }
+}
+
+#[test]
+fn an_endless_answer_ends_well_when_the_driver_stops() {
+    let mut harness = Harness::new(Server::new(config(), Endless));
+    harness.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!harness.is_half_closed());
+    harness.stop();
+    assert!(harness.sent().ends_with(b"9\r\non and on\r\n0\r\n\r\n"));
+    assert!(harness.is_half_closed());
+}

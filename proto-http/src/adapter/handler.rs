@@ -73,6 +73,17 @@ pub trait Handler {
         Ok(())
     }
 
+    /// The driver stops, and this answer is not complete: one that would go on for ever, such as a stream of events, should
+    /// [`finish`](Responder::finish) now. Others are given the driver's drain time.
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn stop(&mut self, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+        let _ = responder;
+        Ok(())
+    }
+
     /// The request or its answer was cut short; no call for it follows.
     fn aborted(&mut self) {}
 }

@@ -292,8 +292,12 @@ impl<H: Handler> Protocol for Server<H> {
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         if self.core.connection.is_idle() {
             cx.close();
-        } else {
-            self.core.connection.close_after();
+            return Ok(());
+        }
+        self.core.connection.close_after();
+        if self.core.answering() {
+            self.call(cx, |handler, responder| handler.stop(responder))?;
+            return self.settle(cx);
         }
         Ok(())
     }
