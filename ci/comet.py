@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Uses comet as people do, on every driver: Python clients, back ends, readers of events, and two pages in a real browser.
+
+usage: comet.py COMET [--screenshots DIRECTORY]
+
+Needs the package `websockets`. The browser is a headless Chromium; without one its part is skipped, and said so.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import websockets
+
+import browser
+
+PATIENCE = 20
+API_TOKEN = "let-me-in"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+class Server:
+    """comet, running."""
+
+    def __init__(self, comet, driver, *flags):
+        command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", *flags]
+        environment = os.environ | {"COMET_API_TOKEN": API_TOKEN, "COMET_SECRET": SECRET}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.address = self.process.stdout.readline().strip().removeprefix("listening on http://")
+        self.url = f"ws://{self.address}/ws"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE) == 0
+
+    def ask(self, path, body=None, token=API_TOKEN):
+        fields = {"Authorization": f"Bearer {token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", data=data, headers=fields)
+        return json.load(urllib.request.urlopen(request))
+
+    def publish(self, channel, data):
+        return self.ask("/api/publish", {"channel": channel, "data": data})
+
+
+async def hear(client, kind, **expected):
+    """The next message of a kind."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message = json.loads(await client.recv())
+            if message["type"] == kind:
+                assert expected.items() <= message.items(), message
+                return message
+
+
+async def ask(client, kind, answer, **fields):
+    await client.send(json.dumps({"type": kind, "id": 1, **fields}))
+    return await hear(client, answer, id=1)
+
+
+async def clients(server):
+    async with websockets.connect(server.url) as one, websockets.connect(server.url) as two:
+        for client in (one, two):
+            await hear(client, "welcome")
+            position = await ask(client, "subscribe", "subscribed", channel="demo:chat")
+        await ask(one, "publish", "published", channel="demo:chat", data={"text": "grüß dich ✓"})
+        for client in (two,):
+            await hear(client, "publication", channel="demo:chat", data={"text": "grüß dich ✓"})
+        there = await ask(two, "presence", "presence", channel="demo:chat")
+        assert there["total"] == 2, there
+        await one.send("nonsense")
+        await hear(one, "error", code="bad-request")
+    # One that comes back gets what it missed, once.
+    for text in ("one", "two", "three"):
+        server.publish("demo:chat", text)
+    async with websockets.connect(server.url) as back:
+        answer = await ask(
+            back, "subscribe", "subscribed", channel="demo:chat", epoch=position["epoch"], offset=position["offset"]
+        )
+        data = [publication["data"] for publication in answer["publications"]]
+        assert answer["recovered"] and data == [{"text": "grüß dich ✓"}, "one", "two", "three"], answer
+
+
+async def rights(server, comet):
+    command = [comet, "token", "--secret", SECRET, "--user", "ann", "--publish", "news"]
+    token = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    async with websockets.connect(f"{server.url}?token={token}") as ann, websockets.connect(server.url) as guest:
+        await ask(ann, "subscribe", "subscribed", channel="news")
+        await ask(guest, "publish", "error", channel="news", data=1)
+        await ask(ann, "publish", "published", channel="news", data=2)
+    assert server.ask("/api/history?channel=news")["publications"] == [{"offset": 1, "user": "ann", "data": 2}]
+    for url, origin, status in (
+        (f"{server.url}?token=x.y.z", None, 401),
+        (server.url, "https://elsewhere.example", 403),
+    ):
+        try:
+            async with websockets.connect(url, origin=origin):
+                raise AssertionError(f"{url} was let in from {origin}")
+        except websockets.exceptions.InvalidStatus as refused:
+            assert refused.response.status_code == status
+
+
+def events(server):
+    """A reader of server-sent events, which comes back."""
+    last = {}
+    for texts in (["a", "b"], ["c"]):
+        connection = http.client.HTTPConnection(server.address, timeout=PATIENCE)
+        connection.request("GET", "/events?channel=news", headers=last)
+        stream = connection.getresponse()
+        assert stream.status == 200 and stream.getheader("Content-Type") == "text/event-stream"
+        while not stream.readline().startswith(b"id: ") and not last:
+            pass
+        for text in texts:
+            server.publish("news", text)
+        read = []
+        while len(read) < len(texts):
+            line = stream.readline().decode().strip()
+            if line.startswith("id: "):
+                position = line.removeprefix("id: ")
+            if line.startswith("data: "):
+                read.append(json.loads(line.removeprefix("data: "))["data"])
+                last = {"Last-Event-ID": position}
+        assert read == texts, read
+        connection.close()
+        server.publish("news", "c") if texts == ["a", "b"] else None
+
+
+def watched(server):
+    for path in ("healthz", "readyz"):
+        assert urllib.request.urlopen(f"http://{server.address}/{path}").status == 200
+    text = urllib.request.urlopen(f"http://{server.address}/metrics").read().decode()
+    samples = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    samples = {name: int(value) for name, value in samples}
+    assert samples['comet_accepted_total{worker="0"}'] >= 3 and samples['comet_panics_total{worker="0"}'] == 0, samples
+
+
+def check(comet):
+    """Settings that are wrong are refused, each with its name."""
+    good = subprocess.run([comet, "check", "--threads", "2"], stdout=subprocess.PIPE, text=True)
+    assert good.returncode == 0 and "threads = 2" in good.stdout, good
+    path = pathlib.Path("target/tmp/comet.toml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for text, complaints in (
+        ("threads = 0\nlisten = ['nowhere']\nsecret = 'short'", ["threads:", "listen:", "secret:"]),
+        ("[[channel]]\nname = 'a b'", ["line 2"]),
+        ("colour = 'red'", ["unknown field `colour`"]),
+        ("drain = 'soon'", ["no time such as"]),
+        ("[[channel]]\nname = 'x'\nsubscribe = 'token'", ["no secret to sign them"]),
+    ):
+        path.write_text(text)
+        bad = subprocess.run([comet, "check", "--config", path], stderr=subprocess.PIPE, text=True)
+        assert bad.returncode == 2 and all(complaint in bad.stderr for complaint in complaints), bad.stderr
+    path.unlink()
+
+
+def activated(comet, driver):
+    """A socket that somebody else has bound, handed over as a service manager does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.dup2(listener.fileno(), 3)
+        command = f"LISTEN_PID=$$ LISTEN_FDS=1 exec '{comet}' --driver {driver}"
+        server = subprocess.Popen(["sh", "-c", command], pass_fds=[3], stdout=subprocess.PIPE, text=True)
+        try:
+            address = server.stdout.readline().strip().removeprefix("listening on http://")
+            assert address == "%s:%d" % listener.getsockname(), address
+            assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
+        finally:
+            server.terminate()
+            assert server.wait(PATIENCE) == 0
+    print(f"{driver}: serves a socket that was bound by another")
+
+
+async def pages(program, server, screenshots):
+    """Two pages chat, one of them without a mouse; a reconnect resumes; the plot moves; the buttons do what they say."""
+    tabs = browser.Browser(program)
+    try:
+        url = f"http://{server.address}/"
+        one, two = await tabs.page(url), await tabs.page(url, width=390, height=840, dark=True)
+        says = "document.getElementById('{}').textContent".format
+        for page in (one, two):
+            await page.until("document.body.classList.contains('open')")
+        await one.value("document.getElementById('name').value = 'ann'; document.getElementById('text').focus()")
+        await one.press(*"hello <b>there</b>", "Enter")
+        # Said text is text on the page, never markup.
+        await two.until(f"{says('log')}.includes('hello <b>there</b>')")
+        await two.value("document.getElementById('text').value = 'hi'; document.querySelector('form button').click()")
+        await one.until(f"{says('log')}.includes('hi')")
+        await one.until(f"Number({says('connections')}) >= 2")
+        await one.value("document.getElementById('more-bots').click()")
+        await one.until(f"Number({says('connections')}) >= 12")
+        await one.until(f"Number({says('rate')}) > 5")
+        await one.until(f"{says('log')}.includes('bot ')")
+        # The plot gets a point a second, and a longest time and a middle one.
+        points = "document.querySelector('#latency .p99').getAttribute('points')"
+        before = await one.value(points)
+        await one.until(f"{points} !== {json.dumps(before)} && {points}.split(' ').length > 5")
+        await one.until(f"{says('p50')}.endsWith('ms') && {says('p99')}.endsWith('ms')")
+        await one.value("document.getElementById('slow-reader').click()")
+        await one.until(f"{says('tried')}.startsWith('Of 2000 messages')")
+        # All are asked to go and come back, and none misses anything.
+        await one.value("document.getElementById('drain').click()")
+        for page in (one, two):
+            await page.until(f"{says('log')}.includes('nothing was missed')")
+            assert not await page.value(f"{says('log')}.includes('may be missing')")
+        await one.until(f"Number({says('connections')}) >= 12")
+        if screenshots:
+            await asyncio.sleep(15)
+            await one.screenshot(pathlib.Path(screenshots, "comet.png"))
+            await two.screenshot(pathlib.Path(screenshots, "comet-phone.png"))
+        await one.value("document.getElementById('no-bots').click()")
+        await one.until(f"Number({says('connections')}) < 12")
+        # Whatever can be pressed can be reached by the keyboard.
+        await one.value("document.getElementById('log').focus()")
+        reached = set()
+        for _ in range(9):
+            await one.press("Tab")
+            reached.add(await one.value("document.activeElement.id || document.activeElement.textContent"))
+        assert {"name", "text", "Send", "more-bots", "slow-reader", "drain"} <= reached, reached
+        # On a phone nothing is wider than the screen.
+        assert await two.value("document.documentElement.scrollWidth <= innerWidth")
+        for page in (one, two):
+            assert page.faults == [], page.faults
+    finally:
+        tabs.close()
+
+
+async def exercise(comet, driver, screenshots):
+    with Server(comet, driver, "--threads", "2", "--demo") as server:
+        await clients(server)
+        await rights(server, comet)
+        await asyncio.to_thread(events, server)
+        watched(server)
+        print(f"{driver}: Python clients, back ends and readers of events")
+        program = browser.find()
+        if program:
+            await pages(program, server, screenshots)
+            print(f"{driver}: two pages in a browser")
+        else:
+            print(f"{driver}: SKIPPED the browser: there is no Chromium here")
+        async with websockets.connect(server.url) as last:
+            await hear(last, "welcome")
+            server.process.send_signal(signal.SIGTERM)
+            await last.wait_closed()
+            assert last.close_code == 1001, last.close_code
+        assert server.process.wait(PATIENCE) == 0
+        print(f"{driver}: SIGTERM drains, exit 0")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comet")
+    parser.add_argument("--screenshots")
+    options = parser.parse_args()
+    comet = os.path.abspath(options.comet)
+    check(comet)
+    for driver in ("epoll", "tokio"):
+        activated(comet, driver)
+        asyncio.run(exercise(comet, driver, options.screenshots if driver == "epoll" else None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

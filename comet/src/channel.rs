@@ -1,0 +1,147 @@
+//! Names of channels, and patterns of names.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in bytes.
+const LONGEST: usize = 255;
+
+/// A channel's name: 1 to 255 visible ASCII characters but `*`. Those that begin with `$` are comet's own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Name(Arc<str>);
+
+/// What is no name of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadName;
+
+impl Name {
+    /// The channel on which every node tells what it counts.
+    pub(crate) fn nodes() -> Self {
+        Name("$nodes".into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is comet's own, which nobody else may publish in.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl FromStr for Name {
+    type Err = BadName;
+
+    fn from_str(name: &str) -> Result<Self, BadName> {
+        let good = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(good) {
+            return Err(BadName);
+        }
+        Ok(Name(name.into()))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = BadName;
+
+    fn try_from(name: String) -> Result<Self, BadName> {
+        name.parse()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a channel's name is 1 to 255 visible ASCII characters without '*'")
+    }
+}
+
+impl std::error::Error for BadName {}
+
+/// One name, or all names with a beginning: `news`, `room:*`, `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Pattern(String);
+
+impl Pattern {
+    /// The pattern that every name fits, but those that are comet's own.
+    pub(crate) fn any() -> Self {
+        Pattern("*".to_owned())
+    }
+
+    pub(crate) fn fits(&self, name: &Name) -> bool {
+        match self.0.strip_suffix('*') {
+            // comet's own channels are only meant where they are named.
+            Some(beginning) => name.as_str().starts_with(beginning) && name.is_reserved() == beginning.starts_with('$'),
+            None => name.as_str() == self.0,
+        }
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(pattern: String) -> Result<Self, String> {
+        let beginning = pattern.strip_suffix('*').unwrap_or(&pattern);
+        if beginning.is_empty() && !pattern.is_empty() || beginning.parse::<Name>().is_ok() {
+            return Ok(Pattern(pattern));
+        }
+        Err(format!(
+            "{pattern:?} is neither a channel's name nor the beginning of one with '*' behind it"
+        ))
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> String {
+        pattern.0
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> Name {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn names_are_visible_and_bounded() {
+        for good in ["a", "room:1", "$nodes", "a/b?c#d", &"x".repeat(255)] {
+            assert_eq!(name(good).as_str(), good);
+        }
+        for bad in ["", "a b", "a*", "ü", "a\n", &"x".repeat(256)] {
+            assert_eq!(bad.parse::<Name>(), Err(BadName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_beginnings() {
+        let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
+        assert!(pattern("news").fits(&name("news")));
+        assert!(!pattern("news").fits(&name("newsroom")));
+        assert!(pattern("room:*").fits(&name("room:1")) && !pattern("room:*").fits(&name("rooms")));
+        assert!(Pattern::any().fits(&name("anything")));
+        assert!(!Pattern::any().fits(&Name::nodes()) && pattern("$*").fits(&Name::nodes()));
+        for bad in ["", "a*b", "**", "a b*"] {
+            assert!(Pattern::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::channel::Pattern;
+use crate::serve;
+use crate::settings::{Options, Settings, Span};
+use crate::token::Claims;
+
+/// Holds very many WebSocket connections and pushes to them.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Says what is wrong with the settings, or what they come to
+    Check(Serve),
+    /// Makes a token for a client
+    Token(Token),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// A file of settings; flags overrule it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Args)]
+struct Token {
+    #[command(flatten)]
+    serve: Serve,
+    /// The user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A channel it may read, or a pattern; more than once for several
+    #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
+    subscribe: Vec<Pattern>,
+    /// A channel it may write, or a pattern
+    #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
+    publish: Vec<Pattern>,
+    /// How long it is good
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    valid: Span,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            None => serve_with(self.serve),
+            Some(Command::Check(serve)) => check(serve),
+            Some(Command::Token(token)) => make_token(token),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problems) => {
+                for problem in problems {
+                    eprintln!("comet: {problem}");
+                }
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+impl Serve {
+    /// The settings, from flags, environment and file.
+    fn options(self) -> Result<Options, Vec<String>> {
+        let Some(path) = self.config else {
+            return Ok(self.options);
+        };
+        let file = Options::read(&path).map_err(|problem| vec![problem])?;
+        Ok(self.options.or(file))
+    }
+
+    fn settings(self) -> Result<Settings, Vec<String>> {
+        Settings::new(self.options()?)
+    }
+}
+
+fn serve_with(serve: Serve) -> Result<(), Vec<String>> {
+    serve::run(&serve.settings()?).map_err(|error| vec![error.to_string()])
+}
+
+fn check(serve: Serve) -> Result<(), Vec<String>> {
+    let mut options = serve.options()?;
+    Settings::new(options.clone())?;
+    let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
+    options.secret = hide(options.secret);
+    options.api_token = hide(options.api_token);
+    let text = toml::to_string_pretty(&options).map_err(|error| vec![error.to_string()])?;
+    print!("{text}");
+    println!("# all is well");
+    Ok(())
+}
+
+fn make_token(token: Token) -> Result<(), Vec<String>> {
+    let settings = token.serve.settings()?;
+    let Some(secret) = settings.secret else {
+        return Err(vec!["there is no secret to sign it with".to_owned()]);
+    };
+    let expires = (SystemTime::now() + token.valid.0).duration_since(UNIX_EPOCH);
+    let claims = Claims {
+        user: token.user.map(Into::into),
+        expires: expires.ok().map(|end| end.as_secs()),
+        begins: None,
+        subscribe: token.subscribe,
+        publish: token.publish,
+    };
+    println!("{}", secret.sign(&claims));
+    Ok(())
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::try_from(text.to_owned())
+}

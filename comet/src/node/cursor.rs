@@ -1,0 +1,170 @@
+//! How far one reader has got in one channel.
+
+use std::sync::Arc;
+
+use protocol::Sender;
+
+use super::{Feed, Post, Start};
+use crate::channel::Name;
+use crate::publication::{Epoch, Position, Publication};
+use crate::rule::Slow;
+
+/// Publications taken at once for a reader who catches up: it may not read them all.
+const AT_ONCE: usize = 64;
+
+/// A subscription: a place in a feed. Dropping it ends the subscription.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    feed: Arc<Feed>,
+    key: u32,
+    stage: Stage,
+    position: Position,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The feed has not begun.
+    Waiting,
+    /// All up to the position was read; what comes next is read as it comes.
+    Live,
+    /// The reader was too slow: it has to look for what came behind the position.
+    Behind,
+}
+
+/// Who reads: one client's connection.
+pub(crate) trait Reader {
+    /// Why nothing can be told.
+    type Error;
+    /// Whether so much waits for the client already that no more should.
+    fn is_congested(&self) -> bool;
+    /// The next publication.
+    fn publication(&mut self, publication: &Publication) -> Result<(), Self::Error>;
+    /// The publications from one offset to another are gone.
+    fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Self::Error>;
+    /// The channel has begun anew, and stands at `position`.
+    fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
+    /// The client is too slow for this channel.
+    fn too_slow(&mut self) -> Result<(), Self::Error>;
+}
+
+impl Cursor {
+    /// A place in `feed` for the connection of `sender`; `None` when the feed is no longer in use.
+    pub(super) fn enter(feed: Arc<Feed>, sender: Sender<Post>, beats: bool) -> Option<Self> {
+        let key = feed.enter(sender, beats)?;
+        Some(Cursor {
+            feed,
+            key,
+            stage: Stage::Waiting,
+            position: Position {
+                epoch: Epoch(0),
+                offset: 0,
+            },
+        })
+    }
+
+    pub(crate) fn channel(&self) -> &Name {
+        &self.feed.name
+    }
+
+    pub(crate) fn is_of(&self, feed: &Arc<Feed>) -> bool {
+        Arc::ptr_eq(&self.feed, feed)
+    }
+
+    /// Whether the feed has not begun.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.stage == Stage::Waiting
+    }
+
+    /// Begins behind `since`, or with the last `limit` publications; `None` while the feed has not begun.
+    pub(crate) fn start(&mut self, since: Option<Position>, limit: usize) -> Option<Start> {
+        let start = self.feed.start(since, limit)?;
+        self.position = start.position;
+        self.stage = Stage::Live;
+        Some(start)
+    }
+
+    /// A publication of this channel has come.
+    pub(crate) fn receive<R: Reader>(&mut self, publication: &Publication, reader: &mut R) -> Result<(), R::Error> {
+        let next = self.position.offset + 1;
+        if self.stage != Stage::Live || publication.position.epoch != self.position.epoch || publication.offset() < next
+        {
+            return Ok(());
+        }
+        if reader.is_congested() {
+            self.stage = Stage::Behind;
+            return match self.feed.rule.slow {
+                Slow::Close => reader.too_slow(),
+                Slow::CatchUp | Slow::Skip => Ok(()),
+            };
+        }
+        if publication.offset() > next {
+            return self.catch_up(reader);
+        }
+        self.position.offset = next;
+        reader.publication(publication)
+    }
+
+    /// Something may have come that was not told.
+    pub(crate) fn look<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
+        if self.stage == Stage::Live {
+            self.stage = Stage::Behind;
+        }
+        self.drained(reader)
+    }
+
+    /// The reader takes more again.
+    pub(crate) fn drained<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
+        if self.stage == Stage::Behind && !reader.is_congested() {
+            return self.catch_up(reader);
+        }
+        Ok(())
+    }
+
+    /// Reads what came behind the position, as far as the reader takes it.
+    fn catch_up<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
+        let newest_only = self.feed.rule.slow == Slow::Skip;
+        loop {
+            let tail = self
+                .feed
+                .after(self.position, if newest_only { usize::MAX } else { AT_ONCE });
+            let mut tail = match tail {
+                Ok(tail) => tail,
+                Err(position) => {
+                    self.position = position;
+                    self.stage = Stage::Live;
+                    return reader.reset(&self.feed.name, position);
+                }
+            };
+            if newest_only {
+                tail.publications.drain(..tail.publications.len().saturating_sub(1));
+            }
+            let from = self.position.offset + 1;
+            let first = tail
+                .publications
+                .first()
+                .map_or(from + tail.missed, |first| first.offset());
+            if first > from {
+                self.position.offset = first - 1;
+                reader.missed(&self.feed.name, from, first - 1)?;
+            }
+            for publication in &tail.publications {
+                if reader.is_congested() {
+                    self.stage = Stage::Behind;
+                    return Ok(());
+                }
+                self.position.offset = publication.offset();
+                reader.publication(publication)?;
+            }
+            if !tail.more {
+                self.stage = Stage::Live;
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.feed.leave(self.key);
+    }
+}

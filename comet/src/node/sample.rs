@@ -1,0 +1,138 @@
+//! What a node tells the others of itself.
+
+use std::time::{Duration, Instant};
+
+use protocol::Stats;
+use serde::{Deserialize, Serialize};
+
+use super::Node;
+use crate::channel::Name;
+use crate::machine;
+use crate::publication::{Draft, Publication};
+
+/// A node that has told nothing for so long is gone.
+const GONE: Duration = Duration::from_secs(5);
+/// Nodes that are remembered; a server has as many as it has processes.
+const NODES: usize = 1000;
+/// Channels told of, the most listened to first.
+const CHANNELS: usize = 1000;
+
+/// What a node counts, as it told it once a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) node: String,
+    pub(crate) server: String,
+    pub(crate) worker: usize,
+    pub(crate) pid: u32,
+    /// Seconds since it started.
+    pub(crate) uptime: u64,
+    /// Bytes of resident memory.
+    pub(crate) memory: u64,
+    /// Milliseconds of processor time.
+    pub(crate) cpu: u64,
+    /// Whether its broker is in reach.
+    pub(crate) connected: bool,
+    /// Accepted connections of each thread.
+    pub(crate) accepted: Vec<u64>,
+    /// Counters, by name.
+    pub(crate) counters: Vec<(String, u64)>,
+    /// Channels and their listeners.
+    pub(crate) channels: Vec<(Name, usize)>,
+    /// Channels that are not among them.
+    pub(crate) more_channels: usize,
+}
+
+impl Sample {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.counters
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or(0, |(_, value)| *value)
+    }
+}
+
+impl Node {
+    /// What this node counts now.
+    pub(crate) fn sample(&self) -> Sample {
+        let loops = self.stats();
+        let mut sum = Stats::default();
+        for stats in &loops {
+            sum += *stats;
+        }
+        let mut channels = self.channels();
+        let subscriptions: usize = channels.iter().map(|(_, listeners)| listeners).sum();
+        channels.sort_by_key(|(_, listeners)| std::cmp::Reverse(*listeners));
+        let more_channels = channels.len().saturating_sub(CHANNELS);
+        channels.truncate(CHANNELS);
+        let usage = machine::Usage::now();
+        let counted = &self.counters;
+        let own = [
+            ("subscriptions", subscriptions as u64),
+            ("published", counted.published.get()),
+            ("publications", counted.publications.get()),
+            ("deliveries", counted.deliveries.get()),
+            ("missed", counted.missed.get()),
+            ("too_slow", counted.too_slow.get()),
+            ("resets", counted.resets.get()),
+            ("recovered", counted.recovered.get()),
+            ("unrecovered", counted.unrecovered.get()),
+            ("limited", counted.limited.get()),
+        ];
+        Sample {
+            node: self.name.clone(),
+            server: self.config.server.to_string(),
+            worker: self.config.worker,
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            memory: usage.memory,
+            cpu: usage.cpu,
+            connected: self.broker().is_connected(),
+            accepted: loops.iter().map(|stats| stats.accepted).collect(),
+            counters: own
+                .into_iter()
+                .chain(sum.iter())
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            channels,
+            more_channels,
+        }
+    }
+
+    /// Tells all nodes what this one counts.
+    pub(super) fn tell_sample(&self) {
+        let Ok(data) = serde_json::value::to_raw_value(&self.sample()) else {
+            return;
+        };
+        let draft = Draft::new(Name::nodes(), None, &data);
+        let Some(rule) = self.config.rules.of(&Name::nodes()) else {
+            return;
+        };
+        // One that is lost is followed by another.
+        self.broker().publish(draft, rule.keep, Box::new(|_| {}));
+    }
+
+    /// A node has told what it counts.
+    pub(super) fn heard(&self, publication: &Publication) {
+        let Ok(sample) = serde_json::from_slice::<Sample>(&publication.data) else {
+            return;
+        };
+        let now = Instant::now();
+        let mut peers = self.peers();
+        peers.retain(|_, (at, _)| now.saturating_duration_since(*at) < GONE);
+        if peers.len() < NODES || peers.contains_key(&sample.node) {
+            peers.insert(sample.node.clone(), (now, sample));
+        }
+    }
+
+    /// What each node has told last, those of other servers too, in the order of their names.
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        let now = Instant::now();
+        let peers = self.peers();
+        let present = peers
+            .values()
+            .filter(|(at, _)| now.saturating_duration_since(*at) < GONE);
+        let mut samples: Vec<Sample> = present.map(|(_, sample)| sample.clone()).collect();
+        samples.sort_by(|a, b| a.node.cmp(&b.node));
+        samples
+    }
+}

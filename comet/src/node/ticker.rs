@@ -1,0 +1,109 @@
+//! What a node does from time to time.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Feed, LINGER, Node, PATIENCE, Post};
+
+/// Between two looks.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two signs of life: often enough for proxies, which give up after a minute.
+const BEAT: u64 = 20;
+
+impl Node {
+    /// Starts the thread that looks after the node until that is dropped.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        self.follow_nodes();
+        let node = Arc::downgrade(self);
+        let thread = thread::Builder::new().name("node".into()).spawn(move || run(&node))?;
+        *self.ticker() = Some(thread.thread().clone());
+        Ok(())
+    }
+
+    /// Has the thread look now.
+    pub(super) fn wake(&self) {
+        if let Some(thread) = &*self.ticker() {
+            thread.unpark();
+        }
+    }
+
+    /// Sends a sign of life to those whose protocol has none of its own.
+    pub(crate) fn beat(&self) {
+        for feed in self.all_feeds() {
+            feed.beat();
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn look_after(&self, now: Instant) {
+        self.broker.tick();
+        let mut retired = Vec::new();
+        for feed in self.all_feeds() {
+            feed.expire(now);
+            feed.remind();
+            feed.give_up(now, PATIENCE);
+            if feed.is_torn() {
+                self.broker.follow(&feed.name, feed.rule.keep);
+            }
+            if !feed.name.is_reserved() && feed.is_idle(now, LINGER) {
+                let mut feeds = self.write();
+                if feed.retire(now, LINGER) {
+                    feeds.remove(&feed.name);
+                    retired.push(feed);
+                }
+            }
+        }
+        for feed in retired {
+            self.broker.forget(&feed.name);
+            // Somebody may have come between the two.
+            if let Some(again) = self.read().get(&feed.name).map(Arc::clone) {
+                self.broker.follow(&again.name, again.rule.keep);
+            }
+        }
+        self.tell_sample();
+    }
+
+    /// Asks all clients to leave and come back, evenly over so long, in the background. Returns how many there are, those of
+    /// several channels several times.
+    pub(crate) fn shed(&self, over: Duration) -> usize {
+        let senders: Vec<_> = self.all_feeds().iter().flat_map(|feed| feed.senders()).collect();
+        let count = senders.len();
+        let leave = move || {
+            let begun = Instant::now();
+            for (index, sender) in senders.into_iter().enumerate() {
+                let due = over.mul_f64(index as f64 / count as f64);
+                // Where the mailbox is full the client stays: this is a request.
+                let _ = sender.send(Post::Leave);
+                thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+        };
+        // Where there is no thread to be had, everyone stays.
+        let _ = thread::Builder::new().name("shed".into()).spawn(leave);
+        count
+    }
+
+    fn all_feeds(&self) -> Vec<Arc<Feed>> {
+        self.read().values().map(Arc::clone).collect()
+    }
+}
+
+fn run(node: &Weak<Node>) {
+    let mut ticks = 0_u64;
+    let mut due = Instant::now();
+    while let Some(node) = node.upgrade() {
+        let now = Instant::now();
+        let on_time = due <= now;
+        if on_time {
+            due = now + TICK;
+            ticks += 1;
+        }
+        if on_time && ticks.is_multiple_of(BEAT) {
+            node.beat();
+        }
+        node.look_after(now);
+        drop(node);
+        thread::park_timeout(due.saturating_duration_since(Instant::now()));
+    }
+}

@@ -1,0 +1,94 @@
+//! What is allowed in which channels, and how they behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Name, Pattern};
+use crate::log::Keep;
+
+/// How channels of some names behave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) name: Pattern,
+    pub(crate) subscribe: Access,
+    pub(crate) publish: Access,
+    pub(crate) keep: Keep,
+    pub(crate) presence: bool,
+    pub(crate) slow: Slow,
+}
+
+/// Who may do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Access {
+    /// Everyone.
+    Anyone,
+    /// Whoever has a token that names the channel.
+    Token,
+    /// No client.
+    Nobody,
+}
+
+/// What becomes of clients that read too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Slow {
+    /// They read on from the history at their own pace.
+    CatchUp,
+    /// They get the newest, and are told what was left out.
+    Skip,
+    /// They are closed with 1013.
+    Close,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Rule {
+            name: Pattern::any(),
+            subscribe: Access::Anyone,
+            publish: Access::Token,
+            keep: Keep {
+                publications: 100,
+                bytes: 1 << 20,
+                time: Duration::from_secs(600),
+            },
+            presence: false,
+            slow: Slow::CatchUp,
+        }
+    }
+}
+
+/// All rules; the first that fits a channel is its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules(Vec<Arc<Rule>>);
+
+impl Rules {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Rules(rules.into_iter().map(Arc::new).collect())
+    }
+
+    /// The rule of `channel`; `None` where there may be no such channel.
+    pub(crate) fn of(&self, channel: &Name) -> Option<&Arc<Rule>> {
+        self.0.iter().find(|rule| rule.name.fits(channel))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_fits_counts() {
+        let rule = |name: &str, presence| Rule {
+            name: Pattern::try_from(name.to_owned()).unwrap(),
+            presence,
+            ..Rule::default()
+        };
+        let rules = Rules::new(vec![rule("room:1", true), rule("room:*", false)]);
+        assert!(rules.of(&"room:1".parse().unwrap()).unwrap().presence);
+        assert!(!rules.of(&"room:2".parse().unwrap()).unwrap().presence);
+        assert_eq!(rules.of(&"news".parse().unwrap()), None);
+    }
+}

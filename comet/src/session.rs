@@ -1,0 +1,418 @@
+//! One client on its WebSocket.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use proto_ws::{CloseCode, Handler, Message, Socket};
+use protocol::Sender;
+
+use crate::app::App;
+use crate::broker::{Done, Member, Trouble};
+use crate::bucket::Bucket;
+use crate::channel::Name;
+use crate::messages::{Code, Failure, Reply, Request};
+use crate::node::{Answer, Cursor, Feed, Outcome, Post, Reader};
+use crate::publication::{Draft, Position, Publication};
+use crate::token::Claims;
+
+/// Clients that an answer about presence names.
+const MOST_CLIENTS: usize = 1000;
+
+/// A client, its rights, and what it is subscribed to.
+pub(crate) struct Session {
+    app: Arc<App>,
+    me: Sender<Post>,
+    number: u64,
+    claims: Option<Box<Claims>>,
+    subscriptions: Vec<Subscription>,
+    requests: Bucket,
+}
+
+struct Subscription {
+    cursor: Cursor,
+    /// The request, until it is answered.
+    asked: Option<Box<Asked>>,
+    /// Whether others see that the client is there.
+    present: bool,
+}
+
+struct Asked {
+    id: u64,
+    since: Option<Position>,
+    limit: usize,
+}
+
+type Out<'a, 'c> = Socket<'a, 'c>;
+
+impl Session {
+    /// A client whose connection `me` reaches, with the rights of its token.
+    pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>) -> Self {
+        Session {
+            number: app.number(),
+            app,
+            me,
+            claims: claims.map(Box::new),
+            subscriptions: Vec::new(),
+            requests: Bucket::new(),
+        }
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.claims.as_ref()?.user.clone()
+    }
+
+    fn serve(&mut self, socket: &mut Out<'_, '_>, id: u64, request: Request<'_>) -> Result<(), Failure> {
+        match request {
+            Request::Subscribe { channel, since, limit } => {
+                self.subscribe(socket, &channel, Asked { id, since, limit })?
+            }
+            Request::Unsubscribe { channel } => {
+                let index = self.find(&channel).ok_or(NOT_SUBSCRIBED)?;
+                self.end(index);
+                reply(socket, &Reply::Unsubscribed { id, channel: &channel });
+            }
+            Request::Publish { channel, data } => {
+                let keep = self.app.may_publish(&channel, self.claims.as_deref())?.keep;
+                let draft = Draft::new(channel.clone(), self.user(), data);
+                let done = self.answer(id, channel, Outcome::Published);
+                self.app.node.counters.published.add(1);
+                self.app.node.broker().publish(draft, keep, done);
+            }
+            Request::History { channel, limit } => {
+                let mut keep = self.app.may_subscribe(&channel, self.claims.as_deref())?.keep;
+                keep.publications = keep.publications.min(limit);
+                let done = self.answer(id, channel.clone(), Outcome::Snapshot);
+                self.app.node.broker().snapshot(&channel, keep, done);
+            }
+            Request::Presence { channel } => {
+                if !self.app.may_subscribe(&channel, self.claims.as_deref())?.presence {
+                    return Err(Failure::new(Code::Forbidden, "this channel tells nobody who is there"));
+                }
+                let done = self.answer(id, channel.clone(), Outcome::Presence);
+                self.app.node.broker().presence(&channel, MOST_CLIENTS, done);
+            }
+            Request::Auth { token } => {
+                let claims = self.app.claims(&token);
+                let claims = claims.map_err(|_| Failure::new(Code::Forbidden, "this token is not good"))?;
+                self.claims = Some(Box::new(claims));
+                let user = self.user();
+                reply(
+                    socket,
+                    &Reply::Authorized {
+                        id,
+                        user: user.as_deref(),
+                    },
+                );
+            }
+            Request::Ping => reply(socket, &Reply::Pong { id }),
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, socket: &mut Out<'_, '_>, channel: &Name, asked: Asked) -> Result<(), Failure> {
+        let rule = self.app.may_subscribe(channel, self.claims.as_deref())?;
+        let present = rule.presence;
+        if self.find(channel).is_some() {
+            return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
+        }
+        if self.subscriptions.len() >= self.app.settings.limits.subscriptions {
+            return Err(Failure::new(
+                Code::TooMany,
+                "as many subscriptions as one client may have",
+            ));
+        }
+        let cursor = self.app.node.subscribe(channel, &self.me, false).map_err(failure)?;
+        if present {
+            self.app.node.broker().enter(channel, self.member());
+        }
+        self.subscriptions.push(Subscription {
+            cursor,
+            asked: Some(Box::new(asked)),
+            present,
+        });
+        self.start(socket, self.subscriptions.len() - 1);
+        Ok(())
+    }
+
+    /// Answers the request for a subscription, once its feed has begun.
+    fn start(&mut self, socket: &mut Out<'_, '_>, index: usize) {
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return;
+        };
+        let Some(asked) = &subscription.asked else { return };
+        let Some(start) = subscription.cursor.start(asked.since, asked.limit) else {
+            return;
+        };
+        match start.recovered {
+            Some(true) => self.app.node.counters.recovered.add(1),
+            Some(false) => self.app.node.counters.unrecovered.add(1),
+            None => {}
+        }
+        reply(
+            socket,
+            &Reply::Subscribed {
+                id: asked.id,
+                channel: subscription.cursor.channel(),
+                epoch: start.position.epoch,
+                offset: start.position.offset,
+                recovered: start.recovered,
+                publications: &start.publications,
+            },
+        );
+        subscription.asked = None;
+    }
+
+    fn publication(&mut self, socket: &mut Out<'_, '_>, publication: &Publication) {
+        let of = |subscription: &&mut Subscription| subscription.cursor.channel() == &publication.channel;
+        let mut closed = false;
+        if let Some(subscription) = self.subscriptions.iter_mut().find(of) {
+            let mut client = ToClient::new(&self.app, socket);
+            let Ok(()) = subscription.cursor.receive(publication, &mut client);
+            closed = client.closed;
+        }
+        if closed {
+            self.end_all();
+        }
+    }
+
+    /// The feed has begun, or begun anew, or something of it was lost.
+    fn news(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
+        let Some(index) = self.find_feed(feed) else { return };
+        if self.subscriptions[index].cursor.is_waiting() {
+            return self.start(socket, index);
+        }
+        let Ok(()) = self.subscriptions[index]
+            .cursor
+            .look(&mut ToClient::new(&self.app, socket));
+    }
+
+    /// The feed does not begin.
+    fn no_feed(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
+        let Some(index) = self.find_feed(feed) else { return };
+        if let Some(asked) = self.subscriptions[index].asked.take() {
+            self.end(index);
+            fail(socket, asked.id, failure(Trouble::Unavailable));
+        }
+    }
+
+    fn answered(&mut self, socket: &mut Out<'_, '_>, answer: Answer) {
+        let Answer {
+            to: id,
+            channel,
+            outcome,
+        } = answer;
+        let outcome = match &outcome {
+            Outcome::Said(_) => return,
+            Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
+                id,
+                epoch: position.epoch,
+                offset: position.offset,
+            }),
+            Outcome::Snapshot(outcome) => outcome.as_ref().map(|snapshot| Reply::History {
+                id,
+                channel: &channel,
+                epoch: snapshot.position.epoch,
+                offset: snapshot.position.offset,
+                publications: &snapshot.publications,
+            }),
+            Outcome::Presence(outcome) => outcome.as_ref().map(|presence| Reply::Presence {
+                id,
+                channel: &channel,
+                total: presence.total,
+                clients: &presence.clients,
+            }),
+        };
+        match outcome {
+            Ok(answer) => reply(socket, &answer),
+            Err(trouble) => fail(socket, id, failure(*trouble)),
+        }
+    }
+
+    /// Where the broker's answer to the request `id` goes: into this client's mailbox.
+    fn answer<T: 'static>(&self, id: u64, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
+        Answer::to(self.me.clone(), id, channel, outcome)
+    }
+
+    fn member(&self) -> Member {
+        Member {
+            client: self.app.client(self.number).into(),
+            user: self.user(),
+        }
+    }
+
+    fn find(&self, channel: &Name) -> Option<usize> {
+        self.subscriptions
+            .iter()
+            .position(|subscription| subscription.cursor.channel() == channel)
+    }
+
+    fn find_feed(&self, feed: &Arc<Feed>) -> Option<usize> {
+        self.subscriptions
+            .iter()
+            .position(|subscription| subscription.cursor.is_of(feed))
+    }
+
+    fn end(&mut self, index: usize) {
+        let subscription = self.subscriptions.swap_remove(index);
+        if subscription.present {
+            let client = self.app.client(self.number);
+            self.app.node.broker().leave(subscription.cursor.channel(), &client);
+        }
+    }
+
+    fn end_all(&mut self) {
+        while !self.subscriptions.is_empty() {
+            self.end(0);
+        }
+    }
+
+    /// Ends the connection when the time of its token is over. Another may have been shown before.
+    fn check_time(&self, socket: &mut Out<'_, '_>) {
+        let over = |claims: &Claims| claims.expires.is_some() && !claims.is_good_at(SystemTime::now());
+        if self.claims.as_deref().is_some_and(over) {
+            // It fails only while closing.
+            let _ = socket.close(CloseCode::POLICY, "the token's time is over");
+        }
+    }
+}
+
+impl Handler for Session {
+    type Message = Post;
+
+    fn opened(&mut self, socket: &mut Socket<'_, '_>) {
+        let user = self.user();
+        let welcome = Reply::Welcome {
+            client: &self.app.client(self.number),
+            node: &self.app.node.name,
+            worker: self.app.node.config.worker,
+            user: user.as_deref(),
+        };
+        reply(socket, &welcome);
+    }
+
+    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
+        self.check_time(socket);
+        let (id, outcome) = match message {
+            Message::Text(text) => Request::read(text),
+            Message::Binary(_) => (0, Err(Failure::new(Code::BadRequest, "messages are text"))),
+        };
+        let outcome = if self.requests.take(socket.now(), self.app.settings.limits.requests) {
+            outcome.and_then(|request| self.serve(socket, id, request))
+        } else {
+            self.app.node.counters.limited.add(1);
+            Err(Failure::new(Code::TooMany, "too many requests; slower"))
+        };
+        if let Err(failure) = outcome {
+            fail(socket, id, failure);
+        }
+    }
+
+    fn posted(&mut self, socket: &mut Socket<'_, '_>, post: Post) {
+        match post {
+            Post::Publication(publication) => self.publication(socket, &publication),
+            Post::Position(feed) | Post::Look(feed) => self.news(socket, &feed),
+            Post::NoFeed(feed) => self.no_feed(socket, &feed),
+            Post::Answer(answer) => self.answered(socket, *answer),
+            Post::Leave => {
+                // It fails only while closing.
+                let _ = socket.close(CloseCode::RESTART, "come back");
+                self.end_all();
+            }
+            // WebSocket has Pings.
+            Post::Heartbeat => {}
+        }
+    }
+
+    fn pong(&mut self, socket: &mut Socket<'_, '_>, _: &[u8], _: Option<std::time::Duration>) {
+        self.check_time(socket);
+    }
+
+    fn drained(&mut self, socket: &mut Socket<'_, '_>) {
+        for subscription in &mut self.subscriptions {
+            let Ok(()) = subscription.cursor.drained(&mut ToClient::new(&self.app, socket));
+        }
+    }
+
+    fn closed(&mut self, _: CloseCode, _: &str) {
+        self.end_all();
+    }
+}
+
+impl Drop for Session {
+    /// Also where a panic has kept `closed` from being called.
+    fn drop(&mut self) {
+        self.end_all();
+    }
+}
+
+/// The client, as a reader of channels.
+struct ToClient<'s, 'a, 'c> {
+    app: &'s App,
+    socket: &'s mut Out<'a, 'c>,
+    /// Whether it was too slow, and is closed.
+    closed: bool,
+}
+
+impl<'s, 'a, 'c> ToClient<'s, 'a, 'c> {
+    fn new(app: &'s App, socket: &'s mut Out<'a, 'c>) -> Self {
+        ToClient {
+            app,
+            socket,
+            closed: false,
+        }
+    }
+}
+
+impl Reader for ToClient<'_, '_, '_> {
+    type Error = Infallible;
+
+    fn is_congested(&self) -> bool {
+        self.socket.is_congested()
+    }
+
+    fn publication(&mut self, publication: &Publication) -> Result<(), Infallible> {
+        // It fails only while closing, when nobody listens.
+        let _ = self
+            .socket
+            .prepared(publication.message(&self.app.node.config.encoding));
+        Ok(())
+    }
+
+    fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Infallible> {
+        self.app.node.counters.missed.add(to - from + 1);
+        reply(self.socket, &Reply::Missed { channel, from, to });
+        Ok(())
+    }
+
+    fn reset(&mut self, channel: &Name, Position { epoch, offset }: Position) -> Result<(), Infallible> {
+        reply(self.socket, &Reply::Reset { channel, epoch, offset });
+        Ok(())
+    }
+
+    fn too_slow(&mut self) -> Result<(), Infallible> {
+        self.app.node.counters.too_slow.add(1);
+        // It fails only while closing.
+        let _ = self.socket.close(CloseCode::TRY_AGAIN, "too slow");
+        self.closed = true;
+        Ok(())
+    }
+}
+
+const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");
+
+pub(crate) fn failure(trouble: Trouble) -> Failure {
+    match trouble {
+        Trouble::Unavailable => Failure::new(Code::Unavailable, "the broker does not answer; try again later"),
+        Trouble::TooManyChannels => Failure::new(Code::TooMany, "as many channels as there may be"),
+    }
+}
+
+/// It fails only while closing, when nobody listens.
+fn reply(socket: &mut Out<'_, '_>, reply: &Reply<'_>) {
+    let _ = socket.text(&reply.to_json());
+}
+
+fn fail(socket: &mut Out<'_, '_>, id: u64, Failure { code, reason }: Failure) {
+    reply(socket, &Reply::Error { id, code, reason });
+}

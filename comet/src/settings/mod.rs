@@ -1,0 +1,265 @@
+//! What the program is to do: settings from flags, environment and file, checked.
+
+mod options;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use drivers::Driver;
+use proto_ws::handshake::server::OriginPolicy;
+
+use crate::channel::{Name, Pattern};
+use crate::log::Keep;
+use crate::publication::Encoding;
+use crate::rule::{Access, Rule, Rules, Slow};
+use crate::token::{ApiToken, Secret};
+
+pub(crate) use options::{ChannelOptions, Options, Span};
+
+/// Everything that is set, with defaults where it is not.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<String>,
+    pub(crate) driver: Driver,
+    pub(crate) threads: usize,
+    pub(crate) prefork: Option<usize>,
+    pub(crate) broker: BrokerUrl,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) api_token: Option<ApiToken>,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) demo: bool,
+    pub(crate) encoding: Encoding,
+    pub(crate) drain: Duration,
+    pub(crate) handover: Option<PathBuf>,
+    pub(crate) rules: Rules,
+    pub(crate) limits: Limits,
+}
+
+/// Where publications go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BrokerUrl {
+    Memory,
+}
+
+/// What clients may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) per_address: Option<usize>,
+    pub(crate) channels: usize,
+    pub(crate) subscriptions: usize,
+    pub(crate) message: usize,
+    pub(crate) requests: u32,
+    pub(crate) high_water: usize,
+}
+
+impl Settings {
+    /// Checks `options` and fills in what they leave out.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub(crate) fn new(options: Options) -> Result<Self, Vec<String>> {
+        let mut problems = Problems::default();
+        let listen = options.listen.unwrap_or_else(|| vec!["127.0.0.1:8080".to_owned()]);
+        if listen.is_empty() {
+            problems.add("listen", "at least one address is needed");
+        }
+        for address in &listen {
+            if !address
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            {
+                problems.add(
+                    "listen",
+                    &format!("{address:?} is not HOST:PORT, such as 127.0.0.1:8080"),
+                );
+            }
+        }
+        let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
+        let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
+        let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
+        let api_token = api_token.and_then(|token| problems.take("api_token", ApiToken::new(&token)));
+        let demo = options.demo.unwrap_or(false);
+        let rules = rules(&mut problems, options.channels, demo, secret.is_some());
+        let high_water = options.high_water;
+        let settings = Settings {
+            threads: problems.positive("threads", options.threads, 1),
+            prefork: options
+                .prefork
+                .map(|workers| problems.positive("prefork", Some(workers), 1)),
+            driver: options.driver.map_or_else(Driver::default, |name| name.0),
+            broker: problems
+                .take(
+                    "broker",
+                    options.broker.as_deref().map_or(Ok(BrokerUrl::Memory), broker),
+                )
+                .unwrap_or(BrokerUrl::Memory),
+            origins: origins(&mut problems, options.origins),
+            encoding: Encoding {
+                compression: options
+                    .compression
+                    .unwrap_or(false)
+                    .then(proto_ws::deflate::Settings::default),
+            },
+            drain: options.drain.map_or(Duration::from_secs(10), |span| span.0),
+            handover: options.handover,
+            limits: Limits {
+                connections: problems.positive("max_connections", options.max_connections, 1_000_000),
+                per_address: options
+                    .max_per_address
+                    .map(|connections| problems.positive("max_per_address", Some(connections), 1)),
+                channels: problems.positive("max_channels", options.max_channels, 100_000),
+                subscriptions: problems.positive("max_subscriptions", options.max_subscriptions, 128),
+                message: problems.positive("max_message", options.max_message, 64 * 1024),
+                requests: options.max_requests.unwrap_or(50).max(1),
+                high_water: problems.positive("high_water", high_water, 64 * 1024),
+            },
+            listen,
+            secret,
+            api_token,
+            demo,
+            rules,
+        };
+        if options.max_requests == Some(0) {
+            problems.add("max_requests", "0 would let nobody ask for anything");
+        }
+        if settings.prefork.is_some() && settings.handover.is_some() {
+            problems.add("handover", "does not go together with prefork");
+        }
+        problems.end(settings)
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, key: &str, problem: &str) {
+        self.0.push(format!("{key}: {problem}"));
+    }
+
+    fn take<T>(&mut self, key: &str, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|problem| self.add(key, &problem)).ok()
+    }
+
+    fn positive(&mut self, key: &str, given: Option<usize>, default: usize) -> usize {
+        if given == Some(0) {
+            self.add(key, "must be at least 1");
+        }
+        given.unwrap_or(default).max(1)
+    }
+
+    /// A secret, given or in a file.
+    fn secret(&mut self, key: &str, given: Option<String>, file: Option<&Path>) -> Option<String> {
+        if given.is_some() && file.is_some() {
+            self.add(key, "is given, and in a file too");
+        }
+        let Some(path) = file else { return given };
+        let read = std::fs::read_to_string(path).map_err(|error: io::Error| format!("{}: {error}", path.display()));
+        let text = self.take(&format!("{key}_file"), read)?;
+        Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn end<T>(self, settings: T) -> Result<T, Vec<String>> {
+        if self.0.is_empty() { Ok(settings) } else { Err(self.0) }
+    }
+}
+
+fn broker(url: &str) -> Result<BrokerUrl, String> {
+    match url {
+        "memory" => Ok(BrokerUrl::Memory),
+        _ => Err(format!("{url:?} is no broker; there is \"memory\"")),
+    }
+}
+
+fn origins(problems: &mut Problems, origins: Option<Vec<String>>) -> OriginPolicy {
+    let Some(origins) = origins else {
+        return OriginPolicy::SameHost;
+    };
+    if origins == ["any"] {
+        return OriginPolicy::Any;
+    }
+    for origin in &origins {
+        // An origin is a scheme and a host, with a port if need be, and nothing behind (RFC 6454 section 6.2).
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        if host.is_empty() || host.contains('/') {
+            problems.add(
+                "origins",
+                &format!("{origin:?} is neither \"any\" nor an origin such as https://example.com"),
+            );
+        }
+    }
+    OriginPolicy::OneOf {
+        origins: origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
+        required: false,
+    }
+}
+
+fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, secret: bool) -> Rules {
+    let mut rules = Vec::new();
+    if demo {
+        rules.push(Rule {
+            name: pattern("demo:*"),
+            publish: Access::Anyone,
+            presence: true,
+            ..Rule::default()
+        });
+    }
+    let none_given = channels.is_empty();
+    for channel in channels {
+        rules.push(rule(problems, channel, secret));
+    }
+    rules.push(Rule {
+        name: pattern(Name::nodes().as_str()),
+        subscribe: if demo { Access::Anyone } else { Access::Nobody },
+        publish: Access::Nobody,
+        keep: Keep {
+            publications: 0,
+            bytes: 0,
+            time: Duration::ZERO,
+        },
+        presence: false,
+        slow: Slow::Skip,
+    });
+    if none_given {
+        rules.push(Rule::default());
+    }
+    Rules::new(rules)
+}
+
+fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule {
+    let default = Rule::default();
+    let wants_token = [channel.subscribe, channel.publish].contains(&Some(Access::Token));
+    if wants_token && !secret {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "needs tokens, but there is no secret to sign them",
+        );
+    }
+    if channel.slow == Some(Slow::CatchUp) && channel.history == Some(0) {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "slow clients cannot catch up without history",
+        );
+    }
+    Rule {
+        subscribe: channel.subscribe.unwrap_or(default.subscribe),
+        publish: channel.publish.unwrap_or(default.publish),
+        keep: Keep {
+            publications: channel.history.unwrap_or(default.keep.publications),
+            bytes: channel.history_bytes.unwrap_or(default.keep.bytes),
+            time: channel.history_time.map_or(default.keep.time, |span| span.0),
+        },
+        presence: channel.presence.unwrap_or(default.presence),
+        slow: channel.slow.unwrap_or(default.slow),
+        name: channel.name,
+    }
+}
+
+/// A pattern of this program's own.
+fn pattern(text: &str) -> Pattern {
+    Pattern::try_from(text.to_owned()).unwrap_or_else(|_| Pattern::any())
+}

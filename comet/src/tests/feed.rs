@@ -1,0 +1,189 @@
+//! A node on a broker that loses things.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Client, Rig, offsets};
+use crate::broker::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use crate::channel::Name;
+use crate::log::Keep;
+use crate::publication::{Draft, Epoch, Position, Publication};
+
+/// A broker that says what the test has it say.
+#[derive(Clone)]
+struct Puppet {
+    inbox: Weak<dyn Inbox>,
+    followed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Broker for Puppet {
+    fn follow(&self, channel: &Name, _: Keep) {
+        self.followed.lock().unwrap().push(channel.to_string());
+    }
+
+    fn forget(&self, channel: &Name) {
+        self.followed.lock().unwrap().push(format!("not {channel}"));
+    }
+
+    fn publish(&self, _: Draft, _: Keep, done: Done<Position>) {
+        done(Err(Trouble::Unavailable));
+    }
+
+    fn snapshot(&self, _: &Name, _: Keep, done: Done<Snapshot>) {
+        done(Err(Trouble::Unavailable));
+    }
+
+    fn enter(&self, _: &Name, _: Member) {}
+
+    fn leave(&self, _: &Name, _: &str) {}
+
+    fn presence(&self, _: &Name, _: usize, done: Done<Presence>) {
+        done(Err(Trouble::Unavailable));
+    }
+
+    fn is_connected(&self) -> bool {
+        false
+    }
+
+    fn tick(&self) {}
+}
+
+fn publication(epoch: u64, offset: u64) -> Arc<Publication> {
+    let draft = Draft {
+        channel: "news".parse().unwrap(),
+        user: None,
+        data: offset.to_string().into(),
+    };
+    let epoch = Epoch(epoch);
+    Arc::new(Publication::new(draft, Position { epoch, offset }))
+}
+
+impl Puppet {
+    fn publish(&self, epoch: u64, offset: u64) {
+        self.inbox.upgrade().unwrap().publication(&publication(epoch, offset));
+    }
+
+    fn snapshot(&self, epoch: u64, offsets: std::ops::RangeInclusive<u64>) {
+        let snapshot = Snapshot {
+            position: Position {
+                epoch: Epoch(epoch),
+                offset: *offsets.end(),
+            },
+            publications: offsets.map(|offset| publication(epoch, offset)).collect(),
+        };
+        self.inbox
+            .upgrade()
+            .unwrap()
+            .snapshot(&"news".parse().unwrap(), snapshot);
+    }
+
+    fn followed(&self) -> Vec<String> {
+        core::mem::take(&mut self.followed.lock().unwrap())
+    }
+}
+
+/// A subscriber, before or after the feed has begun.
+fn rig() -> (Rig, Puppet, Client) {
+    let mut made = None;
+    let rig = Rig::on(
+        "[[channel]]\nname = \"*\"\nhistory = 10\npublish = \"anyone\"",
+        |inbox, _| {
+            let puppet = Puppet {
+                inbox,
+                followed: Arc::default(),
+            };
+            made = Some(puppet.clone());
+            Box::new(puppet)
+        },
+    );
+    let mut client = rig.client("");
+    client.say(r#"{"type":"subscribe","id":1,"channel":"news"}"#);
+    (rig, made.unwrap(), client)
+}
+
+#[test]
+fn what_comes_before_the_first_snapshot_is_not_lost_and_not_doubled() {
+    let (_rig, broker, mut client) = rig();
+    assert_eq!(broker.followed(), ["news"]);
+    assert_eq!(client.next(), None);
+    for offset in 2..=5 {
+        broker.publish(1, offset);
+    }
+    broker.snapshot(1, 1..=3);
+    let answer = client.hear();
+    assert_eq!((&answer["type"], &answer["offset"]), (&json!("subscribed"), &json!(5)));
+    broker.publish(1, 5);
+    broker.publish(1, 6);
+    assert_eq!(offsets(&client.all()), [6]);
+}
+
+#[test]
+fn a_hole_is_filled_by_another_snapshot() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    broker.publish(1, 4);
+    broker.publish(1, 7);
+    broker.publish(1, 8);
+    assert_eq!(offsets(&client.all()), [4]);
+    broker.followed();
+    rig.node.look_after(Instant::now());
+    assert_eq!(broker.followed(), ["news"]);
+    broker.snapshot(1, 2..=8);
+    assert_eq!(offsets(&client.all()), [5, 6, 7, 8]);
+    rig.node.look_after(Instant::now());
+    assert_eq!(broker.followed(), [""; 0]);
+    // An old one changes nothing.
+    broker.snapshot(1, 1..=3);
+    broker.publish(1, 9);
+    assert_eq!(offsets(&client.all()), [9]);
+}
+
+#[test]
+fn what_cannot_be_filled_is_told() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    broker.snapshot(1, 6..=8);
+    assert_eq!(client.hear(), json!({"type":"missed","channel":"news","from":4,"to":5}));
+    assert_eq!(offsets(&client.all()), [6, 7, 8]);
+    broker.snapshot(2, 1..=1);
+    assert_eq!(
+        client.hear(),
+        json!({"type":"reset","channel":"news","epoch":"2","offset":1})
+    );
+    broker.publish(2, 2);
+    assert_eq!(offsets(&client.all()), [2]);
+    // A publication of another life is not the next one.
+    broker.publish(3, 3);
+    assert_eq!(client.next(), None);
+    broker.followed();
+    rig.node.look_after(Instant::now());
+    assert_eq!(broker.followed(), ["news"]);
+    assert_eq!(rig.node.counters.resets.get(), 2);
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_reported() {
+    let (rig, broker, mut client) = rig();
+    rig.node.look_after(Instant::now() + Duration::from_secs(1));
+    assert_eq!(client.next(), None);
+    rig.node.look_after(Instant::now() + Duration::from_secs(6));
+    let answer = client.hear();
+    assert_eq!((&answer["id"], &answer["code"]), (&json!(1), &json!("unavailable")));
+    let answer = client.ask(r#"{"type":"publish","id":2,"channel":"news","data":1}"#);
+    assert_eq!((&answer["id"], &answer["code"]), (&json!(2), &json!("unavailable")));
+    // The feed outlasts its last listener, but not for ever.
+    broker.followed();
+    client.say(r#"{"type":"subscribe","id":3,"channel":"news"}"#);
+    assert_eq!(broker.followed(), [""; 0]);
+    drop(client);
+    rig.node.look_after(Instant::now() + Duration::from_secs(20));
+    assert_eq!(broker.followed(), [""; 0]);
+    rig.node.look_after(Instant::now() + Duration::from_secs(40));
+    assert_eq!(broker.followed(), ["not news"]);
+    rig.client("").say(r#"{"type":"subscribe","channel":"news"}"#);
+    assert_eq!(broker.followed(), ["news"]);
+}

@@ -1,0 +1,198 @@
+//! What is asked over HTTP.
+
+use serde_json::{Value, json};
+
+use super::{Rig, answer, post};
+
+const SITE: &str = r#"
+    api_token = "let-me-in"
+    [[channel]]
+    name = "room:*"
+    subscribe = "nobody"
+    presence = true
+    [[channel]]
+    name = "*"
+    history = 3
+"#;
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: bearer let-me-in\r\n\r\n")
+}
+
+fn json(body: &str) -> Value {
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn a_back_end_publishes() {
+    let rig = Rig::new(SITE);
+    let (status, body) = rig.publish("news", r#"{"a": 1}"#);
+    assert_eq!(status, 200);
+    assert_eq!(json(&body), json!({"epoch":"100","offset":1}));
+    let (status, body) = rig.ask(&post(r#"{"channel":"news","data":2,"user":"editor"}"#, "let-me-in"));
+    assert_eq!((status, json(&body)["offset"].as_u64()), (200, Some(2)));
+    let (status, body) = rig.ask(&get("/api/history?channel=news&limit=1"));
+    assert_eq!(status, 200);
+    assert_eq!(
+        json(&body),
+        json!({"channel":"news","epoch":"100","offset":2,"publications":[{"offset":2,"user":"editor","data":2}]})
+    );
+}
+
+#[test]
+fn the_api_is_for_its_token() {
+    let rig = Rig::new(SITE);
+    assert_eq!(rig.ask(&post("{}", "let-me-out")).0, 401);
+    assert_eq!(rig.ask("GET /api/nodes HTTP/1.1\r\nHost: a\r\n\r\n").0, 401);
+    // Without a token set, nobody has it.
+    let closed = Rig::new("");
+    assert_eq!(closed.ask(&post("{}", "let-me-in")).0, 401);
+    assert_eq!(
+        closed
+            .ask("GET /api/nodes HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \r\n\r\n")
+            .0,
+        401
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let rig = Rig::new(SITE);
+    for (request, status, code) in [
+        (post("nonsense", "let-me-in"), 400, "bad-request"),
+        (post(r#"{"channel":"a b","data":1}"#, "let-me-in"), 400, "bad-request"),
+        (post(r#"{"channel":"$nodes","data":1}"#, "let-me-in"), 403, "forbidden"),
+        (get("/api/history?channel=%20"), 400, "bad-request"),
+        (get("/api/history?channel=a&limit=x"), 400, "bad-request"),
+        (get("/api/dance"), 404, "bad-request"),
+        (get("/events?channel=room:1"), 403, "forbidden"),
+        (get("/events?channel=$nodes"), 403, "forbidden"),
+        (get("/events"), 400, "bad-request"),
+    ] {
+        let (given, body) = rig.ask(&request);
+        assert_eq!((given, &json(&body)["code"]), (status, &json!(code)), "{request}");
+    }
+    assert_eq!(rig.ask(&get("/api/publish")).0, 405);
+    assert_eq!(rig.ask(&get("/nothing")).0, 404);
+    let large = post(
+        &format!(r#"{{"channel":"a","data":"{}"}}"#, "x".repeat(70_000)),
+        "let-me-in",
+    );
+    assert_eq!(rig.ask(&large).0, 413);
+}
+
+#[test]
+fn pages_health_and_metrics() {
+    let rig = Rig::new(SITE);
+    let (status, page) = rig.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(status == 200 && page.starts_with("<!doctype html>"));
+    assert_eq!(rig.ask(&get("/healthz")), (200, "ok\n".to_owned()));
+    assert_eq!(rig.ask(&get("/readyz")).0, 503);
+    rig.node.serves(Vec::new);
+    assert_eq!(rig.ask(&get("/readyz")).0, 200);
+    rig.publish("news", "1");
+    let (_, metrics) = rig.ask(&get("/metrics"));
+    for line in [
+        "# TYPE comet_connections gauge",
+        "comet_published_total{worker=\"0\"} 1",
+        "comet_broker_connected{worker=\"0\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|known| known == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+}
+
+#[test]
+fn nodes_and_channels_are_told() {
+    let rig = Rig::new(SITE);
+    rig.node.start().unwrap();
+    let mut client = rig.client("");
+    client.ask(r#"{"type":"subscribe","channel":"news"}"#);
+    rig.node.look_after(std::time::Instant::now());
+    let (_, body) = rig.ask(&get("/api/channels"));
+    assert_eq!(
+        json(&body),
+        json!({"channels":[{"channel":"news","subscribers":1,"nodes":1}],"more":0})
+    );
+    let (_, body) = rig.ask(&get("/api/nodes"));
+    assert_eq!(json(&body)["nodes"][0]["node"], "test.0");
+}
+
+#[test]
+fn readers_without_websocket_get_events() {
+    let rig = Rig::new(SITE);
+    let mut reader = rig.connect();
+    reader.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (status, body) = answer(&reader.take_sent());
+    assert_eq!(status, 200);
+    assert_eq!(body, "9\r\n: comet\n\n\r\nb\r\nid: 100:0\n\n\r\n");
+    rig.publish("news", "{\"a\":1}");
+    reader.pump();
+    let event = "id: 100:1\ndata: {\"offset\":1,\"data\":{\"a\":1}}\n\n";
+    assert_eq!(
+        String::from_utf8(reader.take_sent()).unwrap(),
+        format!("{:x}\r\n{event}\r\n", event.len())
+    );
+    // One that comes back.
+    rig.publish("news", "2");
+    let mut reader = rig.connect();
+    reader.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 100:1\r\n\r\n");
+    let (_, body) = answer(&reader.take_sent());
+    assert!(
+        body.contains("id: 100:2\ndata: ") && !body.contains("id: 100:1\n"),
+        "{body}"
+    );
+    // One that was away too long.
+    for number in 3..=9 {
+        rig.publish("news", &number.to_string());
+    }
+    let mut late = rig.connect();
+    late.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 100:2\r\n\r\n");
+    let (_, body) = answer(&late.take_sent());
+    assert!(
+        body.contains("event: reset\nid: 100:9\ndata: {\"epoch\":\"100\",\"offset\":9}\n\n"),
+        "{body}"
+    );
+    // The server stops: the stream ends well, and the connection with it.
+    late.stop();
+    assert!(late.take_sent().ends_with(b"0\r\n\r\n") && late.is_half_closed());
+}
+
+#[test]
+fn signs_of_life_keep_a_stream_open() {
+    let rig = Rig::new(SITE);
+    rig.node.start().unwrap();
+    let mut reader = rig.connect();
+    reader.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\n\r\n");
+    reader.take_sent();
+    for _ in 0..3 {
+        reader.advance(std::time::Duration::from_secs(50));
+        rig.node.beat();
+        reader.pump();
+        assert_eq!(reader.take_sent(), b"3\r\n:\n\n\r\n");
+    }
+    assert_eq!(reader.ended(), None);
+}
+
+#[test]
+fn a_slow_reader_of_events_catches_up() {
+    let rig = Rig::new("api_token = \"let-me-in\"\n[[channel]]\nname = \"*\"\nhistory = 100");
+    let mut reader = rig.connect();
+    reader.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\n\r\n");
+    reader.take_sent();
+    reader.set_window(Some(0));
+    for _ in 1..=50 {
+        rig.publish("news", &format!("\"{}\"", "x".repeat(900)));
+        reader.pump();
+    }
+    assert!(reader.held() < 6000, "{}", reader.held());
+    reader.set_window(None);
+    let sent = String::from_utf8(reader.take_sent()).unwrap();
+    let ids: Vec<u64> = sent
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: 100:")?.parse().ok())
+        .collect();
+    assert_eq!(ids, (1..=50).collect::<Vec<_>>());
+}

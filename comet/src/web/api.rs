@@ -1,0 +1,239 @@
+//! The API of back ends: JSON over HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto_http::{Misuse, Request};
+use protocol::Sender;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{Answer, Visitor, parameter};
+use crate::app::App;
+use crate::channel::Name;
+use crate::messages::{Code, Failure, MOST};
+use crate::node::{self, Outcome, Post};
+use crate::publication::Draft;
+use crate::session::failure;
+
+const JSON: &[(&str, &str)] = &[("Content-Type", "application/json"), ("Cache-Control", "no-store")];
+/// Clients that an answer about presence names.
+const MOST_CLIENTS: usize = 10_000;
+
+/// A call under way.
+pub(super) struct Call {
+    what: What,
+    body: Vec<u8>,
+}
+
+enum What {
+    Publish,
+    History(Name, usize),
+    Presence(Name),
+    Channels,
+    Nodes,
+    /// The broker's answer is awaited.
+    Wait,
+}
+
+impl Call {
+    /// Begins a call; `None` when it is answered already.
+    pub(super) fn new(
+        visitor: &Visitor,
+        request: &Request<'_>,
+        answer: &mut Answer<'_, '_>,
+    ) -> Result<Option<Self>, Misuse> {
+        let method = match request.path() {
+            "/api/publish" => "POST",
+            "/api/history" | "/api/presence" | "/api/channels" | "/api/nodes" => "GET",
+            _ => {
+                let missing = Failure::new(Code::BadRequest, "the API has no such call");
+                return fail(answer, 404, missing).map(|()| None);
+            }
+        };
+        if request.method() != method {
+            return answer.send(405, &[("Allow", method)], b"").map(|()| None);
+        }
+        let shown = request.fields().get("authorization").and_then(bearer);
+        let known = &visitor.app().settings.api_token;
+        if !known.as_ref().zip(shown).is_some_and(|(known, shown)| known.is(shown)) {
+            return unauthorized(answer).map(|()| None);
+        }
+        match what(request) {
+            Ok(what) => Ok(Some(Call { what, body: Vec::new() })),
+            Err(failure) => fail(answer, 400, failure).map(|()| None),
+        }
+    }
+
+    /// Takes more of the body, whose size the server limits.
+    pub(super) fn data(&mut self, data: &[u8]) {
+        self.body.extend_from_slice(data);
+    }
+
+    /// The request is complete: does what it asks for.
+    pub(super) fn end(
+        &mut self,
+        app: &Arc<App>,
+        sender: &Sender<Post>,
+        answer: &mut Answer<'_, '_>,
+    ) -> Result<(), Misuse> {
+        let body = core::mem::take(&mut self.body);
+        match core::mem::replace(&mut self.what, What::Wait) {
+            What::Publish => match publish(app, sender, &body) {
+                Ok(()) => Ok(()),
+                Err(failure) => fail(answer, status(failure.code), failure),
+            },
+            What::History(channel, limit) => match app.rule(&channel) {
+                Ok(rule) => {
+                    let mut keep = rule.keep;
+                    keep.publications = keep.publications.min(limit);
+                    let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Snapshot);
+                    app.node.broker().snapshot(&channel, keep, done);
+                    Ok(())
+                }
+                Err(failure) => fail(answer, status(failure.code), failure),
+            },
+            What::Presence(channel) => {
+                let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Presence);
+                app.node.broker().presence(&channel, MOST_CLIENTS, done);
+                Ok(())
+            }
+            What::Channels => send(answer, &channels(app)),
+            What::Nodes => send(answer, &json!({ "nodes": app.node.samples() })),
+            What::Wait => Ok(()),
+        }
+    }
+
+    /// The broker has answered.
+    pub(super) fn answered(&mut self, outcome: node::Answer, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if !matches!(self.what, What::Wait) || !answer.is_due() {
+            return Ok(());
+        }
+        let channel = &outcome.channel;
+        let json = match outcome.outcome {
+            Outcome::Said(_) => return Ok(()),
+            Outcome::Published(outcome) => outcome.map(|position| json!(position)),
+            Outcome::Snapshot(outcome) => outcome.map(|snapshot| {
+                let publications: Vec<_> = snapshot.publications.iter().map(Arc::as_ref).collect();
+                let position = snapshot.position;
+                json!({ "channel": channel, "epoch": position.epoch, "offset": position.offset, "publications": publications })
+            }),
+            Outcome::Presence(outcome) => outcome.map(|presence| {
+                json!({ "channel": channel, "total": presence.total, "clients": presence.clients })
+            }),
+        };
+        match json {
+            Ok(json) => send(answer, &json),
+            Err(trouble) => fail(answer, 503, failure(trouble)),
+        }
+    }
+}
+
+fn what(request: &Request<'_>) -> Result<What, Failure> {
+    let channel = || {
+        let name = parameter(request, "channel").and_then(|name| name.parse::<Name>().ok());
+        name.ok_or(Failure::new(
+            Code::BadRequest,
+            "the parameter channel is not the name of one",
+        ))
+    };
+    let limit = match parameter(request, "limit").map(|limit| limit.parse::<usize>()) {
+        None => MOST,
+        Some(Ok(limit)) => limit.min(MOST),
+        Some(Err(_)) => return Err(Failure::new(Code::BadRequest, "the parameter limit is no number")),
+    };
+    Ok(match request.path() {
+        "/api/publish" => What::Publish,
+        "/api/history" => What::History(channel()?, limit),
+        "/api/presence" => What::Presence(channel()?),
+        "/api/channels" => What::Channels,
+        _ => What::Nodes,
+    })
+}
+
+/// What is to be published.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publish<'a> {
+    channel: Name,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(default)]
+    user: Option<Arc<str>>,
+}
+
+fn publish(app: &Arc<App>, sender: &Sender<Post>, body: &[u8]) -> Result<(), Failure> {
+    let Publish { channel, data, user } = serde_json::from_slice(body).map_err(|_| {
+        Failure::new(
+            Code::BadRequest,
+            "the body is {\"channel\":NAME,\"data\":JSON}, perhaps with a \"user\"",
+        )
+    })?;
+    if channel.is_reserved() {
+        return Err(Failure::new(
+            Code::Forbidden,
+            "channels that begin with $ are comet's own",
+        ));
+    }
+    let keep = app.rule(&channel)?.keep;
+    let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Published);
+    app.node.counters.published.add(1);
+    app.node.broker().publish(Draft::new(channel, user, data), keep, done);
+    Ok(())
+}
+
+/// The channels of all nodes, as they told of them last.
+fn channels(app: &App) -> serde_json::Value {
+    let samples = app.node.samples();
+    let mut channels: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+    for (name, listeners) in samples.iter().flat_map(|sample| &sample.channels) {
+        let known = channels.entry(name).or_default();
+        known.0 += listeners;
+        known.1 += 1;
+    }
+    let listed: Vec<_> = channels
+        .iter()
+        .filter(|(name, _)| !name.is_reserved())
+        .map(|(name, (subscribers, nodes))| json!({ "channel": name, "subscribers": subscribers, "nodes": nodes }))
+        .collect();
+    let more: usize = samples.iter().map(|sample| sample.more_channels).sum();
+    json!({ "channels": listed, "more": more })
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    // The scheme's case does not matter (RFC 9110 section 11.1).
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+const fn status(code: Code) -> u16 {
+    match code {
+        Code::BadRequest | Code::AlreadySubscribed | Code::NotSubscribed => 400,
+        Code::Forbidden => 403,
+        Code::NoSuchChannel => 404,
+        Code::TooMany | Code::Unavailable => 503,
+    }
+}
+
+/// Answers that a token is missing or not good.
+pub(super) fn unauthorized(answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
+    let failure = Failure::new(Code::Forbidden, "this needs a token that is good");
+    answer.send(401, &fields, describe(failure).as_bytes())
+}
+
+/// Answers with what is wrong.
+pub(super) fn fail(answer: &mut Answer<'_, '_>, status: u16, failure: Failure) -> Result<(), Misuse> {
+    answer.send(status, JSON, describe(failure).as_bytes())
+}
+
+fn describe(Failure { code, reason }: Failure) -> String {
+    json!({ "code": code, "reason": reason }).to_string()
+}
+
+fn send(answer: &mut Answer<'_, '_>, json: &impl Serialize) -> Result<(), Misuse> {
+    // What is sent is strings and numbers, which always make JSON.
+    let body = serde_json::to_vec(json).unwrap_or_default();
+    answer.send_bytes(200, JSON, body.into())
+}

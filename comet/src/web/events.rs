@@ -1,0 +1,166 @@
+//! Server-sent events, for readers without WebSocket (WHATWG HTML, section 9.2).
+
+use std::sync::Arc;
+
+use proto_http::{Misuse, Request};
+
+use super::{Answer, Visitor, api, parameter};
+use crate::app::App;
+use crate::channel::Name;
+use crate::messages::{Code, Failure, MOST};
+use crate::node::{Cursor, Post, Reader};
+use crate::publication::{Position, Publication};
+use crate::session::failure;
+
+const FIELDS: &[(&str, &str)] = &[
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-store"),
+    // Proxies that gather answers would keep the events.
+    ("X-Accel-Buffering", "no"),
+];
+
+/// The publications of one channel, as a stream of events.
+pub(super) struct Events {
+    cursor: Cursor,
+    since: Option<Position>,
+    limit: usize,
+}
+
+impl Events {
+    /// Begins a stream; `None` when the request is answered already.
+    pub(super) fn open(
+        visitor: &Visitor,
+        request: &Request<'_>,
+        answer: &mut Answer<'_, '_>,
+    ) -> Result<Option<Self>, Misuse> {
+        if request.method() != "GET" {
+            return answer.send(405, &[("Allow", "GET")], b"").map(|()| None);
+        }
+        let Ok(claims) = visitor.claims(request) else {
+            return api::unauthorized(answer).map(|()| None);
+        };
+        let app = visitor.app();
+        let channel = parameter(request, "channel").and_then(|name| name.parse::<Name>().ok());
+        let channel = channel.ok_or(Failure::new(
+            Code::BadRequest,
+            "the parameter channel is not the name of one",
+        ));
+        let cursor = channel.and_then(|channel| {
+            app.may_subscribe(&channel, claims.as_ref())?;
+            app.node.subscribe(&channel, &visitor.sender, true).map_err(failure)
+        });
+        let cursor = match cursor {
+            Ok(cursor) => cursor,
+            Err(failure) => {
+                let status = match failure.code {
+                    Code::BadRequest => 400,
+                    Code::NoSuchChannel => 404,
+                    Code::Forbidden => 403,
+                    _ => 503,
+                };
+                return api::fail(answer, status, failure).map(|()| None);
+            }
+        };
+        let last = request.fields().get_str("last-event-id").map(str::to_owned);
+        let since = last
+            .or_else(|| parameter(request, "since"))
+            .and_then(|id| id.parse().ok());
+        let limit = parameter(request, "limit").and_then(|limit| limit.parse::<usize>().ok());
+        let mut events = Events {
+            cursor,
+            since,
+            limit: limit.unwrap_or(0).min(MOST),
+        };
+        answer.start(200, FIELDS, None)?;
+        answer.write(b": comet\n\n")?;
+        events.start(app, answer)?;
+        Ok(Some(events))
+    }
+
+    pub(super) fn posted(&mut self, app: &Arc<App>, post: Post, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if !answer.is_open() {
+            return Ok(());
+        }
+        match post {
+            Post::Publication(publication) if publication.channel == *self.cursor.channel() => {
+                self.cursor.receive(&publication, &mut Stream { app, answer })
+            }
+            Post::Position(feed) | Post::Look(feed) if self.cursor.is_of(&feed) => {
+                if self.cursor.is_waiting() {
+                    return self.start(app, answer);
+                }
+                self.cursor.look(&mut Stream { app, answer })
+            }
+            // The reader comes back by itself.
+            Post::NoFeed(feed) if self.cursor.is_of(&feed) && self.cursor.is_waiting() => answer.finish(),
+            Post::Leave => answer.finish(),
+            Post::Heartbeat => answer.write(b":\n\n"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn drained(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if answer.is_open() {
+            return self.cursor.drained(&mut Stream { app, answer });
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        let Some(start) = self.cursor.start(self.since, self.limit) else {
+            return Ok(());
+        };
+        let mut stream = Stream { app, answer };
+        match start.recovered {
+            Some(true) => app.node.counters.recovered.add(1),
+            Some(false) => {
+                app.node.counters.unrecovered.add(1);
+                stream.reset(self.cursor.channel(), start.position)?;
+            }
+            None => {}
+        }
+        for publication in &start.publications {
+            stream.publication(publication)?;
+        }
+        if start.publications.is_empty() {
+            // From here a reader that comes back can resume, though nothing has come yet.
+            answer.write(format!("id: {}\n\n", start.position).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The stream, as a reader of its channel.
+struct Stream<'s, 'a, 'c> {
+    app: &'s App,
+    answer: &'s mut Answer<'a, 'c>,
+}
+
+impl Reader for Stream<'_, '_, '_> {
+    type Error = Misuse;
+
+    fn is_congested(&self) -> bool {
+        self.answer.congested()
+    }
+
+    fn publication(&mut self, publication: &Publication) -> Result<(), Misuse> {
+        self.answer.write_bytes(publication.event().clone())
+    }
+
+    fn missed(&mut self, _: &Name, from: u64, to: u64) -> Result<(), Misuse> {
+        self.app.node.counters.missed.add(to - from + 1);
+        let event = format!("event: missed\ndata: {{\"from\":{from},\"to\":{to}}}\n\n");
+        self.answer.write(event.as_bytes())
+    }
+
+    fn reset(&mut self, _: &Name, position: Position) -> Result<(), Misuse> {
+        let Position { epoch, offset } = position;
+        let event = format!("event: reset\nid: {position}\ndata: {{\"epoch\":\"{epoch}\",\"offset\":{offset}}}\n\n");
+        self.answer.write(event.as_bytes())
+    }
+
+    fn too_slow(&mut self) -> Result<(), Misuse> {
+        self.app.node.counters.too_slow.add(1);
+        self.answer.finish()
+    }
+}

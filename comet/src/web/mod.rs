@@ -1,0 +1,240 @@
+//! What is asked over HTTP, and the way from there to WebSocket.
+
+mod api;
+mod demo;
+mod events;
+mod metrics;
+mod pages;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use proto_http::{Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
+use proto_ws::handshake::server::Request as Handshake;
+use protocol::{Sender, Switch};
+
+use self::api::Call;
+use self::demo::Demo;
+use self::events::Events;
+use self::pages::Pages;
+use crate::app::App;
+use crate::node::Post;
+use crate::session::Session;
+use crate::token::Claims;
+
+/// What all connections share.
+pub(crate) struct Site {
+    app: Arc<App>,
+    pages: Pages,
+    http: Arc<ServerConfig>,
+    ws: Arc<proto_ws::Config>,
+}
+
+/// One connection.
+pub(crate) type Connection = Switch<Server<Visitor>>;
+
+/// How a request is answered.
+type Answer<'a, 'c> = Responder<'a, 'c, proto_ws::Server<Session>>;
+
+impl Site {
+    /// # Errors
+    ///
+    /// When the pages cannot be served.
+    pub(crate) fn new(app: Arc<App>) -> Result<Self, Misuse> {
+        let message = app.settings.limits.message;
+        let mut http = ServerConfig::new(SystemTime::now);
+        http.rules.limits.body = Some(message as u64);
+        let mut ws = proto_ws::Config::default();
+        ws.limits.message = message as u64;
+        ws.limits.frame = message as u64;
+        if let Some(settings) = &app.settings.encoding.compression {
+            ws.deflate = settings.clone();
+        }
+        Ok(Site {
+            pages: Pages::new()?,
+            http: Arc::new(http),
+            ws: Arc::new(ws),
+            app,
+        })
+    }
+
+    /// The protocol of a new connection, which `sender` reaches.
+    pub(crate) fn connection(self: &Arc<Self>, sender: Sender<Post>) -> Connection {
+        let visitor = Visitor {
+            site: Arc::clone(self),
+            sender,
+            doing: Doing::Nothing,
+        };
+        Switch::new(Server::new(Arc::clone(&self.http), visitor))
+    }
+}
+
+/// One who asks over HTTP.
+pub(crate) struct Visitor {
+    site: Arc<Site>,
+    sender: Sender<Post>,
+    doing: Doing,
+}
+
+/// What is under way.
+enum Doing {
+    Nothing,
+    /// A call of the API: its body is coming, or the broker's answer.
+    Call(Box<Call>),
+    /// A demonstration.
+    Demo(Demo),
+    /// A stream of events.
+    Events(Box<Events>),
+}
+
+impl Visitor {
+    fn app(&self) -> &Arc<App> {
+        &self.site.app
+    }
+
+    /// Opens the WebSocket.
+    fn enter(&self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        let fields = request.fields();
+        let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
+        let checked = handshake.and_then(|handshake| {
+            handshake.check_origin(&self.app().settings.origins)?;
+            Ok(handshake)
+        });
+        let handshake = match checked {
+            Ok(handshake) => handshake,
+            Err(rejection) => return answer.send(rejection.status(), &rejection.fields(), b""),
+        };
+        let Ok(claims) = self.claims(request) else {
+            return api::unauthorized(answer);
+        };
+        let mut accepted = handshake.accept();
+        if self.app().settings.encoding.compression.is_some() {
+            accepted = accepted.deflate(&self.site.ws.deflate);
+        }
+        let connection = proto_ws::Connection::server(Arc::clone(&self.site.ws)).accepted(&accepted);
+        let session = Session::new(Arc::clone(self.app()), self.sender.clone(), claims);
+        let fields: Vec<_> = accepted.fields().collect();
+        answer.upgrade(&fields.as_slice(), proto_ws::Server::with(session, connection))
+    }
+
+    /// The rights that a request's `token` gives; `Err` for one that is not good.
+    fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, ()> {
+        match parameter(request, "token") {
+            None => Ok(None),
+            Some(token) => self.app().claims(&token).map(Some).map_err(|_| ()),
+        }
+    }
+}
+
+impl Handler for Visitor {
+    type Message = Post;
+    type Next = proto_ws::Server<Session>;
+
+    fn request(&mut self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        self.doing = Doing::Nothing;
+        match request.path() {
+            "/ws" => self.enter(request, answer),
+            "/events" => {
+                if let Some(events) = Events::open(self, request, answer)? {
+                    self.doing = Doing::Events(Box::new(events));
+                }
+                Ok(())
+            }
+            path if path.starts_with("/api/") => {
+                if let Some(call) = Call::new(self, request, answer)? {
+                    self.doing = Doing::Call(Box::new(call));
+                }
+                Ok(())
+            }
+            path if path.starts_with("/demo/") => {
+                if let Some(demo) = Demo::new(self, request, answer)? {
+                    self.doing = Doing::Demo(demo);
+                }
+                Ok(())
+            }
+            "/healthz" => get(request, answer, |answer| answer.send(200, PLAIN, b"ok\n")),
+            "/readyz" => get(request, answer, |answer| {
+                let ready = self.app().node.is_ready();
+                answer.send(
+                    if ready { 200 } else { 503 },
+                    PLAIN,
+                    if ready { b"ok\n" } else { b"not ready\n" },
+                )
+            }),
+            "/metrics" => get(request, answer, |answer| {
+                answer.send(200, metrics::FIELDS, metrics::text(&self.app().node).as_bytes())
+            }),
+            _ => self.site.pages.answer(request, answer),
+        }
+    }
+
+    fn data(&mut self, data: &[u8], _: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        if let Doing::Call(call) = &mut self.doing {
+            call.data(data);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: Fields<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        let Visitor { site, sender, doing } = self;
+        match doing {
+            Doing::Call(call) => call.end(&site.app, sender, answer),
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&mut self, post: Post, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        match (&mut self.doing, post) {
+            (Doing::Call(call), Post::Answer(outcome)) => call.answered(*outcome, answer),
+            (Doing::Demo(demo), Post::Answer(outcome)) => demo.answered(outcome.outcome, answer),
+            (Doing::Events(events), post) => events.posted(&self.site.app, post, answer),
+            _ => Ok(()),
+        }
+    }
+
+    fn drained(&mut self, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        match &mut self.doing {
+            Doing::Events(events) => events.drained(&self.site.app, answer),
+            _ => Ok(()),
+        }
+    }
+
+    fn stop(&mut self, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        match self.doing {
+            // It never ends by itself; its reader comes back elsewhere.
+            Doing::Events(_) if answer.is_open() => answer.finish(),
+            _ => Ok(()),
+        }
+    }
+
+    fn aborted(&mut self) {
+        self.doing = Doing::Nothing;
+    }
+}
+
+/// What short answers say of themselves.
+const PLAIN: &[(&str, &str)] = &[
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+];
+
+/// Answers GET and HEAD.
+fn get(
+    request: &Request<'_>,
+    answer: &mut Answer<'_, '_>,
+    give: impl FnOnce(&mut Answer<'_, '_>) -> Result<(), Misuse>,
+) -> Result<(), Misuse> {
+    match request.method() {
+        "GET" | "HEAD" => give(answer),
+        _ => answer.send(405, &[("Allow", "GET, HEAD")], b""),
+    }
+}
+
+/// A parameter of the query.
+fn parameter(request: &Request<'_>, name: &str) -> Option<String> {
+    let query = request.target_form().query()?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,46 @@
+//! The page and what belongs to it.
+
+use proto_http::{FieldBlock, Misuse, Request};
+
+use super::{Answer, get};
+
+/// What every answer says to a browser: nothing from elsewhere, and no guessing of types.
+const POLICY: &str = "Content-Security-Policy: default-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n\
+                      Referrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n";
+
+/// Resources that never change.
+pub(super) struct Pages(Vec<Page>);
+
+struct Page {
+    path: &'static str,
+    fields: String,
+    body: &'static str,
+}
+
+impl Pages {
+    pub(super) fn new() -> Result<Self, Misuse> {
+        let page = |path, kind: &str, body| {
+            let fields = format!("Content-Type: {kind}; charset=utf-8\r\n{POLICY}");
+            FieldBlock::new(&fields)?;
+            Ok(Page { path, fields, body })
+        };
+        Ok(Pages(vec![
+            page("/", "text/html", include_str!("../../page/index.html"))?,
+            page("/style.css", "text/css", include_str!("../../page/style.css"))?,
+            page("/app.js", "text/javascript", include_str!("../../page/app.js"))?,
+            page("/comet.js", "text/javascript", include_str!("../../page/comet.js"))?,
+            page("/icon.svg", "image/svg+xml", include_str!("../../page/icon.svg"))?,
+            page("/plot.js", "text/javascript", include_str!("../../page/plot.js"))?,
+        ]))
+    }
+
+    pub(super) fn answer(&self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+        match self.0.iter().find(|page| page.path == request.path()) {
+            Some(page) => get(request, answer, |answer| {
+                answer.send(200, &FieldBlock::new(&page.fields)?, page.body.as_bytes())
+            }),
+            None => answer.send(404, super::PLAIN, b"not found\n"),
+        }
+    }
+}
