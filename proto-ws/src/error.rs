@@ -71,6 +71,31 @@ impl Error {
         }
     }
 
+    /// The section that is broken, or that allows the limit, such as `"RFC 6455 section 5.2"`.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Error::ReservedBit | Error::ReservedOpcode(_) | Error::NonMinimalLength | Error::LengthOverflow => {
+                "RFC 6455 section 5.2"
+            }
+            Error::Unmasked | Error::Masked => "RFC 6455 section 5.1",
+            Error::ControlTooLong | Error::FragmentedControl => "RFC 6455 section 5.5",
+            Error::NothingToContinue | Error::MessageUnfinished => "RFC 6455 section 5.4",
+            Error::CloseTooShort => "RFC 6455 section 5.5.1",
+            Error::CloseCode(_) => "RFC 6455 section 7.4",
+            Error::Utf8 => "RFC 6455 section 8.1",
+            Error::FrameTooLong
+            | Error::MessageTooLong
+            | Error::TooManyFragments
+            | Error::TooManyEmptyFragments
+            | Error::TooManyControlFrames
+            | Error::InflateRatio
+            | Error::MessageTimeout => "RFC 6455 section 10.4",
+            Error::Deflate => "RFC 7692 section 7.2.2",
+            Error::PongTimeout => "RFC 6455 section 5.5.2",
+            Error::CloseTimeout => "RFC 6455 section 7.1.1",
+        }
+    }
+
     /// The error in a few words, as sent for the reason of the Close frame.
     pub const fn as_str(self) -> &'static str {
         match self {
