@@ -49,6 +49,7 @@ class Browser:
         await page.call("Runtime.enable")
         await page.call("Log.enable")
         await page.call("Page.navigate", url=url)
+        await page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
         return page
 
     def close(self):

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -238,12 +239,47 @@ async def pages(program, server, screenshots):
         tabs.close()
 
 
+def tools(comet, server):
+    """The doctor finds nothing amiss; packets captured on the way are read back."""
+    doctor = subprocess.run(
+        [comet, "doctor", server.address, "--connections", "1000", "--json"], stdout=subprocess.PIPE, text=True
+    )
+    checks = json.loads(doctor.stdout)
+    bad = [check for check in checks if check["verdict"] == "bad"]
+    assert doctor.returncode == 0 and not bad and len(checks) > 20, bad
+    if os.geteuid() != 0 or not shutil.which("tcpdump"):
+        return print("SKIPPED inspecting packets: there is no tcpdump here, or no right to capture")
+    capture = pathlib.Path("target/tmp/comet.pcap")
+    port = server.address.rsplit(":", 1)[1]
+    # Packets by the time they are seen, and every one to the end.
+    command = ["tcpdump", "--immediate-mode", "-U", "-Z", "root", "-i", "lo", "-w", capture, "port", port]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
+        while "listening on" not in tcpdump.stderr.readline():
+            assert tcpdump.poll() is None
+        asyncio.run(chat(server))
+        server.publish("demo:seen", "x" * 5000)
+        tcpdump.send_signal(signal.SIGINT)
+    inspect = subprocess.run([comet, "inspect", "--json", capture], stdout=subprocess.PIPE, text=True)
+    found = [json.loads(line) for line in inspect.stdout.splitlines()]
+    assert inspect.returncode == 0, found
+    kinds = {(line.get("sender"), line["kind"]) for line in found}
+    assert {("client", "request"), ("server", "response"), ("client", "text"), ("server", "text"), ("client", "close")} <= kinds
+    capture.unlink()
+
+
+async def chat(server):
+    async with websockets.connect(server.url) as client:
+        await ask(client, "subscribe", "subscribed", channel="demo:seen")
+        await ask(client, "publish", "published", channel="demo:seen", data="seen")
+
+
 async def exercise(comet, driver, screenshots):
-    with Server(comet, driver, "--threads", "2", "--demo") as server:
+    with Server(comet, driver, "--threads", "2", "--demo", "--compression") as server:
         await clients(server)
         await rights(server, comet)
         await asyncio.to_thread(events, server)
         watched(server)
+        await asyncio.to_thread(tools, comet, server)
         print(f"{driver}: Python clients, back ends and readers of events")
         program = browser.find()
         if program:

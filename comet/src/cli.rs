@@ -1,12 +1,17 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::channel::Pattern;
+use crate::doctor::Doctor;
+use crate::inspect::Inspect;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
 use crate::token::Claims;
@@ -25,8 +30,16 @@ pub(crate) struct Cli {
 enum Command {
     /// Says what is wrong with the settings, or what they come to
     Check(Serve),
+    Inspect(Inspect),
+    Doctor(Doctor),
     /// Makes a token for a client
     Token(Token),
+    /// Writes manual pages and shell completions
+    Dist {
+        /// Where to
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -61,18 +74,34 @@ impl Cli {
         let outcome = match self.command {
             None => serve_with(self.serve),
             Some(Command::Check(serve)) => check(serve),
+            Some(Command::Inspect(inspect)) => return judged(inspect.run()),
+            Some(Command::Doctor(doctor)) => return judged(doctor.run()),
             Some(Command::Token(token)) => make_token(token),
+            Some(Command::Dist { directory }) => dist(&directory).map_err(|error| vec![error.to_string()]),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
-            Err(problems) => {
-                for problem in problems {
-                    eprintln!("comet: {problem}");
-                }
-                ExitCode::from(2)
-            }
+            Err(problems) => failed(&problems),
         }
     }
+}
+
+/// What a tool that passes judgement exits with: 0 where all is well, 1 where not, 2 where it could not look.
+fn judged(outcome: io::Result<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads what is printed has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failed(&[error.to_string()]),
+    }
+}
+
+fn failed(problems: &[String]) -> ExitCode {
+    for problem in problems {
+        eprintln!("comet: {problem}");
+    }
+    ExitCode::from(2)
 }
 
 impl Serve {
@@ -120,6 +149,17 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         publish: token.publish,
     };
     println!("{}", secret.sign(&claims));
+    Ok(())
+}
+
+/// Manual pages, one for each command, and completions of the shells there are.
+fn dist(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mut command = Cli::command();
+    clap_mangen::generate_to(command.clone(), directory)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command, "comet", directory)?;
+    }
     Ok(())
 }
 

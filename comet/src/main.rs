@@ -7,6 +7,8 @@ mod bucket;
 mod channel;
 mod cli;
 mod client;
+mod doctor;
+mod inspect;
 mod log;
 mod machine;
 mod messages;

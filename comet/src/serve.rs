@@ -41,6 +41,8 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         app.serves_at(address);
         println!("listening on http://{address}");
     }
+    // A service manager that waits for it learns that clients may come. Without one this does nothing.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.until_signal(settings.drain).map(drop)
 }
 

@@ -1,0 +1,142 @@
+//! Says whether a machine, and a server, are up to it.
+
+mod machine;
+mod manners;
+
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use self::manners::{ATTEMPTS, Patient};
+
+/// Checks this machine's limits, and how a server of yours answers to known attacks
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// A server of yours, HOST:PORT; each known attack is tried on it once
+    #[arg(value_name = "ADDR")]
+    address: Option<String>,
+    /// How many connections the machine should hold
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    connections: u64,
+    /// In how many processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    processes: u64,
+    /// A path that the server answers with 200
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    path: String,
+    /// The path of its WebSocket
+    #[arg(long, value_name = "PATH", default_value = "/ws")]
+    ws: String,
+    /// It has no WebSocket
+    #[arg(long)]
+    no_ws: bool,
+    /// The server is mine, though it is not on this machine
+    #[arg(long)]
+    mine: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Check {
+    id: &'static str,
+    what: String,
+    verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    /// It will do, but could be better.
+    Fair,
+    Bad,
+}
+
+impl Doctor {
+    /// Prints what was found. True when nothing was bad.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or is nobody's who may be tried.
+    pub(crate) fn run(&self) -> io::Result<bool> {
+        let mut checks = machine::checks(self.connections, self.processes);
+        if let Some(address) = &self.address {
+            checks.extend(self.examine(address)?);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&checks)?);
+        } else {
+            print(&checks);
+        }
+        Ok(checks.iter().all(|check| check.verdict != Verdict::Bad))
+    }
+
+    fn examine(&self, address: &str) -> io::Result<Vec<Check>> {
+        let address = resolve(address)?;
+        if !address.ip().is_loopback() && !self.mine {
+            return Err(io::Error::other(format!(
+                "{address} is not on this machine; attacks are for servers of your own: say --mine if it is"
+            )));
+        }
+        let patient = Patient {
+            address,
+            path: self.path.clone(),
+            ws: self.ws.clone(),
+        };
+        let attempts: Vec<_> = ATTEMPTS
+            .iter()
+            .filter(|attempt| attempt.is_http() || !self.no_ws)
+            .collect();
+        let bar = ProgressBar::new(attempts.len() as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        let mut checks = Vec::new();
+        for attempt in attempts {
+            bar.set_message(attempt.name());
+            checks.push(attempt.run(&patient));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(checks)
+    }
+}
+
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let mut addresses = address
+        .to_socket_addrs()
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+    addresses
+        .next()
+        .ok_or_else(|| io::Error::other(format!("{address} is no address")))
+}
+
+fn print(checks: &[Check]) {
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    for Check {
+        id,
+        what,
+        verdict,
+        advice,
+    } in checks
+    {
+        let (word, code) = match verdict {
+            Verdict::Good => ("good", "\x1b[32m"),
+            Verdict::Fair => ("fair", "\x1b[33m"),
+            Verdict::Bad => ("BAD", "\x1b[31m"),
+        };
+        let (begin, end) = if colour { (code, "\x1b[0m") } else { ("", "") };
+        println!("{begin}{word:<5}{end} {id:<24} {what}");
+        if let Some(advice) = advice {
+            println!("{:30} {advice}", "");
+        }
+    }
+}
