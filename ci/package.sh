@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds comet's Debian package into target/debian, and with --test installs it here, uses it, and removes it again.
+#
+# Needs cargo-deb (`cargo install cargo-deb`); the test needs to be root on a Debian with systemd's tools.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:$PWD/target/tools/bin
+
+cargo build --release --quiet -p comet
+rm -rf target/dist target/debian
+target/release/comet dist target/dist
+cargo deb --no-build --quiet -p comet
+package=$(echo target/debian/*.deb)
+echo "built $package"
+[ "${1:-}" = --test ] || exit 0
+
+dpkg --install "$package" >/dev/null
+trap 'dpkg --purge comet >/dev/null' EXIT
+/usr/bin/comet --version
+/usr/bin/comet check --config /etc/comet/comet.toml >/dev/null
+for file in man/man1/comet.1 man/man1/comet-doctor.1 bash-completion/completions/comet zsh/vendor-completions/_comet \
+    fish/vendor_completions.d/comet.fish; do
+    # Documentation may be left out where Debian is told so.
+    [ -e "/usr/share/$file" ] || [ -e "/usr/share/$file.gz" ] || grep -q "/usr/share/$file" <(dpkg --listfiles comet)
+done
+systemd-analyze verify comet.service comet.socket
+
+# systemd's own tool binds the port, starts comet at the first connection, and hands it over; comet says when it is ready.
+port=18417
+systemd-socket-activate --listen=127.0.0.1:$port /usr/bin/comet --config /etc/comet/comet.toml >target/activated.log 2>&1 &
+activated=$!
+for _ in $(seq 50); do
+    if answer=$(curl --silent --max-time 5 "http://127.0.0.1:$port/healthz"); then break; fi
+    sleep 0.1
+done
+kill $activated
+wait $activated
+[ "$answer" = ok ]
+echo "installed, started by its socket, drained, removed"
