@@ -38,7 +38,7 @@ fn the_contract_and_the_wheel_stand_alone() {
 
 #[test]
 fn codecs_know_no_driver_and_no_runtime() {
-    for codec in ["proto-http", "proto-ws"] {
+    for codec in ["proto-http", "proto-ws", "proto-resp"] {
         for dependency in dependencies(codec) {
             let io = ["tokio", "mio", "rustix", "libc", "socket2"].contains(&dependency.as_str());
             assert!(
@@ -48,6 +48,10 @@ fn codecs_know_no_driver_and_no_runtime() {
         }
     }
     assert!(!dependencies("proto-http").contains("proto-ws"));
+    assert_eq!(
+        dependencies("proto-resp"),
+        BTreeSet::from(["bytes".to_owned(), "protocol".to_owned()])
+    );
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn drivers_know_no_protocol() {
 
 #[test]
 fn a_codec_brings_at_most_twelve_crates() {
-    for codec in ["proto-http", "proto-ws"] {
+    for codec in ["proto-http", "proto-ws", "proto-resp"] {
         let tree = cargo(&["tree", "-e", "normal", "--prefix", "none", "-p", codec]);
         let names = tree.lines().filter_map(|line| line.split_whitespace().next());
         let crates: BTreeSet<&str> = names.filter(|name| *name != codec).collect();

@@ -33,6 +33,29 @@ pub extern "C" fn payload_length(byte: u8) -> usize {
     }
 }
 
+/// Reads a reply and a command, writes both, and tells how long they are.
+#[unsafe(no_mangle)]
+pub extern "C" fn reply_length(byte: u8) -> usize {
+    let mut decoder = proto_resp::Decoder::new(proto_resp::Version::Resp3, Default::default());
+    let mut encoder = proto_resp::Encoder::new(proto_resp::Version::Resp3);
+    let mut memory = [0; 64];
+    let mut out = proto_resp::SliceBuffer::new(&mut memory);
+    let reply = [b'*', b'1', b'\r', b'\n', b',', b'1', b'.', byte, b'\r', b'\n'];
+    let mut input = &reply[..];
+    while let Ok(Some(event)) = decoder.next(&mut input) {
+        if encoder.event(&event, &mut out).is_err() {
+            return 0;
+        }
+    }
+    if proto_resp::write_command(&mut out, &("SET", [byte], 5)).is_err() {
+        return 0;
+    }
+    match proto_resp::Command::parse(out.as_slice(), &Default::default()) {
+        Ok(Some((_, length))) => length,
+        _ => out.as_slice().len(),
+    }
+}
+
 #[cfg(feature = "alloc")]
 mod with_memory {
     use core::alloc::{GlobalAlloc, Layout};

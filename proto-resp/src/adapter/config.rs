@@ -1,0 +1,97 @@
+//! How both roles treat their connections.
+
+use std::time::Duration;
+
+use crate::{Hello, Rules};
+
+/// Settings that the connections of a client share, behind an `Arc`.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Limits and leniency.
+    pub rules: Rules,
+    /// How long things may take.
+    pub timeouts: ClientTimeouts,
+    /// How the connection begins.
+    pub hello: Hello,
+}
+
+/// How long things may take for a client. `None` waits for ever. Each connection has one timer, so none of these costs
+/// memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTimeouts {
+    /// From the start of the connection to the end of its handshake. Default 10 s.
+    pub handshake: Option<Duration>,
+    /// For the reply to the oldest command without one, from when it was sent or the reply before it came; the bytes of a long
+    /// reply renew it. Default 30 s. Commands that block, such as BLPOP, need more, or a connection with `None`.
+    pub reply: Option<Duration>,
+    /// With no command under way, silence for so long is followed by a PING. Default 30 s; `None` sends none.
+    pub ping: Option<Duration>,
+    /// For the reply to that PING. Default 20 s.
+    pub pong: Option<Duration>,
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Some(Duration::from_secs(10)),
+            reply: Some(Duration::from_secs(30)),
+            ping: Some(Duration::from_secs(30)),
+            pong: Some(Duration::from_secs(20)),
+        }
+    }
+}
+
+/// Settings that the connections of a server share, behind an `Arc`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Limits and leniency.
+    pub rules: Rules,
+    /// How long things may take.
+    pub timeouts: ServerTimeouts,
+    /// Whether a client must say who it is, by HELLO or AUTH, before any other command (`-NOAUTH`); until then its commands
+    /// may have 4 KiB and 16 arguments. [`Handler::authenticate`](super::Handler::authenticate) decides. Default false.
+    pub authentication: bool,
+    /// The name of the server's software, as HELLO is told. Default `proto-resp`.
+    pub server: &'static str,
+    /// Its version. Default that of this crate.
+    pub version: &'static str,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            rules: Rules::DEFAULT,
+            timeouts: ServerTimeouts::default(),
+            authentication: false,
+            server: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// How long things may take for a server. `None` waits for ever. Each connection has one timer, so none of these costs
+/// memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerTimeouts {
+    /// Between two commands, and before the first. What is sent, pushes too, counts as well, so that subscribers stay as long
+    /// as there is news. Default 300 s.
+    pub idle: Option<Duration>,
+    /// From the first byte of a command to its last. Default 30 s.
+    pub command: Option<Duration>,
+    /// For a handler: from the command, or the last piece of its reply, to the next. Default 60 s.
+    pub answer: Option<Duration>,
+}
+
+impl Default for ServerTimeouts {
+    fn default() -> Self {
+        Self {
+            idle: Some(Duration::from_secs(300)),
+            command: Some(Duration::from_secs(30)),
+            answer: Some(Duration::from_secs(60)),
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! A client's connection, pulled: commands out, their replies in, and pushes between.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::arguments::{self, Channels, Class, Written};
+use crate::buffer::all_or_nothing;
+use crate::push::{Confirmation, Push, is_push_in_resp2};
+use crate::{Arguments, Attributed, Buffer, Hello, Limits, Misuse, Rules, Value, ValueDecoder, Version, Violation};
+
+/// What a client's connection has to tell.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ClientEvent<T> {
+    /// The handshake is over: what the server said to HELLO, or null where it speaks RESP2 alone.
+    Ready(Value),
+    /// The server refused the handshake, with this error.
+    Refused(Value),
+    /// The reply to the command with this ticket. An error is a reply too.
+    Reply(T, Value),
+    /// Something that no command had asked for.
+    Push(Push),
+}
+
+/// A client's connection. Commands may be sent before the replies to others have come; each comes back with its reply, in
+/// order, by a ticket of any type.
+///
+/// * **Output**, appended to the caller's buffer: [`hello`](Self::hello), [`command`](Self::command) and its like,
+///   [`transaction`](Self::transaction), [`ping`](Self::ping).
+/// * **Input**: [`next`](Self::next), [`take_unanswered`](Self::take_unanswered).
+/// * **Getters**: the others.
+///
+/// Every command has one reply. That of SUBSCRIBE and its like is an array of the confirmations, which come one by one, for
+/// each channel. Commands that change how replies are read are refused ([`Misuse::Unanswerable`]).
+///
+/// ```
+/// use proto_resp::{ClientConnection, ClientEvent, Rules, Value};
+///
+/// let mut connection = ClientConnection::new(Rules::DEFAULT);
+/// let mut out = Vec::new();
+/// connection.command("first", &("INCR", "visits"), &mut out)?;
+/// connection.command("second", &("GET", "name"), &mut out)?;
+///
+/// let mut input = &b":7\r\n$3\r\nada\r\n"[..];
+/// assert_eq!(connection.next(&mut input, &mut out)?, Some(ClientEvent::Reply("first", Value::Integer(7))));
+/// assert_eq!(connection.next(&mut input, &mut out)?, Some(ClientEvent::Reply("second", Value::Bulk("ada".into()))));
+/// assert_eq!(connection.next(&mut input, &mut out)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ClientConnection<T> {
+    decoder: ValueDecoder,
+    /// What a reply is waited for, in the order of the commands.
+    waiting: VecDeque<Waiting<T>>,
+    /// Subscriptions as the server counts them: channels and patterns together, and sharded ones.
+    totals: [u32; 2],
+    /// Subscriptions to channels, and to patterns.
+    counts: [u32; 2],
+    hello: Option<Box<Hello>>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    Handshake,
+    Refused,
+}
+
+#[derive(Debug)]
+enum Waiting<T> {
+    One(T),
+    Subscription(Box<Subscription<T>>),
+    Transaction(Box<Transaction<T>>),
+    /// PING, sent of our own accord.
+    Ping,
+    /// HELLO.
+    Hello,
+    /// So many commands of the handshake, with what the server said to HELLO.
+    Handshake(u8, Box<Value>),
+}
+
+#[derive(Debug)]
+struct Subscription<T> {
+    ticket: T,
+    channels: Channels,
+    unsubscribes: bool,
+    /// Confirmations to come. 0: as many as there are subscriptions when the first comes, or one.
+    left: u32,
+    confirmations: Vec<Value>,
+}
+
+#[derive(Debug)]
+struct Transaction<T> {
+    ticket: T,
+    /// Replies to come before that of EXEC.
+    left: u32,
+    /// The first that is an error.
+    error: Option<Value>,
+}
+
+impl<T> ClientConnection<T> {
+    /// A connection that speaks RESP2, until a [`hello`](Self::hello) changes that.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        ClientConnection {
+            decoder: ValueDecoder::new(Version::Resp2, rules),
+            waiting: VecDeque::new(),
+            totals: [0; 2],
+            counts: [0; 2],
+            hello: None,
+            state: State::Ready,
+        }
+    }
+
+    // Getters.
+
+    /// Which version is spoken.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.decoder.core.version
+    }
+
+    /// Whether commands may be sent: no handshake is under way, and none was refused.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Commands whose replies have not come.
+    #[inline]
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether the reply that is due next is that to a [`ping`](Self::ping).
+    #[must_use]
+    pub fn is_ping_first(&self) -> bool {
+        matches!(self.waiting.front(), Some(Waiting::Ping))
+    }
+
+    /// Subscriptions of all kinds, as far as they are confirmed.
+    #[must_use]
+    pub fn subscriptions(&self) -> u32 {
+        self.totals.iter().fold(0, |sum, total| sum.saturating_add(*total))
+    }
+
+    /// Whether a value has begun to arrive and not ended, as far as was seen.
+    #[must_use]
+    pub fn is_inside_value(&self) -> bool {
+        !self.decoder.is_between()
+    }
+
+    // Input.
+
+    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`; what it leaves
+    /// there must be offered again with more behind it. What a handshake goes on with is appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol or a limit. There is nothing more to be read. Behind a
+    /// [`Refused`](ClientEvent::Refused) further input is dropped.
+    pub fn next<B: Buffer + ?Sized>(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut B,
+    ) -> Result<Option<ClientEvent<T>>, Violation> {
+        loop {
+            if self.state == State::Refused {
+                *input = &[];
+                return Ok(None);
+            }
+            let Some(value) = self.decoder.next(input)? else {
+                return Ok(None);
+            };
+            let event = match value {
+                Value::Push(values) => self.pushed(values, Vec::new()),
+                Value::Array(values) if self.version() == Version::Resp2 && self.is_push_expected(&values) => {
+                    self.pushed(values, Vec::new())
+                }
+                Value::Attributed(inner) => match *inner {
+                    Attributed {
+                        value: Value::Push(values),
+                        attributes,
+                    } => self.pushed(values, attributes),
+                    inner => self.replied(Value::Attributed(Box::new(inner)), out)?,
+                },
+                value => self.replied(value, out)?,
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The tickets of all commands whose replies have not come, in order, when the connection is over.
+    pub fn take_unanswered(&mut self) -> impl Iterator<Item = T> + use<T> {
+        core::mem::take(&mut self.waiting)
+            .into_iter()
+            .filter_map(|waiting| match waiting {
+                Waiting::One(ticket) => Some(ticket),
+                Waiting::Subscription(subscription) => Some(subscription.ticket),
+                Waiting::Transaction(transaction) => Some(transaction.ticket),
+                Waiting::Ping | Waiting::Hello | Waiting::Handshake(..) => None,
+            })
+    }
+
+    // Output.
+
+    /// Begins the handshake: before any command. [`ClientEvent::Ready`] or [`ClientEvent::Refused`] says how it ended; where
+    /// there is nothing to ask for, in RESP2, the connection [`is_ready`](Self::is_ready) at once.
+    ///
+    /// Where RESP3 is refused (by `-ERR`, as servers do that do not know HELLO, or `-NOPROTO`), RESP2 is spoken, and what
+    /// HELLO would have said is said by AUTH and CLIENT SETNAME.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotReady`] behind commands or another handshake; [`Misuse::NoSpace`].
+    pub fn hello<B: Buffer + ?Sized>(&mut self, hello: &Hello, out: &mut B) -> Result<(), Misuse> {
+        if self.state != State::Ready || !self.waiting.is_empty() {
+            return Err(Misuse::NotReady);
+        }
+        match hello.version {
+            Version::Resp3 => {
+                hello.write(out)?;
+                // Its reply is in RESP3, if it is no error.
+                self.decoder.set_version(Version::Resp3);
+                self.waiting.push_back(Waiting::Hello);
+                self.state = State::Handshake;
+                self.hello = Some(Box::new(hello.clone()));
+            }
+            Version::Resp2 => {
+                let mut left = 0;
+                all_or_nothing(out, |out| {
+                    left = hello.write_apart(out)?;
+                    Ok(())
+                })?;
+                self.await_handshake(left, Value::Null);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a command. Its reply comes back with `ticket`.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`], with nothing written: [`Outstanding`](Misuse::Outstanding) where too many wait for their replies,
+    /// [`NotReady`](Misuse::NotReady) in a handshake, [`Unanswerable`](Misuse::Unanswerable), and what
+    /// [`write_command`](crate::write_command) returns.
+    #[inline]
+    pub fn command<B: Buffer + ?Sized>(
+        &mut self,
+        ticket: T,
+        arguments: &(impl Arguments + ?Sized),
+        out: &mut B,
+    ) -> Result<(), Misuse> {
+        self.send(ticket, out, |out| arguments::write(out, arguments, None))
+    }
+
+    /// Sends a command whose last argument, of `len` bytes, and the CRLF behind it are left for the caller to send, from
+    /// where they lie.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub fn command_before<B: Buffer + ?Sized>(
+        &mut self,
+        ticket: T,
+        arguments: &(impl Arguments + ?Sized),
+        len: usize,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
+        self.send(ticket, out, |out| arguments::write(out, arguments, Some(len)))
+    }
+
+    /// Sends a command that was encoded before.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub fn prepared<B: Buffer + ?Sized>(
+        &mut self,
+        ticket: T,
+        command: &PreparedCommand,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
+        self.send(ticket, out, |out| out.put(&command.bytes).map(|()| command.written))
+    }
+
+    /// Sends commands between MULTI and EXEC. Their one reply is that of EXEC: an array of their replies, or null where
+    /// something watched has changed; or the first error, where one could not be queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command). Nothing may be subscribed to inside.
+    pub fn transaction<B: Buffer + ?Sized>(
+        &mut self,
+        ticket: T,
+        commands: &[impl Arguments],
+        out: &mut B,
+    ) -> Result<(), Misuse> {
+        self.may_send()?;
+        let left = u32::try_from(commands.len()).map_err(|_| Misuse::TooLarge)?;
+        all_or_nothing(out, |out| {
+            arguments::write(out, "MULTI", None)?;
+            for command in commands {
+                match arguments::write(out, command, None)?.class {
+                    Class::One | Class::Client => {}
+                    _ => return Err(Misuse::Unanswerable),
+                }
+            }
+            arguments::write(out, "EXEC", None).map(drop)
+        })?;
+        self.waiting.push_back(Waiting::Transaction(Box::new(Transaction {
+            ticket,
+            left: left.saturating_add(1),
+            error: None,
+        })));
+        Ok(())
+    }
+
+    /// Sends a PING whose reply nobody is told of.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub fn ping<B: Buffer + ?Sized>(&mut self, out: &mut B) -> Result<(), Misuse> {
+        self.may_send()?;
+        arguments::write(out, "PING", None)?;
+        self.waiting.push_back(Waiting::Ping);
+        Ok(())
+    }
+
+    // Helpers.
+
+    #[inline]
+    fn may_send(&self) -> Result<(), Misuse> {
+        let Limits { outstanding, .. } = self.decoder.rules().limits;
+        if self.state != State::Ready {
+            Err(Misuse::NotReady)
+        } else if self.waiting.len() >= outstanding as usize {
+            Err(Misuse::Outstanding)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn send<B: Buffer + ?Sized>(
+        &mut self,
+        ticket: T,
+        out: &mut B,
+        write: impl FnOnce(&mut B) -> Result<Written, Misuse>,
+    ) -> Result<(), Misuse> {
+        self.may_send()?;
+        let position = out.position();
+        let written = write(out)?;
+        let (channels, unsubscribes) = match written.class {
+            Class::One | Class::Client => {
+                self.waiting.push_back(Waiting::One(ticket));
+                return Ok(());
+            }
+            Class::Unanswerable => {
+                out.rewind(position);
+                return Err(Misuse::Unanswerable);
+            }
+            Class::Subscribe(channels) => (channels, false),
+            Class::Unsubscribe(channels) => (channels, true),
+        };
+        self.waiting.push_back(Waiting::Subscription(Box::new(Subscription {
+            ticket,
+            channels,
+            unsubscribes,
+            left: written.arguments,
+            confirmations: Vec::new(),
+        })));
+        Ok(())
+    }
+
+    /// Waits for the rest of the handshake, if there is one.
+    fn await_handshake(&mut self, left: u8, greeting: Value) -> Option<Value> {
+        self.hello = None;
+        if left == 0 {
+            self.state = State::Ready;
+            return Some(greeting);
+        }
+        self.state = State::Handshake;
+        self.waiting.push_front(Waiting::Handshake(left, Box::new(greeting)));
+        None
+    }
+
+    fn is_push_expected(&self, values: &[Value]) -> bool {
+        let subscribes = || matches!(self.waiting.front(), Some(Waiting::Subscription(_)));
+        (self.subscriptions() > 0 || subscribes()) && is_push_in_resp2(values)
+    }
+
+    /// Push data has come: a confirmation that was waited for, or something to hand out.
+    fn pushed(&mut self, values: Vec<Value>, attributes: Vec<(Value, Value)>) -> Option<ClientEvent<T>> {
+        let Some(confirmation) = Confirmation::read(&values) else {
+            return Some(ClientEvent::Push(Push::new(values, attributes)));
+        };
+        let before = self.count(confirmation);
+        match self.waiting.front_mut() {
+            Some(Waiting::Subscription(subscription))
+                if subscription.channels == confirmation.channels
+                    && subscription.unsubscribes == confirmation.unsubscribed =>
+            {
+                if subscription.left == 0 {
+                    subscription.left = before.max(1);
+                }
+                subscription.left -= 1;
+                let last = subscription.left == 0;
+                subscription.confirmations.push(match self.decoder.core.version {
+                    Version::Resp2 => Value::Array(values),
+                    Version::Resp3 => Value::Push(values),
+                });
+                if last { self.confirmed() } else { None }
+            }
+            _ => Some(ClientEvent::Push(Push::new(values, attributes))),
+        }
+    }
+
+    /// The subscription in front has all its confirmations.
+    fn confirmed(&mut self) -> Option<ClientEvent<T>> {
+        match self.waiting.pop_front()? {
+            Waiting::Subscription(subscription) => Some(ClientEvent::Reply(
+                subscription.ticket,
+                Value::Array(subscription.confirmations),
+            )),
+            _ => None,
+        }
+    }
+
+    /// Counts subscriptions. Returns how many of its kind there were before.
+    fn count(&mut self, confirmation: Confirmation) -> u32 {
+        let [together, sharded] = &mut self.totals;
+        let [channels, patterns] = &mut self.counts;
+        let count = match confirmation.channels {
+            Channels::Sharded => return core::mem::replace(sharded, confirmation.total),
+            Channels::Plain => channels,
+            Channels::Patterns => patterns,
+        };
+        let before = *count;
+        // A channel that was subscribed to already, or was not, changes nothing.
+        if confirmation.total > *together {
+            *count += 1;
+        } else if confirmation.total < *together {
+            *count = count.saturating_sub(1);
+        }
+        *together = confirmation.total;
+        before
+    }
+
+    /// A reply has come.
+    #[inline]
+    fn replied<B: Buffer + ?Sized>(&mut self, value: Value, out: &mut B) -> Result<Option<ClientEvent<T>>, Violation> {
+        match self.waiting.pop_front() {
+            Some(Waiting::One(ticket)) => Ok(Some(ClientEvent::Reply(ticket, value))),
+            None => Err(Violation::Unsolicited),
+            Some(waiting) => Ok(self.replied_otherwise(waiting, value, out)),
+        }
+    }
+
+    #[inline(never)]
+    fn replied_otherwise<B: Buffer + ?Sized>(
+        &mut self,
+        waiting: Waiting<T>,
+        value: Value,
+        out: &mut B,
+    ) -> Option<ClientEvent<T>> {
+        match waiting {
+            Waiting::One(ticket) => Some(ClientEvent::Reply(ticket, value)),
+            // An error, or that it is queued in a transaction.
+            Waiting::Subscription(subscription) => Some(ClientEvent::Reply(subscription.ticket, value)),
+            Waiting::Transaction(mut transaction) if transaction.left > 0 => {
+                transaction.left -= 1;
+                if value.as_error().is_some() && transaction.error.is_none() {
+                    transaction.error = Some(value);
+                }
+                self.waiting.push_front(Waiting::Transaction(transaction));
+                None
+            }
+            Waiting::Transaction(transaction) => {
+                let first = transaction.error.filter(|_| value.as_error().is_some());
+                Some(ClientEvent::Reply(transaction.ticket, first.unwrap_or(value)))
+            }
+            Waiting::Ping => None,
+            Waiting::Hello => self.greeted(value, out),
+            Waiting::Handshake(..) if value.as_error().is_some() => Some(self.refused(value)),
+            Waiting::Handshake(left, greeting) => {
+                let greeting = self.await_handshake(left.saturating_sub(1), *greeting)?;
+                Some(ClientEvent::Ready(greeting))
+            }
+        }
+    }
+
+    /// The reply to HELLO has come.
+    fn greeted<B: Buffer + ?Sized>(&mut self, value: Value, out: &mut B) -> Option<ClientEvent<T>> {
+        let hello = self.hello.take()?;
+        let Some(error) = value.as_error() else {
+            let Ok(left) = hello.write_select(out) else {
+                return Some(self.refused(value));
+            };
+            return self.await_handshake(left, value).map(ClientEvent::Ready);
+        };
+        if !matches!(error.code(), b"ERR" | b"NOPROTO") {
+            return Some(self.refused(value));
+        }
+        self.decoder.set_version(Version::Resp2);
+        match hello.write_apart(out) {
+            Ok(left) => self.await_handshake(left, Value::Null).map(ClientEvent::Ready),
+            Err(_) => Some(self.refused(value)),
+        }
+    }
+
+    fn refused(&mut self, value: Value) -> ClientEvent<T> {
+        self.state = State::Refused;
+        self.hello = None;
+        self.waiting.clear();
+        ClientEvent::Refused(value)
+    }
+}
+
+/// A command encoded once, to be sent on any number of connections, or handed to the thread of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedCommand {
+    bytes: Bytes,
+    written: Written,
+}
+
+impl PreparedCommand {
+    /// Encodes a command.
+    ///
+    /// # Errors
+    ///
+    /// What [`write_command`](crate::write_command) returns.
+    pub fn new(arguments: &(impl Arguments + ?Sized)) -> Result<Self, Misuse> {
+        let mut out = Vec::new();
+        let written = arguments::write(&mut out, arguments, None)?;
+        Ok(PreparedCommand {
+            bytes: out.into(),
+            written,
+        })
+    }
+
+    /// The command as it is sent.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

@@ -1,0 +1,125 @@
+//! What a stream of RESP is made of.
+
+/// Which version of the protocol a connection speaks. Every connection begins with RESP2; HELLO changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Version {
+    /// RESP2.
+    #[default]
+    Resp2,
+    /// RESP3, which can say all that RESP2 can.
+    Resp3,
+}
+
+/// What has elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    /// `*`: elements in order.
+    Array,
+    /// `%`: pairs of key and value. RESP3.
+    Map,
+    /// `~`: elements in no order. RESP3.
+    Set,
+    /// `>`: out of band, never part of a reply; the first element says what it is. RESP3.
+    Push,
+    /// `|`: pairs of key and value that tell about the item behind them, and do not count as an element. RESP3.
+    Attribute,
+}
+
+impl Aggregate {
+    /// The byte it begins with.
+    #[inline]
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Aggregate::Array => b'*',
+            Aggregate::Map => b'%',
+            Aggregate::Set => b'~',
+            Aggregate::Push => b'>',
+            Aggregate::Attribute => b'|',
+        }
+    }
+
+    /// Items for each element as its header counts them: two for pairs.
+    #[inline]
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        match self {
+            Aggregate::Map | Aggregate::Attribute => 2,
+            Aggregate::Array | Aggregate::Set | Aggregate::Push => 1,
+        }
+    }
+
+    /// Whether it may be streamed.
+    #[inline]
+    pub(crate) const fn streams(self) -> bool {
+        matches!(self, Aggregate::Array | Aggregate::Map | Aggregate::Set)
+    }
+}
+
+/// The three ways to say that there is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Null {
+    /// `_`. RESP3.
+    Null,
+    /// `$-1`: no string. RESP2.
+    Bulk,
+    /// `*-1`: no array. RESP2.
+    Array,
+}
+
+/// The strings that say how long they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bulk {
+    /// `$`: bytes.
+    String,
+    /// `!`: an error with any bytes in it. RESP3.
+    Error,
+    /// `=`: text to be shown as it is, with its encoding, `txt` or `mkd`. RESP3.
+    Verbatim([u8; 3]),
+}
+
+/// One item of a stream, or a part of one, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// `+`: a short string without line breaks.
+    Simple(&'a [u8]),
+    /// `-`: an error; its first word is a code such as `ERR`.
+    Error(&'a [u8]),
+    /// `:`
+    Integer(i64),
+    /// `,` RESP3.
+    Double(f64),
+    /// `#` RESP3.
+    Boolean(bool),
+    /// `(`: digits with an optional sign. RESP3.
+    BigNumber(&'a str),
+    /// Nothing, said in one of three ways.
+    Null(Null),
+    /// A whole string, without the encoding of a verbatim one.
+    Bulk(Bulk, &'a [u8]),
+    /// The next bytes of a string that did not lie whole in the input, or that is streamed (`$?`): then the first part is
+    /// empty.
+    Part {
+        /// What it is a part of.
+        of: Bulk,
+        /// The bytes.
+        bytes: &'a [u8],
+        /// How many follow: 0 with the last part, `None` while a streamed string goes on.
+        left: Option<u64>,
+    },
+    /// An aggregate begins. Its elements follow, then its [`End`](Event::End).
+    Begin {
+        /// Which.
+        kind: Aggregate,
+        /// Its elements, or pairs; `None` where it is streamed and they are not yet counted.
+        len: Option<u32>,
+    },
+    /// An aggregate has ended.
+    End {
+        /// Which.
+        kind: Aggregate,
+        /// Whether the stream says so (`.`), or all its elements have come.
+        streamed: bool,
+    },
+}

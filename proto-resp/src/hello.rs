@@ -1,0 +1,81 @@
+//! How a connection begins: which version is spoken, and who speaks.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::{Buffer, Misuse, Version, write_command};
+
+/// What a client asks for when it connects, to be shared by many connections.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hello {
+    /// The version to speak. Where RESP3 is refused, RESP2 is spoken. Default RESP3.
+    pub version: Version,
+    /// Who the client is. Default `None`: `default`, if there is a password.
+    pub username: Option<String>,
+    /// Its password. Default `None`: the client does not say who it is.
+    pub password: Option<String>,
+    /// A name for the connection, to be seen in the server's lists. Default `None`.
+    pub name: Option<String>,
+    /// The number of the database to select. Default `None`, which is 0.
+    pub database: Option<u32>,
+}
+
+impl Default for Hello {
+    fn default() -> Self {
+        Hello {
+            version: Version::Resp3,
+            username: None,
+            password: None,
+            name: None,
+            database: None,
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("version", &self.version)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| ".."))
+            .field("name", &self.name)
+            .field("database", &self.database)
+            .finish()
+    }
+}
+
+impl Hello {
+    /// Writes HELLO with all that it can say.
+    pub(crate) fn write<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<(), Misuse> {
+        let auth = self.password.as_ref().map(|password| {
+            let username = self.username.as_deref().unwrap_or("default");
+            ("AUTH", username, password)
+        });
+        let name = self.name.as_ref().map(|name| ("SETNAME", name));
+        write_command(out, &("HELLO", "3", auth, name))
+    }
+
+    /// Writes what RESP2 has for HELLO. Returns how many commands that is.
+    pub(crate) fn write_apart<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<u8, Misuse> {
+        let mut written = 0;
+        if let Some(password) = &self.password {
+            write_command(out, &("AUTH", self.username.as_ref(), password))?;
+            written += 1;
+        }
+        if let Some(name) = &self.name {
+            write_command(out, &("CLIENT", "SETNAME", name))?;
+            written += 1;
+        }
+        Ok(written + self.write_select(out)?)
+    }
+
+    /// Writes what HELLO cannot say. Returns how many commands that is.
+    pub(crate) fn write_select<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<u8, Misuse> {
+        match self.database {
+            Some(database) => write_command(out, &("SELECT", database)).map(|()| 1),
+            None => Ok(0),
+        }
+    }
+}
