@@ -57,20 +57,51 @@ impl<B: Buffer + ?Sized> ArgumentWriter<'_, B> {
                     return Err(Misuse::EmptyCommand);
                 }
                 self.class = Class::of(bytes);
-                self.out.put(Header::new().line(b'*', u64::from(self.count)))?;
-                self.out.put(Header::new().line(b'$', len as u64))?;
+                put_line(self.out, b'*', self.count as usize)?;
+                put_line(self.out, b'$', len)?;
             }
             written if written >= self.count => return Err(Misuse::Count),
             written => {
                 if written == 1 && self.class == Class::Client && bytes.eq_ignore_ascii_case(b"reply") {
                     self.class = Class::Unanswerable;
                 }
-                self.out.put(Header::new().next_line(b'$', len as u64))?;
+                put_next_line(self.out, len)?;
             }
         }
         self.written += 1;
         Ok(())
     }
+}
+
+/// Writes a header. Small ones are of a known size, which needs no copying of any.
+#[inline]
+fn put_line<B: Buffer + ?Sized>(out: &mut B, byte: u8, number: usize) -> Result<(), Misuse> {
+    match number {
+        0..10 => out.put(&[byte, b'0' + number as u8, b'\r', b'\n']),
+        10..100 => out.put(&[byte, tens(number), ones(number), b'\r', b'\n']),
+        _ => out.put(Header::new().line(byte, number as u64)),
+    }
+}
+
+/// Writes the header of an argument behind another.
+#[inline]
+fn put_next_line<B: Buffer + ?Sized>(out: &mut B, len: usize) -> Result<(), Misuse> {
+    match len {
+        0..10 => out.put(&[b'\r', b'\n', b'$', b'0' + len as u8, b'\r', b'\n']),
+        10..100 => out.put(&[b'\r', b'\n', b'$', tens(len), ones(len), b'\r', b'\n']),
+        _ => out.put(Header::new().next_line(b'$', len as u64)),
+    }
+}
+
+/// The digits of a number below 100.
+#[inline]
+const fn tens(number: usize) -> u8 {
+    b'0' + (number / 10) as u8
+}
+
+#[inline]
+const fn ones(number: usize) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// What a command means for how replies are matched.
@@ -334,6 +365,20 @@ mod tests {
                 assert_eq!(text, "before");
                 Err(misuse)
             }
+        }
+    }
+
+    #[test]
+    fn headers_are_right_for_all_lengths() {
+        for len in (1..=1001).step_by(7).chain([9, 10, 99, 100]) {
+            let text = "x".repeat(len);
+            let expected = format!("*2\r\n${len}\r\n{text}\r\n${len}\r\n{text}\r\n");
+            assert_eq!(written(&(&text, &text)).unwrap(), expected);
+            let many = vec!["x"; len];
+            assert_eq!(
+                written(&many).unwrap(),
+                format!("*{len}\r\n{}", "$1\r\nx\r\n".repeat(len))
+            );
         }
     }
 

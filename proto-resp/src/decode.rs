@@ -130,7 +130,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
     /// Whether no reply is under way.
     #[inline]
     pub(crate) fn is_between(&self) -> bool {
-        self.frames.depth() == 0 && self.state == State::Item && !self.attributed
+        self.frames.depth() == 0 && matches!(self.state, State::Item) && !self.attributed
     }
 
     /// The next event.
@@ -139,7 +139,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         if self.frames.is_complete() {
             return Ok(Some(self.end(false)));
         }
-        if self.state != State::Item {
+        if !matches!(self.state, State::Item) {
             return self.resume(input);
         }
         let Some((&first, rest)) = input.split_first() else {
@@ -520,7 +520,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
     fn accept(&mut self) -> Result<(), Violation> {
         self.attributed = false;
         self.kind_due = false;
-        if let Some((_, true)) = self.frames.innermost() {
+        if self.frames.is_streamed() {
             self.items = self.items.checked_sub(1).ok_or(Violation::TooManyItems)?;
         }
         Ok(())

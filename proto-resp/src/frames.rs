@@ -78,6 +78,12 @@ impl<S: Below> Frames<S> {
         self.top & (STREAM | COUNT) == 0
     }
 
+    /// Whether the innermost is streamed.
+    #[inline]
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.top & STREAM != 0 && self.depth > 0
+    }
+
     /// What is innermost, and whether it is streamed.
     #[inline]
     pub(crate) fn innermost(&self) -> Option<(Aggregate, bool)> {

@@ -132,7 +132,11 @@ impl Write for Double {
 /// Writes a bulk string: its header, its bytes, its end.
 #[inline]
 pub(crate) fn put_bulk<B: Buffer + ?Sized>(out: &mut B, byte: u8, bytes: &[u8]) -> Result<(), Misuse> {
-    out.put(Header::new().line(byte, bytes.len() as u64))?;
+    // Small ones are of a known size, which needs no copying of any.
+    match bytes.len() {
+        len @ 0..10 => out.put(&[byte, b'0' + len as u8, b'\r', b'\n'])?,
+        len => out.put(Header::new().line(byte, len as u64))?,
+    }
     out.put(bytes)?;
     out.put(b"\r\n")
 }

@@ -50,9 +50,46 @@ fn find_break(bytes: &[u8]) -> usize {
 /// A number that may not be whole yet, and the bytes it used, CRLF included.
 pub(crate) type Number<T> = Result<Option<(T, usize)>, Violation>;
 
-/// `"0" / (%x31-39 *DIGIT)` and CRLF, at most [`u64::MAX`] less its last digit; `wrong` where it is something else.
+/// `"0" / (%x31-39 *DIGIT)` and CRLF, of 19 digits at most; `wrong` where it is something else.
 #[inline]
 pub(crate) fn unsigned(input: &[u8], wrong: Violation) -> Number<u64> {
+    if let Some(word) = input.first_chunk::<8>() {
+        // Most are of one digit or two.
+        let first = word[0].wrapping_sub(b'0');
+        if first <= 9 && [word[1], word[2]] == *b"\r\n" {
+            return Ok(Some((u64::from(first), 3)));
+        }
+        let second = word[1].wrapping_sub(b'0');
+        if first.wrapping_sub(1) < 9 && second <= 9 && [word[2], word[3]] == *b"\r\n" {
+            return Ok(Some((u64::from(first * 10 + second), 4)));
+        }
+        let (value, digits) = up_to_eight(u64::from_le_bytes(*word));
+        // Up to seven of them, whose end is here too, without a leading zero.
+        let end = input.get(digits..).and_then(|rest| rest.first_chunk::<2>());
+        if digits.wrapping_sub(1) < 7 && end == Some(b"\r\n") && (word[0] != b'0' || digits == 1) {
+            return Ok(Some((value, digits + 2)));
+        }
+    }
+    unsigned_bytewise(input, wrong)
+}
+
+/// The number that up to eight bytes begin with, the first in the lowest byte, and of how many digits it is.
+#[inline]
+fn up_to_eight(word: u64) -> (u64, usize) {
+    let values = word ^ 0x3030_3030_3030_3030;
+    // What is above 9 overflows into the highest bit, or has it. A carry goes to bytes behind the first such.
+    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+    let digits = others.trailing_zeros() / 8;
+    // Zeros in front make them eight; then neighbours are added up, in pairs, fours and eights.
+    let padded = values.checked_shl(64 - 8 * digits).unwrap_or(0);
+    let pairs = (padded & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(10 << 8 | 1) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(100 << 16 | 1) >> 16;
+    let value = (fours & 0x0000_ffff_0000_ffff).wrapping_mul(10_000 << 32 | 1) >> 32;
+    (value, digits as usize)
+}
+
+/// The same, of any length, whether whole or not, and what is wrong with it.
+fn unsigned_bytewise(input: &[u8], wrong: Violation) -> Number<u64> {
     let mut value = 0u64;
     for (at, &byte) in input.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
@@ -218,6 +255,59 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn numbers_are_the_same_eight_bytes_at_a_time() {
+        for text in [
+            "0",
+            "1",
+            "9",
+            "10",
+            "42",
+            "007",
+            "00",
+            "1234567",
+            "9999999",
+            "12345678",
+            "123456789",
+            "1x",
+            "x",
+            "/",
+            ":",
+            "1/",
+            "1:",
+            "1\u{b9}",
+            "-1",
+            "",
+            " 1",
+            "1 ",
+            "1234567890123456789",
+            "12345678901234567890",
+        ] {
+            for end in [
+                "\r\n",
+                "\r\n........",
+                "\r",
+                "\r........",
+                "\n......",
+                "",
+                "\r\r......",
+                "\0\0\0\0\0\0\0\0\0",
+            ] {
+                let all = format!("{text}{end}");
+                assert_eq!(
+                    unsigned(all.as_bytes(), Violation::Integer),
+                    unsigned_bytewise(all.as_bytes(), Violation::Integer),
+                    "{all:?}"
+                );
+            }
+        }
+        for number in (0..200_000u64).chain([999_999, 1_000_000, 9_999_999, 10_000_000]) {
+            let text = format!("{number}\r\n......");
+            let used = text.len() - 6;
+            assert_eq!(unsigned(text.as_bytes(), Violation::Length), Ok(Some((number, used))));
         }
     }
 
