@@ -12,6 +12,7 @@ pub mod http_server;
 pub mod memory;
 pub mod output;
 pub mod request_head;
+pub mod resp;
 pub mod response_head;
 pub mod switch;
 pub mod wheel;
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("http_server", http_server::run),
     ("output", output::run),
     ("request_head", request_head::run),
+    ("resp", resp::run),
     ("response_head", response_head::run),
     ("switch", switch::run),
     ("wheel", wheel::run),
