@@ -1,4 +1,4 @@
-//! Both protocols by the thousand on a simulated network: every exchange is complete or was cut, and days pass in seconds.
+//! All protocols by the thousand on a simulated network: every exchange is complete or was cut, and days pass in seconds.
 //!
 //! A run follows from its seed: `SIM_SEED=42 cargo test -p drivers --test simulation` repeats one.
 
@@ -363,4 +363,147 @@ fn idle_and_stopped_servers() {
         assert_eq!((pair.a_reason, pair.b_reason), (Reason::Closed, Reason::Closed));
     });
     assert_eq!(sim.live(), 0);
+}
+
+/// Sends commands of many sizes, several at once, and closes when all have their replies.
+struct Commanding {
+    id: usize,
+    replies: usize,
+    messages: usize,
+    unanswered: usize,
+}
+
+impl Commanding {
+    fn commands(&self) -> usize {
+        1 + self.id % 6
+    }
+
+    fn payload(&self, ticket: usize) -> Vec<u8> {
+        vec![self.id as u8; (self.id * 37 + ticket * 211) % 2000]
+    }
+}
+
+impl proto_resp::Caller for Commanding {
+    type Message = Infallible;
+    type Ticket = usize;
+
+    fn ready(
+        &mut self,
+        _: proto_resp::Value,
+        requester: &mut proto_resp::Requester<'_, '_, usize>,
+    ) -> Result<(), proto_resp::Misuse> {
+        for ticket in 0..self.commands() {
+            requester.command(ticket, &("ECHO", self.payload(ticket)))?;
+        }
+        requester.command(usize::MAX, &("SUBSCRIBE", "a", "b"))?;
+        requester.close();
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        ticket: usize,
+        reply: proto_resp::Value,
+        _: &mut proto_resp::Requester<'_, '_, usize>,
+    ) -> Result<(), proto_resp::Misuse> {
+        if ticket == usize::MAX {
+            assert_eq!(reply.as_slice().map(<[_]>::len), Some(2));
+            return Ok(());
+        }
+        assert_eq!(ticket, self.replies, "out of order");
+        assert_eq!(reply.as_bytes(), Some(&self.payload(ticket)[..]));
+        self.replies += 1;
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        push: proto_resp::Push,
+        _: &mut proto_resp::Requester<'_, '_, usize>,
+    ) -> Result<(), proto_resp::Misuse> {
+        assert_eq!(push.published().map(|published| published.channel), Some(&b"news"[..]));
+        self.messages += 1;
+        Ok(())
+    }
+
+    fn closed(&mut self, _: Option<proto_resp::ClientError>, _: Reason, unanswered: proto_resp::Unanswered<'_, usize>) {
+        self.unanswered = unanswered.into_iter().count();
+    }
+}
+
+/// Answers with what came, and tells news in front of each answer.
+fn resp_answer(
+    command: &proto_resp::Command<'_>,
+    responder: &mut proto_resp::Responder<'_, '_>,
+) -> Result<(), proto_resp::Misuse> {
+    if command.is("SUBSCRIBE") {
+        for (at, channel) in command.iter().enumerate() {
+            responder.push(|push, out| {
+                push.push(3, out)?;
+                push.bulk(b"subscribe", out)?;
+                push.bulk(channel, out)?;
+                push.integer(at as i64 + 1, out)
+            })?;
+        }
+        return responder.none();
+    }
+    responder.prepared_push(&proto_resp::PreparedPush::message(b"news", b"!")?)?;
+    responder.bulk(command.iter().next().unwrap_or_default())
+}
+
+type RespAnswer = fn(&proto_resp::Command<'_>, &mut proto_resp::Responder<'_, '_>) -> Result<(), proto_resp::Misuse>;
+
+/// Replies that came, pairs cut, and what it all came to.
+fn resp_run(seed: u64, weather: Weather) -> (usize, usize, u64) {
+    let mut sim = Sim::new(weather, Limits::default(), seed);
+    for id in 0..PAIRS {
+        let commanding = Commanding {
+            id,
+            replies: 0,
+            messages: 0,
+            unanswered: 0,
+        };
+        sim.open(
+            Duration::from_millis(id as u64 / 10),
+            proto_resp::Client::new(Arc::default(), commanding),
+            proto_resp::Server::new(Arc::default(), resp_answer as RespAnswer),
+        );
+    }
+    let (mut replies, mut cut) = (0, 0);
+    sim.run(Duration::from_secs(600), |pair| {
+        let caller = pair.a.caller();
+        replies += caller.replies;
+        // Every command has its reply, or its ticket comes back; and the news came in front of the reply.
+        assert!(caller.messages >= caller.replies);
+        if pair.cut {
+            cut += 1;
+            return;
+        }
+        let ends = (pair.a_reason, pair.b_reason);
+        assert_eq!(
+            ends,
+            (Reason::Closed, Reason::Closed),
+            "SIM_SEED={seed}, pair {}",
+            pair.id
+        );
+        assert_eq!(
+            (caller.replies, caller.messages, caller.unanswered),
+            (caller.commands(), caller.commands(), 0),
+            "SIM_SEED={seed}, pair {}",
+            pair.id
+        );
+    });
+    assert_eq!(sim.live(), 0, "SIM_SEED={seed}");
+    (replies, cut, sim.digest())
+}
+
+#[test]
+fn resp_in_any_weather() {
+    let seed = seed();
+    let (replies, cut, digest) = resp_run(seed, Weather::default());
+    assert!(cut > 0 && cut < PAIRS / 5, "{cut} of {PAIRS} were cut");
+    assert!(replies > PAIRS * 3, "{replies}");
+    let (calm, uncut, _) = resp_run(seed, Weather::calm());
+    assert_eq!((calm, uncut), ((0..PAIRS).map(|id| 1 + id % 6).sum(), 0));
+    assert_eq!(resp_run(seed, Weather::default()), (replies, cut, digest));
 }
