@@ -281,11 +281,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         skip: u8,
         input: &mut &'a [u8],
     ) -> Result<Option<Event<'a>>, Violation> {
-        if len > rules.limits.bulk {
-            return Err(Violation::BulkTooLong);
-        } else if len > self.bytes {
-            return Err(Violation::ReplyTooLong);
-        }
+        self.allow(rules, len)?;
         let (len, at) = (len - u64::from(skip), at + usize::from(skip));
         let whole = take(input, at, len)?;
         if whole.is_none() && (available(input, at, len) == 0) {
@@ -314,13 +310,14 @@ impl<S: crate::frames::Below + Default> Core<S> {
         let Some((len, used)) = scan::unsigned(rest, Violation::Length)? else {
             return Ok(None);
         };
+        // Before its encoding is looked at, which may not be here yet.
+        self.allow(rules, len)?;
         if len < 4 {
             return Err(Violation::Verbatim);
         }
         match rest.get(used..) {
             Some([a, b, c, b':', ..]) => self.string(rules, Bulk::Verbatim([*a, *b, *c]), len, 1 + used, 4, input),
             Some([_, _, _, _, ..]) => Err(Violation::Verbatim),
-            _ if len > rules.limits.bulk => Err(Violation::BulkTooLong),
             _ => Ok(None),
         }
     }
@@ -507,6 +504,18 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
         advance(input, 3);
         Ok(Some(self.end(true)))
+    }
+
+    /// Whether a string of this length may come.
+    #[inline]
+    fn allow(&self, rules: &Rules, len: u64) -> Result<(), Violation> {
+        if len > rules.limits.bulk {
+            Err(Violation::BulkTooLong)
+        } else if len > self.bytes {
+            Err(Violation::ReplyTooLong)
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]
