@@ -8,7 +8,7 @@ pub const MAX_DEPTH: u8 = 128;
 #[non_exhaustive]
 pub struct Limits {
     /// Aggregates open at once in a reply, at most [`MAX_DEPTH`]. Each costs four bytes in the decoder, and in a
-    /// [`Value`](crate::Value) under construction 56. Default 32.
+    /// [`Value`](crate::Value) under construction room for up to 256 elements, 10 KiB. Default 32.
     pub depth: u8,
     /// Elements of one reply on all levels together, counted as claimed, when the header of their aggregate is seen; at
     /// most 2^28 - 1. A [`Value`](crate::Value) takes 40 bytes for each that has arrived. Default 1,048,576.
@@ -28,7 +28,7 @@ pub struct Limits {
     pub command: u32,
     /// Arguments of one command, its name among them. They cost no memory beyond their bytes. Default 65,536.
     pub arguments: u32,
-    /// Commands of a client whose replies have not come. Each takes about 56 bytes and its ticket. Default 65,536.
+    /// Commands of a client whose replies have not come. Each takes up to 16 bytes and its ticket. Default 65,536.
     pub outstanding: u32,
 }
 
