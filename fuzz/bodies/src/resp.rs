@@ -110,7 +110,8 @@ fn written(data: &[u8], version: Version, rules: Rules) {
     }
     assert!(!same || data.starts_with(&wire), "{}", wire.escape_ascii());
     let mut again = Vec::new();
-    let (mut rest, mut decoder) = (&wire[..], proto_resp::Decoder::new(version, rules));
+    // A double may be longer as we write it.
+    let (mut rest, mut decoder) = (&wire[..], proto_resp::Decoder::new(version, Rules::DEFAULT));
     let mut encoder = Encoder::new(version);
     while let Some(event) = decoder.next(&mut rest).unwrap() {
         encoder.event(&event, &mut again).unwrap();

@@ -101,6 +101,9 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
     }
 
     /// Whether so much output waits that no more should be sent until [`drained`](super::Caller::drained).
+    ///
+    /// Meanwhile the driver does not read either. A caller that goes on regardless may wait for a server that takes no more
+    /// commands before its replies are taken, as ours does, and which waits for the caller: until a write timeout ends it.
     #[must_use]
     pub fn congested(&self) -> bool {
         self.cx.congested()
