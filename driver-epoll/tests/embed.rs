@@ -75,3 +75,42 @@ fn a_foreign_loop_turns_it() {
     assert_eq!((stats.accepted, stats.closed, stats.timeouts), (1, 1, 1));
     assert!(turns < 50, "{turns} turns for a handful of events");
 }
+
+/// Takes all and says nothing.
+struct Sink;
+
+impl Protocol for Sink {
+    type Message = Infallible;
+    type Error = Infallible;
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_turn_takes_a_bounded_part_of_what_one_peer_sends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut config = Config::default();
+    config.socket.receive_buffer = Some(1 << 20);
+    let mut looped = Loop::new(config).unwrap();
+    looped.listen(listener, |_| Some(Sink)).unwrap();
+    while looped.stats().accepted == 0 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    // As much as the kernel takes.
+    stream.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    for _ in 0..20 {
+        while let Ok(n) = stream.write(&[b'x'; 1 << 16]) {
+            sent += n as u64;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    looped.turn(Some(Duration::from_secs(1))).unwrap();
+    let stats = looped.stats();
+    assert!(sent > stats.bytes_in);
+    assert_eq!((stats.reads, stats.bytes_in), (4, 4 << 16));
+}

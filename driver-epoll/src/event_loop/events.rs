@@ -13,6 +13,9 @@ use crate::slab::Key;
 use crate::socket::{self, Transfer};
 use crate::trace;
 
+/// Reads of one connection per turn at most.
+const READS: usize = 4;
+
 impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
@@ -41,19 +44,30 @@ where
         }
     }
 
+    /// Reads once, and on while reads fill the buffer. Were large messages of many connections assembled a piece of each
+    /// per turn, they would fall out of the caches in between.
     fn read(&mut self, key: Key) {
-        self.io_event(key, |connection, socket, turn, stats| {
-            stats.reads += 1;
-            match socket::receive(socket, connection.recv_buffer(turn)) {
-                Transfer::Bytes(0) => connection.eof(turn),
-                Transfer::Bytes(n) => {
-                    stats.bytes_in += n as u64;
-                    connection.received(turn, n);
+        for _ in 0..READS {
+            let mut full = false;
+            let wants_more = self.io_event(key, |connection, socket, turn, stats| {
+                stats.reads += 1;
+                let buffer = connection.recv_buffer(turn);
+                let room = buffer.len();
+                match socket::receive(socket, buffer) {
+                    Transfer::Bytes(0) => connection.eof(turn),
+                    Transfer::Bytes(n) => {
+                        full = n == room;
+                        stats.bytes_in += n as u64;
+                        connection.received(turn, n);
+                    }
+                    Transfer::Blocked => {}
+                    Transfer::Failed(kind) => connection.failed(turn, kind),
                 }
-                Transfer::Blocked => {}
-                Transfer::Failed(kind) => connection.failed(turn, kind),
+            });
+            if !(full && wants_more) {
+                return;
             }
-        });
+        }
     }
 
     /// A connection that does not read has hung up: failed, or closed by both sides with input left in the kernel.
@@ -94,10 +108,15 @@ where
         self.io_event(key, |connection, _, turn, stats| happened(connection, turn, stats));
     }
 
+    /// Also tells whether the connection waits for input now.
     #[inline]
-    fn io_event(&mut self, key: Key, happened: impl FnOnce(&mut Connection<P>, &OwnedFd, &mut Turn, &mut Stats)) {
+    fn io_event(
+        &mut self,
+        key: Key,
+        happened: impl FnOnce(&mut Connection<P>, &OwnedFd, &mut Turn, &mut Stats),
+    ) -> bool {
         let Some(conn) = self.connections.get_mut(key) else {
-            return;
+            return false;
         };
         let (turn, stats) = (&mut self.turn, &mut self.stats);
         let settled = catch_unwind(AssertUnwindSafe(|| {
@@ -110,6 +129,7 @@ where
                     register(&self.epoll, conn, key, interest);
                 }
                 rearm(&mut self.timers, conn, key);
+                return interest.read;
             }
             Ok(Settled::Again) => {
                 rearm(&mut self.timers, conn, key);
@@ -128,6 +148,7 @@ where
                 self.remove(key, true);
             }
         }
+        false
     }
 
     fn remove(&mut self, key: Key, reset: bool) {

@@ -165,7 +165,7 @@ where
     /// One turn: waits until something happens, at most `timeout`, and handles it. Tells how long from now until there is
     /// something to do again, unless the descriptor becomes readable before; `None` for no such time.
     ///
-    /// Work per turn and connection is bounded (one read, one call, one write), so no peer starves the others.
+    /// Work per turn and connection is bounded (four reads, a call and a write after each), so no peer starves the others.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ where
         // 1. Wait, no longer than until the next deadline, and read the clock once.
         wait(&self.epoll, spare_capacity(&mut self.events), sleep)?;
         self.turn.now = Instant::now();
-        // 2. Each ready connection: one read, one call, one write.
+        // 2. Each ready connection: one read, one call, one write; a few where the reads are full.
         let mut events = core::mem::take(&mut self.events);
         let mut accepting = false;
         for event in events.drain(..) {
