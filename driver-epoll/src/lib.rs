@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
+mod batch;
 mod event_loop;
 mod listener;
 mod mailbox;

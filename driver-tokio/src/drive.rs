@@ -181,10 +181,14 @@ where
             self.connection.timeout(turn);
             return Poll::Ready(());
         }
-        if let Some(message) = self.mailbox.as_ref().and_then(|mailbox| mailbox.poll(cx.waker())) {
-            stats.messages += 1;
-            self.connection.message(turn, message);
-            return Poll::Ready(());
+        if let Some(mailbox) = &self.mailbox {
+            let waiting = core::iter::from_fn(|| mailbox.poll(cx.waker()));
+            let budget = (self.shard.config.message_budget / ROUNDS).max(1);
+            let taken = self.connection.messages(turn, waiting.take(budget));
+            if taken > 0 {
+                stats.messages += taken as u64;
+                return Poll::Ready(());
+            }
         }
         if self.interest.write {
             // Asks whether the stream takes output by offering it.

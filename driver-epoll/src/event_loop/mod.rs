@@ -18,6 +18,7 @@ use rustix::event::epoll;
 
 use self::admission::{LISTENER, Listener, register_listener};
 use self::conn::{Conn, State};
+use crate::batch::Batch;
 use crate::listener::Acceptor;
 use crate::mailbox::{Handle, Mail, Shared};
 use crate::poll::wait;
@@ -54,6 +55,8 @@ pub struct Loop<P: Protocol> {
     /// Set while the number of connections of one address is limited.
     per_address: Option<PerAddress>,
     mail: VecDeque<Mail<P>>,
+    /// Messages on their way from the mail to their connections.
+    batch: Batch<P::Message>,
     stopping: Option<Stopping<Key>>,
 }
 
@@ -88,6 +91,7 @@ impl<P: Protocol> Loop<P> {
             stats: Stats::default(),
             again: Vec::new(),
             mail: VecDeque::new(),
+            batch: Batch::default(),
             stopping: None,
         })
     }
@@ -153,7 +157,7 @@ where
     /// When the kernel refuses to wait; never because of a connection.
     pub fn run(&mut self) -> io::Result<()> {
         let mut outcome = Ok(());
-        while outcome.is_ok() && !(self.is_idle() && self.mail.is_empty() && self.shared.queue.may_sleep()) {
+        while outcome.is_ok() && !(self.is_idle() && self.has_read_all() && self.shared.queue.may_sleep()) {
             let sleep = self.sleep();
             outcome = self.turn_after(sleep);
         }
@@ -210,7 +214,7 @@ where
     /// How long there is nothing to do, unless an event comes. From now on others wake the loop.
     fn sleep(&mut self) -> Option<Duration> {
         self.shared.publish(self.stats());
-        if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.mail.is_empty() {
+        if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.has_read_all() {
             return Some(Duration::ZERO);
         }
         let timers = self.timers.sleep(self.turn.now);
@@ -218,31 +222,61 @@ where
         [timers, stopping].into_iter().flatten().min()
     }
 
+    /// Messages and commands, with a budget. Commands keep their place among the messages.
     fn mail(&mut self) {
         let mut mail = core::mem::take(&mut self.mail);
         self.shared.queue.drain(&mut mail);
-        for _ in 0..self.config.message_budget {
+        let mut budget = self.config.message_budget.max(1);
+        while budget > 0 {
+            if !self.batch.is_empty() {
+                self.deliver(&mut budget);
+                continue;
+            }
+            while let Some(Mail::Message(..)) = mail.front()
+                && !self.batch.is_full()
+                && let Some(Mail::Message(key, message)) = mail.pop_front()
+            {
+                self.batch.push(key, message);
+            }
+            if !self.batch.is_empty() {
+                self.batch.sort();
+                continue;
+            }
             match mail.pop_front() {
-                None => break,
                 Some(Mail::Connect(opening)) => self.connect(opening.0, opening.1),
                 Some(Mail::Stop(drain)) => self.begin_stop(drain),
-                Some(Mail::Message(key, message)) => self.deliver(key, message),
+                Some(Mail::Message(..)) | None => break,
             }
+            budget -= 1;
         }
         self.mail = mail;
     }
 
-    fn deliver(&mut self, key: Key, message: P::Message) {
-        if self
-            .connections
-            .get_mut(key)
-            .is_some_and(|conn| conn.connection.is_open())
+    fn has_read_all(&self) -> bool {
+        self.mail.is_empty() && self.batch.is_empty()
+    }
+
+    /// Tells each connection all of its messages, as far as the budget goes, before it sends what it has to say to them.
+    fn deliver(&mut self, budget: &mut usize) {
+        let mut batch = core::mem::take(&mut self.batch);
+        while *budget > 0
+            && let Some(key) = batch.next_key()
         {
-            self.stats.messages += 1;
-            self.event(key, |connection, turn, _| connection.message(turn, message));
-        } else {
-            self.stats.messages_late += 1;
+            let mut messages = batch.take(key).take(*budget);
+            let mut taken = 0;
+            let takes_some = |conn: &mut Conn<P>| conn.state != State::Connecting && conn.connection.is_open();
+            if self.connections.get_mut(key).is_some_and(takes_some) {
+                self.event(key, |connection, turn, stats| {
+                    taken = connection.messages(turn, &mut messages);
+                    stats.messages += taken as u64;
+                });
+            } else {
+                taken = messages.count();
+                self.stats.messages_late += taken as u64;
+            }
+            *budget -= taken;
         }
+        self.batch = batch;
     }
 
     fn expire(&mut self) {

@@ -320,7 +320,10 @@ impl Driver {
             }
             // Harmless before the deadline.
             12 => self.connection.timeout(&mut self.turn),
-            13 => self.connection.message(&mut self.turn, ()),
+            13 => {
+                let waiting = core::iter::repeat_n((), 1 + how / 16);
+                self.connection.messages(&mut self.turn, waiting);
+            }
             14 if how.is_multiple_of(8) && !self.stopped => {
                 self.stopped = true;
                 self.connection.stop(&mut self.turn);

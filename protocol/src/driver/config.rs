@@ -24,7 +24,8 @@ pub struct Config {
     pub mailbox: usize,
     /// Connections accepted per turn of a thread, so that a storm does not starve those that are there. Default 64.
     pub accept_budget: usize,
-    /// Messages delivered per turn of a thread; more wait for the next. Default 4,096.
+    /// Messages delivered per turn of a thread, or, on drivers whose connections have queues of their own
+    /// (`driver-tokio`), of a connection; more wait for the next. Default 4,096.
     pub message_budget: usize,
     /// Deadlines handled per turn of a thread; more wait for the next. Default 1,024.
     pub timer_budget: usize,

@@ -175,6 +175,26 @@ impl<P: Protocol> Connection<P> {
         self.call(turn, |protocol, cx| protocol.message(cx, message));
     }
 
+    /// Messages for the protocol that wait at once, so that what it says to all of them is one write. Takes no more of
+    /// them when their output has to be sent first, being above the high-water mark, or when the protocol has asked for
+    /// the end. Returns how many it took: do what [`todo`](Connection::todo) says, and come back with the others.
+    pub fn messages(&mut self, turn: &mut Turn, messages: impl IntoIterator<Item = P::Message>) -> usize {
+        self.enter(turn);
+        let mut messages = messages.into_iter();
+        let mut taken = 0;
+        while self.phase == Phase::Open
+            && let Some(message) = messages.next()
+        {
+            self.call(turn, |protocol, cx| protocol.message(cx, message));
+            taken += 1;
+            let full = turn.output.len() > turn.limits.high_water && !self.flags.has(Flags::BLOCKED);
+            if full || self.control.intent != Intent::Continue {
+                break;
+            }
+        }
+        taken
+    }
+
     /// The driver wants to stop.
     pub fn stop(&mut self, turn: &mut Turn) {
         self.enter(turn);

@@ -9,7 +9,7 @@
 //! 1. Set [`Turn::now`]; for input, read into [`Connection::recv_buffer`].
 //! 2. Say what happened: [`connected`](Connection::connected), [`received`](Connection::received),
 //!    [`eof`](Connection::eof), [`writable`](Connection::writable), [`timeout`](Connection::timeout),
-//!    [`message`](Connection::message), [`stop`](Connection::stop) or [`failed`](Connection::failed).
+//!    [`messages`](Connection::messages), [`stop`](Connection::stop) or [`failed`](Connection::failed).
 //! 3. Do what [`Connection::todo`] says until it is [`Todo::Wait`], [`Todo::Again`], or the end. Answer
 //!    [`Todo::Send`] with [`sent`](Connection::sent), [`blocked`](Connection::blocked) or
 //!    [`failed`](Connection::failed).

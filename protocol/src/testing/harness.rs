@@ -153,8 +153,9 @@ impl<P: Protocol> Harness<P> {
     /// Delivers what waits: messages, then bytes, then the end of the stream.
     pub fn pump(&mut self) {
         while self.ended.is_none() {
-            if let Some(message) = self.mailbox.pop() {
-                self.connection.message(&mut self.turn, message);
+            let waiting = core::iter::from_fn(|| self.mailbox.pop());
+            if self.connection.messages(&mut self.turn, waiting) > 0 {
+                // They are told; what they left is sent below.
             } else if self.interest.read && !self.incoming.is_empty() {
                 let buffer = self.connection.recv_buffer(&mut self.turn);
                 let n = buffer.len().min(self.incoming.len());

@@ -1,0 +1,112 @@
+//! Messages sorted by connection, so that each connection hears all of its messages at once.
+
+use crate::slab::Key;
+
+/// So many messages are sorted together. More would be told in fewer writes still, but sorting them would hold the loop
+/// up: these take about a millisecond.
+const MOST: usize = 64 * 1024;
+/// Memory for so many is kept from batch to batch.
+const KEPT: usize = 4 * 1024;
+
+/// Messages that wait at once. First it is filled, then emptied connection by connection.
+#[derive(Debug)]
+pub(crate) struct Batch<M> {
+    /// In the order in which they came; taken out one by one.
+    messages: Vec<Option<M>>,
+    /// For whom each is. Sorting these moves 16 bytes, however large a message is.
+    order: Vec<(Key, usize)>,
+    /// Up to here they are taken out.
+    at: usize,
+}
+
+impl<M> Default for Batch<M> {
+    fn default() -> Self {
+        Batch {
+            messages: Vec::new(),
+            order: Vec::new(),
+            at: 0,
+        }
+    }
+}
+
+impl<M> Batch<M> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.order.len() >= MOST
+    }
+
+    pub(crate) fn push(&mut self, key: Key, message: M) {
+        self.order.push((key, self.messages.len()));
+        self.messages.push(Some(message));
+    }
+
+    /// To be called when it is filled.
+    pub(crate) fn sort(&mut self) {
+        self.order.sort_unstable();
+    }
+
+    /// The connection whose messages come next; `None` when all are taken, and it can be filled again.
+    pub(crate) fn next_key(&mut self) -> Option<Key> {
+        let next = self.order.get(self.at).map(|(key, _)| *key);
+        if next.is_none() {
+            self.order.clear();
+            self.order.shrink_to(KEPT);
+            self.messages.clear();
+            self.messages.shrink_to(KEPT);
+            self.at = 0;
+        }
+        next
+    }
+
+    /// Takes out the messages of `key`, which comes next, in the order in which they came.
+    pub(crate) fn take(&mut self, key: Key) -> impl Iterator<Item = M> {
+        core::iter::from_fn(move || {
+            let (_, index) = self.order.get(self.at).filter(|(next, _)| *next == key)?;
+            self.at += 1;
+            self.messages.get_mut(*index)?.take()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_gets_its_messages_together_and_in_order() {
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            for n in 0..100_u64 {
+                batch.push(n % 7, n);
+            }
+            batch.sort();
+            let mut seen = Vec::new();
+            while let Some(key) = batch.next_key() {
+                assert!(!batch.is_empty() && !seen.contains(&key), "{key}");
+                seen.push(key);
+                // Not all at once: the others stay.
+                let mut messages: Vec<u64> = batch.take(key).take(3).collect();
+                assert_eq!(batch.next_key(), Some(key));
+                messages.extend(batch.take(key));
+                assert_eq!(messages, (0..100).filter(|n| n % 7 == key).collect::<Vec<_>>());
+            }
+            assert_eq!(seen.len(), 7);
+            assert!(batch.is_empty());
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_gives_memory_back() {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
+            batch.push(1, ());
+        }
+        batch.sort();
+        assert_eq!(batch.take(1).count(), MOST);
+        assert_eq!(batch.next_key(), None);
+        assert!(batch.order.capacity() <= 2 * KEPT);
+    }
+}
