@@ -101,6 +101,7 @@ where
                 connection.connected(turn);
             }
         });
+        self.tell_early(key);
     }
 
     /// Tells a connection what happened, then does what it asks for.
@@ -159,6 +160,9 @@ where
             self.timers.cancel(timer);
         }
         self.release(key);
+        if let Some(early) = self.early.remove(&key) {
+            self.stats.messages_late += early.len() as u64;
+        }
         if reset {
             socket::reset(conn.socket);
         }

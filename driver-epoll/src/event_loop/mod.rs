@@ -4,7 +4,7 @@ mod admission;
 mod conn;
 mod events;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,6 +57,8 @@ pub struct Loop<P: Protocol> {
     mail: VecDeque<Mail<P>>,
     /// Messages on their way from the mail to their connections.
     batch: Batch<P::Message>,
+    /// Messages for connections that are not established yet, each as many as its mailbox would hold elsewhere.
+    early: HashMap<Key, Vec<P::Message>>,
     stopping: Option<Stopping<Key>>,
 }
 
@@ -92,6 +94,7 @@ impl<P: Protocol> Loop<P> {
             again: Vec::new(),
             mail: VecDeque::new(),
             batch: Batch::default(),
+            early: HashMap::new(),
             stopping: None,
         })
     }
@@ -262,21 +265,41 @@ where
         while *budget > 0
             && let Some(key) = batch.next_key()
         {
-            let mut messages = batch.take(key).take(*budget);
-            let mut taken = 0;
-            let takes_some = |conn: &mut Conn<P>| conn.state != State::Connecting && conn.connection.is_open();
-            if self.connections.get_mut(key).is_some_and(takes_some) {
-                self.event(key, |connection, turn, stats| {
-                    taken = connection.messages(turn, &mut messages);
-                    stats.messages += taken as u64;
-                });
-            } else {
-                taken = messages.count();
-                self.stats.messages_late += taken as u64;
-            }
-            *budget -= taken;
+            *budget -= self.tell(key, &mut batch.take(key).take(*budget));
         }
         self.batch = batch;
+    }
+
+    /// Tells a connection some messages and does what it asks for then. Returns how many it took.
+    fn tell(&mut self, key: Key, messages: &mut impl Iterator<Item = P::Message>) -> usize {
+        let mut taken = 0;
+        match self.connections.get_mut(key) {
+            Some(conn) if conn.state == State::Connecting => {
+                let early = self.early.entry(key).or_default();
+                let before = early.len();
+                early.extend(messages.take(self.config.mailbox - before));
+                taken = early.len() - before;
+            }
+            Some(conn) if conn.connection.is_open() => self.event(key, |connection, turn, stats| {
+                taken = connection.messages(turn, &mut *messages);
+                stats.messages += taken as u64;
+            }),
+            _ => {}
+        }
+        if taken == 0 {
+            taken = messages.count();
+            self.stats.messages_late += taken as u64;
+        }
+        taken
+    }
+
+    /// Tells a connection that is established now what was sent to it before.
+    pub(super) fn tell_early(&mut self, key: Key) {
+        let Some(early) = self.early.remove(&key) else { return };
+        let mut early = early.into_iter();
+        while early.len() > 0 {
+            self.tell(key, &mut early);
+        }
     }
 
     fn expire(&mut self) {
