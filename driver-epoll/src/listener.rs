@@ -1,44 +1,11 @@
-//! Sockets that listen, and accepting from them when descriptors run out.
+//! Accepting, also when descriptors run out.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-
-use protocol::driver::SocketOptions;
-
-/// Binds and listens. With `share`, other sockets may listen on the same port.
-pub(crate) fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<OwnedFd> {
-    let socket = bind(address, share)?;
-    rustix::net::listen(&socket, options.backlog)?;
-    Ok(socket)
-}
-
-/// Fails when somebody listens on `address`, also somebody who would share it.
-pub(crate) fn probe(address: SocketAddr) -> io::Result<()> {
-    let socket = bind(address, false)?;
-    Ok(rustix::net::listen(&socket, 1)?)
-}
-
-fn bind(address: SocketAddr, share: bool) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    // A restarted server must not wait for its predecessor's connections in TIME_WAIT.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if share {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket)
-}
+use rustix::net::SocketFlags;
 
 /// What accepting gave.
 pub(crate) enum Accepted {

@@ -2,16 +2,11 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 use protocol::Output;
 use protocol::bytes::Buf;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
-};
-
-use protocol::driver::SocketOptions;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 /// Pieces handed to one vectored write.
 const SLICES: usize = 64;
@@ -75,7 +70,7 @@ pub(crate) fn half_close(socket: &OwnedFd) {
 
 /// Closes with a reset.
 pub(crate) fn reset(socket: OwnedFd) {
-    let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+    driver_sockets::reset(&socket);
     drop(socket);
 }
 
@@ -91,49 +86,10 @@ pub(crate) fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
     rustix::net::getsockname(socket).ok()?.try_into().ok()
 }
 
-/// A socket that is not connected yet.
-pub(crate) fn new_stream(to: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if to.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
-}
-
 /// Starts connecting. The socket becomes writable when it is done, well or not.
 pub(crate) fn connect(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
     match rustix::net::connect(socket, &to) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Sets what belongs on a connected socket.
-pub(crate) fn prepare(socket: impl AsFd, options: &SocketOptions) {
-    let socket = socket.as_fd();
-    // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
-    if options.nodelay {
-        let _ = sockopt::set_tcp_nodelay(socket, true);
-    }
-    if let Some(keepalive) = options.keepalive {
-        let _ = sockopt::set_socket_keepalive(socket, true);
-        let _ = sockopt::set_tcp_keepidle(socket, keepalive.idle);
-        let _ = sockopt::set_tcp_keepintvl(socket, keepalive.interval);
-        let _ = sockopt::set_tcp_keepcnt(socket, keepalive.count);
-    }
-    if let Some(timeout) = options.user_timeout {
-        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        let _ = sockopt::set_tcp_user_timeout(socket, millis);
-    }
-    if options.quickack {
-        let _ = sockopt::set_tcp_quickack(socket, true);
-    }
-    if let Some(size) = options.receive_buffer {
-        let _ = sockopt::set_socket_recv_buffer_size(socket, size);
-    }
-    if let Some(size) = options.send_buffer {
-        let _ = sockopt::set_socket_send_buffer_size(socket, size);
     }
 }

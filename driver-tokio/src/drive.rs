@@ -11,10 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use protocol::bytes::Buf;
-use protocol::driver::{Config, Connection, Interest, Todo, Turn};
+use protocol::driver::{Config, Connection, Interest, SocketOptions, Todo, Turn};
 use protocol::{Limits, Output, Protocol, Reason, Stats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::mailbox::Queue;
 use crate::shard::{Phase, Shard, Timer};
@@ -87,12 +87,18 @@ where
 /// Connects to `to` and runs `protocol` on the connection until it ends. A connect that fails, or takes longer than the
 /// default [`connect_timeout`](Config::connect_timeout), the protocol is told as `closed`.
 pub async fn connect<P: Protocol>(to: SocketAddr, protocol: P, limits: Limits) -> Reason {
-    let within = Config::default().connect_timeout;
-    let outcome = tokio::time::timeout(within, TcpStream::connect(to)).await;
+    let config = Config::default();
+    let outcome = tokio::time::timeout(config.connect_timeout, open_stream(to, &config.socket)).await;
     match outcome.unwrap_or_else(|elapsed| Err(elapsed.into())) {
         Ok(stream) => drive(stream, protocol, limits).await,
         Err(error) => failed(protocol, limits, &error),
     }
+}
+
+/// Connects.
+pub(crate) async fn open_stream(to: SocketAddr, options: &SocketOptions) -> io::Result<TcpStream> {
+    let socket = driver_sockets::connecting(to, options)?;
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
 }
 
 /// Tells a protocol that its connection never came to be.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use socket2::{SockRef, Socket};
+use driver_sockets::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -75,8 +75,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 
     /// Has it reset when it is dropped.
     fn reset(&self) {
-        // It fails only on a socket that is broken already.
-        let _ = self.socket().set_linger(Some(std::time::Duration::ZERO));
+        driver_sockets::reset(self.socket());
     }
 }
 

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use driver_sockets::{Listening, Threads, deal};
+use protocol::driver::Config;
 use protocol::{Limits, Peer, Protocol, Stats};
-use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::handle::{Command, Handle, Remote};
@@ -17,7 +17,6 @@ use crate::worker::{Anywhere, Here, Worker};
 
 /// The factory of a worker that accepts nothing.
 type NoFactory<P> = fn(&Peer<'_, <P as Protocol>::Message>) -> Option<P>;
-use protocol::driver::{Config, SocketOptions};
 
 /// Sets up workers that serve and connect. Each of the threads runs a runtime of its own; where the system can, with a
 /// listening socket of its own (`SO_REUSEPORT`). A connection stays on the thread that accepted it, so protocols need
@@ -81,8 +80,7 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let (address, listeners) = self.bind(addresses)?;
-        self.serve_each(Some(address), listeners, factory)
+        self.serve_all(Listening::bind(addresses, &self.config, self.threads)?, factory)
     }
 
     /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
@@ -98,14 +96,7 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let first = Socket::from(listener.into());
-        first.set_nonblocking(true)?;
-        let address = first.local_addr()?.as_socket();
-        let mut listeners = Vec::new();
-        for _ in 0..self.threads {
-            listeners.push(first.try_clone()?);
-        }
-        self.serve_each(address, listeners, factory)
+        self.serve_all(listener.into().into(), factory)
     }
 
     /// Serves in the runtime this is called in, on any of its threads, for programs that have one already.
@@ -134,25 +125,21 @@ impl Server {
         })
     }
 
-    fn serve_each<P, F>(
-        &self,
-        address: Option<SocketAddr>,
-        listeners: Vec<Socket>,
-        factory: F,
-    ) -> io::Result<Running<P>>
+    fn serve_all<P, F>(&self, listening: Listening, factory: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let workers = listeners.into_iter().map(|listener| {
+        let (addresses, dealt) = deal(vec![listening], self.threads)?;
+        let workers = dealt.into_iter().map(|mut sockets| {
             let factory = factory.clone();
             move |remote: Arc<Remote<P>>| {
-                let listener = Listener::new(listener)?;
+                let listener = Listener::new(sockets.remove(0))?;
                 Ok(Worker::new(remote, Some((listener, factory))))
             }
         });
-        self.start(address, workers)
+        self.start(addresses, workers)
     }
 
     /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.
@@ -170,48 +157,34 @@ impl Server {
             remote.command(Command::Connect(to, Box::new(make)));
             Ok(Worker::new(remote, None::<(Listener, NoFactory<P>)>))
         };
-        self.start(None, [setup].into_iter())
+        self.start(Vec::new(), [setup].into_iter())
     }
 
-    fn start<P, F, S>(&self, address: Option<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
+    fn start<P, F, S>(&self, addresses: Vec<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + 'static,
         S: FnOnce(Arc<Remote<P>>) -> io::Result<Worker<P, F, Here>> + Send + 'static,
     {
-        let mut threads = Vec::new();
+        let mut threads = Threads::default();
         let mut workers: Vec<Arc<Remote<P>>> = Vec::new();
         for setup in setups {
             let remote = Remote::new(Shard::new(self.config.clone()));
-            let (tell, told) = std::sync::mpsc::channel();
             let theirs = Arc::clone(&remote);
-            let body = move || -> Stats {
+            let started = threads.start("tokio", move |ready| {
                 let shard = Arc::clone(&theirs.shard);
                 let runtime = Builder::new_current_thread()
                     .enable_all()
-                    .build_local(LocalOptions::default());
-                let (runtime, worker) = match runtime.and_then(|runtime| {
-                    let entered = runtime.enter();
-                    let worker = setup(theirs)?;
-                    drop(entered);
-                    Ok((runtime, worker))
-                }) {
-                    Ok(made) => made,
-                    Err(error) => {
-                        let _ = tell.send(Err(error));
-                        return Stats::default();
-                    }
-                };
-                let _ = tell.send(Ok(()));
+                    .build_local(LocalOptions::default())?;
+                let entered = runtime.enter();
+                let worker = setup(theirs)?;
+                drop(entered);
+                ready.tell(());
                 runtime.block_on(worker.run());
-                shard.stats()
-            };
-            threads.push(thread::Builder::new().name("tokio".into()).spawn(body)?);
-            let made = told
-                .recv()
-                .unwrap_or_else(|_| Err(io::Error::other("the worker's thread has ended")));
-            if let Err(error) = made {
+                Ok(shard.stats())
+            });
+            if let Err(error) = started {
                 Handle {
                     workers: workers.into(),
                 }
@@ -221,78 +194,27 @@ impl Server {
             workers.push(remote);
         }
         Ok(Running {
-            address,
+            addresses,
             handle: Handle {
                 workers: workers.into(),
             },
             threads,
         })
     }
-
-    fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<(SocketAddr, Vec<Socket>)> {
-        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for address in addresses.to_socket_addrs()? {
-            match self.bind_one(address) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn bind_one(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<Socket>)> {
-        let options = &self.config.socket;
-        let share = options.share_port || (self.threads > 1 && cfg!(unix));
-        if share && !options.share_port {
-            // Sharing among our own threads must not join somebody else's server unnoticed.
-            listen(address, options, false)?;
-        }
-        let first = listen(address, options, share)?;
-        let bound = first.local_addr()?.as_socket().unwrap_or(address);
-        let mut listeners = vec![first];
-        for _ in 1..self.threads {
-            // Where ports cannot be shared, the threads accept from one queue.
-            let next = if share {
-                listen(bound, options, share)
-            } else {
-                listeners[0].try_clone()
-            };
-            listeners.push(next?);
-        }
-        Ok((bound, listeners))
-    }
-}
-
-fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
-    // something else, and is not needed.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    if share {
-        socket.set_reuse_port(true)?;
-    }
-    #[cfg(not(unix))]
-    let _ = share;
-    socket.bind(&address.into())?;
-    socket.listen(options.backlog)?;
-    Ok(socket)
 }
 
 /// Workers that run in the background. Dropping it leaves them running.
 #[derive(Debug)]
 pub struct Running<P: Protocol> {
-    address: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
     handle: Handle<P>,
-    threads: Vec<JoinHandle<Stats>>,
+    threads: Threads,
 }
 
 impl<P: Protocol> Running<P> {
     /// Where the server listens, with the port that was chosen for port 0; `None` for a client.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.address
+        self.addresses.first().copied()
     }
 
     /// A handle for other threads.
@@ -316,12 +238,6 @@ impl<P: Protocol> Running<P> {
     ///
     /// When a worker's thread has panicked.
     pub fn join(self) -> io::Result<Stats> {
-        let mut sum = Stats::default();
-        for thread in self.threads {
-            sum += thread
-                .join()
-                .map_err(|_| io::Error::other("a worker's thread has panicked"))?;
-        }
-        Ok(sum)
+        self.threads.join()
     }
 }

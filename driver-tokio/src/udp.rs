@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use driver_udp::{Batches, TRANSMITS, UdpSockRef};
+use driver_sockets::udp::{Batches, TRANSMITS, UdpSockRef};
 use protocol::driver::Datagrams;
 use protocol::{Endpoint, Mailbox, Peer, PeerSource, Reason, Sender};
 use tokio::io::Interest;

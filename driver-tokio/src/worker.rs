@@ -10,13 +10,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use protocol::driver::{SocketOptions, Stopping};
+use protocol::driver::Stopping;
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
-use socket2::TcpKeepalive;
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::drive::{Drive, failed};
+use crate::drive::{Drive, failed, open_stream};
 use crate::handle::{Command, Opening, Remote};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Lazy, Queue};
@@ -180,7 +178,7 @@ where
         // The attempt counts as a connection, so that the worker waits for it.
         shard.join();
         tokio::spawn(async move {
-            let outcome = timeout(within, TcpStream::connect(to)).await;
+            let outcome = timeout(within, open_stream(to, &shard.config.socket)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
             let source = Source::new(
                 outcome.as_ref().ok().map(|stream| stream as &dyn Stream),
@@ -197,7 +195,6 @@ where
                         Ok(stream) => {
                             shard.stats.connected.fetch_add(1, Ordering::Relaxed);
                             trace::connected(0);
-                            prepare(&stream, &shard.config.socket);
                             // Not accepted, so not counted by address.
                             W::spawn(Drive::new(
                                 stream,
@@ -239,7 +236,7 @@ fn admit<S, P, W>(
         shard.stats.refused.fetch_add(1, Ordering::Relaxed);
         return stream.reset();
     }
-    prepare(&stream, &shard.config.socket);
+    driver_sockets::prepare(stream.socket(), &shard.config.socket);
     let source = Source::new(Some(&stream), remote, shard.config.mailbox);
     let made = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source))));
     let mailbox = source.mailbox.into_inner();
@@ -262,36 +259,6 @@ fn admit<S, P, W>(
     };
     if let Some(mut limit) = shard.per_address() {
         limit.release(token);
-    }
-}
-
-/// Sets what belongs on a connected socket.
-fn prepare(stream: &impl Stream, options: &SocketOptions) {
-    let socket = stream.socket();
-    // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
-    if options.nodelay {
-        let _ = socket.set_tcp_nodelay(true);
-    }
-    if let Some(keepalive) = options.keepalive {
-        let times = TcpKeepalive::new()
-            .with_time(keepalive.idle)
-            .with_interval(keepalive.interval);
-        let _ = socket.set_tcp_keepalive(&times.with_retries(keepalive.count));
-    }
-    #[cfg(target_os = "linux")]
-    {
-        if options.user_timeout.is_some() {
-            let _ = socket.set_tcp_user_timeout(options.user_timeout);
-        }
-        if options.quickack {
-            let _ = socket.set_tcp_quickack(true);
-        }
-    }
-    if let Some(size) = options.receive_buffer {
-        let _ = socket.set_recv_buffer_size(size);
-    }
-    if let Some(size) = options.send_buffer {
-        let _ = socket.set_send_buffer_size(size);
     }
 }
 

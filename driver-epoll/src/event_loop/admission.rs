@@ -61,7 +61,7 @@ where
     }
 
     fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
-        socket::prepare(&socket, &self.config.socket);
+        driver_sockets::prepare(&socket, &self.config.socket);
         let key = self.connections.next_key();
         if let (Some(limit), Some(remote)) = (&mut self.per_address, remote)
             && !limit.admit(key, remote.ip())
@@ -98,8 +98,8 @@ where
 
     pub(super) fn connect(&mut self, to: SocketAddr, make: Opening<P>) {
         let key = self.connections.next_key();
-        let opened = socket::new_stream(to).and_then(|socket| {
-            socket::prepare(&socket, &self.config.socket);
+        let opened = driver_sockets::connecting(to, &self.config.socket).and_then(|socket| {
+            let socket = OwnedFd::from(socket);
             socket::connect(&socket, to)?;
             epoll::add(
                 &self.epoll,

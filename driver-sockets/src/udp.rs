@@ -1,5 +1,5 @@
-#![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+//! UDP sockets: the system's ways to receive and send many datagrams in one call (`recvmmsg`, generic receive and
+//! segmentation offload), in the terms of the `protocol` crate.
 
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::time::Instant;

@@ -1,0 +1,210 @@
+//! Binding and listening.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+
+use protocol::driver::{Config, SocketOptions};
+use socket2::{Domain, Socket, Type};
+
+/// One place where a server accepts: a socket that all of its threads accept from, or one for each of them.
+///
+/// One for each (`SO_REUSEPORT`) has the kernel spread connections evenly, and no lock or wake-up is shared. Bound by
+/// [`bind`](Listening::bind); sockets that listen already come in by `from`.
+#[derive(Debug)]
+pub struct Listening {
+    address: Option<SocketAddr>,
+    sockets: Vec<Socket>,
+}
+
+impl Listening {
+    /// Listens on the first of `addresses` that can be bound, for a server with so many threads.
+    ///
+    /// # Errors
+    ///
+    /// When no address can be bound, for instance because somebody listens there already
+    /// ([`AddrInUse`](ErrorKind::AddrInUse)).
+    pub fn bind(addresses: impl ToSocketAddrs, config: &Config, threads: usize) -> io::Result<Self> {
+        let mut last = io::Error::new(ErrorKind::InvalidInput, "no address to listen on");
+        for address in addresses.to_socket_addrs()? {
+            match Self::bind_one(address, &config.socket, threads) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn bind_one(address: SocketAddr, options: &SocketOptions, threads: usize) -> io::Result<Self> {
+        let share = options.share_port || (threads > 1 && cfg!(unix));
+        if share && !options.share_port {
+            // Sharing among our own threads must not join somebody else's server unnoticed.
+            listen(address, options, false)?;
+        }
+        let first = listen(address, options, share)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(address);
+        let mut sockets = vec![first];
+        if share {
+            for _ in 1..threads {
+                sockets.push(listen(address, options, share)?);
+            }
+        }
+        Ok(Listening {
+            address: Some(address),
+            sockets,
+        })
+    }
+
+    /// Where it is, with the port that was chosen for port 0; `None` where there is no such address (a Unix socket).
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+impl From<Socket> for Listening {
+    fn from(socket: Socket) -> Self {
+        Listening {
+            address: socket.local_addr().ok().and_then(|address| address.as_socket()),
+            sockets: vec![socket],
+        }
+    }
+}
+
+impl From<TcpListener> for Listening {
+    fn from(listener: TcpListener) -> Self {
+        Socket::from(listener).into()
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listening {
+    fn from(listener: UnixListener) -> Self {
+        OwnedFd::from(listener).into()
+    }
+}
+
+/// A socket of any family, for instance one that a predecessor or a service manager has handed over.
+#[cfg(unix)]
+impl From<OwnedFd> for Listening {
+    fn from(socket: OwnedFd) -> Self {
+        Socket::from(socket).into()
+    }
+}
+
+/// Deals sockets out to the threads of a server: to each the ones it accepts from, which do not block then. Also tells the
+/// addresses.
+///
+/// # Errors
+///
+/// When one does not listen, or descriptors run out.
+pub fn deal(places: Vec<Listening>, threads: usize) -> io::Result<(Vec<SocketAddr>, Vec<Vec<Socket>>)> {
+    let addresses = places.iter().filter_map(Listening::local_addr).collect();
+    let mut dealt: Vec<Vec<Socket>> = (0..threads).map(|_| Vec::new()).collect();
+    for Listening { sockets, .. } in places {
+        for socket in &sockets {
+            #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+            if !socket.is_listener()? {
+                return Err(io::Error::new(ErrorKind::InvalidInput, "the socket does not listen"));
+            }
+            socket.set_nonblocking(true)?;
+        }
+        // Each thread has one, and each socket a thread, whichever are more.
+        for turn in 0..sockets.len().max(threads) {
+            dealt[turn % threads].push(sockets[turn % sockets.len()].try_clone()?);
+        }
+    }
+    Ok((addresses, dealt))
+}
+
+/// Binds and listens. With `share`, other sockets may listen on the same port.
+fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
+    // something else, and is not needed.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = share;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(share: bool) -> Config {
+        let mut config = Config::default();
+        config.socket.share_port = share;
+        config
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn threads_share_a_port_and_strangers_do_not() {
+        let first = Listening::bind("127.0.0.1:0", &config(false), 3).unwrap();
+        assert_eq!(first.sockets.len(), 3);
+        let address = first.local_addr().unwrap();
+        for threads in [1, 3] {
+            let taken = Listening::bind(address, &config(false), threads).unwrap_err();
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        }
+        assert_eq!(
+            Listening::bind(address, &config(true), 2).unwrap().local_addr(),
+            Some(address)
+        );
+    }
+
+    #[test]
+    fn the_first_address_that_can_be_bound_is_taken() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let keeps = TcpListener::bind(taken).unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Listening::bind(&[taken, free][..], &config(false), 1).unwrap();
+        assert_ne!(bound.local_addr(), keeps.local_addr().ok());
+        let none = Listening::bind(&[][..], &config(false), 1).unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn every_thread_has_a_socket_and_every_socket_a_thread() {
+        let places = || {
+            vec![
+                Listening::bind("127.0.0.1:0", &config(false), 3).unwrap(),
+                TcpListener::bind("127.0.0.1:0").unwrap().into(),
+            ]
+        };
+        for threads in 1..5 {
+            let places = places();
+            let expected: Vec<SocketAddr> = places.iter().filter_map(Listening::local_addr).collect();
+            let (addresses, dealt) = deal(places, threads).unwrap();
+            assert_eq!(addresses, expected);
+            assert_eq!(dealt.len(), threads);
+            for sockets in &dealt {
+                for address in &addresses {
+                    let here = |socket: &&Socket| socket.local_addr().unwrap().as_socket() == Some(*address);
+                    assert!(sockets.iter().find(here).is_some());
+                }
+            }
+            let all: usize = dealt.iter().map(Vec::len).sum();
+            assert_eq!(all, threads.max(3) + threads);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_socket_that_does_not_listen_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let refused = deal(vec![socket.into()], 1).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,113 @@
+//! The threads of a server.
+
+use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use protocol::Stats;
+
+/// Threads that run in the background. Dropping it leaves them running.
+#[derive(Debug, Default)]
+pub struct Threads(Vec<JoinHandle<io::Result<Stats>>>);
+
+/// How a thread that was started says that it runs.
+#[derive(Debug)]
+pub struct Ready<T>(SyncSender<T>);
+
+impl<T> Ready<T> {
+    /// All is set up. What fails from now on, [`Threads::join`] tells.
+    pub fn tell(self, what: T) {
+        // It fails only when whoever waited has panicked.
+        let _ = self.0.send(what);
+    }
+}
+
+impl Threads {
+    /// Starts a thread and waits until it is ready, or has failed before. It makes for itself what cannot leave it, so
+    /// that neither protocols nor factories need to.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started, or ended before it was ready.
+    pub fn start<T: Send + 'static>(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(Ready<T>) -> io::Result<Stats> + Send + 'static,
+    ) -> io::Result<T> {
+        let (tell, told) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || body(Ready(tell)))?;
+        match told.recv() {
+            Ok(what) => {
+                self.0.push(thread);
+                Ok(what)
+            }
+            Err(_) => Err(join(thread)
+                .err()
+                .unwrap_or_else(|| io::Error::other("the thread ended at once"))),
+        }
+    }
+
+    /// Waits until all have ended, and tells what they counted together.
+    ///
+    /// # Errors
+    ///
+    /// The first of those that failed, or panicked.
+    pub fn join(self) -> io::Result<Stats> {
+        let mut outcome = Ok(Stats::default());
+        for thread in self.0 {
+            let ended = join(thread);
+            outcome = outcome.and_then(|mut sum| {
+                sum += ended?;
+                Ok(sum)
+            });
+        }
+        outcome
+    }
+}
+
+fn join(thread: JoinHandle<io::Result<Stats>>) -> io::Result<Stats> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("a thread of the driver has panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(accepted: u64) -> Stats {
+        let mut stats = Stats::default();
+        stats.accepted = accepted;
+        stats
+    }
+
+    #[test]
+    fn what_they_tell_and_count_comes_back() {
+        let mut threads = Threads::default();
+        for n in 0..3 {
+            let told = threads.start("test", move |ready| {
+                ready.tell(n);
+                Ok(counted(n))
+            });
+            assert_eq!(told.unwrap(), n);
+        }
+        assert_eq!(threads.join().unwrap(), counted(3));
+    }
+
+    #[test]
+    fn failures_come_back_from_where_they_happen() {
+        let mut threads = Threads::default();
+        let early = threads.start("test", |_: Ready<()>| Err(io::ErrorKind::AddrInUse.into()));
+        assert_eq!(early.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let early = threads.start("test", |_: Ready<()>| panic!("as it should"));
+        assert!(early.is_err());
+        let late = threads.start("test", |ready| {
+            ready.tell(());
+            Err(io::ErrorKind::BrokenPipe.into())
+        });
+        late.unwrap();
+        assert_eq!(threads.join().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
