@@ -15,7 +15,7 @@ mod timers;
 mod trace;
 mod udp;
 
-pub use protocol::driver::{Config, Keepalive, SocketOptions};
+pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
 pub use crate::event_loop::Loop;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::driver::Connect;
 use protocol::{Mailbox, Peer, Protocol, SendError, Stats};
 
 use crate::queue::Queue;
@@ -17,7 +17,7 @@ pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>)
 pub(crate) enum Mail<P: Protocol> {
     /// A message for the connection of that key.
     Message(u64, P::Message),
-    Connect(Box<(SocketAddr, Opening<P>)>),
+    Connect(Box<(Connect, Opening<P>)>),
     Stop(Duration),
 }
 
@@ -69,9 +69,14 @@ pub struct Handle<P: Protocol> {
 }
 
 impl<P: Protocol> Handle<P> {
-    /// Opens a connection on the first loop. The protocol is told how it went: `connected`, or `closed` with the reason.
-    /// False when the loop is gone.
-    pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
+    /// Opens a connection on the first loop, to an address or as [`Connect`] says. The protocol is told how it went:
+    /// `connected`, or `closed` with the reason. False when the loop is gone.
+    pub fn connect(
+        &self,
+        to: impl Into<Connect>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
+        let to = to.into();
         self.loops
             .first()
             .is_some_and(|first| first.post(Mail::Connect(Box::new((to, Box::new(make))))))

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use driver_sockets::{Listening, Threads, deal};
-use protocol::driver::Config;
+use protocol::driver::{Config, Connect};
 use protocol::{Limits, Peer, Protocol, Stats};
 
 use crate::event_loop::Loop;
@@ -108,17 +108,19 @@ impl Server {
         self.start(addresses, loops)
     }
 
-    /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.
+    /// Opens one connection in the background, to an address or as [`Connect`] says, on one thread that ends with it. More
+    /// can be opened by the handle.
     ///
     /// # Errors
     ///
     /// When no thread can be started. How the connect went the protocol is told.
-    pub fn connect<P, F>(&self, to: SocketAddr, make: F) -> io::Result<Running<P>>
+    pub fn connect<P, F>(&self, to: impl Into<Connect>, make: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
+        let to = to.into();
         let setup = move |looped: &mut Loop<P>| {
             looped.shared().post(Mail::Connect(Box::new((to, Box::new(make)))));
             Ok(())

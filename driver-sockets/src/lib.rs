@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod linux;
 mod listening;
 mod options;
 mod threads;

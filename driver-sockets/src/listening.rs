@@ -10,6 +10,8 @@ use std::os::unix::net::UnixListener;
 use protocol::driver::{Config, SocketOptions};
 use socket2::{Domain, Socket, Type};
 
+use crate::options::prepare_listening;
+
 /// One place where a server accepts: a socket that all of its threads accept from, or one for each of them.
 ///
 /// One for each (`SO_REUSEPORT`) has the kernel spread connections evenly, and no lock or wake-up is shared. Bound by
@@ -132,7 +134,11 @@ fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Resu
     }
     #[cfg(not(unix))]
     let _ = share;
+    if options.only_v6 && address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
+    prepare_listening(&socket, options)?;
     socket.listen(options.backlog)?;
     Ok(socket)
 }

@@ -1,11 +1,13 @@
 //! The options of connections.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocol::driver::SocketOptions;
+use protocol::driver::{Connect, SocketOptions};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+
+#[cfg(target_os = "linux")]
+use crate::linux;
 
 /// Sets what belongs on the socket of a connection: one that was accepted, or is about to connect.
 pub fn prepare<'a>(socket: impl Into<SockRef<'a>>, options: &SocketOptions) {
@@ -37,20 +39,119 @@ pub fn prepare<'a>(socket: impl Into<SockRef<'a>>, options: &SocketOptions) {
     }
 }
 
-/// A socket that does not block, ready to connect to `to`.
+/// Sets what belongs on a socket that is about to listen, apart from what concerns its address.
+pub(crate) fn prepare_listening(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    // What is accepted has them from the start: the scale of the window is said in the handshake.
+    if let Some(size) = options.receive_buffer {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = options.send_buffer {
+        socket.set_send_buffer_size(size)?;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let set = |option, value| linux::set(&socket.into(), libc::IPPROTO_TCP, option, value);
+        if let Some(time) = options.defer_accept {
+            // 0 would turn it off.
+            set(libc::TCP_DEFER_ACCEPT, number(time.as_secs_f64().ceil() as u64).max(1))?;
+        }
+        if let Some(queue) = options.fast_open {
+            set(libc::TCP_FASTOPEN, number(queue.into()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A socket that does not block, ready to connect.
 ///
 /// # Errors
 ///
-/// When descriptors run out, or the system does not know the family of the address.
-pub fn connecting(to: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+/// When the own address that was asked for cannot be had, or descriptors run out.
+pub fn connecting(connect: &Connect, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(connect.to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     prepare(&socket, options);
+    if let Some(local) = connect.local {
+        if local.port() != 0 {
+            socket.set_reuse_address(true)?;
+        }
+        #[cfg(target_os = "linux")]
+        if local.port() == 0 {
+            linux::set(&(&socket).into(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        }
+        socket.bind(&local.into())?;
+    }
+    #[cfg(target_os = "linux")]
+    if connect.fast_open {
+        linux::set(&(&socket).into(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;
+    }
     Ok(socket)
+}
+
+/// As the kernel takes it.
+#[cfg(target_os = "linux")]
+fn number(value: u64) -> libc::c_int {
+    libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
 }
 
 /// Has a connection reset when its socket is closed, which is to follow.
 pub fn reset<'a>(socket: impl Into<SockRef<'a>>) {
     // It fails only on a socket that is broken already.
     let _ = socket.into().set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Of a socket that listens with such options, or connects.
+    fn has(socket: &Socket, option: libc::c_int) -> libc::c_int {
+        linux::get(&socket.into(), libc::IPPROTO_TCP, option).unwrap()
+    }
+
+    fn listening(options: &SocketOptions) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        prepare_listening(&socket, options).unwrap();
+        socket.listen(1).unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_listener_has_its_options() {
+        let mut options = SocketOptions::default();
+        let plain = listening(&options);
+        assert_eq!(
+            (has(&plain, libc::TCP_DEFER_ACCEPT), has(&plain, libc::TCP_FASTOPEN)),
+            (0, 0)
+        );
+        options.fast_open = Some(17);
+        options.send_buffer = Some(100_000);
+        for (time, seconds) in [(0, 1), (200, 1), (3000, 3), (4000, 7)] {
+            options.defer_accept = Some(Duration::from_millis(time));
+            let socket = listening(&options);
+            assert_eq!(has(&socket, libc::TCP_DEFER_ACCEPT), seconds);
+            assert_eq!(has(&socket, libc::TCP_FASTOPEN), 17);
+            // The kernel doubles it for its own needs.
+            assert_eq!(socket.send_buffer_size().unwrap(), 200_000);
+        }
+    }
+
+    #[test]
+    fn a_connection_has_its_options() {
+        let mut options = SocketOptions::default();
+        options.quickack = true;
+        options.user_timeout = Some(Duration::from_secs(5));
+        let to = "127.0.0.1:1".parse().unwrap();
+        let socket = connecting(&Connect::new(to), &options).unwrap();
+        assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), options.user_timeout);
+        assert_eq!(has(&socket, libc::TCP_FASTOPEN_CONNECT), 0);
+        let local = "127.0.0.7:0".parse().unwrap();
+        let socket = connecting(&Connect::new(to).local(local).fast_open(), &options).unwrap();
+        assert_eq!(has(&socket, libc::TCP_FASTOPEN_CONNECT), 1);
+        // No port is taken before it connects.
+        assert_eq!(socket.local_addr().unwrap().as_socket(), Some(local));
+        let elsewhere = connecting(&Connect::new(to).local("192.0.2.1:0".parse().unwrap()), &options);
+        assert_eq!(elsewhere.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use protocol::bytes::Buf;
-use protocol::driver::{Config, Connection, Interest, SocketOptions, Todo, Turn};
+use protocol::driver::{Config, Connect, Connection, Interest, SocketOptions, Todo, Turn};
 use protocol::{Limits, Output, Protocol, Reason, Stats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
@@ -84,11 +83,11 @@ where
     .await
 }
 
-/// Connects to `to` and runs `protocol` on the connection until it ends. A connect that fails, or takes longer than the
+/// Connects to an address, or as [`Connect`] says, and runs `protocol` on the connection until it ends. A connect that fails, or takes longer than the
 /// default [`connect_timeout`](Config::connect_timeout), the protocol is told as `closed`.
-pub async fn connect<P: Protocol>(to: SocketAddr, protocol: P, limits: Limits) -> Reason {
+pub async fn connect<P: Protocol>(to: impl Into<Connect>, protocol: P, limits: Limits) -> Reason {
     let config = Config::default();
-    let outcome = tokio::time::timeout(config.connect_timeout, open_stream(to, &config.socket)).await;
+    let outcome = tokio::time::timeout(config.connect_timeout, open_stream(&to.into(), &config.socket)).await;
     match outcome.unwrap_or_else(|elapsed| Err(elapsed.into())) {
         Ok(stream) => drive(stream, protocol, limits).await,
         Err(error) => failed(protocol, limits, &error),
@@ -96,9 +95,9 @@ pub async fn connect<P: Protocol>(to: SocketAddr, protocol: P, limits: Limits) -
 }
 
 /// Connects.
-pub(crate) async fn open_stream(to: SocketAddr, options: &SocketOptions) -> io::Result<TcpStream> {
-    let socket = driver_sockets::connecting(to, options)?;
-    TcpSocket::from_std_stream(socket.into()).connect(to).await
+pub(crate) async fn open_stream(connect: &Connect, options: &SocketOptions) -> io::Result<TcpStream> {
+    let socket = driver_sockets::connecting(connect, options)?;
+    TcpSocket::from_std_stream(socket.into()).connect(connect.to).await
 }
 
 /// Tells a protocol that its connection never came to be.

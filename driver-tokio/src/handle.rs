@@ -1,10 +1,10 @@
 //! How other threads reach the workers.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::driver::Connect;
 use protocol::{Peer, Protocol, Stats};
 
 use crate::shard::Shard;
@@ -14,7 +14,7 @@ pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>)
 
 /// What other threads may ask of a worker.
 pub(crate) enum Command<P: Protocol> {
-    Connect(SocketAddr, Opening<P>),
+    Connect(Connect, Opening<P>),
     Stop(Duration),
 }
 
@@ -70,9 +70,14 @@ pub struct Handle<P: Protocol> {
 }
 
 impl<P: Protocol> Handle<P> {
-    /// Opens a connection on the first worker. The protocol is told how it went: `connected`, or `closed` with the
-    /// reason. False when the worker is gone.
-    pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
+    /// Opens a connection on the first worker, to an address or as [`Connect`] says. The protocol is told how it went:
+    /// `connected`, or `closed` with the reason. False when the worker is gone.
+    pub fn connect(
+        &self,
+        to: impl Into<Connect>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
+        let to = to.into();
         self.workers
             .first()
             .is_some_and(|first| first.command(Command::Connect(to, Box::new(make))))

@@ -12,7 +12,7 @@ mod turn;
 mod udp;
 mod worker;
 
-pub use protocol::driver::{Config, Keepalive, SocketOptions};
+pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 
 pub use crate::drive::{Drive, connect, drive};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_sockets::{Listening, Threads, deal};
-use protocol::driver::Config;
+use protocol::driver::{Config, Connect};
 use protocol::{Limits, Peer, Protocol, Stats};
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -142,17 +142,19 @@ impl Server {
         self.start(addresses, workers)
     }
 
-    /// Opens one connection in the background, on one thread that ends with it. More can be opened by the handle.
+    /// Opens one connection in the background, to an address or as [`Connect`] says, on one thread that ends with it. More
+    /// can be opened by the handle.
     ///
     /// # Errors
     ///
     /// When no thread or runtime can be started. How the connect went the protocol is told.
-    pub fn connect<P, F>(&self, to: SocketAddr, make: F) -> io::Result<Running<P>>
+    pub fn connect<P, F>(&self, to: impl Into<Connect>, make: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
+        let to = to.into();
         let setup = move |remote: Arc<Remote<P>>| {
             remote.command(Command::Connect(to, Box::new(make)));
             Ok(Worker::new(remote, None::<(Listener, NoFactory<P>)>))

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use protocol::driver::Stopping;
+use protocol::driver::{Connect, Stopping};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
 use tokio::time::{Sleep, sleep_until, timeout};
 
@@ -172,17 +172,17 @@ where
         cx.waker().wake_by_ref();
     }
 
-    fn connect(&self, to: SocketAddr, make: Opening<P>) {
+    fn connect(&self, connect: Connect, make: Opening<P>) {
         let shard = Arc::clone(&self.remote.shard);
         let within = shard.config.connect_timeout;
         // The attempt counts as a connection, so that the worker waits for it.
         shard.join();
         tokio::spawn(async move {
-            let outcome = timeout(within, open_stream(to, &shard.config.socket)).await;
+            let outcome = timeout(within, open_stream(&connect, &shard.config.socket)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
             let source = Source::new(
                 outcome.as_ref().ok().map(|stream| stream as &dyn Stream),
-                Some(to),
+                Some(connect.to),
                 shard.config.mailbox,
             );
             match catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) {

@@ -17,7 +17,7 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use protocol::driver::Config;
+pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 
 #[cfg(target_os = "linux")]
@@ -191,7 +191,7 @@ impl Server {
     /// # Errors
     ///
     /// When no thread can be started. How the connect went the protocol is told.
-    pub fn connect<P, F>(&self, to: SocketAddr, make: F) -> io::Result<Running<P>>
+    pub fn connect<P, F>(&self, to: impl Into<Connect>, make: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
@@ -316,7 +316,11 @@ impl<P: Protocol> Clone for Handle<P> {
 
 impl<P: Protocol> Handle<P> {
     /// Opens a connection; false when the driver has ended.
-    pub fn connect(&self, to: SocketAddr, make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static) -> bool {
+    pub fn connect(
+        &self,
+        to: impl Into<Connect>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
         on_either!(&self.0, HandleKind, handle => handle.connect(to, make))
     }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::driver::{Connection, Interest};
+use protocol::driver::{Connect, Connection, Interest};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
 use rustix::event::epoll;
 
@@ -96,11 +96,11 @@ where
         }
     }
 
-    pub(super) fn connect(&mut self, to: SocketAddr, make: Opening<P>) {
+    pub(super) fn connect(&mut self, connect: &Connect, make: Opening<P>) {
         let key = self.connections.next_key();
-        let opened = driver_sockets::connecting(to, &self.config.socket).and_then(|socket| {
+        let opened = driver_sockets::connecting(connect, &self.config.socket).and_then(|socket| {
             let socket = OwnedFd::from(socket);
-            socket::connect(&socket, to)?;
+            socket::connect(&socket, connect.to)?;
             epoll::add(
                 &self.epoll,
                 &socket,
@@ -111,7 +111,7 @@ where
         });
         let source = Source {
             socket: opened.as_ref().ok(),
-            remote: Some(to),
+            remote: Some(connect.to),
             shared: &self.shared,
             key,
         };

@@ -246,7 +246,7 @@ where
                 continue;
             }
             match mail.pop_front() {
-                Some(Mail::Connect(opening)) => self.connect(opening.0, opening.1),
+                Some(Mail::Connect(opening)) => self.connect(&opening.0, opening.1),
                 Some(Mail::Stop(drain)) => self.begin_stop(drain),
                 Some(Mail::Message(..)) | None => break,
             }

@@ -62,6 +62,19 @@ pub struct SocketOptions {
     /// Lets several processes listen on the same port (`SO_REUSEPORT`), each with a queue of its own. Default off: a
     /// port that is taken is then an error. Several threads of one server share their port either way.
     pub share_port: bool,
+    /// `IPV6_V6ONLY`: a socket that listens on an IPv6 address takes no IPv4 connections, so that another may listen on the
+    /// same port for those. Default off: as the system has it (Linux: `[::]` takes both).
+    pub only_v6: bool,
+    /// `TCP_DEFER_ACCEPT` (Linux): a connection is only there to be accepted when its first bytes are, or after so long,
+    /// rounded to the times at which the kernel repeats its SYN-ACK (1, 3, 7, 15 s and so on). Saves the wake-up in between.
+    /// Default off. Hurts protocols in which the server speaks first, whose clients wait for all that time; and those who
+    /// connect and say nothing are in the kernel's queue for it, where no deadline of a protocol sees them.
+    pub defer_accept: Option<Duration>,
+    /// `TCP_FASTOPEN` (Linux): so many connections may be served from the bytes in their SYN (RFC 7413) before their
+    /// handshake is over, which saves a client that comes again a round trip. Takes effect where `net.ipv4.tcp_fastopen`
+    /// has the bit 2. Default off: such bytes may arrive twice, so it is only for protocols whose first request may be
+    /// carried out twice; and some firewalls drop a SYN with bytes, which costs their clients a second.
+    pub fast_open: Option<u32>,
     /// `SO_KEEPALIVE`: has the kernel probe idle connections. Default off: protocols have deadlines of their own, which
     /// also notice a peer whose kernel answers but whose program hangs.
     pub keepalive: Option<Keepalive>,
@@ -84,6 +97,9 @@ impl Default for SocketOptions {
             nodelay: true,
             backlog: 4096,
             share_port: false,
+            only_v6: false,
+            defer_accept: None,
+            fast_open: None,
             keepalive: None,
             user_timeout: None,
             quickack: false,

@@ -46,6 +46,7 @@
 
 mod backlog;
 mod config;
+mod connect;
 mod connection;
 mod datagrams;
 mod flags;
@@ -59,6 +60,7 @@ use self::backlog::COPY_MAX;
 use crate::{Limits, Output};
 
 pub use self::config::{Config, Keepalive, SocketOptions};
+pub use self::connect::Connect;
 pub use self::connection::Connection;
 pub use self::datagrams::Datagrams;
 pub use self::per_address::PerAddress;
