@@ -73,7 +73,7 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        self.serve_all(Listening::bind(addresses, &self.config, self.threads)?, factory)
+        self.serve_all([Listening::bind(addresses, &self.config, self.threads)?], factory)
     }
 
     /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
@@ -88,16 +88,51 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        self.serve_all(listener.into().into(), factory)
+        self.serve_all([listener.into().into()], factory)
     }
 
-    fn serve_all<P, F>(&self, listening: Listening, factory: F) -> io::Result<Running<P>>
+    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all): with the options of this
+    /// server, and a socket for each of its threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Server::serve).
+    pub fn listen(&self, addresses: impl ToSocketAddrs) -> io::Result<Listening> {
+        Listening::bind(addresses, &self.config, self.threads)
+    }
+
+    /// Serves in several places with one factory, which can tell them apart by [`Peer::local`]. Each thread accepts in all
+    /// of them.
+    ///
+    /// ```
+    /// # use protocol::{Cx, Input, Protocol};
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     type Message = std::convert::Infallible;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+    /// #         cx.send(input.take_all());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let server = driver_epoll::Server::new().threads(2);
+    /// let places = [server.listen("127.0.0.1:0")?, server.listen("127.0.0.2:0")?];
+    /// let server = server.serve_all(places, |_| Some(Echo))?;
+    /// assert_eq!(server.local_addrs().len(), 2);
+    /// server.stop(std::time::Duration::ZERO)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a socket does not listen, or no thread can be started.
+    pub fn serve_all<P, F>(&self, places: impl IntoIterator<Item = Listening>, factory: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let (addresses, dealt) = deal(vec![listening], self.threads)?;
+        let (addresses, dealt) = deal(places, self.threads)?;
         let loops = dealt.into_iter().map(|sockets| {
             let factory = factory.clone();
             move |looped: &mut Loop<P>| {
@@ -170,9 +205,15 @@ pub struct Running<P: Protocol> {
 }
 
 impl<P: Protocol> Running<P> {
-    /// Where the server listens, with the port that was chosen for port 0; `None` for a client.
+    /// Where the server listens, with the port that was chosen for port 0, and first where in several places; `None` for a
+    /// client, and where there is no such address (a Unix socket).
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
+    }
+
+    /// All addresses where the server listens, in the order in which they were given. Unix sockets have none.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// A handle for other threads.

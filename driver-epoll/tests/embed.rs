@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,4 +114,33 @@ fn a_turn_takes_a_bounded_part_of_what_one_peer_sends() {
     let stats = looped.stats();
     assert!(sent > stats.bytes_in);
     assert_eq!((stats.reads, stats.bytes_in), (4, 4 << 16));
+}
+
+#[test]
+fn a_storm_in_one_place_leaves_the_others_their_turn() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [storm, calm] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let mut config = Config::default();
+    config.accept_budget = 4;
+    let mut looped = Loop::new(config).unwrap();
+    let (tell, told) = channel();
+    for listener in listeners {
+        let tell = tell.clone();
+        let factory = move |peer: &protocol::Peer<'_, Infallible>| {
+            tell.send(peer.local().unwrap()).unwrap();
+            Some(Sink)
+        };
+        looped.listen(listener, factory).unwrap();
+    }
+    let _open: Vec<TcpStream> = [storm; 20]
+        .iter()
+        .chain(&[calm; 1])
+        .map(|to| TcpStream::connect(to).unwrap())
+        .collect();
+    looped.turn(Some(Duration::from_secs(1))).unwrap();
+    let accepted: Vec<_> = told.try_iter().collect();
+    assert!(accepted.len() <= 4 && accepted.contains(&calm), "{accepted:?}");
+    while looped.stats().accepted < 21 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
 }

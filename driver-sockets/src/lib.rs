@@ -10,6 +10,6 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
-pub use crate::listening::{Listening, deal};
+pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
 pub use crate::threads::{Ready, Threads};

@@ -44,14 +44,14 @@ impl Listening {
         let share = options.share_port || (threads > 1 && cfg!(unix));
         if share && !options.share_port {
             // Sharing among our own threads must not join somebody else's server unnoticed.
-            listen(address, options, false)?;
+            bind(address, options, false)?;
         }
-        let first = listen(address, options, share)?;
+        let first = bind(address, options, share)?;
         let address = first.local_addr()?.as_socket().unwrap_or(address);
         let mut sockets = vec![first];
         if share {
             for _ in 1..threads {
-                sockets.push(listen(address, options, share)?);
+                sockets.push(bind(address, options, share)?);
             }
         }
         Ok(Listening {
@@ -96,16 +96,30 @@ impl From<OwnedFd> for Listening {
     }
 }
 
+/// One socket that listens, for [`Listening`], `Loop::listen` or whoever else takes one. Other programs may listen on the
+/// same port with [`share_port`](SocketOptions::share_port).
+///
+/// # Errors
+///
+/// When the address cannot be bound, or an option that was asked for cannot be set.
+pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+    bind(address, options, options.share_port).map(TcpListener::from)
+}
+
 /// Deals sockets out to the threads of a server: to each the ones it accepts from, which do not block then. Also tells the
 /// addresses.
 ///
 /// # Errors
 ///
 /// When one does not listen, or descriptors run out.
-pub fn deal(places: Vec<Listening>, threads: usize) -> io::Result<(Vec<SocketAddr>, Vec<Vec<Socket>>)> {
-    let addresses = places.iter().filter_map(Listening::local_addr).collect();
+pub fn deal(
+    places: impl IntoIterator<Item = Listening>,
+    threads: usize,
+) -> io::Result<(Vec<SocketAddr>, Vec<Vec<Socket>>)> {
+    let mut addresses = Vec::new();
     let mut dealt: Vec<Vec<Socket>> = (0..threads).map(|_| Vec::new()).collect();
-    for Listening { sockets, .. } in places {
+    for Listening { address, sockets } in places {
+        addresses.extend(address);
         for socket in &sockets {
             #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
             if !socket.is_listener()? {
@@ -122,7 +136,7 @@ pub fn deal(places: Vec<Listening>, threads: usize) -> io::Result<(Vec<SocketAdd
 }
 
 /// Binds and listens. With `share`, other sockets may listen on the same port.
-fn listen(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
     // something else, and is not needed.

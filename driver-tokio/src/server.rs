@@ -80,7 +80,7 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        self.serve_all(Listening::bind(addresses, &self.config, self.threads)?, factory)
+        self.serve_all([Listening::bind(addresses, &self.config, self.threads)?], factory)
     }
 
     /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
@@ -96,19 +96,21 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        self.serve_all(listener.into().into(), factory)
+        self.serve_all([listener.into().into()], factory)
     }
 
-    /// Serves in the runtime this is called in, on any of its threads, for programs that have one already.
+    /// Serves in the runtime this is called in, on any of its threads, for programs that have one already. The number of
+    /// [`threads`](Server::threads) is the runtime's affair.
     ///
     /// The future runs until [`Handle::stop`] was called and the last connection has ended, and gives what was counted.
     /// Dropping it stops accepting and forsakes the timers of connections, so keep it running.
-    pub fn serve_in_runtime<P, F>(
+    pub fn serve_in_runtime<P, F, L>(
         &self,
-        listener: Listener,
+        listeners: L,
         factory: F,
-    ) -> (Handle<P>, impl Future<Output = Stats> + Send + use<P, F>)
+    ) -> (Handle<P>, impl Future<Output = Stats> + Send + use<P, F, L>)
     where
+        L: IntoIterator<Item: Into<Listener>>,
         P: Protocol + Send + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
@@ -118,25 +120,61 @@ impl Server {
         let handle = Handle {
             workers: Arc::new([Arc::clone(&remote)]),
         };
-        let worker = Worker::<P, F, Anywhere>::new(remote, Some((listener, factory)));
+        let listeners = listeners.into_iter().map(Into::into).collect();
+        let worker = Worker::<P, F, Anywhere>::new(remote, Some((listeners, factory)));
         (handle, async move {
             worker.run().await;
             shard.stats()
         })
     }
 
-    fn serve_all<P, F>(&self, listening: Listening, factory: F) -> io::Result<Running<P>>
+    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all): with the options of this
+    /// server, and a socket for each of its threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Server::serve).
+    pub fn listen(&self, addresses: impl ToSocketAddrs) -> io::Result<Listening> {
+        Listening::bind(addresses, &self.config, self.threads)
+    }
+
+    /// Serves in several places with one factory, which can tell them apart by [`Peer::local`]. Each thread accepts in all
+    /// of them.
+    ///
+    /// ```
+    /// # use protocol::{Cx, Input, Protocol};
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     type Message = std::convert::Infallible;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+    /// #         cx.send(input.take_all());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let server = driver_tokio::Server::new().threads(2);
+    /// let places = [server.listen("127.0.0.1:0")?, server.listen("127.0.0.2:0")?];
+    /// let server = server.serve_all(places, |_| Some(Echo))?;
+    /// assert_eq!(server.local_addrs().len(), 2);
+    /// server.stop(std::time::Duration::ZERO)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a socket does not listen, or no thread or runtime can be started.
+    pub fn serve_all<P, F>(&self, places: impl IntoIterator<Item = Listening>, factory: F) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let (addresses, dealt) = deal(vec![listening], self.threads)?;
-        let workers = dealt.into_iter().map(|mut sockets| {
+        let (addresses, dealt) = deal(places, self.threads)?;
+        let workers = dealt.into_iter().map(|sockets| {
             let factory = factory.clone();
             move |remote: Arc<Remote<P>>| {
-                let listener = Listener::new(sockets.remove(0))?;
-                Ok(Worker::new(remote, Some((listener, factory))))
+                let listeners: io::Result<_> = sockets.into_iter().map(Listener::new).collect();
+                Ok(Worker::new(remote, Some((listeners?, factory))))
             }
         });
         self.start(addresses, workers)
@@ -157,7 +195,7 @@ impl Server {
         let to = to.into();
         let setup = move |remote: Arc<Remote<P>>| {
             remote.command(Command::Connect(to, Box::new(make)));
-            Ok(Worker::new(remote, None::<(Listener, NoFactory<P>)>))
+            Ok(Worker::new(remote, None::<(Vec<Listener>, NoFactory<P>)>))
         };
         self.start(Vec::new(), [setup].into_iter())
     }
@@ -214,9 +252,15 @@ pub struct Running<P: Protocol> {
 }
 
 impl<P: Protocol> Running<P> {
-    /// Where the server listens, with the port that was chosen for port 0; `None` for a client.
+    /// Where the server listens, with the port that was chosen for port 0, and first where in several places; `None` for a
+    /// client, and where there is no such address (a Unix socket).
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
+    }
+
+    /// All addresses where the server listens, in the order in which they were given. Unix sockets have none.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// A handle for other threads.

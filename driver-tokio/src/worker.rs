@@ -54,7 +54,8 @@ where
 /// Looks after the connections it accepts and opens.
 pub(crate) struct Worker<P: Protocol, F, W> {
     remote: Arc<Remote<P>>,
-    listener: Option<(Listener, F)>,
+    /// Until it is stopped.
+    listening: Option<(Vec<Listener>, F)>,
     place: PhantomData<fn() -> W>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
@@ -71,11 +72,11 @@ where
     W: Spawn<P>,
 {
     /// A worker that ends when it is stopped and its connections have ended, or when nothing is left to do.
-    pub(crate) fn new(remote: Arc<Remote<P>>, listener: Option<(Listener, F)>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote<P>>, listening: Option<(Vec<Listener>, F)>) -> Self {
         let sleep = Box::pin(sleep_until(Instant::now().into()));
         Worker {
             remote,
-            listener,
+            listening,
             place: PhantomData,
             sleep,
             accept_pause: None,
@@ -110,7 +111,7 @@ where
             self.accept_pause = None;
         }
         self.accept(cx);
-        if self.listener.is_none() && shard.active() == 0 && self.remote.close() {
+        if self.listening.is_none() && shard.active() == 0 && self.remote.close() {
             return Poll::Ready(());
         }
         let stopping = self.stopping.as_ref().filter(|stopping| !stopping.is_over(now));
@@ -129,47 +130,53 @@ where
         if let Some(stopping) = &mut self.stopping {
             return stopping.hasten(now + drain);
         }
-        self.listener = None;
+        self.listening = None;
         let wakers = self.remote.shard.enter(Phase::Stopping);
         self.stopping = Some(Stopping::new(now, drain, wakers));
     }
 
     fn accept(&mut self, cx: &mut Context<'_>) {
         let shard = &self.remote.shard;
-        let Some((listener, factory)) = &mut self.listener else {
+        let Some((listeners, factory)) = &mut self.listening else {
             return;
         };
         if self.accept_pause.is_some() {
             return;
         }
-        for _ in 0..shard.config.accept_budget {
-            if shard.active() >= shard.config.max_connections as u64 {
-                // The connection that makes room wakes the worker.
-                return;
-            }
-            match listener.poll_accept(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(accepted)) => {
-                    self.tokens += 1;
-                    match accepted {
-                        Accepted::Tcp(stream, remote) => {
-                            admit::<_, _, W>(shard, stream, Some(remote), self.tokens, factory)
+        // To each its share, so that a storm on one does not keep the others from their turn.
+        let budget = (shard.config.accept_budget / listeners.len().max(1)).max(1);
+        for listener in listeners {
+            for left in (0..budget).rev() {
+                if shard.active() >= shard.config.max_connections as u64 {
+                    // The connection that makes room wakes the worker.
+                    return;
+                }
+                match listener.poll_accept(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(accepted)) => {
+                        self.tokens += 1;
+                        match accepted {
+                            Accepted::Tcp(stream, remote) => {
+                                admit::<_, _, W>(shard, stream, Some(remote), self.tokens, factory)
+                            }
+                            #[cfg(unix)]
+                            Accepted::Unix(stream) => admit::<_, _, W>(shard, stream, None, self.tokens, factory),
                         }
-                        #[cfg(unix)]
-                        Accepted::Unix(stream) => admit::<_, _, W>(shard, stream, None, self.tokens, factory),
+                    }
+                    // Errors of the connection itself: accept(2) asks to treat them like one that never came.
+                    Poll::Ready(Err(error)) if is_transient(&error) => {}
+                    Poll::Ready(Err(_)) => {
+                        shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                        trace::exhausted();
+                        self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
+                        return;
                     }
                 }
-                // Errors of the connection itself: accept(2) asks to treat them like one that never came.
-                Poll::Ready(Err(error)) if is_transient(&error) => {}
-                Poll::Ready(Err(_)) => {
-                    shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
-                    trace::exhausted();
-                    self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
-                    return;
+                if left == 0 {
+                    cx.waker().wake_by_ref();
                 }
             }
         }
-        cx.waker().wake_by_ref();
     }
 
     fn connect(&self, connect: Connect, make: Opening<P>) {

@@ -29,7 +29,7 @@ impl Driver for ManyThreads {
         let address = listener.local_addr().unwrap();
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (handle, serving) = Server::new().limits(limits).serve_in_runtime(listener.into(), factory);
+        let (handle, serving) = Server::new().limits(limits).serve_in_runtime([listener], factory);
         self.runtime.spawn(serving);
         Box::new(Serving { handle, address })
     }

@@ -17,6 +17,7 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use driver_tokio::{Listening, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 
@@ -186,6 +187,31 @@ impl Server {
         ))
     }
 
+    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all).
+    ///
+    /// # Errors
+    ///
+    /// When no address can be bound.
+    pub fn listen(&self, addresses: impl ToSocketAddrs) -> io::Result<Listening> {
+        on_either!(&self.0, ServerKind, server => server.listen(addresses))
+    }
+
+    /// Serves in several places with one factory, in the background.
+    ///
+    /// # Errors
+    ///
+    /// When a socket does not listen, or no thread can be started.
+    pub fn serve_all<P, F>(&self, places: impl IntoIterator<Item = Listening>, factory: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        Ok(Running(
+            wrap_either!(&self.0, ServerKind => RunningKind, server => server.serve_all(places, factory)?),
+        ))
+    }
+
     /// Opens one connection in the background.
     ///
     /// # Errors
@@ -245,6 +271,11 @@ impl<P: Protocol> Running<P> {
     /// Where the server listens; `None` for a client.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         on_either!(&self.0, RunningKind, running => running.local_addr())
+    }
+
+    /// All addresses where the server listens, in the order in which they were given. Unix sockets have none.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        on_either!(&self.0, RunningKind, running => running.local_addrs())
     }
 
     /// A handle for other threads.

@@ -35,10 +35,14 @@ impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
 {
+    /// Accepts from the listeners that were ready.
     pub(super) fn accept(&mut self) {
-        let mut budget = self.config.accept_budget;
-        for index in 0..self.listeners.len() {
-            while budget > 0 {
+        let mut ready = core::mem::take(&mut self.accepting);
+        // To each its share, so that a storm on one does not keep the others from their turn.
+        let share = (self.config.accept_budget / ready.len().max(1)).max(1);
+        for index in ready.drain(..) {
+            let mut budget = share;
+            while budget > 0 && index < self.listeners.len() {
                 if self.connections.len() >= self.config.max_connections {
                     return self.pause_listeners(true);
                 }
@@ -58,6 +62,7 @@ where
                 }
             }
         }
+        self.accepting = ready;
     }
 
     fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {

@@ -44,6 +44,8 @@ pub struct Loop<P: Protocol> {
     shared: Arc<Shared<P>>,
     connections: Slab<Conn<P>>,
     listeners: Vec<Listener<P>>,
+    /// Those of them that have somebody waiting.
+    accepting: Vec<usize>,
     acceptor: Acceptor,
     timers: Timers,
     /// The owners of timers that have fired.
@@ -87,6 +89,7 @@ impl<P: Protocol> Loop<P> {
             shared,
             connections: Slab::new(),
             listeners: Vec::new(),
+            accepting: Vec::new(),
             acceptor: Acceptor::new(),
             timers: Timers::new(now),
             due: Vec::new(),
@@ -189,11 +192,10 @@ where
         self.turn.now = Instant::now();
         // 2. Each ready connection: one read, one call, one write; a few where the reads are full.
         let mut events = core::mem::take(&mut self.events);
-        let mut accepting = false;
         for event in events.drain(..) {
             match event.data.u64() {
                 WAKE => self.shared.queue.clear_wake(),
-                data if data & LISTENER != 0 => accepting = true,
+                data if data & LISTENER != 0 => self.accepting.push((data & !LISTENER) as usize),
                 key => self.ready(key, event.flags),
             }
         }
@@ -207,7 +209,7 @@ where
         // 5. Deadlines, with a budget.
         self.expire();
         // 6. New connections, with a budget.
-        if accepting {
+        if !self.accepting.is_empty() {
             self.accept();
         }
         self.drain();
