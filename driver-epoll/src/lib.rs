@@ -15,7 +15,7 @@ mod timers;
 mod trace;
 mod udp;
 
-pub use driver_sockets::{Listening, listen};
+pub use driver_sockets::{Listening, allowed_cpus, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 

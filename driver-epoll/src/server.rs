@@ -169,11 +169,11 @@ impl Server {
         P::Message: Send + 'static,
         S: FnOnce(&mut Loop<P>) -> io::Result<()> + Send + 'static,
     {
-        let mut threads = Threads::default();
+        let mut threads = Threads::new("epoll", &self.config.cpus);
         let mut loops = Vec::new();
         for setup in setups {
             let config = self.config.clone();
-            let started = threads.start("epoll", move |ready| {
+            let started = threads.start(move |ready| {
                 let mut looped = Loop::new(config)?;
                 setup(&mut looped)?;
                 ready.tell(looped.shared());

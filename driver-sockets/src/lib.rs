@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod cpus;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listening;
@@ -10,6 +11,7 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
+pub use crate::cpus::allowed_cpus;
 pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
 pub use crate::threads::{Ready, Threads};

@@ -10,6 +10,8 @@ use std::os::unix::net::UnixListener;
 use protocol::driver::{Config, SocketOptions};
 use socket2::{Domain, Socket, Type};
 
+#[cfg(target_os = "linux")]
+use crate::linux;
 use crate::options::prepare_listening;
 
 /// One place where a server accepts: a socket that all of its threads accept from, or one for each of them.
@@ -32,7 +34,7 @@ impl Listening {
     pub fn bind(addresses: impl ToSocketAddrs, config: &Config, threads: usize) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::InvalidInput, "no address to listen on");
         for address in addresses.to_socket_addrs()? {
-            match Self::bind_one(address, &config.socket, threads) {
+            match Self::bind_one(address, config, threads) {
                 Ok(bound) => return Ok(bound),
                 Err(error) => last = error,
             }
@@ -40,7 +42,8 @@ impl Listening {
         Err(last)
     }
 
-    fn bind_one(address: SocketAddr, options: &SocketOptions, threads: usize) -> io::Result<Self> {
+    fn bind_one(address: SocketAddr, config: &Config, threads: usize) -> io::Result<Self> {
+        let options = &config.socket;
         let share = options.share_port || (threads > 1 && cfg!(unix));
         if share && !options.share_port {
             // Sharing among our own threads must not join somebody else's server unnoticed.
@@ -53,6 +56,14 @@ impl Listening {
             for _ in 1..threads {
                 sockets.push(bind(address, options, share)?);
             }
+        }
+        #[cfg(target_os = "linux")]
+        if config.steer && share {
+            let Some(cpus) = config.cpus.get(..threads).filter(|_| !options.share_port) else {
+                let why = "steering needs a CPU for each thread, and a port that is not shared with others";
+                return Err(io::Error::new(ErrorKind::InvalidInput, why));
+            };
+            linux::steer(&(&sockets[0]).into(), cpus)?;
         }
         Ok(Listening {
             address: Some(address),

@@ -6,9 +6,16 @@ use std::thread::{self, JoinHandle};
 
 use protocol::Stats;
 
+use crate::cpus::pin;
+
 /// Threads that run in the background. Dropping it leaves them running.
-#[derive(Debug, Default)]
-pub struct Threads(Vec<JoinHandle<io::Result<Stats>>>);
+#[derive(Debug)]
+pub struct Threads {
+    name: &'static str,
+    /// Where they run; anywhere if empty.
+    cpus: Vec<usize>,
+    running: Vec<JoinHandle<io::Result<Stats>>>,
+}
 
 /// How a thread that was started says that it runs.
 #[derive(Debug)]
@@ -23,24 +30,38 @@ impl<T> Ready<T> {
 }
 
 impl Threads {
+    /// None yet. They will be called `name`, and pinned to `cpus` in turn, if there are any.
+    pub fn new(name: &'static str, cpus: &[usize]) -> Self {
+        Threads {
+            name,
+            cpus: cpus.to_vec(),
+            running: Vec::new(),
+        }
+    }
+
     /// Starts a thread and waits until it is ready, or has failed before. It makes for itself what cannot leave it, so
     /// that neither protocols nor factories need to.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be started, or ended before it was ready.
+    /// When the thread cannot be started, may not run on its CPU, or ended before it was ready.
     pub fn start<T: Send + 'static>(
         &mut self,
-        name: &str,
         body: impl FnOnce(Ready<T>) -> io::Result<Stats> + Send + 'static,
     ) -> io::Result<T> {
         let (tell, told) = sync_channel(1);
-        let thread = thread::Builder::new()
-            .name(name.into())
-            .spawn(move || body(Ready(tell)))?;
+        let cpu = match self.cpus.len() {
+            0 => None,
+            len => self.cpus.get(self.running.len() % len).copied(),
+        };
+        let thread = thread::Builder::new().name(self.name.into()).spawn(move || {
+            // First of all, so that its memory is near.
+            cpu.map_or(Ok(()), pin)?;
+            body(Ready(tell))
+        })?;
         match told.recv() {
             Ok(what) => {
-                self.0.push(thread);
+                self.running.push(thread);
                 Ok(what)
             }
             Err(_) => Err(join(thread)
@@ -56,7 +77,7 @@ impl Threads {
     /// The first of those that failed, or panicked.
     pub fn join(self) -> io::Result<Stats> {
         let mut outcome = Ok(Stats::default());
-        for thread in self.0 {
+        for thread in self.running {
             let ended = join(thread);
             outcome = outcome.and_then(|mut sum| {
                 sum += ended?;
@@ -85,9 +106,9 @@ mod tests {
 
     #[test]
     fn what_they_tell_and_count_comes_back() {
-        let mut threads = Threads::default();
+        let mut threads = Threads::new("test", &[]);
         for n in 0..3 {
-            let told = threads.start("test", move |ready| {
+            let told = threads.start(move |ready| {
                 ready.tell(n);
                 Ok(counted(n))
             });
@@ -98,12 +119,12 @@ mod tests {
 
     #[test]
     fn failures_come_back_from_where_they_happen() {
-        let mut threads = Threads::default();
-        let early = threads.start("test", |_: Ready<()>| Err(io::ErrorKind::AddrInUse.into()));
+        let mut threads = Threads::new("test", &[]);
+        let early = threads.start(|_: Ready<()>| Err(io::ErrorKind::AddrInUse.into()));
         assert_eq!(early.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let early = threads.start("test", |_: Ready<()>| panic!("as it should"));
+        let early = threads.start(|_: Ready<()>| panic!("as it should"));
         assert!(early.is_err());
-        let late = threads.start("test", |ready| {
+        let late = threads.start(|ready| {
             ready.tell(());
             Err(io::ErrorKind::BrokenPipe.into())
         });

@@ -12,7 +12,7 @@ mod turn;
 mod udp;
 mod worker;
 
-pub use driver_sockets::{Listening, listen};
+pub use driver_sockets::{Listening, allowed_cpus, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 

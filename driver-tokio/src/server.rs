@@ -207,12 +207,12 @@ impl Server {
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + 'static,
         S: FnOnce(Arc<Remote<P>>) -> io::Result<Worker<P, F, Here>> + Send + 'static,
     {
-        let mut threads = Threads::default();
+        let mut threads = Threads::new("tokio", &self.config.cpus);
         let mut workers: Vec<Arc<Remote<P>>> = Vec::new();
         for setup in setups {
             let remote = Remote::new(Shard::new(self.config.clone()));
             let theirs = Arc::clone(&remote);
-            let started = threads.start("tokio", move |ready| {
+            let started = threads.start(move |ready| {
                 let shard = Arc::clone(&theirs.shard);
                 let runtime = Builder::new_current_thread()
                     .enable_all()

@@ -17,7 +17,7 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use driver_tokio::{Listening, listen};
+pub use driver_tokio::{Listening, allowed_cpus, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 

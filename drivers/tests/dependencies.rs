@@ -67,7 +67,7 @@ fn drivers_know_no_protocol() {
 #[test]
 fn what_drivers_share_knows_no_event_loop() {
     for dependency in dependencies("driver-sockets") {
-        let allowed = ["protocol", "quinn-udp", "socket2", "libc"].contains(&dependency.as_str());
+        let allowed = ["protocol", "quinn-udp", "socket2", "rustix", "libc"].contains(&dependency.as_str());
         assert!(allowed, "driver-sockets depends on {dependency}");
     }
 }

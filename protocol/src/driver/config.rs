@@ -31,6 +31,17 @@ pub struct Config {
     pub timer_budget: usize,
     /// How long opening a connection may take. Default 10 s.
     pub connect_timeout: Duration,
+    /// CPUs that the threads of a server are pinned to (Linux): the first thread to the first, and so on, from the start
+    /// again when there are more threads. What they start is pinned too. Default empty: the kernel moves threads about.
+    /// Helps where each CPU has a thread of its own and nothing else to do. Hurts where other programs, or the interrupts of
+    /// the network card, have one of these CPUs: its thread has to wait though others are idle.
+    pub cpus: Vec<usize>,
+    /// Has a new connection accepted by the thread of the CPU that its SYN came in on (Linux 4.6): what comes in for it then
+    /// stays in the caches of one CPU. Needs [`cpus`](Config::cpus), one for each thread, and sockets that the server bound
+    /// itself. Default off: a hash of the addresses decides. Helps where the network card spreads connections over as many
+    /// queues as there are threads, each with its interrupt on the CPU of one. Hurts where it does not: with one queue,
+    /// one thread has all the work.
+    pub steer: bool,
 }
 
 impl Default for Config {
@@ -45,6 +56,8 @@ impl Default for Config {
             message_budget: 4096,
             timer_budget: 1024,
             connect_timeout: Duration::from_secs(10),
+            cpus: Vec::new(),
+            steer: false,
         }
     }
 }
