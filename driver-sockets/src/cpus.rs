@@ -20,7 +20,11 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
 }
 
 /// Keeps this thread, and those it starts from now on, on one CPU. Elsewhere than on Linux it does nothing.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When there is no such CPU, or it is not for this process.
+pub fn pin(cpu: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         let none = || io::Error::new(io::ErrorKind::InvalidInput, format!("there is no CPU {cpu} to run on"));

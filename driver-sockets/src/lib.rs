@@ -11,7 +11,7 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
-pub use crate::cpus::allowed_cpus;
+pub use crate::cpus::{allowed_cpus, pin};
 pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
 pub use crate::threads::{Ready, Threads};

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 
@@ -69,6 +69,28 @@ impl Listening {
             address: Some(address),
             sockets,
         })
+    }
+
+    /// Sorts sockets that listen into places by their addresses, for instance those of a predecessor that had one for each
+    /// of its threads.
+    #[cfg(unix)]
+    pub fn group(sockets: impl IntoIterator<Item = OwnedFd>) -> Vec<Self> {
+        let mut places: Vec<Listening> = Vec::new();
+        for socket in sockets {
+            let alone = Listening::from(socket);
+            let same = |place: &&mut Listening| place.address.is_some() && place.address == alone.address;
+            match places.iter_mut().find(same) {
+                Some(place) => place.sockets.extend(alone.sockets),
+                None => places.push(alone),
+            }
+        }
+        places
+    }
+
+    /// Its sockets.
+    #[cfg(unix)]
+    pub fn as_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
     }
 
     /// Where it is, with the port that was chosen for port 0; `None` where there is no such address (a Unix socket).
@@ -228,6 +250,25 @@ mod tests {
             }
             let all: usize = dealt.iter().map(Vec::len).sum();
             assert_eq!(all, threads.max(3) + threads);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn sockets_are_grouped_by_address() {
+        let many = Listening::bind("127.0.0.1:0", &config(false), 3).unwrap();
+        let one = Listening::bind("127.0.0.1:0", &config(false), 1).unwrap();
+        let mut sockets: Vec<_> = many.as_fds().chain(one.as_fds()).collect();
+        // However they are mixed.
+        for _ in 0..4 {
+            sockets.rotate_left(1);
+            let places = Listening::group(sockets.iter().map(|socket| socket.try_clone_to_owned().unwrap()));
+            let mut sizes: Vec<_> = places
+                .iter()
+                .map(|place| (place.sockets.len(), place.address))
+                .collect();
+            sizes.sort_unstable();
+            assert_eq!(sizes, [(1, one.address), (3, many.address)]);
         }
     }
 

@@ -1,7 +1,6 @@
 //! A listening socket that goes from a process to its successor, so that a restart refuses nobody.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,13 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
-};
+use crate::descriptors;
 
-/// Sockets handed over at once, at most.
-const SOCKETS: usize = 16;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,31 +29,15 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut count = [0];
-    recvmsg(
-        &stream,
-        &mut [IoSliceMut::new(&mut count)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    let mut sockets = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            sockets.extend(descriptors);
-        }
-    }
-    if sockets.len() != usize::from(count[0]) {
-        return Err(io::Error::new(ErrorKind::InvalidData, "not all sockets came"));
-    }
+    let [sockets, _] = descriptors::receive(&stream)?;
     Ok(Some(Taken { sockets, stream }))
 }
 
 /// Sockets that were taken over.
 #[derive(Debug)]
 pub struct Taken {
-    /// The sockets, in the order in which they were offered.
+    /// The sockets, in the order in which they were offered. [`Listening::group`](crate::Listening::group) sorts them into
+    /// the places they serve.
     pub sockets: Vec<OwnedFd>,
     stream: UnixStream,
 }
@@ -80,13 +58,13 @@ impl Taken {
 ///
 /// # Errors
 ///
-/// When `path` cannot be bound. Somebody who offers there already is replaced.
+/// When `path` cannot be bound, or there are more than 253 sockets. Somebody who offers there already is replaced.
 pub fn offer_sockets(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
     taken: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    if sockets.len() > SOCKETS {
+    if sockets.len() > descriptors::MOST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
     }
     let path = path.into();
@@ -97,13 +75,15 @@ pub fn offer_sockets(
     let listener = bind(&path)?;
     let offering = move || {
         loop {
-            // A successor that goes away or does not get ready has taken nothing.
-            if listener
-                .accept()
-                .and_then(|(successor, _)| give(successor, &sockets))
-                .is_ok()
-            {
-                return taken();
+            match listener.accept() {
+                // A successor that goes away or does not get ready has taken nothing.
+                Ok((successor, _)) => {
+                    if give(successor, &sockets).is_ok() {
+                        return taken();
+                    }
+                }
+                // Descriptors have run out.
+                Err(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
     };
@@ -128,12 +108,6 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 fn give(mut successor: UnixStream, sockets: &[OwnedFd]) -> io::Result<()> {
     successor.set_read_timeout(Some(PATIENCE))?;
     let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&sockets)) {
-        return Err(io::Error::other("no room for the sockets"));
-    }
-    let count = [u8::try_from(sockets.len()).unwrap_or(u8::MAX)];
-    sendmsg(&successor, &[IoSlice::new(&count)], &mut control, SendFlags::NOSIGNAL)?;
+    descriptors::send(&successor, [&sockets, &[]])?;
     successor.read_exact(&mut [0])
 }

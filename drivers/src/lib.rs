@@ -7,6 +7,8 @@
 struct FrontPage;
 
 #[cfg(target_os = "linux")]
+mod descriptors;
+#[cfg(target_os = "linux")]
 mod handover;
 #[cfg(target_os = "linux")]
 mod prefork;
@@ -24,7 +26,7 @@ use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 #[cfg(target_os = "linux")]
 pub use crate::handover::{Taken, offer_sockets, take_over};
 #[cfg(target_os = "linux")]
-pub use crate::prefork::{Prefork, Role};
+pub use crate::prefork::{Parent, Prefork, Role, Stopper};
 
 /// Which driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

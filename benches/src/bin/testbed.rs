@@ -68,11 +68,11 @@ fn run(options: &Options) -> io::Result<()> {
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
     use drivers::{Prefork, Role};
     match Prefork::new(workers).run(options.listen, print_address)? {
-        Role::Worker { listener, .. } => {
+        Role::Worker { places, .. } => {
             let room = connections_per_thread(options.threads);
             let server = server.configure(|config| config.max_connections = room.min(config.max_connections));
             server
-                .serve_on(listener, factory(options)?)?
+                .serve_all(places, factory(options)?)?
                 .until_signal(DRAIN)
                 .map(drop)
         }

@@ -21,6 +21,9 @@ struct Options {
     /// How many processes serve.
     #[arg(long, default_value_t = 4)]
     workers: usize,
+    /// A queue of connections for each process: even shares, but nobody else takes those of one that is down.
+    #[arg(long)]
+    queue_per_worker: bool,
 }
 
 struct Greeter;
@@ -42,9 +45,13 @@ impl Protocol for Greeter {
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    match Prefork::new(options.workers).run(options.listen, |address| println!("listening on {address}"))? {
-        Role::Worker { listener, .. } => {
-            let server = Server::new(options.driver).serve_on(listener, |_| Some(Greeter))?;
+    let mut prefork = Prefork::new(options.workers);
+    if options.queue_per_worker {
+        prefork = prefork.queue_per_worker();
+    }
+    match prefork.run(options.listen, |address| println!("listening on {address}"))? {
+        Role::Worker { places, .. } => {
+            let server = Server::new(options.driver).serve_all(places, |_| Some(Greeter))?;
             server.until_signal(Duration::from_secs(5)).map(drop)
         }
         Role::Parent { restarts } => {

@@ -1,0 +1,95 @@
+//! The workers that run.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// The workers, by number, through descriptors that never come to mean another process.
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    state: Mutex<State>,
+    stopped: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    workers: Vec<Option<OwnedFd>>,
+}
+
+impl Crew {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Starts a worker; `None` when all are to stop.
+    pub(super) fn start(&self, number: usize, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Option<Child>> {
+        let mut crew = self.lock();
+        if crew.stopping {
+            return Ok(None);
+        }
+        let child = spawn()?;
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        if crew.workers.len() <= number {
+            crew.workers.resize_with(number + 1, || None);
+        }
+        crew.workers[number] = Some(pidfd);
+        Ok(Some(child))
+    }
+
+    pub(super) fn gone(&self, number: usize) {
+        if let Some(slot) = self.lock().workers.get_mut(number) {
+            *slot = None;
+        }
+    }
+
+    pub(super) fn stop(&self, signal: Signal) {
+        let mut crew = self.lock();
+        crew.stopping = true;
+        for pidfd in crew.workers.iter().flatten() {
+            // It fails only when the worker has just ended.
+            let _ = pidfd_send_signal(pidfd, signal);
+        }
+        self.stopped.notify_all();
+    }
+
+    /// Waits, but not longer than until all are to stop.
+    pub(super) fn wait(&self, delay: Duration) {
+        let end = Instant::now() + delay;
+        let mut crew = self.lock();
+        while !crew.stopping
+            && let Some(left) = end.checked_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            let waited = self.stopped.wait_timeout(crew, left);
+            crew = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_woken_by_the_stop() {
+        let crew = Crew::default();
+        let begun = Instant::now();
+        crew.wait(Duration::from_millis(20));
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        std::thread::scope(|scope| {
+            scope.spawn(|| crew.wait(Duration::from_secs(60)));
+            crew.stop(Signal::TERM);
+        });
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert!(crew.start(0, || panic!("nobody starts any more")).unwrap().is_none());
+    }
+}
