@@ -3,7 +3,8 @@
 
 usage: scale.py CASE... [--testbed TESTBED] [--load LOAD] [--seconds S] [--driver epoll|tokio]
 
-  churn   connections that come and go at random: exchanges over HTTP and WebSocket, resets, half-closes, at any point
+  churn   10,000 connections at once that come and go at random: exchanges over HTTP and WebSocket, half-closes and
+          resets at any point (`load --churn`)
   abuse   1,000 clients that mean harm, some of them killed, beside honest ones
   hold    connections held by several processes (not for a small machine: see --connections)
 
@@ -13,7 +14,6 @@ the server does not end with 0. Needs Linux, and for `hold` gigabytes of memory.
 
 import argparse
 import asyncio
-import collections
 import json
 import os
 import random
@@ -25,8 +25,9 @@ import sys
 import time
 
 MIB = 1 << 20
-# How much a server may grow while connections churn: heaps keep what the busiest moment needed.
+# How much a server may grow while connections churn, and for each of them: heaps keep what the busiest moment needed.
 CHURN_BOUND = 8 * MIB
+CHURN_EACH = 1024
 # What abusive connections may make a server hold, each on average: the high-water mark of output.
 ABUSE_BOUND = 64 * 1024
 # How slow the slowest 1 % of honest clients' exchanges may be, with attackers and server on the same cores.
@@ -164,14 +165,6 @@ def frame(first, payload):
     return bytes([first]) + size + bytes(4) + payload
 
 
-async def echoed(reader, payload):
-    first, length = await reader.readexactly(2)
-    check(first == 0x82, f"a frame that begins with {first:#x}")
-    if length == 126:
-        (length,) = struct.unpack(">H", await reader.readexactly(2))
-    check(await reader.readexactly(length) == payload, "a wrong echo")
-
-
 async def shake_hands(reader, writer):
     writer.write(HANDSHAKE)
     head = await reader.readuntil(b"\r\n\r\n")
@@ -185,117 +178,43 @@ def reset(writer):
     writer.transport.abort()
 
 
-async def pause():
-    await asyncio.sleep(min(random.expovariate(1.0), 3.0))
-
-
-async def http(reader, writer):
-    for _ in range(random.randint(1, 5)):
-        writer.write(GET)
-        check(await answer(reader) == b"Hello, World!", "a wrong greeting")
-        await pause()
-
-
-async def echo(reader, writer):
-    content = random.randbytes(random.choice((0, 1, 1000, 200_000)))
-    writer.write(post(len(content)) + content)
-    check(await answer(reader) == content, "a wrong echo")
-
-
-async def websocket(reader, writer):
-    await shake_hands(reader, writer)
-    for _ in range(random.randint(0, 5)):
-        payload = random.randbytes(random.choice((0, 20, 125, 126, 5000)))
-        writer.write(frame(0x82, payload))
-        await echoed(reader, payload)
-        await pause()
-    if random.random() < 0.7:
-        writer.write(frame(0x88, b"\x03\xe8"))
-        check(await reader.readexactly(4) == b"\x88\x02\x03\xe8", "a wrong close")
-        check(await reader.read() == b"", "bytes after the close")
-
-
-async def half_closed(reader, writer):
-    """Says that it has said all, and still gets every answer."""
-    kind = random.randrange(4)
-    if kind == 0:
-        writer.write_eof()
-        check(await reader.read() == b"", "an answer to nothing")
-    elif kind == 1:
-        writer.write(GET * 3)
-        writer.write_eof()
-        check((await reader.read()).count(b"Hello, World!") == 3, "answers are missing")
-    elif kind == 2:
-        writer.write(GET[: random.randrange(1, len(GET) - 1)])
-        writer.write_eof()
-        await reader.read()
-    else:
-        await shake_hands(reader, writer)
-        writer.write_eof()
-        await reader.read()
-
-
-async def broken_off(reader, writer):
-    """Resets at any point."""
-    kind = random.randrange(5)
-    if kind == 1:
-        writer.write(GET[: random.randrange(1, len(GET))])
-        await pause()
-    elif kind == 2:
-        writer.write(GET * random.randint(1, 50))
-    elif kind == 3:
-        writer.write(post(MIB) + bytes(random.randrange(200_000)))
-        await pause()
-    elif kind == 4:
-        await shake_hands(reader, writer)
-        writer.write(frame(0x82, bytes(5000))[: random.randrange(1, 5000)])
-        await pause()
-    reset(writer)
-
-
-async def visit(address, kind, when, counts):
-    await asyncio.sleep(when)
-    writer = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await connect(address)
-            await kind(reader, writer)
-        counts[kind.__name__] += 1
-    except Exception as error:
-        fault(f"{kind.__name__}: {error!r}")
-    finally:
-        if writer is not None:
-            writer.close()
+# Connections that come and go
 
 
 def churn(options, driver):
+    """So many connections at once, each there for seconds on average, and every other with a rude end."""
+    count = options.connections or 10_000
+    stay = max(5, options.seconds / 6)
     server = Server(options, driver)
     time.sleep(0.5)
-    base, watch, counts = server.descriptors(), Watch(server), collections.Counter()
-    total = round(10_000 * options.seconds / 60)
-
-    async def visits():
-        async def look():
-            while True:
-                watch.look()
-                most[0] = max(most[0], server.descriptors() - base)
-                await asyncio.sleep(0.1)
-
-        most = [0]
-        looking = asyncio.create_task(look())
-        kinds = random.choices((http, echo, websocket, half_closed, broken_off), (4, 2, 4, 2, 3), k=total)
-        await asyncio.gather(
-            *(visit(server.address, kind, random.uniform(0, options.seconds), counts) for kind in kinds)
-        )
-        looking.cancel()
-        return most[0]
-
-    most = asyncio.run(visits())
+    base, watch, most = server.descriptors(), Watch(server), 0
+    command = [options.load, "--target", server.target, "--connections", str(count), "--churn", str(stay), "--sources", "64"]
+    load = subprocess.Popen([*command, "--seconds", str(options.seconds), "--json"], stdout=subprocess.PIPE, text=True)
+    try:
+        while load.poll() is None:
+            watch.look()
+            most = max(most, server.descriptors() - base)
+            time.sleep(0.1)
+        outcome = load.stdout.read()
+        if load.returncode not in (0, 1):
+            return fault("load gave up")
+        report = json.loads(outcome)
+    finally:
+        load.kill()
+        load.wait()
     server.settled(base)
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    print(f"churn on {driver}: {sum(counts.values())} of {total} connections as they should ({kinds}), {most} at once")
-    print(f"churn on {driver}: grew by {watch.most / MIB:.1f} MiB at most, bound {CHURN_BOUND / MIB:.0f} MiB", flush=True)
-    if watch.most > CHURN_BOUND:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report["visits"].items())
+    bound = CHURN_BOUND + count * CHURN_EACH
+    print(
+        f"churn on {driver}: {sum(report['visits'].values())} connections as they should ({kinds}), {report['errors']} "
+        f"not; {report['answers']} answers; {report['open']} at once on average, {most} at most"
+    )
+    print(f"churn on {driver}: grew by {watch.most / MIB:.1f} MiB at most, bound {bound / MIB:.0f} MiB", flush=True)
+    if report["errors"]:
+        fault(f"churn: {report['first_error']}")
+    if report["open"] < 0.7 * count:
+        fault("too few at once")
+    if watch.most > bound:
         fault("too much memory")
     server.stop()
 
@@ -474,13 +393,14 @@ def abuse(options, driver):
 def hold(options, driver):
     """So many connections that did one exchange, in processes of 18,000 at most on average."""
     per_process = 18_000
-    workers = -(-options.connections // per_process)
+    total = options.connections or 200_000
+    workers = -(-total // per_process)
     server = Server(options, driver, "--prefork", str(workers), "--header-timeout", "3600")
     time.sleep(1)
     base, memory = server.descriptors(), server.memory()
     slabs, available = machine("SUnreclaim"), machine("MemAvailable")
     start = time.monotonic()
-    clients, left, accepted, last = [], options.connections, None, 0
+    clients, left, accepted, last = [], total, None, 0
     hold_for = options.seconds
     while left > 0:
         part = min(left, per_process)
@@ -491,7 +411,7 @@ def hold(options, driver):
     try:
         while accepted is None and time.monotonic() - start < 120:
             last = server.descriptors() - base
-            if last >= options.connections:
+            if last >= total:
                 accepted = time.monotonic() - start
             if machine("MemAvailable") < 3 << 30:
                 fault("the machine runs out of memory")
@@ -500,7 +420,7 @@ def hold(options, driver):
                 break
             time.sleep(0.05)
         if accepted is None:
-            fault(f"only {last} of {options.connections} connections were there at once")
+            fault(f"only {last} of {total} connections were there at once")
         else:
             # Until the last exchange is over.
             time.sleep(5)
@@ -537,7 +457,7 @@ def main():
     parser.add_argument("--load", default="target/release/load")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--driver", choices=("epoll", "tokio"), help="both if not given")
-    parser.add_argument("--connections", type=int, default=200_000, help="how many to hold")
+    parser.add_argument("--connections", type=int, help="how many at once; 10,000 for churn and 200,000 for hold if not given")
     options = parser.parse_args()
     for case in options.cases:
         for driver in [options.driver] if options.driver else ["epoll", "tokio"]:

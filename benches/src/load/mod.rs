@@ -5,6 +5,7 @@
 //! one too many or a connection that ends is an error of the [`Report`].
 
 mod abuse;
+mod churn;
 mod generator;
 mod http;
 mod machine;
@@ -18,6 +19,7 @@ use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use abuse::{Abuse, Outcome};
+pub use churn::Churned;
 pub use machine::{Process, Sample, Server, pin, raise_descriptor_limit};
 pub use report::{Idle, Report};
 
@@ -216,6 +218,17 @@ pub fn idle(plan: &Plan, hold: Duration) -> io::Result<Idle> {
         errors: tally.errors,
         first_error: tally.first_error,
     })
+}
+
+/// Lets connections come and go at random for as long as the plan says, each staying for `stay` on average, with as many
+/// there as the plan says. Most of them ask something; how they end is drawn by lot: orderly, or by half-closes and resets
+/// at any point.
+///
+/// # Errors
+///
+/// When the plan cannot be carried out at all. What the server does wrong is in the outcome.
+pub fn churn(plan: &Plan, stay: Duration) -> io::Result<Churned> {
+    churn::run(plan, stay)
 }
 
 /// Attacks the server for as long as the plan says and tells how it took that.

@@ -156,7 +156,7 @@ impl fmt::Display for Idle {
     }
 }
 
-fn failures(f: &mut fmt::Formatter<'_>, errors: u64, first: Option<&str>) -> fmt::Result {
+pub(super) fn failures(f: &mut fmt::Formatter<'_>, errors: u64, first: Option<&str>) -> fmt::Result {
     match first {
         None => write!(f, "no errors"),
         Some(first) => write!(f, "{errors} ERRORS; the first: {first}"),
@@ -164,7 +164,7 @@ fn failures(f: &mut fmt::Formatter<'_>, errors: u64, first: Option<&str>) -> fmt
 }
 
 /// The texts of errors are plain words; quotes and backslashes are the only characters to take care of.
-fn quoted(text: Option<&str>) -> String {
+pub(super) fn quoted(text: Option<&str>) -> String {
     text.map_or("null".to_owned(), |text| {
         format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
     })

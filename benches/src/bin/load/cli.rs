@@ -62,8 +62,12 @@ struct Options {
     /// Instead of load: one exchange on each connection, then hold them for so long.
     #[arg(long, value_name = "SECONDS")]
     idle: Option<f64>,
+    /// Instead of load: connections that come and go at random, each staying for so long on average, with as many of them
+    /// there as --connections says.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "idle")]
+    churn: Option<f64>,
     /// Instead of load: an attack, for as long as --seconds says.
-    #[arg(long, value_enum, conflicts_with = "idle")]
+    #[arg(long, value_enum, conflicts_with_all = ["idle", "churn"])]
     abuse: Option<Attack>,
     /// The server's process, for its processor time and memory.
     #[arg(long, conflicts_with = "command")]
@@ -168,6 +172,11 @@ fn run(options: Options) -> io::Result<bool> {
         let outcome = load::abuse(&plan, abuse)?;
         print(outcome.to_string(), outcome.to_json());
         return Ok(outcome.withstood());
+    }
+    if let Some(stay) = options.churn {
+        let churned = load::churn(&plan, seconds(stay)?)?;
+        print(churned.to_string(), churned.to_json());
+        return Ok(churned.errors == 0);
     }
     if let Some(hold) = options.idle {
         let idle = load::idle(&plan, seconds(hold)?)?;
