@@ -20,6 +20,7 @@ impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
 {
+    #[inline(always)]
     pub(super) fn ready(&mut self, key: Key, flags: epoll::EventFlags) {
         let Some(conn) = self.connections.get_mut(key) else {
             return;
@@ -44,30 +45,47 @@ where
         }
     }
 
-    /// Reads once, and on while reads fill the buffer. Were large messages of many connections assembled a piece of each
-    /// per turn, they would fall out of the caches in between.
+    #[inline(always)]
     fn read(&mut self, key: Key) {
-        for _ in 0..READS {
-            let mut full = false;
-            let wants_more = self.io_event(key, |connection, socket, turn, stats| {
-                stats.reads += 1;
-                let buffer = connection.recv_buffer(turn);
-                let room = buffer.len();
-                match socket::receive(socket, buffer) {
-                    Transfer::Bytes(0) => connection.eof(turn),
-                    Transfer::Bytes(n) => {
-                        full = n == room;
-                        stats.bytes_in += n as u64;
-                        connection.received(turn, n);
-                    }
-                    Transfer::Blocked => {}
-                    Transfer::Failed(kind) => connection.failed(turn, kind),
-                }
-            });
-            if !(full && wants_more) {
+        if self.read_once::<true>(key) {
+            self.read_on(key);
+        }
+    }
+
+    /// Reads on while reads fill the buffer. Were large messages of many connections assembled a piece of each per turn,
+    /// they would fall out of the caches in between.
+    #[cold]
+    fn read_on(&mut self, key: Key) {
+        for _ in 1..READS {
+            let wants_more = self.connections.get_mut(key).is_some_and(|conn| conn.interest.read);
+            // What it has to do again comes first.
+            if !wants_more || self.again.last() == Some(&key) || !self.read_once::<false>(key) {
                 return;
             }
         }
+    }
+
+    /// Whether that filled the buffer. There are two of it, so that the compiler puts the first, which is nearly always the
+    /// only one, where it is called.
+    #[inline(always)]
+    fn read_once<const FIRST: bool>(&mut self, key: Key) -> bool {
+        let mut full = false;
+        self.io_event(key, |connection, socket, turn, stats| {
+            stats.reads += 1;
+            let buffer = connection.recv_buffer(turn);
+            let room = buffer.len();
+            match socket::receive(socket, buffer) {
+                Transfer::Bytes(0) => connection.eof(turn),
+                Transfer::Bytes(n) => {
+                    full = n == room;
+                    stats.bytes_in += n as u64;
+                    connection.received(turn, n);
+                }
+                Transfer::Blocked => {}
+                Transfer::Failed(kind) => connection.failed(turn, kind),
+            }
+        });
+        full
     }
 
     /// A connection that does not read has hung up: failed, or closed by both sides with input left in the kernel.
@@ -109,15 +127,10 @@ where
         self.io_event(key, |connection, _, turn, stats| happened(connection, turn, stats));
     }
 
-    /// Also tells whether the connection waits for input now.
     #[inline]
-    fn io_event(
-        &mut self,
-        key: Key,
-        happened: impl FnOnce(&mut Connection<P>, &OwnedFd, &mut Turn, &mut Stats),
-    ) -> bool {
+    fn io_event(&mut self, key: Key, happened: impl FnOnce(&mut Connection<P>, &OwnedFd, &mut Turn, &mut Stats)) {
         let Some(conn) = self.connections.get_mut(key) else {
-            return false;
+            return;
         };
         let (turn, stats) = (&mut self.turn, &mut self.stats);
         let settled = catch_unwind(AssertUnwindSafe(|| {
@@ -130,7 +143,6 @@ where
                     register(&self.epoll, conn, key, interest);
                 }
                 rearm(&mut self.timers, conn, key);
-                return interest.read;
             }
             Ok(Settled::Again) => {
                 rearm(&mut self.timers, conn, key);
@@ -149,7 +161,6 @@ where
                 self.remove(key, true);
             }
         }
-        false
     }
 
     fn remove(&mut self, key: Key, reset: bool) {
