@@ -19,9 +19,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::eventually;
-use drivers::{Driver, Listening, Prefork, Role, Server, offer_sockets, take_over};
+use drivers::{Driver, Listening, Prefork, Role, Server, allowed_cpus, offer_sockets, take_over};
 use protocol::{Cx, Input, Protocol};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Socket, Type};
 
 /// What the started program is to do.
@@ -231,6 +232,62 @@ fn deaths(driver: Driver) {
     }
 }
 
+/// Says which CPUs its process may run on.
+struct Where;
+
+impl Protocol for Where {
+    type Message = ();
+    type Error = std::convert::Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        cx.send(format!("{:?}", allowed_cpus().unwrap()).as_bytes());
+        cx.close();
+        Ok(())
+    }
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+/// Each worker is pinned to a CPU, and gets the connections that come in there: on loopback, from clients there.
+fn cpus(driver: Driver) {
+    let all = allowed_cpus().unwrap();
+    let [one, two, ..] = all[..] else {
+        return eprintln!("SKIPPED: one CPU");
+    };
+    if std::env::var_os(TASK).is_none() {
+        let mut program = Program::start(driver, "cpus", "serve");
+        let to = program.address();
+        let client = thread::spawn(move || {
+            for cpu in [one, two].into_iter().cycle().take(20) {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                sched_setaffinity(None, &set).unwrap();
+                let mut said = String::new();
+                TcpStream::connect(to).unwrap().read_to_string(&mut said).unwrap();
+                assert_eq!(said, format!("[{cpu}]"));
+            }
+        });
+        client.join().unwrap();
+        return program.end();
+    }
+    let prefork = Prefork::new(2).queue_per_worker().configure(|config| {
+        // Not in the order in which they would come anyway.
+        config.cpus = vec![two, one];
+        config.steer = true;
+    });
+    match prefork.run("127.0.0.1:0", |address| println!("listening on {address}")) {
+        Ok(Role::Worker { places, .. }) => {
+            let server = Server::new(driver).serve_all(places, |_| Some(Where)).unwrap();
+            server.until_signal(Duration::from_secs(5)).unwrap();
+        }
+        Ok(Role::Parent { restarts }) => assert_eq!(restarts, 0),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// Several places, a channel to each worker and again to the one that takes its place, and a parent that stops all.
 fn channels(driver: Driver) {
     let Ok(task) = std::env::var(TASK) else {
@@ -400,5 +457,6 @@ on_every_driver! {
     full: full_workers;
     deaths: deaths;
     channels: channels;
+    cpus: cpus;
     restart: restart;
 }
