@@ -177,14 +177,17 @@ impl<P: Protocol> Connection<P> {
 
     /// Messages for the protocol that wait at once, so that what it says to all of them is one write. Takes no more of
     /// them when their output has to be sent first, being above the high-water mark, or when the protocol has asked for
-    /// the end. Returns how many it took: do what [`todo`](Connection::todo) says, and come back with the others.
+    /// the end. Returns how many it took: do what [`todo`](Connection::todo) says, and come back with the others. When it
+    /// took none, nothing has happened.
     pub fn messages(&mut self, turn: &mut Turn, messages: impl IntoIterator<Item = P::Message>) -> usize {
-        self.enter(turn);
         let mut messages = messages.into_iter();
         let mut taken = 0;
         while self.phase == Phase::Open
             && let Some(message) = messages.next()
         {
+            if taken == 0 {
+                self.enter(turn);
+            }
             self.call(turn, |protocol, cx| protocol.message(cx, message));
             taken += 1;
             let full = turn.output.len() > turn.limits.high_water && !self.flags.has(Flags::BLOCKED);

@@ -1,0 +1,43 @@
+//! What connections that share a turn leave alone of each other's.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use protocol::driver::{Connection, Todo, Turn};
+use protocol::{Cx, Input, Limits, Protocol};
+
+/// Sends each message.
+struct Feed;
+
+impl Protocol for Feed {
+    type Message = &'static [u8];
+    type Error = Infallible;
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, message: &'static [u8]) -> Result<(), Infallible> {
+        cx.send(message);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_connection_told_nothing_leaves_the_turn_to_others() {
+    let mut turn = Turn::new(Limits::default(), Instant::now());
+    let mut connection = Connection::new(Feed);
+    connection.connected(&mut turn);
+    assert!(matches!(connection.todo(&mut turn), Todo::Wait(_)));
+
+    assert_eq!(connection.messages(&mut turn, [&b"for one"[..]]), 1);
+    assert_eq!(connection.todo(&mut turn), Todo::Send);
+    connection.blocked(&mut turn);
+    assert!(matches!(connection.todo(&mut turn), Todo::Wait(interest) if interest.write));
+    assert!(turn.output.is_empty());
+
+    assert_eq!(connection.messages(&mut turn, []), 0);
+    assert!(turn.output.is_empty(), "what waits belongs to its connection");
+    assert_eq!(connection.held(), 7);
+}
