@@ -154,6 +154,13 @@ where
         if self.shutting {
             self.shut(cx);
         }
+        if self.interest.write {
+            // Asks whether the stream takes output by offering it, once: where it does not, it wakes the task when it does.
+            self.connection.writable(turn);
+            if let Poll::Ready(reset) = self.settle(cx, turn, stats) {
+                return Poll::Ready(reset);
+            }
+        }
         for _ in 0..ROUNDS {
             match self.next(cx, turn, stats) {
                 Poll::Ready(()) => {}
@@ -194,12 +201,6 @@ where
                 stats.messages += taken as u64;
                 return Poll::Ready(());
             }
-        }
-        if self.interest.write {
-            // Asks whether the stream takes output by offering it.
-            self.connection.writable(turn);
-            self.interest.write = false;
-            return Poll::Ready(());
         }
         if self.interest.read {
             return self.read(cx, turn, stats);

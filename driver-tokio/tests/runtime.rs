@@ -162,3 +162,62 @@ fn dropped_at_any_await_nothing_is_lost_twice() {
         }
     }
 }
+
+/// Brings a byte, and never takes any.
+struct Stuck {
+    brought: bool,
+    offered: Arc<AtomicUsize>,
+}
+
+impl tokio::io::AsyncRead for Stuck {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if core::mem::replace(&mut self.brought, true) {
+            return Poll::Pending;
+        }
+        buffer.put_slice(b"?");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Stuck {
+    fn poll_write(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.offered.fetch_add(1, Ordering::Relaxed);
+        Poll::Pending
+    }
+
+    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A peer that does not read must cost nothing while it does not: no offering again and again, no waking of oneself.
+#[test]
+fn a_stream_that_takes_nothing_is_left_alone() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let offered = Arc::<AtomicUsize>::default();
+    let stuck = Stuck {
+        brought: false,
+        offered: Arc::clone(&offered),
+    };
+    runtime.block_on(async {
+        let mut polls = 0;
+        let mut driving = pin!(drive(stuck, Echo::default(), Limits::default()));
+        let counted = std::future::poll_fn(|cx| {
+            polls += 1;
+            driving.as_mut().poll(cx)
+        });
+        let outcome = tokio::time::timeout(Duration::from_millis(100), counted).await;
+        assert!(outcome.is_err());
+        // Once for the byte, and once more when the timer is set, or the timeout's own.
+        assert!(polls <= 5, "{polls} polls");
+    });
+    assert!(offered.load(Ordering::Relaxed) <= 5, "{offered:?} offers");
+}

@@ -1,4 +1,5 @@
 //! What connections that share a turn leave alone of each other's.
+#![expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
 
 use std::convert::Infallible;
 use std::time::Instant;
