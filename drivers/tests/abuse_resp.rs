@@ -24,6 +24,7 @@ on_every_driver! {
     r11_a_long_command_is_bounded: long;
     r12_other_protocols: other;
     r15_one_client_that_never_stops: endless;
+    r16_two_that_could_wait_for_each_other: both;
 }
 
 type Answer = fn(&Command<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>;
@@ -272,5 +273,46 @@ fn endless(driver: Driver) {
         thread::sleep(Duration::from_millis(20));
     }
     assert!(talker.join().unwrap() > 100_000);
+    scene.end();
+}
+
+/// Sends far more at once than the sockets hold, and gets as much back.
+struct Burst {
+    left: usize,
+    report: std::sync::mpsc::Sender<(usize, Reason)>,
+}
+
+impl Caller for Burst {
+    type Message = std::convert::Infallible;
+    type Ticket = ();
+
+    fn ready(&mut self, _: Value, requester: &mut Requester<'_, '_, ()>) -> Result<(), Misuse> {
+        for _ in 0..self.left {
+            requester.command((), &("ECHO", vec![b'x'; 9000]))?;
+        }
+        requester.close();
+        Ok(())
+    }
+
+    fn reply(&mut self, (): (), _: Value, _: &mut Requester<'_, '_, ()>) -> Result<(), Misuse> {
+        self.left -= 1;
+        Ok(())
+    }
+
+    fn closed(&mut self, _: Option<ClientError>, reason: Reason, _: Unanswered<'_, ()>) {
+        let _ = self.report.send((self.left, reason));
+    }
+}
+
+fn both(driver: Driver) {
+    let scene = Scene::new(driver);
+    let (report, seen) = std::sync::mpsc::channel();
+    let running = Server::new(driver)
+        .connect(scene.to, move |_| {
+            Client::new(Arc::new(ClientConfig::default()), Burst { left: 1500, report })
+        })
+        .unwrap();
+    assert_eq!(seen.recv_timeout(Duration::from_secs(20)), Ok((0, Reason::Closed)));
+    running.join().unwrap();
     scene.end();
 }

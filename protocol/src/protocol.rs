@@ -51,6 +51,16 @@ pub trait Protocol {
         None
     }
 
+    /// Whether input is wanted although more output waits than the high-water mark allows. A getter, as
+    /// [`deadline`](Protocol::deadline). By default it is not: a peer that does not read its answers must not get more of them
+    /// made.
+    ///
+    /// For the side that asks it is: where both stopped to read, a client with many requests under way and a server with their
+    /// answers would wait for each other.
+    fn keeps_reading(&self) -> bool {
+        false
+    }
+
     /// The deadline has passed. By default the connection is reset.
     ///
     /// # Errors
@@ -116,6 +126,10 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
 
     fn deadline(&self) -> Option<Instant> {
         (**self).deadline()
+    }
+
+    fn keeps_reading(&self) -> bool {
+        (**self).keeps_reading()
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {

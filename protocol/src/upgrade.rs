@@ -104,7 +104,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Outcome<A> {
         if let Switch::Before(first) = self {
             first.received(cx, input).map_err(SwitchError::Before)?;
-            if !self.advance(cx)? || input.is_empty() || cx.paused() || cx.congested() {
+            if !self.advance(cx)? || input.is_empty() || cx.paused() || (cx.congested() && !self.keeps_reading()) {
                 return Ok(());
             }
         }
@@ -123,6 +123,13 @@ impl<A: Upgrade> Protocol for Switch<A> {
         match self {
             Switch::Before(first) => first.deadline(),
             Switch::After(next) => next.deadline(),
+        }
+    }
+
+    fn keeps_reading(&self) -> bool {
+        match self {
+            Switch::Before(first) => first.keeps_reading(),
+            Switch::After(next) => next.keeps_reading(),
         }
     }
 

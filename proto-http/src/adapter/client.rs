@@ -438,6 +438,11 @@ impl<H: Caller> Protocol for Client<H> {
         self.core.deadline.at()
     }
 
+    /// Always: the server may have stopped to read until its answers are read.
+    fn keeps_reading(&self) -> bool {
+        true
+    }
+
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         let timer = self.core.deadline.timer();
         if timer == Timer::Idle {

@@ -95,7 +95,7 @@ impl<H: Caller> Client<H> {
     fn read(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<bool, ClientError> {
         let mut replied = false;
         loop {
-            if self.core.paused || cx.congested() || cx.intent() != Intent::Continue {
+            if self.core.paused || cx.intent() != Intent::Continue {
                 return Ok(replied);
             }
             let event = self.core.connection.next(rest, cx.output().tail());
@@ -129,8 +129,8 @@ impl<H: Caller> Client<H> {
         }
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
         let deadline = &mut core.deadline;
-        if core.paused || cx.congested() {
-            // Nothing is read now; how long the server may refuse output is the driver's to say.
+        if core.paused {
+            // Nothing is read now.
             deadline.disarm();
         } else if !core.connection.is_ready() {
             deadline.keep(now, Timer::Handshake, timeouts.handshake);
@@ -188,6 +188,11 @@ impl<H: Caller> Protocol for Client<H> {
 
     fn deadline(&self) -> Option<Instant> {
         self.core.deadline.at()
+    }
+
+    /// Always: the server may have stopped to read until its answers are read.
+    fn keeps_reading(&self) -> bool {
+        true
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {

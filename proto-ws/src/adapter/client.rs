@@ -228,6 +228,11 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         }
     }
 
+    /// Always: the server may have stopped to read until its answers are read.
+    fn keeps_reading(&self) -> bool {
+        true
+    }
+
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         match &mut self.phase {
             Phase::Open(session, _) => Ok(session.timeout(cx, &mut self.handler)?),

@@ -84,7 +84,8 @@ impl<S: Side> Session<S> {
         let mut rest = input.as_mut_slice();
         let len = rest.len();
         let outcome = loop {
-            if cx.congested() || cx.paused() || cx.intent() != Intent::Continue {
+            // A client reads on: its server may have stopped to read until it does.
+            if (S::ROLE == Role::Server && cx.congested()) || cx.paused() || cx.intent() != Intent::Continue {
                 break Ok(());
             }
             match reader.receive(&mut self.writer, &mut rest, cx.output().tail()) {

@@ -343,7 +343,9 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn may_deliver(&self) -> bool {
-        self.phase == Phase::Open && !self.control.paused && !self.flags.has(Flags::CONGESTED)
+        self.phase == Phase::Open
+            && !self.control.paused
+            && (!self.flags.has(Flags::CONGESTED) || self.protocol.keeps_reading())
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Event {
     pub paused: bool,
     /// Whether the output was above the high-water mark by then.
     pub congested: bool,
+    /// Whether it wants input all the same.
+    pub keeps_reading: bool,
     /// Bytes left unconsumed.
     pub left: usize,
 }
@@ -137,7 +139,7 @@ impl Trace {
                 }
                 Call::Received(bytes) => {
                     assert!(
-                        !paused && !congested,
+                        !paused && (!congested || event.keeps_reading),
                         "rule 5: received while paused or congested: {all:#?}"
                     );
                     assert!(!bytes.is_empty(), "rule 3: received without bytes: {all:#?}");
@@ -203,16 +205,18 @@ pub(super) type Behaviour =
 
 pub(super) struct Probe {
     behaviour: Behaviour,
+    keeps_reading: bool,
     deadline: Option<Instant>,
     trace: Sender<Event>,
 }
 
 impl Probe {
-    pub(super) fn new(behaviour: Behaviour) -> (Probe, Trace) {
+    pub(super) fn new(behaviour: Behaviour, keeps_reading: bool) -> (Probe, Trace) {
         let (trace, incoming) = channel();
         (
             Probe {
                 behaviour,
+                keeps_reading,
                 deadline: None,
                 trace,
             },
@@ -244,6 +248,7 @@ impl Probe {
             failed: outcome.is_err(),
             paused: cx.paused(),
             congested: cx.congested(),
+            keeps_reading: self.keeps_reading,
             left,
         });
         outcome
@@ -274,6 +279,10 @@ impl Protocol for Probe {
         self.deadline
     }
 
+    fn keeps_reading(&self) -> bool {
+        self.keeps_reading
+    }
+
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Failed> {
         self.tell(cx, Call::Timeout, Told::Timeout)
     }
@@ -299,6 +308,7 @@ impl Protocol for Probe {
             failed: false,
             paused: false,
             congested: false,
+            keeps_reading: self.keeps_reading,
             left: 0,
         });
     }

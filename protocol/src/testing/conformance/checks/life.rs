@@ -30,7 +30,7 @@ pub(super) fn a_greeting_is_sent_without_input<D: Driver>(driver: &D) {
 
 pub(super) fn closed_when_the_connect_fails<D: Driver>(driver: &D) {
     let behaviour: Script = script(|_, _, _| Ok(())).into();
-    let (probe, mut trace) = Probe::new(behaviour.0);
+    let (probe, mut trace) = Probe::new(behaviour.0, false);
     driver.connect_to_nobody(move |_: &Peer<'_, u32>| probe);
     assert!(matches!(trace.end(), Reason::Io(_)), "{trace:?}");
     trace.check();

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(50);
 type Check<D> = (&'static str, fn(&D));
 
 /// How many checks there are.
-pub const CHECKS: usize = 22;
+pub const CHECKS: usize = 23;
 
 /// Checks every rule on `driver`, printing the name of each check as it starts.
 ///
@@ -69,6 +69,10 @@ fn all<D: Driver>() -> [Check<D>; CHECKS] {
             "rule 5: nothing is received while paused",
             input::nothing_is_received_while_paused,
         ),
+        (
+            "rule 5: reading goes on under congestion where that is asked for",
+            output::reading_goes_on,
+        ),
         ("rule 6: output of one call is one piece", output::one_call_is_one_write),
         ("rule 7: back-pressure stops input until drained", output::back_pressure),
         ("rule 7: a stream from drained ends", output::a_stream_from_drained),
@@ -106,12 +110,12 @@ fn limits() -> Limits {
 }
 
 fn session<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) -> Session {
-    let behaviour = behaviour.into().0;
+    let Script(behaviour, keeps_reading) = behaviour.into();
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
     let tell = Arc::new(tell);
     let served = driver.serve(limits, move |peer: &Peer<'_, u32>| {
-        let (probe, trace) = Probe::new(Arc::clone(&behaviour));
+        let (probe, trace) = Probe::new(Arc::clone(&behaviour), keeps_reading);
         let _ = tell
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -130,15 +134,15 @@ fn session<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) 
     }
 }
 
-/// A behaviour, made from a closure.
-struct Script(Behaviour);
+/// A behaviour, made from a closure, and whether it keeps reading.
+struct Script(Behaviour, bool);
 
 impl<F> From<F> for Script
 where
     F: Fn(&mut Cx<'_>, &mut Option<Instant>, Told<'_, '_>) -> Result<(), Failed> + Send + Sync + 'static,
 {
     fn from(script: F) -> Self {
-        Script(Arc::new(script))
+        Script(Arc::new(script), false)
     }
 }
 

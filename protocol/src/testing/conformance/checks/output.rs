@@ -61,6 +61,21 @@ pub(super) fn back_pressure<D: Driver>(driver: &D) {
     assert_eq!(trace.count(|call| *call == Call::Drained), 20);
 }
 
+pub(super) fn reading_goes_on<D: Driver>(driver: &D) {
+    let Script(behaviour, _) = megabytes().into();
+    let mut session = session(driver, limits(), Script(behaviour, true));
+    // The answers are not taken, and more than any transport holds: still all questions are read.
+    for sent in 0..12 {
+        session.wire.send(b"?");
+        let received = |call: &Call| matches!(call, Call::Received(_));
+        let read = session.trace.wait_new(PATIENCE, received);
+        assert!(read.is_some(), "of {sent} questions and one more the last is not read");
+    }
+    assert_eq!(read(&mut *session.wire, 12 * MEGABYTE).len(), 12 * MEGABYTE);
+    let (_, reason) = finish(session);
+    assert_eq!(reason, Reason::Closed);
+}
+
 pub(super) fn a_stream_from_drained<D: Driver>(driver: &D) {
     // The deadline, far away, serves as a countdown of pieces.
     fn piece(cx: &mut Cx<'_>, left: &mut Option<Instant>, start: Instant) {
