@@ -145,6 +145,8 @@ where
                 rearm(&mut self.timers, conn, key);
             }
             Ok(Settled::Again) => {
+                // No input before it has gone on; what epoll knows is set right with the interest it has then.
+                conn.interest.read = false;
                 rearm(&mut self.timers, conn, key);
                 self.again.push(key);
             }

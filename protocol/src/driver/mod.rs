@@ -105,7 +105,7 @@ pub enum Todo {
     Shutdown,
     /// Nothing now: wait for the socket, the deadline or a message.
     Wait(Interest),
-    /// There is more to do, but other connections come first: call [`Connection::again`] in the next turn.
+    /// There is more to do, but other connections come first: call [`Connection::again`] in the next turn. Do not read before.
     Again,
     /// Drop the connection: [`Protocol::closed`](crate::Protocol::closed) has been called. Close the socket, with a reset if `reset`.
     Drop {

@@ -488,6 +488,7 @@ impl<P: Protocol> Side<P> {
                     return self.set_timer(net, place);
                 }
                 Todo::Again => {
+                    self.interest.read = false;
                     let now = net.turn.now;
                     net.schedule(now, place.0, Event::Again(place.1));
                     return;

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(50);
 type Check<D> = (&'static str, fn(&D));
 
 /// How many checks there are.
-pub const CHECKS: usize = 23;
+pub const CHECKS: usize = 24;
 
 /// Checks every rule on `driver`, printing the name of each check as it starts.
 ///
@@ -72,6 +72,10 @@ fn all<D: Driver>() -> [Check<D>; CHECKS] {
         (
             "rule 5: reading goes on under congestion where that is asked for",
             output::reading_goes_on,
+        ),
+        (
+            "rule 5: nothing is received until the last piece has drained",
+            output::nothing_is_received_until_drained,
         ),
         ("rule 6: output of one call is one piece", output::one_call_is_one_write),
         ("rule 7: back-pressure stops input until drained", output::back_pressure),

@@ -1,5 +1,7 @@
 //! What goes out, and what holds it back.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 const MEGABYTE: usize = 1 << 20;
@@ -106,6 +108,38 @@ pub(super) fn a_stream_from_drained<D: Driver>(driver: &D) {
     assert_eq!(bytes.len(), PIECES as usize * 100_000);
     let (_, reason) = finish(session);
     assert_eq!(reason, Reason::Closed);
+}
+
+/// A peer that takes everything at once, and sends meanwhile: the driver puts the rest off for the sake of others, and still reads
+/// nothing before the last piece has drained.
+pub(super) fn nothing_is_received_until_drained<D: Driver>(driver: &D) {
+    const PIECES: usize = 3000;
+    let left = AtomicUsize::new(PIECES);
+    let mut session = session(
+        driver,
+        limits().high_water(100),
+        script(move |cx, _, told| {
+            match told {
+                Told::Received(input) => {
+                    let first = input.take_all() == b"1";
+                    cx.send(if first { &[b'p'; 200] } else { b"" });
+                }
+                Told::Drained if left.fetch_sub(1, Ordering::Relaxed) > 1 => cx.send(&[b'p'; 200]),
+                Told::Eof => cx.close(),
+                _ => {}
+            }
+            Ok(())
+        }),
+    );
+    session.wire.send(b"1");
+    session
+        .trace
+        .wait("the first byte", |call| matches!(call, Call::Received(_)));
+    session.wire.send(b"2");
+    assert_eq!(read(&mut *session.wire, 200 * PIECES).len(), 200 * PIECES);
+    let (trace, _) = finish(session);
+    let second = |call: &Call| *call == Call::Received(b"2".to_vec());
+    assert_eq!(trace.count(second), 1);
 }
 
 pub(super) fn output_not_taken<D: Driver>(driver: &D) {
