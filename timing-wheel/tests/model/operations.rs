@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use timing_wheel::{Key, Wheel};
 
+/// Timers that are all looked at after each operation.
+const FEW: usize = 12;
+
 /// Runs the operations that `bytes` spell on a wheel and a model, comparing the two after each.
 pub(crate) fn run(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
@@ -15,10 +18,17 @@ pub(crate) fn run(bytes: &[u8]) {
             ..Model::default()
         },
     };
+    let mut operations = 0_u32;
     while let Some(operation) = bytes.next() {
         pair.apply(operation, &mut bytes);
         pair.compare();
+        // Timer by timer this costs as much as there are timers: with many, only now and then.
+        operations += 1;
+        if pair.model.timers.len() <= FEW || operations.is_multiple_of(16) {
+            pair.compare_timers();
+        }
     }
+    pair.compare_timers();
     // At the end of time everything is due.
     let left: BTreeSet<_> = pair.wheel.poll(u64::MAX, usize::MAX).collect();
     assert_eq!(
@@ -125,14 +135,6 @@ impl Pair {
         assert_eq!(wheel.len(), model.timers.len());
         assert_eq!(wheel.is_empty(), model.timers.is_empty());
         assert!(wheel.capacity() >= wheel.len());
-        let timers: BTreeMap<_, _> = wheel
-            .iter()
-            .map(|(key, deadline, &id)| (key, Timer { deadline, id }))
-            .collect();
-        assert_eq!(timers, model.timers);
-        for (&key, timer) in &model.timers {
-            assert_eq!(wheel.deadline(key), Some(timer.deadline));
-        }
         for &key in model.stale.iter().rev().take(8) {
             assert_eq!(wheel.deadline(key), None);
         }
@@ -144,6 +146,18 @@ impl Pair {
         if let (Some(wake), Some(first)) = (wake, first) {
             assert!(wake >= model.now);
             assert!(wake <= first.max(model.now), "woken at {wake} for {first}");
+        }
+    }
+
+    fn compare_timers(&self) {
+        let Self { wheel, model } = self;
+        let timers: BTreeMap<_, _> = wheel
+            .iter()
+            .map(|(key, deadline, &id)| (key, Timer { deadline, id }))
+            .collect();
+        assert_eq!(timers, model.timers);
+        for (&key, timer) in &model.timers {
+            assert_eq!(wheel.deadline(key), Some(timer.deadline));
         }
     }
 }
