@@ -1,5 +1,5 @@
-//! Chunked bodies: the same content, trailers and end however they are cut, the same as a plain reading's; and what was read reads
-//! back when it is sent again.
+//! Chunked bodies: the same content, trailers and end however they are cut, the same as a plain reading's, in no more pieces than bytes
+//! and cuts; and what was read reads back when it is sent again.
 
 use proto_http::{BodyDecoder, BodyLength, ClientConnection, Piece, Rules, ViolationKind};
 
@@ -47,9 +47,11 @@ fn decode(data: &[u8], ends: &[usize], rules: &Rules) -> Seen {
         failed: false,
     };
     let mut shown = 0;
+    let mut looks = data.len() + 2 * ends.len() + 2;
     arrive(data, ends, |rest| {
         shown += rest.len();
         while !seen.failed && seen.end.is_none() {
+            looks = looks.checked_sub(1).expect("pieces without bytes");
             match decoder.next(rest, rules) {
                 Ok(Some(Piece::Data(piece))) => {
                     assert!(!piece.is_empty(), "a piece without content");

@@ -3,214 +3,23 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
+use protocol::Reason;
 use protocol::driver::{Connection, Interest, Todo, Turn};
 use protocol::testing::Harness;
-use protocol::{Cx, Input, Intent, Limits, Protocol, Reason};
+
+use crate::scripted::{Scripted, World, byte, limits};
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
-    let world = Rc::new(RefCell::new(World::default()));
-    world.borrow_mut().script = data.iter().rev().step_by(2).copied().collect();
+    let world = World::new(data.iter().rev().step_by(2).copied().collect());
+    let world = Rc::new(RefCell::new(world));
+    world.borrow_mut().arrived = Some(0);
     let mut events: Vec<u8> = data.iter().skip(1).step_by(2).copied().collect();
     events.reverse();
     Driver::new(world).run(events);
-}
-
-/// What both sides know.
-#[derive(Debug, Default)]
-struct World {
-    /// What the protocol does, call by call.
-    script: Vec<u8>,
-    connected: bool,
-    /// Nothing but `closed` may follow.
-    over: bool,
-    closed: Option<Reason>,
-    eof: bool,
-    stopped: bool,
-    paused: bool,
-    congested: bool,
-    intent: Intent,
-    /// Bytes that the peer has sent, those shown, and those consumed.
-    arrived: usize,
-    shown: usize,
-    consumed: usize,
-    /// Bytes that the protocol has appended.
-    appended: usize,
-    /// The driver has half-closed: what is appended now is dropped.
-    fin: bool,
-    now: Option<Instant>,
-    deadline: Option<Instant>,
-}
-
-/// The byte at this place of a stream.
-fn byte(at: usize) -> u8 {
-    (at ^ at >> 8) as u8
-}
-
-#[derive(Debug)]
-struct Scripted(Rc<RefCell<World>>);
-
-#[derive(Debug)]
-struct Told;
-
-impl std::fmt::Display for Told {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("told to fail")
-    }
-}
-
-impl std::error::Error for Told {}
-
-/// Small marks, so that they are passed often.
-fn limits() -> Limits {
-    Limits::default().high_water(2000).max_output(20_000).max_input(9000)
-}
-
-impl World {
-    /// Rules 1, 2, 10 and 12, at the start of every call but `closed`.
-    fn called(&mut self, cx: &Cx<'_>) {
-        assert!(
-            self.connected && !self.over && self.closed.is_none(),
-            "called before the beginning or after the end"
-        );
-        assert!(self.now.is_none_or(|before| before <= cx.now()), "time runs backwards");
-        self.now = Some(cx.now());
-    }
-
-    /// Does what the script says next.
-    fn act(&mut self, cx: &mut Cx<'_>, input: Option<&mut Input<'_>>) -> Result<(), Told> {
-        let mut word = || self.script.pop().unwrap_or(0);
-        let (what, how) = (word(), usize::from(word()));
-        if let Some(input) = input {
-            let part = input.len() * (how % 5) / 4;
-            let part = if what & 64 == 0 {
-                input.len()
-            } else {
-                part.min(input.len())
-            };
-            input.consume(part);
-            self.consumed += part;
-        }
-        let send = match what % 16 {
-            0..=5 => 0,
-            6..=9 => how,
-            10 => how * 16,
-            _ => how * 3,
-        };
-        if send > 0 {
-            let bytes: Vec<u8> = (self.appended..self.appended + send).map(byte).collect();
-            if what & 16 == 0 {
-                cx.send(&bytes);
-            } else {
-                cx.output().push(Bytes::from(bytes));
-            }
-            self.appended += send;
-        }
-        match (what >> 4, how % 8) {
-            (1, 0) => cx.shutdown(),
-            (2, 0) => cx.close(),
-            (3, 0) => cx.abort(),
-            (4 | 5, 0..3) => cx.pause(true),
-            (6..=9, _) => cx.pause(false),
-            (10 | 11, _) => self.deadline = Some(cx.now() + Duration::from_millis(how as u64 * 20)),
-            (12, _) => self.deadline = None,
-            _ => {}
-        }
-        self.paused = cx.paused();
-        self.intent = cx.intent();
-        // Rule 7.
-        self.congested |= cx.output().len() > limits().high_water;
-        let failed = what == 0xff;
-        self.over = failed || self.intent >= Intent::Close;
-        if failed { Err(Told) } else { Ok(()) }
-    }
-}
-
-impl Protocol for Scripted {
-    type Message = ();
-    type Error = Told;
-
-    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        assert!(!world.connected, "connected twice");
-        world.connected = true;
-        world.called(cx);
-        world.act(cx, None)
-    }
-
-    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        // Rules 3 and 5.
-        assert!(!world.paused && !world.congested, "input while paused or congested");
-        assert!(!input.is_empty(), "no input");
-        let shown = world.consumed..world.consumed + input.len();
-        assert!(
-            shown.end <= world.arrived && shown.end >= world.shown,
-            "input is lost or invented"
-        );
-        assert!(
-            input.as_slice().iter().copied().eq(shown.clone().map(byte)),
-            "input is not what came"
-        );
-        world.shown = shown.end;
-        world.act(cx, Some(input))
-    }
-
-    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        // Rule 8.
-        assert!(!world.eof, "two ends of the stream");
-        assert_eq!(world.shown, world.arrived, "the end before all bytes were shown");
-        world.eof = true;
-        world.act(cx, None)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.0.borrow().deadline
-    }
-
-    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        // Rule 9.
-        let deadline = world.deadline.take();
-        assert!(deadline.is_some_and(|deadline| deadline <= cx.now()), "timed out early");
-        world.act(cx, None)
-    }
-
-    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        // Rule 7.
-        assert!(world.congested, "drained without having been congested");
-        assert!(cx.output().len() <= limits().low_water, "drained too early");
-        world.congested = false;
-        world.act(cx, None)
-    }
-
-    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        world.act(cx, None)
-    }
-
-    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
-        world.called(cx);
-        world.stopped = true;
-        world.act(cx, None)
-    }
-
-    fn closed(&mut self, reason: Reason) {
-        let mut world = self.0.borrow_mut();
-        assert!(world.closed.is_none(), "closed twice");
-        world.closed = Some(reason);
-    }
 }
 
 /// A driver that follows the three steps, with a socket whose room is what the input says.
@@ -221,6 +30,8 @@ struct Driver {
     interest: Interest,
     again: bool,
     room: usize,
+    /// Bytes the peer has sent.
+    sent: usize,
     /// Bytes the socket has taken.
     taken: usize,
     eof: bool,
@@ -243,6 +54,7 @@ impl Driver {
             },
             again: false,
             room: 1000,
+            sent: 0,
             taken: 0,
             eof: false,
             stopped: false,
@@ -288,12 +100,11 @@ impl Driver {
                     buffer.len()
                 );
                 let len = (1 + how * if event & 16 == 0 { 1 } else { 40 }).min(buffer.len());
-                let mut world = self.world.borrow_mut();
                 for slot in &mut buffer[..len] {
-                    *slot = byte(world.arrived);
-                    world.arrived += 1;
+                    *slot = byte(self.sent);
+                    self.sent += 1;
                 }
-                drop(world);
+                self.world.borrow_mut().arrived = Some(self.sent);
                 self.connection.received(&mut self.turn, len);
             }
             6 if self.interest.read && how.is_multiple_of(4) && !self.eof => {

@@ -1,5 +1,5 @@
 //! A client's connection: its first byte says what it asks for, the rest is what the server sends. The same events however that is
-//! cut; nothing is read as content that the length does not cover; a failed connection stays failed.
+//! cut, and no more of them than bytes; nothing is read as content that the length does not cover; a failed connection stays failed.
 
 use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules, Violation, ViolationKind};
 
@@ -59,8 +59,11 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
     };
     assert!(send(&mut connection, &mut ask));
     let mut over = false;
+    // Every event takes a byte or changes the state; each cut may need one look in vain, and split one piece.
+    let mut looks = 2 * (stream.len() + ends.len() + 2);
     arrive(stream, ends, |rest| {
         while !over {
+            looks = looks.checked_sub(1).expect("events without bytes");
             let event = match connection.next_event(rules, rest) {
                 Ok(ClientEvent::NeedData) => break,
                 Ok(ClientEvent::Data(data)) => {

@@ -8,12 +8,18 @@ pub mod chunked_body;
 pub mod connection;
 mod cuts;
 pub mod http_client;
+pub mod http_messages;
 pub mod http_server;
+pub mod mask;
 pub mod memory;
+mod miniz;
 pub mod output;
+mod plain_frames;
 pub mod request_head;
 pub mod resp;
 pub mod response_head;
+mod scripted;
+pub mod sim;
 pub mod switch;
 pub mod wheel;
 pub mod ws_frames;
@@ -29,11 +35,14 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chunked_body", chunked_body::run),
     ("connection", connection::run),
     ("http_client", http_client::run),
+    ("http_messages", http_messages::run),
     ("http_server", http_server::run),
+    ("mask", mask::run),
     ("output", output::run),
     ("request_head", request_head::run),
     ("resp", resp::run),
     ("response_head", response_head::run),
+    ("sim", sim::run),
     ("switch", switch::run),
     ("wheel", wheel::run),
     ("ws_frames", ws_frames::run),

@@ -25,9 +25,14 @@ fn check(data: &[u8], rules: &Rules) {
         return;
     };
     let mut scanner = HeadScanner::new();
+    let mut in_vain = 0;
     let ready = (1..=data.len()).find(|&end| {
-        scanner.ready(&data[..end], &rules.limits) && Response::parse(&data[..end], rules) != Ok(Parsed::Incomplete)
+        let ready = scanner.ready(&data[..end], &rules.limits);
+        let parsed = ready && Response::parse(&data[..end], rules) != Ok(Parsed::Incomplete);
+        in_vain += usize::from(ready && !parsed);
+        parsed
     });
+    assert!(in_vain <= 8, "{in_vain} times ready for nothing");
     assert!(ready.is_some_and(|end| end <= length), "the scanner misses the end");
 
     let minor = if head.version() == Version::Http10 { 0 } else { 1 };

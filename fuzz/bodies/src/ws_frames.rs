@@ -1,5 +1,6 @@
 //! Frames, for either role: the same events and the same end however they are cut; at most 130 bytes left over; headers write back
-//! as they were; failure is final; and tungstenite, where it does not fail, reads the same.
+//! as they were; failure is final, and comes with the byte that shows the fault; tungstenite, where it does not fail, reads the same,
+//! and so does a plain reading.
 
 use std::io::{self, Read, Write};
 
@@ -9,6 +10,7 @@ use tungstenite::protocol::{Role as TheirRole, WebSocket, WebSocketConfig};
 
 use crate::cuts::{cuts, whole};
 use crate::memory;
+use crate::plain_frames::{self, Plain};
 
 /// What comes in, owned.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,9 @@ pub fn run(data: &[u8]) {
             expected
         });
         if !compressed && limits == Limits::default() {
+            if let Some(plain) = plain_frames::read(role, stream) {
+                compare_plainly(&decoder, stream, &expected, &plain);
+            }
             compare(role, stream, expected);
         }
     }
@@ -125,6 +130,24 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
         assert!(partial.is_none() || decoder.is_inside_message());
     }
     (seen, partial, None)
+}
+
+/// Panics where a plain reading of the RFC comes to something else, or sees the fault earlier.
+fn compare_plainly(decoder: &Decoder, stream: &[u8], ours: &(Vec<Seen>, Option<Seen>, Option<Error>), plain: &Plain) {
+    let (seen, _, error) = ours;
+    assert_eq!(
+        (seen, error.is_some()),
+        (&plain.seen, plain.fault.is_some()),
+        "{plain:?}"
+    );
+    let Some(fault) = plain.fault else { return };
+    assert_eq!(*error == Some(Error::Utf8), fault.text);
+    // Up to the byte before, nothing is wrong; with it, all is lost (RFC 6455 section 8.1 asks for no more than that it fails).
+    let fails = |end: usize| decode(decoder, &stream[..end], &[end]).2.is_some();
+    assert!(
+        fails(fault.at) && !fails(fault.at - 1),
+        "fails elsewhere than at {fault:?}"
+    );
 }
 
 /// Panics where tungstenite reads otherwise. It takes lengths that are not in their shortest form, and fails late on text.

@@ -1,5 +1,6 @@
 //! A connection with permessage-deflate under any frames: the same messages, and failure or none, however they are cut; never more
-//! memory than the limit of a message asks for, whatever the bytes inflate to.
+//! memory than the limit of a message asks for, whatever the bytes inflate to; what inflates is the same as miniz says, and what miniz
+//! deflates inflates.
 
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use proto_ws::{Config, Connection, Event, Message, Opcode, mask};
 
 use crate::cuts::{cuts, whole};
 use crate::memory;
+use crate::miniz::{Deflating, Inflating};
 
 /// Bytes that a message may have here.
 const MESSAGE: usize = 64 * 1024;
 
-/// Runs the target: the first byte says what was negotiated, and whether the rest is frames, or what one compressed message holds.
+/// Runs the target: the first byte says what was negotiated, and whether the rest is frames, what one compressed message holds, or
+/// what miniz is to deflate.
 pub fn run(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else {
         return;
@@ -25,21 +28,82 @@ pub fn run(data: &[u8]) {
         server_max_window_bits: 15,
         client_max_window_bits: 8 + (choice >> 2) % 8,
     };
-    let mut stream = rest.to_vec();
-    if choice & 0x80 != 0 {
-        let opcode = if choice & 0x40 == 0 {
-            Opcode::Text
-        } else {
-            Opcode::Binary
+    let opcode = if choice & 0x40 == 0 {
+        Opcode::Text
+    } else {
+        Opcode::Binary
+    };
+    let forgets = parameters.client_no_context_takeover;
+    match choice & 0xa0 {
+        // As much as a message may be when its bytes are stored.
+        0xa0 if rest.len() < MESSAGE => {
+            let (mut stream, mut digest) = (Vec::new(), 0);
+            let mut context = Deflating::default();
+            for message in [rest, &rest[rest.len() / 2..]] {
+                stream.extend(frame(Opcode::Binary, &context.message(message)));
+                digest = mix(digest, Message::Binary(message));
+                if forgets {
+                    context = Deflating::default();
+                }
+            }
+            assert_eq!(
+                receive_cut(parameters, &stream),
+                (digest, 2, false),
+                "miniz's does not inflate"
+            );
+        }
+        0x80 => {
+            // Twice, as the second may build on the first.
+            let seen = receive_cut(parameters, &frame(opcode, rest).repeat(2));
+            // zlib refuses more than miniz: a table without an end of block, say.
+            if !seen.2
+                && let Some(theirs) = miniz_reads(forgets, opcode, rest)
+            {
+                assert_eq!(seen, theirs, "miniz disagrees");
+            }
+        }
+        _ => {
+            receive_cut(parameters, rest);
+        }
+    }
+}
+
+/// What `stream` comes to, however it is cut.
+fn receive_cut(parameters: Parameters, stream: &[u8]) -> (u64, usize, bool) {
+    let expected = receive(parameters, stream, &whole(stream));
+    for ends in cuts(stream) {
+        assert_eq!(receive(parameters, stream, &ends), expected);
+    }
+    expected
+}
+
+/// The same of one message's content twice, where miniz inflates both and neither meets a limit.
+fn miniz_reads(forgets: bool, opcode: Opcode, payload: &[u8]) -> Option<(u64, usize, bool)> {
+    let mut context = Inflating::strict(4 * MESSAGE);
+    let (mut digest, mut count) = (0, 0);
+    for _ in 0..2 {
+        let bytes = context.message(payload).filter(|bytes| bytes.len() <= MESSAGE)?;
+        let message = match opcode {
+            Opcode::Text => match std::str::from_utf8(&bytes) {
+                Ok(text) => Message::Text(text),
+                Err(_) => return Some((digest, count, true)),
+            },
+            _ => Message::Binary(&bytes),
         };
-        stream = frame(opcode, rest);
-        // Twice, as the second may build on the first.
-        stream.extend_from_within(..);
+        digest = mix(digest, message);
+        count += 1;
+        if forgets {
+            context = Inflating::strict(4 * MESSAGE);
+        }
     }
-    let expected = receive(parameters, &stream, &whole(&stream));
-    for ends in cuts(&stream) {
-        assert_eq!(receive(parameters, &stream, &ends), expected);
-    }
+    Some((digest, count, false))
+}
+
+/// The digest with one more message.
+fn mix(digest: u64, message: Message<'_>) -> u64 {
+    let fold = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let digest = message.as_bytes().iter().fold(digest, fold);
+    digest ^ u64::from(matches!(message, Message::Text(_)))
 }
 
 /// A compressed message of a client in one frame.
@@ -79,9 +143,7 @@ fn receive(parameters: Parameters, stream: &[u8], ends: &[usize]) -> (u64, usize
                 match reader.receive(&mut writer, &mut rest, &mut out) {
                     Ok(Some(Event::Message(message))) => {
                         assert!(message.as_bytes().len() <= MESSAGE, "a message beyond the limit");
-                        let fold = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-                        digest = message.as_bytes().iter().fold(digest, fold);
-                        digest ^= u64::from(matches!(message, Message::Text(_)));
+                        digest = mix(digest, message);
                         count += 1;
                     }
                     Ok(Some(Event::Close(_))) => return (digest, count, false),

@@ -1,15 +1,20 @@
 //! Messages from one connection to another, for either role: what is sent comes out, in order, however it is fragmented and cut,
-//! and tungstenite reads it too; Pings come back as Pongs, a Close frame as a Close frame.
+//! and tungstenite reads it too, and miniz what is compressed; Pings come back as Pongs, a Close frame as a Close frame.
 
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::BytesMut;
 use proto_ws::deflate::Parameters;
-use proto_ws::{CloseCode, Config, Connection, Entropy, Event, Message, PreparedMessage, Reader, Side, State, Writer};
+use proto_ws::frame::{Header, RSV1};
+use proto_ws::{
+    CloseCode, Config, Connection, Entropy, Event, Message, Opcode, PreparedMessage, Reader, Role, Side, State, Writer,
+    mask,
+};
 
 use crate::cuts::{cuts, whole};
 use crate::memory;
+use crate::miniz::Inflating;
 use crate::ws_frames::{Seen, tungstenite_reads};
 
 #[derive(Debug, Arbitrary)]
@@ -61,10 +66,15 @@ pub fn run(data: &[u8]) {
 
 impl Talk {
     fn negotiated<S: Side>(&self, connection: Connection<S>) -> Connection<S> {
-        let Some((server, client, server_forgets, client_forgets)) = self.deflate else {
-            return connection;
-        };
-        connection.deflate(Parameters {
+        match self.parameters() {
+            Some(parameters) => connection.deflate(parameters),
+            None => connection,
+        }
+    }
+
+    fn parameters(&self) -> Option<Parameters> {
+        let (server, client, server_forgets, client_forgets) = self.deflate?;
+        Some(Parameters {
             server_no_context_takeover: server_forgets,
             client_no_context_takeover: client_forgets,
             server_max_window_bits: 8 + server % 8,
@@ -97,8 +107,9 @@ fn exchange<A: Side, B: Side>(talk: &Talk, writer: Writer<A>, peer: impl Fn() ->
     if matches!(expected.last(), Some(Seen::Close(..))) {
         expected.pop();
     }
-    if talk.deflate.is_none() {
-        assert_eq!(tungstenite_reads(B::ROLE, &stream), (expected, false));
+    match talk.parameters() {
+        Some(parameters) => assert_eq!(miniz_reads(A::ROLE, parameters, &stream), expected),
+        None => assert_eq!(tungstenite_reads(B::ROLE, &stream), (expected, false)),
     }
 }
 
@@ -222,6 +233,46 @@ fn receive<S: Side>(
         pinged.clone().map(Seen::Pong).as_ref(),
         "the last Ping is not answered last"
     );
+    seen
+}
+
+/// What `sender` has sent up to its Close frame, inflated by miniz.
+fn miniz_reads(sender: Role, parameters: Parameters, stream: &[u8]) -> Vec<Seen> {
+    let (forgets, bits) = match sender {
+        Role::Server => (parameters.server_no_context_takeover, parameters.server_max_window_bits),
+        Role::Client => (parameters.client_no_context_takeover, parameters.client_max_window_bits),
+    };
+    let mut context = Inflating::within(bits);
+    let mut seen = Vec::new();
+    let mut message: Option<(Header, Vec<u8>)> = None;
+    let mut rest = stream;
+    while let Some((header, length)) = Header::decode(rest).unwrap() {
+        let (payload, behind) = rest[length..].split_at(header.len as usize);
+        rest = behind;
+        let mut payload = payload.to_vec();
+        mask::Mask::new(header.mask.unwrap_or_default()).apply(&mut payload);
+        match header.opcode {
+            Opcode::Ping => seen.push(Seen::Ping(payload)),
+            Opcode::Pong => seen.push(Seen::Pong(payload)),
+            Opcode::Close => break,
+            Opcode::Text | Opcode::Binary => message = Some((header, payload)),
+            Opcode::Continuation => message.as_mut().unwrap().1.extend(payload),
+        }
+        if !header.fin || header.opcode.is_control() {
+            continue;
+        }
+        let (first, mut payload) = message.take().unwrap();
+        if first.rsv == RSV1 {
+            payload = context.message(&payload).expect("miniz inflates it");
+            if forgets {
+                context = Inflating::within(bits);
+            }
+        }
+        seen.push(match first.opcode {
+            Opcode::Text => Seen::Text(payload),
+            _ => Seen::Binary(payload),
+        });
+    }
     seen
 }
 

@@ -1,0 +1,213 @@
+//! A protocol that does anything it may, told by bytes, and sees whether the numbered rules of the `protocol` crate are kept.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use protocol::{Cx, Input, Intent, Limits, Protocol, Reason};
+
+/// What both sides know.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    /// What the protocol does, call by call.
+    script: Vec<u8>,
+    connected: bool,
+    /// Nothing but `closed` may follow.
+    over: bool,
+    pub(crate) closed: Option<Reason>,
+    eof: bool,
+    stopped: bool,
+    pub(crate) paused: bool,
+    pub(crate) congested: bool,
+    intent: Intent,
+    /// Bytes that have come, where the test knows; those shown, and those consumed.
+    pub(crate) arrived: Option<usize>,
+    pub(crate) shown: usize,
+    consumed: usize,
+    /// Bytes that the protocol has appended.
+    pub(crate) appended: usize,
+    /// The driver has half-closed: what is appended now is dropped.
+    pub(crate) fin: bool,
+    now: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+/// The byte at this place of a stream.
+pub(crate) fn byte(at: usize) -> u8 {
+    (at ^ at >> 8) as u8
+}
+
+#[derive(Debug)]
+pub(crate) struct Scripted(pub(crate) Rc<RefCell<World>>);
+
+#[derive(Debug)]
+pub(crate) struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("told to fail")
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// Small marks, so that they are passed often.
+pub(crate) fn limits() -> Limits {
+    Limits::default().high_water(2000).max_output(20_000).max_input(9000)
+}
+
+impl World {
+    /// A protocol that does what `script` says, from its end.
+    pub(crate) fn new(script: Vec<u8>) -> Self {
+        World {
+            script,
+            ..World::default()
+        }
+    }
+
+    /// Rules 1, 2, 10 and 12, at the start of every call but `closed`.
+    fn called(&mut self, cx: &Cx<'_>) {
+        assert!(
+            self.connected && !self.over && self.closed.is_none(),
+            "called before the beginning or after the end"
+        );
+        assert!(self.now.is_none_or(|before| before <= cx.now()), "time runs backwards");
+        self.now = Some(cx.now());
+    }
+
+    /// Does what the script says next.
+    fn act(&mut self, cx: &mut Cx<'_>, input: Option<&mut Input<'_>>) -> Result<(), Told> {
+        let mut word = || self.script.pop().unwrap_or(0);
+        let (what, how) = (word(), usize::from(word()));
+        if let Some(input) = input {
+            let part = input.len() * (how % 5) / 4;
+            let part = if what & 64 == 0 {
+                input.len()
+            } else {
+                part.min(input.len())
+            };
+            input.consume(part);
+            self.consumed += part;
+        }
+        let send = match what % 16 {
+            0..=5 => 0,
+            6..=9 => how,
+            10 => how * 16,
+            _ => how * 3,
+        };
+        if send > 0 {
+            let bytes: Vec<u8> = (self.appended..self.appended + send).map(byte).collect();
+            if what & 16 == 0 {
+                cx.send(&bytes);
+            } else {
+                cx.output().push(Bytes::from(bytes));
+            }
+            self.appended += send;
+        }
+        match (what >> 4, how % 8) {
+            (1, 0) => cx.shutdown(),
+            (2, 0) => cx.close(),
+            (3, 0) => cx.abort(),
+            (4 | 5, 0..3) => cx.pause(true),
+            (6..=9, _) => cx.pause(false),
+            (10 | 11, _) => self.deadline = Some(cx.now() + Duration::from_millis(how as u64 * 20)),
+            (12, _) => self.deadline = None,
+            _ => {}
+        }
+        self.paused = cx.paused();
+        self.intent = cx.intent();
+        // Rule 7.
+        self.congested |= cx.output().len() > limits().high_water;
+        let failed = what == 0xff;
+        self.over = failed || self.intent >= Intent::Close;
+        if failed { Err(Told) } else { Ok(()) }
+    }
+}
+
+impl Protocol for Scripted {
+    type Message = ();
+    type Error = Told;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        assert!(!world.connected, "connected twice");
+        world.connected = true;
+        world.called(cx);
+        world.act(cx, None)
+    }
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        // Rules 3 and 5.
+        assert!(!world.paused && !world.congested, "input while paused or congested");
+        assert!(!input.is_empty(), "no input");
+        let shown = world.consumed..world.consumed + input.len();
+        assert!(
+            world.arrived.is_none_or(|arrived| shown.end <= arrived) && shown.end >= world.shown,
+            "input is lost or invented"
+        );
+        assert!(
+            input.as_slice().iter().copied().eq(shown.clone().map(byte)),
+            "input is not what came"
+        );
+        world.shown = shown.end;
+        world.act(cx, Some(input))
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        // Rule 8.
+        assert!(!world.eof, "two ends of the stream");
+        assert!(
+            world.arrived.is_none_or(|arrived| world.shown == arrived),
+            "the end before all bytes were shown"
+        );
+        world.eof = true;
+        world.act(cx, None)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.0.borrow().deadline
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        // Rule 9.
+        let deadline = world.deadline.take();
+        assert!(deadline.is_some_and(|deadline| deadline <= cx.now()), "timed out early");
+        world.act(cx, None)
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        // Rule 7.
+        assert!(world.congested, "drained without having been congested");
+        assert!(cx.output().len() <= limits().low_water, "drained too early");
+        world.congested = false;
+        world.act(cx, None)
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        world.act(cx, None)
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
+        let mut world = self.0.borrow_mut();
+        world.called(cx);
+        world.stopped = true;
+        world.act(cx, None)
+    }
+
+    fn closed(&mut self, reason: Reason) {
+        let mut world = self.0.borrow_mut();
+        assert!(world.closed.is_none(), "closed twice");
+        world.closed = Some(reason);
+    }
+}

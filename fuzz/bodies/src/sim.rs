@@ -1,0 +1,84 @@
+//! Pairs on a simulated network of any weather: whatever both ends do, the rules of the `protocol` crate hold at each, no byte is lost,
+//! doubled or invented on the way, and the same seed makes the same run.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use protocol::Reason;
+use protocol::testing::{End, Sim, Weather};
+
+use crate::scripted::{Scripted, World, limits};
+
+/// The network, and what happens to one pair; the rest of the input is what the two ends do.
+#[derive(Debug, Arbitrary)]
+struct Plan {
+    seed: u64,
+    latency: u8,
+    segment: u8,
+    window: u16,
+    stalls: u8,
+    resets: u8,
+    stops: [Option<u8>; 2],
+}
+
+/// What one end has come to.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    closed: Option<Reason>,
+    shown: usize,
+    appended: usize,
+}
+
+/// Runs the target.
+pub fn run(data: &[u8]) {
+    let mut steps = Unstructured::new(data);
+    let Ok(plan) = Plan::arbitrary(&mut steps) else { return };
+    let script = steps.take_rest();
+    let first = plan.run(script);
+    assert_eq!(plan.run(script), first, "the same seed, another run");
+}
+
+impl Plan {
+    fn run(&self, script: &[u8]) -> ([Outcome; 2], u64) {
+        let mut weather = Weather::default();
+        weather.latency = Duration::from_millis(self.latency.into());
+        weather.segment = 1 + usize::from(self.segment) * 8;
+        weather.window = 1 + usize::from(self.window);
+        weather.stalls = u32::from(self.stalls) * 4;
+        weather.resets = u32::from(self.resets / 16);
+        let mut sim = Sim::new(weather, limits(), self.seed);
+        let (front, back) = script.split_at(script.len() / 2);
+        let ends =
+            [front, back].map(|script| Rc::new(RefCell::new(World::new(script.iter().rev().copied().collect()))));
+        let [a, b] = &ends;
+        let id = sim.open(Duration::ZERO, Scripted(Rc::clone(a)), Scripted(Rc::clone(b)));
+        for (stop, end) in self.stops.iter().zip([End::A, End::B]) {
+            if let Some(stop) = stop {
+                sim.stop(Duration::from_millis(u64::from(*stop) * 10), id, end);
+            }
+        }
+        let mut ended = None;
+        sim.run(Duration::from_secs(20), |pair| {
+            ended = Some((pair.a_reason, pair.b_reason))
+        });
+
+        let [a, b] = [a, b].map(|end| {
+            let end = end.borrow();
+            Outcome {
+                closed: end.closed,
+                shown: end.shown,
+                appended: end.appended,
+            }
+        });
+        assert!(
+            a.shown <= b.appended && b.shown <= a.appended,
+            "{a:?}, {b:?}: bytes are invented"
+        );
+        if let Some((a_reason, b_reason)) = ended {
+            assert_eq!((a.closed, b.closed), (Some(a_reason), Some(b_reason)));
+        }
+        ([a, b], sim.digest())
+    }
+}
