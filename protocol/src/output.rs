@@ -103,8 +103,12 @@ impl Output {
         }
     }
 
-    /// Moves the content into a new output of just its size. The memory of `self` stays for the next call.
+    /// Moves the content into a new output of just its size. The memory of `self` stays for the next call, unless there is too much of
+    /// it to be kept: then it goes along, and a large output for a slow peer is not copied for each piece that the peer takes.
     pub(crate) fn split(&mut self) -> Output {
+        if self.tail.capacity() > KEEP_MAX {
+            return core::mem::take(self);
+        }
         let parked = Output {
             tail: BytesMut::from(&self.tail[..]),
             shared: core::mem::take(&mut self.shared),
@@ -274,6 +278,19 @@ mod tests {
         assert!(output.is_empty());
         assert_eq!(output.tail.capacity(), capacity);
         assert_eq!(drain(&mut parked, 100).len(), 2006);
+    }
+
+    #[test]
+    fn splitting_copies_little() {
+        let mut output = Output::new();
+        output.extend_from_slice(&[b'x'; 10 * KEEP_MAX]);
+        let start = output.chunk().as_ptr();
+        for _ in 0..8 {
+            output.advance(KEEP_MAX);
+            output = output.split();
+        }
+        assert_eq!(output.chunk().as_ptr(), start.wrapping_add(8 * KEEP_MAX));
+        assert_eq!(output.len(), 2 * KEEP_MAX);
     }
 
     #[test]

@@ -1,9 +1,25 @@
-//! The in-memory rig keeps the rules that drivers keep.
+//! The rigs keep the rules that drivers keep.
 #![cfg(feature = "testing")]
 
-use protocol::testing::conformance::{InMemory, run};
+use std::panic::catch_unwind;
+
+use protocol::testing::conformance::{InMemory, Simulated, run};
 
 #[test]
 fn the_rig_conforms() {
     run(&InMemory);
+}
+
+/// Many orders in which the same things may happen. `SIM_SEED=42` runs one alone.
+#[test]
+fn the_simulation_conforms_with_every_seed() {
+    let seed = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = seed.map_or(0..20, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let outcome = catch_unwind(|| run(&Simulated::new(seed)));
+        assert!(
+            outcome.is_ok(),
+            "SIM_SEED={seed} cargo test -p protocol --features testing --test conformance"
+        );
+    }
 }

@@ -159,9 +159,7 @@ impl<P: Protocol> Harness<P> {
             } else if self.interest.read && !self.incoming.is_empty() {
                 let buffer = self.connection.recv_buffer(&mut self.turn);
                 let n = buffer.len().min(self.incoming.len());
-                for (slot, byte) in buffer.iter_mut().zip(self.incoming.drain(..n)) {
-                    *slot = byte;
-                }
+                take(&mut self.incoming, &mut buffer[..n]);
                 self.connection.received(&mut self.turn, n);
             } else if self.interest.read && self.peer_closed {
                 self.connection.eof(&mut self.turn);
@@ -307,7 +305,17 @@ impl<P: Protocol> core::fmt::Debug for Harness<P> {
     }
 }
 
-struct Memory<'a, M>(&'a Arc<Queue<M>>);
+/// Moves as many bytes as `to` has off the front of `from`, which has them, a slice at a time.
+pub(super) fn take(from: &mut VecDeque<u8>, to: &mut [u8]) {
+    let (front, back) = from.as_slices();
+    let cut = front.len().min(to.len());
+    let (start, end) = to.split_at_mut(cut);
+    start.copy_from_slice(&front[..cut]);
+    end.copy_from_slice(&back[..end.len()]);
+    from.drain(..to.len());
+}
+
+pub(super) struct Memory<'a, M>(pub(super) &'a Arc<Queue<M>>);
 
 impl<M: Send + 'static> PeerSource<M> for Memory<'_, M> {
     fn remote(&self) -> Option<SocketAddr> {
@@ -323,8 +331,8 @@ impl<M: Send + 'static> PeerSource<M> for Memory<'_, M> {
     }
 }
 
-/// `None` once the connection is gone.
-struct Queue<M>(Mutex<Option<VecDeque<M>>>);
+/// A mailbox in memory; `None` once the connection is gone.
+pub(super) struct Queue<M>(Mutex<Option<VecDeque<M>>>);
 
 impl<M> Default for Queue<M> {
     fn default() -> Self {
@@ -333,7 +341,7 @@ impl<M> Default for Queue<M> {
 }
 
 impl<M> Queue<M> {
-    fn pop(&self) -> Option<M> {
+    pub(super) fn pop(&self) -> Option<M> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -341,7 +349,7 @@ impl<M> Queue<M> {
             .pop_front()
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

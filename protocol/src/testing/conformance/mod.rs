@@ -1,7 +1,7 @@
 //! The numbered rules of the contract, checked on any driver.
 //!
 //! A driver's tests implement [`Driver`] and call [`run`]; for one over TCP, [`SocketWire`] is the peer's end. The same
-//! checks run on the [`Harness`](super::Harness), through [`InMemory`].
+//! checks run on the [`Harness`](super::Harness), through [`InMemory`], and on the [`Sim`](super::Sim), through [`Simulated`].
 //!
 //! Every check also feeds what its protocol saw to [`Trace::check`], which knows the rules that hold for any exchange:
 //! the order of calls, no call after the end, no input while paused or congested, a clock that never runs backwards.
@@ -14,6 +14,7 @@
 mod checks;
 mod memory;
 mod probe;
+mod simulated;
 mod socket;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::{Limits, Peer, Protocol};
 pub use checks::{CHECKS, run};
 pub use memory::InMemory;
 pub use probe::{Call, Event, Trace};
+pub use simulated::Simulated;
 pub use socket::SocketWire;
 
 /// A way to start the driver under test.

@@ -25,9 +25,10 @@ pub(super) fn leftovers_come_back<D: Driver>(driver: &D) {
         .trace
         .wait("two bytes", |call| *call == Call::Received(b"ab".to_vec()));
     session.wire.send(b"cdef");
-    session
-        .trace
-        .wait("all six bytes", |call| *call == Call::Received(b"abcdef".to_vec()));
+    session.trace.wait(
+        "newer bytes behind the first two",
+        |call| matches!(call, Call::Received(bytes) if bytes.len() > 2 && b"abcdef".starts_with(bytes)),
+    );
     session.wire.send(b"gh");
     assert_eq!(read(&mut *session.wire, 8), b"abcdefgh");
     finish(session);
@@ -158,7 +159,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
                 Told::Connected => *deadline = Some(cx.now() + STEP),
                 // Later: the old deadline must not fire. Nearer: the new one must.
                 Told::Received(input) => {
-                    let later = input.take_all().starts_with(b"later");
+                    let later = input.take_all() == b"l";
                     *deadline = Some(cx.now() + if later { STEP * 4 } else { STEP });
                 }
                 Told::Timeout => {
@@ -172,12 +173,12 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
         }),
     );
     assert_eq!(read(&mut *session.wire, 1), b"!");
-    for order in [&[&b"later"[..], b"nearer"][..], &[b"nearer", b"later"], &[b"later"]] {
-        for word in order {
+    for order in ["ln", "nl", "l"] {
+        for word in order.as_bytes().chunks(1) {
             session.wire.send(word);
             session.wire.pass(Duration::from_millis(2));
         }
-        assert_eq!(read(&mut *session.wire, 1), b"!", "{order:?}");
+        assert_eq!(read(&mut *session.wire, 1), b"!", "{order}");
     }
     assert_eq!(session.wire.receive(QUIET), Received::Nothing);
     let (trace, _) = finish(session);
