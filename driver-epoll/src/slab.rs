@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_key_finds_nobody() {
+    fn t03_a_stale_key_finds_nobody() {
         let mut slab = Slab::new();
         let a = slab.insert('a');
         let b = slab.insert('b');

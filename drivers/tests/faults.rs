@@ -204,7 +204,7 @@ fn want_of_descriptors(driver: Driver) {
         return serve_until_told(driver);
     }
     let program = std::env::current_exe().unwrap();
-    let test = format!("{driver}::few_descriptors");
+    let test = format!("{driver}::t07_few_descriptors");
     let command = format!("ulimit -n 64; exec '{}' --exact {test} --nocapture", program.display());
     let mut server = Command::new("sh")
         .args(["-c", &command])
@@ -254,5 +254,5 @@ on_every_driver! {
     per_address: an_address_gets_its_share;
     storms: storms_leave_nothing_behind;
     stopping: stopping_ends_what_does_not_end_itself;
-    few_descriptors: want_of_descriptors;
+    t07_few_descriptors: want_of_descriptors;
 }

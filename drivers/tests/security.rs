@@ -1,0 +1,94 @@
+//! docs/security.md tells the truth: the tests that it names exist, and every test that is named by an attack is in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The rows that begin with an id, such as `h01`: the tests named in each.
+fn rows() -> BTreeMap<String, Vec<String>> {
+    let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
+        let tests = cells.last()?.split('`').skip(1).step_by(2);
+        is_id(cells[0]).then(|| (cells[0].to_owned(), tests.map(str::to_owned).collect()))
+    });
+    rows.collect()
+}
+
+fn is_id(word: &str) -> bool {
+    word.len() == 3 && word.starts_with(['h', 'w', 'r', 't']) && word[1..].bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Names of all tests below `folder` that begin with the id of an attack, those made for every driver among them.
+fn tests(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            tests(&path, found);
+        } else if name.ends_with(".rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().map(str::trim).collect();
+            for (at, line) in lines.iter().enumerate() {
+                let name = match line.strip_prefix("fn ") {
+                    Some(rest) if lines[..at].iter().rev().take(3).any(|line| *line == "#[test]") => {
+                        rest.split_once('(')
+                    }
+                    None if text.contains("on_every_driver! {") => line.split_once(": "),
+                    _ => None,
+                };
+                if let Some((name, _)) = name
+                    && name.get(..3).is_some_and(is_id)
+                    && name[3..].starts_with('_')
+                {
+                    found.insert(name.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_attack_has_its_tests() {
+    let rows = rows();
+    let mut found = BTreeSet::new();
+    tests(&root(), &mut found);
+    for (letter, count) in [('h', 19), ('w', 15), ('r', 15), ('t', 9)] {
+        for number in 1..=count {
+            let id = format!("{letter}{number:02}");
+            let named = rows
+                .get(&id)
+                .unwrap_or_else(|| panic!("{id} is not in docs/security.md"));
+            assert!(!named.is_empty(), "{id} names no test");
+            for test in named {
+                assert!(found.contains(test), "{id}: there is no test {test}");
+                assert!(test.contains(&id), "{id} is not in the name of {test}");
+            }
+        }
+    }
+    let named: BTreeSet<&String> = rows.values().flatten().collect();
+    for test in &found {
+        assert!(named.contains(test), "{test} is not in docs/security.md");
+    }
+}
+
+/// All attacks on HTTP and WebSocket reach a socket.
+#[test]
+fn attacks_are_made_over_sockets() {
+    let sockets = ["abuse_http.rs", "abuse_ws.rs"]
+        .map(|file| fs::read_to_string(root().join("drivers/tests").join(file)).unwrap())
+        .concat();
+    let (_, lists) = sockets.split_once("on_every_driver! {").unwrap();
+    for id in rows().keys().filter(|id| id.starts_with(['h', 'w'])) {
+        let body = lists
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&format!("{id}: ")))
+            .unwrap_or_else(|| panic!("{id} is not made over sockets"));
+        let body = body.trim_end_matches(';');
+        assert!(body.starts_with(&format!("{id}_")) && sockets.contains(&format!("fn {body}(driver: Driver)")));
+    }
+}
