@@ -257,4 +257,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_no_header_has_is_dropped() {
+        let header = Header {
+            fin: false,
+            rsv: 0xff,
+            opcode: Opcode::Continuation,
+            mask: None,
+            len: u64::MAX,
+        };
+        let sent = Header {
+            rsv: RSV,
+            len: u64::MAX >> 1,
+            ..header
+        };
+        assert_eq!(Header::decode(&header.encode()), Ok(Some((sent, 10))));
+    }
+
+    #[test]
+    fn opcodes() {
+        let known: Vec<u8> = (0..16).filter(|&bits| Opcode::new(bits).is_ok()).collect();
+        assert_eq!(known, [0, 1, 2, 8, 9, 10]);
+        let control = known.iter().filter(|&&bits| Opcode::new(bits).unwrap().is_control());
+        assert!(control.eq(&[8, 9, 10]));
+    }
 }
