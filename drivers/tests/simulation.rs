@@ -19,6 +19,9 @@ const PAIRS: usize = if cfg!(debug_assertions) { 1_000 } else { 50_000 };
 /// Clients of each sort that say little.
 const SILENT: usize = PAIRS / 20;
 
+/// Days of silence, likewise.
+const DAYS: u64 = if cfg!(debug_assertions) { 3 } else { 30 };
+
 fn seed() -> u64 {
     std::env::var("SIM_SEED")
         .ok()
@@ -270,7 +273,8 @@ fn websocket_in_any_weather() {
     }
 }
 
-/// Three days in which nobody says anything: Pings keep the connections, at their interval, and a stop ends them in order.
+/// A month in which nobody says anything, longer than a connection's own ticks last: Pings keep the connections, at their interval, and a
+/// stop ends them in order.
 #[test]
 fn days_of_silence() {
     let begun = Instant::now();
@@ -281,14 +285,15 @@ fn days_of_silence() {
     let pairs: Vec<usize> = (0..20)
         .map(|id| open(&mut sim, Duration::ZERO, Talking::new(id, 0), &config))
         .collect();
-    sim.run(Duration::from_secs(3 * 24 * 3600), |pair| {
+    sim.run(Duration::from_secs(DAYS * 24 * 3600), |pair| {
         panic!("pair {} ended: {:?}", pair.id, pair.a_reason)
     });
     for &id in &pairs {
         let (client, _) = sim.pair(id).unwrap();
         // Both sides ping; what one hears puts off its own.
         let pongs = client.handler().pongs;
-        assert!((1..=3 * 24 * 60).contains(&pongs), "{pongs} pongs in three days");
+        let minutes = DAYS as usize * 24 * 60;
+        assert!((minutes / 3..=minutes).contains(&pongs), "{pongs} pongs in {DAYS} days");
         sim.stop(Duration::from_secs(1), id, End::B);
     }
     let mut ended = 0;
@@ -298,7 +303,7 @@ fn days_of_silence() {
         ended += 1;
     });
     assert_eq!((ended, sim.live()), (20, 0));
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// Says what it is given, then a byte each so often, or nothing more, until the stream ends.

@@ -85,6 +85,9 @@ impl<E: Endpoint> Datagrams<E> {
 
     /// The socket has failed.
     pub fn failed(&mut self, kind: io::ErrorKind) {
+        if self.over {
+            return;
+        }
         self.reason = Reason::Io(kind);
         self.closing = true;
         self.transmits.clear();
@@ -225,5 +228,10 @@ mod tests {
         datagrams.failed(io::ErrorKind::NetworkDown);
         assert_eq!(datagrams.ended(), Some(Reason::Io(io::ErrorKind::NetworkDown)));
         assert!(datagrams.next().is_none());
+        // What the endpoint was told stays.
+        datagrams.failed(io::ErrorKind::TimedOut);
+        datagrams.stop();
+        assert_eq!(datagrams.ended(), Some(datagrams.endpoint().closed[0]));
+        assert_eq!(datagrams.endpoint().closed.len(), 1);
     }
 }
