@@ -1,0 +1,56 @@
+//! The decoder alone: what other tests, which talk through whole connections, do not tell apart.
+
+use proto_ws::{Decoder, Error, Event, Kind, Limits, Message, Role};
+
+/// What the frames of a server come to.
+fn events(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<String>, Error> {
+    let mut bytes = bytes.to_vec();
+    let mut input = &mut bytes[..];
+    let mut events = Vec::new();
+    while let Some(event) = decoder.next(&mut input)? {
+        events.push(format!("{event:?}"));
+    }
+    Ok(events)
+}
+
+fn client() -> Decoder {
+    Decoder::new(Role::Client, Limits::default())
+}
+
+#[test]
+fn compressed_messages_are_handed_out_as_they_are_where_they_may_come() {
+    const MESSAGE: &[u8] = &[0x41, 3, 0xff, 0, 0xff, 0x80, 1, 0x7f];
+    assert_eq!(events(&mut client(), MESSAGE), Err(Error::ReservedBit));
+    let compressed = |bytes, last| {
+        let kind = Kind::Text;
+        format!("{:?}", Event::Compressed { kind, bytes, last })
+    };
+    let expected = [compressed(&[0xff, 0, 0xff][..], false), compressed(&[0x7f], true)];
+    assert_eq!(events(&mut client().compressed(), MESSAGE), Ok(expected.to_vec()));
+    // The mark is for the first frame of a message, and for messages alone; the other reserved bits stay so.
+    for wrong in [&[0x01, 0, 0xc0, 0][..], &[0xc9, 0], &[0xa1, 0], &[0x91, 0]] {
+        assert_eq!(events(&mut client().compressed(), wrong), Err(Error::ReservedBit));
+    }
+    // The role is kept, and so are the limits.
+    assert_eq!(events(&mut client().compressed(), &[0x81, 0x80]), Err(Error::Masked));
+    let mut limits = Limits::default();
+    limits.message = 2;
+    let mut narrow = Decoder::new(Role::Client, limits).compressed();
+    assert_eq!(events(&mut narrow, MESSAGE), Err(Error::MessageTooLong));
+}
+
+#[test]
+fn a_message_is_under_way_from_its_first_frame_to_its_last() {
+    let mut decoder = client();
+    assert!(!decoder.is_inside_message());
+    let whole = format!("{:?}", Event::Message(Message::Text("a")));
+    assert_eq!(events(&mut decoder, &[0x81, 1, b'a']), Ok(vec![whole]));
+    assert!(!decoder.is_inside_message());
+    assert_eq!(events(&mut decoder, &[0x01, 1, b'a']).map(|events| events.len()), Ok(1));
+    assert!(decoder.is_inside_message());
+    // Control frames come between.
+    assert_eq!(events(&mut decoder, &[0x89, 0]).map(|events| events.len()), Ok(1));
+    assert!(decoder.is_inside_message());
+    assert_eq!(events(&mut decoder, &[0x80, 0]).map(|events| events.len()), Ok(1));
+    assert!(!decoder.is_inside_message());
+}
