@@ -54,3 +54,31 @@ fn a_message_is_under_way_from_its_first_frame_to_its_last() {
     assert_eq!(events(&mut decoder, &[0x80, 0]).map(|events| events.len()), Ok(1));
     assert!(!decoder.is_inside_message());
 }
+
+#[test]
+fn limits_are_met_exactly() {
+    let mut limits = Limits::default();
+    limits.frame = 4;
+    limits.message = 6;
+    let outcome = |bytes: &[u8]| events(&mut Decoder::new(Role::Client, limits), bytes).map(|events| events.len());
+    // A message in one frame, whole and by its header; then the first frame of one in several, and the next.
+    assert_eq!(outcome(&[0x82, 4, 0, 0, 0, 0]), Ok(1));
+    assert_eq!(outcome(&[0x82, 4]), Ok(0));
+    assert_eq!(outcome(&[0x82, 5]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x02, 4, 0]), Ok(1));
+    assert_eq!(outcome(&[0x02, 5, 0]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x02, 4, 0, 0, 0, 0, 0x80, 2, 0, 0]), Ok(2));
+    assert_eq!(
+        outcome(&[0x02, 4, 0, 0, 0, 0, 0x80, 3, 0, 0]),
+        Err(Error::MessageTooLong)
+    );
+    // Where both are passed, the frame is named.
+    assert_eq!(outcome(&[0x82, 7]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x02, 7]), Err(Error::FrameTooLong));
+    // A message limit below that of a frame.
+    limits.message = 3;
+    let outcome = |bytes: &[u8]| events(&mut Decoder::new(Role::Client, limits), bytes).map(|events| events.len());
+    assert_eq!(outcome(&[0x82, 3, 0, 0, 0]), Ok(1));
+    assert_eq!(outcome(&[0x82, 4]), Err(Error::MessageTooLong));
+    assert_eq!(outcome(&[0x02, 4]), Err(Error::MessageTooLong));
+}
