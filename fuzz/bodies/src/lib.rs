@@ -5,6 +5,7 @@
 //! `fuzz/README.md` for the commands.
 
 pub mod chunked_body;
+pub mod clients;
 pub mod connection;
 mod cuts;
 pub mod http_client;
@@ -33,6 +34,7 @@ pub type Body = fn(&[u8]);
 /// Every target: the name of its corpus, and its body.
 pub const TARGETS: &[(&str, Body)] = &[
     ("chunked_body", chunked_body::run),
+    ("clients", clients::run),
     ("connection", connection::run),
     ("http_client", http_client::run),
     ("http_messages", http_messages::run),
