@@ -82,3 +82,12 @@ fn limits_are_met_exactly() {
     assert_eq!(outcome(&[0x82, 4]), Err(Error::MessageTooLong));
     assert_eq!(outcome(&[0x02, 4]), Err(Error::MessageTooLong));
 }
+
+#[test]
+fn control_frames_have_125_bytes_at_most() {
+    let ping = |length: u8| [&[0x89, length][..], &[7; 125]].concat();
+    let whole = format!("{:?}", Event::Ping(&[7; 125]));
+    assert_eq!(events(&mut client(), &ping(125)), Ok(vec![whole]));
+    assert_eq!(events(&mut client(), &ping(126)), Err(Error::ControlTooLong));
+    assert_eq!(events(&mut client(), &ping(127)), Err(Error::ControlTooLong));
+}
