@@ -1,9 +1,11 @@
 //! Opening handshakes, both roles: a head is found at the same place however it is cut; a request read by the handshake's own reader
-//! and by the HTTP codec is judged alike; what one role writes the other accepts; an answer with the wrong key is never taken.
+//! and by the HTTP codec is judged alike; what one role writes the other accepts, compression among it, which both understand alike; an
+//! answer with the wrong key is never taken.
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::BytesMut;
 use proto_http::{Parsed, Rules};
+use proto_ws::deflate::Settings;
 use proto_ws::handshake::client::{Refusal, Request as Asking};
 use proto_ws::handshake::server::{OriginPolicy, Rejection, Request};
 use proto_ws::handshake::{Accept, Head, Key};
@@ -44,10 +46,17 @@ fn asked(data: &[u8], head: Head<'_>) {
     }
     match request {
         Ok(request) => {
-            let mut out = BytesMut::new();
-            request.accept().protocol(|_| true).write(&mut out);
-            let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
-            assert_eq!((answer.status(), length), (Some(101), out.len()));
+            for settings in [settings(0, 7), settings(3, 1)] {
+                let mut out = BytesMut::new();
+                let accepted = request.accept().protocol(|_| true).deflate(&settings);
+                accepted.write(&mut out);
+                let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
+                assert_eq!((answer.status(), length), (Some(101), out.len()));
+                if let Some(chosen) = accepted.chosen_deflate() {
+                    let (server, client) = (chosen.server_max_window_bits, chosen.client_max_window_bits);
+                    assert!((8..=settings.server_max_window_bits).contains(&server) && (8..=15).contains(&client));
+                }
+            }
             for policy in [OriginPolicy::SameHost, OriginPolicy::Any] {
                 assert!(matches!(request.check_origin(&policy), Ok(()) | Err(Rejection::Origin)));
             }
@@ -66,8 +75,20 @@ fn answered(head: Head<'_>) {
     for nonce in [b"the sample nonce", b"another nonce..."] {
         let key = Key::new(*nonce);
         let accept = Accept::new(key.as_str());
-        match Asking::new("a", "/").protocols(&["chat", "x"]).verify(&key, head) {
+        let settings = settings(3, 4);
+        match Asking::new("a", "/")
+            .protocols(&["chat", "x"])
+            .deflate(&settings)
+            .verify(&key, head)
+        {
             Ok(granted) => {
+                if let Some(deflate) = granted.deflate {
+                    assert!(
+                        (8..=12).contains(&deflate.server_max_window_bits),
+                        "a window that was not offered"
+                    );
+                    assert!(deflate.server_no_context_takeover && deflate.client_no_context_takeover);
+                }
                 let mut fields = head.fields();
                 assert!(
                     fields.any(|(_, value)| value == accept.as_str().as_bytes()),
@@ -91,6 +112,19 @@ struct Exchange {
     fields: Vec<(String, String)>,
     nonce: [u8; 16],
     choice: u8,
+    /// Whether permessage-deflate is offered and accepted, and with which settings.
+    offered: Option<(u8, u8)>,
+    accepted: Option<(u8, u8)>,
+}
+
+/// Settings with these flags, and these windows of both sides.
+fn settings(flags: u8, bits: u8) -> Settings {
+    let mut settings = Settings::default();
+    settings.server_no_context_takeover = flags & 1 != 0;
+    settings.client_no_context_takeover = flags & 2 != 0;
+    settings.server_max_window_bits = 8 + bits % 8;
+    settings.client_max_window_bits = if flags & 4 == 0 { 8 + bits % 8 } else { 15 - bits % 8 };
+    settings
 }
 
 impl Exchange {
@@ -101,9 +135,13 @@ impl Exchange {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let asking = Asking::new(&self.host, &self.target)
+        let mut asking = Asking::new(&self.host, &self.target)
             .protocols(&protocols)
             .fields(&fields);
+        let compression = self.offered.map(|(flags, bits)| settings(flags, bits));
+        if let Some(settings) = &compression {
+            asking = asking.deflate(settings);
+        }
         let key = Key::new(self.nonce);
         let mut out = BytesMut::new();
         if asking.write(&key, &mut out).is_err() {
@@ -134,12 +172,20 @@ impl Exchange {
         assert_eq!(offered, protocols);
         let chosen = offered.get(usize::from(self.choice)).copied();
         let mut answer = BytesMut::new();
-        request
-            .accept()
-            .protocol(|offered| Some(offered) == chosen)
-            .write(&mut answer);
+        let mut accepted = request.accept().protocol(|offered| Some(offered) == chosen);
+        if let Some((flags, bits)) = self.accepted {
+            accepted = accepted.deflate(&settings(flags, bits));
+        }
+        accepted.write(&mut answer);
         let (head, length) = Head::read(&answer, &mut 0).unwrap().unwrap();
         assert_eq!(length, answer.len());
-        assert_eq!(asking.verify(&key, head).map(|granted| granted.protocol), Ok(chosen));
+        let granted = asking
+            .verify(&key, head)
+            .map(|granted| (granted.protocol, granted.deflate));
+        assert_eq!(granted, Ok((chosen, accepted.chosen_deflate())));
+        assert!(
+            compression.is_some() || accepted.chosen_deflate().is_none(),
+            "compression that was not offered"
+        );
     }
 }
