@@ -1,0 +1,76 @@
+//! The body decoder alone: limits met exactly, and what it says of itself on the way.
+
+use proto_http::{BodyDecoder, BodyLength, Piece, Rules, Violation, ViolationKind};
+
+fn limited(limit: u64) -> Rules {
+    let mut rules = Rules::DEFAULT;
+    rules.limits.body = Some(limit);
+    rules
+}
+
+/// Bytes of content in `input`, and whether the end came.
+fn read(body: &mut BodyDecoder, mut input: &[u8], rules: &Rules) -> Result<(usize, bool), ViolationKind> {
+    let mut content = 0;
+    while let Some(piece) = body.next(&mut input, rules).map_err(|violation| violation.kind())? {
+        match piece {
+            Piece::Data(data) => content += data.len(),
+            Piece::End(_) => return Ok((content, true)),
+        }
+    }
+    Ok((content, false))
+}
+
+#[test]
+fn the_limit_is_met_exactly() {
+    let rules = limited(5);
+    let outcome = |length, input: &[u8]| read(&mut BodyDecoder::new(length), input, &rules);
+    let too_large = Err(ViolationKind::BodyTooLarge);
+    assert_eq!(outcome(BodyLength::Length(5), b"hello"), Ok((5, true)));
+    assert_eq!(outcome(BodyLength::Length(6), b""), too_large);
+    assert_eq!(outcome(BodyLength::UntilClose, b"hello"), Ok((5, false)));
+    assert_eq!(outcome(BodyLength::UntilClose, b"hello!"), too_large);
+    assert_eq!(outcome(BodyLength::Chunked, b"5\r\nhello\r\n0\r\n\r\n"), Ok((5, true)));
+    assert_eq!(outcome(BodyLength::Chunked, b"6\r\n"), too_large);
+    assert_eq!(
+        outcome(BodyLength::Chunked, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+        Ok((5, true))
+    );
+    assert_eq!(outcome(BodyLength::Chunked, b"3\r\nabc\r\n3\r\n"), too_large);
+    // In pieces too, and for good.
+    let mut body = BodyDecoder::new(BodyLength::UntilClose);
+    assert_eq!(read(&mut body, b"hell", &rules), Ok((4, false)));
+    assert_eq!(read(&mut body, b"o", &rules), Ok((1, false)));
+    assert_eq!(read(&mut body, b"!", &rules), too_large);
+    assert_eq!(read(&mut body, b"", &rules), too_large);
+}
+
+#[test]
+fn what_is_left_and_when_it_is_done() {
+    let mut body = BodyDecoder::new(BodyLength::Length(5));
+    assert_eq!((body.remaining(), body.is_done()), (Some(5), false));
+    assert_eq!(read(&mut body, b"he", &Rules::DEFAULT), Ok((2, false)));
+    assert_eq!((body.remaining(), body.is_done()), (Some(3), false));
+    assert_eq!(
+        body.eof().map_err(|violation| violation.kind()),
+        Err(ViolationKind::Truncated)
+    );
+    assert_eq!(read(&mut body, b"llo", &Rules::DEFAULT), Ok((3, true)));
+    assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
+    // What follows is another message's.
+    assert_eq!(read(&mut body, b"GET", &Rules::DEFAULT), Ok((0, false)));
+    assert_eq!(body.eof(), Ok(()));
+
+    let mut body = BodyDecoder::new(BodyLength::Chunked);
+    assert_eq!((body.remaining(), body.is_done()), (None, false));
+    assert_eq!(read(&mut body, b"2\r\nab\r\n0\r\n", &Rules::DEFAULT), Ok((2, false)));
+    assert!(matches!(body.eof(), Err(violation) if violation.kind() == ViolationKind::Truncated));
+    assert_eq!(read(&mut body, b"\r\nGET", &Rules::DEFAULT), Ok((0, true)));
+    assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
+    assert_eq!(read(&mut body, b"0\r\n\r\n", &Rules::DEFAULT), Ok((0, false)));
+
+    let mut body = BodyDecoder::new(BodyLength::UntilClose);
+    assert_eq!((body.remaining(), body.is_done()), (None, false));
+    assert_eq!(read(&mut body, b"abc", &Rules::DEFAULT), Ok((3, false)));
+    assert_eq!(body.eof(), Ok::<(), Violation>(()));
+    assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
+}
