@@ -45,6 +45,22 @@ fn the_limit_is_met_exactly() {
 }
 
 #[test]
+fn the_limits_of_chunk_lines_are_met_exactly() {
+    let mut rules = Rules::DEFAULT;
+    rules.limits.chunk_extensions = 10;
+    rules.limits.chunk_line = 8;
+    let outcome = |input: &[u8]| read(&mut BodyDecoder::new(BodyLength::Chunked), input, &rules);
+    assert_eq!(outcome(b"1;aaaa\r\na\r\n0;aaaa\r\n\r\n"), Ok((1, true)));
+    let too_long = Err(ViolationKind::ChunkLineTooLong);
+    assert_eq!(outcome(b"1;aaaa\r\na\r\n0;aaaaa\r\n"), too_long);
+    assert_eq!(outcome(b"1;aaaaaa\r\na"), Ok((1, false)));
+    assert_eq!(outcome(b"1;aaaaaaa\r\n"), too_long);
+    // Before its end is there, too.
+    assert_eq!(outcome(b"1;aaaaaa\r"), Ok((0, false)));
+    assert_eq!(outcome(b"1;aaaaaaa"), too_long);
+}
+
+#[test]
 fn what_is_left_and_when_it_is_done() {
     let mut body = BodyDecoder::new(BodyLength::Length(5));
     assert_eq!((body.remaining(), body.is_done()), (Some(5), false));
@@ -73,4 +89,47 @@ fn what_is_left_and_when_it_is_done() {
     assert_eq!(read(&mut body, b"abc", &Rules::DEFAULT), Ok((3, false)));
     assert_eq!(body.eof(), Ok::<(), Violation>(()));
     assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
+}
+
+/// RFC 9110 section 6.5.1: what frames, routes, authenticates or describes the content.
+#[test]
+fn what_may_not_stand_in_trailers() {
+    let outcome = |name: &str| {
+        let body = format!("0\r\n{name}: x\r\n\r\n");
+        read(
+            &mut BodyDecoder::new(BodyLength::Chunked),
+            body.as_bytes(),
+            &Rules::DEFAULT,
+        )
+    };
+    for name in [
+        "TE",
+        "Host",
+        "Range",
+        "Cookie",
+        "Expect",
+        "Trailer",
+        "Upgrade",
+        "Location",
+        "Connection",
+        "Keep-Alive",
+        "Set-Cookie",
+        "Content-Type",
+        "Max-Forwards",
+        "Authorization",
+        "Cache-Control",
+        "Content-Range",
+        "Content-Length",
+        "Content-Encoding",
+        "WWW-Authenticate",
+        "Transfer-Encoding",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+    ] {
+        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+            assert_eq!(outcome(&name), Err(ViolationKind::Trailer), "{name}");
+            let other = name.replacen(|letter: char| letter.is_ascii_alphabetic(), "z", 1);
+            assert_eq!(outcome(&other), Ok((0, true)), "{other}");
+        }
+    }
 }
