@@ -1,0 +1,59 @@
+//! What a connection says of itself, for those who write drivers.
+#![cfg(feature = "testing")]
+
+use std::convert::Infallible;
+
+use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::testing::Harness;
+use protocol::{Cx, Input, Limits, Protocol, Reason};
+
+/// Leaves three bytes of what comes, answers with ten, and closes at the end of the stream.
+struct Keeps;
+
+impl Protocol for Keeps {
+    type Message = ();
+    type Error = Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take(input.len().saturating_sub(3));
+        cx.send(b"0123456789");
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_held_is_input_and_output() {
+    let mut harness = Harness::new(Keeps);
+    assert_eq!(harness.held(), 0);
+    harness.set_window(Some(4));
+    harness.receive(b"hello");
+    assert_eq!((harness.sent(), harness.held()), (&b"0123"[..], 3 + 6));
+    harness.set_window(Some(5));
+    assert_eq!(harness.held(), 3 + 1);
+    harness.set_window(None);
+    assert_eq!(harness.held(), 3);
+    harness.eof();
+    assert_eq!((harness.held(), harness.ended()), (0, Some(Reason::Closed)));
+}
+
+#[test]
+fn it_is_open_until_it_begins_to_close() {
+    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut connection = Connection::new(Keeps);
+    assert!(connection.is_open());
+    let nothing = Interest {
+        read: false,
+        write: false,
+    };
+    assert_eq!(connection.todo(&mut turn), Todo::Wait(nothing));
+    connection.connected(&mut turn);
+    assert!(connection.is_open());
+    let input = Interest { read: true, ..nothing };
+    assert_eq!(connection.todo(&mut turn), Todo::Wait(input));
+    connection.eof(&mut turn);
+    assert!(!connection.is_open());
+    assert_eq!(connection.reason(), Reason::Closed);
+    // The peer has closed: dropping the socket is all that is left.
+    assert_eq!(connection.todo(&mut turn), Todo::Drop { reset: false });
+    assert!(!connection.is_open());
+}
