@@ -2,6 +2,7 @@
 #![cfg(feature = "testing")]
 
 use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use protocol::driver::{Connection, Interest, Todo, Turn};
 use protocol::testing::Harness;
@@ -56,4 +57,66 @@ fn it_is_open_until_it_begins_to_close() {
     // The peer has closed: dropping the socket is all that is left.
     assert_eq!(connection.todo(&mut turn), Todo::Drop { reset: false });
     assert!(!connection.is_open());
+}
+
+#[test]
+fn a_driver_may_kill_it() {
+    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut connection = Connection::new(Keeps);
+    connection.connected(&mut turn);
+    connection.kill(&mut turn, Reason::Stopped);
+    assert_eq!((connection.is_open(), connection.reason()), (false, Reason::Stopped));
+    assert_eq!(connection.todo(&mut turn), Todo::Drop { reset: true });
+}
+
+/// Counts its timeouts.
+struct Waits(usize, Option<Instant>);
+
+impl Protocol for Waits {
+    type Message = ();
+    type Error = Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        self.1 = Some(cx.now() + Duration::from_secs(1));
+        Ok(())
+    }
+
+    fn received(&mut self, _: &mut Cx<'_>, _: &mut Input<'_>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.1
+    }
+
+    fn timeout(&mut self, _: &mut Cx<'_>) -> Result<(), Infallible> {
+        self.0 += 1;
+        self.1 = None;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_timer_that_fires_early_does_nothing() {
+    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut connection = Connection::new(Waits(0, None));
+    connection.connected(&mut turn);
+    for (millis, timeouts) in [(999, 0), (1000, 1), (2000, 1)] {
+        let mut turn = Turn::new(Limits::default(), turn.now + Duration::from_millis(millis));
+        connection.timeout(&mut turn);
+        assert!(matches!(connection.todo(&mut turn), Todo::Wait(_)));
+        assert_eq!(connection.protocol().0, timeouts, "after {millis} ms");
+    }
+    assert_eq!(connection.deadline(), None);
+}
+
+#[test]
+fn unsent_output_may_reach_its_limit() {
+    for (limit, ended) in [(10, None), (9, Some(Reason::OutputLimit))] {
+        let limits = Limits::default().high_water(1).max_output(limit);
+        let mut harness = Harness::with_limits(Keeps, limits);
+        harness.set_window(Some(0));
+        harness.receive(b"hello");
+        assert_eq!(harness.ended(), ended);
+    }
 }
