@@ -120,3 +120,30 @@ fn unsent_output_may_reach_its_limit() {
         assert_eq!(harness.ended(), ended);
     }
 }
+
+/// Says goodbye at the first byte.
+struct Leaves;
+
+impl Protocol for Leaves {
+    type Message = ();
+    type Error = Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        cx.send(b"bye");
+        cx.close();
+        Ok(())
+    }
+}
+
+#[test]
+fn it_lingers_for_a_peer_that_does_not_close() {
+    let limits = Limits::default().linger(Duration::from_secs(2));
+    let mut harness = Harness::with_limits(Leaves, limits);
+    harness.receive(b"x");
+    assert!(harness.is_half_closed());
+    harness.advance(Duration::from_millis(1999));
+    assert_eq!(harness.ended(), None);
+    harness.advance(Duration::from_millis(1));
+    assert_eq!((harness.ended(), harness.was_reset()), (Some(Reason::Closed), false));
+}
