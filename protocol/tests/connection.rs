@@ -147,3 +147,77 @@ fn it_lingers_for_a_peer_that_does_not_close() {
     harness.advance(Duration::from_millis(1));
     assert_eq!((harness.ended(), harness.was_reset()), (Some(Reason::Closed), false));
 }
+
+/// Sends as many bytes as a message says, and counts.
+#[derive(Default)]
+struct Feeds {
+    drained: usize,
+    endless: bool,
+}
+
+impl Protocol for Feeds {
+    type Message = usize;
+    type Error = Infallible;
+
+    fn received(&mut self, _: &mut Cx<'_>, _: &mut Input<'_>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, len: usize) -> Result<(), Infallible> {
+        cx.send(&vec![b'x'; len]);
+        Ok(())
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        self.drained += 1;
+        if self.endless {
+            cx.send(&[b'x'; 20]);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn marks_and_limits_are_met_exactly() {
+    let limits = Limits::default().high_water(10).max_output(20).max_input(5000);
+    let feeds = || Harness::with_limits(Feeds::default(), limits);
+    // Congested above the high-water mark.
+    for (len, drained) in [(10, 0), (11, 1)] {
+        let mut harness = feeds();
+        harness.message(len);
+        assert_eq!(harness.protocol().drained, drained, "{len} bytes");
+    }
+    // Ended above the limits, of output while the peer takes none and of input that is not consumed.
+    for (len, ended) in [(10, None), (11, Some(Reason::OutputLimit))] {
+        let mut harness = feeds();
+        harness.set_window(Some(0));
+        harness.message(10);
+        harness.message(len);
+        assert_eq!(harness.ended(), ended, "{len} bytes more");
+    }
+    for (len, ended) in [(5000, None), (5001, Some(Reason::InputLimit))] {
+        let mut harness = feeds();
+        harness.receive(&vec![0; len]);
+        assert_eq!(harness.ended(), ended, "{len} bytes");
+    }
+}
+
+#[test]
+fn output_without_end_lets_others_have_their_turn() {
+    let mut turn = Turn::new(Limits::default().high_water(10), Harness::new(Keeps).now());
+    let mut connection = Connection::new(Feeds {
+        drained: 0,
+        endless: true,
+    });
+    connection.connected(&mut turn);
+    connection.message(&mut turn, 20);
+    for turns in 1..4 {
+        while connection.todo(&mut turn) == Todo::Send {
+            connection.sent(&mut turn, 20);
+            assert!(connection.protocol().drained < 100, "it has no end");
+        }
+        assert_eq!(connection.todo(&mut turn), Todo::Again);
+        assert_eq!(connection.protocol().drained, turns * 16);
+        connection.again(&mut turn);
+    }
+}

@@ -1,0 +1,84 @@
+//! What heads say of themselves.
+
+use proto_http::{Parsed, Request, Response, Rules, Target, Version};
+
+fn request(head: &str) -> Request<'_> {
+    let Ok(Parsed::Complete { head: request, length }) = Request::parse(head.as_bytes(), &Rules::DEFAULT) else {
+        panic!("{head} is refused")
+    };
+    assert_eq!(length, head.len());
+    request
+}
+
+fn response(head: &str) -> Response<'_> {
+    let Ok(Parsed::Complete { head: response, length }) = Response::parse(head.as_bytes(), &Rules::DEFAULT) else {
+        panic!("{head} is refused")
+    };
+    assert_eq!(length, head.len());
+    response
+}
+
+#[test]
+fn targets_in_their_four_forms() {
+    for (line, path, authority) in [
+        ("GET /", "/", Some("h")),
+        ("GET /a/b?c=d", "/a/b", Some("h")),
+        ("GET http://a:1/b?c", "/b", Some("a:1")),
+        ("CONNECT a:443", "", Some("a:443")),
+        ("OPTIONS *", "*", Some("h")),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = request(&head);
+        assert_eq!((request.path(), request.authority()), (path, authority), "{line}");
+        assert_eq!(format!("{} {}", request.method(), request.target()), line);
+    }
+    let old = request("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!((old.authority(), old.version()), (None, Version::Http10));
+    let asking = request("GET /a?b?c HTTP/1.1\r\nHost: h\r\n\r\n");
+    let form = Target::Origin {
+        path: "/a",
+        query: Some("b?c"),
+    };
+    assert_eq!((asking.target_form(), asking.version()), (form, Version::Http11));
+}
+
+#[test]
+fn wishes() {
+    let wishes = |fields: &str| {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let request = request(&head);
+        (
+            request.expects_continue(),
+            request.wants_upgrade(),
+            request.keep_alive(),
+        )
+    };
+    assert_eq!(wishes(""), (false, false, true));
+    assert_eq!(wishes("Connection: close\r\n"), (false, false, false));
+    assert_eq!(
+        wishes("Expect: 100-continue\r\nContent-Length: 1\r\n"),
+        (true, false, true)
+    );
+    // Without a body there is nothing to continue with.
+    assert_eq!(wishes("Expect: 100-continue\r\n"), (false, false, true));
+    assert_eq!(wishes("Connection: upgrade\r\nUpgrade: x\r\n"), (false, true, true));
+    assert_eq!(wishes("Upgrade: x\r\n"), (false, false, true));
+    assert_eq!(wishes("Connection: upgrade\r\n"), (false, false, true));
+}
+
+#[test]
+fn responses() {
+    let found = response("HTTP/1.1 200 All  is well\r\nX: y\r\n\r\n");
+    assert_eq!((found.status(), found.reason()), (200, &b"All  is well"[..]));
+    assert_eq!(
+        (found.fields().get_str("x"), found.version()),
+        (Some("y"), Version::Http11)
+    );
+    assert!(found.keep_alive());
+    let old = response("HTTP/1.0 404 \r\n\r\n");
+    assert_eq!(
+        (old.status(), old.reason(), old.version()),
+        (404, &b""[..], Version::Http10)
+    );
+    assert!(!old.keep_alive());
+}
