@@ -341,3 +341,19 @@ fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However slowly a trailer section comes, it is read through once.
+    #[test]
+    fn trailers_are_read_when_they_are_whole() {
+        let trailers = [b"X: ".as_slice(), &[b'y'; 500], b"\r\nX: y\r\n\r\n"].concat();
+        let mut scanner = HeadScanner::new();
+        let ready: alloc::vec::Vec<_> = (1..=trailers.len())
+            .filter(|&end| scanner.trailers_ready(&trailers[..end], &Limits::DEFAULT))
+            .collect();
+        assert_eq!(ready, [1, trailers.len()]);
+    }
+}

@@ -1,6 +1,6 @@
 //! What heads say of themselves.
 
-use proto_http::{Parsed, Request, Response, Rules, Target, Version};
+use proto_http::{HeadScanner, Limits, Parsed, Request, Response, Rules, Target, Version};
 
 fn request(head: &str) -> Request<'_> {
     let Ok(Parsed::Complete { head: request, length }) = Request::parse(head.as_bytes(), &Rules::DEFAULT) else {
@@ -81,4 +81,35 @@ fn responses() {
         (404, &b""[..], Version::Http10)
     );
     assert!(!old.keep_alive());
+}
+
+/// The lengths at which a head that trickles in is worth parsing, but for the first look.
+fn ready_at(input: &[u8], limits: &Limits) -> Vec<usize> {
+    let mut scanner = HeadScanner::new();
+    assert!(scanner.ready(&input[..1], limits));
+    (2..=input.len())
+        .filter(|&end| scanner.ready(&input[..end], limits))
+        .collect()
+}
+
+#[test]
+fn a_scanner_waits_for_the_end_or_a_limit() {
+    let mut limits = Limits::DEFAULT;
+    assert_eq!(ready_at(b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", &limits), [31]);
+    assert_eq!(ready_at(b"GET / HTTP/1.1\nHost: h\r\n", &limits), [15]);
+    limits.request_line = 20;
+    limits.fields_bytes = 10;
+    limits.leading_lines = 2;
+    // Before the first line end it cannot tell what is a leading line: their bytes may come on top, and one for its own CR.
+    let first = ready_at(&[b'a'; 40], &limits);
+    assert_eq!(first, (26..=40).collect::<Vec<_>>());
+    let fields = [b"GET / HTTP/1.1\r\n".to_vec(), vec![b'a'; 40]].concat();
+    assert_eq!(ready_at(&fields, &limits)[0], 32);
+    // In a leap as in steps.
+    let mut scanner = HeadScanner::new();
+    assert!(scanner.ready(b"a", &limits));
+    assert!(!scanner.ready(&[b'a'; 25], &limits) && scanner.ready(&[b'a'; 27], &limits));
+    // Where no empty line may lead, the first is the parser's to refuse.
+    limits.leading_lines = 0;
+    assert_eq!(ready_at(b"\r\n\r\n", &limits)[0], 2);
 }
