@@ -303,7 +303,8 @@ impl<P: Protocol> Running<P> {
         on_either!(self.0, RunningKind, running => running.join())
     }
 
-    /// Waits for SIGINT or SIGTERM, then stops gracefully. Returns early when all threads end by themselves.
+    /// Waits for SIGINT or SIGTERM, then stops gracefully. Returns early when all threads end by themselves. A signal that
+    /// comes before this is called ends the program: see [`Signals`].
     ///
     /// # Errors
     ///
@@ -314,8 +315,21 @@ impl<P: Protocol> Running<P> {
         P: 'static,
         P::Message: Send,
     {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        self.until(Signals::catch()?, drain)
+    }
+
+    /// Waits for a signal, then stops gracefully. Returns early when all threads end by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When a thread failed, or none can be started to wait.
+    #[cfg(unix)]
+    pub fn until(self, signals: Signals, drain: Duration) -> io::Result<Stats>
+    where
+        P: 'static,
+        P::Message: Send,
+    {
+        let Signals(mut signals) = signals;
         let closer = signals.handle();
         let handle = self.handle();
         let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -327,6 +341,25 @@ impl<P: Protocol> Running<P> {
         closer.close();
         let _ = watcher.join();
         outcome
+    }
+}
+
+/// SIGINT and SIGTERM, caught: what comes from now on is kept until [`Running::until`] waits for it. To be made before the
+/// program says that it serves, for whoever hears that may stop it at once.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Signals(signal_hook::iterator::Signals);
+
+#[cfg(unix)]
+impl Signals {
+    /// Catches them.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not allow it.
+    pub fn catch() -> io::Result<Self> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Signals)
     }
 }
 
