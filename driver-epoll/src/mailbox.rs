@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) enum Mail<P: Protocol> {
     /// A message for the connection of that key.
     Message(u64, P::Message),
     Connect(Box<(Connect, Opening<P>)>),
+    Adopt(Box<(OwnedFd, Opening<P>)>),
     Stop(Duration),
 }
 
@@ -80,6 +82,19 @@ impl<P: Protocol> Handle<P> {
         self.loops
             .first()
             .is_some_and(|first| first.post(Mail::Connect(Box::new((to, Box::new(make))))))
+    }
+
+    /// Runs a protocol on a stream socket that is connected already, on the first loop: one of a pair, one that was accepted
+    /// or handed over elsewhere. False when the loop is gone.
+    pub fn adopt(
+        &self,
+        socket: impl Into<OwnedFd>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
+        let socket = socket.into();
+        self.loops
+            .first()
+            .is_some_and(|first| first.post(Mail::Adopt(Box::new((socket, Box::new(make))))))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns

@@ -163,6 +163,26 @@ impl Server {
         self.start(Vec::new(), [setup].into_iter())
     }
 
+    /// Runs a protocol, in the background, on a stream socket that is connected already, on one thread that ends with it. See
+    /// [`Handle::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    pub fn adopt<P, F>(&self, socket: impl Into<OwnedFd>, make: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        let socket = socket.into();
+        let setup = move |looped: &mut Loop<P>| {
+            looped.shared().post(Mail::Adopt(Box::new((socket, Box::new(make)))));
+            Ok(())
+        };
+        self.start(Vec::new(), [setup].into_iter())
+    }
+
     fn start<P, S>(&self, addresses: Vec<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,

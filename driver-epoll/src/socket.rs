@@ -86,6 +86,10 @@ pub(crate) fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
     rustix::net::getsockname(socket).ok()?.try_into().ok()
 }
 
+pub(crate) fn remote_address(socket: &OwnedFd) -> Option<SocketAddr> {
+    rustix::net::getpeername(socket).ok()??.try_into().ok()
+}
+
 /// Starts connecting. The socket becomes writable when it is done, well or not.
 pub(crate) fn connect(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
     match rustix::net::connect(socket, &to) {

@@ -15,6 +15,8 @@ pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>)
 /// What other threads may ask of a worker.
 pub(crate) enum Command<P: Protocol> {
     Connect(Connect, Opening<P>),
+    #[cfg(unix)]
+    Adopt(std::os::fd::OwnedFd, Opening<P>),
     Stop(Duration),
 }
 
@@ -81,6 +83,20 @@ impl<P: Protocol> Handle<P> {
         self.workers
             .first()
             .is_some_and(|first| first.command(Command::Connect(to, Box::new(make))))
+    }
+
+    /// Runs a protocol on a stream socket that is connected already, on the first worker: one of a pair, one that was
+    /// accepted or handed over elsewhere. False when the worker is gone.
+    #[cfg(unix)]
+    pub fn adopt(
+        &self,
+        socket: impl Into<std::os::fd::OwnedFd>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
+        let socket = socket.into();
+        self.workers
+            .first()
+            .is_some_and(|first| first.command(Command::Adopt(socket, Box::new(make))))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns

@@ -200,6 +200,27 @@ impl Server {
         self.start(Vec::new(), [setup].into_iter())
     }
 
+    /// Runs a protocol, in the background, on a stream socket that is connected already, on one thread that ends with it. See
+    /// [`Handle::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// When no thread or runtime can be started.
+    #[cfg(unix)]
+    pub fn adopt<P, F>(&self, socket: impl Into<std::os::fd::OwnedFd>, make: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        let socket = socket.into();
+        let setup = move |remote: Arc<Remote<P>>| {
+            remote.command(Command::Adopt(socket, Box::new(make)));
+            Ok(Worker::new(remote, None::<(Vec<Listener>, NoFactory<P>)>))
+        };
+        self.start(Vec::new(), [setup].into_iter())
+    }
+
     fn start<P, F, S>(&self, addresses: Vec<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
     where
         P: Protocol + 'static,

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use protocol::driver::{Connect, Stopping};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+#[cfg(unix)]
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use crate::drive::{Drive, failed, open_stream};
@@ -97,6 +99,8 @@ where
         for command in self.remote.take() {
             match command {
                 Command::Connect(to, make) => self.connect(to, make),
+                #[cfg(unix)]
+                Command::Adopt(socket, make) => self.adopt(socket, make),
                 Command::Stop(drain) => self.stop(now, drain),
             }
         }
@@ -187,40 +191,56 @@ where
         tokio::spawn(async move {
             let outcome = timeout(within, open_stream(&connect, &shard.config.socket)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            let source = Source::new(
-                outcome.as_ref().ok().map(|stream| stream as &dyn Stream),
-                Some(connect.to),
-                shard.config.mailbox,
-            );
-            match catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) {
-                Err(_) => {
-                    shard.stats.panics.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(protocol) => {
-                    let mailbox = source.mailbox.into_inner();
-                    match outcome {
-                        Ok(stream) => {
-                            shard.stats.connected.fetch_add(1, Ordering::Relaxed);
-                            trace::connected(0);
-                            // Not accepted, so not counted by address.
-                            W::spawn(Drive::new(
-                                stream,
-                                protocol,
-                                mailbox,
-                                Arc::clone(&shard),
-                                0,
-                                Stream::reset,
-                            ));
-                        }
-                        Err(error) => {
-                            failed(protocol, shard.config.limits, &error);
-                            shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                }
-            }
+            open::<_, P, W>(&shard, outcome, Some(connect.to), make);
             shard.part(None, 0);
         });
+    }
+
+    /// Takes a socket that is connected already.
+    #[cfg(unix)]
+    fn adopt(&self, socket: std::os::fd::OwnedFd, make: Opening<P>) {
+        let shard = &self.remote.shard;
+        driver_sockets::prepare(&socket, &shard.config.socket);
+        // Only a socket of TCP has such an address.
+        let socket = std::net::TcpStream::from(socket);
+        let remote = socket.peer_addr().ok();
+        let ready = socket.set_nonblocking(true);
+        if remote.is_some() {
+            let stream = ready.and_then(|()| TcpStream::from_std(socket));
+            open::<_, P, W>(shard, stream, remote, make);
+        } else {
+            let stream = ready.and_then(|()| UnixStream::from_std(std::os::fd::OwnedFd::from(socket).into()));
+            open::<_, P, W>(shard, stream, remote, make);
+        }
+    }
+}
+
+/// Makes a protocol for a connection of this side's making, and starts it or tells it what went wrong.
+fn open<S, P, W>(shard: &Arc<Shard>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Opening<P>)
+where
+    S: Stream,
+    W: Spawn<P>,
+    P: Protocol + 'static,
+    P::Message: Send + 'static,
+{
+    let stream = outcome.as_ref().ok().map(|stream| stream as &dyn Stream);
+    let source = Source::new(stream, remote, shard.config.mailbox);
+    let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
+        shard.stats.panics.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let mailbox = source.mailbox.into_inner();
+    match outcome {
+        Ok(stream) => {
+            shard.stats.connected.fetch_add(1, Ordering::Relaxed);
+            trace::connected(0);
+            // Not accepted, so not counted by address.
+            W::spawn(Drive::new(stream, protocol, mailbox, Arc::clone(shard), 0, S::reset));
+        }
+        Err(error) => {
+            failed(protocol, shard.config.limits, &error);
+            shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

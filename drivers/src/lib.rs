@@ -231,6 +231,26 @@ impl Server {
     }
 }
 
+/// Sockets that are connected already.
+#[cfg(unix)]
+impl Server {
+    /// Runs a protocol, in the background, on a stream socket that is connected already.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    pub fn adopt<P, F>(&self, socket: impl Into<std::os::fd::OwnedFd>, make: F) -> io::Result<Running<P>>
+    where
+        P: Protocol + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        Ok(Running(
+            wrap_either!(&self.0, ServerKind => RunningKind, server => server.adopt(socket, make)?),
+        ))
+    }
+}
+
 /// Runs the endpoint that `make` makes on `socket`, on this thread, until it closes or fails.
 ///
 /// # Errors
@@ -388,6 +408,16 @@ impl<P: Protocol> Handle<P> {
         make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     ) -> bool {
         on_either!(&self.0, HandleKind, handle => handle.connect(to, make))
+    }
+
+    /// Runs a protocol on a stream socket that is connected already; false when the driver has ended.
+    #[cfg(unix)]
+    pub fn adopt(
+        &self,
+        socket: impl Into<std::os::fd::OwnedFd>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    ) -> bool {
+        on_either!(&self.0, HandleKind, handle => handle.adopt(socket, make))
     }
 
     /// Stops accepting, asks every protocol to stop, and resets what is left after `drain`. Returns at once.

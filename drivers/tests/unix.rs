@@ -63,7 +63,55 @@ fn serves_a_socket_that_listens(driver: Driver) {
     server.stop(Duration::from_secs(5)).unwrap();
 }
 
+fn adopts_connected_sockets(driver: Driver) {
+    // One end of a pair, in a driver that has nothing else to do.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let running = Server::new(driver)
+        .adopt(theirs, |peer| {
+            assert_eq!((peer.remote(), peer.local()), (None, None));
+            Echo
+        })
+        .unwrap();
+    echoes(&ours);
+    // And, beside it, one that was accepted by hand.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, from) = listener.accept().unwrap();
+    let adopted = running.handle().adopt(accepted, move |peer| {
+        assert_eq!(peer.remote(), Some(from));
+        Echo
+    });
+    assert!(adopted);
+    echoes(&client);
+    echoes(&ours);
+    drop((ours, client));
+    let stats = running.join().unwrap();
+    assert_eq!((stats.connected, stats.closed, stats.active), (2, 2, 0));
+}
+
+fn tells_of_sockets_that_cannot_be_adopted(driver: Driver) {
+    struct Told(std::sync::mpsc::Sender<protocol::Reason>);
+    impl Protocol for Told {
+        type Message = ();
+        type Error = std::convert::Infallible;
+        fn received(&mut self, _: &mut Cx<'_>, _: &mut Input<'_>) -> Result<(), Self::Error> {
+            Ok(())
+        }
+        fn closed(&mut self, reason: protocol::Reason) {
+            self.0.send(reason).unwrap();
+        }
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    // A plain file cannot be waited for.
+    let file = std::fs::File::open("Cargo.toml").unwrap();
+    let running = Server::new(driver).adopt(file, |_| Told(tell)).unwrap();
+    assert!(matches!(told.recv().unwrap(), protocol::Reason::Io(_)));
+    assert_eq!(running.join().unwrap().io_errors, 1);
+}
+
 on_every_driver! {
+    adopted_sockets: adopts_connected_sockets;
+    sockets_that_are_none: tells_of_sockets_that_cannot_be_adopted;
     unix_socket: serves_a_unix_socket;
     listening_socket: serves_a_socket_that_listens;
 }

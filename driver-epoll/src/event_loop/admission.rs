@@ -147,6 +147,40 @@ where
         }
     }
 
+    /// Takes a socket that is connected already.
+    pub(super) fn adopt(&mut self, socket: OwnedFd, make: Opening<P>) {
+        let key = self.connections.next_key();
+        driver_sockets::prepare(&socket, &self.config.socket);
+        let data = epoll::EventData::new_u64(key);
+        let registered = rustix::io::ioctl_fionbio(&socket, true)
+            .and_then(|()| epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN));
+        let source = Source {
+            socket: Some(&socket),
+            remote: socket::remote_address(&socket),
+            shared: &self.shared,
+            key,
+        };
+        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
+            self.stats.panics += 1;
+            trace::panicked(key);
+            return;
+        };
+        let mut connection = Connection::new(protocol);
+        match registered {
+            Ok(()) => {
+                self.stats.connected += 1;
+                trace::connected(key);
+                self.insert(connection, socket, State::Registered);
+                self.event(key, |connection, turn, _| connection.connected(turn));
+            }
+            Err(error) => {
+                connection.failed(&mut self.turn, std::io::Error::from(error).kind());
+                self.stats.count_end(connection.reason());
+                trace::ended(key, connection.reason());
+            }
+        }
+    }
+
     fn insert(&mut self, connection: Connection<P>, socket: OwnedFd, state: State) {
         let interest = Interest {
             read: true,

@@ -249,6 +249,7 @@ where
             }
             match mail.pop_front() {
                 Some(Mail::Connect(opening)) => self.connect(&opening.0, opening.1),
+                Some(Mail::Adopt(opening)) => self.adopt(opening.0, opening.1),
                 Some(Mail::Stop(drain)) => self.begin_stop(drain),
                 Some(Mail::Message(..)) | None => break,
             }
