@@ -50,6 +50,14 @@ impl Log {
         self.position
     }
 
+    /// The position before the first publication that is kept.
+    pub(crate) fn start(&self) -> Position {
+        Position {
+            offset: self.position.offset - self.kept.len() as u64,
+            ..self.position
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

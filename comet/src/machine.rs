@@ -1,5 +1,17 @@
 //! What the system says of this process.
 
+/// Has this process have as many descriptors as it may.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // What stays is what was.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
 /// What this process has used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {

@@ -1,17 +1,26 @@
-//! Serving.
+//! Serving, in one process or in several.
 
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use drivers::{Running, Server};
+use drivers::{Handle, Listening, Prefork, Role, Running, Server, Signals, Taken, offer_sockets, take_over};
 use listenfd::ListenFd;
+use proto_resp::{Client, ClientConfig, ServerConfig};
 use protocol::Peer;
+use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::broker::Memory;
+use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Link, Memory, Order, Speaker, Upstream};
+use crate::machine;
 use crate::node::{Node, NodeConfig, Post};
 use crate::settings::{BrokerUrl, Settings};
 use crate::web::{Connection, Site};
+
+/// Bytes that may wait for a process at the hub: what is published while it is busy.
+const HUB_OUTPUT: usize = 256 << 20;
 
 /// Serves until a signal comes and all connections have ended.
 ///
@@ -19,66 +28,258 @@ use crate::web::{Connection, Site};
 ///
 /// When it cannot begin, or the system makes it fail.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
-    let seed = random()?;
+    machine::raise_descriptor_limit();
+    match settings.prefork {
+        None => alone(settings),
+        Some(workers) => prefork(settings, workers),
+    }
+}
+
+/// Serves in this process.
+fn alone(settings: &Settings) -> io::Result<()> {
+    let signals = Signals::catch()?;
+    let (channels, seed) = (settings.limits.channels, random()?);
+    let node = node(settings, std::process::id(), 0, |inbox| match &settings.broker {
+        BrokerUrl::Memory => Box::new(Memory::new(inbox, channels, seed)),
+        BrokerUrl::Redis(url) => Box::new(url.clone().broker(settings.driver, inbox)),
+    });
+    let server = server(settings);
+    let given = Given::here(settings)?;
+    let mut places = given.places;
+    if places.is_empty() {
+        for address in &settings.listen {
+            places.push(
+                server
+                    .listen(address.as_str())
+                    .map_err(|error| cannot_listen(address, &error))?,
+            );
+        }
+    }
+    let sockets: Vec<OwnedFd> = copies(places.iter().flat_map(Listening::as_fds))?;
+    let server = serve(&server, settings, &node, places)?;
+    let handle = server.handle();
+    if let Some(path) = &settings.handover {
+        let drain = settings.drain;
+        offer_sockets(path, &sockets, move || handle.stop(drain))?;
+    }
+    announce(server.local_addrs());
+    given.taken.map_or(Ok(()), Taken::ready)?;
+    server.until(signals, settings.drain).map(drop)
+}
+
+/// Serves in several processes, of which this is the parent or one.
+fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
+    let (driver, channels) = (settings.driver, settings.limits.channels);
+    // Even shares: connections stay for long, and each worker holds its part of the memory.
+    let mut prefork = Prefork::new(workers).queue_per_worker();
+    if settings.broker == BrokerUrl::Memory {
+        let hub = Mutex::new(None);
+        prefork = prefork.inherit(move |worker| {
+            let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
+            let hub = match &*hub {
+                Some(hub) => Arc::clone(hub),
+                None => Arc::clone(hub.insert(Hub::start(channels, random()?)?)),
+            };
+            let (ours, theirs) = UnixStream::pair()?;
+            // It lives as long as the process has its end.
+            Server::new(driver)
+                .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
+                .adopt(ours, move |peer: &Peer<'_, HubPost>| {
+                    let session = HubSession::new(hub, worker as u64, peer.sender());
+                    proto_resp::Server::new(Arc::new(ServerConfig::default()), session)
+                })?;
+            Ok(vec![theirs.into()])
+        });
+    }
+    let role = prefork.run_with(|parent| {
+        let given = Given::here(settings)?;
+        for place in given.places {
+            parent.accept_in(place);
+        }
+        if parent.sockets().is_empty() {
+            for address in &settings.listen {
+                parent
+                    .listen(address.as_str())
+                    .map_err(|error| cannot_listen(address, &error))?;
+            }
+        }
+        if let Some(path) = &settings.handover {
+            let stopper = parent.stopper();
+            offer_sockets(path, &parent.sockets(), move || stopper.stop())?;
+        }
+        announce(&parent.local_addrs());
+        given.taken.map_or(Ok(()), Taken::ready)
+    })?;
+    match role {
+        Role::Worker {
+            number,
+            places,
+            inherited,
+        } => worker(settings, number, places, inherited),
+        Role::Parent { .. } => Ok(()),
+    }
+}
+
+/// Serves as one of several processes.
+fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited: Vec<OwnedFd>) -> io::Result<()> {
+    let signals = Signals::catch()?;
+    let stop = Arc::new(OnceLock::new());
+    let node = node(settings, parent_id(), number, |inbox| match &settings.broker {
+        BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),
+        BrokerUrl::Redis(url) => Box::new(url.clone().broker(settings.driver, inbox)),
+    });
+    let server = serve(&server(settings), settings, &node, places)?;
+    // Set once, here.
+    let _ = stop.set(server.handle());
+    server.until(signals, settings.drain).map(drop)
+}
+
+/// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
+/// process ends, and the parent starts another.
+fn at_the_hub(
+    settings: &Settings,
+    inbox: Weak<dyn Inbox>,
+    inherited: Vec<OwnedFd>,
+    stop: Arc<OnceLock<Handle<Connection>>>,
+) -> Arc<Upstream> {
+    let (driver, drain) = (settings.driver, settings.drain);
+    let socket = Mutex::new(inherited.into_iter().next());
+    Upstream::new(Box::new(move |upstream| -> io::Result<Box<dyn Link>> {
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(socket) = socket else {
+            if let Some(server) = stop.get() {
+                server.stop(drain);
+            }
+            return Err(io::Error::other("the parent is gone"));
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        let speaker = Speaker::new(HubDialect::new(Weak::clone(&inbox)), upstream);
+        Server::new(driver).adopt(socket, move |peer: &Peer<'_, Order>| {
+            // The other side waits for it.
+            let _ = tell.send(peer.sender());
+            Client::new(Arc::new(ClientConfig::default()), speaker)
+        })?;
+        Ok(Box::new(told.recv().map_err(io::Error::other)?))
+    }))
+}
+
+/// The node of this process: the `worker`th of the server whose first process has the number `pid`.
+fn node(
+    settings: &Settings,
+    pid: u32,
+    worker: usize,
+    broker: impl FnOnce(Weak<dyn Inbox>) -> Box<dyn Broker>,
+) -> Arc<Node> {
     let config = NodeConfig {
-        server: format!("{:08x}", seed as u32).into(),
-        worker: 0,
+        server: name(pid).into(),
+        worker,
         rules: settings.rules.clone(),
         encoding: settings.encoding.clone(),
         max_channels: settings.limits.channels,
     };
-    let channels = settings.limits.channels;
-    let node = Node::new(config, |inbox| match settings.broker {
-        BrokerUrl::Memory => Box::new(Memory::new(inbox, channels, seed)),
-    });
-    let app = Arc::new(App::new(Arc::clone(&node), settings.clone()));
-    let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
-    node.start()?;
-    let server = listen(settings, &site)?;
-    let handle = server.handle();
-    node.serves(move || handle.stats_by_loop());
-    if let Some(address) = server.local_addr() {
-        app.serves_at(address);
-        println!("listening on http://{address}");
-    }
-    // A service manager that waits for it learns that clients may come. Without one this does nothing.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    server.until_signal(settings.drain).map(drop)
+    Node::new(config, broker)
 }
 
-fn listen(settings: &Settings, site: &Arc<Site>) -> io::Result<Running<Connection>> {
-    let site = Arc::clone(site);
-    let factory = move |peer: &Peer<'_, Post>| Some(site.connection(peer.sender()));
+fn server(settings: &Settings) -> Server {
     let limits = settings.limits;
-    let server = Server::new(settings.driver)
+    Server::new(settings.driver)
         .threads(settings.threads)
         .configure(|config| {
             config.max_connections = limits.connections;
             config.max_per_address = limits.per_address;
             config.limits = config.limits.high_water(limits.high_water);
-        });
-    // A service manager may have bound the socket already.
-    if let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? {
-        return server.serve_on(listener, factory);
-    }
-    let address = settings.listen.first().map_or("", String::as_str);
-    server
-        .serve(address, factory)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {}", explain(&error))))
+        })
 }
 
-/// Random bits that no other node has.
+fn serve(
+    server: &Server,
+    settings: &Settings,
+    node: &Arc<Node>,
+    places: Vec<Listening>,
+) -> io::Result<Running<Connection>> {
+    let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
+    let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
+    node.start()?;
+    let running = server.serve_all(places, move |peer: &Peer<'_, Post>| {
+        Some(site.connection(peer.sender()))
+    })?;
+    let handle = running.handle();
+    node.serves(move || handle.stats_by_loop());
+    if let Some(address) = running.local_addr() {
+        app.serves_at(address);
+    }
+    Ok(running)
+}
+
+/// Sockets that listen already.
+struct Given {
+    places: Vec<Listening>,
+    /// Whose they were, and who waits to hear that they are served.
+    taken: Option<Taken>,
+}
+
+impl Given {
+    /// Those of a predecessor, or those that a service manager has bound.
+    fn here(settings: &Settings) -> io::Result<Self> {
+        if let Some(path) = &settings.handover
+            && let Some(mut taken) = take_over(path)?
+        {
+            let places = Listening::group(core::mem::take(&mut taken.sockets));
+            return Ok(Given {
+                places,
+                taken: Some(taken),
+            });
+        }
+        let mut activated = ListenFd::from_env();
+        let mut places = Vec::new();
+        for index in 0..activated.len() {
+            // A socket of another kind is said to be one.
+            if let Ok(Some(listener)) = activated.take_tcp_listener(index) {
+                places.push(OwnedFd::from(listener).into());
+            } else if let Some(listener) = activated.take_unix_listener(index)? {
+                places.push(OwnedFd::from(listener).into());
+            }
+        }
+        Ok(Given { places, taken: None })
+    }
+}
+
+fn copies<'a>(sockets: impl Iterator<Item = std::os::fd::BorrowedFd<'a>>) -> io::Result<Vec<OwnedFd>> {
+    sockets.map(|socket| socket.try_clone_to_owned()).collect()
+}
+
+fn announce(addresses: &[std::net::SocketAddr]) {
+    for address in addresses {
+        println!("listening on http://{address}");
+    }
+    // A service manager that waits for it learns that clients may come. Without one this does nothing.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// A name that no other server has, and that its processes agree upon: by the machine, its start, and the first process.
+fn name(pid: u32) -> String {
+    let mut hash = Sha256::new();
+    for path in ["/etc/machine-id", "/proc/sys/kernel/random/boot_id", "/etc/hostname"] {
+        hash.update(std::fs::read(path).unwrap_or_default());
+    }
+    hash.update(pid.to_be_bytes());
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+}
+
+/// Random bits that were never used before.
 fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
+fn cannot_listen(address: &str, error: &io::Error) -> io::Error {
+    let why = match error.kind() {
         ErrorKind::AddrInUse => "another program listens there".into(),
         ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
         ErrorKind::PermissionDenied => "not permitted".into(),
         _ => error.to_string(),
-    }
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
 }

@@ -117,11 +117,11 @@ impl Broker for Memory {
             }
             position
         });
-        done(published);
+        done.tell(published);
     }
 
     fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>) {
-        done(self.with(channel, keep, |state| state.snapshot()));
+        done.tell(self.with(channel, keep, |state| state.snapshot()));
     }
 
     fn enter(&self, channel: &Name, member: Member) {
@@ -139,7 +139,7 @@ impl Broker for Memory {
             total: state.members.len(),
             clients: state.members.values().take(limit).cloned().collect(),
         });
-        done(Ok(presence.unwrap_or_default()));
+        done.tell(Ok(presence.unwrap_or_default()));
     }
 
     fn is_connected(&self) -> bool {

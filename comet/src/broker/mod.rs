@@ -1,6 +1,11 @@
 //! Where publications go and come from: the engine behind a node, or behind many.
 
+mod hub;
+mod link;
 mod memory;
+mod order;
+mod redis;
+mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +16,43 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
 
+pub(crate) use hub::{Hub, HubDialect, HubPost, Session as HubSession};
+pub(crate) use link::Speaker;
 pub(crate) use memory::Memory;
+pub(crate) use order::Order;
+pub(crate) use redis::RedisUrl;
+pub(crate) use upstream::{Link, Upstream};
 
-/// Called once with the outcome, on any thread, perhaps before the call that was given it returns.
-pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, Trouble>) + Send>;
+/// Who waits for an outcome: told once, on any thread, perhaps before the call that was given it returns. Dropped without, it
+/// learns that there is none.
+pub(crate) struct Done<T>(Option<Told<T>>);
+
+type Told<T> = Box<dyn FnOnce(Result<T, Trouble>) + Send>;
+
+impl<T> Done<T> {
+    pub(crate) fn new(told: impl FnOnce(Result<T, Trouble>) + Send + 'static) -> Self {
+        Done(Some(Box::new(told)))
+    }
+
+    /// Nobody waits.
+    pub(crate) fn nobody() -> Self {
+        Done(None)
+    }
+
+    pub(crate) fn tell(mut self, outcome: Result<T, Trouble>) {
+        if let Some(told) = self.0.take() {
+            told(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Done<T> {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told(Err(Trouble::Unavailable));
+        }
+    }
+}
 
 /// Numbers the publications of every channel, keeps the last, and tells those that follow.
 ///

@@ -4,13 +4,13 @@ mod machine;
 mod manners;
 
 use std::io::{self, IsTerminal};
-use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use self::manners::{ATTEMPTS, Patient};
+use crate::client;
 
 /// Checks this machine's limits, and how a server of yours answers to known attacks
 #[derive(Args)]
@@ -80,7 +80,7 @@ impl Doctor {
     }
 
     fn examine(&self, address: &str) -> io::Result<Vec<Check>> {
-        let address = resolve(address)?;
+        let address = client::resolve(address)?;
         if !address.ip().is_loopback() && !self.mine {
             return Err(io::Error::other(format!(
                 "{address} is not on this machine; attacks are for servers of your own: say --mine if it is"
@@ -108,15 +108,6 @@ impl Doctor {
         bar.finish_and_clear();
         Ok(checks)
     }
-}
-
-fn resolve(address: &str) -> io::Result<SocketAddr> {
-    let mut addresses = address
-        .to_socket_addrs()
-        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
-    addresses
-        .next()
-        .ok_or_else(|| io::Error::other(format!("{address} is no address")))
 }
 
 fn print(checks: &[Check]) {

@@ -41,7 +41,7 @@ pub(crate) trait Reader {
     fn publication(&mut self, publication: &Publication) -> Result<(), Self::Error>;
     /// The publications from one offset to another are gone.
     fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Self::Error>;
-    /// The channel has begun anew, and stands at `position`.
+    /// The channel has begun anew; what is there of it follows `position`.
     fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
     /// The client is too slow for this channel.
     fn too_slow(&mut self) -> Result<(), Self::Error>;
@@ -129,10 +129,10 @@ impl Cursor {
                 .after(self.position, if newest_only { usize::MAX } else { AT_ONCE });
             let mut tail = match tail {
                 Ok(tail) => tail,
-                Err(position) => {
-                    self.position = position;
-                    self.stage = Stage::Live;
-                    return reader.reset(&self.feed.name, position);
+                Err(start) => {
+                    self.position = start;
+                    reader.reset(&self.feed.name, start)?;
+                    continue;
                 }
             };
             if newest_only {

@@ -143,12 +143,12 @@ impl Feed {
         })
     }
 
-    /// What came behind `position`, the first `limit` of it; the present position instead when it is of another epoch.
+    /// What came behind `position`, the first `limit` of it; where to begin instead when it is of another epoch.
     pub(crate) fn after(&self, position: Position, limit: usize) -> Result<Tail, Position> {
         let state = self.lock();
         match &state.mirror {
             Some(mirror) if mirror.position().epoch == position.epoch => Ok(mirror.after(position.offset, limit)),
-            Some(mirror) => Err(mirror.position()),
+            Some(mirror) => Err(mirror.start()),
             // Nobody has a position before there is one.
             None => Ok(Tail::default()),
         }

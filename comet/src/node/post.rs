@@ -53,7 +53,7 @@ impl Answer {
         channel: Name,
         outcome: fn(Result<T, Trouble>) -> Outcome,
     ) -> Done<T> {
-        Box::new(move |result| {
+        Done::new(move |result| {
             let answer = Answer {
                 to,
                 channel,

@@ -6,6 +6,7 @@ use protocol::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::Node;
+use crate::broker::Done;
 use crate::channel::Name;
 use crate::machine;
 use crate::publication::{Draft, Publication};
@@ -108,7 +109,7 @@ impl Node {
             return;
         };
         // One that is lost is followed by another.
-        self.broker().publish(draft, rule.keep, Box::new(|_| {}));
+        self.broker().publish(draft, rule.keep, Done::nobody());
     }
 
     /// A node has told what it counts.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use drivers::Driver;
 use proto_ws::handshake::server::OriginPolicy;
 
+use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
 use crate::log::Keep;
 use crate::publication::Encoding;
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BrokerUrl {
     Memory,
+    Redis(RedisUrl),
 }
 
 /// What clients may have.
@@ -125,9 +127,6 @@ impl Settings {
         if options.max_requests == Some(0) {
             problems.add("max_requests", "0 would let nobody ask for anything");
         }
-        if settings.prefork.is_some() && settings.handover.is_some() {
-            problems.add("handover", "does not go together with prefork");
-        }
         problems.end(settings)
     }
 }
@@ -171,7 +170,9 @@ impl Problems {
 fn broker(url: &str) -> Result<BrokerUrl, String> {
     match url {
         "memory" => Ok(BrokerUrl::Memory),
-        _ => Err(format!("{url:?} is no broker; there is \"memory\"")),
+        _ => RedisUrl::read(url)
+            .map(BrokerUrl::Redis)
+            .map_err(|problem| format!("neither \"memory\" nor redis://HOST:PORT: {problem}")),
     }
 }
 

@@ -28,11 +28,11 @@ impl Broker for Puppet {
     }
 
     fn publish(&self, _: Draft, _: Keep, done: Done<Position>) {
-        done(Err(Trouble::Unavailable));
+        done.tell(Err(Trouble::Unavailable));
     }
 
     fn snapshot(&self, _: &Name, _: Keep, done: Done<Snapshot>) {
-        done(Err(Trouble::Unavailable));
+        done.tell(Err(Trouble::Unavailable));
     }
 
     fn enter(&self, _: &Name, _: Member) {}
@@ -40,7 +40,7 @@ impl Broker for Puppet {
     fn leave(&self, _: &Name, _: &str) {}
 
     fn presence(&self, _: &Name, _: usize, done: Done<Presence>) {
-        done(Err(Trouble::Unavailable));
+        done.tell(Err(Trouble::Unavailable));
     }
 
     fn is_connected(&self) -> bool {
@@ -152,8 +152,9 @@ fn what_cannot_be_filled_is_told() {
     broker.snapshot(2, 1..=1);
     assert_eq!(
         client.hear(),
-        json!({"type":"reset","channel":"news","epoch":"2","offset":1})
+        json!({"type":"reset","channel":"news","epoch":"2","offset":0})
     );
+    assert_eq!(offsets(&client.all()), [1]);
     broker.publish(2, 2);
     assert_eq!(offsets(&client.all()), [2]);
     // A publication of another life is not the next one.

@@ -1,5 +1,6 @@
 //! The whole server in memory: connections in harnesses, on one node.
 
+mod brokers;
 mod feed;
 mod http;
 mod websocket;

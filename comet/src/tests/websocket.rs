@@ -4,6 +4,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Client, Rig, SECRET, offsets};
+use crate::broker::Done;
 use crate::channel::{Name, Pattern};
 use crate::publication::Draft;
 use crate::token::{Claims, Secret};
@@ -191,7 +192,7 @@ fn a_full_mailbox_loses_nothing() {
     );
     for _ in 0..MANY {
         let draft = Draft::new(Name::clone(&channel), None, RawValue::NULL);
-        rig.node.broker().publish(draft, keep, Box::new(|_| {}));
+        rig.node.broker().publish(draft, keep, Done::nobody());
     }
     client.harness.pump();
     rig.node.look_after(std::time::Instant::now());

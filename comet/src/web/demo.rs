@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 
 use super::{Answer, PLAIN, Visitor};
 use crate::app::App;
+use crate::broker::Done;
 use crate::channel::{BadName, Name};
-use crate::client::Client;
+use crate::client::ws::Client;
 use crate::node::{self, Outcome, Post};
 use crate::publication::Draft;
 
@@ -85,7 +86,7 @@ fn tell(sender: &Sender<Post>, outcome: io::Result<String>) {
     let text = outcome.unwrap_or_else(|error| format!("the slow reader failed: {error}"));
     let said = |outcome: Result<String, _>| Outcome::Said(outcome.unwrap_or_default());
     if let Ok(channel) = CHANNEL.parse() {
-        node::Answer::to(sender.clone(), 0, channel, said)(Ok(text));
+        node::Answer::to(sender.clone(), 0, channel, said).tell(Ok(text));
     }
 }
 
@@ -133,5 +134,5 @@ fn slow_reader(app: &App, address: SocketAddr) -> io::Result<String> {
 
 fn publish(app: &App, channel: &Name, keep: crate::log::Keep, data: &RawValue) {
     let draft = Draft::new(channel.clone(), None, data);
-    app.node.broker().publish(draft, keep, Box::new(|_| {}));
+    app.node.broker().publish(draft, keep, Done::nobody());
 }

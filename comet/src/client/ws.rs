@@ -1,20 +1,14 @@
-//! A WebSocket client on a blocking socket, for the tools.
+//! WebSocket.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use proto_ws::entropy::PerThread;
 use proto_ws::handshake::client::Request;
 use proto_ws::handshake::{Head, Key};
 use proto_ws::{Config, Connection, Entropy, Event, Masked, Message};
 use protocol::bytes::BytesMut;
-
-/// How long either side may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes read at once.
-const READ: usize = 64 * 1024;
 
 /// One connection.
 pub(crate) struct Client {
@@ -31,9 +25,7 @@ impl Client {
     ///
     /// When that does not work, or takes longer than 10 s.
     pub(crate) fn open(server: SocketAddr, target: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = super::connect(server)?;
         let mut entropy = PerThread;
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
@@ -51,7 +43,7 @@ impl Client {
                 input.drain(..length);
                 break connection;
             }
-            read(&mut stream, &mut input)?;
+            super::read(&mut stream, &mut input)?;
         };
         Ok(Client {
             stream,
@@ -97,7 +89,7 @@ impl Client {
             match heard {
                 Some(text) if !text.is_empty() => return Ok(text),
                 Some(_) => {}
-                None => read(&mut self.stream, &mut self.input)?,
+                None => super::read(&mut self.stream, &mut self.input)?,
             }
         }
     }
@@ -107,15 +99,4 @@ impl Client {
         self.output.clear();
         Ok(())
     }
-}
-
-fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
-    let there = input.len();
-    input.resize(there + READ, 0);
-    let n = stream.read(&mut input[there..])?;
-    input.truncate(there + n);
-    if n == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
 }

@@ -1,0 +1,236 @@
+//! One process of the server, at the hub.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_resp::{Command, Encoder, Handler, Misuse, PreparedPush, Responder, Value};
+use protocol::Sender;
+use protocol::bytes::Bytes;
+
+use super::Hub;
+use crate::broker::{Broker, Done, Member, Presence, Snapshot, Trouble};
+use crate::channel::Name;
+use crate::log::Keep;
+use crate::publication::{Draft, Position, Publication};
+
+/// What comes to a process's connection.
+pub(crate) enum HubPost {
+    Push(Arc<PreparedPush>),
+    /// The answer to the command under way.
+    Answer(Result<Value, Trouble>),
+}
+
+/// A process, and what it has asked for, which ends with its connection.
+pub(crate) struct Session {
+    hub: Arc<Hub>,
+    process: u64,
+    me: Sender<HubPost>,
+    followed: HashMap<Name, Keep>,
+    present: HashSet<(Name, Arc<str>)>,
+}
+
+impl Session {
+    /// The connection of a process, which `me` reaches; `process` differs from that of all others.
+    pub(crate) fn new(hub: Arc<Hub>, process: u64, me: Sender<HubPost>) -> Self {
+        Session {
+            hub,
+            process,
+            me,
+            followed: HashMap::new(),
+            present: HashSet::new(),
+        }
+    }
+
+    /// Carries out a command; `None` when the answer comes later.
+    fn carry_out(&mut self, command: &Command<'_>) -> Option<Result<(), ()>> {
+        let name = |bytes: &[u8]| str::from_utf8(bytes).ok()?.parse::<Name>().ok();
+        let text = |bytes: &[u8]| str::from_utf8(bytes).ok().map(Arc::<str>::from);
+        let hub = Arc::clone(&self.hub);
+        let broker = &hub.memory;
+        let done = (|| match command.name() {
+            b"FOLLOW" => {
+                let [channel, a, b, c] = command.arguments()?;
+                let (channel, keep) = (name(channel)?, keep([a, b, c])?);
+                self.hub.follow(&channel, keep, self.process, self.me.clone());
+                self.followed.insert(channel, keep);
+                Some(true)
+            }
+            b"FORGET" => {
+                let [channel] = command.arguments()?;
+                let channel = name(channel)?;
+                if let Some(keep) = self.followed.remove(&channel) {
+                    self.hub.forget(&channel, keep, self.process);
+                }
+                Some(true)
+            }
+            b"PUBLISH" => {
+                let [channel, user, data, a, b, c] = command.arguments()?;
+                let draft = Draft {
+                    channel: name(channel)?,
+                    user: text(user).filter(|user| !user.is_empty()),
+                    data: Bytes::copy_from_slice(data),
+                };
+                let answer = self.answer(|position: Position| Value::Bulk(position.to_string().into()));
+                broker.publish(draft, keep([a, b, c])?, answer);
+                Some(false)
+            }
+            b"SNAPSHOT" => {
+                let [channel, a, b, c] = command.arguments()?;
+                let answer = self.answer(|snapshot: Snapshot| snapshot_value(&snapshot));
+                broker.snapshot(&name(channel)?, keep([a, b, c])?, answer);
+                Some(false)
+            }
+            b"ENTER" => {
+                let [channel, client, user] = command.arguments()?;
+                let (channel, client) = (name(channel)?, text(client)?);
+                let user = text(user).filter(|user| !user.is_empty());
+                let member = Member {
+                    client: Arc::clone(&client),
+                    user,
+                };
+                broker.enter(&channel, member);
+                self.present.insert((channel, client));
+                Some(true)
+            }
+            b"LEAVE" => {
+                let [channel, client] = command.arguments()?;
+                let (channel, client) = (name(channel)?, text(client)?);
+                broker.leave(&channel, &client);
+                self.present.remove(&(channel, client));
+                Some(true)
+            }
+            b"PRESENCE" => {
+                let [channel, limit] = command.arguments()?;
+                let limit = str::from_utf8(limit).ok()?.parse().ok()?;
+                broker.presence(
+                    &name(channel)?,
+                    limit,
+                    self.answer(|presence| presence_value(&presence)),
+                );
+                Some(false)
+            }
+            _ => None,
+        })();
+        match done {
+            Some(true) => Some(Ok(())),
+            Some(false) => None,
+            None => Some(Err(())),
+        }
+    }
+
+    /// Has the answer posted to this connection.
+    fn answer<T: 'static>(&self, value: impl FnOnce(T) -> Value + Send + 'static) -> Done<T> {
+        let me = self.me.clone();
+        Done::new(move |outcome: Result<T, Trouble>| {
+            // The mailbox has room for the answer to the one command that is under way, unless the process is gone.
+            let _ = me.send(HubPost::Answer(outcome.map(value)));
+        })
+    }
+}
+
+impl Handler for Session {
+    type Message = HubPost;
+
+    fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        match self.carry_out(command) {
+            None => Ok(()),
+            Some(Ok(())) => responder.simple("OK"),
+            Some(Err(())) => responder.error("ERR not a command of comet's hub"),
+        }
+    }
+
+    fn message(&mut self, post: HubPost, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        match post {
+            HubPost::Push(push) => responder.prepared_push(&push),
+            HubPost::Answer(_) if !responder.is_due() => Ok(()),
+            HubPost::Answer(Ok(value)) => responder.value(&value),
+            HubPost::Answer(Err(trouble)) => responder.error(match trouble {
+                Trouble::TooManyChannels => "TOOMANY channels",
+                Trouble::Unavailable => "ERR unavailable",
+            }),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for (channel, keep) in &self.followed {
+            self.hub.forget(channel, *keep, self.process);
+        }
+        for (channel, client) in &self.present {
+            self.hub.memory.leave(channel, client);
+        }
+    }
+}
+
+fn keep(words: [&[u8]; 3]) -> Option<Keep> {
+    let number = |word: &[u8]| str::from_utf8(word).ok()?.parse::<u64>().ok();
+    let [publications, bytes, time] = words.map(number);
+    Some(Keep {
+        publications: usize::try_from(publications?).ok()?,
+        bytes: usize::try_from(bytes?).ok()?,
+        time: Duration::from_millis(time?),
+    })
+}
+
+fn user(publication: &Publication) -> Bytes {
+    Bytes::copy_from_slice(publication.user.as_deref().unwrap_or_default().as_bytes())
+}
+
+fn snapshot_value(snapshot: &Snapshot) -> Value {
+    let publications = snapshot.publications.iter().map(|publication| {
+        let data = publication.data.clone();
+        Value::Array(vec![Value::Bulk(user(publication)), Value::Bulk(data)])
+    });
+    Value::Array(vec![
+        Value::Bulk(snapshot.position.to_string().into()),
+        Value::Array(publications.collect()),
+    ])
+}
+
+fn presence_value(presence: &Presence) -> Value {
+    let clients = presence.clients.iter().map(|member| {
+        let user = member.user.as_deref().unwrap_or_default();
+        let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
+        Value::Array(vec![bulk(&member.client), bulk(user)])
+    });
+    let total = i64::try_from(presence.total).unwrap_or(i64::MAX);
+    Value::Array(vec![Value::Integer(total), Value::Array(clients.collect())])
+}
+
+/// The push that tells of a channel as it stands.
+pub(super) fn snapshot_push(channel: &Name, snapshot: &Snapshot) -> Option<Arc<PreparedPush>> {
+    let parts = [Value::Bulk(channel.to_string().into()), snapshot_value(snapshot)];
+    prepare("snapshot", &parts)
+}
+
+/// The push that tells of a publication.
+pub(super) fn publication_push(publication: &Publication) -> Option<Arc<PreparedPush>> {
+    let parts = [
+        Value::Bulk(publication.channel.to_string().into()),
+        Value::Bulk(publication.position.to_string().into()),
+        Value::Bulk(user(publication)),
+        Value::Bulk(publication.data.clone()),
+    ];
+    prepare("publication", &parts)
+}
+
+fn prepare(kind: &str, parts: &[Value]) -> Option<Arc<PreparedPush>> {
+    let push = PreparedPush::new(|encoder, out| {
+        encoder.push(parts.len() as u32 + 1, out)?;
+        encoder.bulk(kind.as_bytes(), out)?;
+        parts.iter().try_for_each(|part| write(part, encoder, out))
+    });
+    push.ok().map(Arc::new)
+}
+
+fn write(value: &Value, encoder: &mut Encoder, out: &mut Vec<u8>) -> Result<(), Misuse> {
+    match value.as_slice() {
+        Some(values) => {
+            encoder.array(values.len() as u32, out)?;
+            values.iter().try_for_each(|value| write(value, encoder, out))
+        }
+        None => encoder.bulk(value.as_bytes().unwrap_or_default(), out),
+    }
+}

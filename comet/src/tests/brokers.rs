@@ -1,0 +1,433 @@
+//! What every broker promises, checked on each: in memory, at a hub, and in Redis, over either driver.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use drivers::{Driver, Server};
+use proto_resp::{Client, ServerConfig};
+use protocol::Peer;
+
+use crate::broker::{
+    Broker, Done, Hub, HubDialect, HubPost, HubSession, Inbox, Member, Memory, RedisUrl, Snapshot, Speaker, Upstream,
+};
+use crate::channel::Name;
+use crate::log::Keep;
+use crate::publication::{Draft, Position, Publication};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const KEEP: Keep = Keep {
+    publications: 5,
+    bytes: 1 << 20,
+    time: Duration::from_secs(60),
+};
+
+/// What one node was told.
+#[derive(Default)]
+struct Ear {
+    heard: Mutex<Vec<Heard>>,
+    news: Condvar,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    /// Position, and the data of the publications before it.
+    Snapshot(Position, Vec<String>),
+    Publication(Position, Option<String>, String),
+}
+
+impl Inbox for Ear {
+    fn snapshot(&self, _: &Name, snapshot: Snapshot) {
+        let data = snapshot
+            .publications
+            .iter()
+            .map(|publication| data(publication))
+            .collect();
+        self.hear(Heard::Snapshot(snapshot.position, data));
+    }
+
+    fn publication(&self, publication: &Arc<Publication>) {
+        let user = publication.user.as_deref().map(str::to_owned);
+        self.hear(Heard::Publication(publication.position, user, data(publication)));
+    }
+}
+
+fn data(publication: &Publication) -> String {
+    String::from_utf8(publication.data.to_vec()).unwrap()
+}
+
+impl Ear {
+    fn hear(&self, heard: Heard) {
+        self.heard.lock().unwrap().push(heard);
+        self.news.notify_all();
+    }
+
+    /// Waits until so much was heard, and takes it.
+    fn take(&self, count: usize) -> Vec<Heard> {
+        let heard = self.heard.lock().unwrap();
+        let (mut heard, timeout) = self
+            .news
+            .wait_timeout_while(heard, PATIENCE, |heard| heard.len() < count)
+            .unwrap();
+        assert!(!timeout.timed_out(), "of {count} came {heard:?}");
+        heard.drain(..count).collect()
+    }
+}
+
+/// One node: what it hears, and its broker.
+struct Node {
+    ear: Arc<Ear>,
+    broker: Box<dyn Broker>,
+}
+
+impl Node {
+    fn new(broker: impl FnOnce(Weak<dyn Inbox>) -> Box<dyn Broker>) -> Self {
+        let ear = Arc::<Ear>::default();
+        let weak: Weak<dyn Inbox> = Arc::downgrade(&(Arc::clone(&ear) as Arc<dyn Inbox>));
+        let broker = broker(weak);
+        let node = Node { ear, broker };
+        node.connect();
+        node
+    }
+
+    /// Waits until publications go through.
+    fn connect(&self) {
+        let begun = Instant::now();
+        while !self.broker.is_connected() {
+            assert!(begun.elapsed() < PATIENCE, "no connection");
+            self.broker.tick();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn publish(&self, channel: &Name, user: Option<&str>, data: &str) -> Position {
+        let draft = Draft {
+            channel: channel.clone(),
+            user: user.map(Into::into),
+            data: data.to_owned().into(),
+        };
+        outcome(|done| self.broker.publish(draft, KEEP, done))
+    }
+
+    fn snapshot(&self, channel: &Name, keep: Keep) -> (Position, Vec<String>) {
+        let snapshot = outcome(|done| self.broker.snapshot(channel, keep, done));
+        let data = snapshot.publications.iter().map(|publication| data(publication));
+        (snapshot.position, data.collect())
+    }
+
+    fn present(&self, channel: &Name, limit: usize) -> (usize, Vec<String>) {
+        let presence = outcome(|done| self.broker.presence(channel, limit, done));
+        let mut clients: Vec<_> = presence
+            .clients
+            .iter()
+            .map(|member| format!("{} {}", member.client, member.user.as_deref().unwrap_or("-")))
+            .collect();
+        clients.sort();
+        (presence.total, clients)
+    }
+}
+
+fn outcome<T: Send + 'static>(ask: impl FnOnce(Done<T>)) -> T {
+    let (tell, told) = std::sync::mpsc::channel();
+    ask(Done::new(move |outcome| tell.send(outcome).unwrap()));
+    told.recv_timeout(PATIENCE).unwrap().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The rules, on a node alone.
+fn keeps_the_rules(node: &Node) {
+    let news = name("news");
+    node.broker.follow(&news, KEEP);
+    let Heard::Snapshot(start, data) = node.ear.take(1).remove(0) else {
+        panic!("no snapshot first")
+    };
+    assert_eq!((start.offset, data.len()), (0, 0));
+    let at = |offset| Position { offset, ..start };
+    // In order, numbered without gap, with whoever published it, and bytes of every kind.
+    let texts = ["1", "{\"a\": \"b c\"}", "\"grüß dich ✓\"", "\"\\r\\n\""];
+    for (offset, text) in (1..).zip(texts) {
+        let user = (offset % 2 == 0).then_some("ann b 7");
+        assert_eq!(node.publish(&news, user, text), at(offset));
+        let expected = Heard::Publication(at(offset), user.map(str::to_owned), text.to_owned());
+        assert_eq!(node.ear.take(1), [expected]);
+    }
+    // Asked again, another snapshot.
+    node.broker.follow(&news, KEEP);
+    let all: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+    assert_eq!(node.ear.take(1), [Heard::Snapshot(at(4), all.clone())]);
+    // The history is bounded, and read in part.
+    for number in 5..=8 {
+        node.publish(&news, None, &number.to_string());
+    }
+    node.ear.take(4);
+    let last: Vec<String> = ["\"\\r\\n\"", "5", "6", "7", "8"].map(str::to_owned).into();
+    assert_eq!(node.snapshot(&news, KEEP), (at(8), last.clone()));
+    let two = Keep {
+        publications: 2,
+        ..KEEP
+    };
+    assert_eq!(node.snapshot(&news, two).1, last[3..]);
+    // Forgotten, it is not told of, and still numbered.
+    node.broker.forget(&news);
+    assert_eq!(node.publish(&news, None, "9"), at(9));
+    let other = name("other");
+    node.broker.follow(&other, KEEP);
+    let heard = node.ear.take(1);
+    assert!(
+        matches!(&heard[0], Heard::Snapshot(position, _) if position.offset == 0),
+        "{heard:?}"
+    );
+    // A channel without history has positions all the same.
+    let (ticker, none) = (
+        name("ticker"),
+        Keep {
+            publications: 0,
+            ..KEEP
+        },
+    );
+    let publish = |data: &str| {
+        let draft = Draft {
+            channel: ticker.clone(),
+            user: None,
+            data: data.to_owned().into(),
+        };
+        outcome(|done| node.broker.publish(draft, none, done)).offset
+    };
+    assert_eq!((publish("1"), publish("2"), publish("3")), (1, 2, 3));
+    assert_eq!(node.snapshot(&ticker, none).0.offset, 3);
+    // Who is there.
+    let enter = |client: &str, user: Option<&str>| Member {
+        client: client.into(),
+        user: user.map(Into::into),
+    };
+    assert_eq!(node.present(&news, 10), (0, vec![]));
+    node.broker.enter(&news, enter("a-1", None));
+    node.broker.enter(&news, enter("a-2", Some("ann")));
+    node.broker.enter(&other, enter("a-1", None));
+    assert_eq!(
+        node.present(&news, 10),
+        (2, vec!["a-1 -".to_owned(), "a-2 ann".to_owned()])
+    );
+    assert_eq!((node.present(&news, 1).0, node.present(&news, 1).1.len()), (2, 1));
+    node.broker.leave(&news, "a-1");
+    assert_eq!(node.present(&news, 10), (1, vec!["a-2 ann".to_owned()]));
+}
+
+/// The rules between nodes: one sees what the other publishes, in the same order, whoever was first.
+fn joins_nodes(one: &Node, two: &Node) {
+    let room = name("room");
+    for node in [one, two] {
+        node.broker.follow(&room, KEEP);
+        assert!(matches!(node.ear.take(1)[0], Heard::Snapshot(..)));
+    }
+    std::thread::scope(|scope| {
+        for (node, name) in [(one, "one"), (two, "two")] {
+            let room = &room;
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    node.publish(room, Some(name), "0");
+                }
+            });
+        }
+    });
+    let heard = one.ear.take(200);
+    assert_eq!(heard, two.ear.take(200));
+    let offsets = heard.iter().map(|heard| match heard {
+        Heard::Publication(position, ..) => position.offset,
+        Heard::Snapshot(..) => panic!("{heard:?}"),
+    });
+    assert!(offsets.eq(1..=200));
+    let member = Member {
+        client: "one-1".into(),
+        user: None,
+    };
+    one.broker.enter(&room, member);
+    // Another connection: it may be heard a moment later.
+    let begun = Instant::now();
+    while two.present(&room, 10).0 != 1 {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn in_memory() {
+    keeps_the_rules(&Node::new(|inbox| Box::new(Memory::new(inbox, 100, 7))));
+}
+
+/// A hub that listens on a port, where in a server it has a socket to each process.
+fn at_a_hub(driver: Driver) {
+    let hub = Hub::start(100, 7).unwrap();
+    let mut processes = 0;
+    let sessions = Arc::clone(&hub);
+    let server = Server::new(driver)
+        .serve("127.0.0.1:0", move |peer: &Peer<'_, HubPost>| {
+            processes += 1;
+            let session = HubSession::new(Arc::clone(&sessions), processes, peer.sender());
+            Some(proto_resp::Server::new(Arc::new(ServerConfig::default()), session))
+        })
+        .unwrap();
+    let address = server.local_addr().unwrap();
+    let node = || {
+        Node::new(|inbox| {
+            Box::new(Upstream::new(Box::new(move |upstream| {
+                let (tell, told) = std::sync::mpsc::channel();
+                let speaker = Speaker::new(HubDialect::new(Weak::clone(&inbox)), upstream);
+                Server::new(driver).connect(address, move |peer: &Peer<'_, _>| {
+                    tell.send(peer.sender()).unwrap();
+                    Client::new(Arc::default(), speaker)
+                })?;
+                Ok(Box::new(told.recv().unwrap()))
+            })))
+        })
+    };
+    let (one, two) = (node(), node());
+    keeps_the_rules(&one);
+    joins_nodes(&one, &two);
+    // A process that is gone is no longer present, and what it followed is forgotten.
+    drop(one);
+    server.stop(Duration::from_secs(1)).unwrap();
+    drop(two);
+    let begun = Instant::now();
+    while hub.follows() > 0 {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} channels are still followed",
+            hub.follows()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn at_a_hub_on_epoll() {
+    at_a_hub(Driver::Epoll);
+}
+
+#[test]
+fn at_a_hub_on_tokio() {
+    at_a_hub(Driver::Tokio);
+}
+
+/// A Redis of the test's own.
+struct RedisServer {
+    process: Option<Child>,
+    port: u16,
+    directory: std::path::PathBuf,
+}
+
+impl RedisServer {
+    /// `None` where there is none here.
+    fn start(name: &str) -> Option<Self> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let directory = std::env::temp_dir().join(format!("comet-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut server = RedisServer {
+            process: None,
+            port,
+            directory,
+        };
+        if server.run().is_err() {
+            println!("SKIPPED: there is no redis-server here");
+            return None;
+        }
+        Some(server)
+    }
+
+    /// Starts it, with what it has kept.
+    fn run(&mut self) -> std::io::Result<()> {
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
+            .arg("--dir")
+            .arg(&self.directory)
+            .stdout(Stdio::null())
+            .spawn()?;
+        self.process = Some(process);
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "redis-server does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    fn node(&self, driver: Driver) -> Node {
+        let url = RedisUrl::read(&format!("redis://127.0.0.1:{}", self.port)).unwrap();
+        Node::new(|inbox| Box::new(url.broker(driver, inbox)))
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn in_redis(driver: Driver, other: Driver) {
+    let Some(mut server) = RedisServer::start(driver.name()) else {
+        return;
+    };
+    let (one, two) = (server.node(driver), server.node(other));
+    keeps_the_rules(&one);
+    joins_nodes(&one, &two);
+    // It is restarted: nodes come back by themselves, and hear what they have missed.
+    let room = name("room");
+    let last = one.publish(&room, None, "before");
+    one.ear.take(1);
+    server.kill();
+    let begun = Instant::now();
+    while one.broker.is_connected() || two.broker.is_connected() {
+        assert!(begun.elapsed() < PATIENCE, "nobody notices");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let draft = Draft {
+        channel: room.clone(),
+        user: None,
+        data: "lost".into(),
+    };
+    one.broker
+        .publish(draft, KEEP, Done::new(move |outcome| tell.send(outcome).unwrap()));
+    assert!(told.recv_timeout(PATIENCE).unwrap().is_err(), "published nowhere");
+    server.run().unwrap();
+    one.connect();
+    let next = one.publish(&room, None, "after");
+    assert_eq!((next.epoch, next.offset), (last.epoch, last.offset + 1));
+    two.connect();
+    let begun = Instant::now();
+    loop {
+        let heard = two.ear.take(1).remove(0);
+        assert!(begun.elapsed() < PATIENCE, "{heard:?}");
+        match heard {
+            Heard::Snapshot(position, data) if position == next => break assert_eq!(data.last().unwrap(), "after"),
+            Heard::Publication(position, _, data) if position == next => break assert_eq!(data, "after"),
+            _ => {}
+        }
+    }
+    // Who was there is there again.
+    assert_eq!(two.present(&room, 10).0, 1);
+}
+
+#[test]
+fn in_redis_by_our_codec() {
+    in_redis(Driver::Epoll, Driver::Tokio);
+}
+
+#[test]
+fn in_redis_by_the_crate() {
+    in_redis(Driver::Tokio, Driver::Epoll);
+}
