@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench::Bench;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
@@ -30,6 +31,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Says what is wrong with the settings, or what they come to
     Check(Serve),
+    Bench(Bench),
     Inspect(Inspect),
     Doctor(Doctor),
     /// Makes a token for a client
@@ -74,6 +76,7 @@ impl Cli {
         let outcome = match self.command {
             None => serve_with(self.serve),
             Some(Command::Check(serve)) => check(serve),
+            Some(Command::Bench(bench)) => return judged(bench.run()),
             Some(Command::Inspect(inspect)) => return judged(inspect.run()),
             Some(Command::Doctor(doctor)) => return judged(doctor.run()),
             Some(Command::Token(token)) => make_token(token),

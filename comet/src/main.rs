@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod bench;
 mod broker;
 mod bucket;
 mod channel;

@@ -1,5 +1,6 @@
 //! Clients on blocking sockets, for the tools.
 
+pub(crate) mod http;
 pub(crate) mod ws;
 
 use std::io::{self, Read};

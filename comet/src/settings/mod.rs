@@ -16,7 +16,7 @@ use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
 use crate::token::{ApiToken, Secret};
 
-pub(crate) use options::{ChannelOptions, Options, Span};
+pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 
 /// Everything that is set, with defaults where it is not.
 #[derive(Debug, Clone)]

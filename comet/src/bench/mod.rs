@@ -1,0 +1,280 @@
+//! How fast a server is with very many subscribers: publishes, and checks that every message comes to every subscriber.
+
+mod part;
+mod publisher;
+mod report;
+mod server;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use drivers::Driver;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use self::part::Part;
+use self::publisher::Publishing;
+use self::report::Report;
+use self::server::Server;
+use crate::client;
+use crate::settings::{DriverName, Span};
+
+/// Subscribers of one process: below the usual limit of descriptors.
+const PER_PROCESS: usize = 15_000;
+/// Connections from one source address: below the number of its ports.
+const PER_SOURCE: usize = 20_000;
+
+/// Has very many clients subscribe, publishes to them, and checks every message at every one of them
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// The server, HOST:PORT [default: one that is started for this]
+    #[arg(value_name = "ADDR")]
+    address: Option<String>,
+    /// Flags for the server that is started, such as "--driver tokio --prefork 2"
+    #[arg(long, value_name = "FLAGS", conflicts_with = "address", allow_hyphen_values = true)]
+    server: Option<String>,
+    /// How many subscribers
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    subscribers: usize,
+    /// Publications a second
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    rate: f64,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    time: Span,
+    /// Bytes of each publication's data, at least 40
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    payload: usize,
+    /// The channel
+    #[arg(long, value_name = "NAME", default_value = "demo:bench")]
+    channel: String,
+    /// The server's API token
+    #[arg(long, value_name = "TOKEN", env = "COMET_API_TOKEN", hide_env_values = true)]
+    api_token: Option<String>,
+    /// Which driver the subscribers run on [default: the fastest here]
+    #[arg(long, value_name = "DRIVER")]
+    clients: Option<DriverName>,
+    /// How many connections are being opened at once
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    opening: usize,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+    /// Is a part of a run: reads what to do from its standard input
+    #[arg(long, hide = true)]
+    part: bool,
+}
+
+/// What a part of a run is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Plan {
+    address: SocketAddr,
+    channel: String,
+    driver: String,
+    subscribers: usize,
+    opening: usize,
+    /// The number of its first source address, and how many it has.
+    first_source: u32,
+    sources: u32,
+}
+
+/// What a part of a run tells, and what it is told later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// So many subscribe by now.
+    Subscribed(usize),
+    /// All do, after that position.
+    Ready {
+        offset: u64,
+    },
+    /// So many messages have come by now.
+    Received(u64),
+    /// The last publication has this offset: to be told when it has come to everyone, or cannot.
+    Until {
+        offset: u64,
+    },
+    Done(Box<part::Outcome>),
+}
+
+impl Bench {
+    /// Measures, and prints what came of it. True when every message came to every subscriber.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be started or reached.
+    pub(crate) fn run(&self) -> io::Result<bool> {
+        if self.part {
+            return Part::run().map(|()| true);
+        }
+        let server = match &self.address {
+            Some(address) => Server::at(client::resolve(address)?, self.api_token.as_deref()),
+            None => Server::start(self.server.as_deref().unwrap_or_default(), &self.channel)?,
+        };
+        let idle = server.usage()?;
+        let begun = Instant::now();
+        let mut parts = self.parts(server.address())?;
+        let start = self.wait_for_subscribers(&mut parts)?;
+        let connecting = begun.elapsed();
+        // What opening so many has left under way settles first.
+        std::thread::sleep(Duration::from_secs(1));
+        let before = server.usage()?;
+        let publishing = Publishing {
+            server: &server,
+            channel: &self.channel,
+            rate: self.rate,
+            time: self.time.0,
+            payload: self.payload,
+        };
+        let bar = self.bar("publishing");
+        let published = publishing.run(|count| bar.set_message(format!("{count} published")))?;
+        bar.finish_and_clear();
+        let last = start + published.count;
+        let outcomes = finish(&mut parts, last)?;
+        let after = server.usage()?;
+        let report = Report::new(
+            self.subscribers,
+            connecting,
+            &published,
+            outcomes,
+            [idle, before, after],
+        )?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print!("{report}");
+        }
+        Ok(report.is_complete())
+    }
+
+    fn parts(&self, address: SocketAddr) -> io::Result<Vec<Process>> {
+        let count = self.subscribers.div_ceil(PER_PROCESS).max(1);
+        let mut first_source = 1;
+        (0..count)
+            .map(|index| {
+                let subscribers = self.subscribers / count + usize::from(index < self.subscribers % count);
+                let sources = u32::try_from(subscribers.div_ceil(PER_SOURCE)).unwrap_or(u32::MAX);
+                let plan = Plan {
+                    address,
+                    channel: self.channel.clone(),
+                    driver: self
+                        .clients
+                        .map_or_else(Driver::default, |name| name.0)
+                        .name()
+                        .to_owned(),
+                    subscribers,
+                    opening: self.opening.div_ceil(count),
+                    first_source,
+                    sources,
+                };
+                first_source += sources;
+                Process::start(&plan)
+            })
+            .collect()
+    }
+
+    /// Waits until all subscribe; returns the position that they begin at.
+    fn wait_for_subscribers(&self, parts: &mut [Process]) -> io::Result<u64> {
+        let bar = self.bar("subscribing");
+        let mut there = vec![0; parts.len()];
+        let mut start = None;
+        for index in 0..parts.len() {
+            loop {
+                match parts[index].read()? {
+                    Line::Subscribed(count) => there[index] = count,
+                    Line::Ready { offset } => {
+                        // Nobody else publishes there.
+                        start = Some(start.unwrap_or(offset).max(offset));
+                        break;
+                    }
+                    line => return Err(io::Error::other(format!("unexpected: {line:?}"))),
+                }
+                bar.set_message(format!("{} of {}", there.iter().sum::<usize>(), self.subscribers));
+            }
+        }
+        bar.finish_and_clear();
+        Ok(start.unwrap_or(0))
+    }
+
+    fn bar(&self, what: &'static str) -> ProgressBar {
+        let bar = if self.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new_spinner()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {msg} {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+}
+
+/// Has all parts wait for the publication of that offset, and tell what they have seen.
+fn finish(parts: &mut [Process], offset: u64) -> io::Result<Vec<part::Outcome>> {
+    for part in &mut *parts {
+        part.write(&Line::Until { offset })?;
+    }
+    let mut outcomes = Vec::new();
+    for part in parts {
+        loop {
+            match part.read()? {
+                Line::Done(outcome) => break outcomes.push(*outcome),
+                Line::Received(_) => {}
+                line => return Err(io::Error::other(format!("unexpected: {line:?}"))),
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
+/// A part of the run in a process of its own.
+struct Process {
+    child: Child,
+    lines: io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Process {
+    fn start(plan: &Plan) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["bench", "--part"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let out = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut process = Process {
+            child,
+            lines: BufReader::new(out).lines(),
+        };
+        process.send(&serde_json::to_string(plan)?)?;
+        Ok(process)
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        self.send(&serde_json::to_string(line)?)
+    }
+
+    fn send(&mut self, line: &str) -> io::Result<()> {
+        let input = self.child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(input, "{line}")
+    }
+
+    fn read(&mut self) -> io::Result<Line> {
+        match self.lines.next() {
+            Some(line) => Ok(serde_json::from_str(&line?)?),
+            None => Err(io::Error::other("a process with subscribers has ended")),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It fails only where the process has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,331 @@
+//! Subscribers, in a process of their own: on a driver of this project's, as the server.
+
+use std::io::{self, BufRead, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use drivers::{Connect, Driver, Handle, Server};
+use hdrhistogram::Histogram;
+use proto_ws::entropy::PerThread;
+use proto_ws::{Client, CloseCode, Config, Handler, Masked, Message, Opening, Socket};
+use protocol::Peer;
+use serde::{Deserialize, Serialize};
+
+use super::{Line, Plan};
+use crate::machine;
+
+/// When nothing at all comes for so long, something is lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Latencies above are counted as this, in microseconds.
+pub(super) const LONGEST: u64 = 100_000_000;
+
+/// What a part has seen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) subscribers: usize,
+    /// Messages that came where and when they should.
+    pub(super) received: u64,
+    /// Messages that did not come, as far as is known.
+    pub(super) lost: u64,
+    /// What else went wrong, the first of it.
+    pub(super) problems: u64,
+    pub(super) first_problem: Option<String>,
+    /// Microseconds from publishing to receiving, and how often.
+    pub(super) latencies: Vec<(u64, u64)>,
+    /// Microseconds from publishing to when the last subscriber had it, of each publication.
+    pub(super) slowest: Vec<u64>,
+    /// Bytes of memory.
+    pub(super) memory: u64,
+}
+
+/// What the subscribers of a part share.
+struct Seen {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+struct State {
+    /// How many connections are being opened, and how many subscribe.
+    opening: usize,
+    subscribed: usize,
+    /// The offset that they began at.
+    start: u64,
+    /// How many have read up to the end.
+    finished: usize,
+    until: Option<u64>,
+    latencies: Histogram<u64>,
+    /// When the last subscriber got a publication, by its number.
+    slowest: Vec<u64>,
+    outcome: Outcome,
+}
+
+pub(super) struct Part;
+
+impl Part {
+    /// Does what its standard input says.
+    pub(super) fn run() -> io::Result<()> {
+        machine::raise_descriptor_limit();
+        let mut lines = io::stdin().lock().lines();
+        let mut line = || {
+            lines
+                .next()
+                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?
+        };
+        let plan: Plan = serde_json::from_str(&line()?)?;
+        let latencies = Histogram::new_with_bounds(1, LONGEST, 3).map_err(io::Error::other)?;
+        let seen = Arc::new(Seen {
+            state: Mutex::new(State {
+                opening: 0,
+                subscribed: 0,
+                start: 0,
+                finished: 0,
+                until: None,
+                latencies,
+                slowest: Vec::new(),
+                outcome: Outcome::default(),
+            }),
+            news: Condvar::new(),
+        });
+        open_all(&plan, &seen)?;
+        let offset = seen.lock().start;
+        tell(&Line::Ready { offset })?;
+        let Line::Until { offset } = serde_json::from_str(&line()?)? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        tell(&Line::Done(Box::new(seen.finish(&plan, offset))))
+    }
+}
+
+fn tell(line: &Line) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, line)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Opens all connections, so many at once.
+fn open_all(plan: &Plan, seen: &Arc<Seen>) -> io::Result<()> {
+    let driver: Driver = plan.driver.parse().map_err(io::Error::other)?;
+    let mut config = Config::default();
+    config.ping_interval = None;
+    let (config, opening) = (
+        Arc::new(config),
+        Arc::new(Opening::new(plan.address.to_string(), "/ws")),
+    );
+    let subscribe: Arc<str> = format!(r#"{{"type":"subscribe","id":1,"channel":"{}"}}"#, plan.channel).into();
+    let make = {
+        let seen = Arc::clone(seen);
+        move |_: &Peer<'_, std::convert::Infallible>| {
+            let subscriber = Subscriber {
+                seen: Arc::clone(&seen),
+                subscribe: Arc::clone(&subscribe),
+                next: None,
+            };
+            Client::new(subscriber, Arc::clone(&opening), Arc::clone(&config), PerThread)
+        }
+    };
+    let server = Server::new(driver).configure(|config| config.connect_timeout = PATIENCE);
+    let mut handle: Option<Handle<_>> = None;
+    for index in 0..plan.subscribers {
+        seen.wait_for_room(plan.opening)?;
+        let to = connect(plan, index);
+        let make = make.clone();
+        match &handle {
+            Some(handle) => {
+                if !handle.connect(to, make) {
+                    return Err(io::Error::other("the driver has ended"));
+                }
+            }
+            None => handle = Some(server.connect(to, make)?.handle()),
+        }
+    }
+    // All that are being opened, and no more.
+    seen.wait_for_room(1)
+}
+
+/// From one address after the other: each has a limited number of ports.
+fn connect(plan: &Plan, index: usize) -> Connect {
+    let connect = Connect::new(plan.address);
+    if !plan.address.ip().is_loopback() || plan.address.is_ipv6() {
+        return connect;
+    }
+    let number = plan.first_source + index as u32 % plan.sources;
+    let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 0)) + number);
+    connect.local(SocketAddr::new(IpAddr::V4(address), 0))
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until fewer than `most` connections are being opened, and counts one more.
+    fn wait_for_room(&self, most: usize) -> io::Result<()> {
+        let mut state = self.lock();
+        while state.opening >= most {
+            let before = (state.opening, state.subscribed);
+            let (next, timeout) = self
+                .news
+                .wait_timeout(state, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if let Some(problem) = &state.outcome.first_problem {
+                return Err(io::Error::other(problem.clone()));
+            }
+            if timeout.timed_out() && before == (state.opening, state.subscribed) {
+                let there = state.subscribed;
+                return Err(io::Error::other(format!(
+                    "after {there} subscribers no more are let in"
+                )));
+            }
+        }
+        state.opening += 1;
+        let subscribed = state.subscribed;
+        drop(state);
+        if subscribed.is_multiple_of(1000) {
+            tell(&Line::Subscribed(subscribed))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everyone has read up to `offset`, as long as anything comes.
+    fn finish(&self, plan: &Plan, offset: u64) -> Outcome {
+        let mut state = self.lock();
+        state.until = Some(offset);
+        let all = plan.subscribers as u64 * (offset - state.start);
+        let (mut heard, mut since) = (state.outcome.received, Instant::now());
+        while state.outcome.received < all && state.outcome.problems == 0 && since.elapsed() < PATIENCE {
+            (state, _) = self
+                .news
+                .wait_timeout(state, Duration::from_millis(100))
+                .unwrap_or_else(PoisonError::into_inner);
+            if state.outcome.received > heard {
+                (heard, since) = (state.outcome.received, Instant::now());
+            }
+        }
+        let mut outcome = core::mem::take(&mut state.outcome);
+        outcome.subscribers = state.subscribed;
+        outcome.lost = all.saturating_sub(outcome.received);
+        outcome.latencies = state
+            .latencies
+            .iter_recorded()
+            .map(|value| (value.value_iterated_to(), value.count_at_value()))
+            .collect();
+        outcome.slowest = core::mem::take(&mut state.slowest);
+        outcome.memory = machine::Usage::now().memory;
+        outcome
+    }
+}
+
+/// One client: subscribes, and checks that publications come in order.
+struct Subscriber {
+    seen: Arc<Seen>,
+    subscribe: Arc<str>,
+    /// The offset of the next publication.
+    next: Option<u64>,
+}
+
+/// A message, as far as it matters here.
+#[derive(Deserialize)]
+struct Heard<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(default)]
+    offset: u64,
+    data: Option<Stamped>,
+}
+
+/// What is published: when, in microseconds since 1970, and something to make it longer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Stamped {
+    pub(super) t: u64,
+    #[serde(default, skip_deserializing)]
+    pub(super) pad: String,
+}
+
+/// Microseconds since 1970.
+pub(super) fn now() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Subscriber {
+    fn hear(&mut self, text: &str) -> Result<(), String> {
+        let heard: Heard<'_> = serde_json::from_str(text).map_err(|_| format!("unreadable: {text}"))?;
+        let mut state = self.seen.lock();
+        match heard {
+            Heard { kind: "welcome", .. } => {}
+            Heard {
+                kind: "subscribed",
+                offset,
+                ..
+            } => {
+                self.next = Some(offset + 1);
+                state.subscribed += 1;
+                state.opening -= 1;
+                state.start = state.start.max(offset);
+                self.seen.news.notify_all();
+            }
+            Heard {
+                kind: "publication",
+                offset,
+                data: Some(Stamped { t, .. }),
+            } if Some(offset) == self.next => {
+                self.next = Some(offset + 1);
+                state.received(offset, now().saturating_sub(t));
+                if state.until == Some(offset) {
+                    self.seen.news.notify_all();
+                }
+            }
+            _ => return Err(format!("instead of publication {:?} came {text}", self.next)),
+        }
+        Ok(())
+    }
+
+    fn problem(&self, problem: String) {
+        let mut state = self.seen.lock();
+        state.outcome.problems += 1;
+        state.outcome.first_problem.get_or_insert(problem);
+        self.seen.news.notify_all();
+    }
+}
+
+impl State {
+    fn received(&mut self, offset: u64, latency: u64) {
+        self.outcome.received += 1;
+        self.latencies.saturating_record(latency);
+        // Publications since the start: a bounded number.
+        let index = (offset - self.start) as usize;
+        if self.slowest.len() < index {
+            self.slowest.resize(index, 0);
+        }
+        if let Some(slowest) = index.checked_sub(1).and_then(|index| self.slowest.get_mut(index)) {
+            *slowest = latency.max(*slowest);
+        }
+        self.finished += usize::from(self.until == Some(offset));
+    }
+}
+
+impl Handler<Masked<PerThread>> for Subscriber {
+    type Message = std::convert::Infallible;
+
+    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>) {
+        // It fails only while closing.
+        let _ = socket.text(&self.subscribe);
+    }
+
+    fn message(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+        let outcome = match message {
+            Message::Text(text) => self.hear(text),
+            Message::Binary(_) => Err("a binary message".to_owned()),
+        };
+        if let Err(problem) = outcome {
+            self.problem(problem);
+        }
+    }
+
+    fn closed(&mut self, code: CloseCode, reason: &str) {
+        self.problem(format!("a connection was closed: {} {reason}", code.get()));
+    }
+}

@@ -1,0 +1,82 @@
+//! Publishing at a rate.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::part::{Stamped, now};
+use super::server::Server;
+
+/// Connections that publish: one waits for each answer before its next.
+const PUBLISHERS: u32 = 16;
+/// What of a publication's data is not padding.
+const STAMP: usize = 40;
+
+/// What to publish where.
+pub(super) struct Publishing<'a> {
+    pub(super) server: &'a Server,
+    pub(super) channel: &'a str,
+    /// A second.
+    pub(super) rate: f64,
+    pub(super) time: Duration,
+    pub(super) payload: usize,
+}
+
+/// What was published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Published {
+    pub(super) count: u64,
+    pub(super) time: Duration,
+}
+
+impl Publishing<'_> {
+    /// Publishes; tells now and then how much by now.
+    pub(super) fn run(&self, tell: impl Fn(u64) + Sync) -> io::Result<Published> {
+        // At least one is published, however low the rate.
+        let count = ((self.rate * self.time.as_secs_f64()).round() as u64).max(1);
+        let (next, begun) = (AtomicU64::new(0), Instant::now());
+        let publishers = u64::from(PUBLISHERS).min(count);
+        thread::scope(|scope| {
+            let publish = || -> io::Result<()> {
+                let mut client = self.server.client()?;
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return Ok(());
+                    }
+                    let due = begun + Duration::from_secs_f64(number as f64 / self.rate);
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    self.publish(&mut client)?;
+                    if number.is_multiple_of(100) {
+                        tell(number);
+                    }
+                }
+            };
+            let threads: Vec<_> = (0..publishers).map(|_| scope.spawn(publish)).collect();
+            threads.into_iter().try_for_each(|thread| {
+                let ended = thread.join();
+                ended.unwrap_or_else(|_| Err(io::Error::other("a publisher panicked")))
+            })
+        })?;
+        Ok(Published {
+            count,
+            time: begun.elapsed(),
+        })
+    }
+
+    fn publish(&self, client: &mut crate::client::http::Client) -> io::Result<()> {
+        let stamped = Stamped {
+            t: now(),
+            pad: "x".repeat(self.payload.saturating_sub(STAMP)),
+        };
+        let body = serde_json::json!({ "channel": self.channel, "data": stamped });
+        match client.ask("POST", "/api/publish", body.to_string().as_bytes())? {
+            (200, _) => Ok(()),
+            (status, content) => Err(io::Error::other(format!(
+                "publishing was answered with {status}: {}",
+                String::from_utf8_lossy(&content)
+            ))),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! HTTP, one request after the other.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules};
+
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    connection: ClientConnection,
+    host: String,
+    authorization: Option<String>,
+    input: Vec<u8>,
+}
+
+impl Client {
+    /// Connects; with a `token`, every request shows it.
+    ///
+    /// # Errors
+    ///
+    /// When that does not work, or takes longer than 10 s.
+    pub(crate) fn open(server: SocketAddr, token: Option<&str>) -> io::Result<Self> {
+        Ok(Client {
+            stream: super::connect(server)?,
+            connection: ClientConnection::new(),
+            host: server.to_string(),
+            authorization: token.map(|token| format!("Bearer {token}")),
+            input: Vec::new(),
+        })
+    }
+
+    /// Sends a request, and waits for the answer: its status, and its content.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends or nothing comes for 10 s, or what comes is no HTTP.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        let mut fields = vec![("Host", self.host.as_str())];
+        if let Some(authorization) = &self.authorization {
+            fields.push(("Authorization", authorization));
+        }
+        let mut output = Vec::new();
+        let body = match content.len() {
+            0 => BodyLength::Empty,
+            length => BodyLength::Length(length as u64),
+        };
+        self.connection
+            .send_request(method, target, &fields.as_slice(), body, &mut output)
+            .map_err(io::Error::other)?;
+        if !content.is_empty() {
+            let sent = self.connection.send_data(content, &mut output);
+            sent.and_then(|()| self.connection.finish(&(), &mut output))
+                .map_err(io::Error::other)?;
+        }
+        self.stream.write_all(&output)?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
+        let (mut status, mut content) = (0, Vec::new());
+        loop {
+            let mut rest = &self.input[..];
+            let event = self
+                .connection
+                .next_event(&Rules::DEFAULT, &mut rest)
+                .map_err(io::Error::other)?;
+            let (mut wants, mut ended) = (false, false);
+            match event {
+                ClientEvent::Response(response) => status = response.status(),
+                ClientEvent::Data(data) => content.extend_from_slice(data),
+                ClientEvent::End(_) => ended = true,
+                ClientEvent::NeedData => wants = true,
+                _ => {}
+            }
+            let used = self.input.len() - rest.len();
+            self.input.drain(..used);
+            if ended {
+                return Ok((status, content));
+            }
+            if wants {
+                super::read(&mut self.stream, &mut self.input)?;
+            }
+        }
+    }
+}
