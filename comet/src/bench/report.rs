@@ -116,8 +116,10 @@ impl fmt::Display for Report {
         } = self;
         writeln!(
             f,
-            "{subscribers} subscribers after {:.1} s, on {} processes of the server",
-            self.connect_seconds, self.processes
+            "{subscribers} subscribers after {:.1} s, on {} process{} of the server",
+            self.connect_seconds,
+            self.processes,
+            if self.processes == 1 { "" } else { "es" }
         )?;
         writeln!(
             f,
