@@ -1,5 +1,6 @@
 //! How fast a server is with very many subscribers: publishes, and checks that every message comes to every subscriber.
 
+mod drain;
 mod part;
 mod publisher;
 mod report;
@@ -15,6 +16,7 @@ use drivers::Driver;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
+use self::drain::Drain;
 use self::part::Part;
 use self::publisher::Publishing;
 use self::report::Report;
@@ -60,6 +62,9 @@ pub(crate) struct Bench {
     /// How many connections are being opened at once
     #[arg(long, value_name = "N", default_value_t = 100)]
     opening: usize,
+    /// At the end, stops the server that was started, and tells how evenly it lets the subscribers go
+    #[arg(long, conflicts_with = "address")]
+    drain: bool,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -91,17 +96,23 @@ enum Line {
     Ready {
         offset: u64,
     },
-    /// So many messages have come by now.
-    Received(u64),
     /// The last publication has this offset: to be told when it has come to everyone, or cannot.
     Until {
         offset: u64,
     },
     Done(Box<part::Outcome>),
+    /// The server is about to stop; said back when that may be.
+    Leave,
+    /// When each was let go, in microseconds since 1970, and what else happened.
+    Left {
+        times: Vec<u64>,
+        problem: Option<String>,
+    },
 }
 
 impl Bench {
-    /// Measures, and prints what came of it. True when every message came to every subscriber.
+    /// Measures, and prints what came of it. True when every message came to every subscriber, and, where that was to be seen,
+    /// the server stopped well.
     ///
     /// # Errors
     ///
@@ -110,7 +121,7 @@ impl Bench {
         if self.part {
             return Part::run().map(|()| true);
         }
-        let server = match &self.address {
+        let mut server = match &self.address {
             Some(address) => Server::at(client::resolve(address)?, self.api_token.as_deref()),
             None => Server::start(self.server.as_deref().unwrap_or_default(), &self.channel)?,
         };
@@ -135,19 +146,21 @@ impl Bench {
         let last = start + published.count;
         let outcomes = finish(&mut parts, last)?;
         let after = server.usage()?;
+        let drain = self.drain.then(|| Drain::run(&mut parts, &mut server)).transpose()?;
         let report = Report::new(
             self.subscribers,
             connecting,
             &published,
             outcomes,
             [idle, before, after],
+            drain,
         )?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
             print!("{report}");
         }
-        Ok(report.is_complete())
+        Ok(report.is_good())
     }
 
     fn parts(&self, address: SocketAddr) -> io::Result<Vec<Process>> {
@@ -221,12 +234,9 @@ fn finish(parts: &mut [Process], offset: u64) -> io::Result<Vec<part::Outcome>> 
     }
     let mut outcomes = Vec::new();
     for part in parts {
-        loop {
-            match part.read()? {
-                Line::Done(outcome) => break outcomes.push(*outcome),
-                Line::Received(_) => {}
-                line => return Err(io::Error::other(format!("unexpected: {line:?}"))),
-            }
+        match part.read()? {
+            Line::Done(outcome) => outcomes.push(*outcome),
+            line => return Err(io::Error::other(format!("unexpected: {line:?}"))),
         }
     }
     Ok(outcomes)

@@ -58,6 +58,9 @@ struct State {
     /// When the last subscriber got a publication, by its number.
     slowest: Vec<u64>,
     outcome: Outcome,
+    /// Whether the server is about to stop, and when it has let each of them go.
+    leaving: bool,
+    left: Vec<u64>,
 }
 
 pub(super) struct Part;
@@ -84,6 +87,8 @@ impl Part {
                 latencies,
                 slowest: Vec::new(),
                 outcome: Outcome::default(),
+                leaving: false,
+                left: Vec::new(),
             }),
             news: Condvar::new(),
         });
@@ -93,7 +98,11 @@ impl Part {
         let Line::Until { offset } = serde_json::from_str(&line()?)? else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        tell(&Line::Done(Box::new(seen.finish(&plan, offset))))
+        tell(&Line::Done(Box::new(seen.finish(&plan, offset))))?;
+        match line().ok().and_then(|line| serde_json::from_str(&line).ok()) {
+            Some(Line::Leave) => seen.leave(&plan),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -218,6 +227,30 @@ impl Seen {
     }
 }
 
+/// The end.
+impl Seen {
+    /// Tells that it is ready, and what it saw when everyone was let go, or nobody is any more.
+    fn leave(&self, plan: &Plan) -> io::Result<()> {
+        let mut state = self.lock();
+        state.leaving = true;
+        tell(&Line::Leave)?;
+        while state.left.len() < plan.subscribers && state.outcome.first_problem.is_none() {
+            let (next, timeout) = self
+                .news
+                .wait_timeout(state, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        tell(&Line::Left {
+            times: core::mem::take(&mut state.left),
+            problem: state.outcome.first_problem.take(),
+        })
+    }
+}
+
 /// One client: subscribes, and checks that publications come in order.
 struct Subscriber {
     seen: Arc<Seen>,
@@ -326,6 +359,12 @@ impl Handler<Masked<PerThread>> for Subscriber {
     }
 
     fn closed(&mut self, code: CloseCode, reason: &str) {
+        let mut state = self.seen.lock();
+        if state.leaving && code == CloseCode::AWAY {
+            state.left.push(now());
+            return self.seen.news.notify_all();
+        }
+        drop(state);
         self.problem(format!("a connection was closed: {} {reason}", code.get()));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::drain::Drain;
 use super::part::{LONGEST, Outcome};
 use super::publisher::Published;
 use super::server::Usage;
@@ -38,6 +39,8 @@ pub(super) struct Report {
     bytes_per_subscriber: f64,
     /// Microseconds of the server's processor time for each message at a subscriber.
     cpu_per_message: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<Drain>,
 }
 
 impl Report {
@@ -47,6 +50,7 @@ impl Report {
         published: &Published,
         outcomes: Vec<Outcome>,
         [idle, before, after]: [Usage; 3],
+        drain: Option<Drain>,
     ) -> io::Result<Self> {
         let mut latencies = histogram()?;
         let mut last = vec![0; usize::try_from(published.count).unwrap_or(0)];
@@ -93,11 +97,17 @@ impl Report {
             ),
             bytes_per_subscriber: per(sum.memory, sum.subscribers as u64),
             cpu_per_message: per(after.cpu.saturating_sub(before.cpu) * 1000, sum.received),
+            drain,
         })
     }
 
-    /// Whether every message came to every subscriber, and nothing else.
-    pub(super) fn is_complete(&self) -> bool {
+    /// Whether every message came to every subscriber, and nothing else; and all were let go well.
+    pub(super) fn is_good(&self) -> bool {
+        let drained = self.drain.as_ref().is_none_or(|drain| drain.is_good(self.subscribers));
+        self.is_complete() && drained
+    }
+
+    fn is_complete(&self) -> bool {
         self.lost == 0 && self.problems == 0
     }
 }
@@ -142,6 +152,9 @@ impl fmt::Display for Report {
             "the server: {:.0} bytes of memory for each connection, {:.2} us of processor time for each message",
             self.bytes_per_connection, self.cpu_per_message
         )?;
+        if let Some(drain) = &self.drain {
+            writeln!(f, "{drain}")?;
+        }
         if self.is_complete() {
             return writeln!(f, "every message came to every subscriber");
         }

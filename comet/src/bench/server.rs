@@ -98,14 +98,28 @@ impl Server {
     }
 }
 
+/// The end.
+impl Server {
+    /// Stops a server that was started for the run, and waits until it has ended. Returns its status, if it was not killed.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let this process wait.
+    pub(super) fn stop(&mut self) -> io::Result<Option<i32>> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(None);
+        };
+        // By a signal, so that a server of several processes ends them all.
+        if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        Ok(child.wait()?.code())
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // By a signal, so that a server of several processes ends them all.
-            if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            let _ = child.wait();
-        }
+        // It fails only where the server has ended.
+        let _ = self.stop();
     }
 }
