@@ -4,7 +4,8 @@
 usage: comet_nodes.py COMET [CASE...]
 
 `workers`: one server of several processes, one of which is killed. `redis`: two servers on one Redis; one server is killed
-and started again, then Redis. `amnesia`: Redis forgets everything, which clients are told. On every driver. Needs the
+and started again, then Redis. `amnesia`: Redis forgets everything, which clients are told. `handover`: a server is replaced
+while it serves, which refuses nobody. On every driver. Needs the
 package `websockets`, and for Redis redis-server; without one its cases are skipped, and said so.
 """
 
@@ -332,8 +333,43 @@ async def amnesia(comet, driver):
         broker.process.kill()
 
 
+async def handover(comet, driver):
+    broker = Redis()
+    with tempfile.TemporaryDirectory() as home:
+        flags = ["--broker", broker.url, "--handover", f"{home}/handover"]
+        server = Server(comet, driver, *flags)
+        try:
+            clients = [Client(server.url) for _ in range(CLIENTS)]
+            await asyncio.wait_for(asyncio.gather(*(client.ready.wait() for client in clients)), PATIENCE)
+            publisher = Publisher([server])
+            generations = 0
+            for prefork in (["--prefork", "2"], [], ["--prefork", "3"]):
+                await asyncio.sleep(0.7)
+                old, clean = server.process, server.command
+                server.command = [*clean, *prefork]
+                await asyncio.to_thread(server.start)
+                server.command = clean
+                assert await asyncio.to_thread(old.wait, PATIENCE) == 0
+                generations += 1
+                async with asyncio.timeout(PATIENCE):
+                    while not all(len(client.closed) == generations and client.ready.is_set() for client in clients):
+                        await asyncio.sleep(0.05)
+            await settled(clients, publisher, server)
+            assert publisher.refused == 0, publisher.refused
+            assert all(set(client.closed) == {1001} for client in clients)
+            print(
+                f"handover on {driver}: a server was replaced {generations} times; none of {len(publisher.taken)} requests was "
+                f"refused, and each of {CLIENTS} clients got every publication once"
+            )
+            end(clients)
+            await asyncio.to_thread(server.stop)
+        finally:
+            server.process.kill()
+            broker.process.kill()
+
+
 def main():
-    cases = {"workers": workers, "redis": redis, "amnesia": amnesia}
+    cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comet", type=pathlib.Path)
     parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="CASE")

@@ -200,6 +200,8 @@ fn serve(
     let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
+    // Clients wait in the queues of the sockets meanwhile.
+    node.wait_for_broker();
     let running = server.serve_all(places, move |peer: &Peer<'_, Post>| {
         Some(site.connection(peer.sender()))
     })?;

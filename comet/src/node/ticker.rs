@@ -9,6 +9,8 @@ use super::{Feed, LINGER, Node, PATIENCE, Post};
 
 /// Between two looks.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a node that starts waits for its broker.
+const BROKER_PATIENCE: Duration = Duration::from_secs(1);
 /// Ticks between two signs of life: often enough for proxies, which give up after a minute.
 const BEAT: u64 = 20;
 
@@ -20,6 +22,14 @@ impl Node {
         let thread = thread::Builder::new().name("node".into()).spawn(move || run(&node))?;
         *self.ticker() = Some(thread.thread().clone());
         Ok(())
+    }
+
+    /// Waits until the broker is there, for some time: who serves before it is refuses what could have waited.
+    pub(crate) fn wait_for_broker(&self) {
+        let until = Instant::now() + BROKER_PATIENCE;
+        while !self.broker.is_connected() && Instant::now() < until {
+            thread::sleep(BROKER_PATIENCE / 500);
+        }
     }
 
     /// Has the thread look now.
