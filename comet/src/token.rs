@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_is_refused() {
+    fn c02_whatever_is_changed_is_refused() {
         let token = secret().sign(&claims());
         let other = Secret::new("0123456789abcdef0123456789abcdeg").unwrap();
         assert_eq!(other.verify(&token, at(10)), Err(BadToken::Signature));

@@ -40,7 +40,7 @@ fn a_back_end_publishes() {
 }
 
 #[test]
-fn the_api_is_for_its_token() {
+fn c04_the_api_is_for_its_token() {
     let rig = Rig::new(SITE);
     assert_eq!(rig.ask(&post("{}", "let-me-out")).0, 401);
     assert_eq!(rig.ask("GET /api/nodes HTTP/1.1\r\nHost: a\r\n\r\n").0, 401);

@@ -168,7 +168,7 @@ fn a_slow_client_may_get_the_newest_only() {
 }
 
 #[test]
-fn a_slow_client_may_be_closed() {
+fn c07_a_slow_client_may_be_closed() {
     let rig = slowness("close", 100);
     let mut client = slow(&rig, "news", 50);
     client.harness.set_window(None);
@@ -179,7 +179,7 @@ fn a_slow_client_may_be_closed() {
 }
 
 #[test]
-fn a_full_mailbox_loses_nothing() {
+fn c07_a_full_mailbox_loses_nothing() {
     let rig =
         Rig::new("api_token = \"let-me-in\"\n[[channel]]\nname = \"*\"\nhistory = 100000\nhistory_bytes = 100000000");
     let mut client = rig.client("");
@@ -201,7 +201,30 @@ fn a_full_mailbox_loses_nothing() {
 }
 
 #[test]
-fn rights_come_from_tokens() {
+fn c01_pages_of_other_sites_are_refused() {
+    let ask = |rig: &Rig, origin: &str| {
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: here.example\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        rig.ask(&request).0
+    };
+    let rig = Rig::new("");
+    assert_eq!(ask(&rig, "http://here.example"), 101);
+    for origin in [
+        "http://elsewhere.example",
+        "http://here.example.elsewhere.example",
+        "null",
+    ] {
+        assert_eq!(ask(&rig, origin), 403, "{origin}");
+    }
+    let rig = Rig::new("origins = [\"https://app.example\"]");
+    assert_eq!(ask(&rig, "https://app.example"), 101);
+    assert_eq!(ask(&rig, "http://here.example"), 403);
+}
+
+#[test]
+fn c03_rights_come_from_tokens() {
     let rig = Rig::new(&format!(
         "secret = {SECRET:?}\n[[channel]]\nname = \"room:*\"\nsubscribe = \"token\"\npublish = \"token\"\n\
          [[channel]]\nname = \"news\"\npublish = \"nobody\""
@@ -258,7 +281,7 @@ fn rights_come_from_tokens() {
 }
 
 #[test]
-fn a_token_whose_time_is_over_ends_the_connection() {
+fn c05_a_token_whose_time_is_over_ends_the_connection() {
     let rig = Rig::new(&format!("secret = {SECRET:?}"));
     let expires = std::time::SystemTime::now() + std::time::Duration::from_millis(1100);
     let expires = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -272,7 +295,7 @@ fn a_token_whose_time_is_over_ends_the_connection() {
 }
 
 #[test]
-fn limits_hold() {
+fn c06_limits_hold() {
     let rig = Rig::new("max_subscriptions = 2\nmax_channels = 3\nmax_requests = 2\nmax_message = 1000");
     let mut client = rig.client("");
     let subscribe = |channel: &str| format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
