@@ -126,6 +126,8 @@ impl Session {
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
+        // Most clients have one or two, and there are very many clients.
+        self.subscriptions.reserve_exact(1);
         self.subscriptions.push(Subscription {
             cursor,
             asked: Some(Box::new(asked)),
