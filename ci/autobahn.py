@@ -155,13 +155,13 @@ def main():
     parser.add_argument("--role", choices=["server", "client"])
     parser.add_argument("--cases", default="*")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / "target/autobahn")
-    echo = ROOT / "target/release/examples/blocking_echo"
+    echo = ROOT / "target/quick/examples/blocking_echo"
     parser.add_argument("--server", default=f"{echo} serve 127.0.0.1:{{port}}")
     parser.add_argument("--client", default=f"{echo} autobahn {{url}} {{agent}}")
     options = parser.parse_args()
     options.dir = options.dir.resolve()
     options.dir.mkdir(parents=True, exist_ok=True)
-    build = "cargo build -q --release -p proto-ws --all-features --example blocking_echo"
+    build = "cargo build -q --profile quick -p proto-ws --all-features --example blocking_echo"
     subprocess.run(shlex.split(build), cwd=ROOT, check=True)
     python = suite(options.dir)
     roles = [options.role] if options.role else ["server", "client"]
