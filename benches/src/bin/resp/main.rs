@@ -5,18 +5,13 @@
 //! take turns within a round, so that what else the machine does hits them alike; under callgrind, one is chosen, and two
 //! numbers of rounds give the instructions of the difference.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use benches::turns::{self, Counting, Figures, Job};
 
 mod cases;
 mod ours;
 mod peers;
 
 use cases::{Case, cases};
-
-/// Handles at least so many replies or commands and says how many.
-type Job = Box<dyn FnMut(usize) -> usize>;
 
 type Make = fn(&Case) -> Option<Job>;
 
@@ -31,66 +26,16 @@ const CONTESTANTS: [(&str, Make); 8] = [
     ("rp-owned", peers::owned),
 ];
 
-/// Counts allocations.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: all calls go to the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Nanoseconds and allocations for each: medians over the rounds.
-type Figures = Option<(f64, f64)>;
-
-fn measure(case: &Case, rounds: usize, contestant: &str) -> Vec<Figures> {
+fn measure(case: &Case, rounds: usize, contestant: &str) -> Vec<Option<Figures>> {
     let chosen = |name: &str| contestant.is_empty() || name == contestant;
     let mut jobs: Vec<Option<Job>> = CONTESTANTS
         .iter()
         .map(|(name, make)| chosen(name).then(|| make(case)).flatten())
         .collect();
-    for job in jobs.iter_mut().flatten() {
-        job(case.batch / 4);
-    }
-    let mut figures = vec![(Vec::new(), Vec::new()); jobs.len()];
-    for _ in 0..rounds {
-        for (job, (times, allocations)) in jobs.iter_mut().zip(&mut figures) {
-            let Some(job) = job else { continue };
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
-            let start = Instant::now();
-            let count = job(case.batch) as f64;
-            times.push(start.elapsed().as_nanos() as f64 / count);
-            allocations.push((ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / count);
-        }
-    }
-    figures
-        .into_iter()
-        .map(|(times, allocations)| Some((median(times)?, median(allocations)?)))
-        .collect()
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    turns::measure(&mut jobs, case.batch, rounds)
 }
 
 fn main() {
@@ -117,7 +62,7 @@ fn main() {
         print!("{:<40}", case.name);
         for figure in &figures {
             match figure {
-                Some((time, allocations)) => print!("{time:>10.1} ({allocations:>5.1})"),
+                Some(figure) => print!("{:>10.1} ({:>5.1})", figure.nanos, figure.allocations),
                 None => print!("{:>18}", "-"),
             }
         }
@@ -126,7 +71,7 @@ fn main() {
                 .iter()
                 .zip(&figures)
                 .filter(|((name, _), _)| names.contains(name));
-            let times = chosen.filter_map(|(_, figure)| figure.map(|(time, _)| time));
+            let times = chosen.filter_map(|(_, figure)| figure.map(|figure| figure.nanos));
             times.fold(f64::INFINITY, f64::min)
         };
         // What owns its values beside what does, and what borrows them beside what does.

@@ -6,8 +6,8 @@ use proto_resp::{
     ClientConnection, ClientEvent, CommandDecoder, Decoder, Rules, Value, ValueDecoder, Version, write_command,
 };
 
-use crate::Job;
 use crate::cases::{Case, PIPELINE, SET, Task};
+use benches::turns::Job;
 
 /// The floor: the bytes copied once, as the read does, nothing looked at.
 pub(crate) fn memcpy(case: &Case) -> Option<Job> {

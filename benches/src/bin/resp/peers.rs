@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use redis_protocol::resp3::types::BorrowedFrame;
 use redis_protocol::resp3::{decode, encode};
 
-use crate::Job;
 use crate::cases::{Case, PIPELINE, SET, Task};
+use benches::turns::Job;
 
 /// Runs `take` over each item of the feed.
 fn items(case: &Case, mut take: impl FnMut(&[u8]) + 'static) -> Job {
