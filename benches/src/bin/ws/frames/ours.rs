@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use proto_ws::{Config, Connection, Decoder, Event, Kind, Limits, Message, Role};
 
-use crate::cases::{Case, Content, Task};
+use benches::turns::Job;
+
+use super::cases::{Case, Content, Task};
+use crate::Xorshift;
 use crate::feed::Feed;
-use crate::{Job, Xorshift};
 
 fn config() -> Arc<Config> {
     let mut config = Config::default();
@@ -20,27 +22,27 @@ fn config() -> Arc<Config> {
 }
 
 /// One read buffer, as a driver lends it.
-struct Buffer {
+pub(crate) struct Buffer {
     feed: Feed,
     bytes: Vec<u8>,
     len: usize,
 }
 
 impl Buffer {
-    fn new(feed: Feed) -> Self {
+    pub(crate) fn new(feed: Feed) -> Self {
         let bytes = vec![0; feed.read_size() + 256];
         Buffer { feed, bytes, len: 0 }
     }
 
     /// Reads once, behind what was left, and returns all there is.
-    fn read(&mut self) -> &mut [u8] {
+    pub(crate) fn read(&mut self) -> &mut [u8] {
         let Buffer { feed, bytes, len } = self;
         *len += feed.fill(&mut bytes[*len..]);
         &mut bytes[..*len]
     }
 
     /// The last `left` bytes wait for more.
-    fn keep(&mut self, left: usize) {
+    pub(crate) fn keep(&mut self, left: usize) {
         if left > 0 {
             self.bytes.copy_within(self.len - left..self.len, 0);
         }

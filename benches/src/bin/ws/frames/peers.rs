@@ -5,9 +5,11 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 
-use crate::cases::{Case, Content, Task};
+use benches::turns::Job;
+
+use super::cases::{Case, Content, Task};
+use crate::Xorshift;
 use crate::feed::run;
-use crate::{Job, Xorshift};
 
 const LIMIT: usize = 64 << 20;
 
@@ -180,6 +182,43 @@ pub(crate) fn soketto(case: &Case) -> Option<Job> {
                         sender.send_binary(&payload).await.unwrap();
                     }
                     sender.flush().await.unwrap();
+                });
+                count
+            })
+        }
+    })
+}
+
+pub(crate) fn yawc(case: &Case) -> Option<Job> {
+    if case.task == Task::Send && case.len >= 65536 {
+        return None;
+    }
+    use yawc::{Frame, Options, Role, WebSocket};
+    let role = if case.task == Task::SendMasked {
+        Role::Client
+    } else {
+        Role::Server
+    };
+    let options = Options::default().with_limits(LIMIT, LIMIT).with_utf8();
+    let mut socket = WebSocket::from_stream(case.feed(), role, options).unwrap();
+    Some(match case.task {
+        // Its messages are owned always.
+        Task::Receive | Task::Own => Box::new(move |count| {
+            run(async {
+                for _ in 0..count {
+                    black_box(socket.next_frame().await.unwrap());
+                }
+            });
+            count
+        }),
+        Task::Send | Task::Share | Task::SendMasked => {
+            let payload = Bytes::from(case.payload());
+            Box::new(move |count| {
+                run(async {
+                    for _ in 0..count {
+                        socket.feed(Frame::binary(payload.clone())).await.unwrap();
+                    }
+                    socket.flush().await.unwrap();
                 });
                 count
             })

@@ -162,6 +162,7 @@ impl Case {
     }
 }
 
+/// Appends a client's frame.
 fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     let key = [0x37, 0xfa, 0x21, 0x3d];
     out.push(first);

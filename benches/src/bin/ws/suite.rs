@@ -1,0 +1,104 @@
+//! What is measured together, and what is judged by what.
+
+use std::fmt;
+
+use benches::turns::{self, Figures, Job};
+
+/// Cases that the same contestants take part in.
+pub(crate) struct Suite {
+    pub(crate) contestants: &'static [&'static str],
+    /// The contestant that is judged.
+    pub(crate) ours: &'static str,
+    /// Those it is judged by: the best of them.
+    pub(crate) rivals: &'static [&'static str],
+    pub(crate) rows: Vec<Row>,
+}
+
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) bar: Option<Bar>,
+    /// How many messages are a turn.
+    pub(crate) batch: usize,
+    /// That ours does what the case says: panics if not.
+    pub(crate) check: Box<dyn Fn()>,
+    /// The job of the contestant with this index; `None` if it does not take part.
+    pub(crate) job: Box<dyn Fn(usize) -> Option<Job>>,
+}
+
+/// What was promised.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bar {
+    /// So many nanoseconds, on the machine it was set on.
+    Nanos(f64),
+    /// So many times the best rival in the same run.
+    Ratio(f64),
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bar::Nanos(nanos) => write!(f, "{nanos}"),
+            Bar::Ratio(ratio) => write!(f, "{ratio:.2} x"),
+        }
+    }
+}
+
+/// What the command line asks for.
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    /// Only rows whose names hold this.
+    pub(crate) only: String,
+    /// Only the contestant of this name; all if empty.
+    pub(crate) contestant: String,
+}
+
+impl Suite {
+    pub(crate) fn run(&self, options: &Options) {
+        let mut rows = self
+            .rows
+            .iter()
+            .filter(|row| row.name.contains(&options.only))
+            .peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        print!("{:<52}{:>9}", "ns per message (allocations)", "bar");
+        for name in self.contestants {
+            print!("{name:>18}");
+        }
+        println!("{:>8}", "ratio");
+        for row in rows {
+            (row.check)();
+            let chosen = |name: &str| options.contestant.is_empty() || options.contestant == name;
+            let jobs = self.contestants.iter().enumerate();
+            let mut jobs: Vec<_> = jobs
+                .map(|(index, name)| chosen(name).then(|| (row.job)(index)).flatten())
+                .collect();
+            self.print(row, &turns::measure(&mut jobs, row.batch, options.rounds));
+        }
+        println!();
+    }
+
+    fn print(&self, row: &Row, figures: &[Option<Figures>]) {
+        let bar = row.bar.map_or("-".to_owned(), |bar| bar.to_string());
+        print!("{:<52}{bar:>9}", row.name);
+        for figure in figures {
+            match figure {
+                Some(figure) => print!("{:>11.1} ({:>4.2})", figure.nanos, figure.allocations),
+                None => print!("{:>18}", "-"),
+            }
+        }
+        let best = |names: &[&str]| {
+            let chosen = self.contestants.iter().zip(figures);
+            let chosen = chosen.filter(|(name, _)| names.contains(name));
+            let nanos = chosen.filter_map(|(_, figure)| figure.map(|figure| figure.nanos));
+            nanos.fold(f64::INFINITY, f64::min)
+        };
+        let ratio = best(&[self.ours]) / best(self.rivals);
+        if ratio.is_finite() && ratio > 0.0 {
+            println!("{ratio:>8.2}");
+        } else {
+            println!("{:>8}", "-");
+        }
+    }
+}
