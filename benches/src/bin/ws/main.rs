@@ -8,50 +8,17 @@
 
 use std::process::ExitCode;
 
+use benches::suite::Options;
 use benches::turns::Counting;
 
 mod deflate;
 mod feed;
 mod frames;
 mod mask;
-mod suite;
 mod utf8;
-
-use suite::Options;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Masking keys for the measurement, not for the network.
-struct Xorshift(u32);
-
-impl Default for Xorshift {
-    fn default() -> Self {
-        Xorshift(0x9e37_79b9)
-    }
-}
-
-impl Xorshift {
-    fn next(&mut self) -> [u8; 4] {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0.to_le_bytes()
-    }
-
-    /// One of `0..end`.
-    fn below(&mut self, end: usize) -> usize {
-        u32::from_le_bytes(self.next()) as usize % end
-    }
-}
-
-impl proto_ws::Entropy for Xorshift {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        if let Some(key) = bytes.first_chunk_mut() {
-            *key = self.next();
-        }
-    }
-}
 
 fn main() -> ExitCode {
     let mut options = Options {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use benches::turns::Job;
 use proto_ws::mask::Mask;
 
-use crate::suite::{Row, Suite};
+use benches::suite::{Row, Suite};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Where a payload begins: behind a header of 8 bytes, wherever the frame itself begins.

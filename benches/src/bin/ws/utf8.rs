@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use proto_ws::{Connection, Decoder, Event, Limits, Message, Role};
 
 use crate::frames::Content;
-use crate::suite::{Row, Suite};
+use benches::suite::{Row, Suite};
 
 const MAKE: [fn(Vec<u8>) -> Job; 4] = [
     |text| {

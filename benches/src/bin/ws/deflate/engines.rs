@@ -141,7 +141,7 @@ mod tests {
                 task: Task::Echo,
                 level: 6,
                 takeover,
-                messages: super::super::corpus::messages(),
+                messages: benches::json::messages(),
             };
             let (mut engine, mut compressed, mut room) = (E::new(&case), vec![0; ROOM], vec![0; ROOM]);
             let mut total = 0;
@@ -153,7 +153,7 @@ mod tests {
                 assert_eq!(&room[..len], message.as_bytes());
             }
             // JSON like this becomes a third, or a quarter where contexts are kept.
-            let part = total as f64 / (case.messages.len() * super::super::corpus::LEN) as f64;
+            let part = total as f64 / (case.messages.len() * benches::json::LEN) as f64;
             assert!((0.15..0.6).contains(&part), "{part}");
         }
     }

@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use benches::turns::Job;
 
-use crate::suite::{Bar, Row, Suite};
+use benches::suite::{Bar, Row, Suite};
 
-mod corpus;
 mod engines;
 mod ours;
 mod peers;
@@ -61,7 +60,7 @@ fn row(name: String, task: Task, level: i32, takeover: bool) -> Row {
         task,
         level,
         takeover,
-        messages: corpus::messages(),
+        messages: benches::json::messages(),
     });
     Row {
         name,

@@ -9,9 +9,9 @@ use proto_ws::deflate::Parameters;
 use proto_ws::{Config, Connection, Event, Message};
 
 use super::{Case, Cycle, Task};
-use crate::Xorshift;
 use crate::feed::Feed;
 use crate::frames::Buffer;
+use benches::random::Xorshift;
 
 fn config(level: i32) -> Arc<Config> {
     let mut config = Config::default();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use benches::turns::Job;
 
-use crate::suite::{Bar, Row, Suite};
+use benches::suite::{Bar, Row, Suite};
 
 mod cases;
 mod ours;

@@ -9,8 +9,8 @@ use proto_ws::{Config, Connection, Decoder, Event, Kind, Limits, Message, Role};
 use benches::turns::Job;
 
 use super::cases::{Case, Content, Task};
-use crate::Xorshift;
 use crate::feed::Feed;
+use benches::random::Xorshift;
 
 fn config() -> Arc<Config> {
     let mut config = Config::default();

@@ -8,8 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use benches::turns::Job;
 
 use super::cases::{Case, Content, Task};
-use crate::Xorshift;
 use crate::feed::run;
+use benches::random::Xorshift;
 
 const LIMIT: usize = 64 << 20;
 
@@ -291,7 +291,7 @@ pub(crate) fn websocket_sans_io(case: &Case) -> Option<Job> {
                     let header = encoder.start_frame(&FrameInfo {
                         opcode: Opcode::Binary,
                         payload_length: payload.len() as u64,
-                        mask: masked.then(|| entropy.next()),
+                        mask: masked.then(|| entropy.next_bytes()),
                         fin: true,
                         reserved: 0,
                     });

@@ -2,32 +2,37 @@
 
 use std::fmt;
 
-use benches::turns::{self, Figures, Job};
+use crate::turns::{self, Figures, Job};
 
 /// Cases that the same contestants take part in.
-pub(crate) struct Suite {
-    pub(crate) contestants: &'static [&'static str],
+pub struct Suite {
+    /// Names, in the order of the columns.
+    pub contestants: &'static [&'static str],
     /// The contestant that is judged.
-    pub(crate) ours: &'static str,
+    pub ours: &'static str,
     /// Those it is judged by: the best of them.
-    pub(crate) rivals: &'static [&'static str],
-    pub(crate) rows: Vec<Row>,
+    pub rivals: &'static [&'static str],
+    /// The cases.
+    pub rows: Vec<Row>,
 }
 
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) bar: Option<Bar>,
+/// A case.
+pub struct Row {
+    /// What is measured.
+    pub name: String,
+    /// What was promised, if anything was.
+    pub bar: Option<Bar>,
     /// How many messages are a turn.
-    pub(crate) batch: usize,
+    pub batch: usize,
     /// That ours does what the case says: panics if not.
-    pub(crate) check: Box<dyn Fn()>,
+    pub check: Box<dyn Fn()>,
     /// The job of the contestant with this index; `None` if it does not take part.
-    pub(crate) job: Box<dyn Fn(usize) -> Option<Job>>,
+    pub job: Box<dyn Fn(usize) -> Option<Job>>,
 }
 
 /// What was promised.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Bar {
+pub enum Bar {
     /// So many nanoseconds, on the machine it was set on.
     Nanos(f64),
     /// So many times the best rival in the same run.
@@ -44,16 +49,18 @@ impl fmt::Display for Bar {
 }
 
 /// What the command line asks for.
-pub(crate) struct Options {
-    pub(crate) rounds: usize,
+pub struct Options {
+    /// Turns of each contestant.
+    pub rounds: usize,
     /// Only rows whose names hold this.
-    pub(crate) only: String,
+    pub only: String,
     /// Only the contestant of this name; all if empty.
-    pub(crate) contestant: String,
+    pub contestant: String,
 }
 
 impl Suite {
-    pub(crate) fn run(&self, options: &Options) {
+    /// Measures the rows that the options choose, and prints them.
+    pub fn run(&self, options: &Options) {
         let mut rows = self
             .rows
             .iter()

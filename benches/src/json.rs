@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::Xorshift;
+use crate::random::Xorshift;
 
 /// Bytes of each message.
-pub(crate) const LEN: usize = 1024;
+pub const LEN: usize = 1024;
 /// So many, all different: more than any window holds.
 const MESSAGES: usize = 256;
 
@@ -17,7 +17,7 @@ const WORDS: [&str; 40] = [
 ];
 
 /// The messages, the same in every run.
-pub(crate) fn messages() -> Vec<String> {
+pub fn messages() -> Vec<String> {
     let mut random = Xorshift::default();
     (0..MESSAGES).map(|number| message(number, &mut random)).collect()
 }
