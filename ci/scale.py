@@ -5,7 +5,8 @@ usage: scale.py CASE... [--testbed TESTBED] [--load LOAD] [--seconds S] [--drive
 
   churn   10,000 connections at once that come and go at random: exchanges over HTTP and WebSocket, half-closes and
           resets at any point (`load --churn`)
-  abuse   1,000 clients that mean harm, some of them killed, beside honest ones
+  abuse   1,000 clients that mean harm in every way, some of them killed, beside honest ones
+  attacks 1,000 clients that all mean the same harm, beside honest ones: one attack after the other (`load --abuse`)
   hold    connections held by several processes (not for a small machine: see --connections)
 
 Exit status 1 when an answer is wrong, an honest client is not served, a descriptor leaks, memory passes its bound, or
@@ -387,6 +388,53 @@ def abuse(options, driver):
     server.stop()
 
 
+# How many attack at once. Who sends as fast as it can what a server has to take uses a processor up; what is asked then
+# is whether others have their turn.
+ONE_KIND = {
+    "H07": 1000,
+    "H12": 1000,
+    "H13": 1000,
+    "H14": 100,
+    "H16": 1000,
+    "W03": 100,
+    "W04": 1000,
+    "W05": 1000,
+    "W06": 100,
+    "W09": 1000,
+    "W15": 10,
+}
+
+
+def attacks(options, driver):
+    """One kind of attack after the other, each on a server of its own."""
+    for name, count in ONE_KIND.items():
+        # Short enough that all who only wait are thrown out.
+        server = Server(options, driver, "--header-timeout", str(max(1, round(options.seconds / 6))))
+        time.sleep(0.5)
+        base, count = server.descriptors(), min(count, options.connections or count)
+        command = [options.load, "--target", server.target, "--abuse", name, "--connections", str(count), "--json"]
+        command += ["--seconds", str(options.seconds), "--pid", str(server.process.pid)]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=options.seconds + PATIENCE)
+        if not ended.stdout:
+            fault(f"{name} on {driver}: load ended with {ended.returncode}")
+        else:
+            report = json.loads(ended.stdout)
+            honest, told = report["honest"], ", ".join(f"{code} x {n}" for code, n in report["told"].items())
+            print(
+                f"{name} on {driver}: {count} attackers, {report['closings']} times closed, after "
+                f"{report['longest']:.2f} s at most (told {told or 'nothing'}); grew by "
+                f"{report['server_growth'] / 1024:.1f} KiB each; honest: {honest['answers']} answers, "
+                f"p50 {honest['p50'] / 1000:.2f} ms, p99 {honest['p99'] / 1000:.1f} ms, {honest['errors']} errors",
+                flush=True,
+            )
+            if not report["withstood"]:
+                fault(f"{name} on {driver}: not withstood: {report}")
+            if honest["p99"] / 1e6 > HONEST_P99:
+                fault(f"{name} on {driver}: the slowest 1 % of honest clients wait for {honest['p99'] / 1e6:.2f} s")
+        server.settled(base)
+        server.stop()
+
+
 # Many at once
 
 
@@ -450,14 +498,14 @@ def main():
     if sys.argv[1:2] == ["attack"]:
         host, port = sys.argv[2].rsplit(":", 1)
         return attack((host, int(port)), sys.argv[3].split(","), int(sys.argv[4]))
-    cases = {"churn": churn, "abuse": abuse, "hold": hold}
+    cases = {"churn": churn, "abuse": abuse, "attacks": attacks, "hold": hold}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="+", choices=cases, metavar="CASE")
     parser.add_argument("--testbed", default="target/release/testbed")
     parser.add_argument("--load", default="target/release/load")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--driver", choices=("epoll", "tokio"), help="both if not given")
-    parser.add_argument("--connections", type=int, help="how many at once; 10,000 for churn and 200,000 for hold if not given")
+    parser.add_argument("--connections", type=int, help="how many at once; 10,000 for churn and 200,000 for hold if not given; for attacks, the most")
     options = parser.parse_args()
     for case in options.cases:
         for driver in [options.driver] if options.driver else ["epoll", "tokio"]:

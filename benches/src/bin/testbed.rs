@@ -37,6 +37,9 @@ struct Options {
     header_timeout: Option<u64>,
 }
 
+/// Where messages are compressed.
+const DEFLATE: &str = "/ws/deflate";
+
 /// How long connections have to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -151,17 +154,20 @@ impl Testbed {
         }
     }
 
+    /// Shakes hands; with permessage-deflate if the resource has it and the client offers it.
     fn upgrade(&self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = fields.iter().map(|field| (field.name, field.value));
         match Handshake::read(request.method(), handshake) {
             Ok(handshake) => {
-                let accepted = handshake.accept();
+                let config = Arc::clone(&self.shared.ws);
+                let mut accepted = handshake.accept();
+                if request.path() == DEFLATE {
+                    accepted = accepted.deflate(&config.deflate);
+                }
                 let fields: Vec<_> = accepted.fields().collect();
-                responder.upgrade(
-                    &fields.as_slice(),
-                    proto_ws::Server::new(Echo, Arc::clone(&self.shared.ws)),
-                )
+                let connection = proto_ws::Connection::server(config).accepted(&accepted);
+                responder.upgrade(&fields.as_slice(), proto_ws::Server::with(Echo, connection))
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
         }
@@ -178,10 +184,10 @@ impl Handler for Testbed {
             ("/echo", "POST") => self.start_echo(request, responder),
             ("/204", "GET" | "HEAD") => responder.send(204, &(), b""),
             ("/304", "GET" | "HEAD") => responder.send(304, &(), b""),
-            ("/ws", "GET") => self.upgrade(request, responder),
+            ("/ws" | DEFLATE, "GET") => self.upgrade(request, responder),
             ("/" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
             ("/echo", _) => responder.send(405, &[("Allow", "POST")], b""),
-            ("/ws", _) => responder.send(405, &[("Allow", "GET")], b""),
+            ("/ws" | DEFLATE, _) => responder.send(405, &[("Allow", "GET")], b""),
             _ => responder.send(404, &(), b""),
         }
     }

@@ -231,7 +231,8 @@ pub fn churn(plan: &Plan, stay: Duration) -> io::Result<Churned> {
     churn::run(plan, stay)
 }
 
-/// Attacks the server for as long as the plan says and tells how it took that.
+/// Attacks the server for as long as the plan says, beside a few honest clients, and tells how it took that. An attacker
+/// that is closed comes again.
 ///
 /// # Errors
 ///

@@ -66,9 +66,9 @@ struct Options {
     /// there as --connections says.
     #[arg(long, value_name = "SECONDS", conflicts_with = "idle")]
     churn: Option<f64>,
-    /// Instead of load: an attack, for as long as --seconds says.
+    /// Instead of load: an attack, for as long as --seconds says, beside honest clients that speak --mode.
     #[arg(long, value_enum, conflicts_with_all = ["idle", "churn"])]
-    abuse: Option<Attack>,
+    abuse: Option<Abuse>,
     /// The server's process, for its processor time and memory.
     #[arg(long, conflicts_with = "command")]
     pid: Option<u32>,
@@ -90,19 +90,6 @@ struct Options {
 enum Speaks {
     Http,
     Ws,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Attack {
-    /// A head that never ends.
-    #[value(name = "H16")]
-    H16,
-    /// A flood of pings.
-    #[value(name = "W05")]
-    W05,
-    /// Messages to an echo that nobody reads.
-    #[value(name = "W09")]
-    W09,
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -163,12 +150,7 @@ fn run(options: Options) -> io::Result<bool> {
     plan.threads = options.threads;
     plan.server = server.as_ref().map(Server::process).or(options.pid.map(Process));
     let print = |text: String, json: String| println!("{}", if options.json { json } else { text });
-    if let Some(attack) = options.abuse {
-        let abuse = match attack {
-            Attack::H16 => Abuse::H16,
-            Attack::W05 => Abuse::W05,
-            Attack::W09 => Abuse::W09,
-        };
+    if let Some(abuse) = options.abuse {
         let outcome = load::abuse(&plan, abuse)?;
         print(outcome.to_string(), outcome.to_json());
         return Ok(outcome.withstood());
