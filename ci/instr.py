@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 CONNECTIONS = 64
 ROUNDS = (10, 60)
@@ -39,19 +40,57 @@ BROWSER = (
     b"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9,de;q=0.8\r\n"
     b"Cookie: session=" + b"0123456789abcdef" * 15 + b"; theme=dark; consent=yes\r\n\r\n"
 )
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+# Content in four chunks, with an extension and a trailer, as a streaming client sends it.
+CHUNKED = (
+    b"POST /echo HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + (b"100\r\n" + b"c" * 256 + b"\r\n") * 3
+    + b"ff;last\r\n" + b"c" * 255 + b"\r\n0\r\nX-Checksum: 1\r\n\r\n"
 )
-FRAME = b"\x82\x94" + b"\x01\x02\x03\x04" + b"x" * 20
 
-# name: (opening, answer's end, what one write holds, how many requests that is)
+
+def upgrade(path, extension=b""):
+    return (
+        b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + extension + b"\r\n"
+    )
+
+
+UPGRADE = upgrade(b"/ws")
+# No context is kept, so that each message costs the same.
+COMPRESSED = upgrade(
+    b"/ws/deflate",
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n",
+)
+KEY = b"\x01\x02\x03\x04"
+
+
+def masked(first, payload):
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
+    return bytes([first]) + length + KEY + bytes(byte ^ KEY[at % 4] for at, byte in enumerate(payload))
+
+
+def deflated(payload):
+    compressor = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+# 1 KiB of text with a few characters of more than one byte.
+TEXT = ("The quick brown fox jumps over the lazy dog; " * 30).encode()[:1012] + "\u00e4\u00f6\u00fc\u20ac\u6f22".encode()
+# 1 KiB of JSON: names that come again and again, values that do not.
+JSON = json.dumps(
+    [{"id": n * 7919 % 104729, "name": f"item {n * 31 % 97}", "price": n * 613 % 9973 / 100, "in stock": n % 3 > 0} for n in range(20)]
+).encode()[:1024]
+
+# name: (opening, what one write holds, how many requests that is)
 CASES = {
     "GET": (b"", GET, 1),
     "GET, 16 pipelined": (b"", GET * 16, 16),
     "GET, 1 KB of fields": (b"", BROWSER, 1),
-    "WebSocket echo, 20 bytes": (UPGRADE, FRAME, 1),
-    "WebSocket echo, 16 in flight": (UPGRADE, FRAME * 16, 16),
+    "POST of 1 KB in 4 chunks, echoed": (b"", CHUNKED, 1),
+    "WebSocket echo, 20 bytes": (UPGRADE, masked(0x82, b"x" * 20), 1),
+    "WebSocket echo, 16 in flight": (UPGRADE, masked(0x82, b"x" * 20) * 16, 16),
+    "WebSocket echo, 1 KiB of text": (UPGRADE, masked(0x81, TEXT), 1),
+    "WebSocket echo, 1 KiB of JSON, compressed": (COMPRESSED, masked(0xC1, deflated(JSON)), 1),
 }
 
 
