@@ -18,6 +18,7 @@ import asyncio
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -75,9 +76,9 @@ class Server:
     def memory(self):
         return sum(status(pid, "VmRSS") for pid in self.processes())
 
-    def settled(self, base):
+    def settled(self, base, patience=PATIENCE):
         """Waits until the descriptors are back to what they were."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while (now := self.descriptors()) != base and time.monotonic() < end:
             time.sleep(0.1)
         if now != base:
@@ -438,34 +439,88 @@ def attacks(options, driver):
 # Many at once
 
 
+# Connections of a process, of which there may be 20,000 descriptors; clients bind them to so many addresses, each of
+# which has about 28,000 ports.
+PER_PROCESS = 18_000
+SOURCES = 64
+# Connections that must be opened, and closed, in a second at least.
+OPENED = 5_000
+# What a pair takes on the machine, with both processes and the kernel's part of both ends, and what is left alone.
+PER_PAIR = 10 * 1024
+RESERVE = 3 << 30
+
+
+def lacking(total, processes):
+    """What this machine has not enough of, if anything."""
+
+    def setting(name):
+        try:
+            with open(f"/proc/sys/{name}") as value:
+                return [int(word) for word in value.read().split()]
+        except FileNotFoundError:
+            return None
+
+    first, last = setting("net/ipv4/ip_local_port_range")
+    used, _, most = setting("fs/file-nr")
+    needs = {
+        "bytes of memory (MemAvailable)": (machine("MemAvailable"), total * PER_PAIR + RESERVE),
+        "descriptors (fs.file-max)": (most - used, 2 * total + 100 * processes),
+        # Those that an address has not left are found by trying.
+        "ports (net.ipv4.ip_local_port_range)": ((last - first) * SOURCES * 9 // 10, total),
+        "processes (kernel.pid_max)": (setting("kernel/pid_max")[0], 10 * processes),
+        "descriptors of a process (ulimit -n)": (
+            resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            min(total, PER_PROCESS) + 1000,
+        ),
+    }
+    # Where connections are tracked: no table, or none in it, and they are not.
+    tracked = setting("net/netfilter/nf_conntrack_count")
+    if tracked and tracked[0]:
+        room = setting("net/netfilter/nf_conntrack_max")[0] - tracked[0]
+        needs["tracked connections (net.netfilter.nf_conntrack_max)"] = (room, total)
+    return [f"{there:,} {name}, {need:,} needed" for name, (there, need) in needs.items() if there < need]
+
+
 def hold(options, driver):
-    """So many connections that did one exchange, in processes of 18,000 at most on average."""
-    per_process = 18_000
+    """So many connections that did one exchange, in processes of 18,000 on average."""
     total = options.connections or 200_000
-    workers = -(-total // per_process)
-    server = Server(options, driver, "--prefork", str(workers), "--header-timeout", "3600")
-    time.sleep(1)
+    workers = -(-total // PER_PROCESS)
+    if lacks := lacking(total, 2 * workers):
+        return fault(f"hold on {driver}: this machine has {'; '.join(lacks)}")
+    patience = 30 + total / OPENED
+    # Clients hold from when they have opened theirs: the first must wait for the last.
+    hold_for = patience + options.seconds
+    timeout = str(round(2 * hold_for + 60))
+    server = Server(options, driver, "--prefork", str(workers), "--header-timeout", timeout, "--idle-timeout", timeout)
+    time.sleep(1 + workers / 20)
     base, memory = server.descriptors(), server.memory()
     slabs, available = machine("SUnreclaim"), machine("MemAvailable")
     start = time.monotonic()
-    clients, left, accepted, last = [], total, None, 0
-    hold_for = options.seconds
+    clients, left, accepted, last, said = [], total, None, 0, 0
     while left > 0:
-        part = min(left, per_process)
+        part = min(left, PER_PROCESS)
         command = [options.load, "--target", server.target, "--connections", str(part - 100), "--json"]
-        command += ["--sources", "64", "--idle", str(hold_for)]
+        command += ["--sources", str(SOURCES), "--idle", str(hold_for)]
         clients.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         left -= part
     try:
-        while accepted is None and time.monotonic() - start < 120:
+        while accepted is None and time.monotonic() - start < patience:
             last = server.descriptors() - base
             if last >= total:
                 accepted = time.monotonic() - start
-            if machine("MemAvailable") < 3 << 30:
+            if machine("MemAvailable") < RESERVE:
                 fault("the machine runs out of memory")
                 break
             if any(client.poll() is not None for client in clients):
+                fault("a client has ended")
                 break
+            if last // 100_000 > said:
+                said = last // 100_000
+                print(
+                    f"hold on {driver}: {last} after {time.monotonic() - start:.1f} s, "
+                    f"{machine('MemAvailable') >> 20} MiB available",
+                    flush=True,
+                )
             time.sleep(0.05)
         if accepted is None:
             fault(f"only {last} of {total} connections were there at once")
@@ -482,15 +537,21 @@ def hold(options, driver):
                 f"slabs for both ends, {taken / last:.0f} less available on the machine in all",
                 flush=True,
             )
+            # Whoever comes now is served as ever.
+            begun = time.monotonic()
+            for _ in range(100):
+                asyncio.run(fetch(server.address))
+            each = (time.monotonic() - begun) / 100
+            print(f"hold on {driver}: one more client is served in {each * 1000:.1f} ms", flush=True)
             for client in clients:
-                report = json.loads(client.communicate(timeout=hold_for + 120)[0])
+                report = json.loads(client.communicate(timeout=hold_for + patience)[0])
                 if report["errors"] or report["lost"]:
                     fault(f"a client lost connections: {report}")
     finally:
         for client in clients:
             client.kill()
             client.wait()
-    server.settled(base)
+    server.settled(base, patience)
     server.stop()
 
 

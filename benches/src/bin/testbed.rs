@@ -35,6 +35,9 @@ struct Options {
     /// How long a client may take for the head of a request, in seconds.
     #[arg(long, value_name = "SECS")]
     header_timeout: Option<u64>,
+    /// How long a client may take from one request to the next, in seconds.
+    #[arg(long, value_name = "SECS")]
+    idle_timeout: Option<u64>,
 }
 
 /// Where messages are compressed.
@@ -107,6 +110,9 @@ fn factory(
     if let Some(seconds) = options.header_timeout {
         http.timeouts.first_byte = Some(Duration::from_secs(seconds));
         http.timeouts.head = Some(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = options.idle_timeout {
+        http.timeouts.idle = Some(Duration::from_secs(seconds));
     }
     let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(io::Error::other)?;
     let (http, shared) = (
