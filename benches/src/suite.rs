@@ -58,6 +58,27 @@ pub struct Options {
     pub contestant: String,
 }
 
+impl Options {
+    /// Fifteen rounds of everything, unless `--rounds=N`, `--only=TEXT` or `--contestant=NAME` say otherwise; `None` if an
+    /// argument is none of these.
+    pub fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Option<Self> {
+        let mut options = Options {
+            rounds: 15,
+            only: String::new(),
+            contestant: String::new(),
+        };
+        for argument in arguments {
+            match argument.split_once('=')? {
+                ("--rounds", count) => options.rounds = count.parse().ok().filter(|count| *count > 0)?,
+                ("--only", text) => options.only = text.to_owned(),
+                ("--contestant", name) => options.contestant = name.to_owned(),
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
 impl Suite {
     /// Measures the rows that the options choose, and prints them.
     pub fn run(&self, options: &Options) {
@@ -69,7 +90,7 @@ impl Suite {
         if rows.peek().is_none() {
             return;
         }
-        print!("{:<52}{:>9}", "ns per message (allocations)", "bar");
+        print!("{:<52}{:>9}", "ns each (allocations)", "bar");
         for name in self.contestants {
             print!("{name:>18}");
         }
@@ -106,6 +127,24 @@ impl Suite {
             println!("{ratio:>8.2}");
         } else {
             println!("{:>8}", "-");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_choose_rounds_rows_and_contestants() {
+        let options = |arguments: &[&str]| Options::from_arguments(arguments.iter().map(|text| (*text).to_owned()));
+        let chosen = options(&["--rounds=3", "--only=mask: 1", "--contestant=memcpy"]).expect("all are known");
+        assert_eq!(
+            (chosen.rounds, &*chosen.only, &*chosen.contestant),
+            (3, "mask: 1", "memcpy")
+        );
+        for wrong in ["--rounds=0", "--rounds=x", "--rounds", "--any=1"] {
+            assert!(options(&[wrong]).is_none(), "{wrong}");
         }
     }
 }

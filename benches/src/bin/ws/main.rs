@@ -21,24 +21,10 @@ mod utf8;
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    let mut options = Options {
-        rounds: 15,
-        only: String::new(),
-        contestant: String::new(),
+    let Some(options) = Options::from_arguments(std::env::args().skip(1)) else {
+        eprintln!("usage: ws [--rounds=N] [--only=TEXT] [--contestant=NAME]");
+        return ExitCode::from(2);
     };
-    for argument in std::env::args().skip(1) {
-        match argument.split_once('=') {
-            Some(("--rounds", count)) if count.parse().is_ok_and(|count: usize| count > 0) => {
-                options.rounds = count.parse().unwrap_or(options.rounds);
-            }
-            Some(("--only", text)) => options.only = text.to_owned(),
-            Some(("--contestant", name)) => options.contestant = name.to_owned(),
-            _ => {
-                eprintln!("usage: ws [--rounds=N] [--only=TEXT] [--contestant=NAME]");
-                return ExitCode::from(2);
-            }
-        }
-    }
     for suite in [frames::suite(), deflate::suite(), mask::suite(), utf8::suite()] {
         suite.run(&options);
     }
