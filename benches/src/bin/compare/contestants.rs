@@ -96,6 +96,7 @@ pub(crate) fn all(programs: &Path, port: u16, scratch: &Path) -> io::Result<Vec<
             websocket,
         });
     }
+    contestants.extend(uwebsockets(next()?, programs));
     contestants.extend(nginx(next()?, scratch)?);
     Ok(contestants)
 }
@@ -111,6 +112,20 @@ fn version(krate: &str) -> &'static str {
     lock.split_once(&name)
         .and_then(|(_, rest)| rest.split_once('"'))
         .map_or("", |(version, _)| version)
+}
+
+/// uWebSockets, where `benches/uwebsockets/build.sh` has built it.
+fn uwebsockets(address: SocketAddr, programs: &Path) -> Option<Contestant> {
+    let program = programs.join("uwebsockets");
+    program.exists().then(|| Contestant {
+        name: "uWebSockets (C++)".to_owned(),
+        role: Role::Peer,
+        address,
+        program,
+        arguments: words(&["--listen", &address.to_string()]),
+        http: true,
+        websocket: true,
+    })
 }
 
 /// nginx, where it is installed.
