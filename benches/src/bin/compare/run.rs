@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use benches::load::{self, Length, Mode, Plan, Server};
 use clap::Parser;
@@ -35,7 +35,7 @@ struct Options {
     /// Only cases whose names hold this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Write a bar chart of each case into this folder.
+    /// Write a bar chart of each case into this folder, and `summary.svg` of all.
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
     /// The first of the ports that the servers listen on.
@@ -88,6 +88,7 @@ fn build() -> io::Result<PathBuf> {
 
 fn cases(options: &Options, all: &[Contestant]) -> io::Result<()> {
     println!("{}\n", machine());
+    let mut all_rows = Vec::new();
     for case in CASES.iter().filter(|case| case.name.contains(&options.only)) {
         let rows = match case.kind {
             Kind::Load { connections, in_flight } => under_load(options, case, all, connections, in_flight)?,
@@ -97,6 +98,9 @@ fn cases(options: &Options, all: &[Contestant]) -> io::Result<()> {
         if let Some(folder) = &options.svg {
             fs::create_dir_all(folder)?;
             fs::write(folder.join(format!("{}.svg", case.file)), chart::svg(case, &rows))?;
+            // Also after each case: a run that is broken off leaves what it has.
+            all_rows.push((*case, rows));
+            fs::write(folder.join("summary.svg"), chart::summary(&all_rows))?;
         }
     }
     Ok(())
@@ -109,10 +113,19 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // "rustc 1.95.0 (59807616e 2026-04-14)"; "Sun, 06 Nov 1994 08:49:37 GMT".
+    let rustc = Command::new("rustc").arg("--version").output();
+    let rustc = rustc.map_or(String::new(), |output| {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let date = proto_http::imf_fixdate(now.as_secs());
+    let date = String::from_utf8_lossy(date.get(5..16).unwrap_or_default()).into_owned();
     format!(
-        "{}, {cores} cores, Linux {}; the server on one core, the load on another",
+        "{}, {cores} cores, Linux {}, {}, {date}; the server on one core, the load on another",
         model.map_or("unknown processor", |(_, model)| model),
-        kernel.trim()
+        kernel.trim(),
+        rustc.split(" (").next().unwrap_or_default()
     )
 }
 
