@@ -78,7 +78,10 @@ def deflated(payload):
 TEXT = ("The quick brown fox jumps over the lazy dog; " * 30).encode()[:1012] + "\u00e4\u00f6\u00fc\u20ac\u6f22".encode()
 # 1 KiB of JSON: names that come again and again, values that do not.
 JSON = json.dumps(
-    [{"id": n * 7919 % 104729, "name": f"item {n * 31 % 97}", "price": n * 613 % 9973 / 100, "in stock": n % 3 > 0} for n in range(20)]
+    [
+        {"id": n * 7919 % 104729, "name": f"item {n * 31 % 97}", "price": n * 613 % 9973 / 100, "in stock": n % 3 > 0}
+        for n in range(20)
+    ]
 ).encode()[:1024]
 
 # name: (opening, what one write holds, how many requests that is)

@@ -467,6 +467,7 @@ def lacking(total, processes):
         "descriptors (fs.file-max)": (most - used, 2 * total + 100 * processes),
         # Those that an address has not left are found by trying.
         "ports (net.ipv4.ip_local_port_range)": ((last - first) * SOURCES * 9 // 10, total),
+        "watches of a user (fs.epoll.max_user_watches)": (setting("fs/epoll/max_user_watches")[0], 2 * total),
         "processes (kernel.pid_max)": (setting("kernel/pid_max")[0], 10 * processes),
         "descriptors of a process (ulimit -n)": (
             resource.getrlimit(resource.RLIMIT_NOFILE)[1],

@@ -67,7 +67,10 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                 let mut seen = 0;
                 while seen < count {
                     let mut input = buffer.read();
-                    while let Some(event) = reader.receive(&mut writer, &mut input, &mut out).unwrap() {
+                    // Not one more: in instructions, too, it is so many messages.
+                    while seen < count
+                        && let Some(event) = reader.receive(&mut writer, &mut input, &mut out).unwrap()
+                    {
                         let Event::Message(message) = event else { continue };
                         seen += 1;
                         if echo {
