@@ -25,7 +25,7 @@ pub const BARE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// A tool's.
 pub const CURL: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
 
-/// A browser's, with cookies: about 1 KB in 2 fields.
+/// A browser's, with cookies: about 1 KB in 16 fields.
 pub const BROWSER: &[u8] = b"GET /articles/2026/11/a-title-in-words?page=2&utm_source=newsletter HTTP/1.1\r\n\
 Host: www.example.org\r\n\
 Connection: keep-alive\r\n\
