@@ -29,13 +29,7 @@ struct Case {
 
 type Make = fn(&Case) -> Option<Job>;
 
-const MAKE: [Make; 5] = [
-    engines::zlib_rs,
-    engines::miniz_oxide,
-    ours::connection,
-    peers::yawc,
-    peers::soketto,
-];
+const MAKE: [Make; 4] = [engines::zlib_rs, engines::miniz_oxide, ours::connection, peers::yawc];
 
 pub(crate) fn suite() -> Suite {
     let mut rows = Vec::new();
@@ -48,7 +42,7 @@ pub(crate) fn suite() -> Suite {
         }
     }
     Suite {
-        contestants: &["zlib-rs alone", "miniz alone", "Connection", "yawc", "soketto"],
+        contestants: &["zlib-rs alone", "miniz alone", "Connection", "yawc"],
         ours: "Connection",
         rivals: &["zlib-rs alone"],
         rows,
