@@ -11,8 +11,12 @@ use crate::frame::Role;
 use crate::utf8::Utf8;
 use crate::{Error, Limits};
 
-/// Bytes inflated at a time, on the stack.
-const PIECE: usize = 4096;
+/// Bytes inflated at a time, on the stack: of a short piece of a message, and of others.
+const FEW: usize = 2048;
+const MANY: usize = 8192;
+
+/// Compressed bytes up to which a piece of a message is short.
+const SHORT: usize = 1020;
 
 /// Below this, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
 const HARMLESS: u64 = 1 << 20;
@@ -102,10 +106,26 @@ impl Inflater {
     ) -> Result<(), Error> {
         let mut engine = self.engine.take().unwrap_or_else(|| pool.inflater());
         self.taken += bytes.len() as u64;
-        let mut piece = [0; PIECE];
-        self.feed(&mut engine, bytes, &mut piece, limits, sink)?;
+        if bytes.len() > SHORT {
+            let mut piece = [0; MANY];
+            self.feed(&mut engine, bytes, &mut piece, limits, sink)?;
+            if last {
+                self.feed(&mut engine, &TAIL, &mut piece, limits, sink)?;
+            }
+        } else {
+            // Copying so little costs less than another call of the engine for the tail.
+            let mut whole = [0; SHORT + TAIL.len()];
+            let mut len = 0;
+            for part in [bytes, if last { &TAIL } else { &[] }] {
+                if let Some(place) = whole.get_mut(len..len + part.len()) {
+                    place.copy_from_slice(part);
+                    len += part.len();
+                }
+            }
+            let whole = whole.get(..len).unwrap_or_default();
+            self.feed(&mut engine, whole, &mut [0; FEW], limits, sink)?;
+        }
         if last {
-            self.feed(&mut engine, &TAIL, &mut piece, limits, sink)?;
             (self.taken, self.made) = (0, 0);
             if self.forgets {
                 pool.give_inflater(engine);
@@ -120,7 +140,7 @@ impl Inflater {
         &mut self,
         engine: &mut Inflate,
         mut bytes: &[u8],
-        piece: &mut [u8; PIECE],
+        piece: &mut [u8],
         limits: &Limits,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -142,7 +162,7 @@ impl Inflater {
             if matches!(status, Status::StreamEnd) {
                 // RFC 7692 section 7.2.3.4: a final block may end before the message does.
                 engine.reset(false);
-            } else if taken == 0 && made == 0 || bytes.is_empty() && made < PIECE {
+            } else if taken == 0 && made == 0 || bytes.is_empty() && made < piece.len() {
                 return if bytes.is_empty() { Ok(()) } else { Err(Error::Deflate) };
             }
         }
