@@ -179,7 +179,7 @@ impl Reader {
                 }
                 Ok(Some(Step::Event(Event::Compressed { kind, bytes, last }))) => {
                     if let Err(error) = self.inflate(kind, bytes, last, writer.config()) {
-                        return Err(writer.fail(error, out));
+                        return Err(self.fail(writer, error, out));
                     } else if writer.config().parts {
                         return Ok(Some(self.lend(kind, Some(last))));
                     } else if last {
@@ -191,9 +191,20 @@ impl Reader {
                     writer.last_pong(out);
                     return Ok(None);
                 }
-                Err(error) => return Err(writer.fail(error, out)),
+                Err(error) => return Err(self.fail(writer, error, out)),
             }
         }
+    }
+
+    /// Says why to the peer. What came of its message is of no use, and the peer may stay for a while.
+    #[cold]
+    fn fail<S: Side>(&mut self, writer: &mut Writer<S>, error: Error, out: &mut BytesMut) -> Error {
+        self.aside = None;
+        #[cfg(feature = "deflate")]
+        {
+            self.inflate = None;
+        }
+        writer.fail(error, out)
     }
 
     /// Adds a part to the message under way.
@@ -250,5 +261,28 @@ impl Reader {
                 self.aside = None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_a_message_goes_when_it_fails() {
+        let mut config = Config::default();
+        config.limits.message = 10;
+        let Connection { mut reader, mut writer } = Connection::server(Arc::new(config));
+        let mut out = BytesMut::new();
+        // Two parts of 8 bytes, under a mask of zeros.
+        let mut first = [&[0x02, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
+        let mut second = [&[0x80, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
+        assert_eq!(reader.receive(&mut writer, &mut &mut first[..], &mut out), Ok(None));
+        assert!(reader.aside.is_some());
+        assert_eq!(
+            reader.receive(&mut writer, &mut &mut second[..], &mut out),
+            Err(Error::MessageTooLong)
+        );
+        assert!(reader.aside.is_none());
     }
 }
