@@ -78,15 +78,6 @@ impl Abuse {
         }
     }
 
-    /// By how much a server may grow for one attacker, in bytes: more is memory the attacker holds.
-    pub(super) fn growth(self) -> u64 {
-        match self {
-            // A message is found to be too large when there is 1 MiB of it, in memory that doubles as it grows.
-            Abuse::W06 => (2 << 20) + (256 << 10),
-            _ => 256 << 10,
-        }
-    }
-
     /// Whether the attack is on permessage-deflate.
     pub(super) fn compresses(self) -> bool {
         self == Abuse::W06
