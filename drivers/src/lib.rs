@@ -12,6 +12,8 @@ mod descriptors;
 mod handover;
 #[cfg(target_os = "linux")]
 mod prefork;
+#[cfg(unix)]
+mod signals;
 
 use std::fmt;
 use std::io;
@@ -27,6 +29,8 @@ use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
 pub use crate::handover::{Taken, offer_sockets, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Parent, Prefork, Role, Stopper};
+#[cfg(unix)]
+pub use crate::signals::Signals;
 
 /// Which driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -361,25 +365,6 @@ impl<P: Protocol> Running<P> {
         closer.close();
         let _ = watcher.join();
         outcome
-    }
-}
-
-/// SIGINT and SIGTERM, caught: what comes from now on is kept until [`Running::until`] waits for it. To be made before the
-/// program says that it serves, for whoever hears that may stop it at once.
-#[cfg(unix)]
-#[derive(Debug)]
-pub struct Signals(signal_hook::iterator::Signals);
-
-#[cfg(unix)]
-impl Signals {
-    /// Catches them.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not allow it.
-    pub fn catch() -> io::Result<Self> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Signals)
     }
 }
 

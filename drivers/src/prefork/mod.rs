@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use driver_sockets::{Listening, Socket, deal, pin};
 use protocol::driver::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::SIGINT;
 
 use self::crew::Crew;
 use crate::descriptors;
+use crate::signals::{self, Signals};
 
 /// Names the number of a worker and its parent, `3 of 4711`, in the worker's environment.
 const WORKER: &str = "PREFORK_WORKER";
@@ -192,7 +192,7 @@ impl Prefork {
             return self.worker(number, parent);
         }
         // From here on a signal is for the workers, though there is none yet.
-        let signals = Signals::new([SIGINT, SIGTERM])?;
+        let Signals(signals) = Signals::catch()?;
         let mut parent = Parent {
             prefork: self,
             places: Vec::new(),
@@ -205,6 +205,8 @@ impl Prefork {
 
     /// What the parent left in the standard input.
     fn worker(&self, number: usize, parent: i32) -> io::Result<Role> {
+        // The parent may send one as soon as it has started this process.
+        signals::prepare()?;
         set_parent_process_death_signal(Some(Signal::TERM))?;
         if getppid().is_none_or(|now| now.as_raw_nonzero().get() != parent) {
             // It died before that: nobody would end this worker.
@@ -227,7 +229,12 @@ impl Prefork {
         cpus.get(number % cpus.len().max(1)).copied()
     }
 
-    fn tend_all(&self, mut signals: Signals, dealt: &[Vec<Socket>], crew: &Crew) -> io::Result<Role> {
+    fn tend_all(
+        &self,
+        mut signals: signal_hook::iterator::Signals,
+        dealt: &[Vec<Socket>],
+        crew: &Crew,
+    ) -> io::Result<Role> {
         let closer = signals.handle();
         thread::scope(|scope| {
             let watcher = scope.spawn(|| {
