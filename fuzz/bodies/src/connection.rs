@@ -133,7 +133,9 @@ impl Driver {
             12 => self.connection.timeout(&mut self.turn),
             13 => {
                 let waiting = core::iter::repeat_n((), 1 + how / 16);
-                self.connection.messages(&mut self.turn, waiting);
+                if self.connection.messages(&mut self.turn, waiting) == 0 {
+                    return;
+                }
             }
             14 if how.is_multiple_of(8) && !self.stopped => {
                 self.stopped = true;
