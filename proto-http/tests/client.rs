@@ -41,6 +41,10 @@ impl Caller for List {
             return Ok(());
         }
         let (method, target, body) = self.requests.remove(0);
+        if target == "/close" {
+            requester.close();
+            return Ok(());
+        }
         if target == "/upgrade" {
             return requester.send(method, target, &[("Host", "a"), ("Upgrade", "raw")], body);
         }
@@ -173,6 +177,19 @@ fn the_close_of_the_connection_ends_a_body_of_unknown_length_only() {
             matches!(ended, Some((Some(ClientError::Violation(v)), true)) if v.kind() == ViolationKind::Truncated),
             "{cut}: {ended:?}"
         );
+    }
+}
+
+#[test]
+fn what_follows_does_not_matter_to_who_has_closed() {
+    for cut in 0..4 {
+        let (mut harness, log) = client(&[("GET", "/", b""), ("GET", "/close", b"")]);
+        let (answer, rest) = b"HTTP/1.1 204 N\r\n\r\nwhat".split_at(22 - cut);
+        harness.receive(answer);
+        harness.receive(rest);
+        harness.eof();
+        assert_eq!(lines(&log), "204| 0");
+        assert_eq!(log.lock().unwrap().ended, Some((None, false)), "{cut}");
     }
 }
 

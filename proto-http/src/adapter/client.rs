@@ -6,7 +6,7 @@ use std::time::Instant;
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::{Cx, Input, Protocol, Reason, Upgrade};
+use protocol::{Cx, Input, Intent, Protocol, Reason, Upgrade};
 
 use super::timer::Deadline;
 use super::{ClientConfig, Timer};
@@ -365,7 +365,9 @@ impl<H: Caller> Client<H> {
                     return Ok(());
                 }
             }
-            if self.core.paused || self.core.connection.must_close() {
+            // Whoever has closed does not care what else the server says.
+            let closing = self.core.connection.must_close() || cx.intent() != Intent::Continue;
+            if self.core.paused || closing {
                 return Ok(());
             }
         }
