@@ -11,6 +11,8 @@ use super::{Line, Process};
 
 /// The most subscribers that an even server lets go in a tenth of the time: twice their share.
 const EVEN: f64 = 0.2;
+/// Seconds below which it is not asked whether they went evenly: all is one moment then.
+const MOMENT: f64 = 0.2;
 
 /// What was seen of a server that was stopped.
 #[derive(Debug, Serialize)]
@@ -79,7 +81,8 @@ impl Drain {
 
     /// Whether all `subscribers` were let go, evenly, and the server ended well.
     pub(super) fn is_good(&self, subscribers: usize) -> bool {
-        self.closed == subscribers && self.problem.is_none() && self.exit_status == Some(0) && self.busiest() <= EVEN
+        let even = self.seconds < MOMENT || self.busiest() <= EVEN;
+        self.closed == subscribers && self.problem.is_none() && self.exit_status == Some(0) && even
     }
 }
 
