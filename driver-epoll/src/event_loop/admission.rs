@@ -1,5 +1,6 @@
 //! How connections come into a loop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,35 +115,15 @@ where
             )?;
             Ok(socket)
         });
-        let source = Source {
-            socket: opened.as_ref().ok(),
-            remote: Some(connect.to),
-            shared: &self.shared,
-            key,
-        };
-        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
-            self.stats.panics += 1;
-            trace::panicked(key);
-            return;
-        };
-        let mut connection = Connection::new(protocol);
-        match opened {
-            Ok(socket) => {
-                self.insert(connection, socket, State::Connecting);
-                let deadline = self.turn.now + self.config.connect_timeout;
-                let timer = self.timers.insert(deadline, key);
-                if let Some(conn) = self.connections.get_mut(key) {
-                    conn.timer = Some((timer, deadline));
-                    conn.interest = Interest {
-                        read: false,
-                        write: true,
-                    };
-                }
-            }
-            Err(error) => {
-                connection.failed(&mut self.turn, error.kind());
-                self.stats.count_end(connection.reason());
-                trace::ended(key, connection.reason());
+        if self.open(opened, Some(connect.to), make, State::Connecting) {
+            let deadline = self.turn.now + self.config.connect_timeout;
+            let timer = self.timers.insert(deadline, key);
+            if let Some(conn) = self.connections.get_mut(key) {
+                conn.timer = Some((timer, deadline));
+                conn.interest = Interest {
+                    read: false,
+                    write: true,
+                };
             }
         }
     }
@@ -151,32 +132,51 @@ where
     pub(super) fn adopt(&mut self, socket: OwnedFd, make: Opening<P>) {
         let key = self.connections.next_key();
         driver_sockets::prepare(&socket, &self.config.socket);
+        let remote = socket::remote_address(&socket);
         let data = epoll::EventData::new_u64(key);
-        let registered = rustix::io::ioctl_fionbio(&socket, true)
-            .and_then(|()| epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN));
+        let opened = rustix::io::ioctl_fionbio(&socket, true)
+            .and_then(|()| epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN))
+            .map(|()| socket)
+            .map_err(io::Error::from);
+        if self.open(opened, remote, make, State::Registered) {
+            self.stats.connected += 1;
+            trace::connected(key);
+            self.event(key, |connection, turn, _| connection.connected(turn));
+        }
+    }
+
+    /// Makes a protocol for a connection of this side's making, and keeps it under the next key, or tells it what went
+    /// wrong. Returns whether it is there.
+    fn open(
+        &mut self,
+        opened: io::Result<OwnedFd>,
+        remote: Option<SocketAddr>,
+        make: Opening<P>,
+        state: State,
+    ) -> bool {
+        let key = self.connections.next_key();
         let source = Source {
-            socket: Some(&socket),
-            remote: socket::remote_address(&socket),
+            socket: opened.as_ref().ok(),
+            remote,
             shared: &self.shared,
             key,
         };
         let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
             self.stats.panics += 1;
             trace::panicked(key);
-            return;
+            return false;
         };
         let mut connection = Connection::new(protocol);
-        match registered {
-            Ok(()) => {
-                self.stats.connected += 1;
-                trace::connected(key);
-                self.insert(connection, socket, State::Registered);
-                self.event(key, |connection, turn, _| connection.connected(turn));
+        match opened {
+            Ok(socket) => {
+                self.insert(connection, socket, state);
+                true
             }
             Err(error) => {
-                connection.failed(&mut self.turn, std::io::Error::from(error).kind());
+                connection.failed(&mut self.turn, error.kind());
                 self.stats.count_end(connection.reason());
                 trace::ended(key, connection.reason());
+                false
             }
         }
     }
