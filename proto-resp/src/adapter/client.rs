@@ -129,8 +129,8 @@ impl<H: Caller> Client<H> {
         }
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
         let deadline = &mut core.deadline;
-        if core.paused {
-            // Nothing is read now.
+        if core.paused || cx.congested() {
+            // Nothing is read, or how long the server may refuse output is the driver's to say.
             deadline.disarm();
         } else if !core.connection.is_ready() {
             deadline.keep(now, Timer::Handshake, timeouts.handshake);
