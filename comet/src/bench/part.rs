@@ -51,8 +51,6 @@ struct State {
     subscribed: usize,
     /// The offset that they began at.
     start: u64,
-    /// How many have read up to the end.
-    finished: usize,
     until: Option<u64>,
     latencies: Histogram<u64>,
     /// When the last subscriber got a publication, by its number.
@@ -82,7 +80,6 @@ impl Part {
                 opening: 0,
                 subscribed: 0,
                 start: 0,
-                finished: 0,
                 until: None,
                 latencies,
                 slowest: Vec::new(),
@@ -336,7 +333,6 @@ impl State {
         if let Some(slowest) = index.checked_sub(1).and_then(|index| self.slowest.get_mut(index)) {
             *slowest = latency.max(*slowest);
         }
-        self.finished += usize::from(self.until == Some(offset));
     }
 }
 
