@@ -31,19 +31,7 @@ pub(crate) fn svg(case: &Case, rows: &[Row]) -> String {
             Role::Floor(_) => "#d1d5db",
             Role::Peer => "#9ca3af",
         };
-        let length = (row.best() / longest).max(0.0) * (WIDTH - LABELS - 90.0);
-        let (text, name) = (y + LINE * 0.65, row.name.replace('*', ""));
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.0}\" y=\"{text:.1}\" text-anchor=\"end\">{name}</text>\
-             <rect x=\"{LABELS}\" y=\"{:.1}\" width=\"{length:.1}\" height=\"{:.1}\" fill=\"{color}\"/>\
-             <text x=\"{:.1}\" y=\"{text:.1}\">{:.digits$}</text>",
-            LABELS - 8.0,
-            y + 3.0,
-            LINE - 6.0,
-            LABELS + length + 6.0,
-            row.best(),
-        );
+        bar(&mut svg, y, row, longest, digits, &format!("fill=\"{color}\""));
     }
     svg.push_str("</svg>\n");
     svg
@@ -80,23 +68,28 @@ pub(crate) fn summary(cases: &[(Case, Vec<Row>)]) -> String {
         for (line, row) in bars.iter().enumerate() {
             let y = top + LINE * (line as f64 + 1.1);
             let class = if row.role == Role::Peer { "peer" } else { "ours" };
-            let length = (row.best() / longest).max(0.0) * (WIDTH - LABELS - 90.0);
-            let (text, name) = (y + LINE * 0.65, row.name.replace('*', ""));
-            let _ = writeln!(
-                svg,
-                "<text x=\"{:.0}\" y=\"{text:.1}\" text-anchor=\"end\">{name}</text>\
-                 <rect x=\"{LABELS}\" y=\"{:.1}\" width=\"{length:.1}\" height=\"{:.1}\" class=\"{class}\"/>\
-                 <text x=\"{:.1}\" y=\"{text:.1}\">{:.digits$}</text>",
-                LABELS - 8.0,
-                y + 3.0,
-                LINE - 6.0,
-                LABELS + length + 6.0,
-                row.best(),
-            );
+            bar(&mut svg, y, row, longest, digits, &format!("class=\"{class}\""));
         }
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// One bar at the height `y`, painted so, between its name and its figure.
+fn bar(svg: &mut String, y: f64, row: &Row, longest: f64, digits: usize, paint: &str) {
+    let length = (row.best() / longest).max(0.0) * (WIDTH - LABELS - 90.0);
+    let (text, name) = (y + LINE * 0.65, row.name.replace('*', ""));
+    let _ = writeln!(
+        svg,
+        "<text x=\"{:.0}\" y=\"{text:.1}\" text-anchor=\"end\">{name}</text>\
+         <rect x=\"{LABELS}\" y=\"{:.1}\" width=\"{length:.1}\" height=\"{:.1}\" {paint}/>\
+         <text x=\"{:.1}\" y=\"{text:.1}\">{:.digits$}</text>",
+        LABELS - 8.0,
+        y + 3.0,
+        LINE - 6.0,
+        LABELS + length + 6.0,
+        row.best(),
+    );
 }
 
 #[cfg(test)]
