@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import websockets
@@ -251,13 +252,21 @@ def tools(comet, server):
         return print("SKIPPED inspecting packets: there is no tcpdump here, or no right to capture")
     capture = pathlib.Path("target/tmp/comet.pcap")
     port = server.address.rsplit(":", 1)[1]
-    # Packets by the time they are seen, and every one to the end.
-    command = ["tcpdump", "--immediate-mode", "-U", "-Z", "root", "-i", "lo", "-w", capture, "port", port]
+    # Packets by the time they are seen. The ring of the kernel holds eight of them unless told otherwise (2 MiB of 256 KiB),
+    # and those that find it full are missing.
+    command = ["tcpdump", "--immediate-mode", "-U", "-Z", "root", "-s", "65536", "-B", "65536"]
+    command += ["-i", "lo", "-w", capture, "port", port]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
         while "listening on" not in tcpdump.stderr.readline():
             assert tcpdump.poll() is None
         asyncio.run(chat(server))
-        server.publish("demo:seen", "x" * 5000)
+        published = server.publish("demo:seen", "x" * 5000)
+        # What is still in the ring when it stops is never written.
+        answer = json.dumps(published, separators=(",", ":")).encode()
+        until = time.monotonic() + PATIENCE
+        while answer not in capture.read_bytes():
+            assert time.monotonic() < until, "the last answer was not captured"
+            time.sleep(0.05)
         tcpdump.send_signal(signal.SIGINT)
     inspect = subprocess.run([comet, "inspect", "--json", capture], stdout=subprocess.PIPE, text=True)
     found = [json.loads(line) for line in inspect.stdout.splitlines()]
