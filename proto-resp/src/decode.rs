@@ -283,13 +283,14 @@ impl<S: crate::frames::Below + Default> Core<S> {
     ) -> Result<Option<Event<'a>>, Violation> {
         self.allow(rules, len)?;
         let (len, at) = (len - u64::from(skip), at + usize::from(skip));
-        let whole = take(input, at, len)?;
-        if whole.is_none() && (available(input, at, len) == 0) {
+        let whole = take(input, at, len);
+        if whole == Ok(None) && available(input, at, len) == 0 {
             return Ok(None);
         }
+        // Before a wrong end is looked at, which may not be here yet.
         self.charge(len)?;
         self.accept()?;
-        if let Some((bytes, used)) = whole {
+        if let Some((bytes, used)) = whole? {
             advance(input, used);
             self.frames.item();
             return Ok(Some(Event::Bulk(kind, bytes)));

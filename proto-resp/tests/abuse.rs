@@ -133,6 +133,16 @@ fn r03_items_have_a_budget() {
             "{begin}{item}"
         );
     }
+    // It comes before a wrong end of the last, which may not be here yet.
+    let wire = "*?\r\n".to_owned() + &":1\r\n".repeat(1000) + "$2\r\nabcd";
+    for len in [wire.len() - 3, wire.len()] {
+        let mut decoder = Decoder::new(Version::Resp3, rules);
+        let mut rest = &wire.as_bytes()[..len];
+        let outcome = std::iter::repeat_with(|| decoder.next(&mut rest).map(drop))
+            .take(1002)
+            .find(Result::is_err);
+        assert_eq!(outcome, Some(Err(Violation::TooManyItems)), "{len}");
+    }
     // Each reply has its own.
     let mut decoder = ValueDecoder::new(Version::Resp3, rules);
     let many = "*999\r\n".to_owned() + &":1\r\n".repeat(999);

@@ -149,7 +149,8 @@ impl Exchange {
             return;
         }
         let Ok(Some((head, length))) = Head::read(&out, &mut 0) else {
-            assert!(out.len() > Head::MAX || self.fields.len() + self.protocols.len() > Head::MAX_FIELDS - 5);
+            let own = 5 + protocols.len() + usize::from(compression.is_some());
+            assert!(out.len() > Head::MAX || own + fields.len() > Head::MAX_FIELDS);
             return;
         };
         assert_eq!(
