@@ -18,5 +18,5 @@ rm Cargo.lock
 sed -i -E '/^    "(comet|examples|benches|fuzz\/bodies)",$/d; /^default-members/d' Cargo.toml
 cargo +nightly update --quiet -Z direct-minimal-versions
 cargo +nightly check --quiet --target-dir "$target" --all-features \
-    -p protocol -p proto-http -p proto-ws -p proto-resp -p timing-wheel -p driver-sockets -p driver-epoll -p driver-tokio -p drivers
+    -p protocol -p proto-http -p proto-ws -p proto-resp -p timing-wheel -p driver-common -p driver-epoll -p driver-tokio -p drivers
 echo 'the library crates compile with the oldest versions of their direct dependencies'
