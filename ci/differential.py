@@ -51,7 +51,6 @@ STRICTER = {
     "CodingInOldVersion": "a coding in HTTP/1.0 (RFC 9112 section 6.1: faulty framing)",
     "FramingForbidden": "framing in a response that has no body is dropped (RFC 9112 section 6.1)",
     "Expectation": "a list that begins with 100-continue (RFC 9110 section 10.1.1)",
-    "UpgradeWithBody": "an Upgrade beside a body (RFC 9110 section 7.8 allows it)",
     "ConnectWithBody": "a CONNECT with a body (RFC 9110 section 9.3.6: no defined semantics)",
     "ChunkSize": "more than 16 digits, or white space behind the size (RFC 9112 section 7.1)",
     "ChunkExtension": "extensions are skipped, not parsed (RFC 9112 section 7.1.1)",

@@ -1,6 +1,5 @@
 //! Where a message ends and whether the connection goes on: RFC 9112 sections 6.3 and 9.3.
 
-use crate::fields::elements;
 use crate::{Leniency, Version, ViolationKind, scan};
 
 /// How the body of a message is delimited (RFC 9112 section 6.3).
@@ -199,7 +198,8 @@ impl Facts {
             self.flags |= Self::KEEP_ALIVE;
             return;
         }
-        for option in elements(value) {
+        // Options are tokens (RFC 9110 section 7.6.1): a quotation mark hides no comma.
+        for option in value.split(|&byte| byte == b',').map(scan::trim) {
             self.flags |= match option.len() {
                 5 if option.eq_ignore_ascii_case(b"close") => Self::CLOSE,
                 10 if option.eq_ignore_ascii_case(b"keep-alive") => Self::KEEP_ALIVE,
@@ -280,11 +280,10 @@ impl Facts {
         }
         self.check_length()?;
         let has_body = !self.request_body().is_empty();
-        if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) {
+        // A server may ignore Upgrade (RFC 9110 section 7.8). Beside a body it is ignored: what stands behind the head is content
+        // then, and never the next protocol's.
+        if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) && !has_body {
             self.flags |= Self::UPGRADE;
-            if has_body {
-                return Err(ViolationKind::UpgradeWithBody);
-            }
         }
         if has_body && self.has(Self::CONNECT) {
             return Err(ViolationKind::ConnectWithBody);

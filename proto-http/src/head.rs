@@ -145,7 +145,8 @@ impl<'a> Request<'a> {
         self.facts.has(Facts::EXPECT_CONTINUE)
     }
 
-    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8).
+    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8). Never for a request of HTTP/1.0, nor
+    /// for one with content: there the field counts for nothing.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.facts.has(Facts::UPGRADE)

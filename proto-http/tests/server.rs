@@ -333,8 +333,43 @@ fn an_upgrade_hands_over_behind_the_101() {
 
     let sent = ask(b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\nabc");
     assert_eq!(sent, "HTTP/1.1 200 OK\r\n\r\nABC");
-    // Nobody asked: a handler's mistake, told as such.
-    assert!(ask(b"GET /shout HTTP/1.1\r\nHost: a\r\n\r\nabc").starts_with("HTTP/1.1 500 "));
+}
+
+/// A request that cannot be switched is the client's fault, never a 500 (RFC 9110 section 7.8).
+#[test]
+fn an_upgrade_that_nobody_asked_for_is_the_clients_fault() {
+    for (request, status) in [
+        ("GET /shout HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        // What nginx sends without `proxy_http_version 1.1`.
+        (
+            "GET /shout HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: \"x, upgrade\"\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        // The option behind a quotation mark counts.
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: \"x, upgrade\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 101 ",
+        ),
+    ] {
+        let sent = ask(request.as_bytes());
+        assert!(sent.starts_with(status), "{request}: {sent}");
+        assert!(
+            sent.contains("RFC 9110 section 7.8") || status.contains("101"),
+            "{sent}"
+        );
+    }
+    // The connection goes on.
+    let unasked = "GET /shout HTTP/1.1\r\nHost: a\r\n\r\n";
+    let sent = ask([unasked, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat().as_bytes());
+    assert!(sent.contains(" 400 ") && sent.ends_with("Hello, World!"), "{sent}");
 }
 
 #[test]

@@ -167,16 +167,6 @@ fn plain(data: &[u8]) -> Option<bool> {
         _ => None,
     };
     let coded = codings.len() == 1 && codings[0].eq_ignore_ascii_case("chunked") && lengths.is_empty() && !old;
-    let body = coded || length.is_some_and(|length| length > 0);
-    let upgrade = !old
-        && !all("upgrade").is_empty()
-        && all("connection")
-            .iter()
-            .any(|value| value.to_ascii_lowercase().contains("upgrade"));
-    if upgrade && body {
-        // Whether "upgrade" is an option of Connection takes more than this reading.
-        return None;
-    }
     let expect = all("expect")
         .iter()
         .all(|value| value.eq_ignore_ascii_case("100-continue"));
