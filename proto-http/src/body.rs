@@ -1,6 +1,8 @@
 //! Reads a body out of the bytes behind its head (RFC 9112 sections 6 and 7). Holds no bytes.
 
-use crate::head::{HeadScanner, walk};
+use crate::fold::Folds;
+use crate::head::walk;
+use crate::scanner::HeadScanner;
 use crate::{BodyLength, Fields, Leniency, Limits, Rules, Violation, ViolationKind, scan};
 
 /// A part of a body.
@@ -172,19 +174,22 @@ impl BodyDecoder {
                     [] | [b'\r'] => return Ok(None),
                     _ => return Err(Violation::new(ViolationKind::ChunkEnd, 0)),
                 },
-                Phase::Trailers => return self.trailers(input, &rules.limits),
+                Phase::Trailers => return self.trailers(input, rules),
                 Phase::Length | Phase::UntilClose | Phase::Done => return Ok(None),
             }
         }
     }
 
     /// RFC 9112 section 7.1.2. Trailers never join the fields of the head.
-    fn trailers<'a>(&mut self, input: &mut &'a [u8], limits: &Limits) -> Result<Option<Piece<'a>>, Violation> {
+    fn trailers<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
+        let limits = &rules.limits;
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let walked = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
-            if is_allowed_trailer(name) {
+        let lenient = rules.leniency.unusable_trailers;
+        let folds = if lenient { Folds::Dropped } else { Folds::Refused };
+        let walked = walk(input, limits.trailers, limits.trailers_bytes, folds, |name, _| {
+            if lenient || is_allowed_trailer(name) {
                 Ok(())
             } else {
                 Err(ViolationKind::Trailer)
@@ -195,7 +200,7 @@ impl BodyDecoder {
         };
         *input = rest;
         self.phase = Phase::Done;
-        Ok(Some(Piece::End(trailers)))
+        Ok(Some(Piece::End(trailers.as_trailers())))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, Framing, Sending};
+use crate::fold::{are_empty_lines, unfold};
+use crate::framing::Facts;
 use crate::state::{Exchange, State};
 use crate::{BodyLength, Fields, Misuse, Parsed, Piece, Response, Rules, Violation, ViolationKind};
 
@@ -221,6 +223,15 @@ impl ClientConnection {
         Ok(())
     }
 
+    /// Replaces folds in the response head at the front of `input` by spaces, as a user agent must before it reads a field
+    /// (RFC 9112 section 5.2). Call this before each [`next_event`](Self::next_event), with all the bytes the event is to be taken off;
+    /// without, a folded head is a violation. Does nothing where no head is due, and looks at no byte twice.
+    pub fn unfold(&self, input: &mut [u8]) {
+        if self.exchange.response == State::Respond {
+            unfold(input, self.body.scanner.scanned());
+        }
+    }
+
     /// Takes the next event off `input`.
     ///
     /// # Errors
@@ -228,7 +239,7 @@ impl ClientConnection {
     /// [`Violation`] where the server broke the protocol. Close then; no event follows.
     pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
         let result = match self.exchange.response {
-            State::Idle => self.between(input),
+            State::Idle => self.between(rules, input),
             State::Respond => self.next_response(rules, input),
             State::Body => self.next_piece(rules, input),
             State::Switched => return Ok(ClientEvent::Switched),
@@ -243,8 +254,8 @@ impl ClientConnection {
     }
 
     /// Nothing may come that was not asked for (RFC 9112 section 9.2).
-    fn between<'a>(&mut self, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
-        if !input.is_empty() {
+    fn between<'a>(&mut self, rules: &Rules, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
+        if !(input.is_empty() || rules.leniency.lines_before_status && are_empty_lines(input, &rules.limits)) {
             return Err(Violation::new(ViolationKind::Unexpected, 0));
         }
         if self.has(Self::EOF) {
@@ -283,6 +294,9 @@ impl ClientConnection {
         if matches!(status, 100..200) {
             if status == 100 {
                 self.flags &= !Self::EXPECTS;
+            }
+            if head.facts.has(Facts::OVERRULED) {
+                self.exchange.last();
             }
             *input = input.get(length..).unwrap_or_default();
             return Ok(ClientEvent::Informational(head));

@@ -1,5 +1,6 @@
 //! Where a message ends and whether the connection goes on: RFC 9112 sections 6.3 and 9.3.
 
+use crate::fields::elements;
 use crate::{Leniency, Version, ViolationKind, scan};
 
 /// How the body of a message is delimited (RFC 9112 section 6.3).
@@ -42,8 +43,8 @@ impl Facts {
     /// Both of the two above, in HTTP/1.1.
     pub(crate) const UPGRADE: u32 = 1 << 6;
     pub(crate) const EXPECT_CONTINUE: u32 = 1 << 7;
-    /// A Content-Length was overruled by chunks, which is why the connection has to close.
-    const OVERRULED: u32 = 1 << 8;
+    /// A Content-Length was overruled by chunks, or framing by the status, which is why the connection has to close.
+    pub(crate) const OVERRULED: u32 = 1 << 8;
     const UNKNOWN_CODING: u32 = 1 << 9;
     const HOST: u32 = 1 << 10;
     const LENGTH: u32 = 1 << 11;
@@ -165,10 +166,12 @@ impl Facts {
     #[inline(never)]
     fn rare_request_field(&mut self, name: &[u8], value: &[u8], leniency: &Leniency) -> Result<(), ViolationKind> {
         if scan::is_name(name, b"expect") {
-            if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(ViolationKind::Expectation);
+            for expectation in elements(value) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(ViolationKind::Expectation);
+                }
+                self.flags |= Self::EXPECT_CONTINUE;
             }
-            self.flags |= Self::EXPECT_CONTINUE;
             return Ok(());
         }
         self.response_field(name, value, leniency)
@@ -296,11 +299,16 @@ impl Facts {
     }
 
     /// Whether the head of a response is consistent (RFC 9112 section 6.1).
-    pub(crate) fn check_response(&mut self, status: u16) -> Result<(), ViolationKind> {
-        self.check_length()?;
+    pub(crate) fn check_response(&mut self, status: u16, leniency: &Leniency) -> Result<(), ViolationKind> {
         let forbidden = matches!(status, 100..200)
             && (self.has(Self::CODED) || self.length().is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
+        // What follows a switch must be beyond doubt.
+        if forbidden && leniency.framing_without_content && status != 101 {
+            self.flags |= Self::OVERRULED;
+            return Ok(());
+        }
+        self.check_length()?;
         if forbidden {
             return Err(ViolationKind::FramingForbidden);
         }

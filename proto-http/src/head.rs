@@ -1,8 +1,9 @@
 //! Heads of requests and responses: parsed in one walk into views over the received bytes.
 //!
 //! The walk that checks a head also picks out what decides framing and persistence, so no field is looked up twice and nothing is
-//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`].
+//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`](crate::HeadScanner).
 
+use crate::fold::Folds;
 use crate::framing::{BodyLength, Facts};
 use crate::{Fields, Limits, Rules, Target, Violation, ViolationKind, scan};
 
@@ -216,101 +217,6 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Finds the end of a head that comes in pieces, in time linear in its length however small they are.
-///
-/// It remembers how far it has looked; a piece is looked at once. Only when the head is whole, or cannot become whole any more, is
-/// it worth parsing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeadScanner {
-    /// Bytes looked at.
-    scanned: u32,
-    /// Where the line being read begins.
-    line: u32,
-}
-
-impl HeadScanner {
-    /// A scanner at the start of a head.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { scanned: 0, line: 0 }
-    }
-
-    /// Whether `input`, the head from its first byte on, should be parsed now: it was never looked at, has reached its empty line,
-    /// has a line end that makes it invalid, or is over `limits`.
-    #[inline]
-    pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)
-    }
-
-    /// The same for a trailer section.
-    #[inline]
-    pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, limits.trailers_bytes, 0, 0)
-    }
-
-    /// Forgets everything, for the next head.
-    #[inline]
-    pub fn reset(&mut self) {
-        *self = Self::new();
-    }
-
-    /// Most heads come whole: parse at once, look for the end only when that fails.
-    #[inline]
-    fn first_look(&mut self) -> bool {
-        let first = self.scanned == 0;
-        if first {
-            self.scanned = 1;
-        }
-        first
-    }
-
-    /// `leading` empty lines may stand in front; the parser counts them.
-    #[inline]
-    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
-        let more = if self.line == 0 {
-            leading.saturating_mul(2)
-        } else {
-            fields
-        };
-        let limit = start_line.saturating_add(more).saturating_add(1);
-        match input.get(self.scanned as usize..) {
-            // A single byte more, from a peer that trickles.
-            Some([byte]) if *byte != b'\n' && input.len() <= limit => {
-                self.scanned = self.scanned.saturating_add(1);
-                false
-            }
-            _ => self.scan_lines(input, start_line, fields, leading),
-        }
-    }
-
-    fn scan_lines(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
-        loop {
-            let scanned = self.scanned as usize;
-            let rest = input.get(scanned..).unwrap_or_default();
-            let length = scan::until_lf(rest);
-            let end = scanned + length;
-            if length == rest.len() {
-                self.scanned = u32::try_from(end).unwrap_or(u32::MAX);
-                let more = if self.line == 0 {
-                    leading.saturating_mul(2)
-                } else {
-                    fields
-                };
-                return end > start_line.saturating_add(more).saturating_add(1);
-            }
-            let line = input.get(self.line as usize..end).unwrap_or_default();
-            let started = self.line > 0;
-            self.scanned = u32::try_from(end + 1).unwrap_or(u32::MAX);
-            self.line = self.scanned;
-            match line {
-                [.., b'\r'] if line.len() > 1 => {}
-                [b'\r'] if leading > 0 && !started => self.line = 0,
-                _ => return true,
-            }
-        }
-    }
-}
-
 /// What stands behind the empty lines before a start line (RFC 9112 section 2.2).
 #[cold]
 fn skip_leading_lines<'a>(mut input: &'a [u8], limits: &Limits) -> Result<&'a [u8], ViolationKind> {
@@ -392,9 +298,13 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
     }
 
     let offset = input.len() - section.len();
-    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.request_field(name, value, &rules.leniency)
-    });
+    let walked = walk(
+        section,
+        limits.fields,
+        limits.fields_bytes,
+        Folds::Refused,
+        |name, value| facts.request_field(name, value, &rules.leniency),
+    );
     let Some((fields, rest)) = walked.map_err(|violation| violation.behind(offset))? else {
         return Ok(None);
     };
@@ -477,6 +387,29 @@ fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Viola
 }
 
 fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
+    let line = match input {
+        [b'\r', ..] if rules.leniency.lines_before_status => skip_leading_lines(input, &rules.limits)
+            .map_err(|kind| Violation::new(kind, 2 * rules.limits.leading_lines))?,
+        _ => input,
+    };
+    let skipped = input.len() - line.len();
+    match line {
+        // The next byte tells whether this is one more.
+        [] | [b'\r'] if skipped > 0 || line.len() == input.len() && rules.leniency.lines_before_status => {
+            Ok(Parsed::Incomplete)
+        }
+        _ => match parse_status_line(line, rules).map_err(|violation| violation.behind(skipped))? {
+            Parsed::Complete { head, length } => Ok(Parsed::Complete {
+                head,
+                length: skipped + length,
+            }),
+            Parsed::Incomplete => Ok(Parsed::Incomplete),
+        },
+    }
+}
+
+/// Reads a response head that begins with its status line.
+fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
     let limits = &rules.limits;
     let unfinished = || {
         if input.len() > limits.request_line.saturating_add(1) {
@@ -523,15 +456,19 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
     }
     let mut facts = Facts::new(version, "");
-    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.response_field(name, scan::trim(value), &rules.leniency)
-    });
+    let walked = walk(
+        section,
+        limits.fields,
+        limits.fields_bytes,
+        Folds::Replaced,
+        |name, value| facts.response_field(name, scan::trim(value), &rules.leniency),
+    );
     let Some((fields, rest)) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
     let length = input.len() - rest.len();
     facts
-        .check_response(status)
+        .check_response(status, &rules.leniency)
         .map_err(|kind| Violation::new(kind, length - 2))?;
     Ok(Parsed::Complete {
         head: Response {
@@ -551,6 +488,7 @@ pub(crate) fn walk<'a>(
     section: &'a [u8],
     max_fields: usize,
     max_bytes: usize,
+    folds: Folds,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
 ) -> Result<Option<(Fields<'a>, &'a [u8])>, Violation> {
     // What is left when the limit is reached.
@@ -562,6 +500,19 @@ pub(crate) fn walk<'a>(
             [b'\r', ..] => (&[][..], line),
             _ => scan::split_token(line),
         };
+        if folds == Folds::Dropped
+            && fields > 0
+            && let [b' ' | b'\t', ..] = line
+        {
+            let (_, rest) = scan::split_value(line);
+            line = match rest {
+                [b'\r', b'\n', behind @ ..] if behind.len() >= least => behind,
+                [b'\r', b'\n', ..] => return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes)),
+                [] | [b'\r'] if least == 0 => return Ok(None),
+                _ => return Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
+            };
+            continue;
+        }
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name, rest) {
@@ -581,6 +532,9 @@ pub(crate) fn walk<'a>(
                 _ => Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
             };
         };
+        if folds == Folds::Replaced && rest.is_empty() && least == 0 {
+            return Ok(None);
+        }
         fields += 1;
         let verdict = if name.is_empty() {
             Err(ViolationKind::FieldName)

@@ -28,12 +28,7 @@ pub(crate) fn rules() -> [Rules; 3] {
     narrow.limits.chunk_extensions = 12;
     narrow.limits.trailers = 2;
     narrow.limits.trailers_bytes = 24;
-    let mut lenient = Rules::DEFAULT;
-    lenient.leniency.bare_status = true;
-    lenient.leniency.repeated_content_length = true;
-    lenient.leniency.length_beside_chunked = true;
-    lenient.leniency.padded_chunk_size = true;
-    [Rules::DEFAULT, narrow, lenient]
+    [Rules::DEFAULT, narrow, Rules::RESPONSES]
 }
 
 fn check(data: &[u8], rules: &Rules) {

@@ -329,10 +329,14 @@ impl<H: Caller> Client<H> {
         error
     }
 
-    /// Hands on everything `rest` holds.
-    fn read(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ClientError> {
+    /// Hands on everything `input` holds; `used` counts the bytes that were taken.
+    fn read(&mut self, cx: &mut Cx<'_>, input: &mut [u8], used: &mut usize) -> Result<(), ClientError> {
         loop {
-            let event = self.core.connection.next_event(&self.core.config.rules, rest);
+            let rest = input.get_mut(*used..).unwrap_or_default();
+            self.core.connection.unfold(rest);
+            let (mut rest, len) = (&*rest, rest.len());
+            let event = self.core.connection.next_event(&self.core.config.rules, &mut rest);
+            *used += len - rest.len();
             match event.map_err(|violation| self.fail(ClientError::Violation(violation)))? {
                 ClientEvent::Informational(head) => {
                     self.call(cx, |caller, requester| caller.informational(&head, requester))?;
@@ -420,9 +424,8 @@ impl<H: Caller> Protocol for Client<H> {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
-        let mut rest = input.as_slice();
-        let result = self.read(cx, &mut rest);
-        let used = input.len() - rest.len();
+        let mut used = 0;
+        let result = self.read(cx, input.as_mut_slice(), &mut used);
         input.consume(used);
         result?;
         self.settle(cx);
@@ -431,7 +434,7 @@ impl<H: Caller> Protocol for Client<H> {
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         self.core.connection.receive_eof();
-        self.read(cx, &mut &[][..])?;
+        self.read(cx, &mut [], &mut 0)?;
         cx.close();
         Ok(())
     }

@@ -39,7 +39,7 @@ impl ServerConfig {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Limits and leniency.
+    /// Limits and leniency. Default [`Rules::RESPONSES`]: what real servers get wrong is permitted.
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
@@ -51,7 +51,7 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {
-            rules: Rules::DEFAULT,
+            rules: Rules::RESPONSES,
             timeouts: Timeouts::DEFAULT,
             pipeline: 1,
         }
