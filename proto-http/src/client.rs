@@ -71,6 +71,12 @@ impl ClientConnection {
     const EOF: u8 = 1 << 2;
     /// The request waits for `100 Continue`.
     const EXPECTS: u8 = 1 << 3;
+    /// The request may be sent again: its method is idempotent (RFC 9110 section 9.2.2).
+    const IDEMPOTENT: u8 = 1 << 4;
+    /// An exchange is complete.
+    const REUSED: u8 = 1 << 5;
+    /// Something of a response to the request has come.
+    const HEARD: u8 = 1 << 6;
 
     /// A connection before its first request.
     #[must_use]
@@ -128,7 +134,10 @@ impl ClientConnection {
             keep_alive: false,
         };
         encode::request_head(method, target, facts, fields, framing, out)?;
-        self.flags = if method == "HEAD" { Self::HEAD } else { 0 }
+        let idempotent = matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        self.flags = self.flags & Self::REUSED
+            | if idempotent { Self::IDEMPOTENT } else { 0 }
+            | if method == "HEAD" { Self::HEAD } else { 0 }
             | if connect { Self::CONNECT } else { 0 }
             | if encode::has_expect(facts) && !body.is_empty() {
                 Self::EXPECTS
@@ -266,7 +275,11 @@ impl ClientConnection {
     }
 
     fn next_response<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
-        if input.is_empty() || !self.body.scanner.ready(input, &rules.limits) {
+        if input.is_empty() {
+            return self.unfinished();
+        }
+        self.flags |= Self::HEARD;
+        if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
         let Parsed::Complete { head, length } = Response::parse(input, rules)? else {
@@ -347,6 +360,7 @@ impl ClientConnection {
 
     fn settle(&mut self) {
         if self.exchange.settle() {
+            self.flags |= Self::REUSED;
             self.body.scanner.reset();
             self.begin_pipelined();
         }
@@ -360,7 +374,8 @@ impl ClientConnection {
         let head = self.heads & 1 != 0;
         self.heads >>= 1;
         self.pipelined -= 1;
-        self.flags = self.flags & Self::EOF | if head { Self::HEAD } else { 0 };
+        // Only what is idempotent is pipelined.
+        self.flags = self.flags & (Self::EOF | Self::REUSED) | Self::IDEMPOTENT | if head { Self::HEAD } else { 0 };
         let _ = self.exchange.request_head(true, false, true);
     }
 
@@ -415,6 +430,15 @@ impl ClientConnection {
     #[must_use]
     pub const fn must_close(&self) -> bool {
         matches!(self.exchange.response, State::MustClose | State::Closed | State::Error)
+    }
+
+    /// Now that the connection has ended: whether the request under way, and all that were pipelined behind, may be sent again on
+    /// another, as a server may close a connection that it kept just when the next request is on its way (RFC 9112 section 9.3.1). So it
+    /// is where an exchange was complete before, nothing of a response has come, and the method is idempotent
+    /// (RFC 9110 section 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT or DELETE.
+    #[must_use]
+    pub const fn is_repeatable(&self) -> bool {
+        self.has(Self::REUSED) && self.has(Self::IDEMPOTENT) && !self.has(Self::HEARD) && !self.is_idle()
     }
 
     /// Whether the request asked for `100 Continue` and neither that nor an answer has come (RFC 9110 section 10.1.1).

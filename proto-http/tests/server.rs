@@ -466,8 +466,35 @@ fn a_pause_ends_with_the_answer() {
 
 #[test]
 fn stopping_finishes_what_is_under_way() {
+    // One that has been idle for long closes at once; one that may be about to ask is given a moment.
+    for request in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        for (idle, moment) in [(0, 500), (300, 200), (499, 1), (500, 0), (5000, 0)] {
+            let mut harness = site();
+            harness.receive(request.as_bytes());
+            harness.advance(Duration::from_millis(idle));
+            harness.stop();
+            if moment > 0 {
+                harness.advance(Duration::from_millis(moment - 1));
+                assert!(!harness.is_half_closed(), "{request:?} {idle}");
+                harness.advance(Duration::from_millis(1));
+            }
+            assert!(harness.is_half_closed(), "{request:?} {idle}");
+        }
+    }
+    // A busy client learns from its last answer that there is no other (RFC 9112 section 9.6), also where its head comes in two.
     let mut harness = site();
+    harness.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    harness.take_sent();
     harness.stop();
+    harness.advance(Duration::from_millis(400));
+    harness.receive(b"GET / HTTP/1.1\r\n");
+    harness.advance(Duration::from_millis(400));
+    harness.receive(b"Host: a\r\n\r\n");
+    let sent = String::from_utf8(harness.take_sent()).unwrap();
+    assert!(
+        sent.contains("\r\nConnection: close\r\n") && sent.ends_with("Hello, World!"),
+        "{sent}"
+    );
     assert!(harness.is_half_closed());
 
     let mut harness = site();

@@ -300,11 +300,13 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.core.connection.close_after();
         if self.core.connection.is_idle() {
-            cx.close();
+            if self.core.deadline.shorten(cx.now(), &self.core.config.timeouts) {
+                cx.close();
+            }
             return Ok(());
         }
-        self.core.connection.close_after();
         if self.core.answering() {
             self.call(cx, |handler, responder| handler.stop(responder))?;
             return self.settle(cx);
