@@ -599,3 +599,34 @@ fn an_endless_answer_ends_well_when_the_driver_stops() {
     assert!(harness.sent().ends_with(b"9\r\non and on\r\n0\r\n\r\n"));
     assert!(harness.is_half_closed());
 }
+
+/// An answer of unknown length ends with the connection for a client of HTTP/1.0, which has no chunks, also where it asks to keep the
+/// connection (RFC 9112 section 6.3).
+#[test]
+fn an_answer_of_unknown_length_ends_the_connection_of_an_old_client() {
+    for keep_alive in ["", "Connection: keep-alive\r\n"] {
+        let request = format!("GET / HTTP/1.0\r\n{keep_alive}\r\nGET / HTTP/1.0\r\n\r\n");
+        let mut harness = Harness::new(Server::new(
+            Arc::default(),
+            |_: &Request<'_>, responder: &mut Responder<'_, '_>| {
+                responder.start(200, &(), None)?;
+                responder.write(b"some")?;
+                responder.write(b"thing")?;
+                responder.finish()
+            },
+        ));
+        harness.receive(request.as_bytes());
+        let expect = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsomething";
+        assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
+        assert!(harness.is_half_closed());
+    }
+    // Of a known length it keeps the connection, and says so.
+    let mut harness = Harness::new(Server::new(
+        Arc::default(),
+        |_: &Request<'_>, responder: &mut Responder<'_, '_>| responder.send(200, &(), b"x"),
+    ));
+    harness.receive(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let expect = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
+    assert!(!harness.is_half_closed());
+}

@@ -130,7 +130,7 @@ fn what_a_moving_slot_says_unasked_moves_no_reply() {
     let (replies, pushes, violation) = moving(&format!("{SUNSUBSCRIBED}{SUNSUBSCRIBED}{MARKER}"));
     assert_eq!((&replies[2..], pushes, violation), (&gets[..], 1, None));
     // A server that refuses the marker too: clear where nothing was confirmed; else nobody can tell, and nobody gets anything.
-    let (replies, _, violation) = moving(&format!("-NOAUTH no\r\n-NOAUTH no\r\n"));
+    let (replies, _, violation) = moving("-NOAUTH no\r\n-NOAUTH no\r\n");
     assert_eq!((&replies[2..], violation), (&gets[..], None));
     for wrong in [
         format!("{SUNSUBSCRIBED}{MOVED}"),
