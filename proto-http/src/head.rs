@@ -255,10 +255,30 @@ fn bad_request_line(
             Err(Violation::new(ViolationKind::TargetTooLong, input.len()))
         }
         [] | [b'\r'] => Ok(()),
-        [byte, behind @ ..] => Err(Violation::new(
-            forbidden(*byte, behind.first().copied(), kind),
-            input.len() - rest.len(),
-        )),
+        [byte, behind @ ..] => {
+            let at = input.len() - rest.len();
+            let kind = forbidden(*byte, behind.first().copied(), kind);
+            Err(judged(
+                Violation::new(kind, at),
+                input.len() - line.len(),
+                limit,
+                ViolationKind::TargetTooLong,
+            ))
+        }
+    }
+}
+
+/// The same, or `too_long` where what is wrong stands beyond the limit of a line that begins at `from`: nothing is judged there, as
+/// nothing is that has not come.
+#[cold]
+fn judged(violation: Violation, from: usize, limit: usize, too_long: ViolationKind) -> Violation {
+    let at = violation.offset() - from;
+    // One byte more may be the CR of the line's end, until the next one tells.
+    let beyond = at > limit.saturating_add(1) || violation.kind() == ViolationKind::BareCr && at > limit;
+    if beyond {
+        Violation::new(too_long, violation.offset())
+    } else {
+        violation
     }
 }
 
@@ -280,11 +300,27 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         return unfinished(rest, ViolationKind::Target);
     };
     if target.is_empty() {
-        return Err(Violation::new(ViolationKind::Target, target_at));
+        let violation = Violation::new(ViolationKind::Target, target_at);
+        return Err(judged(
+            violation,
+            input.len() - line.len(),
+            limits.request_line,
+            ViolationKind::TargetTooLong,
+        ));
     }
     let (version, section) = match rest.split_first_chunk::<10>() {
         Some((end, section)) if *end == *b"HTTP/1.1\r\n" => (Version::Http11, section),
-        behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
+        behind => match (
+            version(rest, input.len() - rest.len(), b"\r\n").map_err(|violation| {
+                judged(
+                    violation,
+                    input.len() - line.len(),
+                    limits.request_line,
+                    ViolationKind::TargetTooLong,
+                )
+            })?,
+            behind,
+        ) {
             (Some(version), Some((_, section))) => (version, section),
             _ => return unfinished(&[], ViolationKind::Version),
         },
@@ -434,11 +470,12 @@ fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Respon
     let reason_at = match rest.get(3) {
         Some(b' ') => 13,
         Some(b'\r') if rules.leniency.bare_status => 12,
+        None => return unfinished(),
+        Some(b'\r') if rest.len() == 4 => return unfinished(),
         Some(&byte) => {
             let kind = forbidden(byte, rest.get(4).copied(), ViolationKind::StatusLine);
             return Err(Violation::new(kind, 12));
         }
-        None => return unfinished(),
     };
     let rest = input.get(reason_at..).unwrap_or_default();
     let (reason, rest) = scan::split_value(rest);
@@ -448,7 +485,8 @@ fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Respon
         [] | [b'\r'] => return unfinished(),
         [byte, rest @ ..] => {
             let kind = forbidden(*byte, rest.first().copied(), ViolationKind::StatusLine);
-            return Err(Violation::new(kind, reason_end));
+            let violation = Violation::new(kind, reason_end);
+            return Err(judged(violation, 0, limits.request_line, ViolationKind::StatusLine));
         }
     };
     let fields_at = reason_end + 2;
@@ -522,9 +560,14 @@ pub(crate) fn walk<'a>(
                 // The empty line does not count.
                 ([], [b'\r']) if line.len() >= least => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
+                // The line may yet go on.
+                ([_, ..], [b'\r', b'\n']) if folds == Folds::Replaced && least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };
         };
+        if name.is_empty() {
+            return Err(bad_name(b":", 0, section.len() - line.len(), max_bytes));
+        }
         let (value, rest) = scan::split_value(rest);
         let [b'\r', b'\n', rest @ ..] = rest else {
             return match rest {
@@ -536,9 +579,7 @@ pub(crate) fn walk<'a>(
             return Ok(None);
         }
         fields += 1;
-        let verdict = if name.is_empty() {
-            Err(ViolationKind::FieldName)
-        } else if rest.len() < least {
+        let verdict = if rest.len() < least {
             return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));
         } else if fields > max_fields {
             Err(ViolationKind::TooManyFields)
@@ -557,6 +598,8 @@ fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violat
         (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
             return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
+        // Beyond the limit nothing is judged, as nothing is that has not come.
+        _ if at + name_end >= max_bytes => ViolationKind::FieldsTooLarge,
         (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
         (_, [b' ' | b'\t', ..]) => ViolationKind::SpaceBeforeColon,
         (_, [byte, rest @ ..]) => forbidden(*byte, rest.first().copied(), ViolationKind::FieldName),
@@ -569,6 +612,7 @@ fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violat
 fn bad_value(rest: &[u8], at: usize, max_bytes: usize) -> Violation {
     match rest {
         [] | [b'\r'] => Violation::new(ViolationKind::FieldsTooLarge, max_bytes),
+        _ if at >= max_bytes => Violation::new(ViolationKind::FieldsTooLarge, max_bytes),
         [byte, rest @ ..] => Violation::new(forbidden(*byte, rest.first().copied(), ViolationKind::FieldValue), at),
     }
 }
