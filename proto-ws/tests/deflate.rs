@@ -355,3 +355,61 @@ fn honest_inflation_goes_beyond_a_mebibyte() {
         assert!(verdict.is_some() || seen == Ok(vec![(Kind::Binary, message)]));
     }
 }
+
+/// What is wrong with a message has one name, however its bytes are cut: what it became so far is judged before what comes next.
+#[test]
+fn one_verdict_whatever_the_cut() {
+    let config = config(|config| {
+        config.limits.message = 600;
+        config.deflate.level = 6;
+    });
+    let text = "abcd\u{e9}f\u{20ac}gh ".repeat(30);
+    let mut out = BytesMut::new();
+    let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
+    server.writer.text(&mut out, &text).unwrap();
+    // A stored block of half a character, and one of what is none.
+    let stored = b"\xc1\x08\x00\x02\x00\xfd\xff\xc3\xc3\x00";
+    let long = {
+        let mut out = BytesMut::new();
+        let mut server = Connection::server(self::config(|_| {})).deflate(TAKEOVER);
+        server.writer.text(&mut out, &text.repeat(3)).unwrap();
+        out
+    };
+    let verdict = |frame: &[u8], step: usize| {
+        let Connection { mut reader, mut writer } = Connection::client(config.clone(), Fixed).deflate(TAKEOVER);
+        let mut left = Vec::new();
+        for piece in frame.chunks(step) {
+            left.extend_from_slice(piece);
+            let mut input = &mut left[..];
+            loop {
+                match reader.receive(&mut writer, &mut input, &mut BytesMut::new()) {
+                    Ok(None) => break,
+                    Ok(Some(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            left = input.to_vec();
+        }
+        Ok(())
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for frame in [&out[..], stored, &long] {
+        for at in 0..frame.len() {
+            for bit in 0..=8 {
+                let mut frame = frame.to_vec();
+                // Behind the header, or nothing at all.
+                if bit < 8 && at > 3 {
+                    frame[at] ^= 1 << bit;
+                }
+                let whole = verdict(&frame, frame.len());
+                *seen.entry(format!("{whole:?}")).or_insert(0) += 1;
+                for step in [1, 3, 10] {
+                    assert_eq!(verdict(&frame, step), whole, "{at} {bit} {step}");
+                }
+            }
+        }
+    }
+    for kind in ["Ok(())", "Err(Utf8)", "Err(Deflate)", "Err(MessageTooLong)"] {
+        assert!(seen.contains_key(kind), "{kind} among {seen:?}");
+    }
+}
