@@ -9,6 +9,7 @@ if ! command -v cargo-mutants >/dev/null; then
     echo 'SKIPPED mutants: cargo-mutants is not installed'
     exit 0
 fi
+mkdir -p target/mutants
 run() { # package, then further arguments
     local package=$1
     shift
