@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 
-PACKAGES = ["protocol", "proto-http", "proto-ws", "proto-resp", "timing-wheel", "driver-sockets", "driver-epoll", "driver-tokio"]
+PACKAGES = ["protocol", "proto-http", "proto-ws", "proto-resp", "proto-proxy", "timing-wheel", "driver-sockets", "driver-epoll", "driver-tokio"]
 
 
 def closure(features, chosen):

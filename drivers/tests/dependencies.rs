@@ -38,7 +38,7 @@ fn the_contract_and_the_wheel_stand_alone() {
 
 #[test]
 fn codecs_know_no_driver_and_no_runtime() {
-    for codec in ["proto-http", "proto-ws", "proto-resp"] {
+    for codec in ["proto-http", "proto-ws", "proto-resp", "proto-proxy"] {
         for dependency in dependencies(codec) {
             let io = ["tokio", "mio", "rustix", "libc", "socket2"].contains(&dependency.as_str());
             assert!(
@@ -52,6 +52,7 @@ fn codecs_know_no_driver_and_no_runtime() {
         dependencies("proto-resp"),
         BTreeSet::from(["bytes".to_owned(), "protocol".to_owned()])
     );
+    assert_eq!(dependencies("proto-proxy"), BTreeSet::new());
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn what_drivers_share_knows_no_event_loop() {
 
 #[test]
 fn a_codec_brings_at_most_twelve_crates() {
-    for codec in ["proto-http", "proto-ws", "proto-resp"] {
+    for codec in ["proto-http", "proto-ws", "proto-resp", "proto-proxy"] {
         let tree = cargo(&["tree", "-e", "normal", "--prefix", "none", "-p", codec]);
         let names = tree.lines().filter_map(|line| line.split_whitespace().next());
         let crates: BTreeSet<&str> = names.filter(|name| *name != codec).collect();
