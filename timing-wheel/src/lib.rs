@@ -4,12 +4,22 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod arena;
+mod chunk;
+mod clock;
+mod error;
 mod iter;
 mod key;
 mod slots;
 mod wheel;
 
-pub use iter::{Drain, Iter};
+#[cfg(feature = "std")]
+pub use clock::Clock;
+pub use clock::Ticks;
+pub use error::InsertError;
+pub use iter::{Drain, DrainWithDeadlines, Iter};
 pub use key::Key;
 pub use wheel::Wheel;
