@@ -12,7 +12,9 @@ import json
 import subprocess
 import sys
 
-PACKAGES = ["protocol", "proto-http", "proto-ws", "proto-resp", "proto-proxy", "timing-wheel", "driver-sockets", "driver-epoll", "driver-tokio"]
+from lib.parts import LIBRARIES
+
+PACKAGES = [name for name in LIBRARIES if name != "drivers"]
 
 
 def closure(features, chosen):
