@@ -62,6 +62,30 @@ def minimal_versions():
 
 
 @part
+def msrv():
+    """the oldest compiler that is promised"""
+    script("msrv.py")
+
+
+@part
+def publish(*arguments):
+    """whether every library crate could be published: its manifest, its package, the order"""
+    script("publish.py", *arguments)
+
+
+@part
+def semver():
+    """that nothing public broke since the last release, by cargo-semver-checks"""
+    tags = subprocess.run(["git", "tag", "--list", "v[0-9]*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True)
+    if not tags.stdout.split():
+        return skipped("cargo semver-checks", "there is no release to compare with")
+    if not command("cargo-semver-checks"):
+        return skipped("cargo semver-checks", "not installed; cargo install --locked cargo-semver-checks")
+    # Versions move together, so that one answer holds for all.
+    run("cargo", "semver-checks", "--baseline-rev", tags.stdout.split()[0], *packages(LIBRARIES))
+
+
+@part
 def docs():
     """the documentation, without a broken link"""
     flags = {"RUSTDOCFLAGS": "-D warnings"}
