@@ -130,7 +130,7 @@ def main():
     options = parser.parse_args()
     options.dir = options.dir.resolve()
     options.dir.mkdir(parents=True, exist_ok=True)
-    build = "cargo build -q --profile quick -p proto-ws --all-features --example blocking_echo"
+    build = "cargo build -q --profile quick -p wirestate-ws --all-features --example blocking_echo"
     subprocess.run(shlex.split(build), cwd=ROOT, check=True)
     python = suite(options.dir)
     roles = [options.role] if options.role else ["server", "client"]

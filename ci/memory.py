@@ -13,7 +13,7 @@ import subprocess
 
 from lib import command, run, skipped
 
-CRATES = ["-p", "proto-ws", "-p", "proto-http"]
+CRATES = ["-p", "wirestate-ws", "-p", "wirestate-http"]
 
 
 def with_address_sanitizer():

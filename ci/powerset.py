@@ -14,7 +14,7 @@ import sys
 
 from lib.parts import LIBRARIES
 
-PACKAGES = [name for name in LIBRARIES if name != "drivers"]
+PACKAGES = [name for name in LIBRARIES if name != "wirestate-drivers"]
 
 
 def closure(features, chosen):

@@ -14,10 +14,20 @@ from .tools import command, is_root, node_path, python_with, skipped
 
 PARTS = {}
 
-LIBRARIES = (
-    "protocol proto-http proto-ws proto-resp proto-proxy timing-wheel driver-sockets driver-epoll driver-tokio drivers"
-).split()
-CODECS = "proto-http proto-ws proto-resp".split()
+# The names of packages; folders have no prefix (docs/releasing.md).
+LIBRARIES = [
+    "wirestate-protocol",
+    "wirestate-http",
+    "wirestate-ws",
+    "wirestate-resp",
+    "wirestate-proxy",
+    "wirestate-timing-wheel",
+    "wirestate-driver-sockets",
+    "wirestate-driver-epoll",
+    "wirestate-driver-tokio",
+    "wirestate-drivers",
+]
+CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp"]
 
 
 def part(function):
@@ -104,7 +114,7 @@ def no_std():
     for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
         if target in installed:
             run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
-            run("cargo", "build", "--quiet", "-p", "proto-proxy", "-p", "timing-wheel", "--target", target)
+            run("cargo", "build", "--quiet", "-p", "wirestate-proxy", "-p", "wirestate-timing-wheel", "--target", target)
         else:
             skipped(target, "not installed")
 
@@ -138,8 +148,8 @@ def tests():
     command("redis-server", "redis-server")
     run("cargo", "test", "--workspace")
     run("cargo", "test", "--quiet", "-p", "benches", "--benches", stdout=subprocess.DEVNULL)
-    run("cargo", "test", *packages([*CODECS, "timing-wheel"]), "--all-features")
-    run("cargo", "test", "-p", "drivers", "--test", "endurance", "--", "--ignored")
+    run("cargo", "test", *packages([*CODECS, "wirestate-timing-wheel"]), "--all-features")
+    run("cargo", "test", "-p", "wirestate-drivers", "--test", "endurance", "--", "--ignored")
 
 
 @part
@@ -152,7 +162,7 @@ def memory():
 @part
 def simulation():
     """a hundred thousand simulated connections"""
-    run("cargo", "test", "--profile", "quick", "-p", "drivers", "--test", "simulation")
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "simulation")
 
 
 @part
@@ -175,12 +185,12 @@ def programs():
 
 
 def blocking_echo():
-    build("--profile", "quick", "-p", "proto-ws", "--all-features", "--example", "blocking_echo")
+    build("--profile", "quick", "-p", "wirestate-ws", "--all-features", "--example", "blocking_echo")
     return TARGET / "quick/examples/blocking_echo"
 
 
 def verdicts():
-    return debug_example("proto-http", "verdicts")
+    return debug_example("wirestate-http", "verdicts")
 
 
 @part

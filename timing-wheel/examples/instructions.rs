@@ -1,7 +1,7 @@
 //! Does one operation a number of times among 100,000 timers, for a profiler that counts instructions:
 //!
 //! ```sh
-//! cargo build --profile profiling -p timing-wheel --example instructions
+//! cargo build --profile profiling -p wirestate-timing-wheel --example instructions
 //! valgrind --tool=callgrind target/profiling/examples/instructions reset 100000
 //! ```
 //!
