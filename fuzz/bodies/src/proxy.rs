@@ -174,6 +174,9 @@ fn plain_block(data: &[u8]) -> Option<Plain> {
     let tlvs = plain_tlvs(&block[used..])?;
     let mut sums = tlvs.iter().filter(|(_, kind, _)| *kind == 3);
     if let Some((at, _, value)) = sums.next() {
+        if value.len() != 4 {
+            return None;
+        }
         let at = 16 + used + at + 3;
         let mut zeroed = data[..length].to_vec();
         zeroed[at..at + 4].fill(0);
@@ -183,7 +186,6 @@ fn plain_block(data: &[u8]) -> Option<Plain> {
     }
     let fine = tlvs.iter().all(|&(_, kind, value)| match kind {
         2 => std::str::from_utf8(value).is_ok(),
-        3 => value.len() == 4,
         5 => value.len() <= 128,
         0x20 => value.len() >= 5 && plain_tlvs(&value[5..]).is_some_and(|inner| inner.iter().all(plain_ssl)),
         0x30 => value.is_ascii(),
