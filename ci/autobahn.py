@@ -19,13 +19,12 @@ import os
 import pathlib
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import venv
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from lib import ROOT, free_port, listening, skipped
+
 EXPECTED = json.loads((ROOT / "ci/autobahn-expected.json").read_text())
 
 # wstest with its listeners on loopback only. Runs on the suite's Python.
@@ -66,34 +65,8 @@ def find_python27():
     for python in filter(None, found):
         if subprocess.run([python, "-c", "import ssl, zlib"], capture_output=True).returncode == 0:
             return python
-    print("SKIPPED the Autobahn TestSuite: no CPython 2.7, set PYTHON27")
+    skipped("the Autobahn TestSuite", "no CPython 2.7, set PYTHON27")
     sys.exit(0)
-
-
-def wait(port, process):
-    """Until something listens."""
-    for _ in range(400):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    sys.exit(f"nothing listens on port {port}")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def end(process):
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 def run(options, python, role):
@@ -120,12 +93,8 @@ def run(options, python, role):
     command = shlex.split(command.format(port=port, url=url, address=f"127.0.0.1:{port}", agent="proto-ws"))
     first, second = (command, judge) if role == "server" else (judge, command)
     with open(out / "first.log", "w") as first_log, open(out / "second.log", "w") as second_log:
-        listener = subprocess.Popen(first, stdout=first_log, stderr=subprocess.STDOUT)
-        try:
-            wait(port, listener)
+        with listening(first, port, stdout=first_log, stderr=subprocess.STDOUT):
             subprocess.run(second, stdout=second_log, stderr=subprocess.STDOUT, timeout=3600, check=True)
-        finally:
-            end(listener)
     return json.loads((out / "index.json").read_text())["proto-ws"]
 
 
@@ -161,7 +130,7 @@ def main():
     options = parser.parse_args()
     options.dir = options.dir.resolve()
     options.dir.mkdir(parents=True, exist_ok=True)
-    build = "cargo build -q --profile quick -p proto-ws --all-features --example blocking_echo"
+    build = "cargo build -q --profile quick -p wirestate-ws --all-features --example blocking_echo"
     subprocess.run(shlex.split(build), cwd=ROOT, check=True)
     python = suite(options.dir)
     roles = [options.role] if options.role else ["server", "client"]

@@ -23,32 +23,19 @@ import urllib.request
 import websockets
 
 import browser
+import lib
 
 PATIENCE = 20
 API_TOKEN = "let-me-in"
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
-class Server:
+class Server(lib.Server):
     """comet, running."""
 
     def __init__(self, comet, driver, *flags):
-        command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", *flags]
-        environment = os.environ | {"COMET_API_TOKEN": API_TOKEN, "COMET_SECRET": SECRET}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        self.address = self.process.stdout.readline().strip().removeprefix("listening on http://")
+        super().__init__(comet, "--driver", driver, *flags, COMET_API_TOKEN=API_TOKEN, COMET_SECRET=SECRET)
         self.url = f"ws://{self.address}/ws"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0
 
     def ask(self, path, body=None, token=API_TOKEN):
         fields = {"Authorization": f"Bearer {token}"}

@@ -28,6 +28,8 @@ import urllib.request
 
 import websockets
 
+import lib
+
 PATIENCE = 20
 CLIENTS = 30
 API_TOKEN = "let-me-in"
@@ -41,32 +43,18 @@ presence = true
 """
 
 
-class Server:
+class Server(lib.Server):
     """comet, which may be killed and started again at the same address."""
 
     def __init__(self, comet, driver, *flags):
         self.rules = tempfile.NamedTemporaryFile("w", suffix=".toml")
         self.rules.write(RULES)
         self.rules.flush()
-        self.command = [comet, "--driver", driver, "--config", self.rules.name, *flags]
-        self.address = "127.0.0.1:0"
-        self.start()
+        super().__init__(comet, "--driver", driver, "--config", self.rules.name, *flags, COMET_API_TOKEN=API_TOKEN)
 
-    def start(self):
-        environment = os.environ | {"COMET_API_TOKEN": API_TOKEN}
-        self.process = subprocess.Popen(
-            [*self.command, "--listen", self.address], stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.address = self.process.stdout.readline().strip().removeprefix("listening on http://")
-        self.url = f"ws://{self.address}/ws"
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0
+    @property
+    def url(self):
+        return f"ws://{self.address}/ws"
 
     def ask(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()

@@ -18,6 +18,8 @@ import shutil
 import subprocess
 import sys
 
+from lib import skipped
+
 try:
     import h11
 except ImportError:
@@ -247,12 +249,12 @@ def main():
     if h11:
         peers["h11"] = by_h11
     else:
-        print("SKIPPED h11: the Python package is not installed")
+        skipped("h11", "the Python package is not installed")
     if shutil.which("node"):
         node = ["node", os.path.join(HERE, "differential_node.mjs")]
         peers["llhttp"] = lambda messages: by_program(node, messages)
     else:
-        print("SKIPPED llhttp: Node is not installed")
+        skipped("llhttp", "Node is not installed")
 
     unexplained = 0
     for peer, verdicts in peers.items():

@@ -13,13 +13,14 @@ import argparse
 import json
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import zlib
+
+from lib import Server
 
 CONNECTIONS = 64
 ROUNDS = (10, 60)
@@ -128,10 +129,8 @@ def instructions(command, case, rounds):
     with tempfile.TemporaryDirectory() as work:
         out = os.path.join(work, "out")
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command]
-        server = subprocess.Popen(valgrind, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        try:
-            host, port = server.stdout.readline().split()[-1].rsplit(":", 1)
-            address = (host, int(port))
+        with Server(*valgrind, stderr=subprocess.DEVNULL) as server:
+            address = server.endpoint
             length = answer_length(address, opening, request)
             peers = [socket.create_connection(address) for _ in range(CONNECTIONS)]
             for peer in peers:
@@ -147,16 +146,13 @@ def instructions(command, case, rounds):
                 # A reset: closing costs the same in both runs.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
-        finally:
-            server.kill()
+            server.stop()
         with open(out) as profile:
             return int(re.search(r"^(?:summary|totals): (\d+)", profile.read(), re.M)[1])
 
 
 def measure(testbed, driver, case):
-    command = [os.path.abspath(testbed), "--driver", driver, "--listen", "127.0.0.1:0"]
+    command = [os.path.abspath(testbed), "--driver", driver]
     few, many = (instructions(command, case, rounds) for rounds in ROUNDS)
     return round((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[2]))
 

@@ -7,39 +7,22 @@ Clients: redis-cli (Debian's redis-tools), Python's `redis`, and sockets for wha
 named as SKIPPED.
 """
 
-import contextlib
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
+
+from lib import DRIVERS, PATIENCE, Server, skipped
 
 try:
     import redis
 except ImportError:
     redis = None
 
-DRIVERS = ("epoll", "tokio")
-PATIENCE = 60
 BLOB = random.Random(5).randbytes(900_000)
-
-
-@contextlib.contextmanager
-def serving(program, driver):
-    command = [program, "--driver", driver, "--listen", "127.0.0.1:0", "--threads", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            host, port = server.stdout.readline().split()[-1].rsplit(":", 1)
-            yield host, int(port)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(PATIENCE)
-            finally:
-                server.kill()
 
 
 def with_redis_cli(address):
@@ -141,19 +124,21 @@ def main():
         sys.exit(__doc__)
     program = os.path.abspath(sys.argv[1])
     for driver in DRIVERS:
-        with serving(program, driver) as address:
+        with Server(program, "--driver", driver, "--threads", "2") as server:
+            address = server.endpoint
             with_sockets(address)
             done = ["sockets"]
             if shutil.which("redis-cli"):
                 with_redis_cli(address)
                 done.append("redis-cli")
             else:
-                print("SKIPPED redis-cli: not installed")
+                skipped("redis-cli", "not installed")
             if redis:
                 with_python(address)
                 done.append(f"Python's redis {redis.__version__}")
             else:
-                print("SKIPPED Python's redis: not installed")
+                skipped("Python's redis", "not installed")
+            server.stop()
         print(f"{driver}: {', '.join(done)} are served")
 
 

@@ -6,12 +6,8 @@ usage: peer_websockets.py BLOCKING_ECHO
 """
 
 import asyncio
-import os
 import random
-import socket
-import subprocess
 import sys
-import time
 
 import websockets
 from websockets.extensions.permessage_deflate import (
@@ -19,7 +15,8 @@ from websockets.extensions.permessage_deflate import (
     ServerPerMessageDeflateFactory,
 )
 
-PATIENCE = 60
+from lib import PATIENCE, free_port, listening
+
 LIMIT = 8 << 20
 
 
@@ -97,18 +94,9 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     program = sys.argv[1]
-    port = 9000 + os.getpid() % 1000
-    server = subprocess.Popen([program, "serve", f"127.0.0.1:{port}"])
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+    port = free_port()
+    with listening([program, "serve", f"127.0.0.1:{port}"], port):
         asyncio.run(their_client(port))
-    finally:
-        server.terminate()
-        server.wait(10)
     asyncio.run(their_server(program))
     print(f"websockets {websockets.__version__}: client and server, {len(PARAMETERS)} ways to compress and none")
 

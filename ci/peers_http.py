@@ -12,12 +12,12 @@ import http.client
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+from lib import DRIVERS, PATIENCE, Server, free_port, listening, skipped
 
 try:
     import requests
@@ -25,47 +25,8 @@ except ImportError:
     requests = None
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-DRIVERS = ("epoll", "tokio")
 GREETING = b"Hello, World!"
-PATIENCE = 60
 BLOB = random.Random(3).randbytes(3_000_000)
-
-
-@contextlib.contextmanager
-def running(command, ready):
-    """A server, from when `ready`, which gets it, says that it is, until the block ends."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            yield ready(server)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(PATIENCE)
-            finally:
-                server.kill()
-
-
-def testbed_address(server):
-    host, port = server.stdout.readline().split()[-1].rsplit(":", 1)
-    return host, int(port)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listens(port):
-    def ready(server):
-        for _ in range(PATIENCE * 20):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                return port
-            assert server.poll() is None, "the server has ended"
-            time.sleep(0.05)
-        raise AssertionError("the server does not listen")
-
-    return ready
 
 
 def with_http_client(address):
@@ -190,14 +151,14 @@ def to_servers(program):
         for version in ("HTTP/1.0", "HTTP/1.1"):
             port = free_port()
             command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", root]
-            with running([*command, "--protocol", version, str(port)], listens(port)):
+            with listening([*command, "--protocol", version, str(port)], port):
                 for driver in DRIVERS:
                     fetch(program, driver, f"http://127.0.0.1:{port}", files)
             print(f"Python's http.server, {version}: fetched from")
         if nginx := shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"):
             to_nginx(nginx, program, root, files)
         else:
-            print("SKIPPED nginx: not installed")
+            skipped("nginx", "not installed")
 
 
 def to_nginx(nginx, program, root, files):
@@ -225,7 +186,7 @@ def to_nginx(nginx, program, root, files):
         conf.flush()
         # Said twice, since before it has read its configuration nginx writes where it was built to.
         command = [nginx, "-p", work, "-e", f"{work}/errors", "-c", conf.name]
-        with running(command, listens(port)):
+        with listening(command, port):
             base = f"http://127.0.0.1:{port}"
             for driver in DRIVERS:
                 fetch(program, driver, base, files)
@@ -243,18 +204,20 @@ def main():
     testbed, program = sys.argv[1:]
     node = shutil.which("node")
     for driver in DRIVERS:
-        with running([testbed, "--driver", driver, "--listen", "127.0.0.1:0"], testbed_address) as address:
+        with Server(testbed, "--driver", driver) as server:
+            address = server.endpoint
             with_http_client(address)
             with_sockets(address)
             if requests:
                 with_requests(address)
             if node:
-                subprocess.run([node, os.path.join(HERE, "peer_node.mjs"), "%s:%d" % address], check=True, timeout=PATIENCE)
+                subprocess.run([node, os.path.join(HERE, "peer_node.mjs"), server.address], check=True, timeout=PATIENCE)
+            server.stop()
         print(f"{driver}: http.client{', requests' if requests else ''}{', Node' if node else ''} and bare sockets agree")
     if not requests:
-        print("SKIPPED requests: the Python package is not installed")
+        skipped("requests", "the Python package is not installed")
     if not node:
-        print("SKIPPED Node: not installed")
+        skipped("Node", "not installed")
     to_servers(program)
 
 

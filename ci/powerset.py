@@ -12,7 +12,9 @@ import json
 import subprocess
 import sys
 
-PACKAGES = ["protocol", "proto-http", "proto-ws", "proto-resp", "timing-wheel", "driver-common", "driver-epoll", "driver-tokio"]
+from lib.parts import LIBRARIES
+
+PACKAGES = [name for name in LIBRARIES if name != "wirestate-drivers"]
 
 
 def closure(features, chosen):

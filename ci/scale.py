@@ -26,6 +26,8 @@ import subprocess
 import sys
 import time
 
+import lib
+
 MIB = 1 << 20
 # How much a server may grow while connections churn, and for each of them: heaps keep what the busiest moment needed.
 CHURN_BOUND = 8 * MIB
@@ -48,16 +50,10 @@ def fault(text):
 # The server
 
 
-class Server:
+class Server(lib.Server):
     def __init__(self, options, driver, *flags):
-        command = [options.testbed, "--driver", driver, "--listen", "127.0.0.1:0", *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        assert line.startswith("listening on "), line
-        host, port = line.split()[-1].rsplit(":", 1)
-        self.address = (host, int(port))
-        self.target = f"{host}:{port}"
-        asyncio.run(fetch(self.address))
+        super().__init__(options.testbed, "--driver", driver, *flags)
+        asyncio.run(fetch(self.endpoint))
 
     def processes(self):
         """The workers, or the one process."""
@@ -190,7 +186,7 @@ def churn(options, driver):
     server = Server(options, driver)
     time.sleep(0.5)
     base, watch, most = server.descriptors(), Watch(server), 0
-    command = [options.load, "--target", server.target, "--connections", str(count), "--churn", str(stay), "--sources", "64"]
+    command = [options.load, "--target", server.address, "--connections", str(count), "--churn", str(stay), "--sources", "64"]
     load = subprocess.Popen([*command, "--seconds", str(options.seconds), "--json"], stdout=subprocess.PIPE, text=True)
     try:
         while load.poll() is None:
@@ -323,12 +319,12 @@ def attack(address, names, count):
 
 
 def attackers(server, names, count):
-    command = [sys.executable, __file__, "attack", server.target, ",".join(names), str(count)]
+    command = [sys.executable, __file__, "attack", server.address, ",".join(names), str(count)]
     return subprocess.Popen(command)
 
 
 def honest(options, server, mode):
-    command = [options.load, "--target", server.target, "--mode", mode, "--connections", "16"]
+    command = [options.load, "--target", server.address, "--mode", mode, "--connections", "16"]
     command += ["--rate", "500", "--seconds", str(options.seconds), "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -376,7 +372,7 @@ def abuse(options, driver):
     if there < count / 2:
         fault(f"only {there} attackers were there")
     server.settled(base)
-    asyncio.run(fetch(server.address))
+    asyncio.run(fetch(server.endpoint))
     bound = count * ABUSE_BOUND
     print(
         f"abuse on {driver}: {count} attackers, {kills} processes of them killed, {there} connections at the end; "
@@ -413,7 +409,7 @@ def attacks(options, driver):
         server = Server(options, driver, "--header-timeout", str(max(1, round(options.seconds / 6))))
         time.sleep(0.5)
         base, count = server.descriptors(), min(count, options.connections or count)
-        command = [options.load, "--target", server.target, "--abuse", name, "--connections", str(count), "--json"]
+        command = [options.load, "--target", server.address, "--abuse", name, "--connections", str(count), "--json"]
         command += ["--seconds", str(options.seconds), "--pid", str(server.process.pid)]
         ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=options.seconds + PATIENCE)
         if not ended.stdout:
@@ -501,7 +497,7 @@ def hold(options, driver):
     clients, left, accepted, last, said = [], total, None, 0, 0
     while left > 0:
         part = min(left, PER_PROCESS)
-        command = [options.load, "--target", server.target, "--connections", str(part - 100), "--json"]
+        command = [options.load, "--target", server.address, "--connections", str(part - 100), "--json"]
         command += ["--sources", str(SOURCES), "--idle", str(hold_for)]
         clients.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         left -= part
@@ -542,7 +538,7 @@ def hold(options, driver):
             # Whoever comes now is served as ever.
             begun = time.monotonic()
             for _ in range(100):
-                asyncio.run(fetch(server.address))
+                asyncio.run(fetch(server.endpoint))
             each = (time.monotonic() - begun) / 100
             print(f"hold on {driver}: one more client is served in {each * 1000:.1f} ms", flush=True)
             for client in clients:

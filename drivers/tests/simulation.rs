@@ -1,6 +1,6 @@
 //! All protocols by the thousand on a simulated network: every exchange is complete or was cut, and days pass in seconds.
 //!
-//! A run follows from its seed: `SIM_SEED=42 cargo test -p drivers --test simulation` repeats one.
+//! A run follows from its seed: `SIM_SEED=42 cargo test -p wirestate-drivers --test simulation` repeats one.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Answers a number of requests in memory, for a profiler that counts instructions:
 //!
 //! ```sh
-//! cargo build --profile profiling -p proto-http --example instructions
+//! cargo build --profile profiling -p wirestate-http --example instructions
 //! valgrind --tool=callgrind target/profiling/examples/instructions get 1000
 //! ```
 //!

@@ -19,7 +19,7 @@ fn the_simulation_conforms_with_every_seed() {
         let outcome = catch_unwind(|| run(&Simulated::new(seed)));
         assert!(
             outcome.is_ok(),
-            "SIM_SEED={seed} cargo test -p protocol --features testing --test conformance"
+            "SIM_SEED={seed} cargo test -p wirestate-protocol --features testing --test conformance"
         );
     }
 }

@@ -4,31 +4,16 @@
 //! copies anything. The heads of the slots' lists are named like timers, from the other end of the numbers: the head of slot 3 is `!3`.
 
 use alloc::boxed::Box;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
+use crate::chunk::{CHUNK, CHUNK_BITS, Chunk, DOUBLING, Hot, LAST_GENERATION, Link, NONE, SLOT_BITS};
 use crate::key::Key;
 use crate::slots::SLOTS;
-
-/// Timers per chunk: three allocations each.
-const CHUNK: usize = 1 << CHUNK_BITS;
-const CHUNK_BITS: u32 = 14;
 
 /// The number of chunks that leaves the highest indices to the heads.
 const MOST_CHUNKS: usize = (1 << (32 - CHUNK_BITS)) - 1;
 const _: () = assert!(SLOTS <= CHUNK);
-
-/// Up to here the first chunk grows by doubling, so that a small wheel is small.
-const DOUBLING: usize = 1024;
-
-/// A tag is a generation above a slot of ten bits.
-const SLOT_BITS: u32 = 10;
-const _: () = assert!(SLOTS <= 1 << SLOT_BITS);
-
-/// The last generation of a place. Afterwards it is retired: its tag stays at generation 0, which no key carries.
-const LAST_GENERATION: u32 = u32::MAX >> SLOT_BITS;
-
-/// The end of the free list; not the index of a place.
-const NONE: u32 = u32::MAX;
 
 #[derive(Clone)]
 pub(crate) struct Arena<T> {
@@ -39,32 +24,6 @@ pub(crate) struct Arena<T> {
     /// The chunk that places are added to when none is free.
     growing: usize,
     len: usize,
-}
-
-/// A chunk fills two cache lines, so that finding one takes a shift.
-#[derive(Clone)]
-#[repr(align(128))]
-struct Chunk<T> {
-    hot: Vec<Hot>,
-    links: Vec<Link>,
-    values: Vec<Option<T>>,
-    /// The generation that added places start with: none of a released chunk's keys is valid again.
-    generation: u32,
-}
-
-/// All that a reset needs, in twelve bytes.
-#[derive(Clone, Copy)]
-#[repr(C, packed(4))]
-struct Hot {
-    deadline: u64,
-    tag: u32,
-}
-
-/// The neighbours in a circular list with a head.
-#[derive(Clone, Copy)]
-struct Link {
-    next: u32,
-    prev: u32,
 }
 
 impl<T> Arena<T> {
@@ -91,15 +50,16 @@ impl<T> Arena<T> {
         self.chunks.iter().map(|chunk| chunk.hot.capacity()).sum()
     }
 
-    /// Adds `count` free places, and touches their memory, so that as many inserts find it there.
-    pub(crate) fn add_free(&mut self, count: usize) {
-        let mut missing = count;
+    /// Adds free places until there are `count`, and touches their memory, so that as many inserts find it there.
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), NoMemory> {
+        let places: usize = self.chunks.iter().map(|chunk| chunk.hot.len()).sum();
+        let mut missing = count.saturating_sub(places - self.len);
         while missing > 0 {
-            let number = self.growing_chunk();
+            let number = self.growing_chunk()?;
             let chunk = &mut self.chunks[number];
             let first = chunk.hot.len();
             let added = missing.min(CHUNK - first);
-            chunk.reserve_exact(added);
+            chunk.try_reserve_exact(added)?;
             for _ in 0..added {
                 chunk.push();
             }
@@ -108,13 +68,24 @@ impl<T> Arena<T> {
             }
             missing -= added;
         }
+        Ok(())
+    }
+
+    /// Sees to it that the next insert finds a place.
+    #[inline]
+    pub(crate) fn make_room(&mut self) -> Result<(), NoMemory> {
+        if self.free == NONE { self.grow() } else { Ok(()) }
     }
 
     /// Stores a timer and appends it to the list of `slot`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no place and no memory for one.
     #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, slot: u32, value: T) -> Key {
         if self.free == NONE {
-            self.grow();
+            self.grow_or_panic();
         }
         let index = self.free;
         let last = core::mem::replace(&mut self.link_of_mut(!slot).prev, index);
@@ -169,6 +140,14 @@ impl<T> Arena<T> {
             .hot
             .get(offset_of(key.index()))?;
         (hot.tag >> SLOT_BITS == key.generation()).then_some(key.index())
+    }
+
+    /// The key of the timer at `index`.
+    pub(crate) fn key(&self, index: u32) -> Key {
+        Key::new(
+            index,
+            self.chunks[chunk_of(index)].hot[offset_of(index)].tag >> SLOT_BITS,
+        )
     }
 
     pub(crate) fn deadline(&self, index: u32) -> u64 {
@@ -287,43 +266,50 @@ impl<T> Arena<T> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn grow_or_panic(&mut self) {
+        assert!(self.grow().is_ok(), "there is no memory for another timer");
+    }
+
     /// Adds one free place. Kept out of the way of the inserts that need none.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
-        let number = self.growing_chunk();
+    fn grow(&mut self) -> Result<(), NoMemory> {
+        let number = self.growing_chunk()?;
         let chunk = &mut self.chunks[number];
         let len = chunk.hot.len();
-        if len == chunk.hot.capacity() {
-            chunk.reserve_exact(if number == 0 && len < DOUBLING {
+        if chunk.room() == 0 {
+            chunk.try_reserve_exact(if number == 0 && len < DOUBLING {
                 len.max(16)
             } else {
                 CHUNK - len
-            });
+            })?;
         }
         chunk.push();
         self.push_free(index(number, len));
+        Ok(())
     }
 
-    /// The chunk that the next place is added to; there is room for it.
-    fn growing_chunk(&mut self) -> usize {
+    /// The chunk that the next place is added to; it has fewer than [`CHUNK`].
+    fn growing_chunk(&mut self) -> Result<usize, NoMemory> {
         while let Some(chunk) = self.chunks.get(self.growing) {
             if chunk.hot.len() < CHUNK && chunk.generation <= LAST_GENERATION {
-                return self.growing;
+                return Ok(self.growing);
             }
             self.growing += 1;
         }
-        assert!(
-            self.chunks.len() < MOST_CHUNKS,
-            "a timing wheel holds no more than 2^32 timers"
-        );
+        if self.chunks.len() == MOST_CHUNKS {
+            return Err(NoMemory);
+        }
+        self.chunks.try_reserve(1)?;
         self.chunks.push(Chunk {
             hot: Vec::new(),
             links: Vec::new(),
             values: Vec::new(),
             generation: 1,
         });
-        self.growing
+        Ok(self.growing)
     }
 
     fn push_free(&mut self, index: u32) {
@@ -368,6 +354,16 @@ impl<T> Arena<T> {
     }
 }
 
+/// There is no memory for another timer, or no index: 2^32 timers are set.
+#[derive(Debug)]
+pub(crate) struct NoMemory;
+
+impl From<TryReserveError> for NoMemory {
+    fn from(_: TryReserveError) -> Self {
+        Self
+    }
+}
+
 /// What [`Arena::remove`] took out.
 pub(crate) struct Removed<T> {
     /// The key, stale from now on.
@@ -386,36 +382,6 @@ pub(crate) enum Reset {
     Stays,
     /// The deadline is stored, and this timer is filed too late for it.
     Moves(u32),
-}
-
-impl<T> Chunk<T> {
-    fn reserve_exact(&mut self, additional: usize) {
-        self.hot.reserve_exact(additional);
-        self.links.reserve_exact(additional);
-        self.values.reserve_exact(additional);
-    }
-
-    /// Adds a place without a timer.
-    fn push(&mut self) {
-        self.hot.push(Hot {
-            deadline: 0,
-            tag: self.generation << SLOT_BITS,
-        });
-        self.links.push(Link { next: NONE, prev: NONE });
-        self.values.push(None);
-    }
-
-    /// Frees the memory of a chunk without timers, and remembers only the highest generation any of its places has come to.
-    fn release(&mut self) {
-        for hot in &self.hot {
-            let retired = LAST_GENERATION + 1;
-            let generation = if hot.tag == 0 { retired } else { hot.tag >> SLOT_BITS };
-            self.generation = self.generation.max(generation);
-        }
-        self.hot = Vec::new();
-        self.links = Vec::new();
-        self.values = Vec::new();
-    }
 }
 
 fn chunk_of(index: u32) -> usize {
@@ -482,7 +448,7 @@ mod tests {
     #[test]
     fn places_in_memory_asked_for_are_used_before_more_is_asked_for() {
         let mut arena = Arena::new();
-        arena.add_free(CHUNK + 10);
+        arena.reserve(CHUNK + 10).unwrap();
         assert_eq!(arena.capacity(), CHUNK + 10);
         for expected in 0..CHUNK + 10 {
             let key = arena.insert(0, 0, ());

@@ -62,6 +62,11 @@ impl<'a, T> Drain<'a, T> {
     pub(crate) fn new(wheel: &'a mut Wheel<T>, budget: usize) -> Self {
         Self { wheel, budget }
     }
+
+    /// The same timers with their deadlines: how late each is, and when one that is to go off regularly is due again.
+    pub fn with_deadlines(self) -> DrainWithDeadlines<'a, T> {
+        DrainWithDeadlines(self)
+    }
 }
 
 impl<T> Iterator for Drain<'_, T> {
@@ -84,3 +89,26 @@ impl<T> Iterator for Drain<'_, T> {
 }
 
 impl<T> FusedIterator for Drain<'_, T> {}
+
+/// The timers that are due, as `(key, deadline, value)`, until the budget is used up; made by [`Drain::with_deadlines`].
+#[derive(Debug)]
+#[must_use = "timers fire as they are taken from this iterator"]
+pub struct DrainWithDeadlines<'a, T>(Drain<'a, T>);
+
+impl<T> Iterator for DrainWithDeadlines<'_, T> {
+    type Item = (Key, u64, T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Drain { wheel, budget } = &mut self.0;
+        while *budget > 0 {
+            let deadline = wheel.first_deadline()?;
+            *budget -= 1;
+            if let Step::Fired(key, value) = wheel.step() {
+                return Some((key, deadline, value));
+            }
+        }
+        None
+    }
+}
+
+impl<T> FusedIterator for DrainWithDeadlines<'_, T> {}

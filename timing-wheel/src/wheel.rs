@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::arena::{Arena, Removed, Reset};
+use crate::arena::{Arena, NoMemory, Removed, Reset};
+use crate::error::InsertError;
 use crate::iter::{Drain, Iter};
 use crate::key::Key;
 use crate::slots::{self, DUE, Occupied};
@@ -31,6 +32,11 @@ impl<T> Wheel<T> {
     /// How many timers are set, those included that are due but were not taken yet. O(1).
     pub fn len(&self) -> usize {
         self.arena.len()
+    }
+
+    /// Whether a timer is still set: whether the key is not stale. O(1).
+    pub fn contains(&self, key: Key) -> bool {
+        self.arena.find(key).is_some()
     }
 
     /// Whether no timer is set. O(1).
@@ -114,8 +120,20 @@ impl<T> Wheel<T> {
     /// As for [`insert`](Self::insert).
     pub fn with_capacity(now: u64, capacity: usize) -> Self {
         let mut wheel = Self::new(now);
-        wheel.arena.add_free(capacity);
+        wheel.reserve(capacity);
         wheel
+    }
+
+    /// Asks for memory so that `additional` timers more can be set before memory is asked for again. O(additional).
+    ///
+    /// # Panics
+    ///
+    /// As for [`insert`](Self::insert).
+    pub fn reserve(&mut self, additional: usize) {
+        assert!(
+            self.arena.reserve(additional).is_ok(),
+            "there is no memory for {additional} more timers"
+        );
     }
 
     /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
@@ -125,12 +143,24 @@ impl<T> Wheel<T> {
     ///
     /// # Panics
     ///
-    /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory.
+    /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory; [`try_insert`](Self::try_insert) does not.
     pub fn insert(&mut self, deadline: u64, value: T) -> Key {
         let slot = slots::place(self.now, deadline);
         let key = self.arena.insert(deadline, slot, value);
         self.occupied.set(slot);
         key
+    }
+
+    /// Sets a timer as [`insert`](Self::insert) does, where memory may be short.
+    ///
+    /// # Errors
+    ///
+    /// [`InsertError`], with the value, when there is no memory for another timer, or 2^32 are set. The wheel is as it was before.
+    pub fn try_insert(&mut self, deadline: u64, value: T) -> Result<Key, InsertError<T>> {
+        match self.arena.make_room() {
+            Ok(()) => Ok(self.insert(deadline, value)),
+            Err(NoMemory) => Err(InsertError::new(value)),
+        }
     }
 
     /// Gives a timer another deadline, earlier or later; `false` if the key is stale. O(1), no allocation.
@@ -155,6 +185,24 @@ impl<T> Wheel<T> {
     pub fn cancel(&mut self, key: Key) -> Option<T> {
         let index = self.arena.find(key)?;
         Some(self.remove(index)?.1)
+    }
+
+    /// Unsets the timers for which `keep` answers `false`, in no particular order. O(capacity).
+    pub fn retain(&mut self, mut keep: impl FnMut(Key, u64, &mut T) -> bool) {
+        // Between two timers the wheel is whole: a panic in `keep` or in a destructor leaves a sound wheel.
+        let mut from = 0;
+        while let Some((key, deadline, _)) = self.arena.next_live(from) {
+            let index = key.index();
+            let kept = self
+                .arena
+                .value_mut(index)
+                .is_some_and(|value| keep(key, deadline, value));
+            if !kept {
+                drop(self.remove(index));
+            }
+            let Some(next) = index.checked_add(1) else { break };
+            from = next;
+        }
     }
 
     /// Unsets all timers. All keys are stale afterwards; the memory and the time stay. O(capacity).
@@ -214,12 +262,42 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// Takes a timer that is due as [`pop`](Self::pop) does, with its deadline: how late it is, and when a timer that is to go off
+    /// regularly is due again.
+    pub fn pop_with_deadline(&mut self) -> Option<(Key, u64, T)> {
+        loop {
+            let deadline = self.first_deadline()?;
+            if let Step::Fired(key, value) = self.step() {
+                return Some((key, deadline, value));
+            }
+        }
+    }
+
+    /// The timer that [`pop`](Self::pop) would take, with its deadline; `None` if none is due. Amortised O(1), as `pop`.
+    ///
+    /// For the first timer that is not due yet, see [`next_wake`](Self::next_wake) and [`next_deadline`](Self::next_deadline).
+    pub fn peek(&mut self) -> Option<(Key, u64, &T)> {
+        loop {
+            let (index, deadline) = self.arena.first(DUE)?;
+            if deadline <= self.now {
+                let key = self.arena.key(index);
+                return Some((key, deadline, self.arena.value(index)?));
+            }
+            self.file(index, deadline);
+        }
+    }
+
     /// Tells the time and takes the timers that are due, looking at no more than `budget` timers, so that the time it takes is bounded.
     ///
     /// What is left over is still due, and [`next_wake`](Self::next_wake) is `now` until a later poll has got to it.
     pub fn poll(&mut self, now: u64, budget: usize) -> Drain<'_, T> {
         self.advance(now);
         Drain::new(self, budget)
+    }
+
+    /// The deadline of the timer that [`step`](Self::step) looks at next.
+    pub(crate) fn first_deadline(&self) -> Option<u64> {
+        Some(self.arena.first(DUE)?.1)
     }
 
     /// Looks at one timer of the due list.
@@ -265,6 +343,13 @@ pub(crate) enum Step<T> {
     Filed,
     /// A timer was due.
     Fired(Key, T),
+}
+
+/// An empty wheel whose time is 0.
+impl<T> Default for Wheel<T> {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl<'a, T> IntoIterator for &'a Wheel<T> {

@@ -11,9 +11,12 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is handed to the system's allocator as it came.
+// SAFETY: every call is handed to the system's allocator as it came, or refused, which an allocator may do.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if REFUSE.get() {
+            return std::ptr::null_mut();
+        }
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
@@ -74,4 +77,47 @@ fn a_wheel_allocates_per_chunk_and_never_for_a_reset_cancel_or_poll() {
         }
     });
     assert_eq!(filled, 0);
+
+    // Reserving counts the places that are free, and only those.
+    assert!(wheel.poll(TIMERS / 2, usize::MAX).count() > 1);
+    let free = wheel.capacity() - wheel.len();
+    assert_eq!(allocations(|| wheel.reserve(free)), 0);
+    wheel.reserve(free + 10);
+    let filled = allocations(|| {
+        for _ in 0..free + 10 {
+            wheel.insert(u64::MAX, 0);
+        }
+    });
+    assert_eq!(filled, 0);
+}
+
+thread_local! {
+    static REFUSE: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+fn without_memory_a_timer_is_handed_back() {
+    let mut wheel = Wheel::new(0);
+    let mut key = None;
+    let mut refusals = 0;
+    for id in 0..20_000_u32 {
+        REFUSE.set(true);
+        let refused = wheel.try_insert(u64::from(id), id);
+        REFUSE.set(false);
+        match refused {
+            Ok(set) => key = Some(set),
+            Err(error) => {
+                refusals += 1;
+                assert_eq!(wheel.len(), id as usize, "the wheel is as it was");
+                assert_eq!(error.to_string(), "there is no memory for another timer");
+                assert_eq!(error.into_value(), id);
+                key = Some(wheel.insert(u64::from(id), id));
+            }
+        }
+    }
+    // 16 timers, doubled up to 1024; the rest of the first chunk; the second.
+    assert_eq!(refusals, 1 + 6 + 1 + 1);
+    assert_eq!(wheel.get(key.unwrap()), Some(&19_999));
+    let fired: Vec<u32> = wheel.poll(u64::MAX, usize::MAX).map(|(_, id)| id).collect();
+    assert_eq!(fired.len(), 20_000);
 }

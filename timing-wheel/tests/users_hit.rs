@@ -339,3 +339,39 @@ fn time_that_runs_backwards_changes_nothing() {
     assert_eq!(drain(&mut wheel, 500), [()]);
     assert_eq!(wheel.now(), 1100);
 }
+
+/// A panic in the closure of `retain` must leave a sound wheel.
+#[test]
+fn retain_survives_a_panic() {
+    let mut wheel = Wheel::new(0);
+    let keys: Vec<Key> = (0..100).map(|id| wheel.insert(id, id)).collect();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        wheel.retain(|_, deadline, _| {
+            assert!(deadline != 50, "enough");
+            false
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(wheel.len(), 50);
+    assert!(keys[..50].iter().all(|&key| !wheel.contains(key)));
+    assert_eq!(wheel.next_deadline(), Some(50));
+    let left: Vec<u64> = wheel.poll(99, usize::MAX).map(|(_, id)| id).collect();
+    assert_eq!(left, (50..100).collect::<Vec<_>>());
+}
+
+/// A timer that goes off regularly and is served late must not drift: its deadline counts, not the present.
+#[test]
+fn a_regular_timer_does_not_drift() {
+    let mut wheel = Wheel::new(0);
+    wheel.insert(10, ());
+    let mut deadlines = Vec::new();
+    for now in [13, 20, 29, 41, 55] {
+        while let Some((_, deadline, ())) = wheel.peek().map(|(key, deadline, &())| (key, deadline, ())) {
+            assert_eq!(wheel.pop_with_deadline().map(|(_, at, ())| at), Some(deadline));
+            deadlines.push(deadline);
+            wheel.insert(deadline + 10, ());
+        }
+        wheel.advance(now);
+    }
+    assert_eq!(deadlines, [10, 20, 30, 40]);
+}

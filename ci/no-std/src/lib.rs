@@ -56,6 +56,21 @@ pub extern "C" fn reply_length(byte: u8) -> usize {
     }
 }
 
+/// Reads a PROXY header and writes it again, and tells how long it is.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_length(byte: u8) -> usize {
+    let mut line = *b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n";
+    line[11] = byte;
+    let mut memory = [0; 64];
+    match proto_proxy::Header::parse(&line, &Default::default()) {
+        Ok(Some((header, _))) => match proto_proxy::HeaderWriter::proxy(&mut memory, header.addresses()) {
+            Ok(writer) => writer.finish().len(),
+            Err(_) => 0,
+        },
+        _ => 0,
+    }
+}
+
 #[cfg(feature = "alloc")]
 mod with_memory {
     use core::alloc::{GlobalAlloc, Layout};

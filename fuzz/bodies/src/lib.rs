@@ -16,6 +16,7 @@ pub mod memory;
 mod miniz;
 pub mod output;
 mod plain_frames;
+pub mod proxy;
 pub mod request_head;
 pub mod resp;
 pub mod response_head;
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("http_server", http_server::run),
     ("mask", mask::run),
     ("output", output::run),
+    ("proxy", proxy::run),
     ("request_head", request_head::run),
     ("resp", resp::run),
     ("response_head", response_head::run),

@@ -325,8 +325,8 @@ impl<H: Handler> Upgrade for Server<H> {
     type Next = H::Next;
 
     #[inline]
-    fn take_next(&mut self) -> Option<H::Next> {
-        self.core.next.take().map(|next| *next)
+    fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
+        Ok(self.core.next.take().map(|next| *next))
     }
 }
 

@@ -76,7 +76,7 @@ impl Default for ServerConfig {
             rules: Rules::DEFAULT,
             timeouts: ServerTimeouts::default(),
             authentication: false,
-            server: env!("CARGO_PKG_NAME"),
+            server: "proto-resp",
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -64,7 +64,11 @@ impl Pair {
             0..=4 => {
                 let deadline = bytes.ticks(model.now);
                 let id = model.inserted;
-                let key = wheel.insert(deadline, id);
+                let key = if operation.is_multiple_of(2) {
+                    wheel.insert(deadline, id)
+                } else {
+                    wheel.try_insert(deadline, id).expect("there is memory")
+                };
                 assert!(!model.stale.contains(&key), "a stale key is valid again");
                 assert_eq!(
                     model.timers.insert(key, Timer { deadline, id }),
@@ -93,8 +97,20 @@ impl Pair {
             }
             11 => {
                 let due = model.due().count();
-                match wheel.pop() {
-                    Some((key, id)) => model.fire(key, id),
+                let peeked = match operation / 16 % 2 {
+                    0 => wheel.peek().map(|(key, deadline, &id)| (key, deadline, id)),
+                    _ => None,
+                };
+                let popped = match operation / 32 % 2 {
+                    0 => wheel.pop().map(|(key, id)| (key, model.deadline(key), id)),
+                    _ => wheel.pop_with_deadline(),
+                };
+                assert!(peeked.is_none() || peeked == popped, "another timer was promised");
+                match popped {
+                    Some((key, deadline, id)) => {
+                        assert_eq!(deadline, model.deadline(key));
+                        model.fire(key, id);
+                    }
                     None => assert_eq!(due, 0, "a due timer is not found"),
                 }
             }
@@ -102,7 +118,15 @@ impl Pair {
                 let now = bytes.ticks(model.now);
                 let budget = usize::from(bytes.next().unwrap_or(u8::MAX));
                 model.now = model.now.max(now);
-                let fired: Vec<_> = wheel.poll(now, budget).collect();
+                let fired: Vec<_> = if operation.is_multiple_of(2) {
+                    wheel.poll(now, budget).collect()
+                } else {
+                    let with_deadlines: Vec<_> = wheel.poll(now, budget).with_deadlines().collect();
+                    for &(key, deadline, _) in &with_deadlines {
+                        assert_eq!(deadline, model.deadline(key));
+                    }
+                    with_deadlines.into_iter().map(|(key, _, id)| (key, id)).collect()
+                };
                 assert!(fired.len() <= budget);
                 for (key, id) in fired {
                     model.fire(key, id);
@@ -114,6 +138,7 @@ impl Pair {
             14 => {
                 if let Some(key) = model.choose(bytes) {
                     let timer = model.timers.get(&key).copied();
+                    assert_eq!(wheel.contains(key), timer.is_some());
                     assert_eq!(wheel.get(key).copied(), timer.map(|timer| timer.id));
                     assert_eq!(wheel.get_mut(key).copied(), timer.map(|timer| timer.id));
                 }
@@ -124,6 +149,26 @@ impl Pair {
                     model.stale.extend(std::mem::take(&mut model.timers).into_keys());
                 }
                 1..=3 => wheel.shrink_to_fit(),
+                4 => {
+                    let rest = u32::from(bytes.next().unwrap_or(2)) % 4;
+                    let mut seen = 0;
+                    wheel.retain(|key, deadline, id| {
+                        seen += 1;
+                        assert_eq!(model.timers.get(&key), Some(&Timer { deadline, id: *id }));
+                        *id % 4 != rest
+                    });
+                    assert_eq!(seen, model.timers.len());
+                    let gone = model.timers.iter().filter(|(_, timer)| timer.id % 4 == rest);
+                    let gone: Vec<Key> = gone.map(|(&key, _)| key).collect();
+                    for key in gone {
+                        model.remove(key);
+                    }
+                }
+                5 => {
+                    let more = usize::from(bytes.next().unwrap_or(0));
+                    wheel.reserve(more);
+                    assert!(wheel.capacity() >= wheel.len() + more);
+                }
                 _ => *wheel = wheel.clone(),
             },
         }
@@ -176,6 +221,10 @@ impl Model {
         let timer = self.timers.remove(&key)?;
         self.stale.push(key);
         Some(timer)
+    }
+
+    fn deadline(&self, key: Key) -> u64 {
+        self.timers.get(&key).expect("a timer fires once").deadline
     }
 
     fn fire(&mut self, key: Key, id: u32) {

@@ -1,0 +1,46 @@
+"""Cargo, and where it puts what it builds."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = ROOT / "target"
+
+# What builds already, so that nothing asks cargo twice.
+built = set()
+
+
+def run(*command, **options):
+    """Runs a command in the root of the repository; this program ends where it fails."""
+    sys.stdout.flush()
+    environment = os.environ | options.pop("environment", {})
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, **options)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(str(word) for word in command)}: exit status {done.returncode}")
+    return done
+
+
+def build(*arguments):
+    if arguments not in built:
+        run("cargo", "build", "--quiet", *arguments)
+        built.add(arguments)
+
+
+def release(package, *programs):
+    """The paths of programs that are measured, built with all optimizations."""
+    build("--release", "-p", package, *(word for program in programs for word in ("--bin", program)))
+    return [TARGET / "release" / program for program in programs]
+
+
+def quick(package, *programs):
+    """The paths of programs that are used but not measured. All of the package are built, since all will be wanted."""
+    build("--profile", "quick", "-p", package)
+    return [TARGET / "quick" / program for program in programs]
+
+
+def debug_example(package, example, *arguments):
+    """The path of an example of a crate, built with its checks on."""
+    build("-p", package, "--example", example, *arguments)
+    return TARGET / "debug/examples" / example

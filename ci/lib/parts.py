@@ -1,0 +1,311 @@
+"""The parts of the whole check, in the order in which .ci/run takes them. Each builds what it needs, so that it runs by itself.
+
+A part's doc is what `ci/check` lists it with. What a part can't do on a machine, it names as SKIPPED.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+
+from .build import ROOT, TARGET, build, debug_example, quick, release, run
+from .process import DRIVERS
+from .tools import command, is_root, node_path, python_with, skipped
+
+PARTS = {}
+
+# The names of packages; folders have no prefix (docs/releasing.md).
+LIBRARIES = [
+    "wirestate-protocol",
+    "wirestate-http",
+    "wirestate-ws",
+    "wirestate-resp",
+    "wirestate-proxy",
+    "wirestate-timing-wheel",
+    "wirestate-driver-common",
+    "wirestate-driver-epoll",
+    "wirestate-driver-tokio",
+    "wirestate-drivers",
+]
+CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp"]
+
+
+def part(function):
+    """Makes a function a part, under its name with hyphens."""
+    PARTS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def packages(names):
+    return [word for name in names for word in ("-p", name)]
+
+
+def script(name, *arguments, python=sys.executable):
+    """Runs a script of this folder."""
+    run(python, ROOT / "ci" / name, *arguments)
+
+
+@part
+def format():
+    """the form of the code"""
+    run("cargo", "fmt", "--all", "--check")
+
+
+@part
+def clippy():
+    """lints, of everything and of the libraries with all features"""
+    run("cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings")
+    features = ["--all-targets", "--all-features"]
+    run("cargo", "clippy", *packages(LIBRARIES[:-1]), *features, "--", "-D", "warnings")
+
+
+@part
+def powerset(*names):
+    """every combination of features"""
+    script("powerset.py", *names)
+
+
+@part
+def minimal_versions():
+    """the oldest versions of dependencies"""
+    script("minimal_versions.py")
+
+
+@part
+def msrv():
+    """the oldest compiler that is promised"""
+    script("msrv.py")
+
+
+@part
+def publish(*arguments):
+    """whether every library crate could be published: its manifest, its package, the order"""
+    script("publish.py", *arguments)
+
+
+@part
+def semver():
+    """that nothing public broke since the last release, by cargo-semver-checks"""
+    tags = subprocess.run(["git", "tag", "--list", "v[0-9]*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True)
+    if not tags.stdout.split():
+        return skipped("cargo semver-checks", "there is no release to compare with")
+    if not command("cargo-semver-checks"):
+        return skipped("cargo semver-checks", "not installed; cargo install --locked cargo-semver-checks")
+    # Versions move together, so that one answer holds for all.
+    run("cargo", "semver-checks", "--baseline-rev", tags.stdout.split()[0], *packages(LIBRARIES))
+
+
+@part
+def docs():
+    """the documentation, without a broken link"""
+    flags = {"RUSTDOCFLAGS": "-D warnings"}
+    run("cargo", "doc", "--workspace", "--no-deps", "--quiet", environment=flags)
+
+
+@part
+def no_std():
+    """the codecs without std, on this machine and on two that have none"""
+    for features in ("", "alloc"):
+        arguments = ["--manifest-path", "ci/no-std/Cargo.toml", "--target-dir", "target/no-std", "--features", features]
+        run("cargo", "build", "--quiet", *arguments)
+    # Without rustup there is nothing but this machine's own target.
+    listed = ["rustup", "target", "list", "--installed"]
+    installed = subprocess.run(listed, capture_output=True, text=True).stdout.split() if command("rustup") else []
+    for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
+        if target in installed:
+            run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
+            run("cargo", "build", "--quiet", "-p", "wirestate-proxy", "-p", "wirestate-timing-wheel", "--target", target)
+        else:
+            skipped(target, "not installed")
+
+
+@part
+def deny():
+    """licences, sources, duplicates and advisories of dependencies"""
+    deny = command("cargo-deny")
+    if not deny:
+        # From source, as none of its makers' packages are new; a minute and a half, once.
+        install = "cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build cargo-deny@0.20.2"
+        subprocess.run(shlex.split(install), cwd=ROOT)
+        deny = command("cargo-deny")
+    if not deny:
+        return skipped("cargo deny", "it could not be installed")
+    run(deny, "check", "bans", "licenses", "sources")
+    try:
+        fetched = subprocess.run([deny, "fetch", "db"], cwd=ROOT, capture_output=True, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        fetched = False
+    if fetched:
+        run(deny, "check", "advisories")
+    else:
+        skipped("advisories", "their database is out of reach")
+
+
+@part
+def tests():
+    """all tests, each benchmark once, the codecs with all features, and endurance"""
+    # What the client of RESP, and comet, speak to.
+    command("redis-server", "redis-server")
+    run("cargo", "test", "--workspace")
+    run("cargo", "test", "--quiet", "-p", "benches", "--benches", stdout=subprocess.DEVNULL)
+    run("cargo", "test", *packages([*CODECS, "wirestate-timing-wheel"]), "--all-features")
+    run("cargo", "test", "-p", "wirestate-drivers", "--test", "endurance", "--", "--ignored")
+
+
+@part
+def memory():
+    """memory, by the address sanitizer and valgrind"""
+    command("valgrind", "valgrind")
+    script("memory.py")
+
+
+@part
+def simulation():
+    """a hundred thousand simulated connections"""
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "simulation")
+
+
+@part
+def fuzz():
+    """whether the fuzz targets compile"""
+    if command("c++"):
+        run("cargo", "check", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz")
+    else:
+        skipped("the fuzz targets", "no C++ compiler for libFuzzer")
+
+
+@part
+def programs():
+    """builds all programs that the parts below use, so that none of them waits for cargo"""
+    release("benches", "testbed", "load")
+    release("comet", "comet")
+    quick("examples")
+    blocking_echo()
+    verdicts()
+
+
+def blocking_echo():
+    build("--profile", "quick", "-p", "wirestate-ws", "--all-features", "--example", "blocking_echo")
+    return TARGET / "quick/examples/blocking_echo"
+
+
+def verdicts():
+    return debug_example("wirestate-http", "verdicts")
+
+
+@part
+def instr(*arguments):
+    """instructions per request, against ci/instr-baseline.json"""
+    if not command("valgrind", "valgrind"):
+        return skipped("instr.py", "valgrind is not installed")
+    [testbed] = release("benches", "testbed")
+    script("instr.py", testbed, *(arguments or ["--check"]))
+
+
+@part
+def curl():
+    """curl and bare sockets talk to the testbed"""
+    if not command("curl", "curl"):
+        return skipped("curl.py", "curl is not installed")
+    script("curl.py", *release("benches", "testbed"))
+
+
+@part
+def http_peers():
+    """other people's HTTP clients and servers"""
+    command("nginx", "nginx-light")
+    python = python_with("requests")
+    script("peers_http.py", *release("benches", "testbed"), *quick("examples", "get"), python=python)
+
+
+@part
+def differential(*arguments):
+    """proto-http beside h11 and llhttp"""
+    script("differential.py", verdicts(), *arguments, python=python_with("h11"))
+
+
+@part
+def redis():
+    """redis-cli and Python's redis talk to the example `resp`"""
+    script("peer_redis.py", *quick("examples", "resp"), python=python_with("redis"))
+
+
+@part
+def comet(*arguments):
+    """comet as people use it, two browsers among them"""
+    with_websockets("comet.py", "chromium", "chromium", "tcpdump", arguments)
+
+
+@part
+def comet_nodes(*arguments):
+    """comet in several processes, some of which are killed"""
+    with_websockets("comet_nodes.py", "redis-server", arguments)
+
+
+def with_websockets(name, *needed_and_arguments):
+    *needed, arguments = needed_and_arguments
+    for program in needed:
+        command(program, program)
+    python = python_with("websockets")
+    if subprocess.run([python, "-c", "import websockets"], capture_output=True).returncode:
+        return skipped(name, "the Python package websockets could not be installed")
+    script(name, *release("comet", "comet"), *arguments, python=python)
+
+
+@part
+def websockets():
+    """Python's websockets talks to the example `blocking_echo`"""
+    python = python_with("websockets")
+    if subprocess.run([python, "-c", "import websockets"], capture_output=True).returncode:
+        return skipped("peer_websockets.py", "the Python package websockets could not be installed")
+    script("peer_websockets.py", blocking_echo(), python=python)
+
+
+@part
+def ws():
+    """Node's ws talks to the example `blocking_echo`"""
+    path = node_path("ws")
+    if not path:
+        return skipped("peer_ws.js", "the Node package ws could not be installed")
+    run("node", "ci/peer_ws.js", blocking_echo(), environment={"NODE_PATH": path})
+
+
+@part
+def subscribers():
+    """a thousand subscribers of comet, each of which gets every message"""
+    [comet] = release("comet", "comet")
+    for server in ("--driver epoll --prefork 2", "--driver tokio"):
+        run(comet, "bench", "--server", server, "--time", "3s", "--drain")
+
+
+@part
+def package():
+    """comet's Debian package: built, installed, used and removed again"""
+    able = is_root() and command("dpkg") and command("systemd-socket-activate", "systemd")
+    if able and not command("cargo-deb"):
+        install = "cargo install cargo-deb --locked --debug --quiet --root target/tools"
+        subprocess.run(shlex.split(install), cwd=ROOT, capture_output=True)
+    if able and command("cargo-deb"):
+        run("ci/package.sh", "--test")
+    else:
+        skipped("the package", "it needs root on a Debian, systemd and cargo-deb")
+
+
+@part
+def autobahn(*arguments):
+    """the Autobahn TestSuite judges proto-ws, over blocking sockets and on both drivers"""
+    if arguments:
+        return script("autobahn.py", *arguments)
+    # All 517 cases, those of permessage-deflate among them, take ten minutes a line: AUTOBAHN=--deflate.
+    script("autobahn.py", *shlex.split(os.environ.get("AUTOBAHN", "")))
+    echo, client = quick("examples", "ws-echo", "ws-autobahn")
+    for driver in DRIVERS:
+        server = f"{echo} --driver {driver} --listen 127.0.0.1:{{port}}"
+        script("autobahn.py", "--server", server, "--client", f"{client} --driver {driver} {{address}} {{agent}}")
+
+
+@part
+def scale(*arguments):
+    """connections that churn, and clients that mean harm"""
+    release("benches", "testbed", "load")
+    script("scale.py", *(arguments or ["churn", "abuse", "--seconds", "5"]))
