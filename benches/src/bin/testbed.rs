@@ -14,7 +14,7 @@ use drivers::Driver;
 use proto_http::{FieldBlock, Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
-use protocol::Switch;
+use protocol::{Protocol, Switch};
 
 /// A server with a few fixed resources, on either driver.
 #[derive(Parser)]
@@ -38,6 +38,10 @@ struct Options {
     /// How long a client may take from one request to the next, in seconds.
     #[arg(long, value_name = "SECS")]
     idle_timeout: Option<u64>,
+    /// Networks of proxies, separated by commas: every connection begins with a PROXY header (version 1 or 2) from one of
+    /// them, and connections from elsewhere are refused.
+    #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
+    proxy_protocol: Option<proto_proxy::Config>,
 }
 
 /// Where messages are compressed.
@@ -63,12 +67,33 @@ fn run(options: &Options) -> io::Result<()> {
     if let Some(workers) = options.prefork {
         return prefork(workers, server, options);
     }
-    let server = server.serve(options.listen, factory(options)?)?;
-    if let Some(address) = server.local_addr() {
+    let places = [server.listen(options.listen)?];
+    serve(&server, places, options, true)
+}
+
+/// Serves until a signal, behind proxies if there are any.
+fn serve<I>(server: &drivers::Server, places: I, options: &Options, print: bool) -> io::Result<()>
+where
+    I: IntoIterator<Item = drivers::Listening>,
+{
+    let plain = factory(options)?;
+    match options.proxy_protocol.clone() {
+        None => until_signal(server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?, print),
+        Some(config) => {
+            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
+            until_signal(server.serve_all(places, behind)?, print)
+        }
+    }
+}
+
+fn until_signal<P: Protocol<Message = Infallible> + 'static>(running: drivers::Running<P>, print: bool) -> io::Result<()> {
+    if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
-    server.until_signal(DRAIN).map(drop)
+    running.until_signal(DRAIN).map(drop)
 }
+
+type Peer<'a> = protocol::Peer<'a, Infallible>;
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
@@ -77,10 +102,7 @@ fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Re
         Role::Worker { places, .. } => {
             let room = connections_per_thread(options.threads);
             let server = server.configure(|config| config.max_connections = room.min(config.max_connections));
-            server
-                .serve_all(places, factory(options)?)?
-                .until_signal(DRAIN)
-                .map(drop)
+            serve(&server, places, options, false)
         }
         Role::Parent { .. } => Ok(()),
     }
@@ -101,9 +123,7 @@ fn print_address(address: SocketAddr) {
 }
 
 /// What makes the protocol of each connection.
-fn factory(
-    options: &Options,
-) -> io::Result<impl FnMut(&protocol::Peer<'_, Infallible>) -> Option<Switch<Server<Testbed>>> + Clone + Send + use<>> {
+fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed>> + Clone + Send + use<>> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -122,12 +142,13 @@ fn factory(
             text,
         }),
     );
-    Ok(move |_: &protocol::Peer<'_, Infallible>| {
+    Ok(move |peer: &Peer<'_>| {
         let testbed = Testbed {
             shared: Arc::clone(&shared),
+            remote: peer.remote(),
             echoing: false,
         };
-        Some(Switch::new(Server::new(Arc::clone(&http), testbed)))
+        Switch::new(Server::new(Arc::clone(&http), testbed))
     })
 }
 
@@ -141,6 +162,8 @@ struct Shared {
 /// The resources.
 struct Testbed {
     shared: Arc<Shared>,
+    /// The client's address, as the factory saw it.
+    remote: Option<SocketAddr>,
     /// Whether the content of the request under way goes back.
     echoing: bool,
 }
@@ -188,10 +211,14 @@ impl Handler for Testbed {
         match (request.path(), request.method()) {
             ("/", "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
             ("/echo", "POST") => self.start_echo(request, responder),
+            ("/whoami", "GET" | "HEAD") => {
+                let remote = self.remote.map_or_else(|| "unknown".into(), |remote| remote.to_string());
+                responder.send(200, &self.shared.text, remote.as_bytes())
+            }
             ("/204", "GET" | "HEAD") => responder.send(204, &(), b""),
             ("/304", "GET" | "HEAD") => responder.send(304, &(), b""),
             ("/ws" | DEFLATE, "GET") => self.upgrade(request, responder),
-            ("/" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
+            ("/" | "/whoami" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
             ("/echo", _) => responder.send(405, &[("Allow", "POST")], b""),
             ("/ws" | DEFLATE, _) => responder.send(405, &[("Allow", "GET")], b""),
             _ => responder.send(404, &(), b""),
