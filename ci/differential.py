@@ -53,7 +53,6 @@ STRICTER = {
     "CodingInOldVersion": "a coding in HTTP/1.0 (RFC 9112 section 6.1: faulty framing)",
     "FramingForbidden": "framing in a response that has no body is dropped (RFC 9112 section 6.1)",
     "Expectation": "a list that begins with 100-continue (RFC 9110 section 10.1.1)",
-    "UpgradeWithBody": "an Upgrade beside a body (RFC 9110 section 7.8 allows it)",
     "ConnectWithBody": "a CONNECT with a body (RFC 9110 section 9.3.6: no defined semantics)",
     "ChunkSize": "more than 16 digits, or white space behind the size (RFC 9112 section 7.1)",
     "ChunkExtension": "extensions are skipped, not parsed (RFC 9112 section 7.1.1)",
@@ -71,11 +70,12 @@ STRICTER = {
 
 # Where another refuses or goes on: who, a pattern in the message, one in their outcome, and why. The first that fits counts.
 TABLE = [
-    ("h11", rb"", "error no request line received", "no empty line before a request (RFC 9112 section 2.2: at least one)"),
+    ("h11", rb"", "error no re(quest|sponse) line received", "no empty line before a message (RFC 9112 section 2.2: at least one before a request)"),
     ("h11", rb"[ \t][;=]|[;=][ \t]", "error illegal chunk header", "no white space in extensions (RFC 9112 section 7.1.1: BWS)"),
     ("h11", rb"HTTP/1\.0\r\n", "close$", "connections of HTTP/1.0 are never kept (RFC 9112 section 9.3: may be)"),
     ("h11", rb"\r\Z", "error illegal request line", "a CR at the end is not waited upon (RFC 9112 section 2.2)"),
     ("h11", rb"^CONNECT", "", "what follows a refused CONNECT is read as a request (RFC 9110 section 9.3.6)"),
+    ("h11", rb"(?i)Expect:", "error status 417|error .*[Ee]xpect", "an expectation is one value (RFC 9110 section 10.1.1: a list)"),
     ("h11", rb"^HTTP/1", "error bytes behind$", "bytes behind the last response are left over (RFC 9112 section 9.6: ignored)"),
     ("llhttp", rb"(?<!\r\n\r\n)\Z", "error HPE_INVALID_(URL|HEADER_TOKEN|CONTENT_LENGTH|TRANSFER_ENCODING)$", "an unfinished head is judged early"),
     ("llhttp", rb" [a-zA-Z]+[0-9+.-][^ ]*://", "error HPE_INVALID_URL$", "schemes have letters alone (RFC 3986 section 3.1)"),
@@ -86,6 +86,11 @@ TABLE = [
     ("llhttp", rb"\t", "error HPE_INVALID_(TRANSFER_ENCODING|CONTENT_LENGTH)$", "a tab beside a value (RFC 9110 section 5.6.3: OWS)"),
     ("llhttp", rb"[ \t][;=]|[;=][ \t]", "error HPE_(INVALID_CHUNK_SIZE|STRICT)$", "no white space in extensions (RFC 9112 section 7.1.1: BWS)"),
     ("llhttp", rb"HTTP/1\.0\r\n(.*\r\n)*Connection:.*close", "", "keep-alive wins over close in HTTP/1.0 (RFC 9112 section 9.3: close wins)"),
+    ("llhttp", rb"(?i)Expect:", "error expectation$", "an expectation is one value (RFC 9110 section 10.1.1: a list)"),
+    ("llhttp", rb"^\s*HTTP/1(.*\r\n)*[ \t]", "error HPE_INVALID_HEADER_TOKEN$", "folds are refused (RFC 9112 section 5.2: to be replaced)"),
+    ("llhttp", rb"^\s*HTTP/1", "error HPE_INVALID_(CONTENT_LENGTH|TRANSFER_ENCODING)$", "a length beside a coding (RFC 9112 section 6.3: counts for nothing)"),
+    ("llhttp", rb"^\s*HTTP/1", "error HPE_UNEXPECTED_CONTENT_LENGTH$", "the same length twice (RFC 9110 section 8.6: may be taken)"),
+    ("llhttp", rb"^\s*HTTP/1(.|\n)*[0-9a-fA-F][ \t]+\r\n", "error HPE_(INVALID_CHUNK_SIZE|STRICT)$", "white space behind a chunk size (leniency padded_chunk_size; RFC 9112 section 7.1)"),
     ("llhttp", rb"^HTTP/1", "switched$", "a refused CONNECT is left to the caller (RFC 9110 section 9.3.6)"),
 ]
 

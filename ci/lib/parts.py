@@ -22,7 +22,7 @@ LIBRARIES = [
     "wirestate-resp",
     "wirestate-proxy",
     "wirestate-timing-wheel",
-    "wirestate-driver-sockets",
+    "wirestate-driver-common",
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-drivers",

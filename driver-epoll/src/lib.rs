@@ -13,10 +13,9 @@ mod server;
 mod slab;
 mod socket;
 mod timers;
-mod trace;
 mod udp;
 
-pub use driver_sockets::{Listening, allowed_cpus, listen};
+pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 

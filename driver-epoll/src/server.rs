@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use driver_sockets::{Listening, Threads, deal};
+use driver_common::{Listening, Threads, deal};
 use protocol::driver::{Config, Connect};
 use protocol::{Limits, Peer, Protocol, Stats};
 

@@ -4,73 +4,70 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use protocol::Output;
-use protocol::bytes::Buf;
+use protocol::Stats;
+use protocol::driver::{Transfer, Transport};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
-/// Pieces handed to one vectored write.
-const SLICES: usize = 64;
-
-/// What became of a system call that may not block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transfer {
-    /// So many bytes moved.
-    Bytes(usize),
-    /// Not now.
-    Blocked,
-    Failed(io::ErrorKind),
+/// One stream socket, for the length of a turn.
+pub(crate) struct Stream<'a> {
+    pub(crate) socket: &'a OwnedFd,
+    pub(crate) stats: &'a mut Stats,
 }
 
-impl From<rustix::io::Result<usize>> for Transfer {
-    #[inline]
-    fn from(result: rustix::io::Result<usize>) -> Self {
-        match result {
-            Ok(n) => Transfer::Bytes(n),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Transfer::Blocked,
-            Err(errno) => Transfer::Failed(io::Error::from(errno).kind()),
+impl Transport for Stream<'_> {
+    #[inline(always)]
+    fn receive(&mut self, buffer: &mut [u8]) -> Transfer {
+        self.stats.reads += 1;
+        let received = rustix::net::recv(self.socket, buffer, RecvFlags::empty());
+        let transfer = transfer(received.map(|(_, n)| n));
+        if let Transfer::Bytes(n) = transfer {
+            self.stats.bytes_in += n as u64;
         }
+        transfer
+    }
+
+    #[inline(always)]
+    fn send(&mut self, bytes: &[u8]) -> Transfer {
+        let sent = rustix::net::send(self.socket, bytes, SendFlags::NOSIGNAL);
+        self.wrote(sent)
+    }
+
+    fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        let mut nothing = SendAncillaryBuffer::default();
+        let sent = rustix::net::sendmsg(self.socket, slices, &mut nothing, SendFlags::NOSIGNAL);
+        self.wrote(sent)
+    }
+
+    fn shutdown(&mut self) {
+        // It fails only when the peer is gone already, which the next read tells.
+        let _ = rustix::net::shutdown(self.socket, Shutdown::Write);
+    }
+}
+
+impl Stream<'_> {
+    #[inline(always)]
+    fn wrote(&mut self, sent: rustix::io::Result<usize>) -> Transfer {
+        self.stats.writes += 1;
+        let transfer = transfer(sent);
+        if let Transfer::Bytes(n) = transfer {
+            self.stats.bytes_out += n as u64;
+        }
+        transfer
     }
 }
 
 #[inline]
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Transfer {
-    rustix::net::recv(socket, buffer, RecvFlags::empty())
-        .map(|(_, n)| n)
-        .into()
-}
-
-/// Sends from `output`: in one piece when it is in one, else vectored. Also tells how much was offered; less taken
-/// means that the socket is full, which saves the call that would say so.
-#[inline(always)]
-pub(crate) fn send(socket: &OwnedFd, output: &Output) -> (Transfer, usize) {
-    let first = output.chunk();
-    if first.len() == output.len() {
-        (
-            rustix::net::send(socket, first, SendFlags::NOSIGNAL).into(),
-            first.len(),
-        )
-    } else {
-        send_vectored(socket, output)
+fn transfer(result: rustix::io::Result<usize>) -> Transfer {
+    match result {
+        Ok(n) => Transfer::Bytes(n),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Transfer::Blocked,
+        Err(errno) => Transfer::Failed(io::Error::from(errno).kind()),
     }
-}
-
-fn send_vectored(socket: &OwnedFd, output: &Output) -> (Transfer, usize) {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let filled = output.chunks_vectored(&mut slices);
-    let slices = &slices[..filled];
-    let offered = slices.iter().map(|slice| slice.len()).sum();
-    let sent = rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-    (sent.into(), offered)
-}
-
-pub(crate) fn half_close(socket: &OwnedFd) {
-    // It fails only when the peer is gone already, which the next read tells.
-    let _ = rustix::net::shutdown(socket, Shutdown::Write);
 }
 
 /// Closes with a reset.
 pub(crate) fn reset(socket: OwnedFd) {
-    driver_sockets::reset(&socket);
+    driver_common::reset(&socket);
     drop(socket);
 }
 

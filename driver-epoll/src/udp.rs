@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver_sockets::udp::{Batches, TRANSMITS, UdpSockRef};
+use driver_common::udp::{Batches, TRANSMITS, UdpSockRef};
 use protocol::driver::Datagrams;
 use protocol::{Endpoint, Mailbox, Peer, PeerSource, Reason, Sender};
 use rustix::buffer::spare_capacity;

@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use driver_common::tasks::Group;
 use protocol::driver::Connect;
 use protocol::{Peer, Protocol, Stats};
-
-use crate::shard::Shard;
 
 /// Makes the protocol of a connection that this side opens.
 pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>) -> P + Send>;
@@ -22,15 +21,15 @@ pub(crate) enum Command<P: Protocol> {
 
 /// A worker, seen from other threads.
 pub(crate) struct Remote<P: Protocol> {
-    pub(crate) shard: Arc<Shard>,
+    pub(crate) group: Arc<Group>,
     /// `None` once the worker has ended.
     commands: Mutex<Option<Vec<Command<P>>>>,
 }
 
 impl<P: Protocol> Remote<P> {
-    pub(crate) fn new(shard: Arc<Shard>) -> Arc<Self> {
+    pub(crate) fn new(group: Arc<Group>) -> Arc<Self> {
         Arc::new(Remote {
-            shard,
+            group,
             commands: Mutex::new(Some(Vec::new())),
         })
     }
@@ -40,13 +39,13 @@ impl<P: Protocol> Remote<P> {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = commands
             .as_mut()
-            .filter(|queue| queue.len() < self.shard.config.max_connections)
+            .filter(|queue| queue.len() < self.group.config.max_connections)
         else {
             return false;
         };
         queue.push(command);
         drop(commands);
-        self.shard.wake();
+        self.group.wake();
         true
     }
 
@@ -111,14 +110,14 @@ impl<P: Protocol> Handle<P> {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for worker in self.workers.iter() {
-            sum += worker.shard.stats();
+            sum += worker.group.stats();
         }
         sum
     }
 
     /// What each worker has counted: shows how evenly connections are spread.
     pub fn stats_by_loop(&self) -> Vec<Stats> {
-        self.workers.iter().map(|worker| worker.shard.stats()).collect()
+        self.workers.iter().map(|worker| worker.group.stats()).collect()
     }
 }
 

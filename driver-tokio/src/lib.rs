@@ -5,15 +5,11 @@
 mod drive;
 mod handle;
 mod listener;
-mod mailbox;
 mod server;
-mod shard;
-mod trace;
-mod turn;
 mod udp;
 mod worker;
 
-pub use driver_sockets::{Listening, allowed_cpus, listen};
+pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
 pub use protocol::{Limits, Stats};
 

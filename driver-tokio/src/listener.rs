@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use driver_sockets::{SockRef, Socket};
+use driver_common::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -75,7 +75,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 
     /// Has it reset when it is dropped.
     fn reset(&self) {
-        driver_sockets::reset(self.socket());
+        driver_common::reset(self.socket());
     }
 }
 

@@ -5,14 +5,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_sockets::{Listening, Threads, deal};
+use driver_common::tasks::Group;
+use driver_common::{Listening, Threads, deal};
 use protocol::driver::{Config, Connect};
 use protocol::{Limits, Peer, Protocol, Stats};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::handle::{Command, Handle, Remote};
 use crate::listener::Listener;
-use crate::shard::Shard;
 use crate::worker::{Anywhere, Here, Worker};
 
 /// The factory of a worker that accepts nothing.
@@ -115,8 +115,8 @@ impl Server {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
     {
-        let shard = Shard::new(self.config.clone());
-        let remote = Remote::new(Arc::clone(&shard));
+        let group = Group::new(self.config.clone());
+        let remote = Remote::new(Arc::clone(&group));
         let handle = Handle {
             workers: Arc::new([Arc::clone(&remote)]),
         };
@@ -124,7 +124,7 @@ impl Server {
         let worker = Worker::<P, F, Anywhere>::new(remote, Some((listeners, factory)));
         (handle, async move {
             worker.run().await;
-            shard.stats()
+            group.stats()
         })
     }
 
@@ -231,10 +231,10 @@ impl Server {
         let mut threads = Threads::new("tokio", &self.config.cpus);
         let mut workers: Vec<Arc<Remote<P>>> = Vec::new();
         for setup in setups {
-            let remote = Remote::new(Shard::new(self.config.clone()));
+            let remote = Remote::new(Group::new(self.config.clone()));
             let theirs = Arc::clone(&remote);
             let started = threads.start(move |ready| {
-                let shard = Arc::clone(&theirs.shard);
+                let group = Arc::clone(&theirs.group);
                 let runtime = Builder::new_current_thread()
                     .enable_all()
                     .build_local(LocalOptions::default())?;
@@ -243,7 +243,7 @@ impl Server {
                 drop(entered);
                 ready.tell(());
                 runtime.block_on(worker.run());
-                Ok(shard.stats())
+                Ok(group.stats())
             });
             if let Err(error) = started {
                 Handle {

@@ -1,5 +1,6 @@
 //! Endpoints on UDP sockets.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use driver_sockets::udp::{Batches, TRANSMITS, UdpSockRef};
+use driver_common::tasks::Queue;
+use driver_common::udp::{Batches, TRANSMITS, UdpSockRef};
 use protocol::driver::Datagrams;
 use protocol::{Endpoint, Mailbox, Peer, PeerSource, Reason, Sender};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::sleep_until;
-
-use crate::mailbox::{Lazy, Queue};
 
 /// Batches, messages and timeouts handled before other tasks have their turn.
 const ROUNDS: usize = 16;
@@ -38,7 +38,7 @@ where
     let mut batches = Batches::new(UdpSockRef::from(&socket))?;
     let source = Source {
         socket: &socket,
-        mailbox: Lazy::new(),
+        mailbox: OnceCell::new(),
     };
     let endpoint = make(&Peer::new(&source));
     let mailbox = source.mailbox.into_inner();
@@ -117,7 +117,7 @@ fn receive<E: Endpoint>(
 
 struct Source<'a, M> {
     socket: &'a UdpSocket,
-    mailbox: Lazy<M>,
+    mailbox: OnceCell<Arc<Queue<M>>>,
 }
 
 impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {

@@ -3,25 +3,22 @@
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use driver_common::tasks::{self, Group, Phase, Refused};
 use protocol::driver::{Connect, Stopping};
-use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+use protocol::{Peer, Protocol};
 #[cfg(unix)]
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::drive::{Drive, failed, open_stream};
+use crate::drive::{Drive, open_stream};
 use crate::handle::{Command, Opening, Remote};
 use crate::listener::{Accepted, Listener, Stream};
-use crate::mailbox::{Lazy, Queue};
-use crate::shard::{Phase, Shard};
-use crate::trace;
 
 /// How long accepting pauses when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,6 +58,8 @@ pub(crate) struct Worker<P: Protocol, F, W> {
     place: PhantomData<fn() -> W>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
+    /// A time since which the runtime has looked at the sockets.
+    looked: Instant,
     /// Connections accepted so far: each has its number as token.
     tokens: u64,
     stopping: Option<Stopping<Waker>>,
@@ -82,6 +81,7 @@ where
             place: PhantomData,
             sleep,
             accept_pause: None,
+            looked: Instant::now(),
             tokens: 0,
             stopping: None,
         }
@@ -93,9 +93,9 @@ where
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let shard = Arc::clone(&self.remote.shard);
+        let group = Arc::clone(&self.remote.group);
         let now = Instant::now();
-        let next = shard.expire(now, shard.config.timer_budget, cx.waker());
+        let next = self.expire(cx, now);
         for command in self.remote.take() {
             match command {
                 Command::Connect(to, make) => self.connect(to, make),
@@ -106,7 +106,7 @@ where
         }
         if let Some(stopping) = &mut self.stopping {
             if stopping.is_over(now) {
-                shard.enter(Phase::Killing).into_iter().for_each(Waker::wake);
+                group.enter(Phase::Killing).into_iter().for_each(Waker::wake);
             } else {
                 stopping.next(now).into_iter().for_each(Waker::wake);
             }
@@ -115,11 +115,11 @@ where
             self.accept_pause = None;
         }
         self.accept(cx);
-        if self.listening.is_none() && shard.active() == 0 && self.remote.close() {
+        if self.listening.is_none() && group.active() == 0 && self.remote.close() {
             return Poll::Ready(());
         }
         let stopping = self.stopping.as_ref().filter(|stopping| !stopping.is_over(now));
-        let stopping = stopping.map(|stopping| now + stopping.sleep(now));
+        let stopping = stopping.and_then(|stopping| now.checked_add(stopping.sleep(now)?));
         let wake = [next, stopping, self.accept_pause].into_iter().flatten().min();
         if let Some(wake) = wake {
             self.sleep.as_mut().reset(wake.into());
@@ -130,17 +130,30 @@ where
         Poll::Pending
     }
 
+    /// Fires the timers that were due when the runtime last looked at the sockets, and has it look again where more are due.
+    /// A process or a thread that has paused so sees the input that came meanwhile before any deadline fires.
+    fn expire(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Instant> {
+        let group = &self.remote.group;
+        let next = group.expire(self.looked, group.config.timer_budget, cx.waker());
+        if next.is_some_and(|next| next <= now) {
+            self.looked = now;
+            // Wakes this task when the runtime has looked.
+            let _ = core::pin::pin!(tokio::task::yield_now()).poll(cx);
+        }
+        next
+    }
+
     fn stop(&mut self, now: Instant, drain: Duration) {
         if let Some(stopping) = &mut self.stopping {
-            return stopping.hasten(now + drain);
+            return stopping.hasten(now, drain);
         }
         self.listening = None;
-        let wakers = self.remote.shard.enter(Phase::Stopping);
+        let wakers = self.remote.group.enter(Phase::Stopping);
         self.stopping = Some(Stopping::new(now, drain, wakers));
     }
 
     fn accept(&mut self, cx: &mut Context<'_>) {
-        let shard = &self.remote.shard;
+        let group = &self.remote.group;
         let Some((listeners, factory)) = &mut self.listening else {
             return;
         };
@@ -148,10 +161,10 @@ where
             return;
         }
         // To each its share, so that a storm on one does not keep the others from their turn.
-        let budget = (shard.config.accept_budget / listeners.len().max(1)).max(1);
+        let budget = (group.config.accept_budget / listeners.len().max(1)).max(1);
         for listener in listeners {
             for left in (0..budget).rev() {
-                if shard.active() >= shard.config.max_connections as u64 {
+                if group.active() >= group.config.max_connections as u64 {
                     // The connection that makes room wakes the worker.
                     return;
                 }
@@ -161,17 +174,17 @@ where
                         self.tokens += 1;
                         match accepted {
                             Accepted::Tcp(stream, remote) => {
-                                admit::<_, _, W>(shard, stream, Some(remote), self.tokens, factory)
+                                admit::<_, _, W>(group, stream, Some(remote), self.tokens, factory)
                             }
                             #[cfg(unix)]
-                            Accepted::Unix(stream) => admit::<_, _, W>(shard, stream, None, self.tokens, factory),
+                            Accepted::Unix(stream) => admit::<_, _, W>(group, stream, None, self.tokens, factory),
                         }
                     }
                     // Errors of the connection itself: accept(2) asks to treat them like one that never came.
                     Poll::Ready(Err(error)) if is_transient(&error) => {}
                     Poll::Ready(Err(_)) => {
-                        shard.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
-                        trace::exhausted();
+                        group.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                        driver_common::trace::exhausted();
                         self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
                         return;
                     }
@@ -184,69 +197,56 @@ where
     }
 
     fn connect(&self, connect: Connect, make: Opening<P>) {
-        let shard = Arc::clone(&self.remote.shard);
-        let within = shard.config.connect_timeout;
+        let group = Arc::clone(&self.remote.group);
+        let within = group.config.connect_timeout;
         // The attempt counts as a connection, so that the worker waits for it.
-        shard.join();
+        group.join();
         tokio::spawn(async move {
-            let outcome = timeout(within, open_stream(&connect, &shard.config.socket)).await;
+            let outcome = timeout(within, open_stream(&connect, &group.config.socket)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            open::<_, P, W>(&shard, outcome, Some(connect.to), make);
-            shard.part(None, 0);
+            begin::<_, P, W>(&group, outcome, Some(connect.to), make);
+            group.part();
         });
     }
 
     /// Takes a socket that is connected already.
     #[cfg(unix)]
     fn adopt(&self, socket: std::os::fd::OwnedFd, make: Opening<P>) {
-        let shard = &self.remote.shard;
-        driver_sockets::prepare(&socket, &shard.config.socket);
+        let group = &self.remote.group;
+        driver_common::prepare(&socket, &group.config.socket);
         // Only a socket of TCP has such an address.
         let socket = std::net::TcpStream::from(socket);
         let remote = socket.peer_addr().ok();
         let ready = socket.set_nonblocking(true);
         if remote.is_some() {
             let stream = ready.and_then(|()| TcpStream::from_std(socket));
-            open::<_, P, W>(shard, stream, remote, make);
+            begin::<_, P, W>(group, stream, remote, make);
         } else {
             let stream = ready.and_then(|()| UnixStream::from_std(std::os::fd::OwnedFd::from(socket).into()));
-            open::<_, P, W>(shard, stream, remote, make);
+            begin::<_, P, W>(group, stream, remote, make);
         }
     }
 }
 
-/// Makes a protocol for a connection of this side's making, and starts it or tells it what went wrong.
-fn open<S, P, W>(shard: &Arc<Shard>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Opening<P>)
+/// Starts a connection of this side's making, or tells its protocol what went wrong.
+fn begin<S, P, W>(group: &Arc<Group>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Opening<P>)
 where
     S: Stream,
     W: Spawn<P>,
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
-    let stream = outcome.as_ref().ok().map(|stream| stream as &dyn Stream);
-    let source = Source::new(stream, remote, shard.config.mailbox);
-    let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
-        shard.stats.panics.fetch_add(1, Ordering::Relaxed);
-        return;
-    };
-    let mailbox = source.mailbox.into_inner();
-    match outcome {
-        Ok(stream) => {
-            shard.stats.connected.fetch_add(1, Ordering::Relaxed);
-            trace::connected(0);
-            // Not accepted, so not counted by address.
-            W::spawn(Drive::new(stream, protocol, mailbox, Arc::clone(shard), 0, S::reset));
-        }
-        Err(error) => {
-            failed(protocol, shard.config.limits, &error);
-            shard.stats.io_errors.fetch_add(1, Ordering::Relaxed);
-        }
+    let stream = outcome.as_ref().ok();
+    let connected = outcome.as_ref().map(drop).map_err(std::io::Error::kind);
+    let local = || stream.and_then(S::local);
+    if let (Ok(task), Ok(stream)) = (tasks::open(group, connected, remote, &local, make), outcome) {
+        W::spawn(Drive::new(stream, task, S::reset));
     }
 }
 
-/// Makes a protocol for an accepted connection and starts it.
+/// Starts an accepted connection, or refuses it with a reset.
 fn admit<S, P, W>(
-    shard: &Arc<Shard>,
+    group: &Arc<Group>,
     stream: S,
     remote: Option<SocketAddr>,
     token: u64,
@@ -257,35 +257,10 @@ fn admit<S, P, W>(
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
-    if let (Some(mut limit), Some(remote)) = (shard.per_address(), remote)
-        && !limit.admit(token, remote.ip())
-    {
-        shard.stats.refused.fetch_add(1, Ordering::Relaxed);
-        return stream.reset();
-    }
-    driver_sockets::prepare(stream.socket(), &shard.config.socket);
-    let source = Source::new(Some(&stream), remote, shard.config.mailbox);
-    let made = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source))));
-    let mailbox = source.mailbox.into_inner();
-    match made {
-        Ok(Some(protocol)) => {
-            shard.stats.accepted.fetch_add(1, Ordering::Relaxed);
-            trace::connected(token);
-            W::spawn(Drive::new(
-                stream,
-                protocol,
-                mailbox,
-                Arc::clone(shard),
-                token,
-                S::reset,
-            ));
-            return;
-        }
-        Ok(None) => shard.stats.refused.fetch_add(1, Ordering::Relaxed),
-        Err(_) => shard.stats.panics.fetch_add(1, Ordering::Relaxed),
-    };
-    if let Some(mut limit) = shard.per_address() {
-        limit.release(token);
+    driver_common::prepare(stream.socket(), &group.config.socket);
+    match tasks::admit(group, token, remote, &|| stream.local(), factory) {
+        Ok(task) => W::spawn(Drive::new(stream, task, S::reset)),
+        Err(Refused) => stream.reset(),
     }
 }
 
@@ -295,38 +270,4 @@ fn is_transient(error: &std::io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
-}
-
-/// What a factory may ask about a connection.
-struct Source<'a, M> {
-    stream: Option<&'a dyn Stream>,
-    remote: Option<SocketAddr>,
-    capacity: usize,
-    mailbox: Lazy<M>,
-}
-
-impl<'a, M> Source<'a, M> {
-    fn new(stream: Option<&'a dyn Stream>, remote: Option<SocketAddr>, capacity: usize) -> Self {
-        Source {
-            stream,
-            remote,
-            capacity,
-            mailbox: Lazy::new(),
-        }
-    }
-}
-
-impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
-    fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.stream?.local()
-    }
-
-    fn sender(&self) -> Sender<M> {
-        let mailbox = Arc::clone(self.mailbox.get_or_init(|| Queue::new(self.capacity)));
-        Sender::new(mailbox as Arc<dyn Mailbox<M>>, 0)
-    }
 }

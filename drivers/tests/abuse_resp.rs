@@ -146,7 +146,7 @@ fn unsolicited(driver: Driver) {
     use proto_resp::Violation;
     for (replies, violation) in [
         (&b"%0\r\n+PONG\r\n+PONG\r\n"[..], Violation::Unsolicited),
-        (b"%0\r\n*1\r\n>1\r\n+a\r\n", Violation::NestedPush),
+        (b"%0\r\n>2\r\n+a\r\n>1\r\n+a\r\n", Violation::NestedPush),
         (b"%0\r\n*99999999\r\n", Violation::TooManyItems),
         (b"%0\r\n+PONG\n", Violation::BareLf),
     ] {

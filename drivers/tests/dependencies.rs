@@ -67,7 +67,7 @@ fn codecs_know_no_driver_and_no_runtime() {
 
 #[test]
 fn drivers_know_no_protocol() {
-    for driver in ["driver-sockets", "driver-epoll", "driver-tokio", "drivers"] {
+    for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers"] {
         for dependency in dependencies(driver) {
             assert!(!dependency.starts_with("proto-"), "{driver} depends on {dependency}");
         }
@@ -77,9 +77,9 @@ fn drivers_know_no_protocol() {
 
 #[test]
 fn what_drivers_share_knows_no_event_loop() {
-    for dependency in dependencies("driver-sockets") {
+    for dependency in dependencies("driver-common") {
         let allowed = ["protocol", "quinn-udp", "socket2", "rustix", "libc"].contains(&dependency.as_str());
-        assert!(allowed, "driver-sockets depends on {dependency}");
+        assert!(allowed, "driver-common depends on {dependency}");
     }
 }
 

@@ -94,3 +94,35 @@ fn attacks_are_made_over_sockets() {
         assert!(body.starts_with(&format!("{id}_")) && sockets.contains(&format!("fn {body}(driver: Driver)")));
     }
 }
+
+/// The crates whose unsafe lines docs/security.md tells of are all that have any; in the others the compiler forbids them.
+#[test]
+fn unsafe_lines_are_where_it_is_said() {
+    let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, section) = text.split_once("## Unsafe lines").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut allowed = 0;
+    for entry in fs::read_dir(root()).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let Ok(library) = fs::read_to_string(folder.join("src/lib.rs")) else {
+            continue;
+        };
+        if library.contains("#![forbid(unsafe_code)]") || ["benches", "examples"].contains(&&*name) {
+            continue;
+        }
+        assert!(
+            library.contains("#![deny(unsafe_code)]"),
+            "{name} forbids no unsafe code"
+        );
+        assert!(
+            section.contains(&format!("`{name}`")),
+            "docs/security.md does not tell of {name}"
+        );
+        allowed += 1;
+    }
+    assert!(
+        section.contains("but three") && allowed == 3,
+        "{allowed} crates may have unsafe lines"
+    );
+}

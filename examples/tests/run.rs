@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use drivers::{Driver, Server};
@@ -267,5 +268,43 @@ fn client() {
             "{output:?}"
         );
         server.stop(Duration::from_secs(5)).unwrap();
+    }
+}
+
+/// A server that closes a kept connection, as the next request is on its way: GET goes on over another, POST does not
+/// (RFC 9110 section 9.2.2).
+#[test]
+fn get_goes_on_over_another_connection() {
+    for driver in Driver::ALL {
+        for (posts, expected) in [(false, "12"), (true, "1")] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let base = format!("http://{}", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                let mut seen = [0; 1024];
+                let (mut first, _) = listener.accept().unwrap();
+                assert_ne!(first.read(&mut seen).unwrap(), 0);
+                first
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+                    .unwrap();
+                assert_ne!(first.read(&mut seen).unwrap(), 0);
+                drop(first);
+                if !posts {
+                    let (mut second, _) = listener.accept().unwrap();
+                    assert_ne!(second.read(&mut seen).unwrap(), 0);
+                    let last = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n2";
+                    second.write_all(last).unwrap();
+                }
+            });
+            let mut get = Command::new(env!("CARGO_BIN_EXE_get"));
+            get.args(["--driver", driver.name(), &format!("{base}/a"), &format!("{base}/b")]);
+            if posts {
+                get.args(["--send", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+            }
+            let got = get.output().unwrap();
+            server.join().unwrap();
+            let said = String::from_utf8_lossy(&got.stderr);
+            assert_eq!(String::from_utf8_lossy(&got.stdout), expected, "{said}");
+            assert_eq!(got.status.success(), !posts, "{said}");
+        }
     }
 }

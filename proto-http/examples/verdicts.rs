@@ -60,14 +60,20 @@ fn serve(mut bytes: &[u8]) -> String {
 }
 
 /// A client that has sent one request.
-fn call(method: &str, mut bytes: &[u8], eof: bool) -> String {
+fn call(method: &str, bytes: &[u8], eof: bool) -> String {
     let mut connection = ClientConnection::new();
     let target = if method == "CONNECT" { "h:1" } else { "/" };
+    let mut bytes = bytes.to_vec();
+    let mut at = 0;
     let asked = connection.send_request(method, target, &[("Host", "h")], BodyLength::Empty, &mut Vec::new());
     let mut verdict = String::new();
     let (mut status, mut body, mut ended) = (0, Vec::new(), asked.is_err());
     loop {
-        match connection.next_event(&Rules::DEFAULT, &mut bytes) {
+        connection.unfold(&mut bytes[at..]);
+        let mut rest = &bytes[at..];
+        let event = connection.next_event(&Rules::RESPONSES, &mut rest);
+        at = bytes.len() - rest.len();
+        match event {
             Ok(ClientEvent::Informational(head)) => {
                 let _ = write!(verdict, "I {}\t", head.status());
             }

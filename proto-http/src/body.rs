@@ -1,6 +1,8 @@
 //! Reads a body out of the bytes behind its head (RFC 9112 sections 6 and 7). Holds no bytes.
 
-use crate::head::{HeadScanner, walk};
+use crate::fold::Folds;
+use crate::head::walk;
+use crate::scanner::HeadScanner;
 use crate::{BodyLength, Fields, Leniency, Limits, Rules, Violation, ViolationKind, scan};
 
 /// A part of a body.
@@ -85,12 +87,21 @@ impl BodyDecoder {
             }
             Phase::Done => Ok(None),
             Phase::UntilClose => {
-                let data = core::mem::take(input);
-                self.total = self.total.saturating_add(data.len() as u64);
-                if rules.limits.body.is_some_and(|limit| self.total > limit) {
+                // Up to the limit, so that as much is handed on however it comes.
+                let room = rules
+                    .limits
+                    .body
+                    .map_or(u64::MAX, |limit| limit.saturating_sub(self.total));
+                let n = usize::try_from(room).unwrap_or(usize::MAX).min(input.len());
+                if n == 0 && !input.is_empty() {
+                    // For good.
+                    self.total = self.total.saturating_add(1);
                     return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
                 }
-                Ok((!data.is_empty()).then_some(Piece::Data(data)))
+                let (data, rest) = input.split_at(n);
+                *input = rest;
+                self.total = self.total.saturating_add(n as u64);
+                Ok((n > 0).then_some(Piece::Data(data)))
             }
             _ => self.chunked(input, rules),
         }
@@ -172,19 +183,22 @@ impl BodyDecoder {
                     [] | [b'\r'] => return Ok(None),
                     _ => return Err(Violation::new(ViolationKind::ChunkEnd, 0)),
                 },
-                Phase::Trailers => return self.trailers(input, &rules.limits),
+                Phase::Trailers => return self.trailers(input, rules),
                 Phase::Length | Phase::UntilClose | Phase::Done => return Ok(None),
             }
         }
     }
 
     /// RFC 9112 section 7.1.2. Trailers never join the fields of the head.
-    fn trailers<'a>(&mut self, input: &mut &'a [u8], limits: &Limits) -> Result<Option<Piece<'a>>, Violation> {
+    fn trailers<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
+        let limits = &rules.limits;
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
             return Ok(None);
         }
-        let walked = walk(input, limits.trailers, limits.trailers_bytes, |name, _| {
-            if is_allowed_trailer(name) {
+        let lenient = rules.leniency.unusable_trailers;
+        let folds = if lenient { Folds::Dropped } else { Folds::Refused };
+        let walked = walk(input, limits.trailers, limits.trailers_bytes, folds, |name, _| {
+            if lenient || is_allowed_trailer(name) {
                 Ok(())
             } else {
                 Err(ViolationKind::Trailer)
@@ -195,7 +209,7 @@ impl BodyDecoder {
         };
         *input = rest;
         self.phase = Phase::Done;
-        Ok(Some(Piece::End(trailers)))
+        Ok(Some(Piece::End(trailers.as_trailers())))
     }
 }
 
@@ -231,7 +245,12 @@ fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Opti
     let mut at = 0;
     while let Some(digit) = input.get(at).and_then(|&byte| char::from(byte).to_digit(16)) {
         if at == 16 {
-            return Err(Violation::new(ViolationKind::ChunkSize, at));
+            let kind = if at > limits.chunk_line {
+                ViolationKind::ChunkLineTooLong
+            } else {
+                ViolationKind::ChunkSize
+            };
+            return Err(Violation::new(kind, at));
         }
         size = size << 4 | u64::from(digit);
         at += 1;
@@ -241,7 +260,12 @@ fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Opti
     }
     let digits = at;
     let over = |at| Err(Violation::new(ViolationKind::ChunkLineTooLong, at));
-    match extensions(input, at, leniency.padded_chunk_size)? {
+    let end = match extensions(input, at, leniency.padded_chunk_size) {
+        // Beyond the limit nothing is judged, as nothing is that has not come.
+        Err(violation) if violation.offset() > limits.chunk_line => return over(limits.chunk_line),
+        end => end?,
+    };
+    match end {
         Some(end) if end > limits.chunk_line => over(limits.chunk_line),
         Some(end) => Ok(Some((size, end + 2, end - digits))),
         None if unfinished(input) > limits.chunk_line => over(limits.chunk_line),
@@ -278,7 +302,7 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
         match (line.get(at), line.get(at + 1)) {
             (None, _) | (Some(b'\r'), None) => return Ok(None),
             (Some(b'\r'), Some(b'\n')) if spaces == at || padded && spaces == size_end => return Ok(Some(at)),
-            (Some(b'\r'), Some(b'\n')) => return error(kind, spaces),
+            (Some(b'\r'), Some(b'\n')) => return error(kind, at),
             (Some(b';'), _) => at += 1,
             (Some(b'\n'), _) => return error(ViolationKind::BareLf, at),
             (Some(b'\r'), _) => return error(ViolationKind::BareCr, at),
@@ -289,7 +313,7 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
         at += name.len();
         let Some(&behind) = line.get(at) else { return Ok(None) };
         if name.is_empty() {
-            return error(broken(behind, line.get(at + 1)), at);
+            return broken(line, behind, at);
         }
         let equals = at + blanks(line, at);
         match line.get(equals) {
@@ -305,19 +329,22 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
                 None => return Ok(None),
             },
             Some(&byte) => match scan::split_token(line.get(at..).unwrap_or_default()).0.len() {
-                0 => return error(broken(byte, line.get(at + 1)), at),
+                0 => return broken(line, byte, at),
                 length => at + length,
             },
         };
     }
 }
 
-const fn broken(byte: u8, next: Option<&u8>) -> ViolationKind {
-    match (byte, next) {
+/// Why `byte`, which stands at `at`, is wrong in an extension; `None` where the byte behind it has to tell.
+fn broken(line: &[u8], byte: u8, at: usize) -> Result<Option<usize>, Violation> {
+    let kind = match (byte, line.get(at + 1)) {
+        (b'\r', None) => return Ok(None),
         (b'\n', _) => ViolationKind::BareLf,
         (b'\r', Some(next)) if *next != b'\n' => ViolationKind::BareCr,
         _ => ViolationKind::ChunkExtension,
-    }
+    };
+    Err(Violation::new(kind, at))
 }
 
 fn blanks(line: &[u8], at: usize) -> usize {
@@ -337,7 +364,7 @@ fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
             (Some(b'\\'), Some(&escaped)) if escaped == b'\t' || (escaped >= b' ' && escaped != 0x7f) => at += 2,
             (Some(b'\\' | b'\r'), None) | (None, _) => return Ok(None),
             (Some(&byte), _) if byte != b'\\' && (byte == b'\t' || (byte >= b' ' && byte != 0x7f)) => at += 1,
-            (Some(&byte), next) => return Err(Violation::new(broken(byte, next), at)),
+            (Some(&byte), _) => return broken(line, byte, at),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, Framing, Sending};
+use crate::fold::{are_empty_lines, unfold};
+use crate::framing::Facts;
 use crate::state::{Exchange, State};
 use crate::{BodyLength, Fields, Misuse, Parsed, Piece, Response, Rules, Violation, ViolationKind};
 
@@ -69,6 +71,12 @@ impl ClientConnection {
     const EOF: u8 = 1 << 2;
     /// The request waits for `100 Continue`.
     const EXPECTS: u8 = 1 << 3;
+    /// The request may be sent again: its method is idempotent (RFC 9110 section 9.2.2).
+    const IDEMPOTENT: u8 = 1 << 4;
+    /// An exchange is complete.
+    const REUSED: u8 = 1 << 5;
+    /// Something of a response to the request has come.
+    const HEARD: u8 = 1 << 6;
 
     /// A connection before its first request.
     #[must_use]
@@ -126,7 +134,10 @@ impl ClientConnection {
             keep_alive: false,
         };
         encode::request_head(method, target, facts, fields, framing, out)?;
-        self.flags = if method == "HEAD" { Self::HEAD } else { 0 }
+        let idempotent = matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        self.flags = self.flags & Self::REUSED
+            | if idempotent { Self::IDEMPOTENT } else { 0 }
+            | if method == "HEAD" { Self::HEAD } else { 0 }
             | if connect { Self::CONNECT } else { 0 }
             | if encode::has_expect(facts) && !body.is_empty() {
                 Self::EXPECTS
@@ -221,6 +232,15 @@ impl ClientConnection {
         Ok(())
     }
 
+    /// Replaces folds in the response head at the front of `input` by spaces, as a user agent must before it reads a field
+    /// (RFC 9112 section 5.2). Call this before each [`next_event`](Self::next_event), with all the bytes the event is to be taken off;
+    /// without, a folded head is a violation. Does nothing where no head is due, and looks at no byte twice.
+    pub fn unfold(&self, input: &mut [u8]) {
+        if self.exchange.response == State::Respond {
+            unfold(input, self.body.scanner.scanned());
+        }
+    }
+
     /// Takes the next event off `input`.
     ///
     /// # Errors
@@ -228,7 +248,7 @@ impl ClientConnection {
     /// [`Violation`] where the server broke the protocol. Close then; no event follows.
     pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
         let result = match self.exchange.response {
-            State::Idle => self.between(input),
+            State::Idle => self.between(rules, input),
             State::Respond => self.next_response(rules, input),
             State::Body => self.next_piece(rules, input),
             State::Switched => return Ok(ClientEvent::Switched),
@@ -243,8 +263,8 @@ impl ClientConnection {
     }
 
     /// Nothing may come that was not asked for (RFC 9112 section 9.2).
-    fn between<'a>(&mut self, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
-        if !input.is_empty() {
+    fn between<'a>(&mut self, rules: &Rules, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
+        if !(input.is_empty() || rules.leniency.lines_before_status && are_empty_lines(input, &rules.limits)) {
             return Err(Violation::new(ViolationKind::Unexpected, 0));
         }
         if self.has(Self::EOF) {
@@ -255,7 +275,11 @@ impl ClientConnection {
     }
 
     fn next_response<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
-        if input.is_empty() || !self.body.scanner.ready(input, &rules.limits) {
+        if input.is_empty() {
+            return self.unfinished();
+        }
+        self.flags |= Self::HEARD;
+        if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
         }
         let Parsed::Complete { head, length } = Response::parse(input, rules)? else {
@@ -283,6 +307,9 @@ impl ClientConnection {
         if matches!(status, 100..200) {
             if status == 100 {
                 self.flags &= !Self::EXPECTS;
+            }
+            if head.facts.has(Facts::OVERRULED) {
+                self.exchange.last();
             }
             *input = input.get(length..).unwrap_or_default();
             return Ok(ClientEvent::Informational(head));
@@ -333,6 +360,7 @@ impl ClientConnection {
 
     fn settle(&mut self) {
         if self.exchange.settle() {
+            self.flags |= Self::REUSED;
             self.body.scanner.reset();
             self.begin_pipelined();
         }
@@ -346,7 +374,8 @@ impl ClientConnection {
         let head = self.heads & 1 != 0;
         self.heads >>= 1;
         self.pipelined -= 1;
-        self.flags = self.flags & Self::EOF | if head { Self::HEAD } else { 0 };
+        // Only what is idempotent is pipelined.
+        self.flags = self.flags & (Self::EOF | Self::REUSED) | Self::IDEMPOTENT | if head { Self::HEAD } else { 0 };
         let _ = self.exchange.request_head(true, false, true);
     }
 
@@ -401,6 +430,15 @@ impl ClientConnection {
     #[must_use]
     pub const fn must_close(&self) -> bool {
         matches!(self.exchange.response, State::MustClose | State::Closed | State::Error)
+    }
+
+    /// Now that the connection has ended: whether the request under way, and all that were pipelined behind, may be sent again on
+    /// another, as a server may close a connection that it kept just when the next request is on its way (RFC 9112 section 9.3.1). So it
+    /// is where an exchange was complete before, nothing of a response has come, and the method is idempotent
+    /// (RFC 9110 section 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT or DELETE.
+    #[must_use]
+    pub const fn is_repeatable(&self) -> bool {
+        self.has(Self::REUSED) && self.has(Self::IDEMPOTENT) && !self.has(Self::HEARD) && !self.is_idle()
     }
 
     /// Whether the request asked for `100 Continue` and neither that nor an answer has come (RFC 9110 section 10.1.1).

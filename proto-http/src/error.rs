@@ -156,8 +156,6 @@ violations! {
     FramingForbidden = 400, "RFC 9112 section 6.1", "body framing in a response that cannot have it";
     /// An expectation other than `100-continue`.
     Expectation = 417, "RFC 9110 section 10.1.1", "an unknown expectation";
-    /// An upgrade asked for by a request with a body.
-    UpgradeWithBody = 400, "RFC 9110 section 7.8", "an upgrade request with a body";
     /// A CONNECT request with a body.
     ConnectWithBody = 400, "RFC 9110 section 9.3.6", "a CONNECT request with a body";
     /// A body longer than [`Limits::body`](crate::Limits::body).
@@ -206,8 +204,11 @@ pub enum Misuse {
     BodyTooShort,
     /// Trailers for a body that is not chunked (RFC 9112 section 6.5).
     TrailersNeedChunks,
-    /// A body for a message that cannot have one, or a switch of protocols nobody asked for.
+    /// A body for a message that cannot have one, or a response that does not fit a switch of protocols.
     NotAllowed,
+    /// A switch of protocols that the request does not ask for: it is of HTTP/1.0, has content, or has no `Connection: Upgrade` beside an
+    /// `Upgrade` (RFC 9110 section 7.8); or a tunnel for another method than CONNECT. The client's doing, not the caller's.
+    SwitchUnasked,
     /// Not now: for instance a response before the request, or a second one (RFC 9112 section 9.3).
     OutOfTurn,
     /// The buffer to write into is too small.
@@ -229,6 +230,7 @@ impl Misuse {
             Self::BodyTooShort => "less body than announced",
             Self::TrailersNeedChunks => "only a chunked body has trailers",
             Self::NotAllowed => "the message cannot have this",
+            Self::SwitchUnasked => "the request asks for no switch of protocols",
             Self::OutOfTurn => "not in this state of the exchange",
             Self::NoSpace => "the output buffer is too small",
         }

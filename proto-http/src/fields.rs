@@ -27,19 +27,27 @@ impl<'a> Field<'a> {
 pub struct Fields<'a> {
     /// Checked field lines, each with its CRLF.
     lines: &'a [u8],
+    /// They are of a trailer section: those that may not stand there, or are folded, are passed over.
+    trailers: bool,
 }
 
 impl<'a> Fields<'a> {
     /// No fields.
-    pub const EMPTY: Self = Self { lines: &[] };
+    pub const EMPTY: Self = Self::checked(&[]);
 
     /// `lines` must have passed [`walk`](crate::head::walk).
     #[inline]
     pub(crate) const fn checked(lines: &'a [u8]) -> Self {
-        Self { lines }
+        Self { lines, trailers: false }
     }
 
-    /// The field lines as they were sent, each with its CRLF.
+    /// The same lines, of a trailer section.
+    pub(crate) const fn as_trailers(self) -> Self {
+        Self { trailers: true, ..self }
+    }
+
+    /// The field lines as they were sent, each with its CRLF; in a trailer section also those that
+    /// [`Leniency::unusable_trailers`](crate::Leniency::unusable_trailers) drops.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.lines
@@ -47,15 +55,18 @@ impl<'a> Fields<'a> {
 
     /// Whether there is no field.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() || self.trailers && self.iter().next().is_none()
     }
 
     /// All fields, in order.
     #[inline]
     #[must_use]
     pub const fn iter(&self) -> FieldsIter<'a> {
-        FieldsIter { rest: self.lines }
+        FieldsIter {
+            rest: self.lines,
+            trailers: self.trailers,
+        }
     }
 
     /// The value of the first field of this name, ignoring case.
@@ -74,9 +85,9 @@ impl<'a> Fields<'a> {
 
     /// The values of all fields of this name, ignoring case, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let mut rest = self.lines;
+        let (mut rest, trailers) = (self.lines, self.trailers);
         core::iter::from_fn(move || {
-            while let Some((found, value)) = split_line(&mut rest) {
+            while let Some((found, value)) = next_line(&mut rest, trailers) {
                 if found.eq_ignore_ascii_case(name.as_bytes()) {
                     return Some(value);
                 }
@@ -118,17 +129,39 @@ impl<'a> IntoIterator for Fields<'a> {
 #[derive(Clone, Debug)]
 pub struct FieldsIter<'a> {
     rest: &'a [u8],
+    trailers: bool,
 }
 
 impl<'a> Iterator for FieldsIter<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        let (name, value) = split_line(&mut self.rest)?;
+        let (name, value) = next_line(&mut self.rest, self.trailers)?;
         Some(Field {
             name: core::str::from_utf8(name).unwrap_or_default(),
             value,
         })
+    }
+}
+
+/// Takes the next checked line off `rest`, and with `trailers` also those before it that are to be dropped.
+#[inline]
+fn next_line<'a>(rest: &mut &'a [u8], trailers: bool) -> Option<(&'a [u8], &'a [u8])> {
+    if trailers { next_trailer(rest) } else { split_line(rest) }
+}
+
+#[cold]
+fn next_trailer<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    loop {
+        let (name, value) = split_line(rest)?;
+        let mut folded = false;
+        while let [b' ' | b'\t', ..] = **rest {
+            folded = true;
+            *rest = scan::split_value(rest).1.get(2..).unwrap_or_default();
+        }
+        if !folded && crate::body::is_allowed_trailer(name) {
+            return Some((name, value));
+        }
     }
 }
 

@@ -43,8 +43,8 @@ impl Facts {
     /// Both of the two above, in HTTP/1.1.
     pub(crate) const UPGRADE: u32 = 1 << 6;
     pub(crate) const EXPECT_CONTINUE: u32 = 1 << 7;
-    /// A Content-Length was overruled by chunks, which is why the connection has to close.
-    const OVERRULED: u32 = 1 << 8;
+    /// A Content-Length was overruled by chunks, or framing by the status, which is why the connection has to close.
+    pub(crate) const OVERRULED: u32 = 1 << 8;
     const UNKNOWN_CODING: u32 = 1 << 9;
     const HOST: u32 = 1 << 10;
     const LENGTH: u32 = 1 << 11;
@@ -166,10 +166,12 @@ impl Facts {
     #[inline(never)]
     fn rare_request_field(&mut self, name: &[u8], value: &[u8], leniency: &Leniency) -> Result<(), ViolationKind> {
         if scan::is_name(name, b"expect") {
-            if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(ViolationKind::Expectation);
+            for expectation in elements(value) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(ViolationKind::Expectation);
+                }
+                self.flags |= Self::EXPECT_CONTINUE;
             }
-            self.flags |= Self::EXPECT_CONTINUE;
             return Ok(());
         }
         self.response_field(name, value, leniency)
@@ -199,7 +201,8 @@ impl Facts {
             self.flags |= Self::KEEP_ALIVE;
             return;
         }
-        for option in elements(value) {
+        // Options are tokens (RFC 9110 section 7.6.1): a quotation mark hides no comma.
+        for option in value.split(|&byte| byte == b',').map(scan::trim) {
             self.flags |= match option.len() {
                 5 if option.eq_ignore_ascii_case(b"close") => Self::CLOSE,
                 10 if option.eq_ignore_ascii_case(b"keep-alive") => Self::KEEP_ALIVE,
@@ -280,11 +283,10 @@ impl Facts {
         }
         self.check_length()?;
         let has_body = !self.request_body().is_empty();
-        if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) {
+        // A server may ignore Upgrade (RFC 9110 section 7.8). Beside a body it is ignored: what stands behind the head is content
+        // then, and never the next protocol's.
+        if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) && !has_body {
             self.flags |= Self::UPGRADE;
-            if has_body {
-                return Err(ViolationKind::UpgradeWithBody);
-            }
         }
         if has_body && self.has(Self::CONNECT) {
             return Err(ViolationKind::ConnectWithBody);
@@ -297,11 +299,16 @@ impl Facts {
     }
 
     /// Whether the head of a response is consistent (RFC 9112 section 6.1).
-    pub(crate) fn check_response(&mut self, status: u16) -> Result<(), ViolationKind> {
-        self.check_length()?;
+    pub(crate) fn check_response(&mut self, status: u16, leniency: &Leniency) -> Result<(), ViolationKind> {
         let forbidden = matches!(status, 100..200)
             && (self.has(Self::CODED) || self.length().is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
+        // What follows a switch must be beyond doubt.
+        if forbidden && leniency.framing_without_content && status != 101 {
+            self.flags |= Self::OVERRULED;
+            return Ok(());
+        }
+        self.check_length()?;
         if forbidden {
             return Err(ViolationKind::FramingForbidden);
         }

@@ -1,8 +1,9 @@
 //! Heads of requests and responses: parsed in one walk into views over the received bytes.
 //!
 //! The walk that checks a head also picks out what decides framing and persistence, so no field is looked up twice and nothing is
-//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`].
+//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`](crate::HeadScanner).
 
+use crate::fold::Folds;
 use crate::framing::{BodyLength, Facts};
 use crate::{Fields, Limits, Rules, Target, Violation, ViolationKind, scan};
 
@@ -145,7 +146,8 @@ impl<'a> Request<'a> {
         self.facts.has(Facts::EXPECT_CONTINUE)
     }
 
-    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8).
+    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8). Never for a request of HTTP/1.0, nor
+    /// for one with content: there the field counts for nothing.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.facts.has(Facts::UPGRADE)
@@ -215,101 +217,6 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Finds the end of a head that comes in pieces, in time linear in its length however small they are.
-///
-/// It remembers how far it has looked; a piece is looked at once. Only when the head is whole, or cannot become whole any more, is
-/// it worth parsing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeadScanner {
-    /// Bytes looked at.
-    scanned: u32,
-    /// Where the line being read begins.
-    line: u32,
-}
-
-impl HeadScanner {
-    /// A scanner at the start of a head.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { scanned: 0, line: 0 }
-    }
-
-    /// Whether `input`, the head from its first byte on, should be parsed now: it was never looked at, has reached its empty line,
-    /// has a line end that makes it invalid, or is over `limits`.
-    #[inline]
-    pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)
-    }
-
-    /// The same for a trailer section.
-    #[inline]
-    pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
-        self.first_look() || self.scan(input, limits.trailers_bytes, 0, 0)
-    }
-
-    /// Forgets everything, for the next head.
-    #[inline]
-    pub fn reset(&mut self) {
-        *self = Self::new();
-    }
-
-    /// Most heads come whole: parse at once, look for the end only when that fails.
-    #[inline]
-    fn first_look(&mut self) -> bool {
-        let first = self.scanned == 0;
-        if first {
-            self.scanned = 1;
-        }
-        first
-    }
-
-    /// `leading` empty lines may stand in front; the parser counts them.
-    #[inline]
-    fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
-        let more = if self.line == 0 {
-            leading.saturating_mul(2)
-        } else {
-            fields
-        };
-        let limit = start_line.saturating_add(more).saturating_add(1);
-        match input.get(self.scanned as usize..) {
-            // A single byte more, from a peer that trickles.
-            Some([byte]) if *byte != b'\n' && input.len() <= limit => {
-                self.scanned = self.scanned.saturating_add(1);
-                false
-            }
-            _ => self.scan_lines(input, start_line, fields, leading),
-        }
-    }
-
-    fn scan_lines(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
-        loop {
-            let scanned = self.scanned as usize;
-            let rest = input.get(scanned..).unwrap_or_default();
-            let length = scan::until_lf(rest);
-            let end = scanned + length;
-            if length == rest.len() {
-                self.scanned = u32::try_from(end).unwrap_or(u32::MAX);
-                let more = if self.line == 0 {
-                    leading.saturating_mul(2)
-                } else {
-                    fields
-                };
-                return end > start_line.saturating_add(more).saturating_add(1);
-            }
-            let line = input.get(self.line as usize..end).unwrap_or_default();
-            let started = self.line > 0;
-            self.scanned = u32::try_from(end + 1).unwrap_or(u32::MAX);
-            self.line = self.scanned;
-            match line {
-                [.., b'\r'] if line.len() > 1 => {}
-                [b'\r'] if leading > 0 && !started => self.line = 0,
-                _ => return true,
-            }
-        }
-    }
-}
-
 /// What stands behind the empty lines before a start line (RFC 9112 section 2.2).
 #[cold]
 fn skip_leading_lines<'a>(mut input: &'a [u8], limits: &Limits) -> Result<&'a [u8], ViolationKind> {
@@ -348,10 +255,30 @@ fn bad_request_line(
             Err(Violation::new(ViolationKind::TargetTooLong, input.len()))
         }
         [] | [b'\r'] => Ok(()),
-        [byte, behind @ ..] => Err(Violation::new(
-            forbidden(*byte, behind.first().copied(), kind),
-            input.len() - rest.len(),
-        )),
+        [byte, behind @ ..] => {
+            let at = input.len() - rest.len();
+            let kind = forbidden(*byte, behind.first().copied(), kind);
+            Err(judged(
+                Violation::new(kind, at),
+                input.len() - line.len(),
+                limit,
+                ViolationKind::TargetTooLong,
+            ))
+        }
+    }
+}
+
+/// The same, or `too_long` where what is wrong stands beyond the limit of a line that begins at `from`: nothing is judged there, as
+/// nothing is that has not come.
+#[cold]
+fn judged(violation: Violation, from: usize, limit: usize, too_long: ViolationKind) -> Violation {
+    let at = violation.offset() - from;
+    // One byte more may be the CR of the line's end, until the next one tells.
+    let beyond = at > limit.saturating_add(1) || violation.kind() == ViolationKind::BareCr && at > limit;
+    if beyond {
+        Violation::new(too_long, violation.offset())
+    } else {
+        violation
     }
 }
 
@@ -373,11 +300,27 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         return unfinished(rest, ViolationKind::Target);
     };
     if target.is_empty() {
-        return Err(Violation::new(ViolationKind::Target, target_at));
+        let violation = Violation::new(ViolationKind::Target, target_at);
+        return Err(judged(
+            violation,
+            input.len() - line.len(),
+            limits.request_line,
+            ViolationKind::TargetTooLong,
+        ));
     }
     let (version, section) = match rest.split_first_chunk::<10>() {
         Some((end, section)) if *end == *b"HTTP/1.1\r\n" => (Version::Http11, section),
-        behind => match (version(rest, input.len() - rest.len(), b"\r\n")?, behind) {
+        behind => match (
+            version(rest, input.len() - rest.len(), b"\r\n").map_err(|violation| {
+                judged(
+                    violation,
+                    input.len() - line.len(),
+                    limits.request_line,
+                    ViolationKind::TargetTooLong,
+                )
+            })?,
+            behind,
+        ) {
             (Some(version), Some((_, section))) => (version, section),
             _ => return unfinished(&[], ViolationKind::Version),
         },
@@ -391,9 +334,13 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
     }
 
     let offset = input.len() - section.len();
-    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.request_field(name, value, &rules.leniency)
-    });
+    let walked = walk(
+        section,
+        limits.fields,
+        limits.fields_bytes,
+        Folds::Refused,
+        |name, value| facts.request_field(name, value, &rules.leniency),
+    );
     let Some((fields, rest)) = walked.map_err(|violation| violation.behind(offset))? else {
         return Ok(None);
     };
@@ -476,6 +423,29 @@ fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Viola
 }
 
 fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
+    let line = match input {
+        [b'\r', ..] if rules.leniency.lines_before_status => skip_leading_lines(input, &rules.limits)
+            .map_err(|kind| Violation::new(kind, 2 * rules.limits.leading_lines))?,
+        _ => input,
+    };
+    let skipped = input.len() - line.len();
+    match line {
+        // The next byte tells whether this is one more.
+        [] | [b'\r'] if skipped > 0 || line.len() == input.len() && rules.leniency.lines_before_status => {
+            Ok(Parsed::Incomplete)
+        }
+        _ => match parse_status_line(line, rules).map_err(|violation| violation.behind(skipped))? {
+            Parsed::Complete { head, length } => Ok(Parsed::Complete {
+                head,
+                length: skipped + length,
+            }),
+            Parsed::Incomplete => Ok(Parsed::Incomplete),
+        },
+    }
+}
+
+/// Reads a response head that begins with its status line.
+fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
     let limits = &rules.limits;
     let unfinished = || {
         if input.len() > limits.request_line.saturating_add(1) {
@@ -500,11 +470,12 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     let reason_at = match rest.get(3) {
         Some(b' ') => 13,
         Some(b'\r') if rules.leniency.bare_status => 12,
+        None => return unfinished(),
+        Some(b'\r') if rest.len() == 4 => return unfinished(),
         Some(&byte) => {
             let kind = forbidden(byte, rest.get(4).copied(), ViolationKind::StatusLine);
             return Err(Violation::new(kind, 12));
         }
-        None => return unfinished(),
     };
     let rest = input.get(reason_at..).unwrap_or_default();
     let (reason, rest) = scan::split_value(rest);
@@ -514,7 +485,8 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         [] | [b'\r'] => return unfinished(),
         [byte, rest @ ..] => {
             let kind = forbidden(*byte, rest.first().copied(), ViolationKind::StatusLine);
-            return Err(Violation::new(kind, reason_end));
+            let violation = Violation::new(kind, reason_end);
+            return Err(judged(violation, 0, limits.request_line, ViolationKind::StatusLine));
         }
     };
     let fields_at = reason_end + 2;
@@ -522,15 +494,19 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
         return Err(Violation::new(ViolationKind::StatusLine, limits.request_line));
     }
     let mut facts = Facts::new(version, "");
-    let walked = walk(section, limits.fields, limits.fields_bytes, |name, value| {
-        facts.response_field(name, scan::trim(value), &rules.leniency)
-    });
+    let walked = walk(
+        section,
+        limits.fields,
+        limits.fields_bytes,
+        Folds::Replaced,
+        |name, value| facts.response_field(name, scan::trim(value), &rules.leniency),
+    );
     let Some((fields, rest)) = walked.map_err(|violation| violation.behind(fields_at))? else {
         return Ok(Parsed::Incomplete);
     };
     let length = input.len() - rest.len();
     facts
-        .check_response(status)
+        .check_response(status, &rules.leniency)
         .map_err(|kind| Violation::new(kind, length - 2))?;
     Ok(Parsed::Complete {
         head: Response {
@@ -550,6 +526,7 @@ pub(crate) fn walk<'a>(
     section: &'a [u8],
     max_fields: usize,
     max_bytes: usize,
+    folds: Folds,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
 ) -> Result<Option<(Fields<'a>, &'a [u8])>, Violation> {
     // What is left when the limit is reached.
@@ -561,6 +538,19 @@ pub(crate) fn walk<'a>(
             [b'\r', ..] => (&[][..], line),
             _ => scan::split_token(line),
         };
+        if folds == Folds::Dropped
+            && fields > 0
+            && let [b' ' | b'\t', ..] = line
+        {
+            let (_, rest) = scan::split_value(line);
+            line = match rest {
+                [b'\r', b'\n', behind @ ..] if behind.len() >= least => behind,
+                [b'\r', b'\n', ..] => return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes)),
+                [] | [b'\r'] if least == 0 => return Ok(None),
+                _ => return Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
+            };
+            continue;
+        }
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name, rest) {
@@ -570,9 +560,14 @@ pub(crate) fn walk<'a>(
                 // The empty line does not count.
                 ([], [b'\r']) if line.len() >= least => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
+                // The line may yet go on.
+                ([_, ..], [b'\r', b'\n']) if folds == Folds::Replaced && least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };
         };
+        if name.is_empty() {
+            return Err(bad_name(b":", 0, section.len() - line.len(), max_bytes));
+        }
         let (value, rest) = scan::split_value(rest);
         let [b'\r', b'\n', rest @ ..] = rest else {
             return match rest {
@@ -580,10 +575,11 @@ pub(crate) fn walk<'a>(
                 _ => Err(bad_value(rest, section.len() - rest.len(), max_bytes)),
             };
         };
+        if folds == Folds::Replaced && rest.is_empty() && least == 0 {
+            return Ok(None);
+        }
         fields += 1;
-        let verdict = if name.is_empty() {
-            Err(ViolationKind::FieldName)
-        } else if rest.len() < least {
+        let verdict = if rest.len() < least {
             return Err(Violation::new(ViolationKind::FieldsTooLarge, max_bytes));
         } else if fields > max_fields {
             Err(ViolationKind::TooManyFields)
@@ -602,6 +598,8 @@ fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violat
         (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
             return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
+        // Beyond the limit nothing is judged, as nothing is that has not come.
+        _ if at + name_end >= max_bytes => ViolationKind::FieldsTooLarge,
         (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
         (_, [b' ' | b'\t', ..]) => ViolationKind::SpaceBeforeColon,
         (_, [byte, rest @ ..]) => forbidden(*byte, rest.first().copied(), ViolationKind::FieldName),
@@ -614,6 +612,7 @@ fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violat
 fn bad_value(rest: &[u8], at: usize, max_bytes: usize) -> Violation {
     match rest {
         [] | [b'\r'] => Violation::new(ViolationKind::FieldsTooLarge, max_bytes),
+        _ if at >= max_bytes => Violation::new(ViolationKind::FieldsTooLarge, max_bytes),
         [byte, rest @ ..] => Violation::new(forbidden(*byte, rest.first().copied(), ViolationKind::FieldValue), at),
     }
 }

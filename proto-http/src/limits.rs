@@ -54,20 +54,57 @@ impl Default for Limits {
     }
 }
 
-/// Departures from the letter of the RFCs that some peers need. All are off by default.
+/// Departures from the letter of the RFCs that some peers need: one named option each. [`STRICT`](Self::STRICT), the default, has none;
+/// [`RESPONSES`](Self::RESPONSES) has those that real servers need and that curl, browsers and most clients permit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leniency {
     /// Permits a status line that ends right behind the status, without the space RFC 9112 section 4 wants even where no reason
     /// follows.
     pub bare_status: bool,
+    /// Permits empty lines before a status line, and behind a response, up to [`Limits::leading_lines`]: RFC 9112 section 2.2 has servers
+    /// skip them before a request, and says nothing of clients.
+    pub lines_before_status: bool,
     /// Permits several Content-Length fields, or a list in one, when all name the same number (RFC 9110 section 8.6).
     pub repeated_content_length: bool,
     /// Permits a Content-Length beside `Transfer-Encoding: chunked`, which then counts for nothing; the connection still closes
     /// behind the message (RFC 9112 section 6.1).
     pub length_beside_chunked: bool,
+    /// Permits a Transfer-Encoding, or a Content-Length above 0, in a response that has no content by its status, 1xx but 101 or 204. The
+    /// fields count for nothing (RFC 9112 section 6.3, rule 1); the connection closes behind the exchange, as whether the server sends
+    /// content all the same is unknown.
+    pub framing_without_content: bool,
     /// Permits spaces and tabs between a chunk size and its CRLF, which some old senders pad with.
     pub padded_chunk_size: bool,
+    /// Permits trailer fields that may not stand in a trailer section (RFC 9110 section 6.5.1), and folded ones (RFC 9112 section 5.2).
+    /// They are dropped; the others are handed on.
+    pub unusable_trailers: bool,
+}
+
+impl Leniency {
+    /// Permits nothing.
+    pub const STRICT: Self = Self {
+        bare_status: false,
+        lines_before_status: false,
+        repeated_content_length: false,
+        length_beside_chunked: false,
+        framing_without_content: false,
+        padded_chunk_size: false,
+        unusable_trailers: false,
+    };
+
+    /// Permits all of it, for a client: a response that is read in another way than the server meant it costs the client that response;
+    /// a request that is read in another way than the proxy in front meant it can be an attack. The default of
+    /// `ClientConfig` in the adapters.
+    pub const RESPONSES: Self = Self {
+        bare_status: true,
+        lines_before_status: true,
+        repeated_content_length: true,
+        length_beside_chunked: true,
+        framing_without_content: true,
+        padded_chunk_size: true,
+        unusable_trailers: true,
+    };
 }
 
 /// The rules a connection reads by: [`Limits`] and [`Leniency`]. Handed to each call, so that a connection carries no copy.
@@ -81,15 +118,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The defaults, as a constant: finite limits, nothing lenient.
+    /// The defaults, as a constant: finite limits, nothing lenient. For requests.
     pub const DEFAULT: Self = Self {
         limits: Limits::DEFAULT,
-        leniency: Leniency {
-            bare_status: false,
-            repeated_content_length: false,
-            length_beside_chunked: false,
-            padded_chunk_size: false,
-        },
+        leniency: Leniency::STRICT,
+    };
+
+    /// For responses: finite limits, and [`Leniency::RESPONSES`].
+    pub const RESPONSES: Self = Self {
+        limits: Limits::DEFAULT,
+        leniency: Leniency::RESPONSES,
     };
 
     /// For heads that were read before.
@@ -101,11 +139,6 @@ impl Rules {
             fields_bytes: usize::MAX,
             ..Limits::DEFAULT
         },
-        leniency: Leniency {
-            bare_status: true,
-            repeated_content_length: true,
-            length_beside_chunked: true,
-            padded_chunk_size: true,
-        },
+        leniency: Leniency::RESPONSES,
     };
 }

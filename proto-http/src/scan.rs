@@ -157,7 +157,7 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
         _ => bytes,
     };
     match bytes {
-        [..=b' ', ..] | [.., ..=b' '] => trim_all(bytes),
+        [0..=b' ', ..] | [.., 0..=b' '] => trim_all(bytes),
         _ => bytes,
     }
 }

@@ -355,7 +355,8 @@ impl ServerConnection {
     ///
     /// # Errors
     ///
-    /// [`Misuse`] where the client asked for no switch, or the response is not of that kind; nothing was written then.
+    /// [`Misuse::SwitchUnasked`] where the client asked for no switch, another [`Misuse`] where the response is not of that kind or not
+    /// due; nothing was written then.
     pub fn switch(
         &mut self,
         status: u16,
@@ -368,8 +369,11 @@ impl ServerConnection {
         } else {
             status == 101 && encode::has_upgrade(facts)
         };
-        if self.exchange.request != State::MightSwitch || self.exchange.response != State::Respond {
+        if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
+        }
+        if self.exchange.request != State::MightSwitch {
+            return Err(Misuse::SwitchUnasked);
         }
         if !fits {
             return Err(Misuse::NotAllowed);

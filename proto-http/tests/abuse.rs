@@ -343,16 +343,32 @@ fn h11_bytes_behind_an_upgrade() {
         Ok(ServerEvent::Paused)
     );
     assert_eq!(input, behind);
-    refused(
-        "Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n",
-        "hello",
-        400,
-    );
-    refused(
-        "Connection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n",
-        "0\r\n\r\n",
-        400,
-    );
+    // Beside a body the field counts for nothing: content is content, and never the other protocol's.
+    for (framing, body) in [
+        ("Content-Length: 5", "hello"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ] {
+        let bytes =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n{framing}\r\n\r\n{body}GET /b");
+        let (mut connection, mut input) = (ServerConnection::new(), bytes.as_bytes());
+        let mut content = Vec::new();
+        loop {
+            match connection.next_event(&Rules::DEFAULT, &mut input) {
+                Ok(ServerEvent::Request(request)) => {
+                    assert!(!request.wants_upgrade());
+                    let switched = connection.switch(101, &[("Upgrade", "x")], &mut out);
+                    assert_eq!(switched, Err(Misuse::SwitchUnasked));
+                }
+                Ok(ServerEvent::Data(data)) => content.extend_from_slice(data),
+                Ok(ServerEvent::End(_)) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(input == b"GET /b" && body.contains(str::from_utf8(&content).unwrap()));
+        let switched = connection.switch(101, &[("Upgrade", "x")], &mut out);
+        assert_eq!(switched, Err(Misuse::SwitchUnasked));
+    }
     // What follows a refused CONNECT may be meant for the tunnel.
     let connect = b"CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut harness = Harness::new(Server::new(

@@ -133,3 +133,43 @@ fn what_may_not_stand_in_trailers() {
         }
     }
 }
+
+/// Trailers that trickle in are bounded as those that come whole, and the same comes of them.
+#[test]
+fn trailers_that_trickle() {
+    let trickle = |trailers: &[u8]| {
+        let bytes = [b"0\r\n", trailers].concat();
+        let mut body = BodyDecoder::new(BodyLength::Chunked);
+        let mut from = 0;
+        for end in 1..=bytes.len() {
+            let mut rest = &bytes[from..end];
+            match body.next(&mut rest, &Rules::DEFAULT) {
+                Ok(Some(Piece::End(trailers))) => return Ok((end, trailers.as_bytes().to_vec())),
+                Ok(_) => from = end - rest.len(),
+                Err(violation) => return Err((end, violation.kind())),
+            }
+        }
+        Ok((0, Vec::new()))
+    };
+    let trailers = b"X: y\r\nLong: a value of some length\r\n";
+    let whole = [&trailers[..], b"\r\n"].concat();
+    assert_eq!(trickle(&whole), Ok((3 + whole.len(), trailers.to_vec())));
+    // The default is 8 KiB; one line or many, found out when it is passed, and not before.
+    for line in [format!("X: {}\r\n", "y".repeat(9000)), "X: y\r\n".repeat(1500)] {
+        let (end, kind) = trickle(line.as_bytes()).unwrap_err();
+        if line.starts_with("X: y\r") {
+            // The 33rd field.
+            assert_eq!(kind, ViolationKind::TooManyFields);
+        } else {
+            assert_eq!(kind, ViolationKind::FieldsTooLarge);
+            assert!((3 + 8 * 1024..3 + 8 * 1024 + 3).contains(&end), "{end}");
+        }
+    }
+    let fits = format!("X: {}\r\n\r\n", "y".repeat(8 * 1024 - 5));
+    assert_eq!(trickle(fits.as_bytes()).map(|(end, _)| end), Ok(3 + fits.len()));
+    let over = format!("X: {}\r\n\r\n", "y".repeat(8 * 1024 - 4));
+    assert_eq!(
+        trickle(over.as_bytes()).map_err(|(_, kind)| kind),
+        Err(ViolationKind::FieldsTooLarge)
+    );
+}

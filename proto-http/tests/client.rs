@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto_http::{
     BodyLength, Caller, Client, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Request, Requester, Responder,
-    Response, Server, ServerConfig, Timer, ViolationKind,
+    Response, Server, ServerConfig, Timer, Unanswered, ViolationKind,
 };
 use protocol::testing::{Harness, Link, LinkConfig, splits};
 use protocol::{Cx, Input, Protocol, Reason, Switch};
@@ -16,7 +16,7 @@ const HOST: [(&str, &str); 1] = [("Host", "a")];
 #[derive(Debug, Default, PartialEq)]
 struct Log {
     lines: Vec<String>,
-    ended: Option<(Option<ClientError>, bool)>,
+    ended: Option<(Option<ClientError>, Unanswered)>,
 }
 
 /// Sends the requests of a list, one after the other, and writes down what comes.
@@ -77,7 +77,7 @@ impl Caller for List {
         Some(Raw(Arc::clone(&self.log)))
     }
 
-    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: bool) {
+    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: Unanswered) {
         self.log.lock().unwrap().ended = Some((error, unanswered));
     }
 }
@@ -161,7 +161,7 @@ fn the_close_of_the_connection_ends_a_body_of_unknown_length_only() {
     harness.eof();
     assert_eq!(lines(&log), "200|abcdef 0");
     assert_eq!(harness.sent(), b"");
-    assert_eq!(log.lock().unwrap().ended, Some((None, false)));
+    assert_eq!(log.lock().unwrap().ended, Some((None, Unanswered::Nothing)));
 
     for cut in [
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
@@ -174,7 +174,7 @@ fn the_close_of_the_connection_ends_a_body_of_unknown_length_only() {
         harness.eof();
         let ended = log.lock().unwrap().ended;
         assert!(
-            matches!(ended, Some((Some(ClientError::Violation(v)), true)) if v.kind() == ViolationKind::Truncated),
+            matches!(ended, Some((Some(ClientError::Violation(v)), Unanswered::Uncertain)) if v.kind() == ViolationKind::Truncated),
             "{cut}: {ended:?}"
         );
     }
@@ -189,7 +189,7 @@ fn what_follows_does_not_matter_to_who_has_closed() {
         harness.receive(rest);
         harness.eof();
         assert_eq!(lines(&log), "204| 0");
-        assert_eq!(log.lock().unwrap().ended, Some((None, false)), "{cut}");
+        assert_eq!(log.lock().unwrap().ended, Some((None, Unanswered::Nothing)), "{cut}");
     }
 }
 
@@ -253,7 +253,7 @@ fn a_silent_server_is_left() {
     assert!(harness.was_reset());
     assert_eq!(
         log.lock().unwrap().ended,
-        Some((Some(ClientError::TimedOut(Timer::Answer)), true))
+        Some((Some(ClientError::TimedOut(Timer::Answer)), Unanswered::Uncertain))
     );
 
     let (mut harness, log) = client(&[("GET", "/", b"")]);
@@ -261,14 +261,14 @@ fn a_silent_server_is_left() {
     harness.advance(timeouts.body.unwrap());
     assert_eq!(
         log.lock().unwrap().ended,
-        Some((Some(ClientError::TimedOut(Timer::Body)), true))
+        Some((Some(ClientError::TimedOut(Timer::Body)), Unanswered::Uncertain))
     );
 
     let (mut harness, log) = client(&[]);
     harness.advance(timeouts.idle.unwrap());
     assert!(harness.is_half_closed());
     harness.eof();
-    assert_eq!(log.lock().unwrap().ended, Some((None, false)));
+    assert_eq!(log.lock().unwrap().ended, Some((None, Unanswered::Nothing)));
 }
 
 #[test]
@@ -360,4 +360,52 @@ fn misuse_is_told_and_nothing_is_sent() {
         assert_eq!(harness.ended(), Some(Reason::Error), "{misuse:?}");
         assert_eq!(harness.sent(), b"", "{misuse:?}");
     }
+}
+
+/// A kept connection that the server closes as the next request is on its way (RFC 9112 section 9.3.1): what is safe to repeat is told
+/// from what is not (RFC 9110 section 9.2.2).
+#[test]
+fn what_a_kept_connection_leaves_unanswered() {
+    const FIRST: (&str, &str, &[u8]) = ("POST", "/", b"x");
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let after = |requests: Requests, input: &[u8], then: fn(&mut Harness<Switch<Client<List>>>)| {
+        let (mut harness, log) = client(requests);
+        harness.receive(input);
+        then(&mut harness);
+        let ended = log.lock().unwrap().ended;
+        ended.unwrap()
+    };
+    let eof = |harness: &mut Harness<Switch<Client<List>>>| harness.eof();
+    let reset = |harness: &mut Harness<Switch<Client<List>>>| harness.reset();
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
+        let requests = Box::leak(Box::new([FIRST, (method, "/", b"")]));
+        assert_eq!(after(requests, ANSWER, eof), (None, Unanswered::Repeatable), "{method}");
+        assert_eq!(
+            after(requests, ANSWER, reset),
+            (None, Unanswered::Repeatable),
+            "{method}"
+        );
+        // Some of a response says that the server has taken the request.
+        for some in [&b"H"[..], b"HTTP/1.1 103 Early Hints\r\n\r\n"] {
+            let input = [ANSWER, some].concat();
+            assert_eq!(after(requests, &input, eof).1, Unanswered::Uncertain, "{method}");
+            assert_eq!(after(requests, &input, reset).1, Unanswered::Uncertain, "{method}");
+        }
+        // Where no exchange was complete, another connection would be no better.
+        assert_eq!(after(&requests[1..], b"", eof).1, Unanswered::Uncertain, "{method}");
+    }
+    for method in ["POST", "PATCH", "get"] {
+        let requests = Box::leak(Box::new([FIRST, (method, "/", b"")]));
+        assert_eq!(after(requests, ANSWER, eof).1, Unanswered::Uncertain, "{method}");
+        assert_eq!(after(requests, ANSWER, reset).1, Unanswered::Uncertain, "{method}");
+    }
+    assert_eq!(after(&[FIRST], ANSWER, eof), (None, Unanswered::Nothing));
+    let (mut harness, log) = client(&[FIRST, ("GET", "/", b"")]);
+    harness.receive(ANSWER);
+    harness.advance(Duration::from_secs(61));
+    // Not the connection's end, but the server's silence.
+    assert_eq!(
+        log.lock().unwrap().ended,
+        Some((Some(ClientError::TimedOut(Timer::Answer)), Unanswered::Uncertain))
+    );
 }

@@ -1,6 +1,6 @@
 //! What heads say of themselves.
 
-use proto_http::{HeadScanner, Limits, Parsed, Request, Response, Rules, Target, Version};
+use proto_http::{HeadScanner, Limits, Parsed, Request, Response, Rules, Target, Version, ViolationKind};
 
 fn request(head: &str) -> Request<'_> {
     let Ok(Parsed::Complete { head: request, length }) = Request::parse(head.as_bytes(), &Rules::DEFAULT) else {
@@ -112,4 +112,44 @@ fn a_scanner_waits_for_the_end_or_a_limit() {
     // Where no empty line may lead, the first is the parser's to refuse.
     limits.leading_lines = 0;
     assert_eq!(ready_at(b"\r\n\r\n", &limits)[0], 2);
+}
+
+/// A status line may be as long as a request line, and not a byte longer, however it comes.
+#[test]
+fn a_status_line_beyond_its_limit() {
+    let mut rules = Rules::RESPONSES;
+    rules.limits.request_line = 40;
+    for (reason, fits) in [(27, true), (28, false), (400, false)] {
+        for end in ["\r\n\r\n", ""] {
+            let head = format!("HTTP/1.1 200 {}{end}", "x".repeat(reason));
+            assert_eq!(head.len() - end.len(), 13 + reason);
+            let mut seen = None;
+            let mut scanner = HeadScanner::new();
+            for end in 1..=head.len() {
+                if scanner.ready(&head.as_bytes()[..end], &rules.limits) {
+                    match Response::parse(&head.as_bytes()[..end], &rules) {
+                        Ok(Parsed::Incomplete) => {}
+                        other => {
+                            seen = Some(other.map(|_| ()).map_err(|violation| violation.kind()));
+                            break;
+                        }
+                    }
+                }
+            }
+            let whole = Response::parse(head.as_bytes(), &rules);
+            let verdict = match whole {
+                Ok(Parsed::Incomplete) => None,
+                other => Some(other.map(|_| ()).map_err(|violation| violation.kind())),
+            };
+            assert_eq!(seen, verdict, "{reason} {end:?}");
+            let expect = match (fits, end.is_empty()) {
+                (true, true) => None,
+                (true, false) => Some(Ok(())),
+                // One byte more may be the CR of the line's end.
+                (false, true) if reason == 28 => None,
+                (false, _) => Some(Err(ViolationKind::StatusLine)),
+            };
+            assert_eq!(verdict, expect, "{reason} {end:?}");
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Each leniency lets pass what its documentation says, and nothing else; without it that is refused.
 
-use proto_http::{Leniency, Parsed, Request, Response, Rules, ServerConnection, ServerEvent, ViolationKind};
+use proto_http::{
+    BodyDecoder, BodyLength, ClientConnection, ClientEvent, Leniency, Parsed, Piece, Request, Response, Rules,
+    ServerConnection, ServerEvent, ViolationKind,
+};
 
 fn lenient(set: impl Fn(&mut Leniency)) -> Rules {
     let mut rules = Rules::DEFAULT;
@@ -122,15 +125,154 @@ fn padded_chunk_size() {
     }
 }
 
+/// The statuses, the content and the trailers of what a client gets for its one GET, or why that fails, and whether it goes on.
+fn got(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> {
+    let (mut connection, mut input, mut got) = (ClientConnection::new(), bytes.as_bytes(), String::new());
+    let host = [("Host", "a")];
+    connection
+        .send_request("GET", "/", &host, BodyLength::Empty, &mut Vec::new())
+        .unwrap();
+    loop {
+        match connection
+            .next_event(rules, &mut input)
+            .map_err(|violation| violation.kind())?
+        {
+            ClientEvent::Informational(head) | ClientEvent::Response(head) => got += &format!("{} ", head.status()),
+            ClientEvent::Data(data) => got.push_str(str::from_utf8(data).unwrap()),
+            ClientEvent::End(trailers) => {
+                for field in trailers {
+                    got += &format!(" {}={}", field.name, field.text().unwrap());
+                }
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let keeps = connection.is_idle();
+    // What follows must not be taken for another response.
+    connection
+        .next_event(rules, &mut input)
+        .map_err(|violation| violation.kind())?;
+    Ok((got, keeps))
+}
+
+#[test]
+fn lines_before_status() {
+    let rules = lenient(|leniency| leniency.lines_before_status = true);
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+    let (before, behind) = (format!("\r\n\r\n{response}"), format!("{response}\r\n\r\n"));
+    assert_eq!(got(&Rules::DEFAULT, &before), Err(ViolationKind::Version));
+    assert_eq!(got(&Rules::DEFAULT, &behind), Err(ViolationKind::Unexpected));
+    assert_eq!(got(&rules, &before), Ok(("200 x".into(), true)));
+    assert_eq!(got(&rules, &behind), Ok(("200 x".into(), true)));
+    assert_eq!(got(&rules, &format!("\r\n{before}")), Err(ViolationKind::LeadingLines));
+    assert_eq!(got(&rules, &format!("{behind}\r")), Err(ViolationKind::Unexpected));
+    assert_eq!(got(&rules, &format!("{response}\r\nx")), Err(ViolationKind::Unexpected));
+    // The limit is that of requests, and where in a line something is wrong counts from the first byte.
+    let parsed = Response::parse(b"\r\nHTTP/1.1 2x0 OK\r\n\r\n", &rules);
+    assert_eq!(parsed.map_err(|violation| violation.offset()), Err(12));
+    assert_eq!(Response::parse(b"\r", &rules), Ok(Parsed::Incomplete));
+    assert_eq!(Response::parse(b"\r\n\r\n\r", &rules), Ok(Parsed::Incomplete));
+}
+
+#[test]
+fn framing_without_content() {
+    let rules = lenient(|leniency| leniency.framing_without_content = true);
+    let chunked = "Transfer-Encoding: chunked";
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+    for head in [
+        format!("HTTP/1.1 204 No Content\r\n{chunked}\r\n\r\n"),
+        format!("HTTP/1.1 204 No Content\r\n{chunked}\r\nContent-Length: 4\r\n\r\n"),
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: gzip\r\n\r\n".to_string(),
+    ] {
+        assert!(got(&Rules::DEFAULT, &head).is_err());
+        assert_eq!(got(&rules, &head), Ok(("204 ".into(), false)), "{head}");
+    }
+    for framing in [chunked, "Content-Length: 7"] {
+        let bytes = format!("HTTP/1.1 103 Early Hints\r\n{framing}\r\n\r\n{last}");
+        assert_eq!(got(&Rules::DEFAULT, &bytes), Err(ViolationKind::FramingForbidden));
+        assert_eq!(got(&rules, &bytes), Ok(("103 200 x".into(), false)), "{framing}");
+        // What follows a 101 must be beyond doubt.
+        let bytes = format!("HTTP/1.1 101 Switching Protocols\r\n{framing}\r\n\r\n");
+        assert_eq!(got(&rules, &bytes), Err(ViolationKind::FramingForbidden));
+    }
+    // The fields that a 204 may have cost nothing.
+    let plain = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(got(&rules, plain), Ok(("204 ".into(), true)));
+}
+
+#[test]
+fn unusable_trailers() {
+    let rules = lenient(|leniency| leniency.unusable_trailers = true);
+    let chunked =
+        |trailers: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{trailers}\r\n");
+    for (trailers, seen, refused) in [
+        ("A: 1\r\nHost: a\r\nB: 2\r\n", "200 x A=1 B=2", ViolationKind::Trailer),
+        ("A: 1\r\n 2\r\n\t3\r\nB: 2\r\n", "200 x B=2", ViolationKind::Folding),
+        ("Content-Length: 9\r\n", "200 x", ViolationKind::Trailer),
+    ] {
+        assert_eq!(got(&Rules::DEFAULT, &chunked(trailers)), Err(refused));
+        assert_eq!(got(&rules, &chunked(trailers)), Ok((seen.into(), true)), "{trailers}");
+    }
+    for (bad, kind) in [
+        (" A: 1\r\n", ViolationKind::Folding),
+        ("A: 1\r\n b\0\r\n", ViolationKind::FieldValue),
+        ("A : 1\r\n", ViolationKind::SpaceBeforeColon),
+        (
+            &*format!("A: 1\r\n{}", " b\r\n".repeat(3000)),
+            ViolationKind::FieldsTooLarge,
+        ),
+    ] {
+        assert_eq!(got(&rules, &chunked(bad)), Err(kind), "{bad}");
+    }
+    // A lookup passes the same lines over.
+    let mut input = &b"0\r\nA: 1\r\n 2\r\nHost: a\r\na: 3\r\n\r\n"[..];
+    let mut body = BodyDecoder::new(BodyLength::Chunked);
+    let Ok(Some(Piece::End(trailers))) = body.next(&mut input, &rules) else {
+        panic!()
+    };
+    assert_eq!(
+        (trailers.get_str("a"), trailers.count("A"), trailers.get("host")),
+        (Some("3"), 1, None)
+    );
+    assert!(!trailers.is_empty());
+}
+
+/// RFC 9112 section 5.2: a user agent replaces each fold by spaces before it reads the field.
+#[test]
+fn folds_become_spaces() {
+    let unfolded = |bytes: &str| {
+        let mut connection = ClientConnection::new();
+        let host = [("Host", "a")];
+        connection
+            .send_request("GET", "/", &host, BodyLength::Empty, &mut Vec::new())
+            .unwrap();
+        let mut bytes = bytes.as_bytes().to_vec();
+        connection.unfold(&mut bytes);
+        String::from_utf8(bytes).unwrap()
+    };
+    let head = "HTTP/1.1 200 OK\r\nA: 1\r\n 2\r\n\t3\r\nB: 4\r\n \r\n\r\n";
+    assert_eq!(unfolded(head), "HTTP/1.1 200 OK\r\nA: 1   2  \t3\r\nB: 4   \r\n\r\n");
+    for same in [
+        "HTTP/1.1 200 OK\r\n A: 1\r\n\r\n",
+        "\r\nHTTP/1.1 200 OK\r\n A: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: 1\r\n\r\n x\r\n y",
+        "HTTP/1.1 200 OK\r\n\r\n x\r\n y",
+        "HTTP/1.1 200 OK\r\nA: 1\n 2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: 1\r\n",
+        "",
+    ] {
+        assert_eq!(unfolded(same), same);
+    }
+    // Between two exchanges nothing is a head.
+    let mut bytes = head.as_bytes().to_vec();
+    ClientConnection::new().unfold(&mut bytes);
+    assert_eq!(bytes, head.as_bytes());
+}
+
 #[test]
 fn all_of_it_keeps_lines_and_names_strict() {
-    let rules = lenient(|leniency| {
-        *leniency = Leniency::default();
-        leniency.bare_status = true;
-        leniency.repeated_content_length = true;
-        leniency.length_beside_chunked = true;
-        leniency.padded_chunk_size = true;
-    });
+    let rules = Rules::RESPONSES;
     for bad in [
         "GET / HTTP/1.1\nHost: a\n\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",

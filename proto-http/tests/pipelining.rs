@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto_http::{
     BodyLength, Caller, Client, ClientConfig, ClientConnection, ClientError, ClientEvent, Fields, Misuse, NoUpgrade,
-    PIPELINE, Request, Requester, Responder, Response, Rules, Server, ServerConfig,
+    PIPELINE, Request, Requester, Responder, Response, Rules, Server, ServerConfig, Unanswered,
 };
 use protocol::Reason;
 use protocol::testing::{Harness, Link, LinkConfig, splits};
@@ -167,8 +167,8 @@ impl Caller for List {
         self.ask(requester)
     }
 
-    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: bool) {
-        assert_eq!((error, unanswered), (None, false));
+    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: Unanswered) {
+        assert_eq!((error, unanswered), (None, Unanswered::Nothing));
     }
 }
 

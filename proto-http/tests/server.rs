@@ -333,8 +333,43 @@ fn an_upgrade_hands_over_behind_the_101() {
 
     let sent = ask(b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\nabc");
     assert_eq!(sent, "HTTP/1.1 200 OK\r\n\r\nABC");
-    // Nobody asked: a handler's mistake, told as such.
-    assert!(ask(b"GET /shout HTTP/1.1\r\nHost: a\r\n\r\nabc").starts_with("HTTP/1.1 500 "));
+}
+
+/// A request that cannot be switched is the client's fault, never a 500 (RFC 9110 section 7.8).
+#[test]
+fn an_upgrade_that_nobody_asked_for_is_the_clients_fault() {
+    for (request, status) in [
+        ("GET /shout HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        // What nginx sends without `proxy_http_version 1.1`.
+        (
+            "GET /shout HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: \"x, upgrade\"\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 400 Bad Request\r\n",
+        ),
+        // The option behind a quotation mark counts.
+        (
+            "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: \"x, upgrade\r\nUpgrade: shout\r\n\r\n",
+            "HTTP/1.1 101 ",
+        ),
+    ] {
+        let sent = ask(request.as_bytes());
+        assert!(sent.starts_with(status), "{request}: {sent}");
+        assert!(
+            sent.contains("RFC 9110 section 7.8") || status.contains("101"),
+            "{sent}"
+        );
+    }
+    // The connection goes on.
+    let unasked = "GET /shout HTTP/1.1\r\nHost: a\r\n\r\n";
+    let sent = ask([unasked, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat().as_bytes());
+    assert!(sent.contains(" 400 ") && sent.ends_with("Hello, World!"), "{sent}");
 }
 
 #[test]
@@ -431,8 +466,35 @@ fn a_pause_ends_with_the_answer() {
 
 #[test]
 fn stopping_finishes_what_is_under_way() {
+    // One that has been idle for long closes at once; one that may be about to ask is given a moment.
+    for request in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        for (idle, moment) in [(0, 500), (300, 200), (499, 1), (500, 0), (5000, 0)] {
+            let mut harness = site();
+            harness.receive(request.as_bytes());
+            harness.advance(Duration::from_millis(idle));
+            harness.stop();
+            if moment > 0 {
+                harness.advance(Duration::from_millis(moment - 1));
+                assert!(!harness.is_half_closed(), "{request:?} {idle}");
+                harness.advance(Duration::from_millis(1));
+            }
+            assert!(harness.is_half_closed(), "{request:?} {idle}");
+        }
+    }
+    // A busy client learns from its last answer that there is no other (RFC 9112 section 9.6), also where its head comes in two.
     let mut harness = site();
+    harness.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    harness.take_sent();
     harness.stop();
+    harness.advance(Duration::from_millis(400));
+    harness.receive(b"GET / HTTP/1.1\r\n");
+    harness.advance(Duration::from_millis(400));
+    harness.receive(b"Host: a\r\n\r\n");
+    let sent = String::from_utf8(harness.take_sent()).unwrap();
+    assert!(
+        sent.contains("\r\nConnection: close\r\n") && sent.ends_with("Hello, World!"),
+        "{sent}"
+    );
     assert!(harness.is_half_closed());
 
     let mut harness = site();
@@ -536,4 +598,35 @@ fn an_endless_answer_ends_well_when_the_driver_stops() {
     harness.stop();
     assert!(harness.sent().ends_with(b"9\r\non and on\r\n0\r\n\r\n"));
     assert!(harness.is_half_closed());
+}
+
+/// An answer of unknown length ends with the connection for a client of HTTP/1.0, which has no chunks, also where it asks to keep the
+/// connection (RFC 9112 section 6.3).
+#[test]
+fn an_answer_of_unknown_length_ends_the_connection_of_an_old_client() {
+    for keep_alive in ["", "Connection: keep-alive\r\n"] {
+        let request = format!("GET / HTTP/1.0\r\n{keep_alive}\r\nGET / HTTP/1.0\r\n\r\n");
+        let mut harness = Harness::new(Server::new(
+            Arc::default(),
+            |_: &Request<'_>, responder: &mut Responder<'_, '_>| {
+                responder.start(200, &(), None)?;
+                responder.write(b"some")?;
+                responder.write(b"thing")?;
+                responder.finish()
+            },
+        ));
+        harness.receive(request.as_bytes());
+        let expect = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsomething";
+        assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
+        assert!(harness.is_half_closed());
+    }
+    // Of a known length it keeps the connection, and says so.
+    let mut harness = Harness::new(Server::new(
+        Arc::default(),
+        |_: &Request<'_>, responder: &mut Responder<'_, '_>| responder.send(200, &(), b"x"),
+    ));
+    harness.receive(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let expect = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
+    assert!(!harness.is_half_closed());
 }

@@ -90,9 +90,10 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
         .send_request(method, target, &[("Host", "h")], BodyLength::Empty, &mut Vec::new())
         .unwrap();
     let (mut line, mut open, mut complete, mut ended) = (String::new(), false, false, None);
+    // One event; the next head is to be unfolded before it is read.
     let mut read = |connection: &mut ClientConnection, rest: &mut &[u8]| {
-        while ended.is_none() {
-            match connection.next_event(&Rules::DEFAULT, rest) {
+        if ended.is_none() {
+            match connection.next_event(&Rules::RESPONSES, rest) {
                 Ok(ClientEvent::Informational(head)) => write!(line, "({}) ", head.status()).unwrap(),
                 Ok(ClientEvent::Response(head)) => {
                     write!(line, "{} ", head.status()).unwrap();
@@ -113,16 +114,31 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
                     }
                 }
                 Ok(ClientEvent::Switched) => ended = Some("switched".into()),
-                Ok(ClientEvent::NeedData) => break,
+                Ok(ClientEvent::NeedData) => return false,
                 Ok(ClientEvent::Closed) => ended = Some("close".into()),
                 Err(violation) => ended = Some(format!("error {}", violation.kind().name())),
             }
+            return true;
         }
+        false
     };
-    feed(pieces, |rest| read(&mut connection, rest));
+    let mut buffer = Vec::new();
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            connection.unfold(&mut buffer);
+            let mut rest = &buffer[..];
+            let more = read(&mut connection, &mut rest);
+            let used = buffer.len() - rest.len();
+            buffer.drain(..used);
+            if !more {
+                break;
+            }
+        }
+    }
     if eof {
         connection.receive_eof();
-        read(&mut connection, &mut &[][..]);
+        while read(&mut connection, &mut &buffer[..]) {}
     }
     if open {
         line.push_str("..");

@@ -115,6 +115,10 @@ pub(crate) enum Class {
     Unsubscribe(Channels),
     /// CLIENT: one reply, unless REPLY follows.
     Client,
+    /// MULTI: what follows is queued.
+    Multi,
+    /// EXEC or DISCARD: no more.
+    Exec,
     /// Replies could not be told apart.
     Unanswerable,
 }
@@ -133,9 +137,10 @@ impl Class {
     fn of(name: &[u8]) -> Self {
         // By length and first letter, so that most names are seen to be none of these at once.
         match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-            (9..=12, Some(b's' | b'p' | b'u')) | (4..=7, Some(b'c' | b'h' | b'r' | b'm' | b's' | b'p')) => {
-                Self::special(name)
-            }
+            (9..=12, Some(b's' | b'p' | b'u'))
+            | (4..=7, Some(b'c' | b'h' | b'r' | b'm' | b's' | b'p'))
+            | (4, Some(b'e'))
+            | (7, Some(b'd')) => Self::special(name),
             _ => Class::One,
         }
     }
@@ -149,6 +154,9 @@ impl Class {
             (b"punsubscribe", Class::Unsubscribe(Channels::Patterns)),
             (b"sunsubscribe", Class::Unsubscribe(Channels::Sharded)),
             (b"client", Class::Client),
+            (b"multi", Class::Multi),
+            (b"exec", Class::Exec),
+            (b"discard", Class::Exec),
             (b"hello", Class::Unanswerable),
             (b"reset", Class::Unanswerable),
             (b"monitor", Class::Unanswerable),
@@ -431,9 +439,11 @@ mod tests {
         for name in ["hello", "RESET", "Monitor", "sync", "PSYNC", "Client"] {
             assert_eq!(class(name), Class::Unanswerable, "{name}");
         }
-        for name in ["GET", "SCARD", "MULTI", "CONFIG", "SUBSCRIBED", "RENAMENX"] {
+        for name in ["GET", "SCARD", "EVAL", "DISCARDS", "CONFIG", "SUBSCRIBED", "RENAMENX"] {
             assert_eq!(class(name), Class::One, "{name}");
         }
+        assert_eq!(class("Multi"), Class::Multi);
+        assert_eq!([class("EXEC"), class("discard")], [Class::Exec; 2]);
         let list = write(&mut Vec::new(), &("CLIENT", "LIST"), None).unwrap().class;
         assert_eq!(list, Class::Client);
     }

@@ -147,6 +147,10 @@ impl Builder {
             Event::Bulk(Bulk::Verbatim(encoding), text) => Value::Verbatim(encoding, self.own(text, input)),
             Event::Part { of, bytes, left } => self.part(of, bytes, left)?,
         };
+        if let (Value::Push(_), false) = (&value, self.open.is_empty()) {
+            // In the middle of something, and no part of it.
+            return Some(value);
+        }
         let value = if self.attributes.is_empty() {
             value
         } else {

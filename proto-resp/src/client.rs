@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::arguments::{self, Channels, Class, Written};
 use crate::buffer::all_or_nothing;
+use crate::number::Header;
 use crate::push::{Confirmation, Push, is_push_in_resp2};
 use crate::{Arguments, Attributed, Buffer, Hello, Limits, Misuse, Rules, Value, ValueDecoder, Version, Violation};
 
@@ -17,7 +18,7 @@ use crate::{Arguments, Attributed, Buffer, Hello, Limits, Misuse, Rules, Value, 
 pub enum ClientEvent<T> {
     /// The handshake is over: what the server said to HELLO, or null where it speaks RESP2 alone.
     Ready(Value),
-    /// The server refused the handshake, with this error.
+    /// The server refused the handshake, or said unasked why it closes, with this error.
     Refused(Value),
     /// The reply to the command with this ticket. An error is a reply too.
     Reply(T, Value),
@@ -35,6 +36,10 @@ pub enum ClientEvent<T> {
 ///
 /// Every command has one reply. That of SUBSCRIBE and its like is an array of the confirmations, which come one by one, for
 /// each channel. Commands that change how replies are read are refused ([`Misuse::Unanswerable`]).
+///
+/// What confirms an unsubscription may also come unasked, when a slot of a cluster moves away, and with an error for the
+/// command behind it. So a PING with a word of its own is sent behind each such command, whose reply says where its replies
+/// end; where something else comes the connection fails ([`Violation::Misordered`]), as no command may get another's reply.
 ///
 /// ```
 /// use proto_resp::{ClientConnection, ClientEvent, Rules, Value};
@@ -60,7 +65,11 @@ pub struct ClientConnection<T> {
     /// Subscriptions to channels, and to patterns.
     counts: [u32; 2],
     hello: Option<Box<Hello>>,
+    /// How many markers were sent: each says its number.
+    markers: u32,
     state: State,
+    /// MULTI was sent, and EXEC was not.
+    queueing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,10 +96,37 @@ enum Waiting<T> {
 struct Subscription<T> {
     ticket: T,
     channels: Channels,
-    unsubscribes: bool,
+    /// What confirms is behind the replies to an unsubscription: the number of its marker.
+    marker: Option<u32>,
     /// Confirmations to come. 0: as many as there are subscriptions when the first comes, or one.
     left: u32,
     confirmations: Vec<Value>,
+    /// What came in front of the marker and is no confirmation.
+    error: Option<Value>,
+}
+
+/// The word that a marker says.
+const MARKER: &[u8] = b"proto-resp marker ";
+
+impl<T> Subscription<T> {
+    /// Whether all confirmations have come.
+    fn is_confirmed(&self) -> bool {
+        self.left == 0 && !self.confirmations.is_empty()
+    }
+
+    /// Whether `value` is the reply to the marker: its word, in RESP2 behind `pong` while something is subscribed to.
+    fn is_marked_by(&self, value: &Value) -> bool {
+        let word = match value {
+            Value::Array(values) => match &values[..] {
+                [kind, word] if kind.as_bytes() == Some(b"pong") => word,
+                _ => return false,
+            },
+            word => word,
+        };
+        let number = word.as_bytes().and_then(|word| word.strip_prefix(MARKER));
+        let number = number.and_then(|number| core::str::from_utf8(number).ok()?.parse().ok());
+        number.is_some() && number == self.marker
+    }
 }
 
 #[derive(Debug)]
@@ -112,7 +148,9 @@ impl<T> ClientConnection<T> {
             totals: [0; 2],
             counts: [0; 2],
             hello: None,
+            markers: 0,
             state: State::Ready,
+            queueing: false,
         }
     }
 
@@ -214,8 +252,9 @@ impl<T> ClientConnection<T> {
     /// Begins the handshake: before any command. [`ClientEvent::Ready`] or [`ClientEvent::Refused`] says how it ended; where
     /// there is nothing to ask for, in RESP2, the connection [`is_ready`](Self::is_ready) at once.
     ///
-    /// Where RESP3 is refused (by `-ERR`, as servers do that do not know HELLO, or `-NOPROTO`), RESP2 is spoken, and what
-    /// HELLO would have said is said by AUTH and CLIENT SETNAME.
+    /// Where HELLO is not known (`-ERR unknown command`), RESP3 is not (`-NOPROTO`), or HELLO with a password is not taken
+    /// (`-NOAUTH`), RESP2 is spoken, and what HELLO would have said is said by AUTH and CLIENT SETNAME. Any other error is
+    /// why the server refuses.
     ///
     /// # Errors
     ///
@@ -305,6 +344,9 @@ impl<T> ClientConnection<T> {
         out: &mut B,
     ) -> Result<(), Misuse> {
         self.may_send()?;
+        if self.queueing {
+            return Err(Misuse::Unanswerable);
+        }
         let left = u32::try_from(commands.len()).map_err(|_| Misuse::TooLarge)?;
         all_or_nothing(out, |out| {
             arguments::write(out, "MULTI", None)?;
@@ -365,21 +407,42 @@ impl<T> ClientConnection<T> {
                 self.waiting.push_back(Waiting::One(ticket));
                 return Ok(());
             }
-            Class::Unanswerable => {
+            Class::Multi | Class::Exec => {
+                self.queueing = written.class == Class::Multi;
+                self.waiting.push_back(Waiting::One(ticket));
+                return Ok(());
+            }
+            Class::Subscribe(channels) if !self.queueing => (channels, false),
+            Class::Unsubscribe(channels) if !self.queueing => (channels, true),
+            Class::Unanswerable | Class::Subscribe(_) | Class::Unsubscribe(_) => {
                 out.rewind(position);
                 return Err(Misuse::Unanswerable);
             }
-            Class::Subscribe(channels) => (channels, false),
-            Class::Unsubscribe(channels) => (channels, true),
+        };
+        let marker = if unsubscribes {
+            Some(self.mark(out).inspect_err(|_| out.rewind(position))?)
+        } else {
+            None
         };
         self.waiting.push_back(Waiting::Subscription(Box::new(Subscription {
             ticket,
             channels,
-            unsubscribes,
+            marker,
             left: written.arguments,
             confirmations: Vec::new(),
+            error: None,
         })));
         Ok(())
+    }
+
+    /// Sends a marker.
+    fn mark<B: Buffer + ?Sized>(&mut self, out: &mut B) -> Result<u32, Misuse> {
+        let marker = self.markers.wrapping_add(1);
+        let mut number = Header::new();
+        let word = [MARKER, number.unsigned(u64::from(marker))].concat();
+        arguments::write(out, &("PING", word), None)?;
+        self.markers = marker;
+        Ok(marker)
     }
 
     /// Waits for the rest of the handshake, if there is one.
@@ -408,13 +471,14 @@ impl<T> ClientConnection<T> {
         match self.waiting.front_mut() {
             Some(Waiting::Subscription(subscription))
                 if subscription.channels == confirmation.channels
-                    && subscription.unsubscribes == confirmation.unsubscribed =>
+                    && subscription.marker.is_some() == confirmation.unsubscribed
+                    && !subscription.is_confirmed() =>
             {
                 if subscription.left == 0 {
                     subscription.left = before.max(1);
                 }
                 subscription.left -= 1;
-                let last = subscription.left == 0;
+                let last = subscription.left == 0 && subscription.marker.is_none();
                 subscription.confirmations.push(match self.decoder.core.version {
                     Version::Resp2 => Value::Array(values),
                     Version::Resp3 => Value::Push(values),
@@ -461,9 +525,43 @@ impl<T> ClientConnection<T> {
     fn replied<B: Buffer + ?Sized>(&mut self, value: Value, out: &mut B) -> Result<Option<ClientEvent<T>>, Violation> {
         match self.waiting.pop_front() {
             Some(Waiting::One(ticket)) => Ok(Some(ClientEvent::Reply(ticket, value))),
+            // Why a server closes, it says unasked: that there are too many clients, for one.
+            None if value.as_error().is_some() => Ok(Some(self.refused(value))),
             None => Err(Violation::Unsolicited),
+            Some(Waiting::Subscription(subscription)) if subscription.marker.is_some() => {
+                self.replied_before_marker(subscription, value)
+            }
             Some(waiting) => Ok(self.replied_otherwise(waiting, value, out)),
         }
+    }
+
+    /// A reply has come to an unsubscription or to the marker behind it.
+    #[inline(never)]
+    fn replied_before_marker(
+        &mut self,
+        mut subscription: Box<Subscription<T>>,
+        value: Value,
+    ) -> Result<Option<ClientEvent<T>>, Violation> {
+        let failed = value.as_error().is_some();
+        // One of each: what was confirmed in full, and cannot be unasked, is not refused as well, so the marker is.
+        let marked = match &subscription.error {
+            _ if subscription.is_marked_by(&value) => {
+                subscription.error.is_some() || !subscription.confirmations.is_empty()
+            }
+            Some(_) => failed && subscription.confirmations.is_empty(),
+            None => failed && subscription.is_confirmed() && subscription.channels != Channels::Sharded,
+        };
+        if marked {
+            let confirmations = Value::Array(subscription.confirmations);
+            let reply = subscription.error.unwrap_or(confirmations);
+            return Ok(Some(ClientEvent::Reply(subscription.ticket, reply)));
+        }
+        let first = failed && subscription.error.is_none();
+        if first {
+            subscription.error = Some(value);
+        }
+        self.waiting.push_front(Waiting::Subscription(subscription));
+        if first { Ok(None) } else { Err(Violation::Misordered) }
     }
 
     #[inline(never)]
@@ -508,7 +606,14 @@ impl<T> ClientConnection<T> {
             };
             return self.await_handshake(left, value).map(ClientEvent::Ready);
         };
-        if !matches!(error.code(), b"ERR" | b"NOPROTO") {
+        // A server that does not know HELLO, or RESP3, or takes no password with it. Any other error says why it refuses.
+        let apart = match error.code() {
+            b"NOPROTO" => true,
+            b"NOAUTH" => hello.password.is_some(),
+            b"ERR" => contains(error.text(), b"unknown command"),
+            _ => false,
+        };
+        if !apart {
             return Some(self.refused(value));
         }
         self.decoder.set_version(Version::Resp2);
@@ -524,6 +629,11 @@ impl<T> ClientConnection<T> {
         self.waiting.clear();
         ClientEvent::Refused(value)
     }
+}
+
+/// Whether `words`, in lower case, stand in `text` in any case.
+fn contains(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|some| some.eq_ignore_ascii_case(words))
 }
 
 /// A command encoded once, to be sent on any number of connections, or handed to the thread of one.

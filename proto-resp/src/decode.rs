@@ -87,6 +87,8 @@ enum State {
     Chunks,
     /// In such a chunk, with [`Core::left`] bytes to come.
     Chunk,
+    /// In an error line, behind what was handed on of it.
+    ErrorLine,
 }
 
 /// The state between two events; rules are lent to it.
@@ -140,7 +142,13 @@ impl<S: crate::frames::Below + Default> Core<S> {
             return Ok(Some(self.end(false)));
         }
         if !matches!(self.state, State::Item) {
-            return self.resume(input);
+            if self.state != State::ErrorLine {
+                return self.resume(input);
+            }
+            return match self.rest_of_error(input)? {
+                true => self.step(rules, input),
+                false => Ok(None),
+            };
         }
         let Some((&first, rest)) = input.split_first() else {
             return Ok(None);
@@ -169,9 +177,11 @@ impl<S: crate::frames::Below + Default> Core<S> {
                 None => Ok(None),
             },
             b'*' => self.begin(rules, Aggregate::Array, rest, input),
-            b'-' => match self.line(rules, rest)? {
-                Some(line) => self.scalar(Event::Error(line), line.len() + 3, input),
-                None => Ok(None),
+            b'-' => match self.line(rules, rest) {
+                Ok(Some(line)) => self.scalar(Event::Error(line), line.len() + 3, input),
+                Ok(None) => Ok(None),
+                Err(Violation::LineTooLong) => self.long_error(rules, rest, input),
+                Err(violation) => Err(violation),
             },
             _ => self.resp3(rules, first, rest, input),
         }
@@ -270,6 +280,43 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(rest.get(..len))
     }
 
+    /// The first part of an error line that is longer than a line may be; the rest is read past.
+    #[cold]
+    fn long_error<'a>(
+        &mut self,
+        rules: &Rules,
+        rest: &'a [u8],
+        input: &mut &'a [u8],
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let len = rules.limits.line as usize;
+        self.charge(len as u64 + 1)?;
+        self.accept()?;
+        self.scanned = 0;
+        self.state = State::ErrorLine;
+        advance(input, len + 1);
+        Ok(Some(Event::Error(rest.get(..len).unwrap_or_default())))
+    }
+
+    /// Reads past what is left of such a line.
+    #[cold]
+    fn rest_of_error(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
+        let end = input.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let len = end.unwrap_or(input.len());
+        self.charge(len as u64)?;
+        advance(input, len);
+        match **input {
+            [b'\r', b'\n', ..] => {
+                advance(input, 2);
+                self.state = State::Item;
+                self.frames.item();
+                Ok(true)
+            }
+            [] | [b'\r'] => Ok(false),
+            [b'\n', ..] => Err(Violation::BareLf),
+            _ => Err(Violation::BareCr),
+        }
+    }
+
     /// A string of `len` bytes behind a header of `at` bytes, of which `skip` are no payload: whole, or its first part.
     #[inline(always)]
     fn string<'a>(
@@ -346,7 +393,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         let kind = match self.state {
             State::Chunks => return self.chunk(input),
             State::String(kind) => kind,
-            State::Chunk | State::Item => Bulk::String,
+            State::Chunk | State::Item | State::ErrorLine => Bulk::String,
         };
         let Some((bytes, used)) = take(input, 0, self.left)? else {
             if available(input, 0, self.left) == 0 {
@@ -456,7 +503,8 @@ impl<S: crate::frames::Below + Default> Core<S> {
             return Err(Violation::TooDeep);
         }
         if kind == Aggregate::Push {
-            if self.frames.depth() > 0 {
+            let nested = self.frames.depth() > 0;
+            if nested && (!rules.leniency.nested_push || self.attributed || self.frames.has_push()) {
                 return Err(Violation::NestedPush);
             } else if items == Some(0) {
                 return Err(Violation::PushKind);

@@ -67,7 +67,7 @@ violations! {
     BigNumber = "Big numbers", "a big number that is none";
     /// A verbatim string without the three bytes of its encoding and their colon.
     Verbatim = "Verbatim strings", "a verbatim string without encoding";
-    /// Push data inside of something else.
+    /// Push data inside of something else, or push data inside of that.
     NestedPush = "Pushes", "push data inside of a reply";
     /// Push data without the string that says what it is.
     PushKind = "Pushes", "push data of no kind";
@@ -105,6 +105,8 @@ violations! {
     Quotes = "Inline commands", "an inline command with unbalanced quotes";
     /// A line of HTTP where inline commands may stand.
     Http = "Inline commands", "a line of HTTP";
+    /// Something else than the marker behind an unsubscription, so that which reply is whose cannot be told any more.
+    Misordered = "Request-Response model", "replies of which it cannot be told whose they are";
     /// A reply to no command.
     Unsolicited = "Request-Response model", "a reply that nothing had asked for";
 }
@@ -153,7 +155,7 @@ pub enum Misuse {
     /// The handshake is not over, or the connection is closing.
     NotReady,
     /// A command that changes how replies are to be read, so that they could not be told apart: HELLO, RESET, MONITOR, SYNC,
-    /// PSYNC and CLIENT REPLY.
+    /// PSYNC and CLIENT REPLY; and between MULTI and EXEC whatever subscribes.
     Unanswerable,
 }
 

@@ -19,7 +19,8 @@ pub enum Aggregate {
     Map,
     /// `~`: elements in no order. RESP3.
     Set,
-    /// `>`: out of band, never part of a reply; the first element says what it is. RESP3.
+    /// `>`: out of band, never an element of a reply, though [`Leniency::nested_push`](crate::Leniency::nested_push) permits it
+    /// in the middle of one; the first element says what it is. RESP3.
     Push,
     /// `|`: pairs of key and value that tell about the item behind them, and do not count as an element. RESP3.
     Attribute,

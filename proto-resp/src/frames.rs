@@ -112,16 +112,30 @@ impl<S: Below> Frames<S> {
         true
     }
 
-    /// Closes the innermost, which counts as an item of the next, unless it is an attribute. True if that was one.
+    /// Whether push data is open.
+    #[cold]
+    pub(crate) fn has_push(&mut self) -> bool {
+        let outer = usize::from(self.depth).saturating_sub(1);
+        kind(self.top) == Aggregate::Push
+            || (0..outer).any(|level| {
+                self.below
+                    .slot(level)
+                    .is_some_and(|slot| kind(*slot) == Aggregate::Push)
+            })
+    }
+
+    /// Closes the innermost, which counts as an item of the next, unless it is an attribute or push data. True if it was an
+    /// attribute.
     #[inline]
     pub(crate) fn pop(&mut self) -> bool {
-        let attribute = kind(self.top) == Aggregate::Attribute;
+        let closed = kind(self.top);
+        let attribute = closed == Aggregate::Attribute;
         self.depth = self.depth.saturating_sub(1);
         self.top = match usize::from(self.depth).checked_sub(1) {
             Some(level) => self.below.slot(level).map_or(STREAM, |slot| *slot),
             None => STREAM,
         };
-        if !attribute {
+        if !attribute && closed != Aggregate::Push {
             self.item();
         }
         attribute

@@ -20,7 +20,8 @@ pub struct Limits {
     /// at most twice. Default 64 MiB.
     pub reply: u64,
     /// Bytes of a line, without its end: simple strings and errors, doubles, big numbers and inline commands. An unfinished
-    /// line stays in the caller's buffer. Default 16 KiB.
+    /// line stays in the caller's buffer. Of an error line only so many are handed on, and the others, which count for
+    /// `reply`, are read past: scripts may put anything into one. Default 16 KiB.
     pub line: u32,
     /// Bytes of one command, with its framing; refused as soon as its headers claim more. A command that does not lie whole
     /// in one read is held in the caller's buffer up to 16 KiB, above that in one buffer of at most twice this size.
@@ -52,7 +53,8 @@ impl Default for Limits {
     }
 }
 
-/// Departures from the letter of the specification that some peers need. All are off by default.
+/// Departures from the letter of the specification that some peers need. All are off by default, but
+/// [`REPLIES`](Self::REPLIES), the default of `ClientConfig` in the adapters, has those that servers need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leniency {
@@ -60,9 +62,28 @@ pub struct Leniency {
     /// Redis takes. A line of HTTP is one too, so a browser on the same machine can be made to send commands; `POST` and
     /// `Host:`, which no command is called, are refused all the same.
     pub inline_commands: bool,
+    /// Permits push data inside of an aggregate, of which it is no element, as Redis 7.0 puts it into the reply to EXEC. It
+    /// comes before what it is inside of. Not inside of other push data, nor where an attribute says something of it.
+    pub nested_push: bool,
     /// Permits `-nan`, `NAN` and `nan(...)` for doubles that are no numbers, which Redis before 7.2 may send, as its libc
     /// writes them.
     pub any_nan: bool,
+}
+
+impl Leniency {
+    /// Permits nothing.
+    pub const STRICT: Self = Self {
+        inline_commands: false,
+        nested_push: false,
+        any_nan: false,
+    };
+
+    /// Permits what Redis before 7.2 sends.
+    pub const REPLIES: Self = Self {
+        nested_push: true,
+        any_nan: true,
+        ..Self::STRICT
+    };
 }
 
 /// The rules a connection reads by: [`Limits`] and [`Leniency`].
@@ -79,10 +100,13 @@ impl Rules {
     /// The defaults, as a constant: finite limits, nothing lenient.
     pub const DEFAULT: Self = Self {
         limits: Limits::DEFAULT,
-        leniency: Leniency {
-            inline_commands: false,
-            any_nan: false,
-        },
+        leniency: Leniency::STRICT,
+    };
+
+    /// For a client: finite limits, and [`Leniency::REPLIES`].
+    pub const REPLIES: Self = Self {
+        limits: Limits::DEFAULT,
+        leniency: Leniency::REPLIES,
     };
 }
 

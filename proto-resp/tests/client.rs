@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto_resp::{
     Caller, Client, ClientConfig, ClientConnection, ClientError, ClientEvent, Hello, Misuse, PreparedCommand, Push,
-    Requester, Rules, Timer, Unanswered, Value, Version, Violation,
+    Requester, Rules, Timer, Unanswered, Value, ValueDecoder, Version, Violation,
 };
 use protocol::Reason;
 use protocol::testing::Harness;
@@ -72,11 +72,239 @@ fn a_reply_that_nothing_asked_for_ends_it() {
     let mut connection = resp3();
     send(&mut connection, 1, &["PING"]);
     assert_eq!(read(&mut connection, "+PONG\r\n+PONG\r\n"), Err(Violation::Unsolicited));
+    // Why a server closes it says unasked, here to a client that begins without HELLO.
     let mut connection = Connection::new(Rules::DEFAULT);
+    let events = read(&mut connection, "-ERR max number of clients reached\r\n").unwrap();
+    assert!(matches!(&events[..], [ClientEvent::Refused(error)] if error.as_error().unwrap().code() == b"ERR"));
+    assert!(!connection.is_ready());
+}
+
+const SUNSUBSCRIBED: &str = ">3\r\n$12\r\nsunsubscribe\r\n$1\r\nx\r\n:0\r\n";
+const MOVED: &str = "-MOVED 1 127.0.0.1:7001\r\n";
+const MARKER: &str = "$19\r\nproto-resp marker 1\r\n";
+
+/// What comes of SSUBSCRIBE, SUNSUBSCRIBE, GET a and GET b.
+fn moving(input: &str) -> (Vec<(u32, Value)>, usize, Option<Violation>) {
+    let mut connection = resp3();
+    for (ticket, command) in [
+        &["SSUBSCRIBE", "x"],
+        &["SUNSUBSCRIBE", "x"],
+        &["GET", "a"],
+        &["GET", "b"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        send(&mut connection, ticket as u32, *command);
+    }
+    let input = format!(">3\r\n$10\r\nssubscribe\r\n$1\r\nx\r\n:1\r\n{input}$1\r\nA\r\n$1\r\nB\r\n");
+    let (mut rest, mut replies, mut pushes) = (input.as_bytes(), Vec::new(), 0);
+    loop {
+        match connection.next(&mut rest, &mut Vec::new()) {
+            Ok(Some(ClientEvent::Reply(ticket, value))) => replies.push((ticket, value)),
+            Ok(Some(_)) => pushes += 1,
+            Ok(None) => return (replies, pushes, None),
+            Err(violation) => {
+                // Nobody waits for nothing.
+                let unanswered: Vec<_> = connection.take_unanswered().collect();
+                assert_eq!(unanswered, (replies.len() as u32..4).collect::<Vec<_>>());
+                return (replies, pushes, Some(violation));
+            }
+        }
+    }
+}
+
+/// No command ever gets another's reply, also where a slot moves away as its channel is unsubscribed from.
+#[test]
+fn what_a_moving_slot_says_unasked_moves_no_reply() {
+    let gets = [(2, bulk("A")), (3, bulk("B"))];
+    // The confirmation, or one that came unasked and then the error, or the error alone, or one unasked before.
+    let (replies, pushes, violation) = moving(&format!("{SUNSUBSCRIBED}{MARKER}"));
+    assert_eq!((&replies[2..], pushes, violation), (&gets[..], 0, None));
+    assert_eq!(replies[1].1.as_slice().unwrap().len(), 1);
+    for input in [format!("{SUNSUBSCRIBED}{MOVED}{MARKER}"), format!("{MOVED}{MARKER}")] {
+        let (replies, pushes, violation) = moving(&input);
+        assert_eq!((&replies[2..], pushes, violation), (&gets[..], 0, None), "{input}");
+        assert_eq!(replies[1].1.as_error().unwrap().code(), b"MOVED");
+    }
+    let (replies, pushes, violation) = moving(&format!("{SUNSUBSCRIBED}{SUNSUBSCRIBED}{MARKER}"));
+    assert_eq!((&replies[2..], pushes, violation), (&gets[..], 1, None));
+    // A server that refuses the marker too: clear where nothing was confirmed; else nobody can tell, and nobody gets anything.
+    let (replies, _, violation) = moving("-NOAUTH no\r\n-NOAUTH no\r\n");
+    assert_eq!((&replies[2..], violation), (&gets[..], None));
+    for wrong in [
+        format!("{SUNSUBSCRIBED}{MOVED}"),
+        SUNSUBSCRIBED.to_string(),
+        MOVED.to_string(),
+        MARKER.to_string(),
+        format!("{SUNSUBSCRIBED}{}", MARKER.replace("marker 1", "marker 2")),
+        String::new(),
+    ] {
+        let (replies, _, violation) = moving(&wrong);
+        assert_eq!((replies.len(), violation), (1, Some(Violation::Misordered)), "{wrong}");
+    }
+}
+
+#[test]
+fn an_unsubscription_is_marked() {
+    for (version, reply) in [(Version::Resp2, ""), (Version::Resp3, "")] {
+        let mut connection = if version == Version::Resp3 {
+            resp3()
+        } else {
+            Connection::new(Rules::DEFAULT)
+        };
+        let mut out = Vec::new();
+        connection.command(7, &["UNSUBSCRIBE", "a"], &mut out).unwrap();
+        assert!(out.ends_with(b"*2\r\n$4\r\nPING\r\n$19\r\nproto-resp marker 1\r\n"));
+        // Of other channels than those of a cluster's slots nothing comes unasked: a refused marker is told from a refusal.
+        let sort = if version == Version::Resp3 { '>' } else { '*' };
+        let input = format!("{sort}3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n-NOPERM no ping\r\n{reply}");
+        let events = read(&mut connection, &input).unwrap();
+        assert!(
+            matches!(&events[..], [ClientEvent::Reply(7, Value::Array(all))] if all.len() == 1),
+            "{events:?}"
+        );
+        assert_eq!(connection.outstanding(), 0);
+        // While something is subscribed to, RESP2 answers PING by an array.
+        if version == Version::Resp2 {
+            send(&mut connection, 8, &["SUBSCRIBE", "a", "b"]);
+            send(&mut connection, 9, &["UNSUBSCRIBE", "a"]);
+            let events = read(
+                &mut connection,
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n\
+                 *3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*2\r\n$4\r\npong\r\n$19\r\nproto-resp marker 2\r\n",
+            )
+            .unwrap();
+            assert!(
+                matches!(&events[..], [ClientEvent::Reply(8, _), ClientEvent::Reply(9, _)]),
+                "{events:?}"
+            );
+        }
+    }
+    // Without room for the marker nothing is sent.
+    let mut memory = [0; 60];
+    let mut out = proto_resp::SliceBuffer::new(&mut memory);
+    let mut connection = resp3();
     assert_eq!(
-        read(&mut connection, "-ERR max number of clients reached\r\n"),
-        Err(Violation::Unsolicited)
+        connection.command(1, &["UNSUBSCRIBE", "a"], &mut out),
+        Err(Misuse::NoSpace)
     );
+    assert_eq!((out.as_slice(), connection.outstanding()), (&b""[..], 0));
+}
+
+#[test]
+fn nothing_is_subscribed_to_between_multi_and_exec() {
+    for last in ["EXEC", "discard"] {
+        let mut connection = resp3();
+        send(&mut connection, 1, &["MULTI"]);
+        for command in [&["SUBSCRIBE", "a"][..], &["unsubscribe"], &["SSUBSCRIBE", "a"]] {
+            let sent = connection.command(2, command, &mut Vec::new());
+            assert_eq!(sent, Err(Misuse::Unanswerable), "{command:?}");
+        }
+        let whole = connection.transaction(2, &["PING"], &mut Vec::new());
+        assert_eq!(whole, Err(Misuse::Unanswerable));
+        send(&mut connection, 3, &[last]);
+        send(&mut connection, 4, &["SUBSCRIBE", "a"]);
+    }
+}
+
+/// What Redis 7.0 does with what a client tracks: it is told in the middle of EXEC's reply, and is no element of it.
+#[test]
+fn a_push_inside_of_execs_reply() {
+    let mut connection = Connection::new(Rules::REPLIES);
+    connection.hello(&Hello::default(), &mut Vec::new()).unwrap();
+    read(&mut connection, "%1\r\n$5\r\nproto\r\n:3\r\n").unwrap();
+    connection
+        .transaction(1, &[["SET", "a"], ["GET", "a"]], &mut Vec::new())
+        .unwrap();
+    send(&mut connection, 2, &["PING"]);
+    let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
+    let input = format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n{push}+OK\r\n{push}*1\r\n{push}$1\r\nv\r\n+PONG\r\n");
+    let events = read(&mut connection, &input).unwrap();
+    let [
+        ClientEvent::Push(push),
+        ClientEvent::Push(_),
+        ClientEvent::Push(_),
+        exec,
+        ping,
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(push.kind(), b"invalidate");
+    assert_eq!(
+        *exec,
+        ClientEvent::Reply(1, Value::Array(vec![simple("OK"), Value::Array(vec![bulk("v")])]))
+    );
+    assert_eq!(*ping, ClientEvent::Reply(2, simple("PONG")));
+    // Strictly it is a violation, and in other push data, or where something is said of it, always.
+    let decode = |rules, input: &str| ValueDecoder::new(Version::Resp3, rules).next(&mut input.as_bytes());
+    for (input, lenient) in [
+        ("*1\r\n>1\r\n+x\r\n", false),
+        (">2\r\n+x\r\n>1\r\n+y\r\n", true),
+        (">2\r\n+x\r\n*1\r\n>1\r\n+y\r\n", true),
+        ("*1\r\n|1\r\n+a\r\n+b\r\n>1\r\n+y\r\n", true),
+    ] {
+        assert_eq!(decode(Rules::DEFAULT, input), Err(Violation::NestedPush), "{input}");
+        assert_eq!(
+            decode(Rules::REPLIES, input) == Err(Violation::NestedPush),
+            lenient,
+            "{input}"
+        );
+    }
+    // In streams as well, whose elements it is not.
+    let mut input = &b"%?\r\n+k\r\n>1\r\n+x\r\n+v\r\n.\r\n"[..];
+    let mut decoder = ValueDecoder::new(Version::Resp3, Rules::REPLIES);
+    assert_eq!(decoder.next(&mut input), Ok(Some(Value::Push(vec![simple("x")]))));
+    assert!(!decoder.is_between());
+    assert_eq!(
+        decoder.next(&mut input),
+        Ok(Some(Value::Map(vec![(simple("k"), simple("v"))])))
+    );
+}
+
+/// `redis.error_reply` puts anything into an error: what is too long is cut, and costs no more than that.
+#[test]
+fn a_long_error_line_is_cut() {
+    let long = "x".repeat(20_000);
+    let input = format!("-ERR {long}\r\n*2\r\n-ERR {long}\r\n:1\r\n+PONG\r\n").into_bytes();
+    for step in [1, 7, 4096, 16_383, 16_384, 16_385, input.len()] {
+        let mut decoder = ValueDecoder::new(Version::Resp3, Rules::DEFAULT);
+        let (mut buffer, mut values, mut most) = (Vec::new(), Vec::new(), 0);
+        for piece in input.chunks(step) {
+            buffer.extend_from_slice(piece);
+            let mut rest = &buffer[..];
+            while let Some(value) = decoder.next(&mut rest).unwrap() {
+                values.push(value);
+            }
+            buffer.drain(..buffer.len() - rest.len());
+            most = most.max(buffer.len());
+        }
+        let [first, Value::Array(inner), last] = &values[..] else {
+            panic!("{step}: {}", values.len())
+        };
+        assert_eq!(
+            first.as_error().unwrap().text(),
+            &format!("ERR {long}").as_bytes()[..16 * 1024]
+        );
+        assert_eq!((&inner[0], &inner[1]), (first, &Value::Integer(1)));
+        assert_eq!(*last, simple("PONG"));
+        assert!(buffer.is_empty() && most <= 16 * 1024 + 1, "{step}: {most}");
+    }
+    // Its end is that of any line, and what it costs is bounded.
+    for (end, violation) in [("\n", Violation::BareLf), ("\rx", Violation::BareCr)] {
+        let input = format!("-{long}{end}");
+        let mut decoder = ValueDecoder::new(Version::Resp2, Rules::DEFAULT);
+        let mut rest = input.as_bytes();
+        assert!(decoder.next(&mut rest).unwrap().is_some());
+        assert_eq!(decoder.next(&mut rest), Err(violation));
+    }
+    let mut rules = Rules::DEFAULT;
+    rules.limits.reply = 19_000;
+    let input = format!("-{long}\r\n");
+    let (mut decoder, mut rest) = (ValueDecoder::new(Version::Resp2, rules), input.as_bytes());
+    assert!(decoder.next(&mut rest).unwrap().is_some());
+    assert_eq!(decoder.next(&mut rest), Err(Violation::ReplyTooLong));
 }
 
 #[test]
@@ -120,7 +348,8 @@ fn subscriptions_in_resp3() {
     let events = read(
         &mut connection,
         ">3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n>3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n\
-         >3\r\n$11\r\nunsubscribe\r\n_\r\n:1\r\n$1\r\nv\r\n",
+         $19\r\nproto-resp marker 1\r\n>3\r\n$11\r\nunsubscribe\r\n_\r\n:1\r\n$19\r\nproto-resp marker 2\r\n\
+         $1\r\nv\r\n",
     )
     .unwrap();
     let tickets: Vec<_> = events
@@ -184,7 +413,7 @@ fn subscriptions_in_resp2() {
     send(&mut connection, 6, &["LRANGE", "l", "0", "-1"]);
     let events = read(
         &mut connection,
-        &format!("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n{message}"),
+        &format!("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n$19\r\nproto-resp marker 1\r\n{message}"),
     )
     .unwrap();
     assert!(matches!(
@@ -309,6 +538,8 @@ fn an_old_server_is_spoken_to_in_resp2() {
     for error in [
         "-ERR unknown command 'HELLO'\r\n",
         "-NOPROTO unsupported protocol version\r\n",
+        "-ERR Unknown command `HELLO`, with args beginning with: `3`\r\n",
+        "-NOAUTH Authentication required.\r\n",
     ] {
         let mut connection = Connection::new(Rules::DEFAULT);
         connection.hello(&hello(), &mut Vec::new()).unwrap();
@@ -338,8 +569,9 @@ fn an_old_server_is_spoken_to_in_resp2() {
 fn a_handshake_that_is_refused() {
     for (replies, code) in [
         ("-WRONGPASS no\r\n", "WRONGPASS"),
-        ("-NOAUTH no\r\n", "NOAUTH"),
-        ("-ERR unknown\r\n-ERR invalid password\r\n+OK\r\n+OK\r\n", "ERR"),
+        ("-NOAUTH no\r\n-WRONGPASS no\r\n+OK\r\n+OK\r\n", "WRONGPASS"),
+        ("-ERR max number of clients reached\r\n", "ERR"),
+        ("-ERR unknown command\r\n-ERR invalid password\r\n+OK\r\n+OK\r\n", "ERR"),
         ("%0\r\n-ERR DB index is out of range\r\n", "ERR"),
     ] {
         let mut connection = Connection::new(Rules::DEFAULT);
@@ -595,4 +827,43 @@ fn a_payload_is_shared() {
     expected.resize(expected.len() + 5000, b'x');
     expected.extend_from_slice(b"\r\n*1\r\n$4\r\nPING\r\n");
     assert_eq!(harness.take_sent(), expected);
+}
+
+/// What a client of the adapters takes by default that servers send: `-nan` of Redis before 7.2.
+#[test]
+fn any_nan_by_default_on_the_contract() {
+    let (mut harness, log) = ready(vec![vec!["GET", "a"], vec!["GET", "b"]]);
+    harness.receive(b",-nan\r\n,nan(0x7)\r\n");
+    let log = log.lock().unwrap();
+    let nan = |value: &Value| matches!(value, Value::Double(double) if double.is_nan());
+    assert!(
+        log.replies.len() == 2 && log.replies.iter().all(|(_, value)| nan(value)),
+        "{log:?}"
+    );
+    drop(log);
+    let strict = ValueDecoder::new(Version::Resp3, Rules::DEFAULT).next(&mut &b",-nan\r\n"[..]);
+    assert_eq!(strict, Err(Violation::Double));
+}
+
+/// The reason is told, whether the server waits for a command or not.
+#[test]
+fn a_server_that_is_full_says_so() {
+    let mut resp2 = ClientConfig::default();
+    resp2.hello.version = Version::Resp2;
+    for config in [ClientConfig::default(), resp2] {
+        let log = Arc::<Mutex<Log>>::default();
+        let recorder = Recorder {
+            log: Arc::clone(&log),
+            first: vec![],
+        };
+        let mut harness = Harness::new(Client::new(Arc::new(config), recorder));
+        harness.receive(b"-ERR max number of clients reached\r\n");
+        harness.eof();
+        let log = log.lock().unwrap();
+        let (error, ..) = log.closed.as_ref().unwrap();
+        assert_eq!(
+            *error,
+            Some(ClientError::Refused("ERR max number of clients reached".into()))
+        );
+    }
 }

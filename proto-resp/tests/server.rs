@@ -468,3 +468,36 @@ fn an_idle_server_is_small() {
     let size = size_of::<Server<Answer>>();
     assert!(size <= 160, "{size}");
 }
+
+/// A command has one deadline from its first byte on, however its bytes trickle; the next has time of its own.
+#[test]
+fn a_command_has_time_of_its_own() {
+    let mut harness = Harness::new(Server::new(Arc::new(ServerConfig::default()), Toy::default()));
+    let ping = b"*1\r\n$4\r\nPING\r\n";
+    harness.receive(&ping[..5]);
+    harness.advance(Duration::from_secs(20));
+    // The end of one and the beginning of another in one read.
+    harness.receive(&[&ping[5..], &ping[..7]].concat());
+    assert_eq!(harness.take_sent(), b"+PONG\r\n");
+    harness.advance(Duration::from_secs(29));
+    assert_eq!(harness.ended(), None);
+    harness.receive(&ping[7..8]);
+    assert!(!harness.is_half_closed());
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.take_sent(), b"-ERR the command did not end in time\r\n");
+    assert!(harness.is_half_closed());
+
+    // Whole commands leave the idle time, and a long one that is held apart is one that has begun.
+    let mut harness = Harness::new(Server::new(Arc::new(ServerConfig::default()), Toy::default()));
+    harness.receive(ping);
+    harness.advance(Duration::from_secs(31));
+    harness.receive(b"*2\r\n$4\r\nECHO\r\n$40000\r\n");
+    for _ in 0..3 {
+        harness.advance(Duration::from_secs(9));
+        harness.receive(&[b'x'; 10_000]);
+    }
+    assert_eq!(harness.take_sent(), b"+PONG\r\n");
+    assert!(!harness.is_half_closed());
+    harness.advance(Duration::from_secs(3));
+    assert_eq!(harness.take_sent(), b"-ERR the command did not end in time\r\n");
+}

@@ -219,7 +219,14 @@ fn every_violation_is_shown() {
     }
     let mut connection = ClientConnection::<()>::new(Rules::DEFAULT);
     let unsolicited = connection.next(&mut &b"+OK\r\n"[..], &mut Vec::new());
+    let mut unsubscribing = ClientConnection::<()>::new(Rules::DEFAULT);
+    unsubscribing.command((), "UNSUBSCRIBE", &mut Vec::new()).unwrap();
+    let misordered = unsubscribing.next(&mut &b"+OK\r\n"[..], &mut Vec::new());
     let others = [
+        format!(
+            "error {}",
+            misordered.map(|_: Option<ClientEvent<()>>| ()).unwrap_err().name()
+        ),
         decode("resp3", &[&line]),
         decode("resp3", &[&many]),
         format!(

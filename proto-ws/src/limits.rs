@@ -14,8 +14,8 @@ pub struct Limits {
     pub fragments: u32,
     /// Frames without payload in one message (1008). Default 16.
     pub empty_fragments: u32,
-    /// Pings, Pongs and Close frames taken before [`refill`](crate::Writer::refill) gives new ones (1008).
-    /// Default 256.
+    /// Pings, and Pongs that answer no Ping of ours, taken before [`refill`](crate::Writer::refill) gives new ones
+    /// (1008). Default 256.
     pub control_frames: u32,
     /// How many bytes one byte of a compressed message may become, above the first MiB (1009). Deflate itself ends
     /// at 1,032. Default 200.

@@ -29,6 +29,8 @@ pub struct Writer<S = Unmasked> {
     pong: Option<Box<(u8, [u8; 125])>>,
     /// Control frames the peer may still send.
     control_frames: u32,
+    /// Pings of ours that the peer may answer at no cost; no more of them are on their way at once.
+    owed: u8,
     /// Pings answered since the input was last used up.
     pongs: u8,
     state: State,
@@ -45,6 +47,7 @@ impl<S: Side> Writer<S> {
             #[cfg(feature = "deflate")]
             deflate: None,
             pong: None,
+            owed: 0,
             pongs: 0,
             state: State::Open,
             sending: None,
@@ -236,7 +239,9 @@ impl<S: Side> Writer<S> {
     ///
     /// [`Misuse::Closed`], [`Misuse::ControlTooLong`].
     pub fn ping(&mut self, out: &mut BytesMut, payload: &[u8]) -> Result<(), Misuse> {
-        self.control_frame(out, Opcode::Ping, payload)
+        self.control_frame(out, Opcode::Ping, payload)?;
+        self.owed = self.owed.saturating_add(1);
+        Ok(())
     }
 
     /// Sends a Pong nobody asked for (section 5.5.3); those that were asked for are sent by [`Reader::receive`](crate::Reader::receive).
@@ -310,6 +315,8 @@ impl<S: Side> Writer<S> {
                     );
                 }
             }
+            // We asked for it (RFC 6455 section 5.5.3), so it costs the peer nothing.
+            Event::Pong(_) if self.owed > 0 => self.owed -= 1,
             _ if self.control_frames == 0 => return Err(self.fail(Error::TooManyControlFrames, out)),
             Event::Ping(payload) => {
                 self.control_frames -= 1;

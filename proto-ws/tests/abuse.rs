@@ -271,10 +271,17 @@ fn w14_floods_of_offers() {
         assert_eq!(request(name, &[list(33)]), Err(Rejection::TooManyOffers));
         assert_eq!(request(name, &vec![list(1); 4]), Ok(()));
         assert_eq!(request(name, &vec![list(1); 5]), Err(Rejection::TooManyOffers));
-        assert_eq!(request(name, &["a b".into()]), Err(Rejection::Malformed));
+        // Names that are no tokens cannot be chosen; an extension must follow its grammar (RFC 6455 section 9.1).
+        let verdict = if name == "Sec-WebSocket-Protocol" {
+            Ok(())
+        } else {
+            Err(Rejection::Malformed)
+        };
+        assert_eq!(request(name, &["a b".into()]), verdict);
+        assert_eq!(request(name, &["a\u{1}b".into()]), Err(Rejection::Malformed));
         // Linear: a quarter of a megabyte of what hurts backtracking parsers.
         let long = format!("x; a=\"{}", "\\\"; ".repeat(65536));
-        assert_eq!(request(name, &[long]), Err(Rejection::Malformed));
+        assert_eq!(request(name, &[long]), verdict);
     }
 }
 
@@ -335,4 +342,41 @@ fn requests_that_are_not_answered_by_101() {
         b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
           Connection: Upgrade, close\r\nContent-Length: 0\r\n\r\n"
     );
+}
+
+/// What ws, gorilla/websocket, websockets and tungstenite take as well.
+#[test]
+fn offers_of_real_clients() {
+    let read = |name: &'static str, value: &'static str| {
+        let fields = [
+            ("Host", "a"),
+            ("Upgrade", "websocket"),
+            ("Connection", "keep-alive, Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        let fields = fields
+            .into_iter()
+            .filter(move |field| field.0 != name)
+            .chain([(name, value)]);
+        Request::read("GET", fields.map(|(name, value)| (name, value.as_bytes())))
+    };
+    // Bits of the last character that stand for nothing, and white space around it.
+    for key in ["dGhlIHNhbXBsZSBub25jZR==", " dGhlIHNhbXBsZSBub25jZQ==\t"] {
+        assert!(read("Sec-WebSocket-Key", key).is_ok(), "{key}");
+    }
+    for key in [
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZQ= =",
+        "dGhlIHNhbXBsZSBub25jZQ===",
+    ] {
+        assert_eq!(read("Sec-WebSocket-Key", key), Err(Rejection::Key), "{key}");
+    }
+    // A name that is no token beside one that is.
+    let offer = "http://a/b, {\"v\":1}, chat, a b";
+    let request = read("Sec-WebSocket-Protocol", offer).unwrap();
+    assert_eq!(request.protocols().collect::<Vec<_>>(), ["chat"]);
+    assert_eq!(request.accept().protocol(|_| true).chosen_protocol(), Some("chat"));
+    let request = read("Sec-WebSocket-Protocol", "http://a/b").unwrap();
+    assert_eq!(request.accept().protocol(|_| true).chosen_protocol(), None);
 }

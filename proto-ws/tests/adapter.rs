@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_ws::handshake::{Accept, Key};
+use proto_ws::handshake::client::Refusal;
+use proto_ws::handshake::{Accept, BadHead, Key};
 use proto_ws::{
-    Client, CloseCode, Config, Delivery, Entropy, Handler, Message, Opening, Server, Side, SlowConsumer, Socket,
+    Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, Opening, Server, Side, SlowConsumer,
+    Socket,
 };
 use protocol::testing::{Harness, splits};
 
@@ -51,6 +53,9 @@ impl<S: Side> Handler<S> for Echo {
     }
 
     fn posted(&mut self, socket: &mut Socket<'_, '_, S>, message: String) {
+        if message == "ping" {
+            return socket.ping(b"p").unwrap();
+        }
         let delivery = socket.text(&message);
         let dropped = socket.dropped();
         if delivery != Ok(Delivery::Queued) {
@@ -317,4 +322,177 @@ fn an_idle_connection_is_small() {
     let size = size_of::<Server<Echo>>() - size_of::<Echo>();
     let limit = if cfg!(feature = "deflate") { 136 } else { 120 };
     assert!(size <= limit, "{size} bytes");
+}
+
+/// RFC 9110 section 15.2: a client must be able to take informational responses before the one that counts.
+#[test]
+fn informational_responses_before_the_101() {
+    let interim =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let mut bytes = format!("{interim}{}", answer()).into_bytes();
+    bytes.extend_from_slice(b"\x81\x02hi");
+    for pieces in splits(&bytes) {
+        let (mut harness, log) = client();
+        harness.take_sent();
+        for piece in pieces {
+            harness.receive(piece);
+        }
+        assert_eq!(*log.borrow(), ["granted Some(\"chat\")", "opened"]);
+        assert_eq!(harness.sent(), [0x81, 0x82, 0, 1, 2, 3, b'h', b'i' ^ 1]);
+    }
+    // Not for ever.
+    let (mut harness, _) = client();
+    harness.receive("HTTP/1.1 100 Continue\r\n\r\n".repeat(17).as_bytes());
+    harness.eof();
+    assert_eq!(harness.ended(), Some(protocol::Reason::Error));
+}
+
+/// A client keeps what a refusal says, whatever its head is like.
+#[test]
+fn a_refusal_keeps_its_status() {
+    let many = "X: y\r\n".repeat(200);
+    let long = format!("X: {}\r\n", "y".repeat(20_000));
+    for (head, status) in [
+        ("HTTP/1.1 403 Forbidden\r\nX: a\r\n b\r\n\r\n", 403),
+        ("HTTP/1.0 503 Service Unavailable\r\nServer: proxy\r\n\r\n", 503),
+        ("HTTP/1.1 404\r\n\r\n", 404),
+        ("HTTP/1.1 400 Bad Request\nX: y\n\r\n\r\n", 400),
+        ("HTTP/1.1 401 Unauthorized\r\nX : y\r\n\r\n", 401),
+        (&*format!("HTTP/1.1 431 Too Large\r\n{many}\r\n"), 431),
+        (&*format!("HTTP/1.1 403 Forbidden\r\n{long}\r\n"), 403),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+            302,
+        ),
+    ] {
+        let error = refusal(head.as_bytes());
+        assert_eq!(error, Some(ClientError::Refused(Refusal::Status(status))), "{head}");
+    }
+    let (malformed, long) = (
+        "HTTP/1.1 101 x\r\nX : y\r\n\r\n",
+        format!("HTTP/1.1 101 x\r\n{long}\r\n"),
+    );
+    assert_eq!(
+        refusal(malformed.as_bytes()),
+        Some(ClientError::Head(BadHead::Malformed))
+    );
+    assert_eq!(refusal(long.as_bytes()), Some(ClientError::Head(BadHead::TooLong)));
+    assert_eq!(
+        refusal(b"HTTP/1.0 101 x\r\n\r\n"),
+        Some(ClientError::Refused(Refusal::Malformed))
+    );
+}
+
+/// What a client fails with on `bytes`.
+fn refusal(bytes: &[u8]) -> Option<ClientError> {
+    struct Keeping(Client<Echo, Fixed>, Rc<RefCell<Option<ClientError>>>);
+
+    impl protocol::Protocol for Keeping {
+        type Message = String;
+        type Error = ClientError;
+
+        fn connected(&mut self, cx: &mut protocol::Cx<'_>) -> Result<(), ClientError> {
+            self.0.connected(cx)
+        }
+
+        fn received(&mut self, cx: &mut protocol::Cx<'_>, input: &mut protocol::Input<'_>) -> Result<(), ClientError> {
+            self.0
+                .received(cx, input)
+                .inspect_err(|error| *self.1.borrow_mut() = Some(*error))
+        }
+    }
+
+    let error = Rc::default();
+    let opening = Opening::new("example.com", "/chat");
+    let client = Client::new(Echo(Log::default()), Arc::new(opening), Arc::default(), Fixed);
+    Harness::new(Keeping(client, Rc::clone(&error))).receive(bytes);
+    error.take()
+}
+
+/// RFC 6455 section 5.5.3: a Pong that answers our Ping is owed, however many there are.
+#[test]
+fn an_application_may_ping_as_often_as_it_likes() {
+    let (mut harness, log) = server(config(|config| config.ping_interval = None));
+    let pong = frame(0x8a, b"p");
+    for _ in 0..2000 {
+        harness.advance(Duration::from_millis(20));
+        harness.message("ping".into());
+        assert_eq!(harness.take_sent(), b"\x89\x01p");
+        harness.receive(&pong);
+    }
+    assert_eq!(harness.ended(), None);
+    assert_eq!(log.take().len(), 2000);
+    // Others are still counted: 256 a minute.
+    harness.advance(Duration::from_secs(60));
+    harness.receive(&pong.repeat(256));
+    assert_eq!(log.take().len(), 256);
+    harness.receive(&pong);
+    assert_eq!(*log.borrow(), ["closed 1008 too many control frames"]);
+}
+
+/// Whoever was told that a connection is open learns that it has ended, however that comes.
+#[test]
+fn an_abrupt_end_is_told() {
+    let (mut harness, log) = server(Arc::default());
+    harness.reset();
+    assert_eq!(*log.borrow(), ["closed 1006 "]);
+    let (mut harness, log) = client();
+    harness.receive(answer().as_bytes());
+    harness.reset();
+    assert_eq!(log.borrow()[2..], ["closed 1006 "]);
+    // One that never was open has not ended.
+    let (mut harness, log) = client();
+    harness.reset();
+    assert!(log.borrow().is_empty());
+}
+
+/// The peer has the whole close timeout from our Close frame on, not from when it was last heard of.
+#[test]
+fn the_close_timeout_starts_with_our_close_frame() {
+    let close: [fn(&mut Harness<Server<Echo>>); 2] = [
+        |harness| harness.receive(&frame(0x81, b"close")),
+        |harness| harness.stop(),
+    ];
+    for close in close {
+        let (mut harness, log) = server(config(|config| config.ping_interval = None));
+        harness.advance(Duration::from_secs(100));
+        close(&mut harness);
+        harness.advance(Duration::from_millis(4999));
+        // What else the peer says buys no time.
+        harness.receive(&frame(0x81, b"quiet"));
+        assert!(!harness.was_reset());
+        harness.advance(Duration::from_millis(1));
+        assert!(harness.was_reset());
+        assert_eq!(log.borrow().last().unwrap(), "closed 1006 no close in time");
+    }
+}
+
+/// Nothing but characters of a host may stand in the field that tells of it: others would make a field of their own.
+#[test]
+fn a_host_with_invisible_bytes_is_refused() {
+    use proto_ws::handshake::client::{BadRequest, Request};
+    let write = |host: &str, target: &str| {
+        let mut out = bytes::BytesMut::new();
+        let written = Request::new(host, target).write(&Key::new([0; 16]), &mut out);
+        assert_eq!(written.is_ok(), !out.is_empty());
+        written
+    };
+    assert_eq!(write("example.com:80", "/chat?a"), Ok(()));
+    for invisible in (0..=0x20u8)
+        .chain([0x7f])
+        .map(char::from)
+        .chain(['\u{80}', '\u{a0}', '\u{2028}'])
+    {
+        for text in [
+            format!("a{invisible}b"),
+            format!("{invisible}a"),
+            format!("a{invisible}"),
+        ] {
+            assert_eq!(write(&text, "/"), Err(BadRequest::Host), "{text:?}");
+            assert_eq!(write("a", &format!("/{text}")), Err(BadRequest::Target), "{text:?}");
+        }
+    }
+    for host in ["", "a/b", "a?b", "a#b", "u@a", "a\\b", "a,b"] {
+        assert_eq!(write(host, "/"), Err(BadRequest::Host), "{host:?}");
+    }
 }

@@ -287,3 +287,129 @@ fn parts_of_compressed_messages() {
     }
     assert!(ended && got == text);
 }
+
+/// Stored blocks are as long as what they hold and six bytes: around the length up to which a piece is copied, whole and in parts.
+#[test]
+fn every_length_around_a_short_piece_inflates() {
+    for len in 1000..1040u16 {
+        let content: Vec<u8> = (0..len).map(|at| (at * 7 % 251) as u8).collect();
+        let mut block = vec![0];
+        block.extend_from_slice(&len.to_le_bytes());
+        block.extend_from_slice(&(!len).to_le_bytes());
+        block.extend_from_slice(&content);
+        block.push(0);
+        let frame = |first: u8, payload: &[u8]| {
+            let mut frame = vec![first];
+            match payload.len() {
+                len @ ..126 => frame.push(len as u8),
+                len => frame.extend([126, (len >> 8) as u8, len as u8]),
+            }
+            frame.extend_from_slice(payload);
+            frame
+        };
+        for cut in [0, 1, 500, block.len() - 1, block.len()] {
+            let (front, back) = block.split_at(cut);
+            let frames = [frame(0x42, front), frame(0x80, back)].concat();
+            let Connection { mut reader, mut writer } = client(TAKEOVER);
+            let seen = receive(&mut reader, &mut writer, &frames);
+            assert_eq!(seen, Ok(vec![(Kind::Binary, content.clone())]), "{len} cut at {cut}");
+        }
+        let Connection { mut reader, mut writer } = client(TAKEOVER);
+        let seen = receive(&mut reader, &mut writer, &frame(0xc2, &block));
+        assert_eq!(seen, Ok(vec![(Kind::Binary, content)]), "{len}");
+    }
+}
+
+/// Beyond the first MiB a message may still become 200 times its size, and no more.
+#[test]
+fn honest_inflation_goes_beyond_a_mebibyte() {
+    let config = config(|config| {
+        config.limits.message = 8 << 20;
+        config.limits.frame = 8 << 20;
+        config.deflate.level = 6;
+    });
+    let mut random = 1u32;
+    // Mostly the same, with a byte of chance in every 150: about a hundredth of its size when compressed.
+    let honest: Vec<u8> = (0..3 << 20)
+        .map(|at| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if at % 150 == 0 { (random >> 24) as u8 } else { b'x' }
+        })
+        .collect();
+    for (message, verdict) in [(honest, None), (vec![b'x'; 3 << 20], Some(Error::InflateRatio))] {
+        let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
+        let mut client = Connection::client(config.clone(), Fixed).deflate(TAKEOVER);
+        let mut out = BytesMut::new();
+        server.writer.binary(&mut out, &message).unwrap();
+        let ratio = message.len() / out.len();
+        assert!(
+            if verdict.is_none() {
+                (40..200).contains(&ratio)
+            } else {
+                ratio > 200
+            },
+            "{ratio}"
+        );
+        let seen = receive(&mut client.reader, &mut client.writer, &out);
+        assert_eq!(seen.as_ref().err(), verdict.as_ref());
+        assert!(verdict.is_some() || seen == Ok(vec![(Kind::Binary, message)]));
+    }
+}
+
+/// What is wrong with a message has one name, however its bytes are cut: what it became so far is judged before what comes next.
+#[test]
+fn one_verdict_whatever_the_cut() {
+    let config = config(|config| {
+        config.limits.message = 600;
+        config.deflate.level = 6;
+    });
+    let text = "abcd\u{e9}f\u{20ac}gh ".repeat(30);
+    let mut out = BytesMut::new();
+    let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
+    server.writer.text(&mut out, &text).unwrap();
+    // A stored block of half a character, and one of what is none.
+    let stored = b"\xc1\x08\x00\x02\x00\xfd\xff\xc3\xc3\x00";
+    let long = {
+        let mut out = BytesMut::new();
+        let mut server = Connection::server(self::config(|_| {})).deflate(TAKEOVER);
+        server.writer.text(&mut out, &text.repeat(3)).unwrap();
+        out
+    };
+    let verdict = |frame: &[u8], step: usize| {
+        let Connection { mut reader, mut writer } = Connection::client(config.clone(), Fixed).deflate(TAKEOVER);
+        let mut left = Vec::new();
+        for piece in frame.chunks(step) {
+            left.extend_from_slice(piece);
+            let mut input = &mut left[..];
+            loop {
+                match reader.receive(&mut writer, &mut input, &mut BytesMut::new()) {
+                    Ok(None) => break,
+                    Ok(Some(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            left = input.to_vec();
+        }
+        Ok(())
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for frame in [&out[..], stored, &long] {
+        for at in 0..frame.len() {
+            for bit in 0..=8 {
+                let mut frame = frame.to_vec();
+                // Behind the header, or nothing at all.
+                if bit < 8 && at > 3 {
+                    frame[at] ^= 1 << bit;
+                }
+                let whole = verdict(&frame, frame.len());
+                *seen.entry(format!("{whole:?}")).or_insert(0) += 1;
+                for step in [1, 3, 10] {
+                    assert_eq!(verdict(&frame, step), whole, "{at} {bit} {step}");
+                }
+            }
+        }
+    }
+    for kind in ["Ok(())", "Err(Utf8)", "Err(Deflate)", "Err(MessageTooLong)"] {
+        assert!(seen.contains_key(kind), "{kind} among {seen:?}");
+    }
+}

@@ -19,25 +19,29 @@ pub enum Intent {
     Abort,
 }
 
-/// What a protocol has asked for so far. Kept by the driver with the connection; two bytes.
+/// What a protocol has asked for so far. Kept by the driver with the connection; three bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Control {
     /// The strongest end asked for.
     pub intent: Intent,
     /// Whether reading is paused.
     pub paused: bool,
+    /// Whether [`Protocol::again`](crate::Protocol::again) is to be called.
+    pub again: bool,
 }
 
 /// The context of one call: the time, the output, and what to do with the connection.
 ///
-/// Everything here is plain data. Nothing has an effect before the method returns, so a wrapper (TLS, a tracer) lends
-/// its inner protocol a `Cx` of its own and looks at what was left in it.
+/// Everything here is plain data. Nothing has an effect before the method returns, so a layer can lend its inner protocol
+/// a `Cx` of its own ([`layer`](Cx::layer)) and look at what was left in it.
 #[derive(Debug)]
 pub struct Cx<'a> {
     now: Instant,
     output: &'a mut Output,
     control: &'a mut Control,
     high_water: usize,
+    /// Bytes of output that wait beneath `output`.
+    beneath: usize,
 }
 
 impl<'a> Cx<'a> {
@@ -49,7 +53,35 @@ impl<'a> Cx<'a> {
             output,
             control,
             high_water,
+            beneath: 0,
         }
+    }
+
+    /// The same context above `beneath` bytes of output that wait already.
+    #[inline(always)]
+    pub(crate) fn above(mut self, beneath: usize) -> Self {
+        self.beneath = beneath;
+        self
+    }
+
+    /// A context for an inner protocol with an output and a control of its own. The inner protocol is congested when its
+    /// output, and what waits beneath, are together above the same high-water mark.
+    ///
+    /// ```
+    /// # use std::time::Instant;
+    /// use protocol::{Control, Cx, Output};
+    ///
+    /// fn call(cx: &mut Cx<'_>) {
+    ///     let (mut plaintext, mut control) = (Output::new(), Control::default());
+    ///     let inner = cx.layer(&mut plaintext, &mut control);
+    ///     assert!(inner.congested());
+    /// }
+    /// # let (mut output, mut control) = (Output::new(), Control::default());
+    /// # output.extend_from_slice(b"eleven bytes");
+    /// # call(&mut Cx::new(Instant::now(), &mut output, &mut control, 10));
+    /// ```
+    pub fn layer<'b>(&self, output: &'b mut Output, control: &'b mut Control) -> Cx<'b> {
+        Cx::new(self.now, output, control, self.high_water).above(self.waiting())
     }
 
     /// The time of this call. It never runs backwards; within one turn of a driver's loop it stands still.
@@ -74,7 +106,25 @@ impl<'a> Cx<'a> {
     /// [`drained`](crate::Protocol::drained).
     #[inline]
     pub fn congested(&self) -> bool {
-        self.output.len() > self.high_water
+        self.waiting() > self.high_water
+    }
+
+    /// Bytes of output that wait: here, in the layers beneath, and on their way into the transport.
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        self.output.len() + self.beneath
+    }
+
+    /// Bytes of output above which the connection is [`congested`](Cx::congested).
+    pub fn high_water(&self) -> usize {
+        self.high_water
+    }
+
+    /// Asks for a call of [`again`](crate::Protocol::again) when other connections have had their turn. Input is not read
+    /// before.
+    #[inline]
+    pub fn again(&mut self) {
+        self.control.again = true;
     }
 
     /// Stops (`true`) or resumes (`false`) calls of [`received`](crate::Protocol::received). What has come meanwhile is

@@ -11,9 +11,11 @@ mod output;
 mod peer;
 mod protocol;
 mod reason;
+mod simple;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upgrade;
+mod wrapper;
 
 pub use bytes;
 
@@ -26,4 +28,6 @@ pub use crate::output::Output;
 pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
+pub use crate::simple::{Simple, SimpleProtocol};
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};
+pub use crate::wrapper::Wrapper;

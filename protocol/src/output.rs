@@ -119,6 +119,19 @@ impl Output {
         parked
     }
 
+    /// Moves the content of `other` behind the content of `self`.
+    pub fn append(&mut self, other: &mut Output) {
+        let mut copied: &[u8] = &other.tail;
+        for piece in core::mem::take(&mut other.shared) {
+            let (before, rest) = copied.split_at(piece.before.min(copied.len()));
+            self.extend_from_slice(before);
+            self.push(piece.bytes);
+            copied = rest;
+        }
+        self.extend_from_slice(copied);
+        other.clear();
+    }
+
     /// Whether a buffer is allocated.
     pub(crate) fn has_memory(&self) -> bool {
         self.tail.capacity() > 0
@@ -278,6 +291,23 @@ mod tests {
         assert!(output.is_empty());
         assert_eq!(output.tail.capacity(), capacity);
         assert_eq!(drain(&mut parked, 100).len(), 2006);
+    }
+
+    #[test]
+    fn appending_keeps_the_order() {
+        let mut all = Output::new();
+        let mut expected = Vec::new();
+        for round in 0..3u8 {
+            let mut output = Output::new();
+            for (i, size) in [10, 2000, 7].into_iter().enumerate() {
+                let piece = vec![b'a' + round * 3 + i as u8; size];
+                expected.extend_from_slice(&piece);
+                output.push(Bytes::from(piece));
+            }
+            all.append(&mut output);
+            assert!(output.is_empty());
+        }
+        assert_eq!(drain(&mut all, 100), expected);
     }
 
     #[test]

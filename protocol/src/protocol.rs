@@ -15,8 +15,8 @@ use crate::{Cx, Input, Reason};
 pub trait Protocol {
     /// What other threads and connections may send here; [`Infallible`](core::convert::Infallible) when nothing.
     type Message;
-    /// Why the connection cannot go on.
-    type Error: core::error::Error;
+    /// Why the connection cannot go on. Drivers keep it until the connection has ended, and log it.
+    type Error: core::error::Error + Send + Sync + 'static;
 
     /// The connection is established. Called once, before anything but [`closed`](Protocol::closed).
     ///
@@ -51,12 +51,10 @@ pub trait Protocol {
         None
     }
 
-    /// Whether input is wanted although more output waits than the high-water mark allows. A getter, as
-    /// [`deadline`](Protocol::deadline). By default it is not: a peer that does not read its answers must not get more of them
-    /// made.
+    /// Whether to read while the connection is congested. A getter, as [`deadline`](Protocol::deadline). False by default:
+    /// a peer that does not read its answers must not cause more of them.
     ///
-    /// For the side that asks it is: where both stopped to read, a client with many requests under way and a server with their
-    /// answers would wait for each other.
+    /// Clients return true: if both sides stopped reading, they would deadlock.
     fn keeps_reading(&self) -> bool {
         false
     }
@@ -77,6 +75,28 @@ pub trait Protocol {
     ///
     /// See [`Protocol`].
     fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Other connections have had their turn, as [`Cx::again`] asked.
+    ///
+    /// # Errors
+    ///
+    /// See [`Protocol`].
+    fn again(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// The driver is about to look at the output, after one call or several. A layer that seals what its inner protocol
+    /// says, or joins it into larger pieces, puts that off to here. Not called after an error or an asked end: what a
+    /// protocol has put off, it says before it asks for the end.
+    ///
+    /// # Errors
+    ///
+    /// See [`Protocol`].
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
         let _ = cx;
         Ok(())
     }
@@ -105,50 +125,5 @@ pub trait Protocol {
     /// The connection is gone. Called once and last, also when it was never [`connected`](Protocol::connected).
     fn closed(&mut self, reason: Reason) {
         let _ = reason;
-    }
-}
-
-impl<P: Protocol + ?Sized> Protocol for Box<P> {
-    type Message = P::Message;
-    type Error = P::Error;
-
-    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
-        (**self).connected(cx)
-    }
-
-    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
-        (**self).received(cx, input)
-    }
-
-    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
-        (**self).eof(cx)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        (**self).deadline()
-    }
-
-    fn keeps_reading(&self) -> bool {
-        (**self).keeps_reading()
-    }
-
-    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
-        (**self).timeout(cx)
-    }
-
-    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
-        (**self).drained(cx)
-    }
-
-    fn message(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Result<(), Self::Error> {
-        (**self).message(cx, message)
-    }
-
-    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
-        (**self).stop(cx)
-    }
-
-    fn closed(&mut self, reason: Reason) {
-        (**self).closed(reason);
     }
 }

@@ -23,6 +23,8 @@ pub enum Reason {
     InputLimit,
     /// The driver was stopped and the connection did not end by itself in time.
     Stopped,
+    /// The protocol panicked. Not told to [`Protocol::closed`](crate::Protocol::closed), which is not called then.
+    Panicked,
 }
 
 impl fmt::Display for Reason {
@@ -36,6 +38,7 @@ impl fmt::Display for Reason {
             Reason::OutputLimit => f.write_str("too much unsent output"),
             Reason::InputLimit => f.write_str("too much unconsumed input"),
             Reason::Stopped => f.write_str("the driver was stopped"),
+            Reason::Panicked => f.write_str("the protocol panicked"),
         }
     }
 }

@@ -10,9 +10,13 @@ pub trait Upgrade: Protocol {
     /// What may follow.
     type Next: Protocol<Message = Self::Message>;
 
-    /// The successor, once. Asked after each call. `Some` only when the last byte this protocol has to say (the 101)
-    /// is in the output; bytes of the successor stay in the input.
-    fn take_next(&mut self) -> Option<Self::Next>;
+    /// Returns the successor, at most once, after this protocol's last bytes (the 101) are in the output. Asked after each
+    /// call. Bytes for the successor stay in the input.
+    ///
+    /// # Errors
+    ///
+    /// When there is to be no successor, though this protocol has ended: the connection ends. Use `cx` to say how.
+    fn take_next(&mut self, cx: &mut Cx<'_>) -> Result<Option<Self::Next>, Self::Error>;
 }
 
 /// A connection before or after its upgrade.
@@ -63,9 +67,10 @@ impl<A: Upgrade> Switch<A> {
     #[inline]
     fn advance(&mut self, cx: &mut Cx<'_>) -> Result<bool, <Self as Protocol>::Error> {
         let Switch::Before(first) = self else { return Ok(false) };
-        match first.take_next() {
-            Some(next) => self.switch(cx, next),
-            None => Ok(false),
+        match first.take_next(cx) {
+            Ok(Some(next)) => self.switch(cx, next),
+            Ok(None) => Ok(false),
+            Err(error) => Err(SwitchError::Before(error)),
         }
     }
 
@@ -148,6 +153,19 @@ impl<A: Upgrade> Protocol for Switch<A> {
                 self.advance(cx).map(|_| ())
             }
             Switch::After(next) => next.message(cx, message).map_err(SwitchError::After),
+        }
+    }
+
+    fn again(&mut self, cx: &mut Cx<'_>) -> Outcome<A> {
+        self.call(cx, A::again, A::Next::again)
+    }
+
+    #[inline(always)]
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Outcome<A> {
+        // No successor is asked for here: `flush` hears of nothing new.
+        match self {
+            Switch::Before(first) => first.flush(cx).map_err(SwitchError::Before),
+            Switch::After(next) => next.flush(cx).map_err(SwitchError::After),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::driver::{Connection, Interest, Scratch, Todo};
 use protocol::testing::Harness;
 use protocol::{Cx, Input, Limits, Protocol, Reason};
 
@@ -39,34 +39,34 @@ fn what_is_held_is_input_and_output() {
 
 #[test]
 fn it_is_open_until_it_begins_to_close() {
-    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut scratch = Scratch::new(Limits::default(), Harness::new(Keeps).now());
     let mut connection = Connection::new(Keeps);
     assert!(connection.is_open());
     let nothing = Interest {
         read: false,
         write: false,
     };
-    assert_eq!(connection.todo(&mut turn), Todo::Wait(nothing));
-    connection.connected(&mut turn);
+    assert_eq!(connection.turn(&mut scratch).todo(), Todo::Wait(nothing));
+    connection.turn(&mut scratch).connected();
     assert!(connection.is_open());
     let input = Interest { read: true, ..nothing };
-    assert_eq!(connection.todo(&mut turn), Todo::Wait(input));
-    connection.eof(&mut turn);
+    assert_eq!(connection.turn(&mut scratch).todo(), Todo::Wait(input));
+    connection.turn(&mut scratch).eof();
     assert!(!connection.is_open());
     assert_eq!(connection.reason(), Reason::Closed);
     // The peer has closed: dropping the socket is all that is left.
-    assert_eq!(connection.todo(&mut turn), Todo::Drop { reset: false });
+    assert_eq!(connection.turn(&mut scratch).todo(), Todo::Drop { reset: false });
     assert!(!connection.is_open());
 }
 
 #[test]
 fn a_driver_may_kill_it() {
-    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut scratch = Scratch::new(Limits::default(), Harness::new(Keeps).now());
     let mut connection = Connection::new(Keeps);
-    connection.connected(&mut turn);
-    connection.kill(&mut turn, Reason::Stopped);
+    connection.turn(&mut scratch).connected();
+    connection.turn(&mut scratch).kill(Reason::Stopped);
     assert_eq!((connection.is_open(), connection.reason()), (false, Reason::Stopped));
-    assert_eq!(connection.todo(&mut turn), Todo::Drop { reset: true });
+    assert_eq!(connection.turn(&mut scratch).todo(), Todo::Drop { reset: true });
 }
 
 /// Counts its timeouts.
@@ -98,13 +98,13 @@ impl Protocol for Waits {
 
 #[test]
 fn a_timer_that_fires_early_does_nothing() {
-    let mut turn = Turn::new(Limits::default(), Harness::new(Keeps).now());
+    let mut scratch = Scratch::new(Limits::default(), Harness::new(Keeps).now());
     let mut connection = Connection::new(Waits(0, None));
-    connection.connected(&mut turn);
+    connection.turn(&mut scratch).connected();
     for (millis, timeouts) in [(999, 0), (1000, 1), (2000, 1)] {
-        let mut turn = Turn::new(Limits::default(), turn.now + Duration::from_millis(millis));
-        connection.timeout(&mut turn);
-        assert!(matches!(connection.todo(&mut turn), Todo::Wait(_)));
+        let mut scratch = Scratch::new(Limits::default(), scratch.now + Duration::from_millis(millis));
+        connection.turn(&mut scratch).timeout();
+        assert!(matches!(connection.turn(&mut scratch).todo(), Todo::Wait(_)));
         assert_eq!(connection.protocol().0, timeouts, "after {millis} ms");
     }
     assert_eq!(connection.deadline(), None);
@@ -204,20 +204,20 @@ fn marks_and_limits_are_met_exactly() {
 
 #[test]
 fn output_without_end_lets_others_have_their_turn() {
-    let mut turn = Turn::new(Limits::default().high_water(10), Harness::new(Keeps).now());
+    let mut scratch = Scratch::new(Limits::default().high_water(10), Harness::new(Keeps).now());
     let mut connection = Connection::new(Feeds {
         drained: 0,
         endless: true,
     });
-    connection.connected(&mut turn);
-    connection.message(&mut turn, 20);
+    connection.turn(&mut scratch).connected();
+    connection.turn(&mut scratch).message(20);
     for turns in 1..4 {
-        while connection.todo(&mut turn) == Todo::Send {
-            connection.sent(&mut turn, 20);
+        while connection.turn(&mut scratch).todo() == Todo::Send {
+            connection.turn(&mut scratch).sent(20);
             assert!(connection.protocol().drained < 100, "it has no end");
         }
-        assert_eq!(connection.todo(&mut turn), Todo::Again);
+        assert_eq!(connection.turn(&mut scratch).todo(), Todo::Again);
         assert_eq!(connection.protocol().drained, turns * 16);
-        connection.again(&mut turn);
+        connection.turn(&mut scratch).again();
     }
 }

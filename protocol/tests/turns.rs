@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use protocol::driver::{Connection, Todo, Turn};
+use protocol::driver::{Connection, Scratch, Todo};
 use protocol::{Cx, Input, Limits, Protocol};
 
 /// Sends each message.
@@ -27,18 +27,18 @@ impl Protocol for Feed {
 
 #[test]
 fn a_connection_told_nothing_leaves_the_turn_to_others() {
-    let mut turn = Turn::new(Limits::default(), Instant::now());
+    let mut scratch = Scratch::new(Limits::default(), Instant::now());
     let mut connection = Connection::new(Feed);
-    connection.connected(&mut turn);
-    assert!(matches!(connection.todo(&mut turn), Todo::Wait(_)));
+    connection.turn(&mut scratch).connected();
+    assert!(matches!(connection.turn(&mut scratch).todo(), Todo::Wait(_)));
 
-    assert_eq!(connection.messages(&mut turn, [&b"for one"[..]]), 1);
-    assert_eq!(connection.todo(&mut turn), Todo::Send);
-    connection.blocked(&mut turn);
-    assert!(matches!(connection.todo(&mut turn), Todo::Wait(interest) if interest.write));
-    assert!(turn.output.is_empty());
+    assert_eq!(connection.turn(&mut scratch).messages([&b"for one"[..]]), 1);
+    assert_eq!(connection.turn(&mut scratch).todo(), Todo::Send);
+    connection.turn(&mut scratch).blocked();
+    assert!(matches!(connection.turn(&mut scratch).todo(), Todo::Wait(interest) if interest.write));
+    assert!(connection.turn(&mut scratch).output().is_empty());
 
-    assert_eq!(connection.messages(&mut turn, []), 0);
-    assert!(turn.output.is_empty(), "what waits belongs to its connection");
+    assert_eq!(connection.turn(&mut scratch).messages([]), 0);
+    assert!(connection.turn(&mut scratch).output().is_empty(), "what waits belongs to its connection");
     assert_eq!(connection.held(), 7);
 }

@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use driver_common::trace;
 use protocol::driver::{Connect, Connection, Interest};
-use protocol::{Mailbox, Peer, PeerSource, Protocol, Sender};
+use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use rustix::event::epoll;
 
 use super::Loop;
@@ -17,7 +18,6 @@ use crate::listener::Accepted;
 use crate::mailbox::{Opening, Shared};
 use crate::slab::Key;
 use crate::socket;
-use crate::trace;
 
 /// Event and timer data of listeners: this bit and the index.
 pub(super) const LISTENER: u64 = 1 << 63;
@@ -57,7 +57,7 @@ where
                     Accepted::Exhausted => {
                         self.stats.accept_pauses += 1;
                         trace::exhausted();
-                        self.timers.insert(self.turn.now + ACCEPT_PAUSE, LISTENER);
+                        self.timers.insert(self.scratch.now + ACCEPT_PAUSE, LISTENER);
                         return self.pause_listeners(true);
                     }
                 }
@@ -67,7 +67,7 @@ where
     }
 
     fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
-        driver_sockets::prepare(&socket, &self.config.socket);
+        driver_common::prepare(&socket, &self.config.socket);
         let key = self.connections.next_key();
         if let (Some(limit), Some(remote)) = (&mut self.per_address, remote)
             && !limit.admit(key, remote.ip())
@@ -83,9 +83,9 @@ where
         };
         let factory = &mut self.listeners[listener].factory;
         let Ok(made) = catch_unwind(AssertUnwindSafe(|| factory(&Peer::new(&source)))) else {
-            self.stats.panics += 1;
-            trace::panicked(key);
-            return self.release(key);
+            self.panicked(key);
+            self.release(key);
+            return socket::reset(socket);
         };
         let flags = epoll::EventFlags::IN;
         match made {
@@ -93,18 +93,19 @@ where
                 self.stats.accepted += 1;
                 trace::connected(key);
                 self.insert(Connection::new(protocol), socket, State::Registered);
-                self.event(key, |connection, turn, _| connection.connected(turn));
+                self.event(key, |turn, _| turn.connected());
             }
             _ => {
                 self.stats.refused += 1;
                 self.release(key);
+                socket::reset(socket);
             }
         }
     }
 
     pub(super) fn connect(&mut self, connect: &Connect, make: Opening<P>) {
         let key = self.connections.next_key();
-        let opened = driver_sockets::connecting(connect, &self.config.socket).and_then(|socket| {
+        let opened = driver_common::connecting(connect, &self.config.socket).and_then(|socket| {
             let socket = OwnedFd::from(socket);
             socket::connect(&socket, connect.to)?;
             epoll::add(
@@ -116,10 +117,9 @@ where
             Ok(socket)
         });
         if self.open(opened, Some(connect.to), make, State::Connecting) {
-            let deadline = self.turn.now + self.config.connect_timeout;
-            let timer = self.timers.insert(deadline, key);
+            let deadline = self.scratch.now.checked_add(self.config.connect_timeout);
             if let Some(conn) = self.connections.get_mut(key) {
-                conn.timer = Some((timer, deadline));
+                conn.timer = deadline.map(|deadline| (self.timers.insert(deadline, key), deadline));
                 conn.interest = Interest {
                     read: false,
                     write: true,
@@ -131,7 +131,7 @@ where
     /// Takes a socket that is connected already.
     pub(super) fn adopt(&mut self, socket: OwnedFd, make: Opening<P>) {
         let key = self.connections.next_key();
-        driver_sockets::prepare(&socket, &self.config.socket);
+        driver_common::prepare(&socket, &self.config.socket);
         let remote = socket::remote_address(&socket);
         let data = epoll::EventData::new_u64(key);
         let opened = rustix::io::ioctl_fionbio(&socket, true)
@@ -141,7 +141,7 @@ where
         if self.open(opened, remote, make, State::Registered) {
             self.stats.connected += 1;
             trace::connected(key);
-            self.event(key, |connection, turn, _| connection.connected(turn));
+            self.event(key, |turn, _| turn.connected());
         }
     }
 
@@ -161,24 +161,31 @@ where
             shared: &self.shared,
             key,
         };
-        let Ok(protocol) = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source)))) else {
-            self.stats.panics += 1;
-            trace::panicked(key);
-            return false;
-        };
-        let mut connection = Connection::new(protocol);
-        match opened {
-            Ok(socket) => {
+        let failed = opened.as_ref().err().map(|error| Reason::Io(error.kind()));
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let mut connection = Connection::new(make(&Peer::new(&source)));
+            match failed {
+                None => Some(connection),
+                Some(reason) => {
+                    connection.closed(reason);
+                    None
+                }
+            }
+        }));
+        match (made, opened) {
+            (Ok(Some(connection)), Ok(socket)) => {
                 self.insert(connection, socket, state);
-                true
+                return true;
             }
-            Err(error) => {
-                connection.failed(&mut self.turn, error.kind());
-                self.stats.count_end(connection.reason());
-                trace::ended(key, connection.reason());
-                false
+            (Ok(_), _) => {
+                if let Some(reason) = failed {
+                    self.stats.count_end(reason);
+                    trace::ended(key, reason, None);
+                }
             }
+            (Err(_), _) => self.panicked(key),
         }
+        false
     }
 
     fn insert(&mut self, connection: Connection<P>, socket: OwnedFd, state: State) {

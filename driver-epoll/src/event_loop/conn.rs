@@ -3,12 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use protocol::driver::{Connection, Interest, Todo, Turn};
-use protocol::{Protocol, Stats};
+use protocol::Protocol;
+use protocol::driver::{Connection, Interest};
 use rustix::event::epoll;
 
 use crate::slab::Key;
-use crate::socket::{self, Transfer};
 use crate::timers::Timers;
 
 pub(super) struct Conn<P> {
@@ -26,45 +25,6 @@ pub(super) enum State {
     Registered,
     /// Taken from epoll, which reports a hang-up even to those who do not want to know yet.
     Unregistered,
-}
-
-/// What settling a connection came to.
-pub(super) enum Settled {
-    Waits(Interest),
-    Again,
-    Ended { reset: bool },
-}
-
-/// Does what a connection asks for until it waits.
-#[inline(always)]
-pub(super) fn settle<P: Protocol>(
-    connection: &mut Connection<P>,
-    socket: &OwnedFd,
-    turn: &mut Turn,
-    stats: &mut Stats,
-) -> Settled {
-    loop {
-        match connection.todo(turn) {
-            Todo::Send => {
-                stats.writes += 1;
-                match socket::send(socket, &turn.output) {
-                    (Transfer::Bytes(n), offered) => {
-                        stats.bytes_out += n as u64;
-                        connection.sent(turn, n);
-                        if n < offered {
-                            connection.blocked(turn);
-                        }
-                    }
-                    (Transfer::Blocked, _) => connection.blocked(turn),
-                    (Transfer::Failed(kind), _) => connection.failed(turn, kind),
-                }
-            }
-            Todo::Shutdown => socket::half_close(socket),
-            Todo::Wait(interest) => return Settled::Waits(interest),
-            Todo::Again => return Settled::Again,
-            Todo::Drop { reset } => return Settled::Ended { reset },
-        }
-    }
 }
 
 /// Tells epoll what a connection waits for.

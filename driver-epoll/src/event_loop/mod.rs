@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Config, PerAddress, Stopping, Turn};
+use protocol::driver::{Config, PerAddress, Scratch, Stopping};
 use protocol::{Peer, Protocol, Reason, Stats};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
@@ -27,6 +27,8 @@ use crate::timers::Timers;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
+/// Under more events than one turn takes, deadlines fire once in so many turns: input comes first, but not for ever.
+const UNSEEN: u32 = 16;
 /// Event data of the mailbox. Connections' keys leave the highest bit free.
 const WAKE: u64 = u64::MAX;
 
@@ -50,7 +52,9 @@ pub struct Loop<P: Protocol> {
     timers: Timers,
     /// The owners of timers that have fired.
     due: Vec<u64>,
-    turn: Turn,
+    /// Turns in a row in which the kernel may have had more events than were taken.
+    unseen: u32,
+    scratch: Scratch,
     stats: Stats,
     /// Connections that have more to do though nothing happens to them.
     again: Vec<Key>,
@@ -81,7 +85,7 @@ impl<P: Protocol> Loop<P> {
         )?;
         let now = Instant::now();
         Ok(Loop {
-            turn: Turn::new(config.limits, now),
+            scratch: Scratch::new(config.limits, now),
             per_address: config.max_per_address.map(PerAddress::new),
             config,
             epoll,
@@ -93,6 +97,7 @@ impl<P: Protocol> Loop<P> {
             acceptor: Acceptor::new(),
             timers: Timers::new(now),
             due: Vec::new(),
+            unseen: 0,
             stats: Stats::default(),
             again: Vec::new(),
             mail: VecDeque::new(),
@@ -189,9 +194,10 @@ where
     fn turn_after(&mut self, sleep: Option<Duration>) -> io::Result<()> {
         // 1. Wait, no longer than until the next deadline, and read the clock once.
         wait(&self.epoll, spare_capacity(&mut self.events), sleep)?;
-        self.turn.now = Instant::now();
+        let looked = core::mem::replace(&mut self.scratch.now, Instant::now());
         // 2. Each ready connection: one read, one call, one write; a few where the reads are full.
         let mut events = core::mem::take(&mut self.events);
+        let seen_all = events.len() < EVENTS;
         for event in events.drain(..) {
             match event.data.u64() {
                 WAKE => self.shared.queue.clear_wake(),
@@ -202,12 +208,15 @@ where
         self.events = events;
         // 3. Connections that had more to do than fits a turn.
         for key in core::mem::take(&mut self.again) {
-            self.event(key, |connection, turn, _| connection.again(turn));
+            self.event(key, |turn, _| turn.again());
         }
         // 4. Messages and commands of other threads.
         self.mail();
         // 5. Deadlines, with a budget.
-        self.expire();
+        self.unseen = if seen_all { 0 } else { self.unseen + 1 };
+        if self.unseen.is_multiple_of(UNSEEN) {
+            self.expire(looked);
+        }
         // 6. New connections, with a budget.
         if !self.accepting.is_empty() {
             self.accept();
@@ -222,8 +231,8 @@ where
         if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.has_read_all() {
             return Some(Duration::ZERO);
         }
-        let timers = self.timers.sleep(self.turn.now);
-        let stopping = self.stopping.as_ref().map(|stopping| stopping.sleep(self.turn.now));
+        let timers = self.timers.sleep(self.scratch.now);
+        let stopping = self.stopping.as_ref().and_then(|stopping| stopping.sleep(self.scratch.now));
         [timers, stopping].into_iter().flatten().min()
     }
 
@@ -283,8 +292,8 @@ where
                 early.extend(messages.take(self.config.mailbox - before));
                 taken = early.len() - before;
             }
-            Some(conn) if conn.connection.is_open() => self.event(key, |connection, turn, stats| {
-                taken = connection.messages(turn, &mut *messages);
+            Some(conn) if conn.connection.is_open() => self.event(key, |turn, stats| {
+                taken = turn.messages(&mut *messages);
                 stats.messages += taken as u64;
             }),
             _ => {}
@@ -305,9 +314,12 @@ where
         }
     }
 
-    fn expire(&mut self) {
+    /// Fires the timers that were due when this turn began to wait for events, at `looked`: what had come by then has been
+    /// handled. After a pause of the process, or a protocol that blocked the loop, input that came in time so counts before
+    /// any deadline. What became due meanwhile fires in the next turn, which begins at once.
+    fn expire(&mut self, looked: Instant) {
         let mut due = core::mem::take(&mut self.due);
-        self.timers.expire(self.turn.now, self.config.timer_budget, &mut due);
+        self.timers.expire(looked, self.config.timer_budget, &mut due);
         for owner in due.drain(..) {
             if owner & LISTENER != 0 {
                 self.pause_listeners(false);
@@ -318,20 +330,23 @@ where
             };
             let armed = conn.timer.take();
             if conn.state == State::Connecting && armed.is_some() {
-                self.event(owner, |connection, turn, _| {
-                    connection.failed(turn, io::ErrorKind::TimedOut)
+                self.event(owner, |turn, _| {
+                    turn.failed(io::ErrorKind::TimedOut)
                 });
                 continue;
             }
-            self.stats.timeouts += u64::from(conn.connection.deadline().is_some_and(|at| at <= self.turn.now));
-            self.event(owner, |connection, turn, _| connection.timeout(turn));
+            self.event(owner, |turn, stats| {
+                let deadline = turn.connection().deadline();
+                stats.timeouts += u64::from(deadline.is_some_and(|at| at <= turn.now()));
+                turn.timeout();
+            });
         }
         self.due = due;
     }
 
     fn begin_stop(&mut self, drain: Duration) {
         if let Some(stopping) = &mut self.stopping {
-            return stopping.hasten(self.turn.now + drain);
+            return stopping.hasten(self.scratch.now, drain);
         }
         self.listeners.clear();
         // The idle come last, where stopping begins.
@@ -341,20 +356,20 @@ where
                 .get_mut(*key)
                 .is_none_or(|conn| conn.connection.held() == 0)
         });
-        self.stopping = Some(Stopping::new(self.turn.now, drain, keys));
+        self.stopping = Some(Stopping::new(self.scratch.now, drain, keys));
     }
 
     /// Asks the next protocols to stop, or resets what is left once that has taken too long.
     fn drain(&mut self) {
         let Some(stopping) = &mut self.stopping else { return };
-        if stopping.is_over(self.turn.now) {
+        if stopping.is_over(self.scratch.now) {
             for key in self.connections.keys() {
-                self.event(key, |connection, turn, _| connection.kill(turn, Reason::Stopped));
+                self.event(key, |turn, _| turn.kill(Reason::Stopped));
             }
             return;
         }
-        for key in stopping.next(self.turn.now) {
-            self.event(key, |connection, turn, _| connection.stop(turn));
+        for key in stopping.next(self.scratch.now) {
+            self.event(key, |turn, _| turn.stop());
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::Parser;
 use drivers::{Driver, Server};
 use proto_http::{
     BodyLength, Caller, Client, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Target,
+    Unanswered,
 };
 use protocol::Reason;
 
@@ -175,12 +176,15 @@ impl Caller for Fetcher {
         self.send(requester)
     }
 
-    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: bool) {
+    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.reason = reason.to_string();
         match error {
             Some(error) => outcome.failure = Some(error.to_string()),
-            None if unanswered && outcome.failure.is_none() => outcome.failure = Some(outcome.reason.clone()),
+            // Where a kept connection has ended, the rest goes over another.
+            None if unanswered == Unanswered::Uncertain && outcome.failure.is_none() => {
+                outcome.failure = Some(outcome.reason.clone())
+            }
             None => {}
         }
         // The receiver waits for it.

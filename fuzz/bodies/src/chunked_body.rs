@@ -13,7 +13,7 @@ struct Seen {
     trailers: Vec<u8>,
     /// Bytes used, once the body has ended.
     end: Option<usize>,
-    failed: bool,
+    failed: Option<ViolationKind>,
 }
 
 /// Runs the target.
@@ -44,13 +44,13 @@ fn decode(data: &[u8], ends: &[usize], rules: &Rules) -> Seen {
         content: Vec::new(),
         trailers: Vec::new(),
         end: None,
-        failed: false,
+        failed: None,
     };
     let mut shown = 0;
     let mut looks = data.len() + 2 * ends.len() + 2;
     arrive(data, ends, |rest| {
         shown += rest.len();
-        while !seen.failed && seen.end.is_none() {
+        while seen.failed.is_none() && seen.end.is_none() {
             looks = looks.checked_sub(1).expect("pieces without bytes");
             match decoder.next(rest, rules) {
                 Ok(Some(Piece::Data(piece))) => {
@@ -64,7 +64,7 @@ fn decode(data: &[u8], ends: &[usize], rules: &Rules) -> Seen {
                 }
                 Ok(None) => break,
                 Err(violation) => {
-                    seen.failed = true;
+                    seen.failed = Some(violation.kind());
                     assert_ne!(violation.kind(), ViolationKind::Truncated);
                 }
             }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_http::{Caller, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response};
+use proto_http::{Caller, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Unanswered};
 use proto_ws::frame::Header;
 use proto_ws::handshake::{Accept, Key};
 use proto_ws::{CloseCode, Config, Entropy, Handler, Masked, Message, Opcode, Opening, Socket};
@@ -184,13 +184,13 @@ impl Caller for Asking {
         Ok(())
     }
 
-    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: bool) {
+    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: Unanswered) {
         let error = match error {
             // Which of two faults is named may depend on the cut.
             Some(ClientError::Violation(_)) => "violation".to_owned(),
             error => format!("{error:?}"),
         };
-        note(&self.log, "closed ", &format!("{error} {unanswered}"));
+        note(&self.log, "closed ", &format!("{error} {unanswered:?}"));
     }
 }
 

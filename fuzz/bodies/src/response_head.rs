@@ -18,7 +18,11 @@ fn check(data: &[u8], rules: &Rules) {
         match (Response::parse(&data[..end], rules), whole) {
             (Ok(Parsed::Incomplete), _) => {}
             (Ok(complete), whole) => assert_eq!(whole, Ok(complete), "more bytes change a complete head"),
-            (Err(_), whole) => assert!(whole.is_err(), "more bytes mend a broken head"),
+            (Err(violation), whole) => assert_eq!(
+                whole.map_err(|violation| violation.kind()).err(),
+                Some(violation.kind()),
+                "more bytes change what is wrong"
+            ),
         }
     }
     let Ok(Parsed::Complete { head, length }) = whole else {

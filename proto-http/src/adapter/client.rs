@@ -11,7 +11,9 @@ use protocol::{Cx, Input, Intent, Protocol, Reason, Upgrade};
 use super::timer::Deadline;
 use super::{ClientConfig, Timer};
 use crate::state::State;
-use crate::{BodyLength, ClientConnection, ClientEvent, FieldLines, Fields, Misuse, Response, Violation};
+use crate::{
+    BodyLength, ClientConnection, ClientEvent, FieldLines, Fields, Misuse, Response, Violation, ViolationKind,
+};
 
 /// Sends the requests of one connection and gets their responses, one exchange after the other.
 ///
@@ -90,11 +92,23 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says that a request, or one pipelined behind
-    /// others, was under way.
-    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: bool) {
+    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says what became of the request under way, and of
+    /// those pipelined behind it.
+    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
         let _ = (error, reason, unanswered);
     }
+}
+
+/// What became of requests that have no response when their connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unanswered {
+    /// There are none.
+    Nothing,
+    /// All may be sent again on another connection: see [`ClientConnection::is_repeatable`]. `error` is `None`, as this is how kept
+    /// connections end.
+    Repeatable,
+    /// The server may have done what they ask for, or some of a response has come.
+    Uncertain,
 }
 
 /// Speaks HTTP/1.1 to one server: sends what its [`Caller`] asks for, and hands it what comes.
@@ -329,10 +343,14 @@ impl<H: Caller> Client<H> {
         error
     }
 
-    /// Hands on everything `rest` holds.
-    fn read(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ClientError> {
+    /// Hands on everything `input` holds; `used` counts the bytes that were taken.
+    fn read(&mut self, cx: &mut Cx<'_>, input: &mut [u8], used: &mut usize) -> Result<(), ClientError> {
         loop {
-            let event = self.core.connection.next_event(&self.core.config.rules, rest);
+            let rest = input.get_mut(*used..).unwrap_or_default();
+            self.core.connection.unfold(rest);
+            let (mut rest, len) = (&*rest, rest.len());
+            let event = self.core.connection.next_event(&self.core.config.rules, &mut rest);
+            *used += len - rest.len();
             match event.map_err(|violation| self.fail(ClientError::Violation(violation)))? {
                 ClientEvent::Informational(head) => {
                     self.call(cx, |caller, requester| caller.informational(&head, requester))?;
@@ -420,9 +438,8 @@ impl<H: Caller> Protocol for Client<H> {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
-        let mut rest = input.as_slice();
-        let result = self.read(cx, &mut rest);
-        let used = input.len() - rest.len();
+        let mut used = 0;
+        let result = self.read(cx, input.as_mut_slice(), &mut used);
         input.consume(used);
         result?;
         self.settle(cx);
@@ -431,7 +448,7 @@ impl<H: Caller> Protocol for Client<H> {
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         self.core.connection.receive_eof();
-        self.read(cx, &mut &[][..])?;
+        self.read(cx, &mut [], &mut 0)?;
         cx.close();
         Ok(())
     }
@@ -475,19 +492,29 @@ impl<H: Caller> Protocol for Client<H> {
     }
 
     fn closed(&mut self, reason: Reason) {
-        let unanswered = matches!(
-            self.core.connection.response_state(),
-            State::Respond | State::Body | State::Error
-        ) || self.core.connection.pipelined() > 0;
-        self.caller
-            .closed(self.core.error.take().map(|error| *error), reason, unanswered);
+        let connection = &self.core.connection;
+        let under_way = matches!(connection.response_state(), State::Respond | State::Body | State::Error)
+            || connection.pipelined() > 0;
+        let error = self.core.error.take().map(|error| *error);
+        let ended = matches!(reason, Reason::Closed | Reason::Io(_));
+        let (unanswered, error) = match error {
+            _ if !under_way => (Unanswered::Nothing, error),
+            None if ended && connection.is_repeatable() => (Unanswered::Repeatable, None),
+            Some(ClientError::Violation(violation))
+                if violation.kind() == ViolationKind::Truncated && connection.is_repeatable() =>
+            {
+                (Unanswered::Repeatable, None)
+            }
+            _ => (Unanswered::Uncertain, error),
+        };
+        self.caller.closed(error, reason, unanswered);
     }
 }
 
 impl<H: Caller> Upgrade for Client<H> {
     type Next = H::Next;
 
-    fn take_next(&mut self) -> Option<H::Next> {
-        self.next.take().map(|next| *next)
+    fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
+        Ok(self.next.take().map(|next| *next))
     }
 }

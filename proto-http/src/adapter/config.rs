@@ -39,7 +39,7 @@ impl ServerConfig {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Limits and leniency.
+    /// Limits and leniency. Default [`Rules::RESPONSES`]: what real servers get wrong is permitted.
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
@@ -51,7 +51,7 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {
-            rules: Rules::DEFAULT,
+            rules: Rules::RESPONSES,
             timeouts: Timeouts::DEFAULT,
             pipeline: 1,
         }
@@ -73,6 +73,10 @@ pub struct Timeouts {
     pub body_rate: u32,
     /// Between two requests. Default 60 s.
     pub idle: Option<Duration>,
+    /// When the driver stops: how long a connection must have been idle to be closed without a last answer; server only. A client that
+    /// asks at shorter intervals learns from that answer, by `Connection: close`, that the connection ends (RFC 9112 section 9.6); one
+    /// whose request meets the close would not know what became of it. Default 500 ms; 0 closes at once.
+    pub stop: Duration,
     /// For a handler: from the end of the request, or the last piece of its answer, to the next. For a client: from its request to the
     /// end of the response's head. Default 60 s.
     pub answer: Option<Duration>,
@@ -86,6 +90,7 @@ impl Timeouts {
         body: Some(Duration::from_secs(30)),
         body_rate: 500,
         idle: Some(Duration::from_secs(60)),
+        stop: Duration::from_millis(500),
         answer: Some(Duration::from_secs(60)),
     };
 }

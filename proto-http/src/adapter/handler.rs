@@ -16,7 +16,7 @@ use crate::{Fields, Misuse, Request};
 /// which another thread sends, or in [`drained`](Self::drained). Requests behind it wait meanwhile.
 ///
 /// Each method returns what went wrong, usually straight from the [`Responder`]; the client gets a 500 if no answer has begun, and
-/// the connection closes.
+/// the connection closes. For [`Misuse::SwitchUnasked`], which is the client's fault, it gets a 400, and the connection goes on.
 ///
 /// A closure `FnMut(&Request<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>` is a handler that answers at once;
 /// [`Collect`](super::Collect) one that gets the whole body as well.

@@ -9,7 +9,7 @@ mod responder;
 mod server;
 mod timer;
 
-pub use client::{Caller, Client, ClientError, Requester};
+pub use client::{Caller, Client, ClientError, Requester, Unanswered};
 pub use clock::WallClock;
 pub use collect::Collect;
 pub use config::{ClientConfig, ServerConfig, Timeouts};

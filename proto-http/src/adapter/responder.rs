@@ -156,7 +156,8 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::OutOfTurn`] where the client asked for no upgrade.
+    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade. A handler that returns this error has the client
+    /// get a 400 that says so.
     pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
         self.hand_over(101, fields, next)
     }
@@ -165,7 +166,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::OutOfTurn`] where the request was no CONNECT.
+    /// See the type; [`Misuse::SwitchUnasked`] where the request was no CONNECT.
     pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
         self.hand_over(200, fields, next)
     }

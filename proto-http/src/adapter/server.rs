@@ -12,6 +12,10 @@ use super::{Handler, Responder, ServerConfig, Timer};
 use crate::state::State;
 use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
 
+/// What a client gets to read whose request cannot be answered by a switch of protocols.
+const UNASKED: &str = "This resource speaks another protocol. A request for it has no content, is of HTTP/1.1, and says \
+    \"Connection: Upgrade\" beside an Upgrade field (RFC 9110 section 7.8), or is a CONNECT.\n";
+
 /// Serves HTTP/1.1 on one connection: reads requests, asks its [`Handler`] for answers, and does the rest.
 ///
 /// Runs on any driver. Put it into a [`Switch`](protocol::Switch) where the handler upgrades.
@@ -168,6 +172,12 @@ impl<H: Handler> Server<H> {
     ) -> Result<(), ServerError> {
         match call(&mut self.handler, &mut Responder::new(&mut self.core, cx)) {
             Ok(()) => Ok(()),
+            // What the request lacks is the client's fault: it gets to know, and may go on.
+            Err(Misuse::SwitchUnasked) if self.core.connection.can_respond() => {
+                let text = &[("Content-Type", "text/plain")];
+                let _ = Responder::new(&mut self.core, cx).send(400, text, UNASKED.as_bytes());
+                Ok(())
+            }
             Err(misuse) => Err(self.refuse(cx, 500, ServerError::Misuse(misuse))),
         }
     }
@@ -290,11 +300,13 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.core.connection.close_after();
         if self.core.connection.is_idle() {
-            cx.close();
+            if self.core.deadline.shorten(cx.now(), &self.core.config.timeouts) {
+                cx.close();
+            }
             return Ok(());
         }
-        self.core.connection.close_after();
         if self.core.answering() {
             self.call(cx, |handler, responder| handler.stop(responder))?;
             return self.settle(cx);
@@ -313,8 +325,8 @@ impl<H: Handler> Upgrade for Server<H> {
     type Next = H::Next;
 
     #[inline]
-    fn take_next(&mut self) -> Option<H::Next> {
-        self.core.next.take().map(|next| *next)
+    fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
+        Ok(self.core.next.take().map(|next| *next))
     }
 }
 

@@ -63,6 +63,20 @@ impl Deadline {
         }
     }
 
+    /// Ends the wait for the next request `timeouts.stop` after it has begun. True if that is over already.
+    pub(super) fn shorten(&mut self, now: Instant, timeouts: &Timeouts) -> bool {
+        let whole = match self.timer {
+            Timer::FirstByte => timeouts.first_byte,
+            Timer::Idle => timeouts.idle,
+            // Part of a head has come.
+            _ => return false,
+        };
+        let began = self.at.zip(whole).and_then(|(at, whole)| at.checked_sub(whole));
+        let end = began.unwrap_or(now).checked_add(timeouts.stop);
+        self.at = self.at.into_iter().chain(end).min();
+        self.at.is_some_and(|end| end <= now)
+    }
+
     /// Waits for nothing.
     #[inline]
     pub(super) const fn disarm(&mut self) {

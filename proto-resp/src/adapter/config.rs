@@ -5,15 +5,25 @@ use std::time::Duration;
 use crate::{Hello, Rules};
 
 /// Settings that the connections of a client share, behind an `Arc`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Limits and leniency.
+    /// Limits and leniency. Default [`Rules::REPLIES`].
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: ClientTimeouts,
     /// How the connection begins.
     pub hello: Hello,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            rules: Rules::REPLIES,
+            timeouts: ClientTimeouts::default(),
+            hello: Hello::default(),
+        }
+    }
 }
 
 /// How long things may take for a client. `None` waits for ever. Each connection has one timer, so none of these costs

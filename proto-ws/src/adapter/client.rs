@@ -124,8 +124,42 @@ struct Pending<E> {
     entropy: E,
     key: Key,
     scanned: usize,
+    interims: u8,
     deadline: Option<Instant>,
 }
+
+impl<E> Pending<E> {
+    /// The length of the informational response at the front of `input`, if one is whole.
+    fn interim(&mut self, input: &mut Input<'_>) -> Result<Option<usize>, ClientError> {
+        let bytes = input.as_mut_slice();
+        let from = self.scanned.saturating_sub(3);
+        if bytes
+            .get(from..)
+            .is_some_and(|new| new.windows(4).any(|end| end == b"\r\n\r\n"))
+        {
+            Head::unfold(bytes);
+        }
+        match Head::read(bytes, &mut self.scanned) {
+            Ok(Some((head, len))) if matches!(head.status(), Some(100 | 102..200)) => {
+                self.scanned = 0;
+                self.interims += 1;
+                if self.interims > INTERIMS {
+                    return Err(ClientError::Head(BadHead::TooLong));
+                }
+                Ok(Some(len))
+            }
+            Ok(_) => Ok(None),
+            // Whatever else it is, a refusal is one.
+            Err(error) => Err(match Head::status_alone(bytes) {
+                Some(status @ 200..) => ClientError::Refused(Refusal::Status(status)),
+                _ => ClientError::Head(error),
+            }),
+        }
+    }
+}
+
+/// Informational responses that may come before the one that counts.
+const INTERIMS: u8 = 16;
 
 impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
     /// A connection for `handler`; `entropy` makes the nonce and the masking keys.
@@ -138,6 +172,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             entropy,
             key: Key::new(nonce),
             scanned: 0,
+            interims: 0,
             deadline: None,
         };
         Client {
@@ -157,6 +192,10 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             return Ok(());
         };
         let Some(pending) = slot else { return Ok(()) };
+        // The informational responses before the one that counts (RFC 9110 section 15.2).
+        while let Some(len) = pending.interim(input)? {
+            input.consume(len);
+        }
         let read = Head::read(input.as_slice(), &mut pending.scanned).map_err(ClientError::Head)?;
         let Some((head, len)) = read else { return Ok(()) };
         let Some(pending) = slot.take() else { return Ok(()) };

@@ -27,7 +27,7 @@ pub(crate) struct Inflater {
     engine: Option<Inflate>,
     forgets: bool,
     utf8: Utf8,
-    /// Bytes of the message under way, compressed and inflated.
+    /// Bytes of the message under way, compressed, as far as they were used, and inflated.
     taken: u64,
     made: u64,
 }
@@ -105,7 +105,6 @@ impl Inflater {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut engine = self.engine.take().unwrap_or_else(|| pool.inflater());
-        self.taken += bytes.len() as u64;
         if bytes.len() > SHORT {
             let mut piece = [0; MANY];
             self.feed(&mut engine, bytes, &mut piece, limits, sink)?;
@@ -146,19 +145,22 @@ impl Inflater {
     ) -> Result<(), Error> {
         loop {
             let (before, after) = (engine.total_in(), engine.total_out());
-            let status = engine
-                .decompress(bytes, piece, InflateFlush::SyncFlush)
-                .map_err(|_| Error::Deflate)?;
+            let status = engine.decompress(bytes, piece, InflateFlush::SyncFlush);
             let taken = usize::try_from(engine.total_in() - before).map_err(|_| Error::Deflate)?;
             let made = usize::try_from(engine.total_out() - after).map_err(|_| Error::Deflate)?;
             bytes = bytes.get(taken..).unwrap_or_default();
+            // What was made is judged first, as it would be had the rest not come.
+            let room = limits.message.saturating_sub(self.made);
+            let kept = usize::try_from(room).map_or(made, |room| made.min(room));
+            sink(piece.get(..kept).unwrap_or_default())?;
             self.made += made as u64;
-            if self.made > limits.message {
+            self.taken += taken as u64;
+            if kept < made {
                 return Err(Error::MessageTooLong);
             } else if self.made > HARMLESS && self.made / u64::from(limits.inflate_ratio.max(1)) > self.taken {
                 return Err(Error::InflateRatio);
             }
-            sink(piece.get(..made).unwrap_or_default())?;
+            let status = status.map_err(|_| Error::Deflate)?;
             if matches!(status, Status::StreamEnd) {
                 // RFC 7692 section 7.2.3.4: a final block may end before the message does.
                 engine.reset(false);

@@ -198,7 +198,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Checks the head of the server's answer against this request and its `key`.
+    /// Checks the head of the server's answer against this request and its `key`. Informational responses other than 101
+    /// may come before the answer, and are to be skipped (RFC 9110 section 15.2).
     ///
     /// # Errors
     ///

@@ -83,14 +83,38 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The status of a response of HTTP/1.1.
+    /// The status of a response of HTTP/1.1; one that refuses may be of HTTP/1.0, as proxies send it.
     pub fn status(self) -> Option<u16> {
-        let rest = self.first.strip_prefix("HTTP/1.1 ")?;
-        let code = rest.split(' ').next()?;
-        if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()) {
-            code.parse().ok()
-        } else {
-            None
+        status(self.first.as_bytes())
+    }
+
+    /// The status of the response at the front of `bytes`, whatever its fields are like and however many: what is left to
+    /// say of one that [`read`](Self::read) fails on.
+    pub fn status_alone(bytes: &[u8]) -> Option<u16> {
+        let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+        status(bytes.get(..end)?)
+    }
+
+    /// Replaces folds of field lines in the response head at the front of `bytes` by spaces, as a user agent must
+    /// (RFC 9112 section 5.2), before the head is [`read`](Self::read).
+    pub fn unfold(bytes: &mut [u8]) {
+        let mut first = true;
+        let mut at = 0;
+        while let Some(found) = bytes
+            .get(at..)
+            .and_then(|rest| rest.windows(2).position(|end| end == b"\r\n"))
+        {
+            let end = at + found;
+            if found == 0 {
+                return;
+            }
+            at = end + 2;
+            if !first && matches!(bytes.get(at), Some(b' ' | b'\t')) {
+                for byte in bytes.iter_mut().skip(end).take(2) {
+                    *byte = b' ';
+                }
+            }
+            first = false;
         }
     }
 
@@ -119,6 +143,22 @@ impl<'a> Head<'a> {
             Ok(())
         }
     }
+}
+
+fn status(line: &[u8]) -> Option<u16> {
+    let (rest, old) = match line.strip_prefix(b"HTTP/1.1 ") {
+        Some(rest) => (rest, false),
+        None => (line.strip_prefix(b"HTTP/1.0 ")?, true),
+    };
+    let code = rest.split(|byte| *byte == b' ').next()?;
+    let code: &[u8; 3] = code.try_into().ok()?;
+    let status = core::str::from_utf8(code)
+        .ok()
+        .filter(|_| code.iter().all(u8::is_ascii_digit))?
+        .parse()
+        .ok()?;
+    // HTTP/1.0 has no upgrades, nor other informational responses (RFC 9110 section 15.2).
+    (!old || status >= 200).then_some(status)
 }
 
 /// The first line without its CRLF, and what follows. No other control character than the tab may be in it.
@@ -180,11 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn folds_become_spaces() {
+        let mut bytes = *b"HTTP/1.1 101 x\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n\x81\r\n g";
+        Head::unfold(&mut bytes);
+        assert_eq!(&bytes[..], b"HTTP/1.1 101 x\r\nA: b   c  \td\r\nE: f\r\n\r\n\x81\r\n g");
+        // White space behind the first line folds nothing.
+        let mut bytes = *b"HTTP/1.1 101 x\r\n A: b\r\n\r\n";
+        Head::unfold(&mut bytes);
+        assert_eq!(&bytes[..], b"HTTP/1.1 101 x\r\n A: b\r\n\r\n");
+        Head::unfold(&mut []);
+    }
+
+    #[test]
     fn statuses() {
         for (line, status) in [
             ("HTTP/1.1 101 ", Some(101)),
             ("HTTP/1.1 404", Some(404)),
             ("HTTP/1.0 101 x", None),
+            ("HTTP/1.0 503 x", Some(503)),
+            ("HTTP/1.2 503 x", None),
+            ("HTTP/1.1 +10 x", None),
+            ("HTTP/1.1 1010 x", None),
             ("HTTP/1.1 10 x", None),
         ] {
             let bytes = [line, "\r\n\r\n"].concat();

@@ -4,7 +4,8 @@
 //! just enough HTTP/1.1, and [`server::Response::write`] and [`client::Request::write`] write it.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
 pub mod client;
@@ -61,9 +62,14 @@ impl Key {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Whether `value` is a key: base64 of 16 bytes.
+    /// Whether `value` is a key: base64 of 16 bytes. The last character may have bits set that stand for nothing, as some
+    /// clients draw 22 random characters instead of encoding 16 random bytes.
     pub fn is_valid(value: &str) -> bool {
-        value.len() == 24 && STANDARD.decode_slice(value, &mut [0; 18]) == Ok(16)
+        const LAX: GeneralPurpose = GeneralPurpose::new(
+            &alphabet::STANDARD,
+            GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+        );
+        value.len() == 24 && LAX.decode_slice(value, &mut [0; 18]) == Ok(16)
     }
 }
 
@@ -76,6 +82,7 @@ mod tests {
         let key = Key::new(*b"the sample nonce");
         assert_eq!(key.as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(Key::is_valid(key.as_str()));
+        assert!(Key::is_valid("dGhlIHNhbXBsZSBub25jZR=="), "bits that stand for nothing");
         assert_eq!(Accept::new(key.as_str()).as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         for bad in [
             "",

@@ -210,11 +210,8 @@ impl<'a> Request<'a> {
     }
 
     fn check_offers(&self) -> Result<(), Rejection> {
-        if self.protocols().take(MAX_OFFERS + 1).count() > MAX_OFFERS {
+        if self.offered().take(MAX_OFFERS + 1).count() > MAX_OFFERS {
             return Err(Rejection::TooManyOffers);
-        }
-        if !self.protocols().all(fields::is_token) {
-            return Err(Rejection::Malformed);
         }
         let mut count = 0;
         for line in self.extensions {
@@ -238,8 +235,13 @@ impl<'a> Request<'a> {
         self.origin
     }
 
-    /// The subprotocols offered, the client's favourite first.
+    /// The subprotocols offered, the client's favourite first. What is no token (RFC 6455 section 4.1) is passed over: such
+    /// names cannot be chosen, and some clients offer them beside others.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + Clone {
+        self.offered().filter(|name| fields::is_token(name))
+    }
+
+    fn offered(&self) -> impl Iterator<Item = &'a str> + Clone {
         self.protocols.into_iter().flat_map(fields::list)
     }
 

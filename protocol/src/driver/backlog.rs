@@ -1,5 +1,6 @@
 //! What a connection keeps only while something waits.
 
+use std::error::Error;
 use std::time::Instant;
 
 use crate::Output;
@@ -12,14 +13,18 @@ pub(super) const COPY_MAX: usize = 4 * 1024;
 pub(super) struct Backlog {
     /// Input that the protocol did not consume.
     pub(super) input: Leftover,
-    /// Output that the socket did not take. While the connection is in hand, the thread's own empty output instead.
+    /// Output that the transport did not take. During a turn of the connection, the thread's own empty output instead.
     pub(super) output: Output,
+    /// Bytes of output that the driver has taken along.
+    pub(super) in_flight: usize,
     /// When the peer must have taken some output.
     pub(super) stall: Option<Instant>,
     /// When waiting for the peer to close ends.
     pub(super) linger: Option<Instant>,
     /// Bytes discarded while closing.
     pub(super) discarded: usize,
+    /// What the protocol says went wrong.
+    pub(super) error: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Backlog {
@@ -29,6 +34,8 @@ impl Backlog {
             && self.stall.is_none()
             && self.linger.is_none()
             && self.discarded == 0
+            && self.in_flight == 0
+            && self.error.is_none()
     }
 }
 
@@ -53,6 +60,13 @@ impl Leftover {
         self.bytes.clear();
         self.bytes.extend_from_slice(rest);
         (self.start, self.end) = (0, rest.len());
+    }
+
+    /// Adds newer bytes behind those that are there.
+    pub(super) fn append(&mut self, newer: &[u8]) {
+        self.bytes.truncate(self.end);
+        self.bytes.extend_from_slice(newer);
+        self.end = self.bytes.len();
     }
 
     /// Room for at least as much as is there, so that growing stays linear.

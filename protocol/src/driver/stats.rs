@@ -105,6 +105,7 @@ impl Stats {
             Reason::WriteTimeout => &mut self.write_timeouts,
             Reason::OutputLimit | Reason::InputLimit => &mut self.over_limits,
             Reason::Stopped => &mut self.stopped,
+            Reason::Panicked => &mut self.panics,
         } += 1;
     }
 }

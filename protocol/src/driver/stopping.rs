@@ -9,7 +9,8 @@ const RATE: u32 = 20_000;
 /// all have. At most 20,000 are asked per second, unless that would take more than half of the drain time.
 #[derive(Debug)]
 pub struct Stopping<T> {
-    deadline: Instant,
+    /// `None` for never.
+    deadline: Option<Instant>,
     begun: Instant,
     /// In which time all protocols are asked.
     spread: Duration,
@@ -24,7 +25,7 @@ impl<T> Stopping<T> {
         let total = connections.len();
         let spread = Duration::from_secs(total as u64) / RATE;
         Stopping {
-            deadline: now + drain,
+            deadline: now.checked_add(drain),
             begun: now,
             spread: spread.min(drain / 2),
             total,
@@ -32,15 +33,17 @@ impl<T> Stopping<T> {
         }
     }
 
-    /// Stops sooner.
-    pub fn hasten(&mut self, deadline: Instant) {
-        self.deadline = self.deadline.min(deadline);
-        self.spread = self.spread.min(self.deadline.saturating_duration_since(self.begun) / 2);
+    /// Lets them take `drain` from `now` at most, if that is sooner.
+    pub fn hasten(&mut self, now: Instant, drain: Duration) {
+        let Some(deadline) = now.checked_add(drain) else { return };
+        let deadline = self.deadline.map_or(deadline, |before| before.min(deadline));
+        self.deadline = Some(deadline);
+        self.spread = self.spread.min(deadline.saturating_duration_since(self.begun) / 2);
     }
 
     /// Whether what is left is to be reset.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.deadline <= now
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Those whose turn has come.
@@ -56,14 +59,14 @@ impl<T> Stopping<T> {
         self.waiting.split_off(keep.min(self.waiting.len()))
     }
 
-    /// How long from `now` until there is something to do.
-    pub fn sleep(&self, now: Instant) -> Duration {
-        let left = self.deadline.saturating_duration_since(now);
+    /// How long from `now` until there is something to do; `None` for ever.
+    pub fn sleep(&self, now: Instant) -> Option<Duration> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         if self.waiting.is_empty() {
-            left
-        } else {
-            left.min(Duration::from_millis(1))
+            return left;
         }
+        let soon = Duration::from_millis(1);
+        Some(left.map_or(soon, |left| left.min(soon)))
     }
 }
 
@@ -92,8 +95,9 @@ mod tests {
         let now = Instant::now();
         let mut stopping = Stopping::new(now, Duration::from_secs(10), vec![1, 2, 3]);
         assert_eq!(stopping.next(now + Duration::from_millis(1)), [1, 2, 3]);
-        assert_eq!(stopping.sleep(now), Duration::from_secs(10));
-        stopping.hasten(now);
+        assert_eq!(stopping.sleep(now), Some(Duration::from_secs(10)));
+        stopping.hasten(now, Duration::MAX);
+        stopping.hasten(now, Duration::ZERO);
         assert!(stopping.is_over(now));
         let mut none = Stopping::new(now, Duration::ZERO, vec![1]);
         assert_eq!(none.next(now), [1]);

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
-
-use crate::driver::{Connection, Interest, Todo, Turn};
+use crate::driver::{Connection, Interest, Scratch, Settled, Transfer, Transport, Turn};
 use crate::{Limits, Mailbox, Peer, PeerSource, Protocol, Reason, SendError, Sender};
 
 /// Messages that may wait in a harness's mailbox.
@@ -20,16 +18,64 @@ const MAILBOX: usize = 1024;
 /// buffer, while the protocol does not want input; [`set_window`](Harness::set_window) says how much the peer takes.
 pub struct Harness<P: Protocol> {
     connection: Connection<P>,
-    turn: Turn,
+    scratch: Scratch,
     mailbox: Arc<Queue<P::Message>>,
+    wire: Wire,
+    interest: Interest,
+    ended: Option<bool>,
+}
+
+/// What stands for the kernel's buffers.
+#[derive(Default)]
+struct Wire {
     incoming: VecDeque<u8>,
     peer_closed: bool,
-    interest: Interest,
     sent: Vec<u8>,
     writes: usize,
     window: Option<usize>,
     half_closed: bool,
-    ended: Option<bool>,
+    /// What the next write ends with.
+    broken: Option<ErrorKind>,
+}
+
+impl Transport for Wire {
+    fn receive(&mut self, buffer: &mut [u8]) -> Transfer {
+        let n = buffer.len().min(self.incoming.len());
+        if n == 0 && !self.peer_closed {
+            return match self.broken {
+                Some(kind) => Transfer::Failed(kind),
+                None => Transfer::Blocked,
+            };
+        }
+        take(&mut self.incoming, &mut buffer[..n]);
+        Transfer::Bytes(n)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Transfer {
+        self.send_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// One write, into the window.
+    fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        if let Some(kind) = self.broken {
+            return Transfer::Failed(kind);
+        }
+        let mut room = self.window.unwrap_or(usize::MAX);
+        let before = self.sent.len();
+        for slice in slices {
+            let part = slice.len().min(room);
+            self.sent.extend_from_slice(&slice[..part]);
+            room -= part;
+        }
+        let n = self.sent.len() - before;
+        self.writes += usize::from(n > 0);
+        self.window = self.window.map(|_| room);
+        if n == 0 { Transfer::Blocked } else { Transfer::Bytes(n) }
+    }
+
+    fn shutdown(&mut self) {
+        self.half_closed = true;
+    }
 }
 
 impl<P: Protocol> Harness<P> {
@@ -45,9 +91,7 @@ impl<P: Protocol> Harness<P> {
 
     fn start(protocol: P, limits: Limits, mailbox: Arc<Queue<P::Message>>) -> Self {
         let mut harness = Self::unconnected(protocol, limits, mailbox);
-        harness.connection.connected(&mut harness.turn);
-        harness.settle();
-        harness.pump();
+        harness.happen(|turn| turn.connected());
         harness
     }
 
@@ -58,25 +102,48 @@ impl<P: Protocol> Harness<P> {
     fn unconnected(protocol: P, limits: Limits, mailbox: Arc<Queue<P::Message>>) -> Self {
         Harness {
             connection: Connection::new(protocol),
-            turn: Turn::new(limits, Instant::now()),
+            scratch: Scratch::new(limits, Instant::now()),
             mailbox,
-            incoming: VecDeque::new(),
-            peer_closed: false,
+            wire: Wire::default(),
             interest: Interest {
                 read: true,
                 write: false,
             },
-            sent: Vec::new(),
-            writes: 0,
-            window: None,
-            half_closed: false,
             ended: None,
         }
     }
 
+    /// One turn: something happens, and what there is to do then is done.
+    fn turn<R>(&mut self, happened: impl FnOnce(&mut Turn<'_, P>, &mut Wire) -> R) -> Option<R> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let mut turn = self.connection.turn(&mut self.scratch);
+        let result = happened(&mut turn, &mut self.wire);
+        let mut settled = turn.settle(&mut self.wire);
+        drop(turn);
+        while settled == Settled::Again {
+            let mut turn = self.connection.turn(&mut self.scratch);
+            turn.again();
+            settled = turn.settle(&mut self.wire);
+        }
+        match settled {
+            Settled::Waits(interest) => self.interest = interest,
+            Settled::Again => {}
+            Settled::Ended { reset } => self.ended = Some(reset),
+        }
+        Some(result)
+    }
+
+    /// A turn, and those that follow from what waits.
+    fn happen(&mut self, happened: impl FnOnce(&mut Turn<'_, P>)) {
+        self.turn(|turn, _| happened(turn));
+        self.pump();
+    }
+
     /// The bytes come in one read, as far as the protocol wants input; the rest waits.
     pub fn receive(&mut self, bytes: &[u8]) {
-        self.incoming.extend(bytes);
+        self.wire.incoming.extend(bytes);
         self.pump();
     }
 
@@ -89,125 +156,75 @@ impl<P: Protocol> Harness<P> {
 
     /// The peer half-closes behind what it sent.
     pub fn eof(&mut self) {
-        self.peer_closed = true;
+        self.wire.peer_closed = true;
         self.pump();
     }
 
     /// The peer resets the connection.
     pub fn reset(&mut self) {
-        if self.ended.is_none() {
-            self.connection.failed(&mut self.turn, ErrorKind::ConnectionReset);
-            self.settle();
-        }
+        self.happen(|turn| turn.failed(ErrorKind::ConnectionReset));
+    }
+
+    /// The peer says `last_words` and resets the connection, which this side sees when it next sends.
+    pub fn break_off(&mut self, last_words: &[u8]) {
+        self.wire.incoming.extend(last_words);
+        self.wire.broken = Some(ErrorKind::ConnectionReset);
     }
 
     /// Delivers a message.
     pub fn message(&mut self, message: P::Message) {
-        if self.ended.is_none() {
-            self.connection.message(&mut self.turn, message);
-            self.settle();
-            self.pump();
-        }
+        self.happen(|turn| turn.message(message));
     }
 
     /// The driver stops.
     pub fn stop(&mut self) {
-        if self.ended.is_none() {
-            self.connection.stop(&mut self.turn);
-            self.settle();
-            self.pump();
-        }
+        self.happen(|turn| turn.stop());
     }
 
     /// Moves the clock, stopping at each deadline on the way.
     pub fn advance(&mut self, by: Duration) {
-        self.advance_to(self.turn.now + by);
+        self.advance_to(self.scratch.now + by);
     }
 
     /// Moves the clock to `to`, stopping at each deadline on the way. The past is ignored.
     pub fn advance_to(&mut self, to: Instant) {
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= to) {
             // A deadline left in the past fires again, a tick later, as on a driver with a clock of milliseconds.
-            let tick = self.turn.now + Duration::from_millis(1);
-            self.turn.now = if deadline > self.turn.now { deadline } else { tick };
-            if self.turn.now > to {
+            let now = self.scratch.now;
+            let tick = now + Duration::from_millis(1);
+            self.scratch.now = if deadline > now { deadline } else { tick };
+            if self.scratch.now > to {
                 break;
             }
-            self.connection.timeout(&mut self.turn);
-            self.settle();
-            self.pump();
+            self.happen(|turn| turn.timeout());
         }
-        self.turn.now = self.turn.now.max(to);
+        self.scratch.now = self.scratch.now.max(to);
     }
 
     /// How many more bytes the peer takes; `None`, the default, for any number.
     pub fn set_window(&mut self, window: Option<usize>) {
-        self.window = window;
-        if self.ended.is_none() && self.interest.write && window != Some(0) {
-            self.connection.writable(&mut self.turn);
-            self.settle();
-            self.pump();
+        self.wire.window = window;
+        if self.interest.write && window != Some(0) {
+            self.happen(|turn| turn.writable());
         }
     }
 
     /// Delivers what waits: messages, then bytes, then the end of the stream.
     pub fn pump(&mut self) {
         while self.ended.is_none() {
-            let waiting = core::iter::from_fn(|| self.mailbox.pop());
-            if self.connection.messages(&mut self.turn, waiting) > 0 {
-                // They are told; what they left is sent below.
-            } else if self.interest.read && !self.incoming.is_empty() {
-                let buffer = self.connection.recv_buffer(&mut self.turn);
-                let n = buffer.len().min(self.incoming.len());
-                take(&mut self.incoming, &mut buffer[..n]);
-                self.connection.received(&mut self.turn, n);
-            } else if self.interest.read && self.peer_closed {
-                self.connection.eof(&mut self.turn);
-            } else {
+            let mailbox = Arc::clone(&self.mailbox);
+            let waiting = core::iter::from_fn(|| mailbox.pop());
+            let told = self.turn(|turn, _| turn.messages(waiting));
+            let input = self.interest.read && (!self.wire.incoming.is_empty() || self.wire.peer_closed);
+            if told == Some(0) && !input {
                 break;
             }
-            self.settle();
+            if told == Some(0) {
+                self.turn(|turn, wire| turn.read(wire));
+            }
         }
         if self.ended.is_some() {
             self.mailbox.close();
-        }
-    }
-
-    fn settle(&mut self) {
-        loop {
-            match self.connection.todo(&mut self.turn) {
-                Todo::Send => self.send(),
-                Todo::Shutdown => self.half_closed = true,
-                Todo::Wait(interest) => {
-                    self.interest = interest;
-                    return;
-                }
-                Todo::Again => self.connection.again(&mut self.turn),
-                Todo::Drop { reset } => {
-                    self.ended = Some(reset);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// One vectored write, into the window.
-    fn send(&mut self) {
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = self.turn.output.chunks_vectored(&mut slices);
-        let mut room = self.window.unwrap_or(usize::MAX);
-        let before = self.sent.len();
-        for slice in slices.iter().take(filled) {
-            let part = slice.len().min(room);
-            self.sent.extend_from_slice(&slice[..part]);
-            room -= part;
-        }
-        let n = self.sent.len() - before;
-        self.writes += usize::from(n > 0);
-        self.window = self.window.map(|_| room);
-        self.connection.sent(&mut self.turn, n);
-        if room == 0 && !self.turn.output.is_empty() {
-            self.connection.blocked(&mut self.turn);
         }
     }
 
@@ -218,7 +235,7 @@ impl<P: Protocol> Harness<P> {
 
     /// The harness's time.
     pub fn now(&self) -> Instant {
-        self.turn.now
+        self.scratch.now
     }
 
     /// When the clock would next make something happen.
@@ -228,17 +245,17 @@ impl<P: Protocol> Harness<P> {
 
     /// What was sent and not yet taken.
     pub fn sent(&self) -> &[u8] {
-        &self.sent
+        &self.wire.sent
     }
 
     /// Takes what was sent.
     pub fn take_sent(&mut self) -> Vec<u8> {
-        core::mem::take(&mut self.sent)
+        core::mem::take(&mut self.wire.sent)
     }
 
     /// How many writes it took to send what was sent so far.
     pub fn writes(&self) -> usize {
-        self.writes
+        self.wire.writes
     }
 
     /// Whether the protocol's driver reads at present.
@@ -258,7 +275,7 @@ impl<P: Protocol> Harness<P> {
 
     /// Whether this side has half-closed, or closed.
     pub fn is_half_closed(&self) -> bool {
-        self.half_closed || self.ended.is_some()
+        self.wire.half_closed || self.ended.is_some()
     }
 
     /// Why the connection ended; `None` while it lives.
@@ -288,10 +305,7 @@ where
         let mailbox = Arc::new(Queue::default());
         let protocol = make(&Peer::new(&Memory(&mailbox)));
         let mut harness = Self::unconnected(protocol, Limits::default(), mailbox);
-        harness
-            .connection
-            .failed(&mut harness.turn, ErrorKind::ConnectionRefused);
-        harness.settle();
+        harness.happen(|turn| turn.failed(ErrorKind::ConnectionRefused));
         harness
     }
 }
@@ -299,7 +313,7 @@ where
 impl<P: Protocol> core::fmt::Debug for Harness<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Harness")
-            .field("sent", &self.sent.len())
+            .field("sent", &self.wire.sent.len())
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }

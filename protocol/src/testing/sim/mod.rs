@@ -122,7 +122,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
     /// Connects `a` with `b`, `after` now. Returns the pair's number, counted from 0.
     pub fn open(&mut self, after: Duration, a: A, b: B) -> usize {
         let id = self.pairs.len();
-        let now = self.net.turn.now;
+        let now = self.net.now;
         self.pairs.push(Some(Box::new(Pair::new(now, a, b))));
         self.live += 1;
         self.net.schedule(now + after, id, Event::Open);
@@ -131,7 +131,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
 
     /// Asks one end of a pair to stop, as a driver does that shuts down, `after` now.
     pub fn stop(&mut self, after: Duration, id: usize, end: End) {
-        self.net.schedule(self.net.turn.now + after, id, Event::Stop(end));
+        self.net.schedule(self.net.now + after, id, Event::Stop(end));
     }
 
     /// Delivers a message to the first end of a pair, `after` now. One that comes before the pair has opened, or after its end, is
@@ -139,7 +139,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
     pub fn message_a(&mut self, after: Duration, id: usize, message: A::Message) {
         if let Some(Some(pair)) = self.pairs.get_mut(id) {
             pair.a.mail.push_back(message);
-            self.net.schedule(self.net.turn.now + after, id, Event::Message(End::A));
+            self.net.schedule(self.net.now + after, id, Event::Message(End::A));
         }
     }
 
@@ -147,24 +147,24 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
     pub fn message_b(&mut self, after: Duration, id: usize, message: B::Message) {
         if let Some(Some(pair)) = self.pairs.get_mut(id) {
             pair.b.mail.push_back(message);
-            self.net.schedule(self.net.turn.now + after, id, Event::Message(End::B));
+            self.net.schedule(self.net.now + after, id, Event::Message(End::B));
         }
     }
 
     /// Runs for `time` of the virtual clock, or until nothing can happen any more. `ended` sees every pair whose ends
     /// have both closed, once; then it is dropped.
     pub fn run(&mut self, time: Duration, mut ended: impl FnMut(Ended<'_, A, B>)) {
-        let until = self.net.turn.now + time;
+        let until = self.net.now + time;
         while let Some((id, event)) = self.net.pop(until) {
             self.happen(id, event, &mut ended);
         }
-        self.net.turn.now = self.net.turn.now.max(until);
+        self.net.now = self.net.now.max(until);
     }
 
     /// Runs until nothing is under way but timers, at most for `time` of the virtual clock, which then stands where it came to be
     /// quiet.
     pub fn settle(&mut self, time: Duration, mut ended: impl FnMut(Ended<'_, A, B>)) {
-        let until = self.net.turn.now + time;
+        let until = self.net.now + time;
         while !self.net.is_quiet()
             && let Some((id, event)) = self.net.pop(until)
         {
@@ -204,7 +204,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
 
     /// The virtual time since the beginning.
     pub fn elapsed(&self) -> Duration {
-        self.net.turn.now - self.net.start
+        self.net.now - self.net.start
     }
 
     /// A number that follows from all that happened so far: two runs that differ in anything differ in it.

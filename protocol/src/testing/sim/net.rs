@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::{End, Weather};
 use crate::Limits;
-use crate::driver::Turn;
+use crate::driver::Scratch;
 
 /// What all pairs share.
 #[derive(Debug)]
 pub(super) struct Net {
     pub(super) weather: Weather,
-    pub(super) turn: Turn,
+    pub(super) now: Instant,
+    /// Taken out during a turn.
+    pub(super) scratch: Option<Scratch>,
     pub(super) digest: u64,
     pub(super) start: Instant,
     random: u64,
@@ -46,7 +48,8 @@ impl Net {
         let start = Instant::now();
         Net {
             weather,
-            turn: Turn::new(limits, start),
+            now: start,
+            scratch: Some(Scratch::new(limits, start)),
             digest: 0,
             start,
             random: seed,
@@ -75,7 +78,7 @@ impl Net {
         }
         self.queue.pop();
         self.under_way -= usize::from(!matches!(event, Event::Timer(_)));
-        self.turn.now = at.max(self.turn.now);
+        self.now = at.max(self.now);
         Some((id, event))
     }
 
@@ -117,7 +120,7 @@ impl Net {
             Event::Stop(end) => 10 + end as u64,
             Event::Message(end) => 12 + end as u64,
         };
-        let time = (self.turn.now - self.start).as_nanos() as u64;
+        let time = (self.now - self.start).as_nanos() as u64;
         self.mix(time ^ (id as u64) << 40 ^ kind);
     }
 

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
-
 use super::End;
 use super::net::{Event, Net};
 use crate::Protocol;
-use crate::driver::{Connection, Interest, Todo};
+use crate::driver::{Connection, Interest, Settled, Transfer, Transport, Turn};
 use crate::testing::harness::take;
 
 /// Two protocols and what lies between them.
@@ -124,17 +122,11 @@ impl<P: Protocol> Side<P> {
     }
 
     fn open(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if !self.ended {
-            self.connection.connected(&mut net.turn);
-            self.go_on(net, place, inbound, outbound);
-        }
+        self.happen(net, place, (inbound, outbound), |turn| turn.connected());
     }
 
     fn cut(&mut self, net: &mut Net, place: Place, outbound: &mut Pipe) {
-        if !self.ended {
-            self.connection.failed(&mut net.turn, ErrorKind::ConnectionReset);
-            self.settle(net, place, outbound);
-        }
+        self.turn(net, place, outbound, |turn| turn.failed(ErrorKind::ConnectionReset));
     }
 
     fn arrive(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
@@ -155,124 +147,104 @@ impl<P: Protocol> Side<P> {
     }
 
     fn room(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if !self.ended && self.interest.write && outbound.room(net) > 0 {
+        if self.interest.write && outbound.room(net) > 0 {
             outbound.blocked = false;
-            self.connection.writable(&mut net.turn);
-            self.go_on(net, place, inbound, outbound);
+            self.happen(net, place, (inbound, outbound), |turn| turn.writable());
         }
     }
 
     fn timer(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if self.timer.is_none_or(|timer| timer > net.turn.now) || self.ended {
+        if self.timer.is_none_or(|timer| timer > net.now) || self.ended {
             return;
         }
         self.timer = None;
-        if self
-            .connection
-            .deadline()
-            .is_some_and(|deadline| deadline <= net.turn.now)
-        {
-            self.connection.timeout(&mut net.turn);
-            self.go_on(net, place, inbound, outbound);
+        let deadline = self.connection.deadline();
+        if deadline.is_some_and(|deadline| deadline <= net.now) {
+            self.happen(net, place, (inbound, outbound), |turn| turn.timeout());
         } else {
             self.set_timer(net, place);
         }
     }
 
     fn again(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if !self.ended {
-            self.connection.again(&mut net.turn);
-            self.go_on(net, place, inbound, outbound);
-        }
+        self.happen(net, place, (inbound, outbound), |turn| turn.again());
     }
 
     fn stop(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if !self.ended {
-            self.connection.stop(&mut net.turn);
-            self.go_on(net, place, inbound, outbound);
-        }
+        self.happen(net, place, (inbound, outbound), |turn| turn.stop());
     }
 
     fn message(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        if let Some(message) = self.mail.pop_front()
-            && !self.ended
-        {
-            self.connection.message(&mut net.turn, message);
-            self.go_on(net, place, inbound, outbound);
+        if let Some(message) = self.mail.pop_front() {
+            self.happen(net, place, (inbound, outbound), |turn| turn.message(message));
         }
     }
 
-    fn go_on(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
-        self.settle(net, place, outbound);
+    fn happen(
+        &mut self,
+        net: &mut Net,
+        place: Place,
+        (inbound, outbound): (&mut Pipe, &mut Pipe),
+        happened: impl FnOnce(&mut Turn<'_, P>),
+    ) {
+        self.turn(net, place, outbound, happened);
         self.read(net, place, inbound, outbound);
     }
 
     /// Reads what is there, in pieces of any size.
     fn read(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
         while !self.ended && self.interest.read && !inbound.inbox.is_empty() {
-            let len = net.up_to(inbound.inbox.len());
-            let buffer = self.connection.recv_buffer(&mut net.turn);
-            let len = len.min(buffer.len());
-            take(&mut inbound.inbox, &mut buffer[..len]);
+            let piece = net.up_to(inbound.inbox.len());
+            let mut len = 0;
+            self.turn(net, place, outbound, |turn| {
+                let buffer = turn.recv_buffer();
+                len = piece.min(buffer.len());
+                take(&mut inbound.inbox, &mut buffer[..len]);
+                turn.received(len);
+            });
             net.mix(len as u64);
-            self.connection.received(&mut net.turn, len);
-            self.settle(net, place, outbound);
         }
         // As kernels do, not for every byte: a sender that is woken for a few sends few, and then again.
         if inbound.blocked && inbound.room(net) > net.weather.window / 2 {
-            let at = net.turn.now + net.delay();
+            let at = net.now + net.delay();
             net.schedule(at, place.0, Event::Room(place.1.other()));
         }
         if !self.ended && self.interest.read && inbound.inbox.is_empty() && inbound.fin && !self.eof {
             self.eof = true;
-            self.connection.eof(&mut net.turn);
-            self.settle(net, place, outbound);
+            self.turn(net, place, outbound, |turn| turn.eof());
         }
     }
 
-    fn settle(&mut self, net: &mut Net, place: Place, outbound: &mut Pipe) {
-        loop {
-            match self.connection.todo(&mut net.turn) {
-                Todo::Send => self.send(net, place, outbound),
-                Todo::Shutdown => outbound.push(net, place, Segment::Fin),
-                Todo::Wait(interest) => {
-                    self.interest = interest;
-                    return self.set_timer(net, place);
-                }
-                Todo::Again => {
-                    self.interest.read = false;
-                    let now = net.turn.now;
-                    net.schedule(now, place.0, Event::Again(place.1));
-                    return;
-                }
-                Todo::Drop { reset } => {
-                    self.ended = true;
-                    if reset {
-                        outbound.reset(net, place);
-                    } else {
-                        outbound.push(net, place, Segment::Fin);
-                    }
-                    return;
+    /// One turn: something happens, and what there is to do then is done.
+    fn turn(&mut self, net: &mut Net, place: Place, outbound: &mut Pipe, happened: impl FnOnce(&mut Turn<'_, P>)) {
+        if self.ended {
+            return;
+        }
+        let Some(mut scratch) = net.scratch.take() else { return };
+        scratch.now = net.now;
+        let mut turn = self.connection.turn(&mut scratch);
+        happened(&mut turn);
+        let settled = turn.settle(&mut Outbound { net, place, pipe: outbound });
+        drop(turn);
+        net.scratch = Some(scratch);
+        match settled {
+            Settled::Waits(interest) => {
+                self.interest = interest;
+                self.set_timer(net, place);
+            }
+            Settled::Again => {
+                self.interest.read = false;
+                let now = net.now;
+                net.schedule(now, place.0, Event::Again(place.1));
+            }
+            Settled::Ended { reset } => {
+                self.ended = true;
+                if reset {
+                    outbound.reset(net, place);
+                } else {
+                    outbound.push(net, place, Segment::Fin);
                 }
             }
-        }
-    }
-
-    fn send(&mut self, net: &mut Net, place: Place, outbound: &mut Pipe) {
-        let room = outbound.room(net);
-        let len = net.turn.output.chunk().len().min(room);
-        let mut left = len;
-        while left > 0 {
-            let size = net.up_to(net.weather.segment).min(left);
-            let segment = net.turn.output.copy_to_bytes(size).to_vec();
-            outbound.push(net, place, Segment::Data(segment));
-            left -= size;
-        }
-        // The bytes are off the output already; what is said here is that the peer took some.
-        self.connection.sent(&mut net.turn, 0);
-        if len == room && !net.turn.output.is_empty() {
-            outbound.blocked = true;
-            self.connection.blocked(&mut net.turn);
         }
     }
 
@@ -281,11 +253,47 @@ impl<P: Protocol> Side<P> {
             return;
         };
         // A deadline left in the past fires again, a tick later, as on a driver with a clock of milliseconds.
-        let at = deadline.max(net.turn.now + Duration::from_millis(1));
+        let at = deadline.max(net.now + Duration::from_millis(1));
         if self.timer.is_none_or(|timer| at < timer) {
             self.timer = Some(at);
             net.schedule(at, place.0, Event::Timer(place.1));
         }
+    }
+}
+
+/// The pipe to the other end, as a transport that takes segments of any size.
+struct Outbound<'a> {
+    net: &'a mut Net,
+    place: Place,
+    pipe: &'a mut Pipe,
+}
+
+impl Transport for Outbound<'_> {
+    const SHORT_SEND_BLOCKS: bool = false;
+
+    /// Input is handed over before a turn is settled.
+    fn receive(&mut self, _: &mut [u8]) -> Transfer {
+        Transfer::Blocked
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Transfer {
+        let mut left = &bytes[..bytes.len().min(self.pipe.room(self.net))];
+        if left.is_empty() {
+            self.pipe.blocked = true;
+            return Transfer::Blocked;
+        }
+        let sent = left.len();
+        while !left.is_empty() {
+            let size = self.net.up_to(self.net.weather.segment).min(left.len());
+            let (segment, rest) = left.split_at(size);
+            self.pipe.push(self.net, self.place, Segment::Data(segment.to_vec()));
+            left = rest;
+        }
+        Transfer::Bytes(sent)
+    }
+
+    fn shutdown(&mut self) {
+        self.pipe.push(self.net, self.place, Segment::Fin);
     }
 }
 
@@ -315,7 +323,7 @@ impl Pipe {
             Segment::Data(bytes) => self.under_way += bytes.len(),
             Segment::Fin | Segment::Reset => self.closed = true,
         }
-        self.last = self.last.max(net.turn.now + net.delay());
+        self.last = self.last.max(net.now + net.delay());
         // None overtakes another, whatever the order of what happens at the same time.
         self.last += Duration::from_nanos(1);
         self.segments.push_back(segment);

@@ -7,7 +7,9 @@ mod cpus;
 mod linux;
 mod listening;
 mod options;
+pub mod tasks;
 mod threads;
+pub mod trace;
 pub mod udp;
 
 pub use socket2::{SockRef, Socket};

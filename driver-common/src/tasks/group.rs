@@ -1,4 +1,4 @@
-//! What connections share with the worker that looks after them: timers, counters, whether to stop.
+//! What tasks share with the worker that looks after them: timers, counters, whether to stop.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,29 @@ use timing_wheel::{Key, Wheel};
 
 use protocol::driver::{Config, PerAddress};
 
-/// The state of one worker that its connections see. Connections lock it when a deadline comes nearer than the timer
+/// The state of one worker that its tasks see. Tasks lock it when a deadline comes nearer than the timer
 /// that is set, and when they begin and end: not once per exchange.
 #[derive(Debug)]
-pub(crate) struct Shard {
-    pub(crate) config: Config,
-    pub(crate) stats: SharedStats,
+pub struct Group {
+    /// The worker's settings.
+    pub config: Config,
+    /// What is counted; see [`stats`](Group::stats) for a sum.
+    pub stats: SharedStats,
     active: AtomicU64,
     /// Set while the number of connections of one address is limited.
     per_address: Option<Mutex<PerAddress>>,
     phase: AtomicU8,
+    /// When timers count from.
+    start: Instant,
+    /// The tick up to which timers have fired.
+    fired: AtomicU64,
     timers: Mutex<Timers>,
 }
 
 /// Whether connections go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub enum Phase {
+    /// They do.
     Running,
     /// Protocols are to stop.
     Stopping,
@@ -38,7 +45,6 @@ struct Timers {
     /// One timer per connection, with what wakes its task. One without a deadline has a timer that never fires, so that
     /// stopping reaches every connection.
     wheel: Wheel<Waker>,
-    start: Instant,
     /// The worker's task.
     worker: Option<Waker>,
     /// When the worker wakes by itself.
@@ -47,23 +53,25 @@ struct Timers {
 
 /// A connection's timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timer(Key);
+pub(super) struct Timer(Key);
 
-impl Shard {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+impl Group {
+    /// A group without tasks.
+    pub fn new(config: Config) -> Arc<Self> {
         let per_address = config.max_per_address.map(|max| Mutex::new(PerAddress::new(max)));
         let timers = Timers {
             wheel: Wheel::new(0),
-            start: Instant::now(),
             worker: None,
             wakes: u64::MAX,
         };
-        Arc::new(Shard {
+        Arc::new(Group {
             config,
             stats: SharedStats::default(),
             active: AtomicU64::new(0),
             per_address,
             phase: AtomicU8::new(Phase::Running as u8),
+            start: Instant::now(),
+            fired: AtomicU64::new(0),
             timers: Mutex::new(timers),
         })
     }
@@ -72,17 +80,20 @@ impl Shard {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn active(&self) -> u64 {
+    /// Tasks that live, and others that have [joined](Group::join).
+    pub fn active(&self) -> u64 {
         self.active.load(Ordering::Acquire)
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
         let mut stats = self.stats.load();
         stats.active = self.active();
         stats
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    /// Whether connections go on.
+    pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
             1 => Phase::Stopping,
@@ -91,23 +102,29 @@ impl Shard {
     }
 
     /// Enters a later phase. Gives what wakes each connection to see it.
-    pub(crate) fn enter(&self, phase: Phase) -> Vec<Waker> {
+    pub fn enter(&self, phase: Phase) -> Vec<Waker> {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.lock().wheel.iter().map(|(_, _, waker)| waker.clone()).collect()
     }
 
     /// The limit of connections of one address, where there is one.
-    pub(crate) fn per_address(&self) -> Option<MutexGuard<'_, PerAddress>> {
+    pub fn per_address(&self) -> Option<MutexGuard<'_, PerAddress>> {
         let limit = self.per_address.as_ref()?;
         Some(limit.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn join(&self) {
+    /// Somebody is there that the worker waits for until [`part`](Group::part). A [`Task`](super::Task) does so by itself.
+    pub fn join(&self) {
         self.active.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Somebody who has [joined](Group::join) is gone.
+    pub fn part(&self) {
+        self.part_with(None, 0);
+    }
+
     /// A connection has ended. Its worker may be waiting for room, or for the last.
-    pub(crate) fn part(&self, timer: Option<Timer>, token: u64) {
+    pub(super) fn part_with(&self, timer: Option<Timer>, token: u64) {
         if let Some(mut limit) = self.per_address() {
             limit.release(token);
         }
@@ -128,9 +145,9 @@ impl Shard {
     }
 
     /// Sets a connection's timer, or makes it.
-    pub(crate) fn arm(&self, timer: Option<Timer>, deadline: Option<Instant>, waker: &Waker) -> Timer {
+    pub(super) fn arm(&self, timer: Option<Timer>, deadline: Option<Instant>, waker: &Waker) -> Timer {
         let mut timers = self.lock();
-        let tick = deadline.map_or(u64::MAX, |deadline| timers.tick(deadline));
+        let tick = deadline.map_or(u64::MAX, |deadline| self.tick(deadline));
         let timer = match timer {
             Some(Timer(key)) if timers.wheel.reset(key, tick) => {
                 if let Some(known) = timers.wheel.get_mut(key)
@@ -153,32 +170,39 @@ impl Shard {
         timer
     }
 
-    /// Wakes the connections whose deadlines have passed, `budget` at most, and tells when to come again. The worker is
-    /// woken when that comes nearer.
-    pub(crate) fn expire(&self, now: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
+    /// Wakes the tasks whose deadlines have passed by `at`, `budget` of them at most, and tells when to come again. The
+    /// worker is woken when that comes nearer.
+    ///
+    /// `at` is a time since which the runtime has looked at the sockets, so that no deadline fires before input that was
+    /// there in time: after a pause of the process or of the thread, that is not the present.
+    pub fn expire(&self, at: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
         let mut timers = self.lock();
-        let tick = u64::try_from(now.saturating_duration_since(timers.start).as_millis()).unwrap_or(u64::MAX);
+        let tick = u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX);
+        self.fired.fetch_max(tick, Ordering::AcqRel);
         let due: Vec<Waker> = timers.wheel.poll(tick, budget).map(|(_, waker)| waker).collect();
         timers.wakes = timers.wheel.next_wake().unwrap_or(u64::MAX);
         if !timers.worker.as_ref().is_some_and(|known| known.will_wake(worker)) {
             timers.worker = Some(worker.clone());
         }
-        let next = timers.start.checked_add(Duration::from_millis(timers.wakes));
+        let next = self.start.checked_add(Duration::from_millis(timers.wakes));
         drop(timers);
         due.into_iter().for_each(Waker::wake);
         next
     }
 
+    /// Whether timers that are set to `deadline` have fired.
+    pub(super) fn has_fired(&self, deadline: Instant) -> bool {
+        self.tick(deadline) <= self.fired.load(Ordering::Acquire)
+    }
+
     /// Wakes the worker.
-    pub(crate) fn wake(&self) {
+    pub fn wake(&self) {
         let worker = self.lock().worker.clone();
         if let Some(worker) = worker {
             worker.wake();
         }
     }
-}
 
-impl Timers {
     /// The tick at or after `deadline`, in milliseconds.
     fn tick(&self, deadline: Instant) -> u64 {
         let after = deadline.saturating_duration_since(self.start);

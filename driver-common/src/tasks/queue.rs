@@ -1,13 +1,15 @@
-//! How other threads reach one connection.
+//! The mailbox of one connection.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use protocol::{Mailbox, SendError};
 
-/// A bounded queue that wakes the connection's task. Exists only for connections that gave out a sender.
-pub(crate) struct Queue<M> {
+/// A bounded queue that wakes the connection's task: the [`Mailbox`] of one connection. Exists only while somebody has a
+/// sender.
+pub struct Queue<M> {
     state: Mutex<State<M>>,
     capacity: usize,
 }
@@ -18,11 +20,9 @@ struct State<M> {
     closed: bool,
 }
 
-/// A mailbox that is made when somebody asks for a sender.
-pub(crate) type Lazy<M> = OnceLock<Arc<Queue<M>>>;
-
 impl<M> Queue<M> {
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+    /// A queue of at most `capacity` messages; 0 counts as 1.
+    pub fn new(capacity: usize) -> Arc<Self> {
         let state = State {
             messages: VecDeque::new(),
             waker: None,
@@ -30,7 +30,7 @@ impl<M> Queue<M> {
         };
         Arc::new(Queue {
             state: Mutex::new(state),
-            capacity,
+            capacity: capacity.max(1),
         })
     }
 
@@ -39,7 +39,7 @@ impl<M> Queue<M> {
     }
 
     /// The next message; when there is none, `waker` is woken by the next that comes.
-    pub(crate) fn poll(&self, waker: &Waker) -> Option<M> {
+    pub fn poll(&self, waker: &Waker) -> Option<M> {
         let mut state = self.lock();
         let message = state.messages.pop_front();
         if message.is_none() && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -49,13 +49,19 @@ impl<M> Queue<M> {
     }
 
     /// Takes nothing any more. Returns how many messages come too late.
-    pub(crate) fn close(&self) -> usize {
+    pub fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
         let late = (core::mem::take(&mut state.messages), state.waker.take());
         // Dropped without the lock: a message may hold a sender of this very mailbox.
         drop(state);
         late.0.len()
+    }
+}
+
+impl<M> fmt::Debug for Queue<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 

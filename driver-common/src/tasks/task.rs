@@ -1,0 +1,337 @@
+//! One connection as a task.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use protocol::driver::{Connection, Interest, Read, Scratch, Settled, Transport, Turn};
+use protocol::{Protocol, Reason, Stats};
+
+use super::Queue;
+use super::group::{Group, Phase, Timer};
+use crate::trace;
+
+/// Reads and messages handled before other tasks have their turn.
+const ROUNDS: usize = 4;
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: Reason,
+    /// Whether the peer is to see a reset.
+    pub reset: bool,
+}
+
+/// One connection, polled by its task with a transport over the task's stream.
+///
+/// Every call into the protocol is guarded: a panic ends this connection alone, with a reset, and is counted. Dropping the
+/// task early tells the protocol that it was [`Stopped`](Reason::Stopped).
+#[derive(Debug)]
+pub struct Task<P: Protocol> {
+    /// Until the connection has ended.
+    connection: Option<Connection<P>>,
+    mailbox: Option<Arc<Queue<P::Message>>>,
+    group: Arc<Group>,
+    timer: Option<Timer>,
+    /// Names the connection where those of one address are counted.
+    token: u64,
+    /// What the timer is set to. It is never moved back: when it fires early, it is set again.
+    armed: Option<Instant>,
+    waker: Option<Waker>,
+    interest: Interest,
+    begun: bool,
+    /// Whether the protocol was told to stop.
+    stopped: bool,
+}
+
+impl<P: Protocol> Task<P> {
+    /// A connection whose transport is connected, in `group`; `token` names it there, 0 for one that is not limited by
+    /// address.
+    pub fn new(protocol: P, mailbox: Option<Arc<Queue<P::Message>>>, group: Arc<Group>, token: u64) -> Self {
+        group.join();
+        Task {
+            connection: Some(Connection::new(protocol)),
+            mailbox,
+            group,
+            timer: None,
+            token,
+            armed: None,
+            waker: None,
+            interest: Interest::default(),
+            begun: false,
+            stopped: false,
+        }
+    }
+
+    /// The group.
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Tells the connection what has happened meanwhile, and does what it asks for. `Ready` at its end: drop the stream,
+    /// with a reset if the end says so. What is counted comes into `stats`; the transport counts its own calls.
+    ///
+    /// A [`Transport`] for this tries each call and arranges for `waker` to be woken where it would block.
+    pub fn poll<T: Transport>(&mut self, waker: &Waker, transport: &mut T, stats: &mut Stats) -> Poll<End> {
+        if self.connection.is_none() {
+            return Poll::Pending;
+        }
+        let limits = self.group.config.limits;
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            Scratch::lend(limits, Instant::now(), |scratch| {
+                let settled = self.turn(waker, transport, stats, scratch);
+                if !matches!(settled, Settled::Ended { .. }) {
+                    self.rearm(waker);
+                }
+                settled
+            })
+        }));
+        match turned {
+            Ok(Settled::Waits(interest)) => {
+                self.interest = interest;
+                Poll::Pending
+            }
+            Ok(Settled::Again) => {
+                // Goes on as if the stream had just become writable.
+                self.interest = Interest {
+                    read: false,
+                    write: true,
+                };
+                waker.wake_by_ref();
+                Poll::Pending
+            }
+            Ok(Settled::Ended { reset }) => {
+                let reason = self.connection.as_ref().map_or(Reason::Closed, Connection::reason);
+                stats.count_end(reason);
+                let error = self.connection.as_ref().and_then(Connection::error);
+                trace::ended(self.token, reason, error.map(|error| error as _));
+                self.drop_connection(stats);
+                Poll::Ready(End { reason, reset })
+            }
+            Err(_) => {
+                // Its state is unknown: not even `closed` may be called. The panic hook has told why.
+                stats.panics += 1;
+                trace::panicked(self.token);
+                self.drop_connection(stats);
+                Poll::Ready(End {
+                    reason: Reason::Panicked,
+                    reset: true,
+                })
+            }
+        }
+    }
+
+    fn turn<T: Transport>(
+        &mut self,
+        waker: &Waker,
+        transport: &mut T,
+        stats: &mut Stats,
+        scratch: &mut Scratch,
+    ) -> Settled {
+        let mut interest = self.interest;
+        let begun = core::mem::replace(&mut self.begun, true);
+        let Some(connection) = &mut self.connection else {
+            return Settled::Ended { reset: false };
+        };
+        let mut turn = connection.turn(scratch);
+        if !begun || interest.write {
+            if begun {
+                // Asks whether the stream takes output by offering it, once. After `Again` there is more to do.
+                turn.writable();
+                turn.again();
+            } else {
+                turn.connected();
+            }
+            match turn.settle(transport) {
+                Settled::Waits(wanted) => interest = wanted,
+                other => return other,
+            }
+        }
+        let mut late = Late {
+            armed: &mut self.armed,
+            looked: false,
+        };
+        for _ in 0..ROUNDS {
+            let orders = order(&self.group, &mut self.stopped, &mut turn);
+            if !orders
+                && !messages(&mut self.mailbox, &self.group, waker, stats, &mut turn)
+                && !late.input_or_timeout(&self.group, interest, transport, stats, &mut turn)
+            {
+                return Settled::Waits(interest);
+            }
+            match turn.settle(transport) {
+                Settled::Waits(wanted) => interest = wanted,
+                other => return other,
+            }
+        }
+        waker.wake_by_ref();
+        Settled::Waits(interest)
+    }
+
+    /// Sets the timer, if the deadline came nearer than what it is set to.
+    fn rearm(&mut self, waker: &Waker) {
+        let deadline = self.connection.as_ref().and_then(Connection::deadline);
+        let nearer = match (deadline, self.armed) {
+            (Some(deadline), Some(armed)) => deadline < armed,
+            (Some(_), None) => true,
+            (None, _) => self.timer.is_none(),
+        };
+        let moved = !self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        if moved {
+            self.waker = Some(waker.clone());
+        }
+        if nearer || moved {
+            let set = if nearer { deadline } else { self.armed };
+            self.timer = Some(self.group.arm(self.timer, set, waker));
+            self.armed = set;
+        }
+    }
+
+    /// Drops the protocol, which may panic.
+    fn drop_connection(&mut self, stats: &mut Stats) {
+        let connection = self.connection.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(connection))).is_err() {
+            stats.panics += 1;
+            trace::panicked(self.token);
+        }
+    }
+}
+
+/// Tells the protocol that the driver stops. Returns whether something was told.
+fn order<P: Protocol>(group: &Group, stopped: &mut bool, turn: &mut Turn<'_, P>) -> bool {
+    match group.phase() {
+        Phase::Running => false,
+        Phase::Stopping => {
+            let told = !core::mem::replace(stopped, true);
+            if told {
+                turn.stop();
+            }
+            told
+        }
+        Phase::Killing => {
+            turn.kill(Reason::Stopped);
+            true
+        }
+    }
+}
+
+/// Tells the protocol the messages that wait. Returns whether there were some.
+fn messages<P: Protocol>(
+    mailbox: &mut Option<Arc<Queue<P::Message>>>,
+    group: &Group,
+    waker: &Waker,
+    stats: &mut Stats,
+    turn: &mut Turn<'_, P>,
+) -> bool {
+    let Some(queue) = mailbox else { return false };
+    let waiting = core::iter::from_fn(|| queue.poll(waker));
+    let budget = (group.config.message_budget / ROUNDS).max(1);
+    let taken = turn.messages(waiting.take(budget));
+    stats.messages += taken as u64;
+    if taken == 0 && Arc::strong_count(queue) == 1 {
+        // The last sender is gone, and nothing waits: nobody can send here any more.
+        *mailbox = None;
+    }
+    taken > 0
+}
+
+/// The deadline of a task, and whether its input was looked at since the deadline has passed.
+struct Late<'a> {
+    armed: &'a mut Option<Instant>,
+    looked: bool,
+}
+
+impl Late<'_> {
+    /// Reads what has come, or tells the protocol that its deadline has passed. Input that is there already comes first,
+    /// one read of it, so that a late loop costs no peer its connection. Returns whether something has happened.
+    fn input_or_timeout<P: Protocol, T: Transport>(
+        &mut self,
+        group: &Group,
+        interest: Interest,
+        transport: &mut T,
+        stats: &mut Stats,
+        turn: &mut Turn<'_, P>,
+    ) -> bool {
+        let due = self.armed.is_some_and(|armed| armed <= turn.now() && group.has_fired(armed));
+        if interest.read && !(due && self.looked) {
+            self.looked = due;
+            if turn.read(transport) != Read::Blocked {
+                return true;
+            }
+        }
+        if due {
+            *self.armed = None;
+            let deadline = turn.connection().deadline();
+            stats.timeouts += u64::from(deadline.is_some_and(|deadline| deadline <= turn.now()));
+            turn.timeout();
+        }
+        due
+    }
+}
+
+impl<P: Protocol> Drop for Task<P> {
+    fn drop(&mut self) {
+        let mut stats = Stats::default();
+        if let Some(mailbox) = &self.mailbox {
+            stats.messages_late += mailbox.close() as u64;
+        }
+        if let Some(connection) = &mut self.connection {
+            // A panic in `closed` must not become an abort.
+            if catch_unwind(AssertUnwindSafe(|| connection.closed(Reason::Stopped))).is_err() {
+                stats.panics += 1;
+            }
+            stats.count_end(Reason::Stopped);
+            self.drop_connection(&mut stats);
+        }
+        self.group.stats.add(&stats);
+        self.group.part_with(self.timer, self.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::driver::{Config, Transfer};
+    use protocol::{Cx, Input, Simple};
+
+    /// A stream of one read.
+    struct Once(Option<&'static [u8]>, Vec<u8>);
+
+    impl Transport for Once {
+        fn receive(&mut self, buffer: &mut [u8]) -> Transfer {
+            let Some(bytes) = self.0.take() else {
+                return Transfer::Blocked;
+            };
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Transfer::Bytes(bytes.len())
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> Transfer {
+            self.1.extend_from_slice(bytes);
+            Transfer::Bytes(bytes.len())
+        }
+
+        fn shutdown(&mut self) {}
+    }
+
+    #[test]
+    fn a_mailbox_without_senders_is_given_back() {
+        let group = Group::new(Config::default());
+        let queue = Queue::new(1);
+        let sender = Arc::clone(&queue);
+        let echo = Simple(|cx: &mut Cx<'_>, input: &mut Input<'_>| cx.send(input.take_all()));
+        let mut task = Task::new(echo, Some(queue), Arc::clone(&group), 0);
+        let mut stream = Once(Some(b"hi"), Vec::new());
+        let mut stats = Stats::default();
+        assert!(task.poll(Waker::noop(), &mut stream, &mut stats).is_pending());
+        assert_eq!((&stream.1[..], task.mailbox.is_some()), (&b"hi"[..], true));
+        drop(sender);
+        assert!(task.poll(Waker::noop(), &mut stream, &mut stats).is_pending());
+        assert!(task.mailbox.is_none());
+        assert_eq!(group.active(), 1);
+        drop(task);
+        assert_eq!((group.active(), group.stats().stopped), (0, 1));
+    }
+}

@@ -1,0 +1,75 @@
+//! The memory that the connections of a thread share.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use super::backlog::COPY_MAX;
+use crate::{Limits, Output};
+
+/// Bytes that a driver reads at once into the shared buffer.
+pub(super) const READ_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// Scratch memory for layers. One connection may have several layers, so a layer that is in use takes its scratch out.
+    static POOL: Cell<Vec<Scratch>> = const { Cell::new(Vec::new()) };
+}
+
+/// Scratch memory of a thread: the time, a read buffer, an output buffer. Connections use it one after the other, each in a
+/// [`Turn`](super::Turn) of its own.
+#[derive(Debug)]
+pub struct Scratch {
+    /// The time, read once before the turns it holds for. Must not run backwards.
+    pub now: Instant,
+    /// The limits of the connections whose turns begin from now on.
+    pub limits: Limits,
+    /// The output of the connection whose turn it is; empty between turns.
+    pub(super) output: Output,
+    pub(super) input: Box<[u8]>,
+}
+
+impl Scratch {
+    /// Scratch memory with a read buffer of 68 KiB, which is allocated at the first read.
+    pub fn new(limits: Limits, now: Instant) -> Self {
+        Scratch {
+            now,
+            limits,
+            output: Output::new(),
+            input: Box::default(),
+        }
+    }
+
+    /// Lends scratch memory that the thread keeps, with `limits` and `now`. Calls may be nested: each gets its own.
+    pub fn lend<R>(limits: Limits, now: Instant, body: impl FnOnce(&mut Scratch) -> R) -> R {
+        let take = |pool: &Cell<Vec<Scratch>>| {
+            let mut kept = pool.take();
+            let scratch = kept.pop();
+            pool.set(kept);
+            scratch
+        };
+        // A thread that is ending has no pool any more.
+        let mut scratch = POOL.try_with(take).ok().flatten().unwrap_or_else(|| Scratch::new(limits, now));
+        scratch.now = now;
+        scratch.limits = limits;
+        let result = body(&mut scratch);
+        let _ = POOL.try_with(|pool| {
+            let mut kept = pool.take();
+            kept.push(scratch);
+            pool.set(kept);
+        });
+        result
+    }
+
+    /// The buffer to read into, of [`COPY_MAX`] and [`READ_SIZE`] bytes.
+    #[inline(always)]
+    pub(super) fn input(&mut self) -> &mut [u8] {
+        if self.input.len() < COPY_MAX + READ_SIZE {
+            self.allocate();
+        }
+        &mut self.input
+    }
+
+    #[cold]
+    fn allocate(&mut self) {
+        self.input = vec![0; COPY_MAX + READ_SIZE].into();
+    }
+}

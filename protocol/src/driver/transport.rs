@@ -1,0 +1,198 @@
+//! The turn loop over a transport: written once, for every driver.
+
+use std::io::{self, IoSlice};
+
+use bytes::Buf;
+
+use super::turn::{Interest, Todo, Turn};
+use crate::{Output, Protocol};
+
+/// Reads of one connection per turn at most. Were large messages of many connections assembled a piece of each per turn, the
+/// pieces would fall out of the caches in between.
+const READS: usize = 4;
+/// Reads at most for what a peer said before its connection broke.
+const LAST_READS: usize = 16;
+/// Pieces handed to one vectored write.
+const SLICES: usize = 64;
+
+/// What became of a transfer that may not block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// So many bytes moved; 0 bytes received is the end of the stream.
+    Bytes(usize),
+    /// Not now. The driver learns when to try again.
+    Blocked,
+    /// The transport is broken.
+    Failed(io::ErrorKind),
+}
+
+/// The system calls on one stream, which may not block. What a driver counts, it counts here.
+pub trait Transport {
+    /// Whether a transport that took less than it was offered is full, so that another call need not find that out. Not
+    /// so where only a refused call arranges for a wake-up, as with `poll_write` of an asynchronous stream.
+    const SHORT_SEND_BLOCKS: bool = true;
+
+    /// Receives into `buffer`, which is not empty, in one call.
+    fn receive(&mut self, buffer: &mut [u8]) -> Transfer;
+
+    /// Sends some of `bytes`, which are not empty, in one call.
+    fn send(&mut self, bytes: &[u8]) -> Transfer;
+
+    /// Sends some of `slices`, which are not empty, in one call. By default it sends from the first.
+    fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        match slices.first() {
+            Some(first) => self.send(first),
+            None => Transfer::Bytes(0),
+        }
+    }
+
+    /// Half-closes: the peer is to see the end of the stream.
+    fn shutdown(&mut self);
+}
+
+/// What a read came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// There was nothing to read.
+    Blocked,
+    /// Something happened: bytes that did not fill the buffer, so that there is no more; the end; a failure.
+    Part,
+    /// Bytes filled the buffer: there may be more.
+    Full,
+}
+
+/// What settling a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The connection waits.
+    Waits(Interest),
+    /// Others come first: call [`Turn::again`] in the next turn, and do not read before.
+    Again,
+    /// The connection has ended: close the transport, with a reset if `reset`.
+    Ended {
+        /// Whether the peer is to see a reset instead of an orderly end.
+        reset: bool,
+    },
+}
+
+/// # The turn loop
+impl<P: Protocol> Turn<'_, P> {
+    /// Does what [`todo`](Turn::todo) says until the connection waits or ends.
+    #[inline(always)]
+    pub fn settle<T: Transport>(&mut self, transport: &mut T) -> Settled {
+        loop {
+            match self.todo() {
+                Todo::Send => self.send(transport),
+                Todo::Shutdown => transport.shutdown(),
+                Todo::Wait(interest) => return Settled::Waits(interest),
+                Todo::Again => return Settled::Again,
+                Todo::Drop { reset } => return Settled::Ended { reset },
+            }
+        }
+    }
+
+    /// The transport is ready, to be read from or to take output: reads, as far as input is wanted, and does what there is
+    /// to do after each read, while the reads fill the buffer, four times at most.
+    #[inline(always)]
+    pub fn ready<T: Transport>(&mut self, transport: &mut T, read: bool, write: bool) -> Settled {
+        if write {
+            self.writable();
+            let settled = self.settle(transport);
+            if !read || !matches!(settled, Settled::Waits(interest) if interest.read) {
+                return settled;
+            }
+        }
+        if !read {
+            return self.settle(transport);
+        }
+        let more = self.read(transport) == Read::Full;
+        let settled = self.settle(transport);
+        if more { self.read_on(transport, settled) } else { settled }
+    }
+
+    #[cold]
+    fn read_on<T: Transport>(&mut self, transport: &mut T, mut settled: Settled) -> Settled {
+        for _ in 1..READS {
+            if !matches!(settled, Settled::Waits(interest) if interest.read) {
+                break;
+            }
+            let more = self.read(transport) == Read::Full;
+            settled = self.settle(transport);
+            if !more {
+                break;
+            }
+        }
+        settled
+    }
+
+    /// Receives once.
+    #[inline(always)]
+    pub fn read<T: Transport>(&mut self, transport: &mut T) -> Read {
+        let buffer = self.recv_buffer();
+        let room = buffer.len();
+        match transport.receive(buffer) {
+            Transfer::Bytes(0) => self.eof(),
+            Transfer::Bytes(n) => {
+                self.received(n);
+                return if n == room { Read::Full } else { Read::Part };
+            }
+            Transfer::Blocked => return Read::Blocked,
+            Transfer::Failed(kind) => self.failed(kind),
+        }
+        Read::Part
+    }
+
+    /// The transport is broken, which was seen otherwise than by reading. The peer may have said why before: what has
+    /// arrived is read first, up to 1 MiB. Output is dropped.
+    #[cold]
+    pub fn broken<T: Transport>(&mut self, transport: &mut T, kind: io::ErrorKind) {
+        self.drop_output();
+        for _ in 0..LAST_READS {
+            if !self.connection.wants_input() {
+                break;
+            }
+            let buffer = self.recv_buffer();
+            match transport.receive(buffer) {
+                Transfer::Bytes(n) if n > 0 => self.received(n),
+                Transfer::Bytes(_) => self.eof(),
+                Transfer::Blocked | Transfer::Failed(_) => break,
+            }
+            self.drop_output();
+        }
+        self.failed(kind);
+    }
+
+    /// Sends once.
+    #[inline(always)]
+    fn send<T: Transport>(&mut self, transport: &mut T) {
+        let (transfer, offered) = offer(transport, self.output());
+        match transfer {
+            Transfer::Bytes(n) => {
+                self.sent(n);
+                if n < offered && T::SHORT_SEND_BLOCKS {
+                    self.blocked();
+                }
+            }
+            Transfer::Blocked => self.blocked(),
+            Transfer::Failed(kind) => self.broken(transport, kind),
+        }
+    }
+}
+
+/// Sends from `output`, in one piece where it is in one, else vectored. Tells how much was offered.
+#[inline(always)]
+fn offer<T: Transport>(transport: &mut T, output: &Output) -> (Transfer, usize) {
+    let first = output.chunk();
+    if first.len() == output.len() {
+        (transport.send(first), first.len())
+    } else {
+        offer_vectored(transport, output)
+    }
+}
+
+fn offer_vectored<T: Transport>(transport: &mut T, output: &Output) -> (Transfer, usize) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = output.chunks_vectored(&mut slices);
+    let slices = &slices[..filled];
+    (transport.send_vectored(slices), slices.iter().map(|slice| slice.len()).sum())
+}
