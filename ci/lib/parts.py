@@ -225,6 +225,19 @@ def differential(*arguments):
 
 
 @part
+def differential_frames(*arguments):
+    """proto-ws beside wsproto and tungstenite, proto-resp beside hiredis and redis-protocol"""
+    frames = debug_example("fuzz-bodies", "verdicts")
+    script("differential_frames.py", frames, *arguments, python=python_with("wsproto", "hiredis"))
+
+
+@part
+def mutants(*arguments):
+    """a sample of mutants of the codecs, each of which a test must kill; `all` takes hours"""
+    run("ci/mutants.sh", *arguments)
+
+
+@part
 def redis():
     """redis-cli and Python's redis talk to the example `resp`"""
     script("peer_redis.py", *quick("examples", "resp"), python=python_with("redis"))
