@@ -36,15 +36,16 @@ fn contract(c: &mut Criterion) {
 
 /// One exchange of a driver's half and a protocol, without a socket.
 fn exchange<P: Protocol>(b: &mut criterion::Bencher<'_>, protocol: P, word: [u8; 64]) {
-    let mut turn = protocol::driver::Turn::new(Default::default(), std::time::Instant::now());
+    let mut scratch = protocol::driver::Scratch::new(Default::default(), std::time::Instant::now());
     let mut connection = protocol::driver::Connection::new(protocol);
-    connection.connected(&mut turn);
+    connection.turn(&mut scratch).connected();
     b.iter(|| {
-        connection.recv_buffer(&mut turn)[..64].copy_from_slice(black_box(&word));
-        connection.received(&mut turn, 64);
-        while connection.todo(&mut turn) == protocol::driver::Todo::Send {
-            let n = turn.output.len();
-            connection.sent(&mut turn, n);
+        let mut turn = connection.turn(&mut scratch);
+        turn.recv_buffer()[..64].copy_from_slice(black_box(&word));
+        turn.received(64);
+        while turn.todo() == protocol::driver::Todo::Send {
+            let n = turn.output().len();
+            turn.sent(n);
         }
     });
 }

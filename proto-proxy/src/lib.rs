@@ -3,9 +3,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "protocol"))]
 extern crate std;
 
+#[cfg(feature = "protocol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protocol")))]
+mod adapter;
 mod address;
 mod block;
 mod checksum;
@@ -19,6 +22,9 @@ mod text;
 mod tlv;
 mod write;
 
+#[cfg(feature = "protocol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protocol")))]
+pub use adapter::{Announced, Config, Counted, Error, NoNetwork, Preamble, Proxied};
 pub use address::{Addresses, Transport, UnixAddress};
 pub use decode::Decoder;
 pub use error::{Misuse, Violation, ViolationKind};

@@ -46,7 +46,12 @@ where
         Ok(Some(protocol)) => {
             group.stats.accepted.fetch_add(1, Ordering::Relaxed);
             trace::connected(token);
-            return Ok(Task::new(protocol, source.mailbox.into_inner(), Arc::clone(group), token));
+            return Ok(Task::new(
+                protocol,
+                source.mailbox.into_inner(),
+                Arc::clone(group),
+                token,
+            ));
         }
         Ok(None) => group.stats.refused.fetch_add(1, Ordering::Relaxed),
         Err(_) => {

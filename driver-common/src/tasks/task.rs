@@ -254,7 +254,9 @@ impl Late<'_> {
         stats: &mut Stats,
         turn: &mut Turn<'_, P>,
     ) -> bool {
-        let due = self.armed.is_some_and(|armed| armed <= turn.now() && group.has_fired(armed));
+        let due = self
+            .armed
+            .is_some_and(|armed| armed <= turn.now() && group.has_fired(armed));
         if interest.read && !(due && self.looked) {
             self.looked = due;
             if turn.read(transport) != Read::Blocked {

@@ -140,9 +140,7 @@ where
         if let Some(early) = self.early.remove(&key) {
             self.stats.messages_late += early.len() as u64;
         }
-        let Conn {
-            connection, socket, ..
-        } = conn;
+        let Conn { connection, socket, .. } = conn;
         if reset {
             socket::reset(socket);
         } else {

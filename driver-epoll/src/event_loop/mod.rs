@@ -232,7 +232,10 @@ where
             return Some(Duration::ZERO);
         }
         let timers = self.timers.sleep(self.scratch.now);
-        let stopping = self.stopping.as_ref().and_then(|stopping| stopping.sleep(self.scratch.now));
+        let stopping = self
+            .stopping
+            .as_ref()
+            .and_then(|stopping| stopping.sleep(self.scratch.now));
         [timers, stopping].into_iter().flatten().min()
     }
 
@@ -330,9 +333,7 @@ where
             };
             let armed = conn.timer.take();
             if conn.state == State::Connecting && armed.is_some() {
-                self.event(owner, |turn, _| {
-                    turn.failed(io::ErrorKind::TimedOut)
-                });
+                self.event(owner, |turn, _| turn.failed(io::ErrorKind::TimedOut));
                 continue;
             }
             self.event(owner, |turn, stats| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use protocol::Reason;
-use protocol::driver::{Connection, Interest, Todo, Turn};
+use protocol::driver::{Connection, Interest, Scratch, Todo, Turn};
 use protocol::testing::Harness;
 
 use crate::scripted::{Scripted, World, byte, limits};
@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
 struct Driver {
     world: Rc<RefCell<World>>,
     connection: Connection<Scripted>,
-    turn: Turn,
+    scratch: Scratch,
     interest: Interest,
     again: bool,
     room: usize,
@@ -47,7 +47,7 @@ impl Driver {
         Driver {
             connection: Connection::new(Scripted(Rc::clone(&world))),
             world,
-            turn: Turn::new(limits(), start),
+            scratch: Scratch::new(limits(), start),
             interest: Interest {
                 read: false,
                 write: false,
@@ -64,7 +64,7 @@ impl Driver {
     }
 
     fn run(mut self, mut events: Vec<u8>) {
-        self.connection.connected(&mut self.turn);
+        self.turn().connected();
         self.settle();
         while let Some(event) = events.pop() {
             if self.ended.is_some() {
@@ -75,7 +75,7 @@ impl Driver {
         }
         // Time ends everything: what the peer does not take, or does not close.
         if self.ended.is_none() {
-            self.connection.kill(&mut self.turn, Reason::Stopped);
+            self.turn().kill(Reason::Stopped);
             self.settle();
         }
         let world = self.world.borrow();
@@ -90,10 +90,11 @@ impl Driver {
         match event % 16 {
             _ if self.again => {
                 self.again = false;
-                self.connection.again(&mut self.turn);
+                self.turn().again();
             }
             0..=5 if self.interest.read => {
-                let buffer = self.connection.recv_buffer(&mut self.turn);
+                let mut turn = self.connection.turn(&mut self.scratch);
+                let buffer = turn.recv_buffer();
                 assert!(
                     (4096..=65536).contains(&buffer.len()),
                     "{} bytes to read into",
@@ -105,57 +106,73 @@ impl Driver {
                     self.sent += 1;
                 }
                 self.world.borrow_mut().arrived = Some(self.sent);
-                self.connection.received(&mut self.turn, len);
+                turn.received(len);
             }
             6 if self.interest.read && how.is_multiple_of(4) && !self.eof => {
                 self.eof = true;
-                self.connection.eof(&mut self.turn);
+                self.turn().eof();
             }
             7..=9 => {
                 self.room += how * 20;
                 if !self.interest.write || self.room == 0 {
                     return;
                 }
-                self.connection.writable(&mut self.turn);
+                self.turn().writable();
             }
             10 | 11 => {
-                self.turn.now += Duration::from_millis(how as u64 * 50);
+                self.scratch.now += Duration::from_millis(how as u64 * 50);
                 if self
                     .connection
                     .deadline()
-                    .is_none_or(|deadline| deadline > self.turn.now)
+                    .is_none_or(|deadline| deadline > self.scratch.now)
                 {
                     return;
                 }
-                self.connection.timeout(&mut self.turn);
+                self.turn().timeout();
             }
             // Harmless before the deadline.
-            12 => self.connection.timeout(&mut self.turn),
+            12 => self.turn().timeout(),
             13 => {
                 let waiting = core::iter::repeat_n((), 1 + how / 16);
-                if self.connection.messages(&mut self.turn, waiting) == 0 {
+                if self.turn().messages(waiting) == 0 {
                     return;
                 }
             }
             14 if how.is_multiple_of(8) && !self.stopped => {
                 self.stopped = true;
-                self.connection.stop(&mut self.turn);
+                self.turn().stop();
             }
             15 if how == 0 => {
                 self.failed = true;
-                self.connection
-                    .failed(&mut self.turn, std::io::ErrorKind::ConnectionReset);
+                self.turn().failed(std::io::ErrorKind::ConnectionReset);
             }
             _ => return,
         }
         self.settle();
     }
 
+    fn turn(&mut self) -> Turn<'_, Scripted> {
+        self.connection.turn(&mut self.scratch)
+    }
+
     /// Does what there is to do; it must come to an end.
     fn settle(&mut self) {
+        let mut turn = self.connection.turn(&mut self.scratch);
         for _ in 0..10_000 {
-            match self.connection.todo(&mut self.turn) {
-                Todo::Send => self.send(),
+            match turn.todo() {
+                Todo::Send => {
+                    let chunk = turn.output().chunk();
+                    let len = chunk.len().min(self.room);
+                    let right = (self.taken..self.taken + len).map(byte);
+                    assert!(chunk[..len].iter().copied().eq(right), "not what was to be sent");
+                    assert!(!self.world.borrow().fin, "output behind the end of the stream");
+                    self.taken += len;
+                    self.room -= len;
+                    turn.sent(len);
+                    if self.room == 0 && !turn.output().is_empty() {
+                        turn.blocked();
+                    }
+                }
                 Todo::Shutdown => {
                     let mut world = self.world.borrow_mut();
                     assert!(!world.fin, "half-closed twice");
@@ -163,18 +180,18 @@ impl Driver {
                     world.fin = true;
                 }
                 Todo::Wait(interest) => {
-                    assert!(self.turn.output.is_empty(), "output is left for the next connection");
+                    assert_eq!(turn.todo(), Todo::Wait(interest), "asked once more");
+                    drop(turn);
                     self.interest = interest;
                     self.waits();
                     return;
                 }
                 Todo::Again => {
-                    assert!(self.turn.output.is_empty(), "output is left for the next connection");
                     self.again = true;
                     return;
                 }
                 Todo::Drop { reset } => {
-                    assert!(self.turn.output.is_empty(), "output is left for the next connection");
+                    drop(turn);
                     let closed = self.world.borrow().closed;
                     assert_eq!(closed, Some(self.connection.reason()), "dropped without being told");
                     self.ended = Some(reset);
@@ -183,25 +200,6 @@ impl Driver {
             }
         }
         panic!("there is always something to do");
-    }
-
-    fn send(&mut self) {
-        let chunk = self.turn.output.chunk();
-        let len = chunk.len().min(self.room);
-        assert!(
-            chunk[..len]
-                .iter()
-                .copied()
-                .eq((self.taken..self.taken + len).map(byte)),
-            "not what was to be sent"
-        );
-        assert!(!self.world.borrow().fin, "output behind the end of the stream");
-        self.taken += len;
-        self.room -= len;
-        self.connection.sent(&mut self.turn, len);
-        if self.room == 0 && !self.turn.output.is_empty() {
-            self.connection.blocked(&mut self.turn);
-        }
     }
 
     /// What must be so while it waits.

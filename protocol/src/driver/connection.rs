@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use super::Scratch;
 use super::backlog::Backlog;
 use super::flags::Flags;
 use super::turn::Turn;
-use super::Scratch;
 use crate::cx::Control;
 use crate::{Cx, Protocol, Reason};
 

@@ -47,7 +47,11 @@ impl Scratch {
             scratch
         };
         // A thread that is ending has no pool any more.
-        let mut scratch = POOL.try_with(take).ok().flatten().unwrap_or_else(|| Scratch::new(limits, now));
+        let mut scratch = POOL
+            .try_with(take)
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| Scratch::new(limits, now));
         scratch.now = now;
         scratch.limits = limits;
         let result = body(&mut scratch);

@@ -107,7 +107,11 @@ impl<P: Protocol> Turn<'_, P> {
         }
         let more = self.read(transport) == Read::Full;
         let settled = self.settle(transport);
-        if more { self.read_on(transport, settled) } else { settled }
+        if more {
+            self.read_on(transport, settled)
+        } else {
+            settled
+        }
     }
 
     #[cold]
@@ -194,5 +198,8 @@ fn offer_vectored<T: Transport>(transport: &mut T, output: &Output) -> (Transfer
     let mut slices = [IoSlice::new(&[]); SLICES];
     let filled = output.chunks_vectored(&mut slices);
     let slices = &slices[..filled];
-    (transport.send_vectored(slices), slices.iter().map(|slice| slice.len()).sum())
+    (
+        transport.send_vectored(slices),
+        slices.iter().map(|slice| slice.len()).sum(),
+    )
 }

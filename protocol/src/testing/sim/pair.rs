@@ -224,7 +224,11 @@ impl<P: Protocol> Side<P> {
         scratch.now = net.now;
         let mut turn = self.connection.turn(&mut scratch);
         happened(&mut turn);
-        let settled = turn.settle(&mut Outbound { net, place, pipe: outbound });
+        let settled = turn.settle(&mut Outbound {
+            net,
+            place,
+            pipe: outbound,
+        });
         drop(turn);
         net.scratch = Some(scratch);
         match settled {

@@ -1,0 +1,404 @@
+//! The PROXY protocol as a layer of the contract, for both roles.
+
+use core::fmt;
+use std::boxed::Box;
+use std::net::SocketAddr;
+use std::string::String;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use ipnet::IpNet;
+use protocol::driver::PerAddress;
+use protocol::{Cx, Input, Peer, PeerSource, Protocol, Sender, Switch, Upgrade, Wrapper};
+
+use crate::{Addresses, Command, Decoder, Header, Rules, Violation};
+
+/// Whose headers are believed, and what a header may cost.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The networks of the proxies whose headers are believed. Connections from elsewhere are refused: on a port that expects
+    /// headers, a client that may write its own would choose its address.
+    pub trusted: Vec<IpNet>,
+    /// Whether connections without an IP address, those over Unix sockets, are trusted. Default false.
+    pub trust_unix: bool,
+    /// What the header is read by.
+    pub rules: Rules,
+    /// How long a header may take to arrive, from the connection's beginning. Default 5 s. `None` for as long as it wants:
+    /// then a silent peer holds its connection for ever.
+    pub timeout: Option<Duration>,
+    /// Connections that one client may have at most, by the address in the header (of IPv6, by its /64 network), over all
+    /// threads of the process. `None`, the default, for any number. A driver's own limit counts the proxies' addresses, so
+    /// leave that one off here.
+    pub max_per_address: Option<usize>,
+}
+
+impl Config {
+    /// Believes proxies in `trusted` networks.
+    pub fn new(trusted: impl IntoIterator<Item = IpNet>) -> Self {
+        Config {
+            trusted: trusted.into_iter().collect(),
+            trust_unix: false,
+            rules: Rules::DEFAULT,
+            timeout: Some(Duration::from_secs(5)),
+            max_per_address: None,
+        }
+    }
+
+    /// Reads a list of networks and addresses, separated by commas: `10.0.0.0/8,::1`.
+    ///
+    /// # Errors
+    ///
+    /// The part that is no network.
+    pub fn parse(networks: &str) -> Result<Self, NoNetwork> {
+        let read = |part: &str| {
+            let network = part
+                .parse()
+                .ok()
+                .or_else(|| Some(IpNet::from(part.parse::<std::net::IpAddr>().ok()?)));
+            network.ok_or_else(|| NoNetwork(part.into()))
+        };
+        Ok(Self::new(
+            networks
+                .split(',')
+                .map(|part| read(part.trim()))
+                .collect::<Result<Vec<_>, _>>()?,
+        ))
+    }
+
+    fn trusts(&self, remote: Option<SocketAddr>) -> bool {
+        match remote {
+            None => self.trust_unix,
+            Some(remote) => {
+                let address = remote.ip().to_canonical();
+                self.trusted.iter().any(|network| network.contains(&address))
+            }
+        }
+    }
+
+    /// Makes `factory`, which sees clients, a factory for a driver, which sees proxies: each connection begins with a header,
+    /// and `factory` is asked when the header is whole. It sees the client's address as [`Peer::remote`], the address that
+    /// the client connected to as [`Peer::local`], and the header with its TLVs. For a proxy's own connections
+    /// ([`Command::Local`]), and where the proxy does not say, both are those of the connection itself.
+    ///
+    /// The factory is cloned for each connection; what it counts, it counts in something shared.
+    ///
+    /// ```
+    /// use proto_proxy::Config;
+    /// use protocol::{Cx, Input, Simple};
+    ///
+    /// let echo = |_: &protocol::Peer<'_, _>, _: &proto_proxy::Header<'_>| {
+    ///     Some(Simple(|cx: &mut Cx<'_>, input: &mut Input<'_>| cx.send(input.take_all())))
+    /// };
+    /// let factory = Config::parse("127.0.0.0/8,::1")?.accept(echo);
+    /// // driver_epoll::Server::new().serve("127.0.0.1:7000", factory)
+    /// # let _ = factory;
+    /// # Ok::<(), proto_proxy::NoNetwork>(())
+    /// ```
+    pub fn accept<P, F>(self, factory: F) -> impl FnMut(&Peer<'_, P::Message>) -> Option<Proxied<P, F>> + Clone
+    where
+        P: Protocol<Message: 'static>,
+        F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P> + Clone,
+    {
+        let shared = Arc::new(Shared {
+            limit: self.max_per_address.map(|max| Mutex::new(PerAddress::new(max))),
+            tokens: AtomicU64::new(0),
+            config: self,
+        });
+        move |peer: &Peer<'_, P::Message>| {
+            let trusted = shared.config.trusts(peer.remote());
+            trusted.then(|| Switch::new(Preamble::new(Arc::clone(&shared), peer, factory.clone())))
+        }
+    }
+}
+
+/// A part of a list that is no network and no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoNetwork(pub String);
+
+impl fmt::Display for NoNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no network (10.0.0.0/8) and no address", self.0)
+    }
+}
+
+impl core::error::Error for NoNetwork {}
+
+/// What all connections of one [`Config::accept`] share.
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    limit: Option<Mutex<PerAddress>>,
+    tokens: AtomicU64,
+}
+
+/// A connection that begins with a header, then runs the protocol that its factory made.
+pub type Proxied<P, F> = Switch<Preamble<P, F>>;
+
+/// A connection whose header is not yet whole.
+pub struct Preamble<P: Protocol, F>(Box<State<P, F>>);
+
+struct State<P: Protocol, F> {
+    shared: Arc<Shared>,
+    decoder: Decoder,
+    deadline: Option<Instant>,
+    known: Known<P::Message>,
+    factory: F,
+    next: Option<Counted<P>>,
+}
+
+/// What is known of the connection itself.
+struct Known<M> {
+    remote: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    sender: Sender<M>,
+}
+
+impl<M> PeerSource<M> for Known<M> {
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    fn sender(&self) -> Sender<M> {
+        self.sender.clone()
+    }
+}
+
+/// Why a connection has no protocol. Each ends it with a reset, and nothing is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// What came is no header.
+    Violation(Violation),
+    /// The header did not come in time.
+    Timeout,
+    /// The peer closed before its header was whole.
+    Ended,
+    /// The factory refused the client.
+    Refused,
+    /// The client has as many connections as it may have.
+    TooMany,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Violation(violation) => violation.fmt(f),
+            Error::Timeout => f.write_str("the PROXY header did not come in time"),
+            Error::Ended => f.write_str("the connection ended within the PROXY header"),
+            Error::Refused => f.write_str("the client was refused"),
+            Error::TooMany => f.write_str("the client has too many connections"),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Error::Violation(violation) => Some(violation),
+            _ => None,
+        }
+    }
+}
+
+impl<P, F> Preamble<P, F>
+where
+    P: Protocol<Message: 'static>,
+    F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
+{
+    fn new(shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
+        let known = Known {
+            remote: peer.remote(),
+            local: peer.local(),
+            // A sender that the factory does not ask for is gone with this state.
+            sender: peer.sender(),
+        };
+        Preamble(Box::new(State {
+            decoder: Decoder::new(shared.config.rules),
+            shared,
+            deadline: None,
+            known,
+            factory,
+            next: None,
+        }))
+    }
+}
+
+impl<P: Protocol, F> fmt::Debug for Preamble<P, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preamble")
+            .field("remote", &self.0.known.remote)
+            .field("decoder", &self.0.decoder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P, F> State<P, F>
+where
+    P: Protocol<Message: 'static>,
+    F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
+{
+    /// Reads the header, and asks the factory when it is whole.
+    fn read(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
+        let bytes = input.as_slice();
+        let mut rest = bytes;
+        let Some(header) = self.decoder.next(&mut rest).map_err(Error::Violation)? else {
+            return Ok(());
+        };
+        if let (
+            Command::Proxy,
+            Addresses::Ip {
+                source, destination, ..
+            },
+        ) = (header.command(), header.addresses())
+        {
+            (self.known.remote, self.known.local) = (Some(*source), Some(*destination));
+        } else if let (Command::Proxy, Addresses::Unix { .. }) = (header.command(), header.addresses()) {
+            (self.known.remote, self.known.local) = (None, None);
+        }
+        let slot = self.slot(&header)?;
+        let inner = (self.factory)(&Peer::new(&self.known), &header).ok_or(Error::Refused)?;
+        let length = bytes.len() - rest.len();
+        self.deadline = None;
+        self.next = Some(Counted { inner, _slot: slot });
+        input.consume(length);
+        Ok(())
+    }
+
+    /// Counts the client's connection, where clients are counted.
+    fn slot(&self, header: &Header<'_>) -> Result<Option<Slot>, Error> {
+        let (Some(limit), Some(remote), Command::Proxy) = (&self.shared.limit, self.known.remote, header.command())
+        else {
+            return Ok(None);
+        };
+        let token = self.shared.tokens.fetch_add(1, Ordering::Relaxed);
+        let admitted = limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(token, remote.ip());
+        let shared = Arc::clone(&self.shared);
+        admitted.then_some(Some(Slot { shared, token })).ok_or(Error::TooMany)
+    }
+}
+
+impl<P, F> Protocol for Preamble<P, F>
+where
+    P: Protocol<Message: 'static>,
+    F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
+{
+    type Message = P::Message;
+    type Error = Error;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        let timeout = self.0.shared.config.timeout;
+        self.0.deadline = timeout.and_then(|timeout| cx.now().checked_add(timeout));
+        Ok(())
+    }
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Error> {
+        self.0.read(input).inspect_err(|_| cx.abort())
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        cx.abort();
+        Err(Error::Ended)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        cx.abort();
+        Err(Error::Timeout)
+    }
+}
+
+impl<P, F> Upgrade for Preamble<P, F>
+where
+    P: Protocol<Message: 'static>,
+    F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
+{
+    type Next = Counted<P>;
+
+    fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<Counted<P>>, Error> {
+        Ok(self.0.next.take())
+    }
+}
+
+/// The protocol of a client, and the client's place in the count of its connections.
+#[derive(Debug)]
+pub struct Counted<P> {
+    inner: P,
+    /// Given back when the connection is gone.
+    _slot: Option<Slot>,
+}
+
+impl<P: Protocol> Wrapper for Counted<P> {
+    type Inner = P;
+
+    #[inline]
+    fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    #[inline]
+    fn inner_mut(&mut self) -> &mut P {
+        &mut self.inner
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    shared: Arc<Shared>,
+    token: u64,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(limit) = &self.shared.limit {
+            limit.lock().unwrap_or_else(PoisonError::into_inner).release(self.token);
+        }
+    }
+}
+
+/// The proxy's side: a connection that begins with a header, written by [`HeaderWriter`](crate::HeaderWriter) or
+/// [`write_v1`](crate::write_v1), and goes on with `P`. The header and the first bytes of `P` are one write.
+#[derive(Debug)]
+pub struct Announced<P> {
+    inner: P,
+    header: Box<[u8]>,
+}
+
+impl<P: Protocol> Announced<P> {
+    /// Sends `header` first.
+    pub fn new(header: impl Into<Box<[u8]>>, inner: P) -> Self {
+        Announced {
+            inner,
+            header: header.into(),
+        }
+    }
+}
+
+impl<P: Protocol> Wrapper for Announced<P> {
+    type Inner = P;
+
+    fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    fn inner_mut(&mut self) -> &mut P {
+        &mut self.inner
+    }
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), P::Error> {
+        cx.send(&core::mem::take(&mut self.header));
+        self.inner.connected(cx)
+    }
+}
