@@ -27,7 +27,7 @@ LIBRARIES = [
     "wirestate-driver-tokio",
     "wirestate-drivers",
 ]
-CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp"]
+CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
 
 def part(function):
@@ -114,7 +114,7 @@ def no_std():
     for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
         if target in installed:
             run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
-            run("cargo", "build", "--quiet", "-p", "wirestate-proxy", "-p", "wirestate-timing-wheel", "--target", target)
+            run("cargo", "build", "--quiet", "-p", "wirestate-timing-wheel", "--target", target)
         else:
             skipped(target, "not installed")
 
