@@ -17,6 +17,8 @@ import struct
 import subprocess
 import sys
 
+from lib import skipped
+
 try:
     from wsproto import frame_protocol
 except ImportError:
@@ -295,7 +297,7 @@ def main():
             elif read:
                 theirs = [read(kind, stream) for kind, stream in streams]
             else:
-                print(f"SKIPPED {who}: the Python package is not installed")
+                skipped(who, "the Python package is not installed")
                 continue
             reasons = collections.Counter()
             for (kind, stream), our, their in zip(streams, ours, theirs):

@@ -10,14 +10,15 @@ if ! command -v cargo-mutants >/dev/null; then
     exit 0
 fi
 mkdir -p target/mutants
-run() { # package, then further arguments
-    local package=$1
+run() { # folder, then further arguments
+    local folder=$1
     shift
-    cargo mutants --package "$package" --jobs 1 --no-shuffle --colors never --output "target/mutants/$package" "$@"
+    # The package is called after the folder (docs/releasing.md).
+    cargo mutants --package "wirestate-${folder#proto-}" --jobs 1 --no-shuffle --colors never --output "target/mutants/$folder" "$@"
 }
 case ${1:-} in
 all)
-    for package in proto-http proto-ws proto-resp; do run "$package"; done
+    for folder in proto-http proto-ws proto-resp; do run "$folder"; done
     ;;
 '')
     day=$(($(date +%j) % 16))

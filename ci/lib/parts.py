@@ -27,7 +27,7 @@ LIBRARIES = [
     "wirestate-driver-tokio",
     "wirestate-drivers",
 ]
-CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp"]
+CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
 
 def part(function):
@@ -114,7 +114,7 @@ def no_std():
     for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
         if target in installed:
             run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
-            run("cargo", "build", "--quiet", "-p", "wirestate-proxy", "-p", "wirestate-timing-wheel", "--target", target)
+            run("cargo", "build", "--quiet", "-p", "wirestate-timing-wheel", "--target", target)
         else:
             skipped(target, "not installed")
 
@@ -222,6 +222,19 @@ def http_peers():
 def differential(*arguments):
     """proto-http beside h11 and llhttp"""
     script("differential.py", verdicts(), *arguments, python=python_with("h11"))
+
+
+@part
+def differential_frames(*arguments):
+    """proto-ws beside wsproto and tungstenite, proto-resp beside hiredis and redis-protocol"""
+    frames = debug_example("fuzz-bodies", "verdicts")
+    script("differential_frames.py", frames, *arguments, python=python_with("wsproto", "hiredis"))
+
+
+@part
+def mutants(*arguments):
+    """a sample of mutants of the codecs, each of which a test must kill; `all` takes hours"""
+    run("ci/mutants.sh", *arguments)
 
 
 @part

@@ -62,7 +62,10 @@ fn codecs_know_no_driver_and_no_runtime() {
         dependencies("proto-resp"),
         BTreeSet::from(["bytes".to_owned(), "protocol".to_owned()])
     );
-    assert_eq!(dependencies("proto-proxy"), BTreeSet::new());
+    assert_eq!(
+        dependencies("proto-proxy"),
+        BTreeSet::from(["ipnet".to_owned(), "protocol".to_owned()])
+    );
 }
 
 #[test]
