@@ -14,6 +14,7 @@ mod reason;
 mod simple;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tracer;
 mod upgrade;
 mod wrapper;
 
@@ -29,5 +30,6 @@ pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
 pub use crate::simple::{Simple, SimpleProtocol};
+pub use crate::tracer::{Capture, Tracer};
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};
 pub use crate::wrapper::Wrapper;

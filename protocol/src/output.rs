@@ -119,6 +119,18 @@ impl Output {
         parked
     }
 
+    /// The content, in order, in the pieces in which it lies.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let mut copied: &[u8] = &self.tail;
+        let pieces = self.shared.iter().flat_map(move |piece| {
+            let (before, rest) = copied.split_at(piece.before.min(copied.len()));
+            copied = rest;
+            [before, &piece.bytes]
+        });
+        let behind = self.tail.get(self.placed..).unwrap_or_default();
+        pieces.chain([behind]).filter(|chunk| !chunk.is_empty())
+    }
+
     /// Moves the content of `other` behind the content of `self`.
     pub fn append(&mut self, other: &mut Output) {
         let mut copied: &[u8] = &other.tail;
@@ -307,6 +319,7 @@ mod tests {
             all.append(&mut output);
             assert!(output.is_empty());
         }
+        assert_eq!(all.chunks().collect::<Vec<_>>().concat(), expected);
         assert_eq!(drain(&mut all, 100), expected);
     }
 

@@ -212,12 +212,13 @@ fn output_without_end_lets_others_have_their_turn() {
     connection.turn(&mut scratch).connected();
     connection.turn(&mut scratch).message(20);
     for turns in 1..4 {
-        while connection.turn(&mut scratch).todo() == Todo::Send {
-            connection.turn(&mut scratch).sent(20);
-            assert!(connection.protocol().drained < 100, "it has no end");
+        let mut turn = connection.turn(&mut scratch);
+        turn.again();
+        while turn.todo() == Todo::Send {
+            turn.sent(20);
+            assert!(turn.connection().protocol().drained < 100, "it has no end");
         }
-        assert_eq!(connection.turn(&mut scratch).todo(), Todo::Again);
-        assert_eq!(connection.protocol().drained, turns * 16);
-        connection.turn(&mut scratch).again();
+        assert_eq!(turn.todo(), Todo::Again);
+        assert_eq!(turn.connection().protocol().drained, turns * 16);
     }
 }

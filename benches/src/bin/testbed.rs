@@ -78,7 +78,10 @@ where
 {
     let plain = factory(options)?;
     match options.proxy_protocol.clone() {
-        None => until_signal(server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?, print),
+        None => until_signal(
+            server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
+            print,
+        ),
         Some(config) => {
             let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
             until_signal(server.serve_all(places, behind)?, print)
@@ -86,7 +89,10 @@ where
     }
 }
 
-fn until_signal<P: Protocol<Message = Infallible> + 'static>(running: drivers::Running<P>, print: bool) -> io::Result<()> {
+fn until_signal<P: Protocol<Message = Infallible> + 'static>(
+    running: drivers::Running<P>,
+    print: bool,
+) -> io::Result<()> {
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
@@ -212,7 +218,9 @@ impl Handler for Testbed {
             ("/", "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
             ("/echo", "POST") => self.start_echo(request, responder),
             ("/whoami", "GET" | "HEAD") => {
-                let remote = self.remote.map_or_else(|| "unknown".into(), |remote| remote.to_string());
+                let remote = self
+                    .remote
+                    .map_or_else(|| "unknown".into(), |remote| remote.to_string());
                 responder.send(200, &self.shared.text, remote.as_bytes())
             }
             ("/204", "GET" | "HEAD") => responder.send(204, &(), b""),

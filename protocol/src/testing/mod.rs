@@ -3,6 +3,7 @@
 //! * [`Harness`] runs one protocol: hand it bytes, look at what it sends, move its clock.
 //! * [`Link`] joins two protocols with a connection that has latency and cuts the stream into segments.
 //! * [`Sim`] runs any number of pairs on a network in any weather, the same every time.
+//! * [`Faulty`] does to a protocol what a bad network does: it chops, delays and cuts.
 //! * [`conformance`] checks the numbered rules of the contract on any driver.
 //!
 //! ```
@@ -27,10 +28,12 @@
 //! ```
 
 pub mod conformance;
+mod faults;
 mod harness;
 mod link;
 mod sim;
 
+pub use faults::{Faults, Faulty};
 pub use harness::{Harness, splits};
 pub use link::{Link, LinkConfig};
 pub use sim::{End, Ended, Sim, Weather};
