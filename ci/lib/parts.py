@@ -211,6 +211,14 @@ def curl():
 
 
 @part
+def haproxy():
+    """haproxy in front of the testbed, with the PROXY protocol"""
+    if not command("haproxy", "haproxy"):
+        return skipped("peer_haproxy.py", "haproxy is not installed")
+    script("peer_haproxy.py", *release("benches", "testbed"))
+
+
+@part
 def http_peers():
     """other people's HTTP clients and servers"""
     command("nginx", "nginx-light")
