@@ -8,13 +8,17 @@ Nothing is published. The packages are made, and built from what is in them, in 
 docs/releasing.md. With --list, only the order is printed; with --flags, as flags for cargo.
 """
 
+import contextlib
 import json
+import os
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 
-from lib import ROOT, TARGET, run
+from lib import ROOT, run
 from lib.parts import LIBRARIES, packages
 from lib.tree import copied
 
@@ -62,28 +66,40 @@ def faults(package):
         if not beside.exists() or beside.read_bytes() != (ROOT / licence).read_bytes():
             yield f"no {licence} in its folder"
     for dependency in package["dependencies"]:
-        if dependency.get("path") and dependency["req"] == "*":
+        # A dependency of tests without a version is left out of the package.
+        if dependency.get("path") and dependency["req"] == "*" and dependency["kind"] != "dev":
             yield f"no version of {dependency['name']}"
 
 
 def make(names):
     """Packages all, and builds each from what is in it."""
-    target = TARGET / "packages"
     with copied() as copy:
+        # Never that of an earlier run: cargo takes a version that it has seen for the same.
+        target = copy / "target"
         manifest = copy / "Cargo.toml"
         text, lifted = re.subn(r"(?m)^publish = false$", "publish = true", manifest.read_text())
         assert lifted == 1, "no `publish = false` to lift"
         manifest.write_text(text)
         where = ["--manifest-path", manifest, "--target-dir", target, "--allow-dirty"]
         run("cargo", "package", "--quiet", *where, *packages(names))
+        for name in names:
+            [made] = (target / "package").glob(f"{name}-[0-9]*.crate")
+            with tarfile.open(made) as archive:
+                inside = {member.name.split("/", 1)[1]: member.size for member in archive if member.isfile()}
+            for wanted in (*LICENCES, "README.md", "CHANGELOG.md", "src/lib.rs"):
+                assert inside.get(wanted), f"{name} has no {wanted} in its package"
+            print(f"{name}: {len(inside)} files, {made.stat().st_size >> 10} KiB", flush=True)
+    forget(names)
+
+
+def forget(names):
+    """Removes what cargo has unpacked of packages that no registry has."""
+    home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
     for name in names:
-        [made] = (target / "package").glob(f"{name}-[0-9]*.crate")
-        with tarfile.open(made) as archive:
-            inside = {member.name.split("/", 1)[1]: member.size for member in archive if member.isfile()}
-        for wanted in (*LICENCES, "README.md", "CHANGELOG.md", "src/lib.rs"):
-            assert inside.get(wanted), f"{name} has no {wanted} in its package"
-        print(f"{name}: {len(inside)} files, {made.stat().st_size >> 10} KiB", flush=True)
-        made.unlink()
+        for unpacked in home.glob(f"registry/src/-*/{name}-[0-9]*"):
+            shutil.rmtree(unpacked)
+            with contextlib.suppress(OSError):
+                unpacked.parent.rmdir()
 
 
 def main():
