@@ -1,11 +1,12 @@
 //! What a node tells the others of itself.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::Stats;
 use serde::{Deserialize, Serialize};
 
-use super::Node;
+use super::{Health, Node, UNANSWERED};
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::machine;
@@ -100,7 +101,15 @@ impl Node {
     }
 
     /// Tells all nodes what this one counts.
-    pub(super) fn tell_sample(&self) {
+    pub(super) fn tell_sample(self: &Arc<Self>, now: Instant) {
+        if self
+            .health()
+            .sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) < UNANSWERED)
+        {
+            // One at a time: where they take long, more would not help.
+            return;
+        }
         let Ok(data) = serde_json::value::to_raw_value(&self.sample()) else {
             return;
         };
@@ -108,8 +117,18 @@ impl Node {
         let Some(rule) = self.config.rules.of(&Name::nodes()) else {
             return;
         };
+        self.health().sent.get_or_insert(now);
         // One that is lost is followed by another.
-        self.broker().publish(draft, rule.keep, Done::nobody());
+        let node = Arc::downgrade(self);
+        let done = Done::new(move |outcome| {
+            if let Some(node) = node.upgrade() {
+                *node.health() = Health {
+                    sent: None,
+                    failed: outcome.is_err(),
+                };
+            }
+        });
+        self.broker().publish(draft, rule.keep, done);
     }
 
     /// A node has told what it counts.

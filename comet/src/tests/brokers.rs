@@ -38,6 +38,11 @@ enum Heard {
 }
 
 impl Inbox for Ear {
+    /// It wants all of a history every time.
+    fn position(&self, _: &Name) -> Option<Position> {
+        None
+    }
+
     fn snapshot(&self, _: &Name, snapshot: Snapshot) {
         let data = snapshot
             .publications
@@ -96,7 +101,7 @@ impl Node {
         let begun = Instant::now();
         while !self.broker.is_connected() {
             assert!(begun.elapsed() < PATIENCE, "no connection");
-            self.broker.tick();
+            self.broker.tick(Instant::now());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -106,6 +111,7 @@ impl Node {
             channel: channel.clone(),
             user: user.map(Into::into),
             data: data.to_owned().into(),
+            key: None,
         };
         outcome(|done| self.broker.publish(draft, KEEP, done))
     }
@@ -146,10 +152,17 @@ fn keeps_the_rules(node: &Node) {
         panic!("no snapshot first")
     };
     assert_eq!((start.offset, data.len()), (0, 0));
-    let at = |offset| Position { offset, ..start };
     // In order, numbered without gap, with whoever published it, and bytes of every kind.
     let texts = ["1", "{\"a\": \"b c\"}", "\"grüß dich ✓\"", "\"\\r\\n\""];
-    for (offset, text) in (1..).zip(texts) {
+    let first = node.publish(&news, None, texts[0]);
+    assert!(
+        first.offset == 1 && first.epoch.0 >= start.epoch.0,
+        "{start:?}, {first:?}"
+    );
+    let at = |offset| Position { offset, ..first };
+    let expected = Heard::Publication(at(1), None, texts[0].to_owned());
+    assert_eq!(node.ear.take(1), [expected]);
+    for (offset, text) in (1..).zip(texts).skip(1) {
         let user = (offset % 2 == 0).then_some("ann b 7");
         assert_eq!(node.publish(&news, user, text), at(offset));
         let expected = Heard::Publication(at(offset), user.map(str::to_owned), text.to_owned());
@@ -194,6 +207,7 @@ fn keeps_the_rules(node: &Node) {
             channel: ticker.clone(),
             user: None,
             data: data.to_owned().into(),
+            key: None,
         };
         outcome(|done| node.broker.publish(draft, none, done)).offset
     };
@@ -273,15 +287,17 @@ fn at_a_hub(driver: Driver) {
     let address = server.local_addr().unwrap();
     let node = || {
         Node::new(|inbox| {
-            Box::new(Upstream::new(Box::new(move |upstream| {
+            let connect = move |upstream: Arc<Upstream>, role, generation| {
                 let (tell, told) = std::sync::mpsc::channel();
-                let speaker = Speaker::new(HubDialect::new(Weak::clone(&inbox)), upstream);
-                Server::new(driver).connect(address, move |peer: &Peer<'_, _>| {
+                let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
+                let make = move |peer: &Peer<'_, _>| {
                     tell.send(peer.sender()).unwrap();
                     Client::new(Arc::default(), speaker)
-                })?;
-                Ok(Box::new(told.recv().unwrap()))
-            })))
+                };
+                Server::new(driver).connect(address, make).unwrap();
+                upstream.linked(role, generation, Box::new(told.recv().unwrap()));
+            };
+            Box::new(Upstream::new(HubDialect, inbox, Box::new(connect)))
         })
     };
     let (one, two) = (node(), node());
@@ -366,7 +382,7 @@ impl RedisServer {
 
     fn node(&self, driver: Driver) -> Node {
         let url = RedisUrl::read(&format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        Node::new(|inbox| Box::new(url.broker(driver, inbox)))
+        Node::new(|inbox| Box::new(url.broker(driver, inbox, &instance(), 1 << 16)))
     }
 }
 
@@ -375,6 +391,12 @@ impl Drop for RedisServer {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// A name that no other node has.
+fn instance() -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    format!("node-{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
 }
 
 fn in_redis(driver: Driver, other: Driver) {
@@ -399,6 +421,7 @@ fn in_redis(driver: Driver, other: Driver) {
         channel: room.clone(),
         user: None,
         data: "lost".into(),
+        key: None,
     };
     one.broker
         .publish(draft, KEEP, Done::new(move |outcome| tell.send(outcome).unwrap()));
@@ -406,7 +429,11 @@ fn in_redis(driver: Driver, other: Driver) {
     server.run().unwrap();
     one.connect();
     let next = one.publish(&room, None, "after");
-    assert_eq!((next.epoch, next.offset), (last.epoch, last.offset + 1));
+    // It is another life, and goes on from the one before.
+    assert!(
+        next.epoch.0 > last.epoch.0 && next.offset == last.offset + 1,
+        "{last:?}, {next:?}"
+    );
     two.connect();
     let begun = Instant::now();
     loop {

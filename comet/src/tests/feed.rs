@@ -1,5 +1,6 @@
 //! A node on a broker that loses things.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use crate::publication::{Draft, Epoch, Position, Publication};
 struct Puppet {
     inbox: Weak<dyn Inbox>,
     followed: Arc<Mutex<Vec<String>>>,
+    rounds: Arc<AtomicU64>,
 }
 
 impl Broker for Puppet {
-    fn follow(&self, channel: &Name, _: Keep) {
+    fn follow(&self, channel: &Name, _: Keep) -> u64 {
         self.followed.lock().unwrap().push(channel.to_string());
+        self.rounds.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn forget(&self, channel: &Name) {
@@ -44,10 +47,10 @@ impl Broker for Puppet {
     }
 
     fn is_connected(&self) -> bool {
-        false
+        true
     }
 
-    fn tick(&self) {}
+    fn tick(&self, _: Instant) {}
 }
 
 fn publication(epoch: u64, offset: u64) -> Arc<Publication> {
@@ -55,6 +58,7 @@ fn publication(epoch: u64, offset: u64) -> Arc<Publication> {
         channel: "news".parse().unwrap(),
         user: None,
         data: offset.to_string().into(),
+        key: None,
     };
     let epoch = Epoch(epoch);
     Arc::new(Publication::new(draft, Position { epoch, offset }))
@@ -65,18 +69,22 @@ impl Puppet {
         self.inbox.upgrade().unwrap().publication(&publication(epoch, offset));
     }
 
+    /// The answer to all questions so far, in one history of each epoch.
     fn snapshot(&self, epoch: u64, offsets: std::ops::RangeInclusive<u64>) {
+        let inbox = self.inbox.upgrade().unwrap();
+        let known = inbox.position(&"news".parse().unwrap());
         let snapshot = Snapshot {
+            turn: None,
+            continues: known.map(|known| known.epoch == Epoch(epoch)),
+            more: false,
+            round: self.rounds.load(Ordering::Relaxed),
             position: Position {
                 epoch: Epoch(epoch),
                 offset: *offsets.end(),
             },
             publications: offsets.map(|offset| publication(epoch, offset)).collect(),
         };
-        self.inbox
-            .upgrade()
-            .unwrap()
-            .snapshot(&"news".parse().unwrap(), snapshot);
+        inbox.snapshot(&"news".parse().unwrap(), snapshot);
     }
 
     fn followed(&self) -> Vec<String> {
@@ -93,6 +101,7 @@ fn rig() -> (Rig, Puppet, Client) {
             let puppet = Puppet {
                 inbox,
                 followed: Arc::default(),
+                rounds: Arc::default(),
             };
             made = Some(puppet.clone());
             Box::new(puppet)
@@ -176,8 +185,9 @@ fn a_broker_that_does_not_answer_is_reported() {
     assert_eq!((&answer["id"], &answer["code"]), (&json!(1), &json!("unavailable")));
     let answer = client.ask(r#"{"type":"publish","id":2,"channel":"news","data":1}"#);
     assert_eq!((&answer["id"], &answer["code"]), (&json!(2), &json!("unavailable")));
+    // It is asked again, more and more seldom.
+    assert_eq!(broker.followed(), ["news", "news", "news"]);
     // The feed outlasts its last listener, but not for ever.
-    broker.followed();
     client.say(r#"{"type":"subscribe","id":3,"channel":"news"}"#);
     assert_eq!(broker.followed(), [""; 0]);
     drop(client);

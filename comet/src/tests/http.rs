@@ -35,7 +35,7 @@ fn a_back_end_publishes() {
     assert_eq!(status, 200);
     assert_eq!(
         json(&body),
-        json!({"channel":"news","epoch":"100","offset":2,"publications":[{"offset":2,"user":"editor","data":2}]})
+        json!({"channel":"news","epoch":"100","offset":2,"publications":[{"offset":2,"user":"editor","data":2}],"more":true})
     );
 }
 
@@ -152,7 +152,11 @@ fn readers_without_websocket_get_events() {
     late.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 100:2\r\n\r\n");
     let (_, body) = answer(&late.take_sent());
     assert!(
-        body.contains("event: reset\nid: 100:9\ndata: {\"epoch\":\"100\",\"offset\":9}\n\n"),
+        body.contains("event: reset\nid: 100:6\ndata: {\"epoch\":\"100\",\"offset\":6}\n\n"),
+        "{body}"
+    );
+    assert!(
+        body.contains("id: 100:7\ndata: ") && body.contains("id: 100:9\ndata: "),
         "{body}"
     );
     // The server stops: the stream ends well, and the connection with it.

@@ -47,11 +47,12 @@ impl Rig {
         let config = NodeConfig {
             server: "test".into(),
             worker: 0,
+            start: "0".into(),
             rules: settings.rules.clone(),
             encoding: settings.encoding.clone(),
             max_channels: settings.limits.channels,
         };
-        let node = Node::new(config, |inbox| broker(inbox, &settings));
+        let node = Node::new(config, |inbox, _| broker(inbox, &settings));
         let app = Arc::new(App::new(Arc::clone(&node), settings));
         Rig {
             site: Arc::new(Site::new(app).unwrap()),
