@@ -490,4 +490,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--long", action="store_true")
     parser.add_argument("faults", nargs="*", choices=[*FAULTS, []], metavar="FAULT")
-    sys.exit(0 if asyncio.run(main(parser.parse_args())) else 1)
+    sys.exit(0 if asyncio.run(main(parser.parse_intermixed_args())) else 1)

@@ -134,7 +134,8 @@ class Events(Subscriber):
             self.take(data["offset"], data["data"], epoch)
         elif offset is not None:
             self.epoch, self.offset = epoch, int(offset)
-        self.starts()
+        if self.epoch is not None:
+            self.starts()
 
 
 class Publisher:
@@ -208,17 +209,17 @@ def judge(subscribers, publishers):
             faults.append(f"{client.name} broke: {client.task.exception()!r}")
     places = {}
 
-    def place(epoch, offset, data, who):
-        known = places.setdefault((epoch, offset), data)
+    def place(epoch, offset, data, client):
+        known = places.setdefault((client.channel, epoch, offset), data)
         if known != data:
-            faults.append(f"{epoch}:{offset} is {known} and, says {who}, {data}")
+            faults.append(f"{epoch}:{offset} of {client.channel} is {known} and, says {client.name}, {data}")
 
     for publisher in publishers:
         for data, (_, _, epoch, offset) in publisher.taken.items():
-            place(epoch, offset, data, publisher.name)
+            place(epoch, offset, data, publisher)
     for subscriber in subscribers:
         for _, epoch, offset, data in subscriber.got:
-            place(epoch, offset, data, subscriber.name)
+            place(epoch, offset, data, subscriber)
         losses = [at for at, _, _ in subscriber.told]
         seen = {}
         for at, _, _, data in subscriber.got:
@@ -228,6 +229,8 @@ def judge(subscribers, publishers):
             seen[data] = at
         last = losses[-1] if losses else 0
         for publisher in publishers:
+            if publisher.channel != subscriber.channel:
+                continue
             for data in publisher.refused:
                 if data in seen:
                     faults.append(f"{subscriber.name} got {data}, which was refused")

@@ -3,6 +3,7 @@
 mod brokers;
 mod feed;
 mod http;
+mod model;
 mod websocket;
 
 use std::sync::Arc;

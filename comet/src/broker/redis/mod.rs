@@ -21,6 +21,8 @@ use super::speaker::{Speaker, Wake};
 use super::upstream::Upstream;
 
 use dialect::Redis;
+#[cfg(test)]
+pub(crate) use dialect::Redis as RedisDialect;
 pub(crate) use dialect::WISH;
 
 /// How long the other side may be silent before it is asked whether it is there, and then, or after a command, before the
