@@ -59,7 +59,7 @@ pub(crate) enum Ticket {
     Begin,
     /// Nothing; but errors are told.
     Nothing,
-    Published(Done<Position>),
+    Published(Name, Keep, Done<Position>),
     /// A page of a channel that is followed.
     Page(Name),
     /// A page for one who has asked.

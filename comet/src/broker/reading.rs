@@ -52,6 +52,8 @@ impl Entry {
 pub(crate) struct Reading {
     /// How far it was known when the reading began.
     known: Option<Position>,
+    /// Places in it that this node has acknowledged to somebody, which may be further.
+    acknowledged: Vec<Position>,
     keep: Keep,
     /// Which question it answers.
     round: u64,
@@ -76,15 +78,25 @@ pub(crate) enum Read {
 }
 
 impl Reading {
-    pub(crate) fn new(known: Option<Position>, keep: Keep, round: u64) -> Self {
+    pub(crate) fn new(known: Option<Position>, acknowledged: Vec<Position>, keep: Keep, round: u64) -> Self {
         Reading {
             known,
+            acknowledged,
             keep,
             round,
             empty: None,
             entries: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// What was known and acknowledged of it when the reading began.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Position> {
+        self.acknowledged.iter().copied().chain(self.known)
+    }
+
+    pub(crate) fn keep(&self) -> Keep {
+        self.keep
     }
 
     /// What to read next.
@@ -114,13 +126,22 @@ impl Reading {
             return Read::More;
         }
         let entries = core::mem::take(&mut self.entries);
-        finish(self.known, self.empty, entries, page.more, self.round)
+        finish(
+            self.known,
+            &self.acknowledged,
+            self.empty,
+            entries,
+            page.more,
+            self.round,
+        )
     }
 }
 
 /// Puts together what was read, newest first.
+/// `known` is how far it was known, and what was acknowledged of it.
 pub(crate) fn finish(
     known: Option<Position>,
+    acknowledged: &[Position],
     empty: Option<Position>,
     entries: Vec<Entry>,
     more: bool,
@@ -130,7 +151,9 @@ pub(crate) fn finish(
         return Read::Unreadable;
     };
     let end = Break(entries.first().map(Entry::position));
-    let lineage = known.map_or(Lineage::Unknown, |known| Lineage::of(known, position, &entries));
+    let lineage_of = |known: &Position| Lineage::of(*known, position, &entries);
+    let lineage = known.as_ref().map(lineage_of);
+    let is_lost = lineage == Some(Lineage::Lost) || acknowledged.iter().any(|place| lineage_of(place) == Lineage::Lost);
     let mut publications: Vec<Arc<Publication>> = Vec::with_capacity(entries.len());
     for entry in entries {
         let Entry::Publication(publication) = entry else { break };
@@ -149,11 +172,11 @@ pub(crate) fn finish(
         position,
         turn: turn.filter(|before| before.epoch != position.epoch && before.epoch != Epoch::NONE),
         publications,
-        continues: known.map(|_| lineage == Lineage::Holds),
+        continues: lineage.map(|lineage| lineage == Lineage::Holds),
         more,
         round,
     };
-    Read::Done(snapshot, (lineage == Lineage::Lost).then_some(end))
+    Read::Done(snapshot, is_lost.then_some(end))
 }
 
 /// How what was known of a channel stands to what was read of it.
@@ -247,7 +270,7 @@ mod tests {
 
     /// Whether a history continues what was known, and whether it has lost it.
     fn judged(known: Position, entries: Vec<Entry>) -> (bool, bool) {
-        match finish(Some(known), Some(at(9, 0)), entries, false, 0) {
+        match finish(Some(known), &[], Some(at(9, 0)), entries, false, 0) {
             Read::Done(snapshot, lost) => (snapshot.continues == Some(true), lost.is_some()),
             other => panic!("{other:?}"),
         }
@@ -293,6 +316,17 @@ mod tests {
         assert_eq!(judged(at(1, 3), vec![entry(2, 9, 2)]), UNKNOWN);
     }
 
+    /// What was acknowledged and had not come back yet is known all the same.
+    #[test]
+    fn what_was_acknowledged_is_missed_too() {
+        let lost = |entries| match finish(Some(at(1, 2)), &[at(1, 3)], None, entries, false, 0) {
+            Read::Done(snapshot, lost) => (snapshot.continues == Some(true), lost.is_some()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(lost(vec![entry(1, 2, 1)]), (true, true));
+        assert_eq!(lost(vec![entry(1, 3, 1), entry(1, 2, 1)]), HOLDS);
+    }
+
     #[test]
     fn a_channel_that_was_not_there_may_begin() {
         assert_eq!(judged(at(5, 0), vec![entry(6, 2, 6), entry(6, 1, 0)]), HOLDS);
@@ -302,7 +336,7 @@ mod tests {
 
     #[test]
     fn pages_are_read_up_to_what_is_kept() {
-        let mut reading = Reading::new(None, KEEP, 3);
+        let mut reading = Reading::new(None, Vec::new(), KEEP, 3);
         let page = |entries, more| Page {
             empty: None,
             entries,

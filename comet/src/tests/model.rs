@@ -37,7 +37,6 @@ impl Chance {
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ mixed >> 31) % end
     }
-
 }
 
 /// What connections ask of the simulation.
@@ -106,7 +105,11 @@ impl Model {
             let connect = move |upstream: Arc<Upstream>, role, generation| {
                 lock(&requests).connect.push((upstream, role, generation));
             };
-            Box::new(Upstream::new(RedisDialect::new("c:".to_owned(), 0, name), inbox, Box::new(connect)))
+            Box::new(Upstream::new(
+                RedisDialect::new("c:".to_owned(), 0, name),
+                inbox,
+                Box::new(connect),
+            ))
         })
     }
 
@@ -284,7 +287,9 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
             rolled_back = Some(at);
         }
         // What only a node knew that dies at the same time, nobody can tell: see README.md.
-        if kind.starts_with("a node") && rolled_back.is_some_and(|back| at.saturating_sub(back) < Duration::from_secs(12)) {
+        if kind.starts_with("a node")
+            && rolled_back.is_some_and(|back| at.saturating_sub(back) < Duration::from_secs(12))
+        {
             for listener in &mut model.listeners {
                 listener.is_told_nothing(at);
             }

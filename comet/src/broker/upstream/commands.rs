@@ -123,7 +123,9 @@ impl Upstream {
         Some(match request {
             Request::Publish(draft, keep, mut done) => {
                 done.sent();
-                (self.dialect.publish(life, draft, keep), Ticket::Published(done))
+                let channel = draft.channel.clone();
+                let words = self.dialect.publish(life, draft, keep);
+                (words, Ticket::Published(channel, keep, done))
             }
             Request::Presence(channel, limit, done) => {
                 (self.dialect.presence(&channel, limit), Ticket::Presence(limit, done))
@@ -154,12 +156,27 @@ impl Upstream {
             };
             followed.is_queued = false;
             let known = self.inbox.upgrade()?.position(&channel);
-            let reading = Reading::new(known, followed.keep, followed.round);
-            let words = self.dialect.read(&channel, &reading.range());
-            state.reading.insert(channel.clone(), reading);
-            return Some((words, Ticket::Page(channel)));
+            let acknowledged = state.acknowledged.get(&channel).map(|known| known.positions());
+            let acknowledged = acknowledged.unwrap_or_default();
+            let reading = Reading::new(known, acknowledged, followed.keep, followed.round);
+            return Some(self.begin_reading(state, channel, reading));
+        }
+        while let Some(channel) = state.to_verify.pop_front() {
+            if let Some(known) = state.acknowledged.get(&channel)
+                && !state.channels.contains_key(&channel)
+                && !state.reading.contains_key(&channel)
+            {
+                let reading = Reading::new(None, known.positions(), known.keep, 0);
+                return Some(self.begin_reading(state, channel, reading));
+            }
         }
         None
+    }
+
+    fn begin_reading(&self, state: &mut State, channel: Name, reading: Reading) -> (Words, Ticket) {
+        let words = self.dialect.read(&channel, &reading.range());
+        state.reading.insert(channel.clone(), reading);
+        (words, Ticket::Page(channel))
     }
 
     /// What a client has asked for.
@@ -206,8 +223,9 @@ impl Upstream {
         }
         let unreadable = match ticket {
             Ticket::Begin | Ticket::Nothing => None,
-            Ticket::Published(done) => match self.dialect.published(reply) {
+            Ticket::Published(channel, keep, done) => match self.dialect.published(reply) {
                 Some(position) => {
+                    self.lock().acknowledge(&channel, keep, position);
                     done.tell(Ok(position));
                     None
                 }
@@ -232,7 +250,7 @@ impl Upstream {
             Ticket::History(channel, keep, done) => {
                 self.answered();
                 let page = self.dialect.page(&channel, reply);
-                match page.map(|page| finish(None, page.empty, page.entries, page.more, 0)) {
+                match page.map(|page| finish(None, &[], page.empty, page.entries, page.more, 0)) {
                     Some(Read::Done(mut snapshot, _)) => {
                         let now = std::time::Instant::now();
                         let count = snapshot.publications.len();
@@ -256,7 +274,8 @@ impl Upstream {
                 None
             }
             Ticket::Broken(channel) => {
-                self.change(Role::Requests, |state| state.queue_read(&channel));
+                // Where it has changed meanwhile, it is marked behind that.
+                self.change(Role::Requests, |state| state.look_again(&channel));
                 None
             }
         };
@@ -276,7 +295,7 @@ impl Upstream {
     fn failed(&self, ticket: Ticket, text: &[u8]) -> bool {
         let (trouble, begin_again) = self.trouble(text);
         match ticket {
-            Ticket::Published(done) => done.tell(Err(trouble)),
+            Ticket::Published(_, _, done) => done.tell(Err(trouble)),
             Ticket::Presence(_, done) => done.tell(Err(trouble)),
             Ticket::History(_, _, done) => {
                 self.answered();
@@ -288,7 +307,8 @@ impl Upstream {
             }
             // Without a subscription the connection is of no use.
             Ticket::Followed(_) => return true,
-            Ticket::Begin | Ticket::Nothing | Ticket::Refreshed(_) | Ticket::Broken(_) => {}
+            Ticket::Broken(channel) => self.lock().unmarked.push(channel),
+            Ticket::Begin | Ticket::Nothing | Ticket::Refreshed(_) => {}
         }
         begin_again
     }
@@ -309,8 +329,8 @@ impl Upstream {
             }
             Read::Done(snapshot, lost) => {
                 if let Some(Break(last)) = lost {
-                    self.note_now(&mut state, format!("{channel} has lost publications"));
-                    state.to_mark.push_back((channel.clone(), last));
+                    self.note(&mut state, format!("{channel} has lost publications"));
+                    state.has_lost(&reading, channel, last);
                 }
                 self.wake(&mut state, Role::Requests);
                 drop(state);

@@ -83,10 +83,15 @@ impl Upstream {
         if state.leg(role).generation != generation {
             return Err(Refusal::Now("the connection is no longer wanted".to_owned()));
         }
+        let mut is_another = false;
         match role {
             Role::Requests => {
-                if state.life.as_ref().is_some_and(|known| known.term != life.term) {
-                    self.note_now(&mut state, "the broker has begun another life".to_owned());
+                is_another = state.life.as_ref().is_some_and(|known| known.term != life.term);
+                if is_another {
+                    self.note_now(
+                        &mut state,
+                        "it has begun another life, perhaps with less than it had".to_owned(),
+                    );
                 }
                 state.life = Some(life);
             }
@@ -100,6 +105,11 @@ impl Upstream {
         leg.since = Some(now);
         if role == Role::Requests {
             state.tell_all_present();
+            if is_another {
+                state.doubt_acknowledged();
+            } else {
+                state.look_for_acknowledged();
+            }
             (state.refresh, state.refresh_presence) = (now, now);
         }
         if role == Role::News || !has_news_apart {
@@ -331,6 +341,7 @@ impl Broker for Arc<Upstream> {
         {
             let mut state = self.lock();
             state.now = state.now.max(now);
+            state.forget_acknowledged();
             self.refresh(&mut state);
         }
         self.keep_connected();

@@ -23,6 +23,42 @@ const CHANGES: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Channels of which the last acknowledgement is remembered, and how long.
+const ACKNOWLEDGED: usize = 16 * 1024;
+const REMEMBERED: Duration = Duration::from_secs(120);
+
+/// Lives of which it is remembered what was acknowledged in them and not looked for since.
+const LIVES: usize = 8;
+
+/// What this node has acknowledged in a channel.
+#[derive(Debug, Clone)]
+pub(super) struct Acknowledged {
+    /// The last publication.
+    position: Position,
+    /// What is in doubt since some time: the last ones of earlier lives, and what was found lost. A break that was marked may be
+    /// forgotten like anything else, and is then marked again.
+    doubted: Vec<(Instant, Position)>,
+    pub(super) keep: Keep,
+    at: Instant,
+}
+
+impl Acknowledged {
+    /// What a history must have.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        let mut positions: Vec<_> = self.doubted.iter().map(|(_, position)| *position).collect();
+        positions.push(self.position);
+        positions
+    }
+
+    fn doubt(&mut self, now: Instant, position: Position) {
+        self.doubted.retain(|(_, doubted)| *doubted != position);
+        if self.doubted.len() == LIVES {
+            self.doubted.remove(0);
+        }
+        self.doubted.push((now, position));
+    }
+}
+
 /// A channel that the node follows.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -105,10 +141,16 @@ pub(super) struct State {
     /// Channels to be read.
     pub(super) to_read: VecDeque<Name>,
     pub(super) reading: HashMap<Name, Reading>,
+    /// Channels that are not followed, of which it is looked whether they have what was acknowledged.
+    pub(super) to_verify: VecDeque<Name>,
     /// Those of which another page is to be read.
     pub(super) to_go_on: VecDeque<Name>,
+    /// What was acknowledged a short time ago: a broker that has lost it is found out.
+    pub(super) acknowledged: HashMap<Name, Acknowledged>,
     /// Channels whose break with the past is to be marked: behind what.
     pub(super) to_mark: VecDeque<(Name, Option<Position>)>,
+    /// Those where that failed; tried again after a while.
+    pub(super) unmarked: Vec<Name>,
     /// Who has come or gone, to be told. `None` for all of a channel.
     pub(super) changes: VecDeque<(Name, Option<Arc<str>>)>,
     /// Channels where the broker has been told of clients.
@@ -146,8 +188,11 @@ impl State {
             subscribed: HashSet::new(),
             to_read: VecDeque::new(),
             reading: HashMap::new(),
+            to_verify: VecDeque::new(),
             to_go_on: VecDeque::new(),
+            acknowledged: HashMap::new(),
             to_mark: VecDeque::new(),
+            unmarked: Vec::new(),
             changes: VecDeque::new(),
             entered: HashSet::new(),
             waiting: VecDeque::new(),
@@ -180,6 +225,81 @@ impl State {
             && !core::mem::replace(&mut followed.is_queued, true)
         {
             self.to_read.push_back(channel.clone());
+        }
+    }
+
+    /// A publication was acknowledged.
+    pub(super) fn acknowledge(&mut self, channel: &Name, keep: Keep, position: Position) {
+        // More are not remembered: a broker that loses them is found out by those who follow their channels.
+        let has_room = self.acknowledged.len() < ACKNOWLEDGED;
+        if let Some(known) = self.acknowledged.get_mut(channel) {
+            (known.position, known.keep, known.at) = (position, keep, self.now);
+        } else if has_room {
+            let acknowledged = Acknowledged {
+                position,
+                doubted: Vec::new(),
+                keep,
+                at: self.now,
+            };
+            self.acknowledged.insert(channel.clone(), acknowledged);
+        }
+    }
+
+    /// The broker lives another life: what was acknowledged in the one before is to be looked for.
+    pub(super) fn doubt_acknowledged(&mut self) {
+        for known in self.acknowledged.values_mut() {
+            known.doubt(self.now, known.position);
+        }
+        self.look_for_acknowledged();
+    }
+
+    /// Looks for what was acknowledged and is in doubt.
+    pub(super) fn look_for_acknowledged(&mut self) {
+        let doubted = self.acknowledged.iter().filter(|(_, known)| !known.doubted.is_empty());
+        // What is followed is read in any case.
+        let unfollowed = doubted.filter(|(channel, _)| !self.channels.contains_key(*channel));
+        self.to_verify = unfollowed.map(|(channel, _)| channel.clone()).collect();
+    }
+
+    /// A channel was read, and has lost some of what was known. That is remembered: nothing else tells of it any more.
+    pub(super) fn has_lost(&mut self, reading: &Reading, channel: &Name, last: Option<Position>) {
+        for position in reading.evidence() {
+            let at = self.now;
+            let known = self
+                .acknowledged
+                .entry(channel.clone())
+                .or_insert_with(|| Acknowledged {
+                    position,
+                    doubted: Vec::new(),
+                    keep: reading.keep(),
+                    at,
+                });
+            known.doubt(at, position);
+        }
+        self.to_mark.push_back((channel.clone(), last));
+    }
+
+    /// Has a channel looked at again of which a loss could not be marked.
+    pub(super) fn look_again(&mut self, channel: &Name) {
+        if self.channels.contains_key(channel) {
+            self.queue_read(channel);
+        } else {
+            self.to_verify.push_back(channel.clone());
+        }
+    }
+
+    pub(super) fn forget_acknowledged(&mut self) {
+        // As long as the broker is out of reach, nobody can look.
+        let (now, is_up) = (self.now, self.requests.is_up);
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < REMEMBERED;
+        if is_up {
+            self.acknowledged.retain(|_, known| {
+                known.doubted.retain(|(since, _)| is_recent(*since));
+                !known.doubted.is_empty() || is_recent(known.at)
+            });
+        }
+        for channel in core::mem::take(&mut self.unmarked) {
+            self.look_again(&channel);
         }
     }
 
@@ -232,7 +352,9 @@ impl State {
     pub(super) fn forget_requests(&mut self) -> (VecDeque<Request>, VecDeque<Question>) {
         self.reading.clear();
         self.to_go_on.clear();
+        self.to_verify.clear();
         self.to_mark.clear();
+        self.unmarked.clear();
         self.changes.clear();
         self.to_refresh.clear();
         self.to_refresh_presence.clear();

@@ -57,7 +57,9 @@ impl Listener {
                 None => String::new(),
             };
             let channel = CHANNELS[self.channel];
-            client.say(&format!(r#"{{"type":"subscribe","id":"s","channel":"{channel}"{since}}}"#));
+            client.say(&format!(
+                r#"{{"type":"subscribe","id":"s","channel":"{channel}"{since}}}"#
+            ));
             self.client = Some(client);
         }
         while let Some(message) = self.client.as_mut().and_then(Client::next) {
@@ -87,7 +89,8 @@ impl Listener {
                     self.take(publication, at);
                 }
                 if self.position.as_ref().map(|position| position.1) != Some(offset) {
-                    self.faults.push(format!("at {:?} it is said to be at {message}", self.position));
+                    self.faults
+                        .push(format!("at {:?} it is said to be at {message}", self.position));
                 }
                 self.began.get_or_insert(at);
             }
@@ -100,7 +103,8 @@ impl Listener {
                 if message["recovered"] != true {
                     self.told.push(at);
                 } else if self.position.as_ref().map(|position| position.1) != Some(offset) {
-                    self.faults.push(format!("at {:?} the epoch changes at {message}", self.position));
+                    self.faults
+                        .push(format!("at {:?} the epoch changes at {message}", self.position));
                 }
                 self.move_to(Some(epoch()), offset);
             }
@@ -122,9 +126,11 @@ impl Listener {
         let (epoch, before) = self.position.clone().unwrap_or_default();
         let offset = publication["offset"].as_u64().unwrap();
         if offset != before + 1 {
-            self.faults.push(format!("after {epoch}:{before} came {offset}, in silence"));
+            self.faults
+                .push(format!("after {epoch}:{before} came {offset}, in silence"));
         }
-        self.got.push((at, epoch.clone(), offset, publication["data"].to_string()));
+        self.got
+            .push((at, epoch.clone(), offset, publication["data"].to_string()));
         self.move_to(Some(epoch), offset);
     }
 }
@@ -165,7 +171,10 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
             Some(Ok(Position { epoch, offset })) => {
                 let place = (publication.channel, epoch.to_string(), offset);
                 if let Some(other) = places.insert(place, &publication.data) {
-                    faults.push(format!("{epoch}:{offset} was acknowledged for {other} and {}", publication.data));
+                    faults.push(format!(
+                        "{epoch}:{offset} was acknowledged for {other} and {}",
+                        publication.data
+                    ));
                 }
             }
             None => faults.push(format!("{} has no outcome", publication.data)),
@@ -192,7 +201,10 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
             }
         }
         let lost = listener.told.last().copied().unwrap_or_default();
-        for publication in published.iter().filter(|publication| publication.channel == listener.channel) {
+        for publication in published
+            .iter()
+            .filter(|publication| publication.channel == listener.channel)
+        {
             let outcome = *lock(&publication.outcome);
             let came = seen.contains_key(&publication.data[..]);
             let began = listener.began.is_some_and(|began| began < publication.at);

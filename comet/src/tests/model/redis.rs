@@ -95,7 +95,13 @@ impl World {
     }
 
     pub(super) fn evict(&mut self, which: usize) {
-        let mut keys: Vec<_> = self.memory.logs.keys().filter(|key| !key.ends_with(b"$nodes")).cloned().collect();
+        let mut keys: Vec<_> = self
+            .memory
+            .logs
+            .keys()
+            .filter(|key| !key.ends_with(b"$nodes"))
+            .cloned()
+            .collect();
         keys.sort();
         if let Some(key) = keys.get(which) {
             self.memory.logs.remove(key);
@@ -112,7 +118,12 @@ impl World {
                 (term, self.run)
             }
         };
-        let words = [life.0.to_string(), format!("{:x}", life.1), "0".to_owned(), "noeviction".to_owned()];
+        let words = [
+            life.0.to_string(),
+            format!("{:x}", life.1),
+            "0".to_owned(),
+            "noeviction".to_owned(),
+        ];
         Value::Array(words.iter().map(|word| bulk(word)).collect())
     }
 
@@ -159,7 +170,9 @@ impl World {
     }
 
     fn mark(&mut self, log: &Bytes, words: &[&[u8]]) -> Result<Value, &'static str> {
-        let [last, nonce, _, say] = words else { return Err("ERR arguments") };
+        let [last, nonce, _, say] = words else {
+            return Err("ERR arguments");
+        };
         if self.refuses {
             return Err("OOM command not allowed");
         }
@@ -182,7 +195,9 @@ impl World {
     }
 
     fn read(&self, log: &Bytes, words: &[&[u8]]) -> Result<Value, &'static str> {
-        let [before, down_to, count, _] = words else { return Err("ERR arguments") };
+        let [before, down_to, count, _] = words else {
+            return Err("ERR arguments");
+        };
         let place = |word: &[u8]| {
             let (epoch, offset) = core::str::from_utf8(word).ok()?.split_once('-')?;
             Some((epoch.parse::<u64>().ok()?, offset.parse::<u64>().ok()?))
@@ -205,7 +220,11 @@ impl World {
             }
         }
         let more = if more { "1" } else { "0" };
-        Ok(Value::Array(vec![bulk(&self.now.to_string()), bulk(more), Value::Array(read)]))
+        Ok(Value::Array(vec![
+            bulk(&self.now.to_string()),
+            bulk(more),
+            Value::Array(read),
+        ]))
     }
 
     fn tell(&mut self, channel: &[u8], message: &[u8]) {
@@ -223,7 +242,10 @@ impl World {
 }
 
 fn number(word: &[u8]) -> u64 {
-    core::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).unwrap_or(0)
+    core::str::from_utf8(word)
+        .ok()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0)
 }
 
 /// One connection to it.
@@ -239,16 +261,24 @@ impl Session {
 
     fn run(&self, words: &[&[u8]]) -> Result<Value, &'static str> {
         let mut world = lock(&self.world);
-        let [script, keys, rest @ ..] = words else { return Err("ERR arguments") };
+        let [script, keys, rest @ ..] = words else {
+            return Err("ERR arguments");
+        };
         let (keys, words) = rest.split_at_checked(number(keys) as usize).ok_or("ERR keys")?;
-        let key = |index: usize| keys.get(index).map(|key| Bytes::copy_from_slice(key)).unwrap_or_default();
+        let key = |index: usize| {
+            keys.get(index)
+                .map(|key| Bytes::copy_from_slice(key))
+                .unwrap_or_default()
+        };
         match *script {
             b"publish" => world.publish(&key(1), words),
             b"read" => world.read(&key(0), words),
             b"mark" => world.mark(&key(1), words),
             b"presence" => Ok(Value::Array(vec![Value::Integer(0), Value::Array(Vec::new())])),
             b"enter" | b"leave" | b"refresh" => Ok(Value::Integer(1)),
-            script if script.starts_with(b"-- comet begin") => Ok(world.begin(words.first().map_or(0, |word| number(word)))),
+            script if script.starts_with(b"-- comet begin") => {
+                Ok(world.begin(words.first().map_or(0, |word| number(word))))
+            }
             _ => Err("NOSCRIPT no such script"),
         }
     }
