@@ -17,6 +17,7 @@ use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory,
 use crate::machine;
 use crate::node::{Node, NodeConfig, Post};
 use crate::settings::{BrokerUrl, Settings};
+use crate::watch::{self, Watch};
 use crate::web::{Connection, Site};
 
 /// Bytes that may wait for a process at the hub: what is published while it is busy.
@@ -79,10 +80,11 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     let (driver, channels) = (settings.driver, settings.limits.channels);
     let message = settings.limits.message;
     // Even shares: connections stay for long, and each worker holds its part of the memory.
-    let mut prefork = Prefork::new(workers).queue_per_worker();
-    if settings.broker == BrokerUrl::Memory {
-        let hub = Mutex::new(None);
-        prefork = prefork.inherit(move |worker| {
+    let has_hub = settings.broker == BrokerUrl::Memory;
+    let (hub, watch) = (Mutex::new(None), Arc::<Watch>::default());
+    let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
+        let mut given: Vec<OwnedFd> = vec![watch.starts(worker)?.into()];
+        if has_hub {
             let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
             let hub = match &*hub {
                 Some(hub) => Arc::clone(hub),
@@ -96,9 +98,10 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                     let session = HubSession::new(hub, worker as u64, peer.sender());
                     proto_resp::Server::new(Arc::new(at_the_parent(message)), session)
                 })?;
-            Ok(vec![theirs.into()])
-        });
-    }
+            given.push(theirs.into());
+        }
+        Ok(given)
+    });
     let role = prefork.run_with(|parent| {
         let given = Given::here(settings)?;
         for place in given.places {
@@ -136,6 +139,9 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
 fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited: Vec<OwnedFd>) -> io::Result<()> {
     let signals = Signals::catch()?;
     let stop = Arc::new(OnceLock::new());
+    let mut inherited = inherited.into_iter();
+    let parent = inherited.next().ok_or_else(|| io::Error::other("the parent has given nothing"))?;
+    let inherited: Vec<OwnedFd> = inherited.collect();
     let node = node(settings, parent_id(), number, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),
         BrokerUrl::Redis(url) => Box::new(
@@ -143,6 +149,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
                 .broker(settings.driver, inbox, name, settings.limits.message),
         ),
     })?;
+    watch::report(&node, parent.into())?;
     let server = serve(&server(settings), settings, &node, places)?;
     // Set once, here.
     let _ = stop.set(server.handle());

@@ -213,9 +213,9 @@ impl Lineage {
                     if before == known || before.epoch == known.epoch && before.offset > known.offset {
                         return Lineage::Holds;
                     }
-                    if before.epoch == Epoch::NONE && before.is_start() && known.is_start() {
-                        // It began after it was known that there was nothing.
-                        return Lineage::Holds;
+                    if before.epoch == Epoch::NONE && before.is_start() {
+                        // This is all there ever was: it began after it was known that there was nothing, or something else.
+                        return if known.is_start() { Lineage::Holds } else { Lineage::Lost };
                     }
                     if next.is_some_and(|next| next.before() != at) {
                         return Lineage::Unknown;
@@ -304,6 +304,7 @@ mod tests {
         );
         assert_eq!(judged(at(2, 3), vec![entry(1, 2, 1)]), LOST, "a whole life");
         assert_eq!(judged(at(1, 3), vec![]), LOST, "everything");
+        assert_eq!(judged(at(1, 3), vec![entry(2, 1, 0)]), LOST, "everything, and it has begun anew");
         // Somebody has marked it already.
         let mark = || Entry::Mark(at(3, 2));
         assert_eq!(judged(at(1, 3), vec![mark(), entry(1, 2, 1)]), UNKNOWN);

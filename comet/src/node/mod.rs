@@ -8,7 +8,8 @@ mod post;
 mod sample;
 mod ticker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -19,13 +20,14 @@ use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::publication::{Encoding, Position, Publication};
 use crate::rule::Rules;
+use crate::table::Table;
 
 pub(crate) use counters::Counters;
 pub(crate) use cursor::{Cursor, Reader};
 pub(crate) use expiry::{Expiries, Expiry};
 pub(crate) use feed::{Begin, Feed, News};
 pub(crate) use post::{Answer, Outcome, Post};
-pub(crate) use sample::Sample;
+pub(crate) use sample::{GAUGES, Sample};
 
 /// How long a feed outlasts its last listener, who may come back.
 const LINGER: Duration = Duration::from_secs(30);
@@ -62,13 +64,16 @@ pub(crate) struct Node {
     pub(crate) expiries: Arc<Expiries>,
     /// Channels in which something is missing.
     torn: Mutex<Vec<Arc<Feed>>>,
+    /// The parent, where this is one of several processes, and what all of them count.
+    parent: Mutex<Option<UnixStream>>,
+    crew: Mutex<BTreeMap<usize, Sample>>,
     /// How publishing goes, as what the node tells of itself shows.
     health: Mutex<Health>,
     started: Instant,
     /// What the driver counts, once there is one.
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
     broker: Box<dyn Broker>,
-    feeds: RwLock<HashMap<Name, Arc<Feed>>>,
+    feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// What the nodes have told last, by name.
     peers: Mutex<HashMap<String, (Instant, Sample)>>,
     /// Who looks after what is due from time to time.
@@ -98,6 +103,8 @@ impl Node {
             name: format!("{}.{}", config.server, config.worker),
             expiries: Arc::default(),
             torn: Mutex::default(),
+            parent: Mutex::default(),
+            crew: Mutex::default(),
             health: Mutex::default(),
             config,
             counters: Counters::default(),
@@ -223,11 +230,11 @@ impl Node {
         listened.filter(|(_, listeners)| *listeners > 0).collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Arc<Feed>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Table<Name, Arc<Feed>>> {
         self.feeds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Name, Arc<Feed>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Table<Name, Arc<Feed>>> {
         self.feeds.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

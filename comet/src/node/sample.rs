@@ -1,6 +1,9 @@
 //! What a node tells the others of itself.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::Stats;
@@ -53,6 +56,49 @@ impl Sample {
     }
 }
 
+/// Counters that go down again.
+pub(crate) const GAUGES: &[&str] = &["active", "subscriptions"];
+
+impl Sample {
+    /// A sample of a process that counts this, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(pid: u32, counters: Vec<(String, u64)>) -> Self {
+        Sample {
+            node: "n".to_owned(),
+            server: "s".to_owned(),
+            worker: 0,
+            pid,
+            uptime: 0,
+            memory: 1,
+            cpu: 0,
+            connected: true,
+            accepted: Vec::new(),
+            counters,
+            channels: Vec::new(),
+            more_channels: 0,
+        }
+    }
+
+    /// With what others have counted before.
+    pub(crate) fn plus(&self, before: &[(String, u64)]) -> Sample {
+        let mut sum = self.clone();
+        for (name, value) in &mut sum.counters {
+            let more = before.iter().find(|(known, _)| known == name && !GAUGES.contains(&name.as_str()));
+            *value += more.map_or(0, |(_, value)| *value);
+        }
+        sum
+    }
+
+    /// What is left of it when the process has ended.
+    pub(crate) fn ended(mut self) -> Sample {
+        for (_, value) in self.counters.iter_mut().filter(|(name, _)| GAUGES.contains(&name.as_str())) {
+            *value = 0;
+        }
+        (self.memory, self.connected) = (0, false);
+        self
+    }
+}
+
 impl Node {
     /// What this node counts now.
     pub(crate) fn sample(&self) -> Sample {
@@ -97,6 +143,38 @@ impl Node {
                 .collect(),
             channels,
             more_channels,
+        }
+    }
+
+    /// From now on the parent of this process is told what it counts.
+    pub(crate) fn reports_to(&self, parent: UnixStream) {
+        *self.parent.lock().unwrap_or_else(PoisonError::into_inner) = Some(parent);
+    }
+
+    /// A process of this server counts this, as the parent says.
+    pub(crate) fn hears_of(&self, sample: Sample) {
+        self.crew().insert(sample.worker, sample);
+    }
+
+    /// What all processes of this server count, where there are several.
+    pub(crate) fn crew_samples(&self) -> Vec<Sample> {
+        self.crew().values().cloned().collect()
+    }
+
+    fn crew(&self) -> MutexGuard<'_, BTreeMap<usize, Sample>> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the parent what this node counts.
+    pub(super) fn report(&self) {
+        let mut parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = &mut *parent else { return };
+        let mut sample = self.sample();
+        sample.channels.clear();
+        let Ok(mut line) = serde_json::to_vec(&sample) else { return };
+        line.push(b'\n');
+        if stream.write_all(&line).is_err() {
+            *parent = None;
         }
     }
 

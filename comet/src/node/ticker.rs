@@ -140,6 +140,8 @@ fn run(node: &Weak<Node>) {
         }
         node.mend(now);
         if on_time {
+            // First: while this is said, the parent knows that the process lives.
+            node.report();
             node.look_after(now);
         }
         drop(node);

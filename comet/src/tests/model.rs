@@ -272,7 +272,7 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
         model.listeners.push(Listener::new(index % NODES, index / NODES));
     }
     model.run(Duration::from_secs(2));
-    let mut rolled_back = None::<Duration>;
+    let (mut rolled_back, mut killed) = (None::<Duration>, None::<Duration>);
     for _ in 0..12 {
         for _ in 0..4 + chance.below(6) {
             let (node, channel) = (chance.below(NODES as u64) as usize, chance.below(2) as usize);
@@ -286,10 +286,15 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
         if kind.starts_with("Redis comes back") || kind.starts_with("FLUSHALL") || kind.starts_with("Redis drops") {
             rolled_back = Some(at);
         }
-        // What only a node knew that dies at the same time, nobody can tell: see README.md.
-        if kind.starts_with("a node")
-            && rolled_back.is_some_and(|back| at.saturating_sub(back) < Duration::from_secs(12))
-        {
+        let forgets = rolled_back == Some(at);
+        if kind.starts_with("a node") {
+            killed = Some(at);
+        }
+        // What only a node knew that dies at about the same time, nobody can tell: see README.md.
+        let both = rolled_back
+            .zip(killed)
+            .is_some_and(|(back, killed)| back.abs_diff(killed) < Duration::from_secs(12));
+        if both && (forgets || killed == Some(at)) {
             for listener in &mut model.listeners {
                 listener.is_told_nothing(at);
             }

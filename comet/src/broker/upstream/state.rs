@@ -1,6 +1,6 @@
 //! What a node wants of a broker in another process, and what of it is still to be sent.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::broker::{Done, Member, Presence, Snapshot};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
+use crate::table::{Names, Table};
 
 /// Requests that may wait to be sent, and bytes of what they publish.
 const WAITING: usize = 64 * 1024;
@@ -132,21 +133,21 @@ pub(super) struct State {
     pub(super) requests: Leg,
     pub(super) news: Leg,
     pub(super) life: Option<Life>,
-    pub(super) channels: HashMap<Name, Followed>,
-    pub(super) members: HashMap<Name, HashMap<Arc<str>, Member>>,
+    pub(super) channels: Table<Name, Followed>,
+    pub(super) members: Table<Name, Table<Arc<str>, Member>>,
     /// Channels whose subscription may have to change.
     pub(super) to_subscribe: VecDeque<Name>,
     /// Those that are subscribed to on the connection for news, or were asked for.
-    pub(super) subscribed: HashSet<Name>,
+    pub(super) subscribed: Names<Name>,
     /// Channels to be read.
     pub(super) to_read: VecDeque<Name>,
-    pub(super) reading: HashMap<Name, Reading>,
+    pub(super) reading: Table<Name, Reading>,
     /// Channels that are not followed, of which it is looked whether they have what was acknowledged.
     pub(super) to_verify: VecDeque<Name>,
     /// Those of which another page is to be read.
     pub(super) to_go_on: VecDeque<Name>,
     /// What was acknowledged a short time ago: a broker that has lost it is found out.
-    pub(super) acknowledged: HashMap<Name, Acknowledged>,
+    pub(super) acknowledged: Table<Name, Acknowledged>,
     /// Channels whose break with the past is to be marked: behind what.
     pub(super) to_mark: VecDeque<(Name, Option<Position>)>,
     /// Those where that failed; tried again after a while.
@@ -154,7 +155,7 @@ pub(super) struct State {
     /// Who has come or gone, to be told. `None` for all of a channel.
     pub(super) changes: VecDeque<(Name, Option<Arc<str>>)>,
     /// Channels where the broker has been told of clients.
-    pub(super) entered: HashSet<Name>,
+    pub(super) entered: Names<Name>,
     pub(super) waiting: VecDeque<Request>,
     pub(super) waiting_bytes: usize,
     pub(super) asked: VecDeque<Question>,
@@ -182,19 +183,19 @@ impl State {
             requests: Leg::new(now),
             news: Leg::new(now),
             life: None,
-            channels: HashMap::new(),
-            members: HashMap::new(),
+            channels: Table::default(),
+            members: Table::default(),
             to_subscribe: VecDeque::new(),
-            subscribed: HashSet::new(),
+            subscribed: Names::default(),
             to_read: VecDeque::new(),
-            reading: HashMap::new(),
+            reading: Table::default(),
             to_verify: VecDeque::new(),
             to_go_on: VecDeque::new(),
-            acknowledged: HashMap::new(),
+            acknowledged: Table::default(),
             to_mark: VecDeque::new(),
             unmarked: Vec::new(),
             changes: VecDeque::new(),
-            entered: HashSet::new(),
+            entered: Names::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             asked: VecDeque::new(),
