@@ -184,3 +184,20 @@ fn dist(directory: &Path) -> io::Result<()> {
 fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::try_from(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = without_password("redis://ann:s3cret@host:7000/1");
+        assert!(
+            !shown.contains("s3cret") && shown.contains("ann") && shown.contains("host:7000/1"),
+            "{shown}"
+        );
+        for plain in ["memory", "redis://host"] {
+            assert_eq!(without_password(plain), plain);
+        }
+    }
+}

@@ -140,7 +140,9 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let signals = Signals::catch()?;
     let stop = Arc::new(OnceLock::new());
     let mut inherited = inherited.into_iter();
-    let parent = inherited.next().ok_or_else(|| io::Error::other("the parent has given nothing"))?;
+    let parent = inherited
+        .next()
+        .ok_or_else(|| io::Error::other("the parent has given nothing"))?;
     let inherited: Vec<OwnedFd> = inherited.collect();
     let node = node(settings, parent_id(), number, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),

@@ -102,7 +102,9 @@ impl Watch {
         let mut workers = self.lock();
         let Some(worker) = workers.get_mut(&number) else { return };
         let Some(told) = worker.add_up(said) else { return };
-        let Ok(mut line) = serde_json::to_vec(&told) else { return };
+        let Ok(mut line) = serde_json::to_vec(&told) else {
+            return;
+        };
         line.push(b'\n');
         for worker in workers.values_mut() {
             if let Some(stream) = &mut worker.stream

@@ -111,6 +111,8 @@ impl Memory {
         bytes: usize,
     ) -> (Position, Vec<Arc<Publication>>, bool) {
         let read = self.with_existing(channel, |state| {
+            let keep = state.keep;
+            state.log.expire(Instant::now(), &keep);
             let mut read = Vec::new();
             let (mut size, mut more) = (0, false);
             for publication in state.log.newest_first(before) {

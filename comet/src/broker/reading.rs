@@ -215,7 +215,11 @@ impl Lineage {
                     }
                     if before.epoch == Epoch::NONE && before.is_start() {
                         // This is all there ever was: it began after it was known that there was nothing, or something else.
-                        return if known.is_start() { Lineage::Holds } else { Lineage::Lost };
+                        return if known.is_start() {
+                            Lineage::Holds
+                        } else {
+                            Lineage::Lost
+                        };
                     }
                     if next.is_some_and(|next| next.before() != at) {
                         return Lineage::Unknown;
@@ -304,7 +308,11 @@ mod tests {
         );
         assert_eq!(judged(at(2, 3), vec![entry(1, 2, 1)]), LOST, "a whole life");
         assert_eq!(judged(at(1, 3), vec![]), LOST, "everything");
-        assert_eq!(judged(at(1, 3), vec![entry(2, 1, 0)]), LOST, "everything, and it has begun anew");
+        assert_eq!(
+            judged(at(1, 3), vec![entry(2, 1, 0)]),
+            LOST,
+            "everything, and it has begun anew"
+        );
         // Somebody has marked it already.
         let mark = || Entry::Mark(at(3, 2));
         assert_eq!(judged(at(1, 3), vec![mark(), entry(1, 2, 1)]), UNKNOWN);

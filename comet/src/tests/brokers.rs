@@ -271,12 +271,85 @@ fn joins_nodes(one: &Node, two: &Node) {
 
 #[test]
 fn in_memory() {
-    keeps_the_rules(&Node::new(|inbox| Box::new(Memory::new(inbox, 100, 7))));
+    let node = Node::new(|inbox| Box::new(Memory::new(inbox, 200, 7)));
+    keeps_the_rules(&node);
+    bounds_histories(&node);
+    keeps_nobody_who_left(&node);
+}
+
+/// What a history is bounded by, and that to read one makes none.
+fn bounds_histories(node: &Node) {
+    let (small, short) = (name("small"), name("short"));
+    let publish = |channel: &Name, keep: Keep, data: String| {
+        let draft = Draft {
+            channel: channel.clone(),
+            user: None,
+            data: data.into(),
+            key: None,
+        };
+        outcome(|done| node.broker.publish(draft, keep, done))
+    };
+    let keep = Keep {
+        publications: 100,
+        bytes: 5000,
+        ..KEEP
+    };
+    for _ in 0..20 {
+        publish(&small, keep, format!("\"{}\"", "x".repeat(1000)));
+    }
+    let (position, kept) = node.snapshot(&small, keep);
+    assert!(
+        position.offset == 20 && (2..=5).contains(&kept.len()),
+        "{} are kept",
+        kept.len()
+    );
+    let brief = Keep {
+        time: Duration::from_millis(200),
+        ..KEEP
+    };
+    publish(&short, brief, "1".to_owned());
+    std::thread::sleep(Duration::from_millis(300));
+    publish(&short, brief, "2".to_owned());
+    assert_eq!(node.snapshot(&short, brief).1, ["2"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(node.snapshot(&short, brief).1, [""; 0]);
+    // Asked for the same under the same key, it is done once.
+    let draft = |key: &str| Draft {
+        channel: name("keyed"),
+        user: None,
+        data: "1".into(),
+        key: Some(key.into()),
+    };
+    let first = outcome(|done| node.broker.publish(draft("a"), KEEP, done));
+    assert_eq!(outcome(|done| node.broker.publish(draft("a"), KEEP, done)), first);
+    assert_eq!(outcome(|done| node.broker.publish(draft("b"), KEEP, done)).offset, 2);
+}
+
+/// Many come and go at once: nobody stays who is gone.
+fn keeps_nobody_who_left(node: &Node) {
+    let rooms: Vec<Name> = (0..100).map(|number| name(&format!("room:{number}"))).collect();
+    for room in &rooms {
+        node.broker.follow(room, KEEP);
+    }
+    for round in 0..30 {
+        for room in &rooms {
+            let client = format!("c-{round}");
+            let member = Member {
+                client: client.as_str().into(),
+                user: None,
+            };
+            node.broker.enter(room, member);
+            node.broker.leave(room, &client);
+        }
+    }
+    for room in &rooms {
+        assert_eq!(node.present(room, 10), (0, vec![]), "{room}");
+    }
 }
 
 /// A hub that listens on a port, where in a server it has a socket to each process.
 fn at_a_hub(driver: Driver) {
-    let hub = Hub::start(100, 7).unwrap();
+    let hub = Hub::start(200, 7).unwrap();
     let mut processes = 0;
     let sessions = Arc::clone(&hub);
     let server = Server::new(driver)
@@ -305,6 +378,8 @@ fn at_a_hub(driver: Driver) {
     let (one, two) = (node(), node());
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
+    bounds_histories(&one);
+    keeps_nobody_who_left(&one);
     // A process that is gone is no longer present, and what it followed is forgotten.
     drop(one);
     server.stop(Duration::from_secs(1)).unwrap();
@@ -375,6 +450,16 @@ impl RedisServer {
         Ok(())
     }
 
+    /// How many keys it has.
+    fn count(&self) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(b"DBSIZE\r\n").unwrap();
+        let mut answer = [0; 32];
+        let length = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
     fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -408,6 +493,15 @@ fn in_redis(driver: Driver, other: Driver) {
     let (one, two) = (server.node(driver), server.node(other));
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
+    bounds_histories(&one);
+    keeps_nobody_who_left(&one);
+    // To read makes nothing.
+    let before = server.count();
+    for number in 0..50 {
+        let (position, kept) = one.snapshot(&name(&format!("made-up:{number}")), KEEP);
+        assert_eq!((position.offset, kept.len()), (0, 0));
+    }
+    assert_eq!(server.count(), before);
     // It is restarted: nodes come back by themselves, and hear what they have missed.
     let room = name("room");
     let last = one.publish(&room, None, "before");

@@ -198,3 +198,69 @@ fn a_broker_that_does_not_answer_is_reported() {
     rig.client("").say(r#"{"type":"subscribe","channel":"news"}"#);
     assert_eq!(broker.followed(), ["news"]);
 }
+
+/// A node that lags must not say that a position it has not heard of yet is none: what it would tell then came already.
+#[test]
+fn one_who_is_ahead_of_the_node_waits_until_it_knows() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    broker.followed();
+    let mut ahead = rig.client("");
+    ahead.say(r#"{"type":"subscribe","channel":"news","epoch":"1","offset":5}"#);
+    assert_eq!((ahead.next(), broker.followed()), (None, vec!["news".to_owned()]));
+    broker.snapshot(1, 1..=6);
+    let answer = ahead.hear();
+    assert_eq!(
+        (
+            &answer["recovered"],
+            offsets(answer["publications"].as_array().unwrap())
+        ),
+        (&json!(true), vec![6])
+    );
+    // One of a future that does not come is told so, once the broker has been asked.
+    let mut lost = rig.client("");
+    lost.say(r#"{"type":"subscribe","channel":"news","epoch":"7","offset":5}"#);
+    assert_eq!(lost.next(), None);
+    broker.snapshot(1, 1..=6);
+    assert_eq!(lost.hear()["recovered"], false);
+}
+
+/// Where an epoch ends and nothing is lost, everyone goes on, and knows the new one.
+#[test]
+fn an_epoch_ends_without_loss() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    let next = publication(9, 4);
+    let next = Arc::into_inner(next).unwrap().behind(Epoch(1));
+    broker.inbox.upgrade().unwrap().publication(&Arc::new(next));
+    let reset = json!({"type":"reset","channel":"news","epoch":"9","offset":3,"recovered":true});
+    assert_eq!(client.hear(), reset);
+    assert_eq!(offsets(&client.all()), [4]);
+    // One that was away meanwhile has missed nothing either; one of a history that was lost has.
+    for (offset, recovered) in [(2, true), (3, true)] {
+        let ask = format!(r#"{{"type":"subscribe","channel":"news","epoch":"1","offset":{offset}}}"#);
+        let answer = rig.client("").ask(&ask);
+        assert_eq!(
+            (&answer["recovered"], &answer["epoch"]),
+            (&json!(recovered), &json!("9")),
+            "{offset}"
+        );
+    }
+    let mut lost = rig.client("");
+    lost.say(r#"{"type":"subscribe","channel":"news","epoch":"1","offset":4}"#);
+    broker.snapshot(9, 4..=4);
+    assert_eq!(lost.hear()["recovered"], false);
+}
+
+/// A node whose publications fail says so, though the connection to its broker stands.
+#[test]
+fn a_node_that_cannot_publish_is_not_ready() {
+    let (rig, _broker, _client) = rig();
+    rig.node.serves(Vec::new);
+    let ready = || rig.ask("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").0;
+    assert_eq!(ready(), 200);
+    rig.node.look_after(Instant::now());
+    assert_eq!(ready(), 503);
+}

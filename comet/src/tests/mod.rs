@@ -128,17 +128,7 @@ pub(crate) struct Client {
 impl Client {
     /// Sends a text message.
     pub(crate) fn say(&mut self, text: &str) {
-        let mut frame = Vec::new();
-        match text.len() {
-            len @ ..126 => frame.extend([0x81, 0x80 | len as u8]),
-            len => {
-                frame.extend([0x81, 0x80 | 126]);
-                frame.extend((len as u16).to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.harness.receive(&frame);
+        self.harness.receive(&frame(text));
     }
 
     /// The next message; `None` when there is none.
@@ -173,6 +163,21 @@ impl Client {
     pub(crate) fn all(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
     }
+}
+
+/// A text message as a client sends it.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    match text.len() {
+        len @ ..126 => frame.extend([0x81, 0x80 | len as u8]),
+        len => {
+            frame.extend([0x81, 0x80 | 126]);
+            frame.extend((len as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
 }
 
 /// The offsets of publications.

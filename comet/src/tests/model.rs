@@ -327,6 +327,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
+fn a_schedule_follows_from_its_seed() {
+    assert_eq!(schedule(5).1, schedule(5).1);
+}
+
+#[test]
 fn no_schedule_of_faults_loses_anything_in_silence() {
     let runs = number("COMET_MODEL_RUNS").unwrap_or(if cfg!(debug_assertions) { 40 } else { 400 });
     let seeds = match number("COMET_MODEL_SEED") {
