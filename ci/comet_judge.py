@@ -52,7 +52,7 @@ class Socket(Subscriber):
     """Over WebSocket."""
 
     async def once(self):
-        async with websockets.connect(self.server.url, open_timeout=5, ping_timeout=None) as self.socket:
+        async with websockets.connect(self.server.url, open_timeout=5, ping_timeout=None, max_size=None) as self.socket:
             since = {} if self.epoch is None else {"epoch": self.epoch, "offset": self.offset}
             await self.socket.send(json.dumps({"type": "subscribe", "id": "s", "channel": self.channel, **since}))
             async for text in self.socket:

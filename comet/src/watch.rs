@@ -31,8 +31,9 @@ struct Worker {
     starts: u32,
     /// To the process, while it lives.
     stream: Option<UnixStream>,
-    /// What it has said last.
+    /// What it has said last, and what was told of it.
     sample: Option<Sample>,
+    told: Option<Sample>,
     /// What those before it have counted, so that counters never go back.
     before: Vec<(String, u64)>,
 }
@@ -53,6 +54,10 @@ impl Watch {
         ours.set_write_timeout(Some(TAKES))?;
         {
             let mut workers = self.lock();
+            // It shows all from the beginning.
+            for told in workers.values().filter_map(|worker| worker.told.as_ref()) {
+                (&ours).write_all(&line_of(told))?;
+            }
             let worker = workers.entry(number).or_default();
             worker.stream = Some(ours.try_clone()?);
             worker.starts += 1;
@@ -115,6 +120,13 @@ impl Watch {
             }
         }
     }
+}
+
+fn line_of(sample: &Sample) -> Vec<u8> {
+    // Strings and numbers always make JSON.
+    let mut line = serde_json::to_vec(sample).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 impl Worker {
