@@ -49,7 +49,8 @@ class World:
     async def start(self, *, keeps=True, prefork=None):
         if prefork:
             for driver in ("epoll", "tokio"):
-                self.servers.append(await asyncio.to_thread(Comet, self.program, driver, "--prefork", str(prefork)))
+                flags = ["--prefork", str(prefork), "--max-message", "4194304"]
+                self.servers.append(await asyncio.to_thread(Comet, self.program, driver, *flags))
         else:
             self.redis = await asyncio.to_thread(Redis, keeps)
             for driver in ("epoll", "tokio"):
@@ -372,16 +373,22 @@ async def with_redis(program, seed, faults):
         world.close()
 
 
-async def with_workers(program, seed):
-    """Workers of servers without Redis are killed and stopped."""
+async def with_workers(program, seed, kind, pause):
+    """Workers of servers without Redis are killed or stopped: others take their place. Long publications pass."""
     world = World(program, seed)
     try:
         await world.start(prefork=2)
         await asyncio.sleep(1)
         for server in world.servers:
             nodes = (await server.ask("/api/nodes"))["nodes"]
-            os.kill(world.random.choice(nodes)["pid"], signal.SIGKILL)
+            os.kill(world.random.choice(nodes)["pid"], kind)
             await asyncio.sleep(0.5)
+        await asyncio.sleep(pause)
+        for publisher in world.publishers:
+            if type(publisher) is Publisher:
+                data = f"{publisher.name}-long-" + "x" * 1_500_000
+                await publisher.publish(data)
+                assert data in publisher.taken, "a long publication was not taken"
         return world, await world.end()
     finally:
         world.close()
@@ -449,7 +456,7 @@ def report(name, faults, world=None):
         name = f"{name}: {taken} acknowledged, {unsaid} refused or unknown, {told} losses told"
     print(f"{name}: {'well' if not faults else f'{len(faults)} FAULTS'}", flush=True)
     for fault in faults[:10]:
-        print(f"    {fault}", flush=True)
+        print(f"    {fault[:300]}", flush=True)
     if faults and world:
         for server in world.servers:
             for line in server.said().splitlines()[-15:]:
@@ -461,8 +468,11 @@ async def main(options):
     program, well = str(options.comet.resolve()), True
     if not options.faults:
         well &= report("rights", await rights(program))
-        world, faults = await with_workers(program, options.seed)
-        well &= report("workers killed", faults, world)
+        # One that is stopped is missed after 20 s.
+        workers = [("killed", signal.SIGKILL, 0)] + [("stopped", signal.SIGSTOP, 22)] * options.long
+        for name, kind, pause in workers:
+            world, faults = await with_workers(program, options.seed, kind, pause)
+            well &= report(f"workers {name}", faults, world)
     if not shutil.which("redis-server"):
         print("SKIPPED the faults of Redis: there is no redis-server here")
         return well
