@@ -205,6 +205,10 @@ impl Node {
             // One at a time: where they take long, more would not help.
             return;
         }
+        if !self.broker().is_connected() {
+            // That says enough.
+            return;
+        }
         let Ok(data) = serde_json::value::to_raw_value(&self.sample()) else {
             return;
         };
