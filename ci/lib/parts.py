@@ -263,6 +263,19 @@ def comet_nodes(*arguments):
     with_websockets("comet_nodes.py", "redis-server", arguments)
 
 
+@part
+def comet_faults(*arguments):
+    """comet and its Redis are broken in every way, and a judge looks at what clients were told"""
+    with_websockets("comet_faults.py", "redis-server", arguments)
+
+
+@part
+def comet_model():
+    """comet on a simulated Redis and network, in 300 schedules of faults"""
+    runs = os.environ.get("COMET_MODEL_RUNS", "300")
+    run("cargo", "test", "-p", "comet", "--quiet", "model", env=os.environ | {"COMET_MODEL_RUNS": runs})
+
+
 def with_websockets(name, *needed_and_arguments):
     *needed, arguments = needed_and_arguments
     for program in needed:

@@ -94,11 +94,16 @@ export class Comet extends EventTarget {
           channel.handlers.gap?.();
         }
         break;
+      case "unsubscribed":
+        // The client has not asked for it: its rights no longer allow it.
+        if (channel && !message.id) channel.handlers.refused?.(message.code);
+        break;
       case "reset":
         if (channel) {
           channel.epoch = message.epoch;
           channel.offset = message.offset;
-          channel.handlers.gap?.();
+          // Where only the epoch is another, nothing is missing.
+          if (!message.recovered) channel.handlers.gap?.();
         }
         break;
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -15,7 +15,7 @@ use crate::doctor::Doctor;
 use crate::inspect::Inspect;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
-use crate::token::Claims;
+use crate::token::{Audience, Claims, Date};
 
 /// Holds very many WebSocket connections and pushes to them.
 #[derive(Parser)]
@@ -132,10 +132,23 @@ fn check(serve: Serve) -> Result<(), Vec<String>> {
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
     options.api_token = hide(options.api_token);
+    options.broker = options.broker.map(|broker| without_password(&broker));
     let text = toml::to_string_pretty(&options).map_err(|error| vec![error.to_string()])?;
     print!("{text}");
     println!("# all is well");
     Ok(())
+}
+
+/// The URL of a broker, as it may be shown.
+fn without_password(broker: &str) -> String {
+    match url::Url::parse(broker) {
+        Ok(mut url) if url.password().is_some() => {
+            // It has a host, where there is a password.
+            let _ = url.set_password(Some("given"));
+            url.into()
+        }
+        _ => broker.to_owned(),
+    }
 }
 
 fn make_token(token: Token) -> Result<(), Vec<String>> {
@@ -146,8 +159,10 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
     let expires = (SystemTime::now() + token.valid.0).duration_since(UNIX_EPOCH);
     let claims = Claims {
         user: token.user.map(Into::into),
-        expires: expires.ok().map(|end| end.as_secs()),
+        expires: expires.ok().map(|end| Date(Duration::from_secs(end.as_secs()))),
         begins: None,
+        audience: settings.demands.audience.map(Audience::One),
+        issuer: settings.demands.issuer,
         subscribe: token.subscribe,
         publish: token.publish,
     };
@@ -168,4 +183,21 @@ fn dist(directory: &Path) -> io::Result<()> {
 
 fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::try_from(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = without_password("redis://ann:s3cret@host:7000/1");
+        assert!(
+            !shown.contains("s3cret") && shown.contains("ann") && shown.contains("host:7000/1"),
+            "{shown}"
+        );
+        for plain in ["memory", "redis://host"] {
+            assert_eq!(without_password(plain), plain);
+        }
+    }
 }

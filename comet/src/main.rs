@@ -19,9 +19,11 @@ mod rule;
 mod serve;
 mod session;
 mod settings;
+mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod watch;
 mod web;
 
 use std::process::ExitCode;

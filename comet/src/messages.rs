@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::broker::Member;
@@ -12,6 +12,45 @@ use crate::publication::{Epoch, Position, Publication};
 
 /// The most publications that one answer has.
 pub(crate) const MOST: usize = 1000;
+
+/// The longest id of a request, and the longest key of a publication, in bytes.
+const LONGEST_ID: usize = 256;
+const LONGEST_KEY: usize = 128;
+
+/// What a client knows its request by: any number or string of JSON, which comes back as it was sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Id {
+    /// A small whole number, as most are.
+    Number(u64),
+    /// As it stands in JSON.
+    Text(Box<RawValue>),
+}
+
+impl Id {
+    /// That of requests that have none.
+    pub(crate) const NONE: Id = Id::Number(0);
+
+    fn read(json: &RawValue) -> Result<Self, Failure> {
+        let text = json.get();
+        match text.as_bytes().first() {
+            _ if text.len() > LONGEST_ID => Err(Failure::bad("an id has 256 bytes at most")),
+            Some(b'0'..=b'9' | b'-' | b'"') => Ok(match text.parse() {
+                Ok(number) => Id::Number(number),
+                Err(_) => Id::Text(json.to_owned()),
+            }),
+            _ => Err(Failure::bad("an id is a number or a string")),
+        }
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Id::Number(number) => serializer.serialize_u64(*number),
+            Id::Text(text) => text.serialize(serializer),
+        }
+    }
+}
 
 /// What a client says.
 #[derive(Debug)]
@@ -27,6 +66,7 @@ pub(crate) enum Request<'a> {
     Publish {
         channel: Name,
         data: &'a RawValue,
+        key: Option<Arc<str>>,
     },
     History {
         channel: Name,
@@ -46,8 +86,8 @@ pub(crate) enum Request<'a> {
 struct Fields<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Cow<'a, str>,
-    #[serde(default)]
-    id: u64,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -58,20 +98,78 @@ struct Fields<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+}
+
+/// A request of which only the id can be read.
+#[derive(Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a message, and the number its sender gave it, 0 if none.
+    /// Reads a message, and the id its sender gave it, 0 if none.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, to be told with the number.
-    pub(crate) fn read(text: &'a str) -> (u64, Result<Self, Failure>) {
+    /// What is wrong with it, to be told with the id.
+    pub(crate) fn read(text: &'a str) -> (Id, Result<Self, Failure>) {
+        let read = |id: Option<&RawValue>| id.map_or(Ok(Id::NONE), Id::read);
         match serde_json::from_str::<Fields<'a>>(text) {
-            Ok(fields) => (fields.id, fields.request()),
-            Err(_) => (0, Err(Failure::bad("not a JSON object of the known fields"))),
+            Ok(fields) => match read(fields.id) {
+                Ok(id) => (id, fields.request()),
+                Err(failure) => (Id::NONE, Err(failure)),
+            },
+            Err(_) => {
+                let id = serde_json::from_str::<OnlyId<'_>>(text)
+                    .ok()
+                    .and_then(|only| read(only.id).ok());
+                let failure = Failure::bad("not a JSON object of the known fields");
+                (id.unwrap_or(Id::NONE), Err(failure))
+            }
         }
     }
+}
+
+/// Reads the key of a publication.
+pub(crate) fn key(text: &str) -> Result<Arc<str>, Failure> {
+    if text.is_empty() || text.len() > LONGEST_KEY || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::bad("a key is 1 to 128 visible ASCII characters"));
+    }
+    Ok(text.into())
+}
+
+/// Checks that everyone can read `data` who reads JSON as usual.
+pub(crate) fn check_data(data: &RawValue) -> Result<(), Failure> {
+    if is_too_deep(data.get()) {
+        return Err(Failure::bad("data may nest 64 levels deep"));
+    }
+    Ok(())
+}
+
+/// Levels that data may nest: many readers give up at 128, and what is published is put into objects and lists.
+const LEVELS: usize = 64;
+
+fn is_too_deep(json: &str) -> bool {
+    let (mut level, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                level += 1;
+                if level > LEVELS {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 impl<'a> Fields<'a> {
@@ -91,6 +189,7 @@ impl<'a> Fields<'a> {
             "publish" => Request::Publish {
                 channel: channel()?,
                 data: self.data.ok_or(Failure::bad("no data"))?,
+                key: self.key.as_deref().map(key).transpose()?,
             },
             "history" => Request::History {
                 channel: channel()?,
@@ -137,6 +236,7 @@ pub(crate) enum Code {
     NotSubscribed,
     TooMany,
     Unavailable,
+    Unknown,
 }
 
 impl Failure {
@@ -161,7 +261,7 @@ pub(crate) enum Reply<'a> {
         user: Option<&'a str>,
     },
     Subscribed {
-        id: u64,
+        id: &'a Id,
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
@@ -170,34 +270,41 @@ pub(crate) enum Reply<'a> {
         publications: &'a [Arc<Publication>],
     },
     Unsubscribed {
-        id: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
         channel: &'a Name,
+        /// Why, where the client has not asked for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
     },
     Published {
-        id: u64,
+        id: &'a Id,
         epoch: Epoch,
         offset: u64,
     },
     History {
-        id: u64,
+        id: &'a Id,
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
         publications: &'a [Arc<Publication>],
+        /// Whether there are more, further back.
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        more: bool,
     },
     Presence {
-        id: u64,
+        id: &'a Id,
         channel: &'a Name,
         total: usize,
         clients: &'a [Member],
     },
     Authorized {
-        id: u64,
+        id: &'a Id,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
     },
     Pong {
-        id: u64,
+        id: &'a Id,
     },
     Missed {
         channel: &'a Name,
@@ -208,9 +315,12 @@ pub(crate) enum Reply<'a> {
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
+        /// True where nothing is missing, and only the epoch is another.
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        recovered: bool,
     },
     Error {
-        id: u64,
+        id: &'a Id,
         code: Code,
         reason: &'a str,
     },
@@ -227,9 +337,52 @@ impl Reply<'_> {
 mod tests {
     use super::*;
 
-    fn failure(text: &str) -> (u64, Failure) {
+    fn failure(text: &str) -> (String, Failure) {
         let (id, request) = Request::read(text);
-        (id, request.unwrap_err())
+        (shown(&id), request.unwrap_err())
+    }
+
+    fn shown(id: &Id) -> String {
+        serde_json::to_string(id).unwrap()
+    }
+
+    #[test]
+    fn ids_come_back_as_they_were_sent() {
+        for id in [
+            "7",
+            "0",
+            "-1",
+            "1.5",
+            "1e400",
+            "123456789012345678901234567890",
+            "\"a b\"",
+            r#""\u00fc""#,
+            "-0",
+        ] {
+            let text = format!(r#"{{"type":"ping","id":{id}}}"#);
+            let (read, request) = Request::read(&text);
+            let (read, request) = (read, request.is_ok());
+            assert!(request && shown(&read) == id, "{id} came back as {}", shown(&read));
+        }
+        let long = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(300));
+        for bad in [r#"{"type":"ping","id":[1]}"#, r#"{"type":"ping","id":true}"#, &long] {
+            assert_eq!(failure(bad).0, "0", "{bad}");
+        }
+        // Of a request that cannot be read otherwise too.
+        assert_eq!(
+            failure(r#"{"type":"history","id":"x","channel":"a","limit":"many"}"#).0,
+            "\"x\""
+        );
+    }
+
+    #[test]
+    fn data_that_many_cannot_read_is_refused() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let check = |text: &str| check_data(serde_json::from_str(text).unwrap());
+        assert_eq!(check(&nested(64)), Ok(()));
+        assert!(check(&nested(65)).is_err());
+        let in_text = format!(r#"["\"{}"]"#, "[".repeat(500));
+        assert_eq!(check(&in_text), Ok(()));
     }
 
     #[test]
@@ -241,7 +394,7 @@ mod tests {
             offset: 3,
         };
         assert!(
-            id == 7
+            matches!(id, Id::Number(7))
                 && matches!(request, Ok(Request::Subscribe { since: Some(since), limit: 5, .. }) if since == expected)
         );
         let (_, request) = Request::read(r#"{"channel":"a","data":{"x":[1, 2]},"type":"publish"}"#);
@@ -273,7 +426,7 @@ mod tests {
             ),
         ] {
             let expected = Failure::new(Code::BadRequest, reason);
-            assert_eq!(failure(text), (id, expected), "{text}");
+            assert_eq!(failure(text), (id.to_string(), expected), "{text}");
         }
         assert_eq!(
             failure(r#"{"id":9,"type":"subscribe","channel":"a b"}"#).1.code,
@@ -285,7 +438,7 @@ mod tests {
     fn replies_have_a_type_and_no_empty_fields() {
         let channel = "a".parse().unwrap();
         let reply = Reply::Subscribed {
-            id: 1,
+            id: &Id::Number(1),
             channel: &channel,
             epoch: Epoch(0x2a),
             offset: 0,
@@ -297,7 +450,7 @@ mod tests {
             r#"{"type":"subscribed","id":1,"channel":"a","epoch":"2a","offset":0,"publications":[]}"#
         );
         let reply = Reply::Error {
-            id: 2,
+            id: &Id::Number(2),
             code: Code::NoSuchChannel,
             reason: "x",
         };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use proto_ws::PreparedMessage;
 use protocol::bytes::Bytes;
@@ -20,6 +21,18 @@ pub(crate) struct Epoch(pub(crate) u64);
 pub(crate) struct Position {
     pub(crate) epoch: Epoch,
     pub(crate) offset: u64,
+}
+
+impl Epoch {
+    /// Stands for "nothing came before", where the epoch of a predecessor is meant. No channel has it.
+    pub(crate) const NONE: Epoch = Epoch(0);
+}
+
+impl Position {
+    /// Whether nothing was ever published up to here.
+    pub(crate) fn is_start(self) -> bool {
+        self.offset == 0
+    }
 }
 
 impl fmt::Display for Epoch {
@@ -70,6 +83,8 @@ pub(crate) struct Draft {
     pub(crate) user: Option<Arc<str>>,
     /// JSON in one line.
     pub(crate) data: Bytes,
+    /// Names this wish: published again under the same key, it is the same publication.
+    pub(crate) key: Option<Arc<str>>,
 }
 
 impl Draft {
@@ -84,7 +99,13 @@ impl Draft {
             channel,
             user,
             data: line.into(),
+            key: None,
         }
+    }
+
+    /// Bytes of memory it holds, about.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.data.len() + self.user.as_deref().map_or(0, str::len)
     }
 }
 
@@ -93,6 +114,11 @@ impl Draft {
 pub(crate) struct Publication {
     pub(crate) channel: Name,
     pub(crate) position: Position,
+    /// The epoch of the publication before it, which has the offset before: its own, unless the channel's epoch changed between
+    /// the two, or [`Epoch::NONE`] for the first of a channel that began with it.
+    pub(crate) previous: Epoch,
+    /// When it was published, by this process's clock.
+    pub(crate) at: Instant,
     pub(crate) user: Option<Arc<str>>,
     /// JSON in one line.
     pub(crate) data: Bytes,
@@ -118,10 +144,32 @@ impl Publication {
         Publication {
             channel: draft.channel,
             position,
+            previous: position.epoch,
+            at: Instant::now(),
             user: draft.user,
             data: draft.data,
             message: OnceLock::new(),
             event: OnceLock::new(),
+        }
+    }
+
+    /// The same, behind a publication of another epoch.
+    pub(crate) fn behind(mut self, previous: Epoch) -> Self {
+        self.previous = previous;
+        self
+    }
+
+    /// The same, published so long ago.
+    pub(crate) fn aged(mut self, age: Duration) -> Self {
+        self.at = self.at.checked_sub(age).unwrap_or(self.at);
+        self
+    }
+
+    /// The position before it.
+    pub(crate) fn before(&self) -> Position {
+        Position {
+            epoch: self.previous,
+            offset: self.position.offset.saturating_sub(1),
         }
     }
 

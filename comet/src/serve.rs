@@ -13,10 +13,11 @@ use protocol::Peer;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Link, Memory, Order, Speaker, Upstream};
+use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
 use crate::machine;
 use crate::node::{Node, NodeConfig, Post};
 use crate::settings::{BrokerUrl, Settings};
+use crate::watch::{self, Watch};
 use crate::web::{Connection, Site};
 
 /// Bytes that may wait for a process at the hub: what is published while it is busy.
@@ -39,10 +40,13 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
 fn alone(settings: &Settings) -> io::Result<()> {
     let signals = Signals::catch()?;
     let (channels, seed) = (settings.limits.channels, random()?);
-    let node = node(settings, std::process::id(), 0, |inbox| match &settings.broker {
+    let node = node(settings, std::process::id(), 0, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(Memory::new(inbox, channels, seed)),
-        BrokerUrl::Redis(url) => Box::new(url.clone().broker(settings.driver, inbox)),
-    });
+        BrokerUrl::Redis(url) => Box::new(
+            url.clone()
+                .broker(settings.driver, inbox, name, settings.limits.message),
+        ),
+    })?;
     let server = server(settings);
     let given = Given::here(settings)?;
     let mut places = given.places;
@@ -58,23 +62,29 @@ fn alone(settings: &Settings) -> io::Result<()> {
     let sockets: Vec<OwnedFd> = copies(places.iter().flat_map(Listening::as_fds))?;
     let server = serve(&server, settings, &node, places)?;
     let handle = server.handle();
+    announce(server.local_addrs());
+    // First the predecessor is told, then a successor may come: one that is killed in between has taken nothing from it.
+    given.taken.map_or(Ok(()), Taken::ready)?;
     if let Some(path) = &settings.handover {
         let drain = settings.drain;
-        offer_sockets(path, &sockets, move || handle.stop(drain))?;
+        offer_sockets(path, &sockets, move || {
+            eprintln!("comet: a successor has taken over; draining");
+            handle.stop(drain);
+        })?;
     }
-    announce(server.local_addrs());
-    given.taken.map_or(Ok(()), Taken::ready)?;
     server.until(signals, settings.drain).map(drop)
 }
 
 /// Serves in several processes, of which this is the parent or one.
 fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     let (driver, channels) = (settings.driver, settings.limits.channels);
+    let message = settings.limits.message;
     // Even shares: connections stay for long, and each worker holds its part of the memory.
-    let mut prefork = Prefork::new(workers).queue_per_worker();
-    if settings.broker == BrokerUrl::Memory {
-        let hub = Mutex::new(None);
-        prefork = prefork.inherit(move |worker| {
+    let has_hub = settings.broker == BrokerUrl::Memory;
+    let (hub, watch) = (Mutex::new(None), Arc::<Watch>::default());
+    let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
+        let mut given: Vec<OwnedFd> = vec![watch.starts(worker)?.into()];
+        if has_hub {
             let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
             let hub = match &*hub {
                 Some(hub) => Arc::clone(hub),
@@ -86,11 +96,12 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                 .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
                 .adopt(ours, move |peer: &Peer<'_, HubPost>| {
                     let session = HubSession::new(hub, worker as u64, peer.sender());
-                    proto_resp::Server::new(Arc::new(ServerConfig::default()), session)
+                    proto_resp::Server::new(Arc::new(at_the_parent(message)), session)
                 })?;
-            Ok(vec![theirs.into()])
-        });
-    }
+            given.push(theirs.into());
+        }
+        Ok(given)
+    });
     let role = prefork.run_with(|parent| {
         let given = Given::here(settings)?;
         for place in given.places {
@@ -103,12 +114,16 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                     .map_err(|error| cannot_listen(address, &error))?;
             }
         }
+        announce(&parent.local_addrs());
+        given.taken.map_or(Ok(()), Taken::ready)?;
         if let Some(path) = &settings.handover {
             let stopper = parent.stopper();
-            offer_sockets(path, &parent.sockets(), move || stopper.stop())?;
+            offer_sockets(path, &parent.sockets(), move || {
+                eprintln!("comet: a successor has taken over; draining");
+                stopper.stop();
+            })?;
         }
-        announce(&parent.local_addrs());
-        given.taken.map_or(Ok(()), Taken::ready)
+        Ok(())
     })?;
     match role {
         Role::Worker {
@@ -124,10 +139,19 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
 fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited: Vec<OwnedFd>) -> io::Result<()> {
     let signals = Signals::catch()?;
     let stop = Arc::new(OnceLock::new());
-    let node = node(settings, parent_id(), number, |inbox| match &settings.broker {
+    let mut inherited = inherited.into_iter();
+    let parent = inherited
+        .next()
+        .ok_or_else(|| io::Error::other("the parent has given nothing"))?;
+    let inherited: Vec<OwnedFd> = inherited.collect();
+    let node = node(settings, parent_id(), number, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),
-        BrokerUrl::Redis(url) => Box::new(url.clone().broker(settings.driver, inbox)),
-    });
+        BrokerUrl::Redis(url) => Box::new(
+            url.clone()
+                .broker(settings.driver, inbox, name, settings.limits.message),
+        ),
+    })?;
+    watch::report(&node, parent.into())?;
     let server = serve(&server(settings), settings, &node, places)?;
     // Set once, here.
     let _ = stop.set(server.handle());
@@ -143,24 +167,48 @@ fn at_the_hub(
     stop: Arc<OnceLock<Handle<Connection>>>,
 ) -> Arc<Upstream> {
     let (driver, drain) = (settings.driver, settings.drain);
+    let mut config = ClientConfig::default();
+    let limits = &mut config.rules.limits;
+    limits.bulk = limits.bulk.max(2 * settings.limits.message as u64);
+    limits.reply = limits.reply.max(4 * settings.limits.message as u64);
+    let config = Arc::new(config);
     let socket = Mutex::new(inherited.into_iter().next());
-    Upstream::new(Box::new(move |upstream| -> io::Result<Box<dyn Link>> {
+    let connect = move |upstream: Arc<Upstream>, role, generation| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(socket) = socket else {
             if let Some(server) = stop.get() {
                 server.stop(drain);
             }
-            return Err(io::Error::other("the parent is gone"));
+            return upstream.is_down(role, generation, Refusal::Ever("the parent is gone".to_owned()));
         };
         let (tell, told) = std::sync::mpsc::channel();
-        let speaker = Speaker::new(HubDialect::new(Weak::clone(&inbox)), upstream);
-        Server::new(driver).adopt(socket, move |peer: &Peer<'_, Order>| {
-            // The other side waits for it.
-            let _ = tell.send(peer.sender());
-            Client::new(Arc::new(ClientConfig::default()), speaker)
-        })?;
-        Ok(Box::new(told.recv().map_err(io::Error::other)?))
-    }))
+        let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
+        let config = Arc::clone(&config);
+        let adopted = Server::new(driver)
+            .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
+            .adopt(socket, move |peer: &Peer<'_, Wake>| {
+                // The other side waits for it.
+                let _ = tell.send(peer.sender());
+                Client::new(config, speaker)
+            });
+        match adopted.and_then(|_| told.recv().map_err(io::Error::other)) {
+            Ok(sender) => upstream.linked(role, generation, Box::new(sender)),
+            Err(error) => upstream.is_down(role, generation, Refusal::Now(error.to_string())),
+        }
+    };
+    Upstream::new(HubDialect, inbox, Box::new(connect))
+}
+
+/// How the parent listens to a process, whose publications have `message` bytes at most.
+fn at_the_parent(message: usize) -> ServerConfig {
+    let mut config = ServerConfig::default();
+    let limits = &mut config.rules.limits;
+    limits.bulk = limits.bulk.max(2 * message as u64);
+    let command = u32::try_from(2 * message).unwrap_or(u32::MAX);
+    limits.command = limits.command.max(command.saturating_add(1 << 20));
+    // It asks when it is idle whether the other side is there.
+    config.timeouts.idle = None;
+    config
 }
 
 /// The node of this process: the `worker`th of the server whose first process has the number `pid`.
@@ -168,16 +216,17 @@ fn node(
     settings: &Settings,
     pid: u32,
     worker: usize,
-    broker: impl FnOnce(Weak<dyn Inbox>) -> Box<dyn Broker>,
-) -> Arc<Node> {
+    broker: impl FnOnce(Weak<dyn Inbox>, &str) -> Box<dyn Broker>,
+) -> io::Result<Arc<Node>> {
     let config = NodeConfig {
         server: name(pid).into(),
         worker,
+        start: format!("{:08x}", random()? as u32).into(),
         rules: settings.rules.clone(),
         encoding: settings.encoding.clone(),
         max_channels: settings.limits.channels,
     };
-    Node::new(config, broker)
+    Ok(Node::new(config, broker))
 }
 
 fn server(settings: &Settings) -> Server {
@@ -201,7 +250,7 @@ fn serve(
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
     // Clients wait in the queues of the sockets meanwhile.
-    node.wait_for_broker();
+    node.wait_for_broker().map_err(io::Error::other)?;
     let running = server.serve_all(places, move |peer: &Peer<'_, Post>| {
         Some(site.connection(peer.sender()))
     })?;

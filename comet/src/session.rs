@@ -2,31 +2,34 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use proto_ws::{CloseCode, Handler, Message, Socket};
 use protocol::Sender;
 
-use crate::app::App;
+use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
-use crate::messages::{Code, Failure, Reply, Request};
-use crate::node::{Answer, Cursor, Feed, Outcome, Post, Reader};
-use crate::publication::{Draft, Position, Publication};
+use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
+use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post, Reader};
+use crate::publication::{Draft, Epoch, Position, Publication};
 use crate::token::Claims;
 
 /// Clients that an answer about presence names.
 const MOST_CLIENTS: usize = 1000;
+/// Answers about a channel's history or presence that one client may wait for: they are long, and are held for it.
+const READING: u8 = 2;
 
 /// A client, its rights, and what it is subscribed to.
 pub(crate) struct Session {
     app: Arc<App>,
     me: Sender<Post>,
     number: u64,
-    claims: Option<Box<Claims>>,
+    rights: Option<Box<Rights>>,
     subscriptions: Vec<Subscription>,
     requests: Bucket,
+    /// Long answers that are awaited.
+    reading: u8,
 }
 
 struct Subscription {
@@ -38,9 +41,11 @@ struct Subscription {
 }
 
 struct Asked {
-    id: u64,
+    id: Id,
     since: Option<Position>,
     limit: usize,
+    /// The question that was put to the broker for it.
+    round: Option<u64>,
 }
 
 type Out<'a, 'c> = Socket<'a, 'c>;
@@ -50,68 +55,139 @@ impl Session {
     pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>) -> Self {
         Session {
             number: app.number(),
+            rights: claims.map(|claims| Box::new(app.rights(claims, &me))),
             app,
             me,
-            claims: claims.map(Box::new),
             subscriptions: Vec::new(),
             requests: Bucket::new(),
+            reading: 0,
         }
     }
 
     fn user(&self) -> Option<Arc<str>> {
-        self.claims.as_ref()?.user.clone()
+        self.claims()?.user.clone()
     }
 
-    fn serve(&mut self, socket: &mut Out<'_, '_>, id: u64, request: Request<'_>) -> Result<(), Failure> {
+    fn claims(&self) -> Option<&Claims> {
+        self.rights.as_ref().map(|rights| &rights.claims)
+    }
+
+    fn serve(&mut self, socket: &mut Out<'_, '_>, id: &Id, request: Request<'_>) -> Result<(), Failure> {
         match request {
             Request::Subscribe { channel, since, limit } => {
-                self.subscribe(socket, &channel, Asked { id, since, limit })?
+                let asked = Asked {
+                    id: id.clone(),
+                    since,
+                    limit,
+                    // Nobody need be asked about a position that is none of ours.
+                    round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
+                };
+                self.subscribe(socket, &channel, asked)?;
             }
             Request::Unsubscribe { channel } => {
                 let index = self.find(&channel).ok_or(NOT_SUBSCRIBED)?;
                 self.end(index);
-                reply(socket, &Reply::Unsubscribed { id, channel: &channel });
+                let gone = Reply::Unsubscribed {
+                    id: Some(id),
+                    channel: &channel,
+                    code: None,
+                };
+                reply(socket, &gone);
             }
-            Request::Publish { channel, data } => {
-                let keep = self.app.may_publish(&channel, self.claims.as_deref())?.keep;
-                let draft = Draft::new(channel.clone(), self.user(), data);
+            Request::Publish { channel, data, key } => {
+                let keep = self.app.may_publish(&channel, self.claims())?.keep;
+                check_data(data)?;
+                let mut draft = Draft::new(channel.clone(), self.user(), data);
+                draft.key = key;
                 let done = self.answer(id, channel, Outcome::Published);
                 self.app.node.counters.published.add(1);
                 self.app.node.broker().publish(draft, keep, done);
             }
             Request::History { channel, limit } => {
-                let mut keep = self.app.may_subscribe(&channel, self.claims.as_deref())?.keep;
+                let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
                 keep.publications = keep.publications.min(limit);
+                self.may_read(socket)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
                 self.app.node.broker().snapshot(&channel, keep, done);
             }
             Request::Presence { channel } => {
-                if !self.app.may_subscribe(&channel, self.claims.as_deref())?.presence {
+                if !self.app.may_subscribe(&channel, self.claims())?.presence {
                     return Err(Failure::new(Code::Forbidden, "this channel tells nobody who is there"));
                 }
+                self.may_read(socket)?;
                 let done = self.answer(id, channel.clone(), Outcome::Presence);
                 self.app.node.broker().presence(&channel, MOST_CLIENTS, done);
             }
             Request::Auth { token } => {
                 let claims = self.app.claims(&token);
-                let claims = claims.map_err(|_| Failure::new(Code::Forbidden, "this token is not good"))?;
-                self.claims = Some(Box::new(claims));
+                let claims = claims.map_err(|bad| Failure::new(Code::Forbidden, bad.reason()))?;
+                let user_before = self.user();
+                self.rights = Some(Box::new(self.app.rights(claims, &self.me)));
                 let user = self.user();
-                reply(
-                    socket,
-                    &Reply::Authorized {
-                        id,
-                        user: user.as_deref(),
-                    },
-                );
+                let authorized = Reply::Authorized {
+                    id,
+                    user: user.as_deref(),
+                };
+                reply(socket, &authorized);
+                self.drop_what_is_forbidden(socket);
+                if user != user_before {
+                    self.tell_who_it_is();
+                }
             }
             Request::Ping => reply(socket, &Reply::Pong { id }),
         }
         Ok(())
     }
 
+    /// Takes a place among those who wait for a long answer.
+    fn may_read(&mut self, socket: &Out<'_, '_>) -> Result<(), Failure> {
+        if self.reading >= READING || socket.is_congested() {
+            self.app.node.counters.limited.add(1);
+            return Err(Failure::new(
+                Code::TooMany,
+                "read the answers to earlier requests first",
+            ));
+        }
+        self.reading += 1;
+        Ok(())
+    }
+
+    /// Ends the subscriptions that the client's rights, which are others now, do not allow.
+    fn drop_what_is_forbidden(&mut self, socket: &mut Out<'_, '_>) {
+        let mut index = 0;
+        while let Some(subscription) = self.subscriptions.get(index) {
+            let channel = subscription.cursor.channel().clone();
+            if self.app.may_subscribe(&channel, self.claims()).is_ok() {
+                index += 1;
+                continue;
+            }
+            if let Some(asked) = self.end(index) {
+                fail(
+                    socket,
+                    &asked.id,
+                    Failure::new(Code::Forbidden, "no token names this channel"),
+                );
+                continue;
+            }
+            let gone = Reply::Unsubscribed {
+                id: None,
+                channel: &channel,
+                code: Some(Code::Forbidden),
+            };
+            reply(socket, &gone);
+        }
+    }
+
+    /// Others see who the client is.
+    fn tell_who_it_is(&self) {
+        for subscription in self.subscriptions.iter().filter(|subscription| subscription.present) {
+            let broker = self.app.node.broker();
+            broker.enter(subscription.cursor.channel(), self.member());
+        }
+    }
+
     fn subscribe(&mut self, socket: &mut Out<'_, '_>, channel: &Name, asked: Asked) -> Result<(), Failure> {
-        let rule = self.app.may_subscribe(channel, self.claims.as_deref())?;
+        let rule = self.app.may_subscribe(channel, self.claims())?;
         let present = rule.presence;
         if self.find(channel).is_some() {
             return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
@@ -142,10 +218,18 @@ impl Session {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
-        let Some(asked) = &subscription.asked else { return };
-        let Some(start) = subscription.cursor.start(asked.since, asked.limit) else {
-            return;
-        };
+        let Some(asked) = &mut subscription.asked else { return };
+        let (since, limit) = (asked.since, asked.limit);
+        let mut begin = subscription
+            .cursor
+            .start(since, limit, asked.round, !socket.is_congested());
+        if let Begin::Ask = begin {
+            asked.round = Some(self.app.node.verify(&subscription.cursor));
+            begin = subscription
+                .cursor
+                .start(since, limit, asked.round, !socket.is_congested());
+        }
+        let Begin::Start(start) = begin else { return };
         match start.recovered {
             Some(true) => self.app.node.counters.recovered.add(1),
             Some(false) => self.app.node.counters.unrecovered.add(1),
@@ -154,7 +238,7 @@ impl Session {
         reply(
             socket,
             &Reply::Subscribed {
-                id: asked.id,
+                id: &asked.id,
                 channel: subscription.cursor.channel(),
                 epoch: start.position.epoch,
                 offset: start.position.offset,
@@ -163,6 +247,8 @@ impl Session {
             },
         );
         subscription.asked = None;
+        let mut client = ToClient::new(&self.app, socket);
+        let Ok(()) = subscription.cursor.drained(&mut client);
     }
 
     fn publication(&mut self, socket: &mut Out<'_, '_>, publication: &Publication) {
@@ -181,20 +267,24 @@ impl Session {
     /// The feed has begun, or begun anew, or something of it was lost.
     fn news(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
-        if self.subscriptions[index].cursor.is_waiting() {
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return;
+        };
+        if subscription.cursor.is_waiting() {
             return self.start(socket, index);
         }
-        let Ok(()) = self.subscriptions[index]
-            .cursor
-            .look(&mut ToClient::new(&self.app, socket));
+        let Ok(()) = subscription.cursor.look(&mut ToClient::new(&self.app, socket));
     }
 
     /// The feed does not begin.
     fn no_feed(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
-        if let Some(asked) = self.subscriptions[index].asked.take() {
-            self.end(index);
-            fail(socket, asked.id, failure(Trouble::Unavailable));
+        let is_asked = self
+            .subscriptions
+            .get(index)
+            .is_some_and(|subscription| subscription.asked.is_some());
+        if is_asked && let Some(asked) = self.end(index) {
+            fail(socket, &asked.id, failure(Trouble::Unavailable));
         }
     }
 
@@ -204,6 +294,10 @@ impl Session {
             channel,
             outcome,
         } = answer;
+        let id = &id;
+        if matches!(outcome, Outcome::Snapshot(_) | Outcome::Presence(_)) {
+            self.reading = self.reading.saturating_sub(1);
+        }
         let outcome = match &outcome {
             Outcome::Said(_) => return,
             Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
@@ -217,6 +311,7 @@ impl Session {
                 epoch: snapshot.position.epoch,
                 offset: snapshot.position.offset,
                 publications: &snapshot.publications,
+                more: snapshot.more,
             }),
             Outcome::Presence(outcome) => outcome.as_ref().map(|presence| Reply::Presence {
                 id,
@@ -231,9 +326,9 @@ impl Session {
         }
     }
 
-    /// Where the broker's answer to the request `id` goes: into this client's mailbox.
-    fn answer<T: 'static>(&self, id: u64, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
-        Answer::to(self.me.clone(), id, channel, outcome)
+    /// Where the broker's answer to the request of that id goes: into this client's mailbox.
+    fn answer<T: 'static>(&self, id: &Id, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
+        Answer::to(self.me.clone(), id.clone(), channel, outcome)
     }
 
     fn member(&self) -> Member {
@@ -255,27 +350,31 @@ impl Session {
             .position(|subscription| subscription.cursor.is_of(feed))
     }
 
-    fn end(&mut self, index: usize) {
+    /// Ends a subscription. Returns the request for it, if that has no answer yet.
+    fn end(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.swap_remove(index);
         if subscription.present {
             let client = self.app.client(self.number);
             self.app.node.broker().leave(subscription.cursor.channel(), &client);
         }
+        subscription.asked
     }
 
     fn end_all(&mut self) {
         while !self.subscriptions.is_empty() {
-            self.end(0);
+            let _ = self.end(0);
         }
     }
 
     /// Ends the connection when the time of its token is over. Another may have been shown before.
-    fn check_time(&self, socket: &mut Out<'_, '_>) {
-        let over = |claims: &Claims| claims.expires.is_some() && !claims.is_good_at(SystemTime::now());
-        if self.claims.as_deref().is_some_and(over) {
-            // It fails only while closing.
-            let _ = socket.close(CloseCode::POLICY, "the token's time is over");
+    fn is_over(&mut self, socket: &mut Out<'_, '_>) -> bool {
+        if !self.app.has_ended(self.rights.as_deref()) {
+            return false;
         }
+        // It fails only while closing.
+        let _ = socket.close(CloseCode::POLICY, "the token's time is over");
+        self.end_all();
+        true
     }
 }
 
@@ -294,23 +393,28 @@ impl Handler for Session {
     }
 
     fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
-        self.check_time(socket);
+        if self.is_over(socket) {
+            return;
+        }
         let (id, outcome) = match message {
             Message::Text(text) => Request::read(text),
-            Message::Binary(_) => (0, Err(Failure::new(Code::BadRequest, "messages are text"))),
+            Message::Binary(_) => (Id::NONE, Err(Failure::new(Code::BadRequest, "messages are text"))),
         };
         let outcome = if self.requests.take(socket.now(), self.app.settings.limits.requests) {
-            outcome.and_then(|request| self.serve(socket, id, request))
+            outcome.and_then(|request| self.serve(socket, &id, request))
         } else {
             self.app.node.counters.limited.add(1);
             Err(Failure::new(Code::TooMany, "too many requests; slower"))
         };
         if let Err(failure) = outcome {
-            fail(socket, id, failure);
+            fail(socket, &id, failure);
         }
     }
 
     fn posted(&mut self, socket: &mut Socket<'_, '_>, post: Post) {
+        if self.is_over(socket) {
+            return;
+        }
         match post {
             Post::Publication(publication) => self.publication(socket, &publication),
             Post::Position(feed) | Post::Look(feed) => self.news(socket, &feed),
@@ -321,16 +425,26 @@ impl Handler for Session {
                 let _ = socket.close(CloseCode::RESTART, "come back");
                 self.end_all();
             }
+            Post::Expired => {
+                // By the clock of the day it is not over: that was set back, or another token was shown meanwhile.
+                let (app, me) = (&self.app, &self.me);
+                if let Some(rights) = self.rights.as_deref_mut().filter(|rights| rights.end()) {
+                    app.renew(rights, me);
+                }
+            }
             // WebSocket has Pings.
             Post::Heartbeat => {}
         }
     }
 
     fn pong(&mut self, socket: &mut Socket<'_, '_>, _: &[u8], _: Option<std::time::Duration>) {
-        self.check_time(socket);
+        self.is_over(socket);
     }
 
     fn drained(&mut self, socket: &mut Socket<'_, '_>) {
+        if self.is_over(socket) {
+            return;
+        }
         for subscription in &mut self.subscriptions {
             let Ok(()) = subscription.cursor.drained(&mut ToClient::new(&self.app, socket));
         }
@@ -364,6 +478,16 @@ impl<'s, 'a, 'c> ToClient<'s, 'a, 'c> {
             closed: false,
         }
     }
+
+    fn begin_anew(&mut self, channel: &Name, Position { epoch, offset }: Position, recovered: bool) {
+        let reset = Reply::Reset {
+            channel,
+            epoch,
+            offset,
+            recovered,
+        };
+        reply(self.socket, &reset);
+    }
 }
 
 impl Reader for ToClient<'_, '_, '_> {
@@ -387,8 +511,13 @@ impl Reader for ToClient<'_, '_, '_> {
         Ok(())
     }
 
-    fn reset(&mut self, channel: &Name, Position { epoch, offset }: Position) -> Result<(), Infallible> {
-        reply(self.socket, &Reply::Reset { channel, epoch, offset });
+    fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
+        self.begin_anew(channel, position, true);
+        Ok(())
+    }
+
+    fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
+        self.begin_anew(channel, position, false);
         Ok(())
     }
 
@@ -405,7 +534,11 @@ const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribe
 
 pub(crate) fn failure(trouble: Trouble) -> Failure {
     match trouble {
-        Trouble::Unavailable => Failure::new(Code::Unavailable, "the broker does not answer; try again later"),
+        Trouble::Unavailable => Failure::new(Code::Unavailable, "the broker takes no requests now; try again later"),
+        Trouble::Unknown => Failure::new(
+            Code::Unknown,
+            "the broker has not answered: whether this was done is not known",
+        ),
         Trouble::TooManyChannels => Failure::new(Code::TooMany, "as many channels as there may be"),
     }
 }
@@ -415,6 +548,6 @@ fn reply(socket: &mut Out<'_, '_>, reply: &Reply<'_>) {
     let _ = socket.text(&reply.to_json());
 }
 
-fn fail(socket: &mut Out<'_, '_>, id: u64, Failure { code, reason }: Failure) {
+fn fail(socket: &mut Out<'_, '_>, id: &Id, Failure { code, reason }: Failure) {
     reply(socket, &Reply::Error { id, code, reason });
 }

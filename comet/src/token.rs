@@ -1,5 +1,6 @@
 //! Who somebody is: tokens that clients show, and the back end's one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,6 +23,55 @@ const SHORTEST_SECRET: usize = 32;
 #[derive(Clone)]
 pub(crate) struct Secret(Arc<[u8]>);
 
+/// What tokens must say besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Demands {
+    /// For whom they are (`aud`). A token that names others, and not this, is not for us (RFC 7519 section 4.1.3).
+    pub(crate) audience: Option<String>,
+    /// Who made them (`iss`).
+    pub(crate) issuer: Option<String>,
+    /// By how much clocks may differ.
+    pub(crate) leeway: Duration,
+}
+
+/// A time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, NumericDate).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Date(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?.max(0.0);
+        // What is too far away for a duration never comes.
+        Ok(Date(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+    }
+}
+
+impl Serialize for Date {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.subsec_nanos() {
+            0 => serializer.serialize_u64(self.0.as_secs()),
+            _ => serializer.serialize_f64(self.0.as_secs_f64()),
+        }
+    }
+}
+
+/// One or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self, whom: &str) -> bool {
+        match self {
+            Audience::One(name) => name == whom,
+            Audience::Several(names) => names.iter().any(|name| name == whom),
+        }
+    }
+}
+
 /// The word by which a back end is known.
 #[derive(Clone)]
 pub(crate) struct ApiToken([u8; 32]);
@@ -35,9 +85,14 @@ pub(crate) struct Claims {
     pub(crate) user: Option<Arc<str>>,
     /// When it ends, and begins, in seconds since 1970.
     #[serde(rename = "exp", skip_serializing_if = "Option::is_none")]
-    pub(crate) expires: Option<u64>,
+    pub(crate) expires: Option<Date>,
     #[serde(rename = "nbf", skip_serializing_if = "Option::is_none")]
-    pub(crate) begins: Option<u64>,
+    pub(crate) begins: Option<Date>,
+    /// For whom it is, and who made it.
+    #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
+    pub(crate) audience: Option<Audience>,
+    #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
     /// The channels that may be read, and written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscribe: Vec<Pattern>,
@@ -56,13 +111,23 @@ pub(crate) enum BadToken {
     Signature,
     /// Its time has not come, or is over.
     Time,
+    /// It is for somebody else.
+    Audience,
+    /// Somebody else made it.
+    Issuer,
+    /// It names extensions that must be understood, and are not.
+    Critical,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header<'a> {
-    alg: &'a str,
-    #[serde(default)]
-    typ: &'a str,
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow, default)]
+    typ: Cow<'a, str>,
+    /// Names extensions (RFC 7515 section 4.1.11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<serde_json::Value>,
 }
 
 impl Secret {
@@ -82,8 +147,9 @@ impl Secret {
     /// Makes a token.
     pub(crate) fn sign(&self, claims: &Claims) -> String {
         let header = Header {
-            alg: "HS256",
-            typ: "JWT",
+            alg: "HS256".into(),
+            typ: "JWT".into(),
+            crit: None,
         };
         // Plain strings and numbers always make JSON.
         let encode = |json: serde_json::Result<Vec<u8>>| BASE64.encode(json.unwrap_or_default());
@@ -97,7 +163,7 @@ impl Secret {
     }
 
     /// Reads a token and checks that it is good at `now`.
-    pub(crate) fn verify(&self, token: &str, now: SystemTime) -> Result<Claims, BadToken> {
+    pub(crate) fn verify(&self, token: &str, now: SystemTime, demands: &Demands) -> Result<Claims, BadToken> {
         if token.len() > LONGEST {
             return Err(BadToken::Malformed);
         }
@@ -114,8 +180,25 @@ impl Secret {
         self.mac(signed)
             .verify_slice(&decode(signature)?)
             .map_err(|_| BadToken::Signature)?;
+        // We understand none: whatever is named there makes the token one for others.
+        if header.crit.is_some() {
+            return Err(BadToken::Critical);
+        }
         let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| BadToken::Malformed)?;
-        if claims.is_good_at(now) {
+        let ours = demands.audience.as_deref();
+        if claims
+            .audience
+            .as_ref()
+            .map(|audience| ours.is_some_and(|us| audience.names(us)))
+            == Some(false)
+            || claims.audience.is_none() && ours.is_some()
+        {
+            return Err(BadToken::Audience);
+        }
+        if demands.issuer.is_some() && claims.issuer != demands.issuer {
+            return Err(BadToken::Issuer);
+        }
+        if claims.is_good_at(now, demands.leeway) {
             Ok(claims)
         } else {
             Err(BadToken::Time)
@@ -131,9 +214,21 @@ impl Secret {
 }
 
 impl Claims {
-    pub(crate) fn is_good_at(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        self.expires.is_none_or(|end| now < end) && self.begins.is_none_or(|begin| begin <= now)
+    /// Whether its time has come and is not over, on clocks that may differ by `leeway`.
+    pub(crate) fn is_good_at(&self, now: SystemTime, leeway: Duration) -> bool {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let has_begun = |begin: Date| begin.0 <= now.saturating_add(leeway);
+        self.is_left(now, leeway) != Some(Duration::ZERO) && self.begins.is_none_or(has_begun)
+    }
+
+    /// How long it is still good, if it ends.
+    pub(crate) fn left(&self, now: SystemTime, leeway: Duration) -> Option<Duration> {
+        self.is_left(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO), leeway)
+    }
+
+    fn is_left(&self, now: Duration, leeway: Duration) -> Option<Duration> {
+        let end = self.expires?.0.saturating_add(leeway);
+        Some(end.saturating_sub(now))
     }
 
     pub(crate) fn may_subscribe(&self, channel: &Name) -> bool {
@@ -175,14 +270,24 @@ impl fmt::Debug for ApiToken {
     }
 }
 
-impl fmt::Display for BadToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BadToken {
+    /// Why, in words.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
             BadToken::Malformed => "not a JSON Web Token",
             BadToken::Algorithm => "a token of another algorithm than HS256",
             BadToken::Signature => "the token's signature is wrong",
             BadToken::Time => "the token is not valid now",
-        })
+            BadToken::Audience => "the token is for somebody else than `token_audience` says",
+            BadToken::Issuer => "the token was made by somebody else than `token_issuer` says",
+            BadToken::Critical => "the token needs extensions that are not known here",
+        }
+    }
+}
+
+impl fmt::Display for BadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
     }
 }
 
@@ -199,8 +304,10 @@ mod tests {
     fn claims() -> Claims {
         Claims {
             user: Some("ann".into()),
-            expires: Some(1000),
-            begins: Some(10),
+            expires: Some(Date(Duration::from_secs(1000))),
+            begins: Some(Date(Duration::from_secs(10))),
+            audience: None,
+            issuer: None,
             subscribe: vec![Pattern::try_from("room:*".to_owned()).unwrap()],
             publish: Vec::new(),
         }
@@ -217,17 +324,20 @@ mod tests {
     #[test]
     fn tokens_read_back_while_they_are_good() {
         let token = secret().sign(&claims());
-        assert_eq!(secret().verify(&token, at(10)), Ok(claims()));
-        assert_eq!(secret().verify(&token, at(999)), Ok(claims()));
-        assert_eq!(secret().verify(&token, at(1000)), Err(BadToken::Time));
-        assert_eq!(secret().verify(&token, at(9)), Err(BadToken::Time));
+        assert_eq!(secret().verify(&token, at(10), &Demands::default()), Ok(claims()));
+        assert_eq!(secret().verify(&token, at(999), &Demands::default()), Ok(claims()));
+        assert_eq!(
+            secret().verify(&token, at(1000), &Demands::default()),
+            Err(BadToken::Time)
+        );
+        assert_eq!(secret().verify(&token, at(9), &Demands::default()), Err(BadToken::Time));
         let rights = claims();
         assert!(rights.may_subscribe(&"room:7".parse().unwrap()) && !rights.may_publish(&"room:7".parse().unwrap()));
     }
 
     #[test]
     fn tokens_of_others_are_read() {
-        let claims = secret().verify(FOREIGN, at(1000)).unwrap();
+        let claims = secret().verify(FOREIGN, at(1000), &Demands::default()).unwrap();
         assert_eq!(claims.user.as_deref(), Some("ann"));
         assert!(claims.may_publish(&"news".parse().unwrap()) && !claims.may_subscribe(&"news".parse().unwrap()));
     }
@@ -236,16 +346,110 @@ mod tests {
     fn c02_whatever_is_changed_is_refused() {
         let token = secret().sign(&claims());
         let other = Secret::new("0123456789abcdef0123456789abcdeg").unwrap();
-        assert_eq!(other.verify(&token, at(10)), Err(BadToken::Signature));
+        assert_eq!(
+            other.verify(&token, at(10), &Demands::default()),
+            Err(BadToken::Signature)
+        );
         for cut in 0..token.len() {
-            assert!(secret().verify(&token[..cut], at(10)).is_err());
+            assert!(secret().verify(&token[..cut], at(10), &Demands::default()).is_err());
         }
         let unsigned = format!("{}.{}.", BASE64.encode(r#"{"alg":"none"}"#), BASE64.encode("{}"));
-        assert_eq!(secret().verify(&unsigned, at(10)), Err(BadToken::Algorithm));
-        assert_eq!(secret().verify("a.b", at(10)), Err(BadToken::Malformed));
         assert_eq!(
-            secret().verify(&"x".repeat(LONGEST + 1), at(10)),
+            secret().verify(&unsigned, at(10), &Demands::default()),
+            Err(BadToken::Algorithm)
+        );
+        assert_eq!(
+            secret().verify("a.b", at(10), &Demands::default()),
             Err(BadToken::Malformed)
+        );
+        assert_eq!(
+            secret().verify(&"x".repeat(LONGEST + 1), at(10), &Demands::default()),
+            Err(BadToken::Malformed)
+        );
+    }
+
+    /// A token with this header and these claims, well signed.
+    fn signed(header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signature = BASE64.encode(secret().mac(&signed).finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    const HEADER: &str = r#"{"alg":"HS256"}"#;
+
+    fn verified(header: &str, claims: &str, demands: &Demands) -> Result<Claims, BadToken> {
+        secret().verify(&signed(header, claims), at(1000), demands)
+    }
+
+    #[test]
+    fn times_may_have_fractions_and_clocks_differ() {
+        let half = r#"{"exp":1000.5}"#;
+        let none = Demands::default();
+        assert!(verified(HEADER, half, &none).is_ok());
+        let token = signed(HEADER, half);
+        let later = at(1000) + Duration::from_millis(600);
+        assert_eq!(secret().verify(&token, later, &none), Err(BadToken::Time));
+        let lenient = Demands {
+            leeway: Duration::from_secs(5),
+            ..Demands::default()
+        };
+        assert!(secret().verify(&token, later, &lenient).is_ok());
+        assert_eq!(secret().verify(&token, at(1006), &lenient), Err(BadToken::Time));
+        assert!(verified(HEADER, r#"{"nbf":1003}"#, &lenient).is_ok());
+        assert_eq!(verified(HEADER, r#"{"nbf":1003}"#, &none), Err(BadToken::Time));
+        // Python's `time.time() + 3600`, and numbers at their extremes.
+        for good in ["1795000000.4218", "1e10", "1e300"] {
+            assert!(
+                verified(HEADER, &format!(r#"{{"exp":{good}}}"#), &none).is_ok(),
+                "{good}"
+            );
+        }
+        for bad in ["-1", "0", "\"1795000000\"", "null,\"exp\":5"] {
+            assert!(
+                verified(HEADER, &format!(r#"{{"exp":{bad}}}"#), &none).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    /// RFC 7515 section 4.1.11: extensions named in `crit` must be understood, or the token is refused.
+    #[test]
+    fn extensions_that_must_be_understood_are_refused() {
+        let header = r#"{"alg":"HS256","crit":["b64"],"b64":false}"#;
+        assert_eq!(verified(header, "{}", &Demands::default()), Err(BadToken::Critical));
+        let header = r#"{"alg":"HS256","crit":null}"#;
+        assert!(verified(header, "{}", &Demands::default()).is_ok());
+    }
+
+    /// As PHP writes it.
+    #[test]
+    fn headers_may_have_escapes() {
+        let header = r#"{"typ":"application\/jwt","alg":"HS\u003256"}"#;
+        assert!(verified(header, "{}", &Demands::default()).is_ok());
+    }
+
+    /// RFC 7519 section 4.1.3.
+    #[test]
+    fn tokens_for_others_are_refused() {
+        let ours = Demands {
+            audience: Some("comet".to_owned()),
+            issuer: Some("us".to_owned()),
+            ..Demands::default()
+        };
+        for (claims, expected) in [
+            (r#"{"aud":"comet","iss":"us"}"#, None),
+            (r#"{"aud":["billing","comet"],"iss":"us"}"#, None),
+            (r#"{"aud":"billing","iss":"us"}"#, Some(BadToken::Audience)),
+            (r#"{"iss":"us"}"#, Some(BadToken::Audience)),
+            (r#"{"aud":"comet","iss":"them"}"#, Some(BadToken::Issuer)),
+            (r#"{"aud":"comet"}"#, Some(BadToken::Issuer)),
+            (r#"{"aud":7,"iss":"us"}"#, Some(BadToken::Malformed)),
+        ] {
+            assert_eq!(verified(HEADER, claims, &ours).err(), expected, "{claims}");
+        }
+        assert_eq!(
+            verified(HEADER, r#"{"aud":"billing"}"#, &Demands::default()).err(),
+            Some(BadToken::Audience)
         );
     }
 

@@ -1,13 +1,18 @@
 //! The broker of one process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Instant;
 
-use super::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use super::redis::WISH;
+use super::{ANSWER, Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::log::{Keep, Log};
 use crate::publication::{Draft, Epoch, Position, Publication};
+
+/// Wishes that are remembered in one channel.
+const WISHES: usize = 1024;
 
 /// Keeps channels in memory: they are gone with the process.
 pub(crate) struct Memory {
@@ -16,10 +21,11 @@ pub(crate) struct Memory {
     /// Channels there may be.
     limit: usize,
     epochs: Epochs,
+    rounds: AtomicU64,
 }
 
 /// Makes epochs that differ: from each other, and with all likelihood from those of other processes.
-struct Epochs(std::sync::atomic::AtomicU64);
+struct Epochs(AtomicU64);
 
 struct Channel(Mutex<State>);
 
@@ -30,6 +36,8 @@ struct State {
     members: HashMap<Arc<str>, Member>,
     /// When something was published last.
     published: Option<Instant>,
+    /// Wishes that were fulfilled a short time ago: when, and how.
+    wishes: VecDeque<(Instant, Arc<str>, Position)>,
     /// Taken out of the table: whoever still holds it must look there again.
     removed: bool,
 }
@@ -41,7 +49,9 @@ impl Memory {
             inbox,
             channels: RwLock::default(),
             limit,
-            epochs: Epochs(seed.into()),
+            // None is 0, which stands for none.
+            epochs: Epochs((seed.max(1)).into()),
+            rounds: AtomicU64::new(0),
         }
     }
 
@@ -86,16 +96,63 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Has the inbox told of what is published in `channel`.
+    pub(super) fn tell_of(&self, channel: &Name, keep: Keep) -> Result<(), Trouble> {
+        self.with(channel, keep, |state| state.followed = true)
+    }
+
+    /// A part of a channel: what is before an offset, newest first, at most so many publications and bytes; and its position.
+    pub(super) fn read_back(
+        &self,
+        channel: &Name,
+        before: Option<u64>,
+        publications: usize,
+        bytes: usize,
+    ) -> (Position, Vec<Arc<Publication>>, bool) {
+        let read = self.with_existing(channel, |state| {
+            let keep = state.keep;
+            state.log.expire(Instant::now(), &keep);
+            let mut read = Vec::new();
+            let (mut size, mut more) = (0, false);
+            for publication in state.log.newest_first(before) {
+                if read.len() >= publications || !read.is_empty() && size >= bytes {
+                    more = true;
+                    break;
+                }
+                size += publication.size();
+                read.push(Arc::clone(publication));
+            }
+            (state.log.position(), read, more)
+        });
+        // There is none: it may begin at any later number.
+        read.unwrap_or_else(|| (self.epochs.nothing(), Vec::new(), false))
+    }
+}
+
 impl Broker for Memory {
-    fn follow(&self, channel: &Name, keep: Keep) {
-        let Some(inbox) = self.inbox.upgrade() else { return };
+    fn follow(&self, channel: &Name, keep: Keep) -> u64 {
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(inbox) = self.inbox.upgrade() else {
+            return round;
+        };
         // Told under the channel's lock, so that no publication comes between.
         let told = self.with(channel, keep, |state| {
             state.followed = true;
-            inbox.snapshot(channel, state.snapshot());
+            let position = state.log.position();
+            let snapshot = Snapshot {
+                position,
+                publications: state.log.last(keep.publications),
+                turn: None,
+                continues: inbox.position(channel).map(|known| known.epoch == position.epoch),
+                more: false,
+                round,
+            };
+            inbox.snapshot(channel, snapshot);
         });
         // A channel too many stays unheard of; those who wait for it give up.
         let _ = told;
+        round
     }
 
     fn forget(&self, channel: &Name) {
@@ -105,10 +162,16 @@ impl Broker for Memory {
     fn publish(&self, draft: Draft, keep: Keep, done: Done<Position>) {
         let channel = draft.channel.clone();
         let published = self.with(&channel, keep, |state| {
+            let now = Instant::now();
+            if let Some(position) = draft.key.as_ref().and_then(|key| state.fulfilled(now, key)) {
+                return position;
+            }
             let mut position = state.log.position();
             position.offset += 1;
+            if let Some(key) = draft.key.clone() {
+                state.remember(now, key, position);
+            }
             let publication = Arc::new(Publication::new(draft, position));
-            let now = Instant::now();
             state.published = Some(now);
             state.log.push(now, Arc::clone(&publication), &keep);
             // Told under the channel's lock, so that it comes in order.
@@ -121,7 +184,17 @@ impl Broker for Memory {
     }
 
     fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>) {
-        done.tell(self.with(channel, keep, |state| state.snapshot()));
+        let (position, mut publications, more) =
+            self.read_back(channel, None, keep.publications, keep.bytes.min(ANSWER));
+        publications.reverse();
+        done.tell(Ok(Snapshot {
+            position,
+            publications,
+            turn: None,
+            continues: None,
+            more,
+            round: 0,
+        }));
     }
 
     fn enter(&self, channel: &Name, member: Member) {
@@ -147,13 +220,13 @@ impl Broker for Memory {
     }
 
     /// Drops what is too old, and channels of which nothing is left.
-    fn tick(&self) {
-        let now = Instant::now();
+    fn tick(&self, now: Instant) {
         let mut spent = Vec::new();
         for (name, channel) in self.read().iter() {
             let mut state = channel.lock();
             let keep = state.keep;
             state.log.expire(now, &keep);
+            state.forget_wishes(now);
             if state.is_spent(now) {
                 spent.push(name.clone());
             }
@@ -175,17 +248,22 @@ impl Broker for Memory {
 }
 
 impl Epochs {
+    /// The place of a channel that is not there.
+    fn nothing(&self) -> Position {
+        Position {
+            epoch: Epoch(self.0.fetch_add(1, Ordering::Relaxed)),
+            offset: 0,
+        }
+    }
+
     fn channel(&self, keep: Keep) -> Arc<Channel> {
-        let epoch = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let state = State {
-            log: Log::new(Position {
-                epoch: Epoch(epoch),
-                offset: 0,
-            }),
+            log: Log::new(self.nothing()),
             keep,
             followed: false,
             members: HashMap::new(),
             published: None,
+            wishes: VecDeque::new(),
             removed: false,
         };
         Arc::new(Channel(Mutex::new(state)))
@@ -199,10 +277,26 @@ impl Channel {
 }
 
 impl State {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            position: self.log.position(),
-            publications: self.log.last(self.keep.publications),
+    /// What came of a wish, if it was fulfilled a short time ago.
+    fn fulfilled(&mut self, now: Instant, key: &str) -> Option<Position> {
+        self.forget_wishes(now);
+        let mut wishes = self.wishes.iter();
+        wishes
+            .find(|(_, known, _)| **known == *key)
+            .map(|(_, _, position)| *position)
+    }
+
+    fn remember(&mut self, now: Instant, key: Arc<str>, position: Position) {
+        if self.wishes.len() == WISHES {
+            self.wishes.pop_front();
+        }
+        self.wishes.push_back((now, key, position));
+    }
+
+    fn forget_wishes(&mut self, now: Instant) {
+        let is_old = |(at, ..): &(Instant, Arc<str>, Position)| now.saturating_duration_since(*at) > WISH;
+        while self.wishes.front().is_some_and(is_old) {
+            self.wishes.pop_front();
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use protocol::Sender;
 
-use super::{Feed, Post, Start};
+use super::feed::{Begin, Start};
+use super::{Feed, Post};
 use crate::channel::Name;
 use crate::publication::{Epoch, Position, Publication};
 use crate::rule::Slow;
@@ -41,6 +42,8 @@ pub(crate) trait Reader {
     fn publication(&mut self, publication: &Publication) -> Result<(), Self::Error>;
     /// The publications from one offset to another are gone.
     fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Self::Error>;
+    /// The channel has another epoch from here on, and nothing is missing.
+    fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
     /// The channel has begun anew; what is there of it follows `position`.
     fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
     /// The client is too slow for this channel.
@@ -75,19 +78,27 @@ impl Cursor {
         self.stage == Stage::Waiting
     }
 
-    /// Begins behind `since`, or with the last `limit` publications; `None` while the feed has not begun.
-    pub(crate) fn start(&mut self, since: Option<Position>, limit: usize) -> Option<Start> {
-        let start = self.feed.start(since, limit)?;
-        self.position = start.position;
-        self.stage = Stage::Live;
-        Some(start)
+    /// The feed it reads.
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Begins behind `since`, or with the last `limit` publications. `round` is the number of the question that was put to the
+    /// broker for this reader, if one was. Without `takes`, nothing comes with the start itself. What follows the start is read by [`drained`](Cursor::drained).
+    pub(crate) fn start(&mut self, since: Option<Position>, limit: usize, round: Option<u64>, takes: bool) -> Begin {
+        let begin = self.feed.start(self.key, since, limit, round, takes);
+        if let Begin::Start(Start { position, more, .. }) = &begin {
+            self.position = *position;
+            self.stage = if *more { Stage::Behind } else { Stage::Live };
+        }
+        begin
     }
 
     /// A publication of this channel has come.
     pub(crate) fn receive<R: Reader>(&mut self, publication: &Publication, reader: &mut R) -> Result<(), R::Error> {
         let next = self.position.offset + 1;
-        if self.stage != Stage::Live || publication.position.epoch != self.position.epoch || publication.offset() < next
-        {
+        let is_same = publication.position.epoch == self.position.epoch;
+        if self.stage != Stage::Live || is_same && publication.offset() < next {
             return Ok(());
         }
         if reader.is_congested() {
@@ -97,11 +108,30 @@ impl Cursor {
                 Slow::CatchUp | Slow::Skip => Ok(()),
             };
         }
-        if publication.offset() > next {
+        if publication.offset() != next || !is_same && !self.precedes(publication) {
             return self.catch_up(reader);
         }
-        self.position.offset = next;
+        self.pass(publication, reader)
+    }
+
+    /// Whether this place is what `publication`, of another epoch, names as before it.
+    fn precedes(&self, publication: &Publication) -> bool {
+        let began = publication.previous == Epoch::NONE && self.position.is_start();
+        publication.before() == self.position || began && self.position.epoch.0 < publication.position.epoch.0
+    }
+
+    /// Reads the next publication.
+    fn pass<R: Reader>(&mut self, publication: &Publication, reader: &mut R) -> Result<(), R::Error> {
+        if publication.position.epoch != self.position.epoch {
+            self.turn(publication.position.epoch, publication.offset() - 1, reader)?;
+        }
+        self.position = publication.position;
         reader.publication(publication)
+    }
+
+    fn turn<R: Reader>(&mut self, epoch: Epoch, offset: u64, reader: &mut R) -> Result<(), R::Error> {
+        self.position = Position { epoch, offset };
+        reader.turned(&self.feed.name, self.position)
     }
 
     /// Something may have come that was not told.
@@ -152,10 +182,12 @@ impl Cursor {
                     self.stage = Stage::Behind;
                     return Ok(());
                 }
-                self.position.offset = publication.offset();
-                reader.publication(publication)?;
+                self.pass(publication, reader)?;
             }
             if !tail.more {
+                if let Some(end) = tail.end.filter(|end| end.epoch != self.position.epoch) {
+                    self.turn(end.epoch, end.offset, reader)?;
+                }
                 self.stage = Stage::Live;
                 return Ok(());
             }

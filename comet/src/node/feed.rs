@@ -15,6 +15,14 @@ use crate::rule::Rule;
 
 /// Publications that may come before the first snapshot. More are dropped, and another snapshot is asked for.
 const EARLY: usize = 1024;
+/// Publications, and bytes of them, that a new reader gets with the answer; more follow one by one.
+const FIRST: usize = 64;
+const FIRST_BYTES: usize = 64 << 10;
+/// Between two questions for a snapshot of the same channel: at first, and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a channel of which nothing was there may go unseen until it could have come and gone. Less than brokers keep one.
+const UNSEEN: Duration = Duration::from_secs(60);
 
 /// A channel that this node follows. It mirrors the history, so that those who come back are served from here.
 #[derive(Debug)]
@@ -37,6 +45,13 @@ struct State {
     waiting: Instant,
     /// Whether something is missing, so that another snapshot is needed.
     torn: bool,
+    /// When one may be asked for again, and the pause after that.
+    ask: Instant,
+    pause: Duration,
+    /// Which question the last snapshot answered.
+    round: u64,
+    /// When the broker was last in touch.
+    seen: Instant,
     /// Nobody may enter any more.
     retired: bool,
 }
@@ -48,6 +63,8 @@ struct Listener {
     beats: bool,
     /// Whether a post did not fit its mailbox.
     lost: bool,
+    /// Whether it waits for another snapshot.
+    verifies: bool,
 }
 
 /// What news have led to.
@@ -61,17 +78,33 @@ pub(crate) enum News {
     Torn,
 }
 
+/// Whether a new reader may begin.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// Not yet: there has been no snapshot, or not the one that is waited for.
+    Wait,
+    /// Only the broker knows, in a snapshot that is asked for now: the reader may be ahead of this node.
+    Ask,
+    Start(Start),
+}
+
 /// What a new reader gets first.
 #[derive(Debug)]
 pub(crate) struct Start {
+    /// Where the publications begin.
+    pub(crate) from: Position,
+    /// Where they end.
     pub(crate) position: Position,
     pub(crate) publications: Vec<Arc<Publication>>,
     /// Whether all is there since the position that was asked for, if one was.
     pub(crate) recovered: Option<bool>,
+    /// Whether more follow.
+    pub(crate) more: bool,
 }
 
 impl Feed {
     pub(crate) fn new(name: Name, rule: Arc<Rule>) -> Self {
+        let now = Instant::now();
         Feed {
             name,
             rule,
@@ -79,9 +112,13 @@ impl Feed {
                 mirror: None,
                 early: Vec::new(),
                 listeners: Slab::new(),
-                idle: Instant::now(),
-                waiting: Instant::now(),
+                idle: now,
+                waiting: now,
                 torn: false,
+                ask: now,
+                pause: SHORTEST_PAUSE,
+                round: 0,
+                seen: now,
                 retired: false,
             }),
         }
@@ -100,10 +137,14 @@ impl Feed {
         if state.retired {
             return None;
         }
+        if state.listeners.is_empty() && state.mirror.is_none() {
+            state.waiting = Instant::now();
+        }
         state.listeners.insert(Listener {
             sender,
             beats,
             lost: false,
+            verifies: false,
         });
         Some(key)
     }
@@ -119,27 +160,52 @@ impl Feed {
         drop(left);
     }
 
-    /// Where a reader begins who has read up to `since`, or wants the last `limit` publications. `None` before the first
-    /// snapshot.
-    pub(crate) fn start(&self, since: Option<Position>, limit: usize) -> Option<Start> {
-        let state = self.lock();
-        let mirror = state.mirror.as_ref()?;
-        let position = mirror.position();
-        let Some(since) = since else {
-            return Some(Start {
-                position,
-                publications: mirror.last(limit),
-                recovered: None,
-            });
+    /// Where the reader `key` begins who has read up to `since`, or wants the last `limit` publications. Where only the broker
+    /// knows, it is to be asked; with the number of that question this is then called again. One who `takes` nothing now gets
+    /// the publications later.
+    pub(crate) fn start(
+        &self,
+        key: u32,
+        since: Option<Position>,
+        limit: usize,
+        round: Option<u64>,
+        takes: bool,
+    ) -> Begin {
+        let mut state = self.lock();
+        let Some(mirror) = &state.mirror else {
+            return Begin::Wait;
         };
-        let known = since.epoch == position.epoch && since.offset <= position.offset;
-        let tail = known
-            .then(|| mirror.after(since.offset, usize::MAX))
-            .filter(|tail| tail.missed == 0);
-        Some(Start {
+        let (from, recovered) = match since {
+            None => (mirror.before_last(limit), None),
+            Some(since) if mirror.knows(since) => {
+                let is_there = mirror.after(since.offset, 0).missed == 0;
+                (if is_there { since } else { mirror.start() }, Some(is_there))
+            }
+            Some(_) => match round {
+                // Another node may have told it what has not come here yet.
+                None => return Begin::Ask,
+                Some(round) if state.round < round => {
+                    if let Some(listener) = state.listeners.get_mut(key as usize) {
+                        listener.verifies = true;
+                    }
+                    return Begin::Wait;
+                }
+                Some(_) => (mirror.start(), Some(false)),
+            },
+        };
+        let mut tail = mirror.after(from.offset, if takes { FIRST } else { 0 });
+        tail.limit_bytes(FIRST_BYTES);
+        let position = match tail.publications.last() {
+            Some(last) => last.position,
+            None if tail.more => from,
+            None => mirror.position(),
+        };
+        Begin::Start(Start {
+            from,
             position,
-            recovered: Some(tail.is_some()),
-            publications: tail.map(|tail| tail.publications).unwrap_or_default(),
+            publications: tail.publications,
+            recovered,
+            more: tail.more,
         })
     }
 
@@ -147,7 +213,7 @@ impl Feed {
     pub(crate) fn after(&self, position: Position, limit: usize) -> Result<Tail, Position> {
         let state = self.lock();
         match &state.mirror {
-            Some(mirror) if mirror.position().epoch == position.epoch => Ok(mirror.after(position.offset, limit)),
+            Some(mirror) if mirror.knows(position) => Ok(mirror.after(position.offset, limit)),
             Some(mirror) => Err(mirror.start()),
             // Nobody has a position before there is one.
             None => Ok(Tail::default()),
@@ -170,7 +236,10 @@ impl Feed {
         }
         let news = state.append(publication, &self.rule);
         match news {
-            News::Told(_) => News::Told(state.tell(|| Post::Publication(Arc::clone(publication)))),
+            News::Told(_) => {
+                state.pause = SHORTEST_PAUSE;
+                News::Told(state.tell(|| Post::Publication(Arc::clone(publication))))
+            }
             News::Torn => {
                 state.torn = true;
                 News::Torn
@@ -179,31 +248,27 @@ impl Feed {
         }
     }
 
+    /// How far the channel is known here.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let state = self.lock();
+        let position = state.mirror.as_ref()?.position();
+        let is_stale = position.is_start() && state.seen.elapsed() > UNSEEN;
+        (!is_stale).then_some(position)
+    }
+
     /// Takes the channel as it stands: at first, or to fill what is missing. True when that could not be filled.
     pub(crate) fn snapshot(self: &Arc<Self>, snapshot: Snapshot) -> bool {
         let mut state = self.lock();
         state.torn = false;
-        let Some(mirror) = &state.mirror else {
-            state.begin(snapshot, &self.rule);
-            state.tell(|| Post::Position(Arc::clone(self)));
-            return false;
-        };
-        let (ours, theirs) = (mirror.position(), snapshot.position);
-        if ours.epoch == theirs.epoch && theirs.offset <= ours.offset {
-            return false;
-        }
-        let first = (theirs.offset + 1).saturating_sub(snapshot.publications.len() as u64);
-        if ours.epoch == theirs.epoch && first <= ours.offset + 1 {
-            for publication in &snapshot.publications {
-                if let News::Told(_) = state.append(publication, &self.rule) {
-                    state.tell(|| Post::Publication(Arc::clone(publication)));
-                }
+        state.round = state.round.max(snapshot.round);
+        state.seen = Instant::now();
+        let has_lost = state.take(snapshot, &self.rule, self);
+        for (_, listener) in &mut state.listeners {
+            if core::mem::take(&mut listener.verifies) {
+                listener.tell(Post::Position(Arc::clone(self)));
             }
-            return false;
         }
-        state.begin(snapshot, &self.rule);
-        state.tell(|| Post::Position(Arc::clone(self)));
-        true
+        has_lost
     }
 
     // What the node does from time to time.
@@ -237,9 +302,22 @@ impl Feed {
         }
     }
 
-    /// Whether something is missing, so that another snapshot is needed.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.lock().torn
+    /// Whether a snapshot is to be asked for: something is missing, and the last question is some time ago.
+    pub(crate) fn asks(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let wants = state.torn || state.mirror.is_none() && !state.listeners.is_empty();
+        if !wants || now < state.ask {
+            return false;
+        }
+        state.ask = now + state.pause;
+        state.pause = (state.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+
+    /// The broker is in touch.
+    pub(crate) fn is_seen(&self, now: Instant) {
+        let mut state = self.lock();
+        state.seen = state.seen.max(now);
     }
 
     /// Tells those who wait that the feed does not begin, if it has not for so long.
@@ -276,15 +354,41 @@ impl State {
         self.listeners.is_empty() && now.saturating_duration_since(self.idle) > linger
     }
 
-    fn begin(&mut self, snapshot: Snapshot, rule: &Rule) {
-        let before = Position {
-            offset: snapshot
-                .position
-                .offset
-                .saturating_sub(snapshot.publications.len() as u64),
-            ..snapshot.position
+    /// Takes a snapshot. True when something is lost.
+    fn take(&mut self, snapshot: Snapshot, rule: &Rule, feed: &Arc<Feed>) -> bool {
+        let Some(mirror) = &self.mirror else {
+            self.begin(snapshot, rule);
+            self.tell(|| Post::Position(Arc::clone(feed)));
+            return false;
         };
-        let (mut mirror, now) = (Log::new(before), Instant::now());
+        let (ours, theirs) = (mirror.position(), snapshot.position);
+        // Where it was read before anything was known here, one history of one epoch is all there can be.
+        let continues = snapshot
+            .continues
+            .unwrap_or_else(|| mirror.knows(theirs) || ours.epoch == theirs.epoch);
+        let first = (theirs.offset + 1).saturating_sub(snapshot.publications.len() as u64);
+        if continues && theirs.offset <= ours.offset {
+            return false;
+        }
+        if continues && first <= ours.offset + 1 {
+            for publication in &snapshot.publications {
+                match self.append(publication, rule) {
+                    News::Told(_) => drop(self.tell(|| Post::Publication(Arc::clone(publication)))),
+                    News::Old => {}
+                    News::Torn => self.torn = true,
+                }
+            }
+            return false;
+        }
+        self.begin(snapshot, rule);
+        self.tell(|| Post::Position(Arc::clone(feed)));
+        true
+    }
+
+    fn begin(&mut self, snapshot: Snapshot, rule: &Rule) {
+        let now = Instant::now();
+        let before = snapshot.publications.first().map(|first| first.before());
+        let mut mirror = Log::new(before.unwrap_or(snapshot.position));
         for publication in snapshot.publications {
             mirror.push(now, publication, &rule.keep);
         }
@@ -292,9 +396,14 @@ impl State {
             // They do not lead up to the position: it alone counts.
             mirror = Log::new(snapshot.position);
         }
+        if let Some(turn) = snapshot.turn
+            && !mirror.knows(turn)
+        {
+            mirror.turn(turn);
+        }
         self.mirror = Some(mirror);
         for publication in core::mem::take(&mut self.early) {
-            self.append(&publication, rule);
+            self.torn |= self.append(&publication, rule) == News::Torn;
         }
     }
 
@@ -302,10 +411,10 @@ impl State {
         let Some(mirror) = &mut self.mirror else {
             return News::Old;
         };
-        let (ours, theirs) = (mirror.position(), publication.position);
+        let theirs = publication.position;
         if mirror.push(Instant::now(), Arc::clone(publication), &rule.keep) {
             News::Told(0)
-        } else if ours.epoch == theirs.epoch && theirs.offset <= ours.offset {
+        } else if mirror.knows(theirs) {
             News::Old
         } else {
             News::Torn

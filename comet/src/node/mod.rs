@@ -2,12 +2,14 @@
 
 mod counters;
 mod cursor;
+mod expiry;
 mod feed;
 mod post;
 mod sample;
 mod ticker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -16,19 +18,25 @@ use protocol::{Sender, Stats};
 
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
-use crate::publication::{Encoding, Publication};
+use crate::publication::{Encoding, Position, Publication};
 use crate::rule::Rules;
+use crate::table::Table;
 
 pub(crate) use counters::Counters;
 pub(crate) use cursor::{Cursor, Reader};
-pub(crate) use feed::{Feed, News, Start};
+pub(crate) use expiry::{Expiries, Expiry};
+pub(crate) use feed::{Begin, Feed, News};
 pub(crate) use post::{Answer, Outcome, Post};
-pub(crate) use sample::Sample;
+pub(crate) use sample::{GAUGES, Sample};
 
 /// How long a feed outlasts its last listener, who may come back.
 const LINGER: Duration = Duration::from_secs(30);
+/// Channels that are looked at for one that can make room for another.
+const SOME: usize = 1024;
 /// How long listeners wait for a feed to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what the node publishes of itself may go without an answer until it counts as unable to publish.
+const UNANSWERED: Duration = Duration::from_secs(3);
 
 /// What a node is told when it is made.
 #[derive(Debug, Clone)]
@@ -37,6 +45,8 @@ pub(crate) struct NodeConfig {
     pub(crate) server: Arc<str>,
     /// Which of the processes of the server, from 0.
     pub(crate) worker: usize,
+    /// Tells the starts of a worker apart.
+    pub(crate) start: Arc<str>,
     pub(crate) rules: Rules,
     pub(crate) encoding: Encoding,
     /// Channels it follows at most.
@@ -49,27 +59,59 @@ pub(crate) struct Node {
     pub(crate) counters: Counters,
     /// Its name, different from those of all others.
     pub(crate) name: String,
+    /// Its name for its clients, different from those of all that were ever started.
+    pub(crate) instance: String,
+    pub(crate) expiries: Arc<Expiries>,
+    /// Channels in which something is missing.
+    torn: Mutex<Vec<Arc<Feed>>>,
+    /// The parent, where this is one of several processes, and what all of them count.
+    parent: Mutex<Option<UnixStream>>,
+    crew: Mutex<BTreeMap<usize, Sample>>,
+    /// How publishing goes, as what the node tells of itself shows.
+    health: Mutex<Health>,
     started: Instant,
     /// What the driver counts, once there is one.
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
     broker: Box<dyn Broker>,
-    feeds: RwLock<HashMap<Name, Arc<Feed>>>,
+    feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// What the nodes have told last, by name.
     peers: Mutex<HashMap<String, (Instant, Sample)>>,
     /// Who looks after what is due from time to time.
     ticker: Mutex<Option<Thread>>,
 }
 
+/// Whether publications go through.
+#[derive(Debug, Default)]
+struct Health {
+    /// When one was sent that has no answer yet.
+    sent: Option<Instant>,
+    /// Whether the last failed.
+    failed: bool,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.expiries.end();
+    }
+}
+
 impl Node {
     /// A node on the broker that `broker` makes, and whose inbox it is.
-    pub(crate) fn new(config: NodeConfig, broker: impl FnOnce(Weak<dyn Inbox>) -> Box<dyn Broker>) -> Arc<Self> {
+    pub(crate) fn new(config: NodeConfig, broker: impl FnOnce(Weak<dyn Inbox>, &str) -> Box<dyn Broker>) -> Arc<Self> {
+        let instance = format!("{}.{}.{}", config.server, config.worker, config.start);
         Arc::new_cyclic(|node: &Weak<Node>| Node {
             name: format!("{}.{}", config.server, config.worker),
+            expiries: Arc::default(),
+            torn: Mutex::default(),
+            parent: Mutex::default(),
+            crew: Mutex::default(),
+            health: Mutex::default(),
             config,
             counters: Counters::default(),
             started: Instant::now(),
             stats: OnceLock::new(),
-            broker: broker(node.clone()),
+            broker: broker(node.clone(), &instance),
+            instance,
             feeds: RwLock::default(),
             peers: Mutex::default(),
             ticker: Mutex::default(),
@@ -82,9 +124,26 @@ impl Node {
         let _ = self.stats.set(Box::new(stats));
     }
 
-    /// Whether it serves, and reaches its broker.
+    /// Whether it serves, and what is published goes through.
     pub(crate) fn is_ready(&self) -> bool {
-        self.stats.get().is_some() && self.broker.is_connected()
+        self.stats.get().is_some() && self.broker.is_connected() && self.can_publish(Instant::now())
+    }
+
+    /// Whether what the node last published of itself went through, or may still.
+    fn can_publish(&self, now: Instant) -> bool {
+        let health = self.health();
+        let waits = health
+            .sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) > UNANSWERED);
+        !health.failed && !waits
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn torn(&self) -> MutexGuard<'_, Vec<Arc<Feed>>> {
+        self.torn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What each of the driver's threads counts.
@@ -127,22 +186,41 @@ impl Node {
         }
     }
 
+    /// Asks the broker how the channel of `cursor` stands. Returns the number of the question.
+    pub(crate) fn verify(&self, cursor: &Cursor) -> u64 {
+        let feed = cursor.feed();
+        self.broker.follow(&feed.name, feed.rule.keep)
+    }
+
     /// The feed of a channel, and whether it was made now.
     fn feed(&self, channel: &Name) -> Result<(Arc<Feed>, bool), Trouble> {
         if let Some(feed) = self.read().get(channel) {
             return Ok((Arc::clone(feed), false));
         }
         let rule = self.config.rules.of(channel).ok_or(Trouble::TooManyChannels)?;
+        let mut retired = None;
         let mut feeds = self.write();
         if feeds.len() >= self.config.max_channels && !feeds.contains_key(channel) {
-            return Err(Trouble::TooManyChannels);
+            // One that only outlasts its last listener makes room.
+            let mut some = feeds.values().take(SOME);
+            let idle = some.find(|feed| !feed.name.is_reserved() && feed.retire(Instant::now(), Duration::ZERO));
+            retired = Some(Arc::clone(idle.ok_or(Trouble::TooManyChannels)?));
+        }
+        if let Some(retired) = &retired {
+            feeds.remove(&retired.name);
         }
         let mut is_new = false;
         let feed = feeds.entry(channel.clone()).or_insert_with(|| {
             is_new = true;
             Arc::new(Feed::new(channel.clone(), Arc::clone(rule)))
         });
-        Ok((Arc::clone(feed), is_new))
+        let feed = Arc::clone(feed);
+        drop(feeds);
+        if let Some(retired) = retired {
+            // Without the lock, which the broker may wait for.
+            self.broker.forget(&retired.name);
+        }
+        Ok((feed, is_new))
     }
 
     /// The channels listened to here, each with its number of listeners.
@@ -152,16 +230,21 @@ impl Node {
         listened.filter(|(_, listeners)| *listeners > 0).collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Arc<Feed>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Table<Name, Arc<Feed>>> {
         self.feeds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Name, Arc<Feed>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Table<Name, Arc<Feed>>> {
         self.feeds.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inbox for Node {
+    fn position(&self, channel: &Name) -> Option<Position> {
+        let feed = self.read().get(channel).map(Arc::clone)?;
+        feed.position()
+    }
+
     fn snapshot(&self, channel: &Name, snapshot: Snapshot) {
         let Some(feed) = self.read().get(channel).map(Arc::clone) else {
             return;
@@ -185,7 +268,10 @@ impl Inbox for Node {
             }
             News::Old => {}
             // The broker may hold locks now.
-            News::Torn => self.wake(),
+            News::Torn => {
+                self.torn().push(feed);
+                self.wake();
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use protocol::Sender;
 use super::Feed;
 use crate::broker::{Done, Presence, Snapshot, Trouble};
 use crate::channel::Name;
+use crate::messages::Id;
 use crate::publication::{Position, Publication};
 
 /// A message for one connection. Small, for there is one for each publication and subscriber.
@@ -22,6 +23,8 @@ pub(crate) enum Post {
     Look(Arc<Feed>),
     /// The server asks its clients to leave, and to come back.
     Leave,
+    /// The time of the client's token is over.
+    Expired,
     /// Time for a sign of life, where the protocol has none of its own.
     Heartbeat,
     /// The broker's answer to a request.
@@ -31,7 +34,7 @@ pub(crate) enum Post {
 /// The broker's answer to the request of that number.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) to: u64,
+    pub(crate) to: Id,
     pub(crate) channel: Name,
     pub(crate) outcome: Outcome,
 }
@@ -46,10 +49,10 @@ pub(crate) enum Outcome {
 }
 
 impl Answer {
-    /// Has the answer to the request `to` posted to `sender`.
+    /// Has the answer to the request of the id `to` posted to `sender`.
     pub(crate) fn to<T: 'static>(
         sender: Sender<Post>,
-        to: u64,
+        to: Id,
         channel: Name,
         outcome: fn(Result<T, Trouble>) -> Outcome,
     ) -> Done<T> {

@@ -1,11 +1,15 @@
 //! What a node tells the others of itself.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::Stats;
 use serde::{Deserialize, Serialize};
 
-use super::Node;
+use super::{Health, Node, UNANSWERED};
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::machine;
@@ -52,6 +56,55 @@ impl Sample {
     }
 }
 
+/// Counters that go down again.
+pub(crate) const GAUGES: &[&str] = &["active", "subscriptions"];
+
+impl Sample {
+    /// A sample of a process that counts this, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(pid: u32, counters: Vec<(String, u64)>) -> Self {
+        Sample {
+            node: "n".to_owned(),
+            server: "s".to_owned(),
+            worker: 0,
+            pid,
+            uptime: 0,
+            memory: 1,
+            cpu: 0,
+            connected: true,
+            accepted: Vec::new(),
+            counters,
+            channels: Vec::new(),
+            more_channels: 0,
+        }
+    }
+
+    /// With what others have counted before.
+    pub(crate) fn plus(&self, before: &[(String, u64)]) -> Sample {
+        let mut sum = self.clone();
+        for (name, value) in &mut sum.counters {
+            let more = before
+                .iter()
+                .find(|(known, _)| known == name && !GAUGES.contains(&name.as_str()));
+            *value += more.map_or(0, |(_, value)| *value);
+        }
+        sum
+    }
+
+    /// What is left of it when the process has ended.
+    pub(crate) fn ended(mut self) -> Sample {
+        for (_, value) in self
+            .counters
+            .iter_mut()
+            .filter(|(name, _)| GAUGES.contains(&name.as_str()))
+        {
+            *value = 0;
+        }
+        (self.memory, self.connected) = (0, false);
+        self
+    }
+}
+
 impl Node {
     /// What this node counts now.
     pub(crate) fn sample(&self) -> Sample {
@@ -65,7 +118,12 @@ impl Node {
         channels.sort_by_key(|(_, listeners)| std::cmp::Reverse(*listeners));
         let more_channels = channels.len().saturating_sub(CHANNELS);
         channels.truncate(CHANNELS);
-        let usage = machine::Usage::now();
+        // In tests these are always the same: a schedule of faults follows from its seed, down to the bytes.
+        let usage = if cfg!(test) {
+            machine::Usage::default()
+        } else {
+            machine::Usage::now()
+        };
         let counted = &self.counters;
         let own = [
             ("subscriptions", subscriptions as u64),
@@ -84,7 +142,11 @@ impl Node {
             server: self.config.server.to_string(),
             worker: self.config.worker,
             pid: std::process::id(),
-            uptime: self.started.elapsed().as_secs(),
+            uptime: if cfg!(test) {
+                0
+            } else {
+                self.started.elapsed().as_secs()
+            },
             memory: usage.memory,
             cpu: usage.cpu,
             connected: self.broker().is_connected(),
@@ -99,8 +161,54 @@ impl Node {
         }
     }
 
+    /// From now on the parent of this process is told what it counts.
+    pub(crate) fn reports_to(&self, parent: UnixStream) {
+        *self.parent.lock().unwrap_or_else(PoisonError::into_inner) = Some(parent);
+    }
+
+    /// A process of this server counts this, as the parent says.
+    pub(crate) fn hears_of(&self, sample: Sample) {
+        self.crew().insert(sample.worker, sample);
+    }
+
+    /// What all processes of this server count, where there are several.
+    pub(crate) fn crew_samples(&self) -> Vec<Sample> {
+        self.crew().values().cloned().collect()
+    }
+
+    fn crew(&self) -> MutexGuard<'_, BTreeMap<usize, Sample>> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the parent what this node counts.
+    pub(super) fn report(&self) {
+        let mut parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = &mut *parent else { return };
+        let mut sample = self.sample();
+        sample.channels.clear();
+        let Ok(mut line) = serde_json::to_vec(&sample) else {
+            return;
+        };
+        line.push(b'\n');
+        if stream.write_all(&line).is_err() {
+            *parent = None;
+        }
+    }
+
     /// Tells all nodes what this one counts.
-    pub(super) fn tell_sample(&self) {
+    pub(super) fn tell_sample(self: &Arc<Self>, now: Instant) {
+        if self
+            .health()
+            .sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) < UNANSWERED)
+        {
+            // One at a time: where they take long, more would not help.
+            return;
+        }
+        if !self.broker().is_connected() {
+            // That says enough.
+            return;
+        }
         let Ok(data) = serde_json::value::to_raw_value(&self.sample()) else {
             return;
         };
@@ -108,8 +216,18 @@ impl Node {
         let Some(rule) = self.config.rules.of(&Name::nodes()) else {
             return;
         };
+        self.health().sent.get_or_insert(now);
         // One that is lost is followed by another.
-        self.broker().publish(draft, rule.keep, Done::nobody());
+        let node = Arc::downgrade(self);
+        let done = Done::new(move |outcome| {
+            if let Some(node) = node.upgrade() {
+                *node.health() = Health {
+                    sent: None,
+                    failed: outcome.is_err(),
+                };
+            }
+        });
+        self.broker().publish(draft, rule.keep, done);
     }
 
     /// A node has told what it counts.

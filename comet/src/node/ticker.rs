@@ -18,6 +18,10 @@ impl Node {
     /// Starts the thread that looks after the node until that is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         self.follow_nodes();
+        let expiries = Arc::clone(&self.expiries);
+        thread::Builder::new()
+            .name("expiry".into())
+            .spawn(move || expiries.run())?;
         let node = Arc::downgrade(self);
         let thread = thread::Builder::new().name("node".into()).spawn(move || run(&node))?;
         *self.ticker() = Some(thread.thread().clone());
@@ -25,11 +29,19 @@ impl Node {
     }
 
     /// Waits until the broker is there, for some time: who serves before it is refuses what could have waited.
-    pub(crate) fn wait_for_broker(&self) {
+    ///
+    /// # Errors
+    ///
+    /// Why the broker can never be used.
+    pub(crate) fn wait_for_broker(&self) -> Result<(), String> {
         let until = Instant::now() + BROKER_PATIENCE;
         while !self.broker.is_connected() && Instant::now() < until {
+            if let Some(refusal) = self.broker.refusal() {
+                return Err(refusal);
+            }
             thread::sleep(BROKER_PATIENCE / 500);
         }
+        Ok(())
     }
 
     /// Has the thread look now.
@@ -47,15 +59,19 @@ impl Node {
     }
 
     /// Does what is due.
-    pub(crate) fn look_after(&self, now: Instant) {
-        self.broker.tick();
+    pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
+        self.broker.tick(now);
+        let is_connected = self.broker.is_connected();
         let mut retired = Vec::new();
         for feed in self.all_feeds() {
             feed.expire(now);
             feed.remind();
             feed.give_up(now, PATIENCE);
-            if feed.is_torn() {
-                self.broker.follow(&feed.name, feed.rule.keep);
+            if is_connected {
+                feed.is_seen(now);
+                if feed.asks(now) {
+                    self.broker.follow(&feed.name, feed.rule.keep);
+                }
             }
             if !feed.name.is_reserved() && feed.is_idle(now, LINGER) {
                 let mut feeds = self.write();
@@ -72,7 +88,17 @@ impl Node {
                 self.broker.follow(&again.name, again.rule.keep);
             }
         }
-        self.tell_sample();
+        self.tell_sample(now);
+    }
+
+    /// Has what is missing read, where that was not asked for a moment ago.
+    pub(crate) fn mend(&self, now: Instant) {
+        let torn = core::mem::take(&mut *self.torn());
+        for feed in torn {
+            if feed.asks(now) {
+                self.broker.follow(&feed.name, feed.rule.keep);
+            }
+        }
     }
 
     /// Asks all clients to leave and come back, evenly over so long, in the background. Returns how many there are, those of
@@ -112,7 +138,12 @@ fn run(node: &Weak<Node>) {
         if on_time && ticks.is_multiple_of(BEAT) {
             node.beat();
         }
-        node.look_after(now);
+        node.mend(now);
+        if on_time {
+            // First: while this is said, the parent knows that the process lives.
+            node.report();
+            node.look_after(now);
+        }
         drop(node);
         thread::park_timeout(due.saturating_duration_since(Instant::now()));
     }

@@ -14,7 +14,7 @@ use crate::channel::{Name, Pattern};
 use crate::log::Keep;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
-use crate::token::{ApiToken, Secret};
+use crate::token::{ApiToken, Demands, Secret};
 
 pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 
@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) prefork: Option<usize>,
     pub(crate) broker: BrokerUrl,
     pub(crate) secret: Option<Secret>,
+    pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
     pub(crate) origins: OriginPolicy,
     pub(crate) demo: bool,
@@ -118,6 +119,11 @@ impl Settings {
                 requests: options.max_requests.unwrap_or(50).max(1),
                 high_water: problems.positive("high_water", high_water, 64 * 1024),
             },
+            demands: Demands {
+                audience: options.token_audience,
+                issuer: options.token_issuer,
+                leeway: options.token_leeway.map_or(Duration::ZERO, |span| span.0),
+            },
             listen,
             secret,
             api_token,
@@ -159,12 +165,28 @@ impl Problems {
         let Some(path) = file else { return given };
         let read = std::fs::read_to_string(path).map_err(|error: io::Error| format!("{}: {error}", path.display()));
         let text = self.take(&format!("{key}_file"), read)?;
+        if let Some(warning) = exposed(path) {
+            eprintln!("comet: {key}_file: {warning}");
+        }
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     fn end<T>(self, settings: T) -> Result<T, Vec<String>> {
         if self.0.is_empty() { Ok(settings) } else { Err(self.0) }
     }
+}
+
+/// What is wrong with the rights of a file that holds a secret.
+fn exposed(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let what = match mode {
+        mode if mode & 0o002 != 0 => "everyone on this machine can change it",
+        mode if mode & 0o004 != 0 => "everyone on this machine can read it",
+        mode if mode & 0o020 != 0 => "its whole group can change it",
+        _ => return None,
+    };
+    Some(format!("{}: {what}: chmod 600 takes that away", path.display()))
 }
 
 fn broker(url: &str) -> Result<BrokerUrl, String> {

@@ -97,6 +97,15 @@ options! {
     /// The file with the secret
     #[arg(value_name = "FILE", conflicts_with = "secret")]
     secret_file: PathBuf,
+    /// For whom tokens must be (`aud`); without it, those that name somebody are refused
+    #[arg(value_name = "NAME")]
+    token_audience: String,
+    /// Who must have made them (`iss`) [default: anyone with the secret]
+    #[arg(value_name = "NAME")]
+    token_issuer: String,
+    /// By how much the clocks of those who make tokens may differ [default: 0s]
+    #[arg(value_name = "TIME")]
+    token_leeway: Span,
     /// What a back end shows to use the API; better in a file
     #[arg(value_name = "TOKEN", env = "COMET_API_TOKEN", hide_env_values = true)]
     api_token: String,

@@ -38,6 +38,11 @@ enum Heard {
 }
 
 impl Inbox for Ear {
+    /// It wants all of a history every time.
+    fn position(&self, _: &Name) -> Option<Position> {
+        None
+    }
+
     fn snapshot(&self, _: &Name, snapshot: Snapshot) {
         let data = snapshot
             .publications
@@ -96,7 +101,7 @@ impl Node {
         let begun = Instant::now();
         while !self.broker.is_connected() {
             assert!(begun.elapsed() < PATIENCE, "no connection");
-            self.broker.tick();
+            self.broker.tick(Instant::now());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -106,6 +111,7 @@ impl Node {
             channel: channel.clone(),
             user: user.map(Into::into),
             data: data.to_owned().into(),
+            key: None,
         };
         outcome(|done| self.broker.publish(draft, KEEP, done))
     }
@@ -146,10 +152,17 @@ fn keeps_the_rules(node: &Node) {
         panic!("no snapshot first")
     };
     assert_eq!((start.offset, data.len()), (0, 0));
-    let at = |offset| Position { offset, ..start };
     // In order, numbered without gap, with whoever published it, and bytes of every kind.
     let texts = ["1", "{\"a\": \"b c\"}", "\"grüß dich ✓\"", "\"\\r\\n\""];
-    for (offset, text) in (1..).zip(texts) {
+    let first = node.publish(&news, None, texts[0]);
+    assert!(
+        first.offset == 1 && first.epoch.0 >= start.epoch.0,
+        "{start:?}, {first:?}"
+    );
+    let at = |offset| Position { offset, ..first };
+    let expected = Heard::Publication(at(1), None, texts[0].to_owned());
+    assert_eq!(node.ear.take(1), [expected]);
+    for (offset, text) in (1..).zip(texts).skip(1) {
         let user = (offset % 2 == 0).then_some("ann b 7");
         assert_eq!(node.publish(&news, user, text), at(offset));
         let expected = Heard::Publication(at(offset), user.map(str::to_owned), text.to_owned());
@@ -176,11 +189,13 @@ fn keeps_the_rules(node: &Node) {
     assert_eq!(node.publish(&news, None, "9"), at(9));
     let other = name("other");
     node.broker.follow(&other, KEEP);
-    let heard = node.ear.take(1);
-    assert!(
-        matches!(&heard[0], Heard::Snapshot(position, _) if position.offset == 0),
-        "{heard:?}"
-    );
+    loop {
+        match node.ear.take(1).remove(0) {
+            Heard::Snapshot(position, _) => break assert_eq!(position.offset, 0),
+            // What was under way when it was forgotten.
+            Heard::Publication(position, ..) => assert_eq!(position, at(9)),
+        }
+    }
     // A channel without history has positions all the same.
     let (ticker, none) = (
         name("ticker"),
@@ -194,6 +209,7 @@ fn keeps_the_rules(node: &Node) {
             channel: ticker.clone(),
             user: None,
             data: data.to_owned().into(),
+            key: None,
         };
         outcome(|done| node.broker.publish(draft, none, done)).offset
     };
@@ -255,12 +271,85 @@ fn joins_nodes(one: &Node, two: &Node) {
 
 #[test]
 fn in_memory() {
-    keeps_the_rules(&Node::new(|inbox| Box::new(Memory::new(inbox, 100, 7))));
+    let node = Node::new(|inbox| Box::new(Memory::new(inbox, 200, 7)));
+    keeps_the_rules(&node);
+    bounds_histories(&node);
+    keeps_nobody_who_left(&node);
+}
+
+/// What a history is bounded by, and that to read one makes none.
+fn bounds_histories(node: &Node) {
+    let (small, short) = (name("small"), name("short"));
+    let publish = |channel: &Name, keep: Keep, data: String| {
+        let draft = Draft {
+            channel: channel.clone(),
+            user: None,
+            data: data.into(),
+            key: None,
+        };
+        outcome(|done| node.broker.publish(draft, keep, done))
+    };
+    let keep = Keep {
+        publications: 100,
+        bytes: 5000,
+        ..KEEP
+    };
+    for _ in 0..20 {
+        publish(&small, keep, format!("\"{}\"", "x".repeat(1000)));
+    }
+    let (position, kept) = node.snapshot(&small, keep);
+    assert!(
+        position.offset == 20 && (2..=5).contains(&kept.len()),
+        "{} are kept",
+        kept.len()
+    );
+    let brief = Keep {
+        time: Duration::from_millis(200),
+        ..KEEP
+    };
+    publish(&short, brief, "1".to_owned());
+    std::thread::sleep(Duration::from_millis(300));
+    publish(&short, brief, "2".to_owned());
+    assert_eq!(node.snapshot(&short, brief).1, ["2"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(node.snapshot(&short, brief).1, [""; 0]);
+    // Asked for the same under the same key, it is done once.
+    let draft = |key: &str| Draft {
+        channel: name("keyed"),
+        user: None,
+        data: "1".into(),
+        key: Some(key.into()),
+    };
+    let first = outcome(|done| node.broker.publish(draft("a"), KEEP, done));
+    assert_eq!(outcome(|done| node.broker.publish(draft("a"), KEEP, done)), first);
+    assert_eq!(outcome(|done| node.broker.publish(draft("b"), KEEP, done)).offset, 2);
+}
+
+/// Many come and go at once: nobody stays who is gone.
+fn keeps_nobody_who_left(node: &Node) {
+    let rooms: Vec<Name> = (0..100).map(|number| name(&format!("room:{number}"))).collect();
+    for room in &rooms {
+        node.broker.follow(room, KEEP);
+    }
+    for round in 0..30 {
+        for room in &rooms {
+            let client = format!("c-{round}");
+            let member = Member {
+                client: client.as_str().into(),
+                user: None,
+            };
+            node.broker.enter(room, member);
+            node.broker.leave(room, &client);
+        }
+    }
+    for room in &rooms {
+        assert_eq!(node.present(room, 10), (0, vec![]), "{room}");
+    }
 }
 
 /// A hub that listens on a port, where in a server it has a socket to each process.
 fn at_a_hub(driver: Driver) {
-    let hub = Hub::start(100, 7).unwrap();
+    let hub = Hub::start(200, 7).unwrap();
     let mut processes = 0;
     let sessions = Arc::clone(&hub);
     let server = Server::new(driver)
@@ -273,20 +362,24 @@ fn at_a_hub(driver: Driver) {
     let address = server.local_addr().unwrap();
     let node = || {
         Node::new(|inbox| {
-            Box::new(Upstream::new(Box::new(move |upstream| {
+            let connect = move |upstream: Arc<Upstream>, role, generation| {
                 let (tell, told) = std::sync::mpsc::channel();
-                let speaker = Speaker::new(HubDialect::new(Weak::clone(&inbox)), upstream);
-                Server::new(driver).connect(address, move |peer: &Peer<'_, _>| {
+                let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
+                let make = move |peer: &Peer<'_, _>| {
                     tell.send(peer.sender()).unwrap();
                     Client::new(Arc::default(), speaker)
-                })?;
-                Ok(Box::new(told.recv().unwrap()))
-            })))
+                };
+                Server::new(driver).connect(address, make).unwrap();
+                upstream.linked(role, generation, Box::new(told.recv().unwrap()));
+            };
+            Box::new(Upstream::new(HubDialect, inbox, Box::new(connect)))
         })
     };
     let (one, two) = (node(), node());
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
+    bounds_histories(&one);
+    keeps_nobody_who_left(&one);
     // A process that is gone is no longer present, and what it followed is forgotten.
     drop(one);
     server.stop(Duration::from_secs(1)).unwrap();
@@ -357,6 +450,16 @@ impl RedisServer {
         Ok(())
     }
 
+    /// How many keys it has.
+    fn count(&self) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(b"DBSIZE\r\n").unwrap();
+        let mut answer = [0; 32];
+        let length = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
     fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -366,7 +469,7 @@ impl RedisServer {
 
     fn node(&self, driver: Driver) -> Node {
         let url = RedisUrl::read(&format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        Node::new(|inbox| Box::new(url.broker(driver, inbox)))
+        Node::new(|inbox| Box::new(url.broker(driver, inbox, &instance(), 1 << 16)))
     }
 }
 
@@ -377,6 +480,12 @@ impl Drop for RedisServer {
     }
 }
 
+/// A name that no other node has.
+fn instance() -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    format!("node-{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+}
+
 fn in_redis(driver: Driver, other: Driver) {
     let Some(mut server) = RedisServer::start(driver.name()) else {
         return;
@@ -384,6 +493,15 @@ fn in_redis(driver: Driver, other: Driver) {
     let (one, two) = (server.node(driver), server.node(other));
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
+    bounds_histories(&one);
+    keeps_nobody_who_left(&one);
+    // To read makes nothing.
+    let before = server.count();
+    for number in 0..50 {
+        let (position, kept) = one.snapshot(&name(&format!("made-up:{number}")), KEEP);
+        assert_eq!((position.offset, kept.len()), (0, 0));
+    }
+    assert_eq!(server.count(), before);
     // It is restarted: nodes come back by themselves, and hear what they have missed.
     let room = name("room");
     let last = one.publish(&room, None, "before");
@@ -399,6 +517,7 @@ fn in_redis(driver: Driver, other: Driver) {
         channel: room.clone(),
         user: None,
         data: "lost".into(),
+        key: None,
     };
     one.broker
         .publish(draft, KEEP, Done::new(move |outcome| tell.send(outcome).unwrap()));
@@ -406,7 +525,11 @@ fn in_redis(driver: Driver, other: Driver) {
     server.run().unwrap();
     one.connect();
     let next = one.publish(&room, None, "after");
-    assert_eq!((next.epoch, next.offset), (last.epoch, last.offset + 1));
+    // It is another life, and goes on from the one before.
+    assert!(
+        next.epoch.0 > last.epoch.0 && next.offset == last.offset + 1,
+        "{last:?}, {next:?}"
+    );
     two.connect();
     let begun = Instant::now();
     loop {

@@ -1,5 +1,6 @@
 //! A node on a broker that loses things.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use crate::publication::{Draft, Epoch, Position, Publication};
 struct Puppet {
     inbox: Weak<dyn Inbox>,
     followed: Arc<Mutex<Vec<String>>>,
+    rounds: Arc<AtomicU64>,
 }
 
 impl Broker for Puppet {
-    fn follow(&self, channel: &Name, _: Keep) {
+    fn follow(&self, channel: &Name, _: Keep) -> u64 {
         self.followed.lock().unwrap().push(channel.to_string());
+        self.rounds.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn forget(&self, channel: &Name) {
@@ -44,10 +47,10 @@ impl Broker for Puppet {
     }
 
     fn is_connected(&self) -> bool {
-        false
+        true
     }
 
-    fn tick(&self) {}
+    fn tick(&self, _: Instant) {}
 }
 
 fn publication(epoch: u64, offset: u64) -> Arc<Publication> {
@@ -55,6 +58,7 @@ fn publication(epoch: u64, offset: u64) -> Arc<Publication> {
         channel: "news".parse().unwrap(),
         user: None,
         data: offset.to_string().into(),
+        key: None,
     };
     let epoch = Epoch(epoch);
     Arc::new(Publication::new(draft, Position { epoch, offset }))
@@ -65,18 +69,22 @@ impl Puppet {
         self.inbox.upgrade().unwrap().publication(&publication(epoch, offset));
     }
 
+    /// The answer to all questions so far, in one history of each epoch.
     fn snapshot(&self, epoch: u64, offsets: std::ops::RangeInclusive<u64>) {
+        let inbox = self.inbox.upgrade().unwrap();
+        let known = inbox.position(&"news".parse().unwrap());
         let snapshot = Snapshot {
+            turn: None,
+            continues: known.map(|known| known.epoch == Epoch(epoch)),
+            more: false,
+            round: self.rounds.load(Ordering::Relaxed),
             position: Position {
                 epoch: Epoch(epoch),
                 offset: *offsets.end(),
             },
             publications: offsets.map(|offset| publication(epoch, offset)).collect(),
         };
-        self.inbox
-            .upgrade()
-            .unwrap()
-            .snapshot(&"news".parse().unwrap(), snapshot);
+        inbox.snapshot(&"news".parse().unwrap(), snapshot);
     }
 
     fn followed(&self) -> Vec<String> {
@@ -93,6 +101,7 @@ fn rig() -> (Rig, Puppet, Client) {
             let puppet = Puppet {
                 inbox,
                 followed: Arc::default(),
+                rounds: Arc::default(),
             };
             made = Some(puppet.clone());
             Box::new(puppet)
@@ -176,8 +185,9 @@ fn a_broker_that_does_not_answer_is_reported() {
     assert_eq!((&answer["id"], &answer["code"]), (&json!(1), &json!("unavailable")));
     let answer = client.ask(r#"{"type":"publish","id":2,"channel":"news","data":1}"#);
     assert_eq!((&answer["id"], &answer["code"]), (&json!(2), &json!("unavailable")));
+    // It is asked again, more and more seldom.
+    assert_eq!(broker.followed(), ["news", "news", "news"]);
     // The feed outlasts its last listener, but not for ever.
-    broker.followed();
     client.say(r#"{"type":"subscribe","id":3,"channel":"news"}"#);
     assert_eq!(broker.followed(), [""; 0]);
     drop(client);
@@ -187,4 +197,70 @@ fn a_broker_that_does_not_answer_is_reported() {
     assert_eq!(broker.followed(), ["not news"]);
     rig.client("").say(r#"{"type":"subscribe","channel":"news"}"#);
     assert_eq!(broker.followed(), ["news"]);
+}
+
+/// A node that lags must not say that a position it has not heard of yet is none: what it would tell then came already.
+#[test]
+fn one_who_is_ahead_of_the_node_waits_until_it_knows() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    broker.followed();
+    let mut ahead = rig.client("");
+    ahead.say(r#"{"type":"subscribe","channel":"news","epoch":"1","offset":5}"#);
+    assert_eq!((ahead.next(), broker.followed()), (None, vec!["news".to_owned()]));
+    broker.snapshot(1, 1..=6);
+    let answer = ahead.hear();
+    assert_eq!(
+        (
+            &answer["recovered"],
+            offsets(answer["publications"].as_array().unwrap())
+        ),
+        (&json!(true), vec![6])
+    );
+    // One of a future that does not come is told so, once the broker has been asked.
+    let mut lost = rig.client("");
+    lost.say(r#"{"type":"subscribe","channel":"news","epoch":"7","offset":5}"#);
+    assert_eq!(lost.next(), None);
+    broker.snapshot(1, 1..=6);
+    assert_eq!(lost.hear()["recovered"], false);
+}
+
+/// Where an epoch ends and nothing is lost, everyone goes on, and knows the new one.
+#[test]
+fn an_epoch_ends_without_loss() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    let next = publication(9, 4);
+    let next = Arc::into_inner(next).unwrap().behind(Epoch(1));
+    broker.inbox.upgrade().unwrap().publication(&Arc::new(next));
+    let reset = json!({"type":"reset","channel":"news","epoch":"9","offset":3,"recovered":true});
+    assert_eq!(client.hear(), reset);
+    assert_eq!(offsets(&client.all()), [4]);
+    // One that was away meanwhile has missed nothing either; one of a history that was lost has.
+    for (offset, recovered) in [(2, true), (3, true)] {
+        let ask = format!(r#"{{"type":"subscribe","channel":"news","epoch":"1","offset":{offset}}}"#);
+        let answer = rig.client("").ask(&ask);
+        assert_eq!(
+            (&answer["recovered"], &answer["epoch"]),
+            (&json!(recovered), &json!("9")),
+            "{offset}"
+        );
+    }
+    let mut lost = rig.client("");
+    lost.say(r#"{"type":"subscribe","channel":"news","epoch":"1","offset":4}"#);
+    broker.snapshot(9, 4..=4);
+    assert_eq!(lost.hear()["recovered"], false);
+}
+
+/// A node whose publications fail says so, though the connection to its broker stands.
+#[test]
+fn a_node_that_cannot_publish_is_not_ready() {
+    let (rig, _broker, _client) = rig();
+    rig.node.serves(Vec::new);
+    let ready = || rig.ask("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").0;
+    assert_eq!(ready(), 200);
+    rig.node.look_after(Instant::now());
+    assert_eq!(ready(), 503);
 }

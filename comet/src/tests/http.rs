@@ -35,7 +35,7 @@ fn a_back_end_publishes() {
     assert_eq!(status, 200);
     assert_eq!(
         json(&body),
-        json!({"channel":"news","epoch":"100","offset":2,"publications":[{"offset":2,"user":"editor","data":2}]})
+        json!({"channel":"news","epoch":"100","offset":2,"publications":[{"offset":2,"user":"editor","data":2}],"more":true})
     );
 }
 
@@ -152,7 +152,11 @@ fn readers_without_websocket_get_events() {
     late.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 100:2\r\n\r\n");
     let (_, body) = answer(&late.take_sent());
     assert!(
-        body.contains("event: reset\nid: 100:9\ndata: {\"epoch\":\"100\",\"offset\":9}\n\n"),
+        body.contains("event: reset\nid: 100:6\ndata: {\"epoch\":\"100\",\"offset\":6}\n\n"),
+        "{body}"
+    );
+    assert!(
+        body.contains("id: 100:7\ndata: ") && body.contains("id: 100:9\ndata: "),
         "{body}"
     );
     // The server stops: the stream ends well, and the connection with it.
@@ -195,4 +199,112 @@ fn a_slow_reader_of_events_catches_up() {
         .filter_map(|line| line.strip_prefix("id: 100:")?.parse().ok())
         .collect();
     assert_eq!(ids, (1..=50).collect::<Vec<_>>());
+}
+
+/// What is accepted can be read back, by every way of reading. The first three made GET /api/history panic.
+#[test]
+fn whatever_is_accepted_can_be_read_back() {
+    let rig = Rig::new(SITE);
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for data in [
+        "1e999",
+        "\"\\ud800\"",
+        &nested(64),
+        "123456789012345678901234567890",
+        "\"\\u0000\"",
+    ] {
+        assert_eq!(rig.publish("news", data).0, 200, "{data}");
+        let (status, body) = rig.ask(&get("/api/history?channel=news&limit=1"));
+        assert!(status == 200 && body.contains(data), "{data}: {body}");
+        let mut client = rig.client("");
+        client.say(r#"{"type":"history","channel":"news","limit":1}"#);
+        client.harness.pump();
+        let sent = String::from_utf8_lossy(client.harness.sent()).into_owned();
+        assert!(sent.contains(data), "{data}: {sent}");
+        let mut reader = rig.connect();
+        reader.receive(b"GET /events?channel=news&limit=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(String::from_utf8_lossy(&reader.take_sent()).contains(data), "{data}");
+    }
+    let (status, body) = rig.publish("news", &nested(65));
+    assert_eq!((status, &json(&body)["code"]), (400, &json!("bad-request")));
+}
+
+#[test]
+fn a_garbled_position_is_told_to_be_none_of_ours() {
+    let rig = Rig::new(SITE);
+    rig.publish("news", "1");
+    for garbage in ["nonsense", "x:y", "100", "100:99"] {
+        let mut reader = rig.connect();
+        let request = format!("GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {garbage}\r\n\r\n");
+        reader.receive(request.as_bytes());
+        let (_, body) = answer(&reader.take_sent());
+        assert!(body.contains("event: reset\nid: 100:0\n"), "{garbage}: {body}");
+        assert!(body.contains("id: 100:1\ndata: "), "{garbage}: {body}");
+    }
+}
+
+#[test]
+fn c05_a_stream_ends_with_its_token() {
+    let rig = Rig::new(&format!(
+        "api_token = \"let-me-in\"\nsecret = {:?}\n[[channel]]\nname = \"*\"\nsubscribe = \"token\"",
+        super::SECRET
+    ));
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let claims = crate::token::Claims {
+        expires: Some(crate::token::Date(now + std::time::Duration::from_millis(300))),
+        subscribe: vec![crate::channel::Pattern::any()],
+        ..crate::token::Claims::default()
+    };
+    let token = crate::token::Secret::new(super::SECRET).unwrap().sign(&claims);
+    let mut reader = rig.connect();
+    reader.receive(format!("GET /events?channel=a&token={token} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    rig.publish("a", "1");
+    reader.pump();
+    assert!(String::from_utf8_lossy(&reader.take_sent()).contains("\"data\":1"));
+    std::thread::sleep(std::time::Duration::from_millis(320));
+    rig.publish("a", "2");
+    reader.pump();
+    assert_eq!(String::from_utf8(reader.take_sent()).unwrap(), "0\r\n\r\n");
+}
+
+#[test]
+fn head_options_and_pre_flight() {
+    let rig = Rig::new("api_token = \"let-me-in\"\norigins = [\"https://app.example\"]");
+    let ask = |request: &str| {
+        let mut harness = rig.connect();
+        harness.receive(format!("{request}\r\nHost: a\r\nAuthorization: Bearer let-me-in\r\n\r\n").as_bytes());
+        harness.pump();
+        String::from_utf8(harness.take_sent()).unwrap()
+    };
+    for path in ["/events?channel=a", "/api/history?channel=a", "/api/nodes", "/healthz"] {
+        let head = ask(&format!("HEAD {path} HTTP/1.1"));
+        assert!(
+            head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"),
+            "{path}: {head}"
+        );
+    }
+    assert_eq!(rig.node.channels(), [], "a HEAD subscribes to nothing");
+    for target in ["*", "/events", "/api/publish", "/"] {
+        let answer = ask(&format!("OPTIONS {target} HTTP/1.1"));
+        assert!(
+            answer.starts_with("HTTP/1.1 204") && answer.contains("Allow: GET"),
+            "{target}: {answer}"
+        );
+        assert!(!answer.contains("Access-Control"), "{answer}");
+    }
+    let flight = "OPTIONS /events HTTP/1.1\r\nAccess-Control-Request-Method: GET\r\nOrigin: ";
+    let answer = ask(&format!("{flight}https://app.example"));
+    assert!(
+        answer.contains("Access-Control-Allow-Origin: https://app.example"),
+        "{answer}"
+    );
+    assert!(answer.contains("Access-Control-Allow-Methods: GET"), "{answer}");
+    assert!(!ask(&format!("{flight}https://else.example")).contains("Access-Control"));
+    let events = ask("GET /events?channel=a HTTP/1.1\r\nOrigin: https://app.example");
+    assert!(
+        events.contains("Access-Control-Allow-Origin: https://app.example"),
+        "{events}"
+    );
 }

@@ -3,6 +3,7 @@
 mod brokers;
 mod feed;
 mod http;
+mod model;
 mod websocket;
 
 use std::sync::Arc;
@@ -47,11 +48,12 @@ impl Rig {
         let config = NodeConfig {
             server: "test".into(),
             worker: 0,
+            start: "0".into(),
             rules: settings.rules.clone(),
             encoding: settings.encoding.clone(),
             max_channels: settings.limits.channels,
         };
-        let node = Node::new(config, |inbox| broker(inbox, &settings));
+        let node = Node::new(config, |inbox, _| broker(inbox, &settings));
         let app = Arc::new(App::new(Arc::clone(&node), settings));
         Rig {
             site: Arc::new(Site::new(app).unwrap()),
@@ -126,17 +128,7 @@ pub(crate) struct Client {
 impl Client {
     /// Sends a text message.
     pub(crate) fn say(&mut self, text: &str) {
-        let mut frame = Vec::new();
-        match text.len() {
-            len @ ..126 => frame.extend([0x81, 0x80 | len as u8]),
-            len => {
-                frame.extend([0x81, 0x80 | 126]);
-                frame.extend((len as u16).to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.harness.receive(&frame);
+        self.harness.receive(&frame(text));
     }
 
     /// The next message; `None` when there is none.
@@ -171,6 +163,21 @@ impl Client {
     pub(crate) fn all(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
     }
+}
+
+/// A text message as a client sends it.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    match text.len() {
+        len @ ..126 => frame.extend([0x81, 0x80 | len as u8]),
+        len => {
+            frame.extend([0x81, 0x80 | 126]);
+            frame.extend((len as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
 }
 
 /// The offsets of publications.

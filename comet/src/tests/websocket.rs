@@ -7,7 +7,7 @@ use super::{Client, Rig, SECRET, offsets};
 use crate::broker::Done;
 use crate::channel::{Name, Pattern};
 use crate::publication::Draft;
-use crate::token::{Claims, Secret};
+use crate::token::{Claims, Date, Secret};
 
 const OPEN: &str = r#"
     api_token = "let-me-in"
@@ -94,8 +94,13 @@ fn one_who_comes_back_gets_what_it_missed() {
     }
     for (epoch, offset) in [("ffff", 4), (&epoch, 99), (&epoch, 3)] {
         let answer = rig.client("").ask(&resume(epoch, offset));
-        assert_eq!(answer["recovered"], false, "{answer}");
-        assert_eq!((&answer["offset"], &answer["publications"]), (&json!(9), &json!([])));
+        assert_eq!(
+            (&answer["recovered"], &answer["offset"]),
+            (&json!(false), &json!(9)),
+            "{answer}"
+        );
+        // What is there it gets all the same, as those do that were connected.
+        assert_eq!(offsets(answer["publications"].as_array().unwrap()), [5, 6, 7, 8, 9]);
     }
     let answer = rig.client("").ask(&resume(&epoch, 4));
     assert_eq!(
@@ -286,7 +291,7 @@ fn c05_a_token_whose_time_is_over_ends_the_connection() {
     let expires = std::time::SystemTime::now() + std::time::Duration::from_millis(1100);
     let expires = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let claims = Claims {
-        expires: Some(expires),
+        expires: Some(Date(std::time::Duration::from_secs(expires))),
         ..Claims::default()
     };
     let mut client = rig.client(&format!("?token={}", Secret::new(SECRET).unwrap().sign(&claims)));
@@ -330,12 +335,12 @@ fn one_sees_who_is_there() {
         .map(|client| client["client"].clone())
         .collect();
     clients.sort_by_key(ToString::to_string);
-    assert_eq!(clients, [json!("test.0-1"), json!("test.0-2")]);
+    assert_eq!(clients, [json!("test.0.0-1"), json!("test.0.0-2")]);
     drop(bob);
     let answer = ann.ask(r#"{"type":"presence","id":4,"channel":"room"}"#);
     assert_eq!(
         answer,
-        json!({"type":"presence","id":4,"channel":"room","total":1,"clients":[{"client":"test.0-1"}]})
+        json!({"type":"presence","id":4,"channel":"room","total":1,"clients":[{"client":"test.0.0-1"}]})
     );
 }
 
@@ -378,4 +383,163 @@ fn compressed_messages_are_prepared_once_and_read_back() {
     // RSV1, and far fewer bytes than the 900.
     assert_eq!(harness.sent()[0], 0xc1);
     assert!(harness.sent().len() < 120, "{}", harness.sent().len());
+}
+
+/// Rights to read these channels, for so long.
+fn token(channels: &[&str], milliseconds: u64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let claims = Claims {
+        expires: Some(Date(now + std::time::Duration::from_millis(milliseconds))),
+        subscribe: channels
+            .iter()
+            .map(|channel| Pattern::try_from((*channel).to_owned()).unwrap())
+            .collect(),
+        ..Claims::default()
+    };
+    Secret::new(SECRET).unwrap().sign(&claims)
+}
+
+const ROOMS: &str = "[[channel]]\nname = \"*\"\nsubscribe = \"token\"\npresence = true";
+
+fn rooms() -> Rig {
+    Rig::new(&format!("api_token = \"let-me-in\"\nsecret = {SECRET:?}\n{ROOMS}"))
+}
+
+#[test]
+fn c05_what_is_published_after_the_end_of_a_token_is_not_told() {
+    let rig = rooms();
+    let mut client = rig.client(&format!("?token={}", token(&["a"], 300)));
+    subscribe(&mut client, "a");
+    rig.publish("a", "1");
+    assert_eq!(offsets(&client.all()), [1]);
+    std::thread::sleep(std::time::Duration::from_millis(320));
+    // Nobody has looked at the clock, but what comes is not told any more.
+    rig.publish("a", "2");
+    assert_eq!(client.all(), [json!({"close":1008})]);
+    assert_eq!(rig.node.channels(), []);
+}
+
+#[test]
+fn c05_an_idle_connection_ends_with_its_token() {
+    let rig = rooms();
+    rig.node.start().unwrap();
+    let mut client = rig.client(&format!("?token={}", token(&["a"], 300)));
+    subscribe(&mut client, "a");
+    assert_eq!(client.next(), None);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    // The node's clock has posted it.
+    assert_eq!(client.all(), [json!({"close":1008})]);
+    // A better token takes the place of one that ends.
+    let mut client = rig.client(&format!("?token={}", token(&["a"], 300)));
+    let better = token(&["a"], 60_000);
+    client.ask(&format!(r#"{{"type":"auth","token":"{better}"}}"#));
+    subscribe(&mut client, "a");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    rig.publish("a", "2");
+    assert_eq!(offsets(&client.all()).len(), 1);
+}
+
+#[test]
+fn c03_fewer_rights_end_subscriptions() {
+    let rig = rooms();
+    let mut client = rig.client(&format!("?token={}", token(&["a", "b"], 60_000)));
+    subscribe(&mut client, "a");
+    subscribe(&mut client, "b");
+    let less = token(&["b"], 60_000);
+    let answer = client.ask(&format!(r#"{{"type":"auth","id":"x","token":"{less}"}}"#));
+    assert_eq!(answer, json!({"type":"authorized","id":"x"}));
+    assert_eq!(
+        client.hear(),
+        json!({"type":"unsubscribed","channel":"a","code":"forbidden"})
+    );
+    rig.publish("a", "1");
+    rig.publish("b", "2");
+    let heard = client.all();
+    assert_eq!((heard.len(), &heard[0]["channel"]), (1, &json!("b")));
+}
+
+#[test]
+fn c08_long_answers_are_asked_for_one_after_the_other() {
+    let rig = Rig::new(OPEN);
+    let mut client = rig.client("");
+    rig.publish("news", "1");
+    let ask = |id: usize| format!(r#"{{"type":"history","id":{id},"channel":"news"}}"#);
+    // They come in one piece, before any answer.
+    let together: Vec<u8> = (0..5).flat_map(|id| super::frame(&ask(id))).collect();
+    client.harness.receive(&together);
+    let heard = client.all();
+    let count = |kind: &str| {
+        heard
+            .iter()
+            .filter(|message| message["type"] == kind || message["code"] == kind)
+            .count()
+    };
+    assert_eq!((count("history"), count("too-many")), (2, 3), "{heard:?}");
+    assert_eq!(client.ask(&ask(6))["type"], "history");
+}
+
+#[test]
+fn c08_to_read_makes_no_channel() {
+    let rig = Rig::new("max_channels = 3");
+    let mut client = rig.client("");
+    for number in 0..20 {
+        let ask = format!(r#"{{"type":"history","channel":"made-up-{number}"}}"#);
+        assert_eq!(client.ask(&ask)["type"], "history");
+    }
+    assert_eq!(
+        client.ask(r#"{"type":"subscribe","channel":"a"}"#)["type"],
+        "subscribed"
+    );
+    assert_eq!(
+        client.ask(r#"{"type":"subscribe","channel":"b"}"#)["type"],
+        "subscribed"
+    );
+    // One that nobody listens to any more makes room.
+    client.ask(r#"{"type":"unsubscribe","channel":"a"}"#);
+    assert_eq!(
+        client.ask(r#"{"type":"subscribe","channel":"c"}"#)["type"],
+        "subscribed"
+    );
+}
+
+#[test]
+fn one_far_behind_is_brought_up_bit_by_bit() {
+    let rig =
+        Rig::new("api_token = \"let-me-in\"\n[[channel]]\nname = \"*\"\nhistory = 100000\nhistory_bytes = 100000000");
+    let mut client = rig.client("");
+    let (epoch, _) = subscribe(&mut client, "news");
+    drop(client);
+    let data = format!("\"{}\"", "x".repeat(5000));
+    for _ in 0..500 {
+        assert_eq!(rig.publish("news", &data).0, 200);
+    }
+    let mut client = rig.client("");
+    client.harness.set_window(Some(0));
+    client.say(&format!(
+        r#"{{"type":"subscribe","channel":"news","epoch":"{epoch}","offset":0}}"#
+    ));
+    assert!(client.harness.held() < 200_000, "{} bytes wait", client.harness.held());
+    client.harness.set_window(None);
+    let answer = client.hear();
+    assert_eq!(answer["recovered"], true);
+    let mut got = offsets(answer["publications"].as_array().unwrap());
+    assert_eq!(got.last(), answer["offset"].as_u64().as_ref());
+    got.extend(offsets(&client.all()));
+    assert_eq!(got, (1..=500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_wish_with_a_key_is_fulfilled_once() {
+    let rig = Rig::new(OPEN);
+    let mut client = rig.client("");
+    let wish = r#"{"type":"publish","id":1,"channel":"news","data":1,"key":"order-7"}"#;
+    let first = client.ask(wish);
+    assert_eq!((&first["type"], &first["offset"]), (&json!("published"), &json!(1)));
+    assert_eq!(client.ask(wish), first);
+    let other = client.ask(r#"{"type":"publish","id":1,"channel":"news","data":1,"key":"order-8"}"#);
+    assert_eq!(other["offset"], 2);
+    let bad = client.ask(r#"{"type":"publish","id":1,"channel":"news","data":1,"key":"a b"}"#);
+    assert_eq!(bad["code"], "bad-request");
 }

@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 
 use super::{Answer, Visitor, parameter};
 use crate::app::App;
+use crate::broker::Member;
 use crate::channel::Name;
-use crate::messages::{Code, Failure, MOST};
+use crate::messages::{Code, Failure, Id, MOST, check_data, key};
 use crate::node::{self, Outcome, Post};
-use crate::publication::Draft;
+use crate::publication::{Draft, Epoch, Publication};
 use crate::session::failure;
 
 const JSON: &[(&str, &str)] = &[("Content-Type", "application/json"), ("Cache-Control", "no-store")];
@@ -52,13 +53,19 @@ impl Call {
                 return fail(answer, 404, missing).map(|()| None);
             }
         };
-        if request.method() != method {
-            return answer.send(405, &[("Allow", method)], b"").map(|()| None);
+        let is_asked_for = request.method() == method || method == "GET" && request.method() == "HEAD";
+        if !is_asked_for {
+            let allow = if method == "GET" {
+                "GET, HEAD, OPTIONS"
+            } else {
+                "POST, OPTIONS"
+            };
+            return answer.send(405, &[("Allow", allow)], b"").map(|()| None);
         }
         let shown = request.fields().get("authorization").and_then(bearer);
         let known = &visitor.app().settings.api_token;
         if !known.as_ref().zip(shown).is_some_and(|(known, shown)| known.is(shown)) {
-            return unauthorized(answer).map(|()| None);
+            return unauthorized(answer, "this needs the API token").map(|()| None);
         }
         match what(request) {
             Ok(what) => Ok(Some(Call { what, body: Vec::new() })),
@@ -88,14 +95,14 @@ impl Call {
                 Ok(rule) => {
                     let mut keep = rule.keep;
                     keep.publications = keep.publications.min(limit);
-                    let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Snapshot);
+                    let done = node::Answer::to(sender.clone(), Id::NONE, channel.clone(), Outcome::Snapshot);
                     app.node.broker().snapshot(&channel, keep, done);
                     Ok(())
                 }
                 Err(failure) => fail(answer, status(failure.code), failure),
             },
             What::Presence(channel) => {
-                let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Presence);
+                let done = node::Answer::to(sender.clone(), Id::NONE, channel.clone(), Outcome::Presence);
                 app.node.broker().presence(&channel, MOST_CLIENTS, done);
                 Ok(())
             }
@@ -111,23 +118,55 @@ impl Call {
             return Ok(());
         }
         let channel = &outcome.channel;
-        let json = match outcome.outcome {
+        let sent = match outcome.outcome {
             Outcome::Said(_) => return Ok(()),
-            Outcome::Published(outcome) => outcome.map(|position| json!(position)),
+            Outcome::Published(outcome) => outcome.map(|position| send(answer, &position)),
             Outcome::Snapshot(outcome) => outcome.map(|snapshot| {
-                let publications: Vec<_> = snapshot.publications.iter().map(Arc::as_ref).collect();
-                let position = snapshot.position;
-                json!({ "channel": channel, "epoch": position.epoch, "offset": position.offset, "publications": publications })
+                let history = History {
+                    channel,
+                    epoch: snapshot.position.epoch,
+                    offset: snapshot.position.offset,
+                    publications: &snapshot.publications,
+                    more: snapshot.more,
+                };
+                send(answer, &history)
             }),
             Outcome::Presence(outcome) => outcome.map(|presence| {
-                json!({ "channel": channel, "total": presence.total, "clients": presence.clients })
+                let there = There {
+                    channel,
+                    total: presence.total,
+                    clients: &presence.clients,
+                };
+                send(answer, &there)
             }),
         };
-        match json {
-            Ok(json) => send(answer, &json),
-            Err(trouble) => fail(answer, 503, failure(trouble)),
+        match sent {
+            Ok(sent) => sent,
+            Err(trouble) => {
+                let failure = failure(trouble);
+                fail(answer, status(failure.code), failure)
+            }
         }
     }
+}
+
+/// A channel's history. Written as it stands: what clients publish is JSON that not every reader can take apart.
+#[derive(Serialize)]
+struct History<'a> {
+    channel: &'a Name,
+    epoch: Epoch,
+    offset: u64,
+    publications: &'a [Arc<Publication>],
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    more: bool,
+}
+
+/// Who is in a channel.
+#[derive(Serialize)]
+struct There<'a> {
+    channel: &'a Name,
+    total: usize,
+    clients: &'a [Member],
 }
 
 fn what(request: &Request<'_>) -> Result<What, Failure> {
@@ -161,13 +200,20 @@ struct Publish<'a> {
     data: &'a RawValue,
     #[serde(default)]
     user: Option<Arc<str>>,
+    #[serde(borrow, default)]
+    key: Option<std::borrow::Cow<'a, str>>,
 }
 
 fn publish(app: &Arc<App>, sender: &Sender<Post>, body: &[u8]) -> Result<(), Failure> {
-    let Publish { channel, data, user } = serde_json::from_slice(body).map_err(|_| {
+    let Publish {
+        channel,
+        data,
+        user,
+        key: named,
+    } = serde_json::from_slice(body).map_err(|_| {
         Failure::new(
             Code::BadRequest,
-            "the body is {\"channel\":NAME,\"data\":JSON}, perhaps with a \"user\"",
+            "the body is {\"channel\":NAME,\"data\":JSON}, perhaps with a \"user\" and a \"key\"",
         )
     })?;
     if channel.is_reserved() {
@@ -177,9 +223,12 @@ fn publish(app: &Arc<App>, sender: &Sender<Post>, body: &[u8]) -> Result<(), Fai
         ));
     }
     let keep = app.rule(&channel)?.keep;
-    let done = node::Answer::to(sender.clone(), 0, channel.clone(), Outcome::Published);
+    check_data(data)?;
+    let mut draft = Draft::new(channel.clone(), user, data);
+    draft.key = named.as_deref().map(key).transpose()?;
+    let done = node::Answer::to(sender.clone(), Id::NONE, channel, Outcome::Published);
     app.node.counters.published.add(1);
-    app.node.broker().publish(Draft::new(channel, user, data), keep, done);
+    app.node.broker().publish(draft, keep, done);
     Ok(())
 }
 
@@ -213,13 +262,14 @@ const fn status(code: Code) -> u16 {
         Code::Forbidden => 403,
         Code::NoSuchChannel => 404,
         Code::TooMany | Code::Unavailable => 503,
+        Code::Unknown => 504,
     }
 }
 
 /// Answers that a token is missing or not good.
-pub(super) fn unauthorized(answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+pub(super) fn unauthorized(answer: &mut Answer<'_, '_>, why: &'static str) -> Result<(), Misuse> {
     let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
-    let failure = Failure::new(Code::Forbidden, "this needs a token that is good");
+    let failure = Failure::new(Code::Forbidden, why);
     answer.send(401, &fields, describe(failure).as_bytes())
 }
 

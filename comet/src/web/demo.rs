@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::broker::Done;
 use crate::channel::{BadName, Name};
 use crate::client::ws::Client;
+use crate::messages::Id;
 use crate::node::{self, Outcome, Post};
 use crate::publication::Draft;
 
@@ -86,7 +87,7 @@ fn tell(sender: &Sender<Post>, outcome: io::Result<String>) {
     let text = outcome.unwrap_or_else(|error| format!("the slow reader failed: {error}"));
     let said = |outcome: Result<String, _>| Outcome::Said(outcome.unwrap_or_default());
     if let Ok(channel) = CHANNEL.parse() {
-        node::Answer::to(sender.clone(), 0, channel, said).tell(Ok(text));
+        node::Answer::to(sender.clone(), Id::NONE, channel, said).tell(Ok(text));
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use proto_http::{Misuse, Request};
+use protocol::Sender;
 
-use super::{Answer, Visitor, api, parameter};
-use crate::app::App;
+use super::{Answer, Visitor, api, cors, parameter};
+use crate::app::{App, Rights};
 use crate::channel::Name;
 use crate::messages::{Code, Failure, MOST};
-use crate::node::{Cursor, Post, Reader};
-use crate::publication::{Position, Publication};
+use crate::node::{Begin, Cursor, Post, Reader};
+use crate::publication::{Epoch, Position, Publication};
 use crate::session::failure;
 
 const FIELDS: &[(&str, &str)] = &[
@@ -24,7 +25,17 @@ pub(super) struct Events {
     cursor: Cursor,
     since: Option<Position>,
     limit: usize,
+    /// The question that was put to the broker for it.
+    round: Option<u64>,
+    me: Sender<Post>,
+    rights: Option<Rights>,
 }
+
+/// A position that is none of ours: of a life that is over.
+const NOWHERE: Position = Position {
+    epoch: Epoch::NONE,
+    offset: u64::MAX,
+};
 
 impl Events {
     /// Begins a stream; `None` when the request is answered already.
@@ -33,11 +44,12 @@ impl Events {
         request: &Request<'_>,
         answer: &mut Answer<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
-        if request.method() != "GET" {
-            return answer.send(405, &[("Allow", "GET")], b"").map(|()| None);
+        if !matches!(request.method(), "GET" | "HEAD") {
+            return answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b"").map(|()| None);
         }
-        let Ok(claims) = visitor.claims(request) else {
-            return api::unauthorized(answer).map(|()| None);
+        let claims = match visitor.claims(request) {
+            Ok(claims) => claims,
+            Err(bad) => return api::unauthorized(answer, bad.reason()).map(|()| None),
         };
         let app = visitor.app();
         let channel = parameter(request, "channel").and_then(|name| name.parse::<Name>().ok());
@@ -45,10 +57,15 @@ impl Events {
             Code::BadRequest,
             "the parameter channel is not the name of one",
         ));
-        let cursor = channel.and_then(|channel| {
-            app.may_subscribe(&channel, claims.as_ref())?;
-            app.node.subscribe(&channel, &visitor.sender, true).map_err(failure)
-        });
+        let channel = channel.and_then(|channel| app.may_subscribe(&channel, claims.as_ref()).map(|_| channel));
+        let mut fields = FIELDS.to_vec();
+        fields.extend(cors::fields(request, &app.settings.origins));
+        let cursor = match channel {
+            // What a GET would be answered with, and no more.
+            Ok(_) if request.method() == "HEAD" => return answer.send(200, &fields[..], b"").map(|()| None),
+            Ok(channel) => app.node.subscribe(&channel, &visitor.sender, true).map_err(failure),
+            Err(failure) => Err(failure),
+        };
         let cursor = match cursor {
             Ok(cursor) => cursor,
             Err(failure) => {
@@ -62,23 +79,34 @@ impl Events {
             }
         };
         let last = request.fields().get_str("last-event-id").map(str::to_owned);
-        let since = last
-            .or_else(|| parameter(request, "since"))
-            .and_then(|id| id.parse().ok());
+        let since = last.filter(|id| !id.is_empty()).or_else(|| parameter(request, "since"));
+        let since = since.map(|id| id.parse().unwrap_or(NOWHERE));
         let limit = parameter(request, "limit").and_then(|limit| limit.parse::<usize>().ok());
         let mut events = Events {
             cursor,
             since,
             limit: limit.unwrap_or(0).min(MOST),
+            round: (since == Some(NOWHERE)).then_some(0),
+            me: visitor.sender.clone(),
+            rights: claims.map(|claims| app.rights(claims, &visitor.sender)),
         };
-        answer.start(200, FIELDS, None)?;
+        answer.start(200, &fields[..], None)?;
         answer.write(b": comet\n\n")?;
         events.start(app, answer)?;
         Ok(Some(events))
     }
 
+    /// Whether the time of the reader's token is over, which ends the stream.
+    fn is_over(&self, app: &App, answer: &mut Answer<'_, '_>) -> Result<bool, Misuse> {
+        if !app.has_ended(self.rights.as_ref()) {
+            return Ok(false);
+        }
+        answer.finish()?;
+        Ok(true)
+    }
+
     pub(super) fn posted(&mut self, app: &Arc<App>, post: Post, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
-        if !answer.is_open() {
+        if !answer.is_open() || self.is_over(app, answer)? {
             return Ok(());
         }
         match post {
@@ -94,39 +122,49 @@ impl Events {
             // The reader comes back by itself.
             Post::NoFeed(feed) if self.cursor.is_of(&feed) && self.cursor.is_waiting() => answer.finish(),
             Post::Leave => answer.finish(),
+            Post::Expired => {
+                // By the clock of the day it is not over.
+                if let Some(rights) = self.rights.as_mut().filter(|rights| rights.end()) {
+                    app.renew(rights, &self.me);
+                }
+                Ok(())
+            }
             Post::Heartbeat => answer.write(b":\n\n"),
             _ => Ok(()),
         }
     }
 
     pub(super) fn drained(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
-        if answer.is_open() {
+        if answer.is_open() && !self.is_over(app, answer)? {
             return self.cursor.drained(&mut Stream { app, answer });
         }
         Ok(())
     }
 
     fn start(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
-        let Some(start) = self.cursor.start(self.since, self.limit) else {
-            return Ok(());
-        };
+        let mut begin = self.cursor.start(self.since, self.limit, self.round, true);
+        if let Begin::Ask = begin {
+            self.round = Some(app.node.verify(&self.cursor));
+            begin = self.cursor.start(self.since, self.limit, self.round, true);
+        }
+        let Begin::Start(start) = begin else { return Ok(()) };
         let mut stream = Stream { app, answer };
         match start.recovered {
             Some(true) => app.node.counters.recovered.add(1),
             Some(false) => {
                 app.node.counters.unrecovered.add(1);
-                stream.reset(self.cursor.channel(), start.position)?;
+                stream.reset(self.cursor.channel(), start.from)?;
             }
             None => {}
         }
         for publication in &start.publications {
             stream.publication(publication)?;
         }
-        if start.publications.is_empty() {
+        if start.publications.is_empty() && !start.more {
             // From here a reader that comes back can resume, though nothing has come yet.
-            answer.write(format!("id: {}\n\n", start.position).as_bytes())?;
+            stream.answer.write(format!("id: {}\n\n", start.position).as_bytes())?;
         }
-        Ok(())
+        self.cursor.drained(&mut stream)
     }
 }
 
@@ -151,6 +189,11 @@ impl Reader for Stream<'_, '_, '_> {
         self.app.node.counters.missed.add(to - from + 1);
         let event = format!("event: missed\ndata: {{\"from\":{from},\"to\":{to}}}\n\n");
         self.answer.write(event.as_bytes())
+    }
+
+    /// Each event names its epoch.
+    fn turned(&mut self, _: &Name, _: Position) -> Result<(), Misuse> {
+        Ok(())
     }
 
     fn reset(&mut self, _: &Name, position: Position) -> Result<(), Misuse> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::node::{Node, Sample};
+use crate::node::{GAUGES, Node, Sample};
 
 /// What metrics say of themselves.
 pub(super) const FIELDS: &[(&str, &str)] = &[
@@ -10,19 +10,13 @@ pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Cache-Control", "no-store"),
 ];
 
-/// Counters that go down again, and what they are called here.
-const GAUGES: &[(&str, &str)] = &[("active", "connections"), ("subscriptions", "subscriptions")];
-
-/// All processes of this server, each with its number.
+/// All processes of this server, each with its number, as they told their parent once a second: whichever of them is asked, it
+/// says the same, and counters never go back.
 pub(super) fn text(node: &Node) -> String {
-    let own = node.sample();
-    let others = node.samples();
-    let mut samples: Vec<&Sample> = others
-        .iter()
-        .filter(|sample| sample.server == own.server && sample.node != own.node)
-        .collect();
-    samples.push(&own);
-    samples.sort_by_key(|sample| sample.worker);
+    let mut samples = node.crew_samples();
+    if samples.is_empty() {
+        samples.push(node.sample());
+    }
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, value: &dyn Fn(&Sample) -> u64| {
         // Writing to a string does not fail.
@@ -31,11 +25,13 @@ pub(super) fn text(node: &Node) -> String {
             let _ = writeln!(text, "comet_{name}{{worker=\"{}\"}} {}", sample.worker, value(sample));
         }
     };
-    for (counter, _) in &own.counters {
+    let counters = samples.first().map(|sample| &sample.counters);
+    for (counter, _) in counters.into_iter().flatten() {
         let value = |sample: &Sample| sample.counter(counter);
-        match GAUGES.iter().find(|(known, _)| known == counter) {
-            Some((_, name)) => metric(name, "gauge", &value),
-            None => metric(&format!("{counter}_total"), "counter", &value),
+        match counter.as_str() {
+            "active" => metric("connections", "gauge", &value),
+            name if GAUGES.contains(&name) => metric(name, "gauge", &value),
+            name => metric(&format!("{name}_total"), "counter", &value),
         }
     }
     metric("resident_memory_bytes", "gauge", &|sample| sample.memory);

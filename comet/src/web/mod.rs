@@ -1,6 +1,7 @@
 //! What is asked over HTTP, and the way from there to WebSocket.
 
 mod api;
+mod cors;
 mod demo;
 mod events;
 mod metrics;
@@ -20,7 +21,7 @@ use self::pages::Pages;
 use crate::app::App;
 use crate::node::Post;
 use crate::session::Session;
-use crate::token::Claims;
+use crate::token::{BadToken, Claims};
 
 /// What all connections share.
 pub(crate) struct Site {
@@ -104,8 +105,9 @@ impl Visitor {
             Ok(handshake) => handshake,
             Err(rejection) => return answer.send(rejection.status(), &rejection.fields(), b""),
         };
-        let Ok(claims) = self.claims(request) else {
-            return api::unauthorized(answer);
+        let claims = match self.claims(request) {
+            Ok(claims) => claims,
+            Err(bad) => return api::unauthorized(answer, bad.reason()),
         };
         let mut accepted = handshake.accept();
         if self.app().settings.encoding.compression.is_some() {
@@ -118,10 +120,10 @@ impl Visitor {
     }
 
     /// The rights that a request's `token` gives; `Err` for one that is not good.
-    fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, ()> {
+    fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, BadToken> {
         match parameter(request, "token") {
             None => Ok(None),
-            Some(token) => self.app().claims(&token).map(Some).map_err(|_| ()),
+            Some(token) => self.app().claims(&token).map(Some),
         }
     }
 }
@@ -132,6 +134,9 @@ impl Handler for Visitor {
 
     fn request(&mut self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
         self.doing = Doing::Nothing;
+        if request.method() == "OPTIONS" {
+            return cors::options(request, &self.app().settings.origins, answer);
+        }
         match request.path() {
             "/ws" => self.enter(request, answer),
             "/events" => {
@@ -226,7 +231,7 @@ fn get(
 ) -> Result<(), Misuse> {
     match request.method() {
         "GET" | "HEAD" => give(answer),
-        _ => answer.send(405, &[("Allow", "GET, HEAD")], b""),
+        _ => answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b""),
     }
 }
 

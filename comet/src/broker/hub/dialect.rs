@@ -1,125 +1,173 @@
 //! How a process speaks to the hub.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
 
 use proto_resp::Value;
 use protocol::bytes::Bytes;
 
-use crate::broker::order::{Command, Dialect, Order, Ticket, Wanted};
-use crate::broker::{Inbox, Member, Presence, Snapshot, Trouble};
+use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Verdict, Words};
+use crate::broker::reading::{Entry, Page, Range};
+use crate::broker::{Member, Presence, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
 
 /// Speaks to the hub.
-pub(crate) struct HubDialect {
-    inbox: Weak<dyn Inbox>,
-}
-
-impl HubDialect {
-    pub(crate) fn new(inbox: Weak<dyn Inbox>) -> Self {
-        HubDialect { inbox }
-    }
-}
+pub(crate) struct HubDialect;
 
 impl Dialect for HubDialect {
-    fn ready(&mut self, wanted: &Wanted) -> Vec<Command> {
-        let channels = wanted.channels.iter().map(|(channel, keep)| follow(channel, *keep));
-        let members = wanted
-            .members
-            .iter()
-            .map(|((channel, _), member)| enter(channel, member));
-        channels.chain(members).collect()
+    fn has_news_apart(&self) -> bool {
+        false
     }
 
-    fn order(&mut self, order: Order) -> Vec<Command> {
-        vec![match order {
-            Order::Follow(channel, keep) => follow(&channel, keep),
-            Order::Forget(channel) => (vec!["FORGET".into(), word(channel.as_str())], Ticket::Nothing),
-            Order::Publish(draft, keep, done) => {
-                let Draft { channel, user, data } = draft;
-                let user = word(user.as_deref().unwrap_or_default());
-                let command = ["PUBLISH".into(), word(channel.as_str()), user, data];
-                (
-                    command.into_iter().chain(words(keep)).collect(),
-                    Ticket::Published(done),
-                )
-            }
-            Order::Snapshot(channel, keep, done) => {
-                let command = ["SNAPSHOT".into(), word(channel.as_str())]
-                    .into_iter()
-                    .chain(words(keep));
-                (command.collect(), Ticket::Snapshot(channel, keep.publications, done))
-            }
-            Order::Enter(channel, member) => enter(&channel, &member),
-            Order::Leave(channel, client) => {
-                let command = vec!["LEAVE".into(), word(channel.as_str()), word(&client)];
-                (command, Ticket::Nothing)
-            }
-            Order::Presence(channel, limit, done) => {
-                let command = vec!["PRESENCE".into(), word(channel.as_str()), limit.to_string().into()];
-                (command, Ticket::Presence(limit, done))
-            }
-            // Nothing is forgotten as long as the connection stands.
-            Order::Refresh(_) => return Vec::new(),
-        }]
-    }
-
-    fn reply(&mut self, ticket: Ticket, reply: &Value) -> Result<(), String> {
-        if let Some(error) = reply.as_error() {
-            let trouble = match error.code() {
-                b"TOOMANY" => Trouble::TooManyChannels,
-                _ => return Err(String::from_utf8_lossy(error.text()).into_owned()),
-            };
-            match ticket {
-                Ticket::Published(done) => done.tell(Err(trouble)),
-                Ticket::Snapshot(_, _, done) => done.tell(Err(trouble)),
-                Ticket::Presence(_, done) => done.tell(Err(trouble)),
-                Ticket::Nothing | Ticket::Follow(..) => {}
-            }
-            return Ok(());
-        }
-        let unreadable = || "the hub said something unreadable".to_owned();
-        match ticket {
-            // A snapshot comes as a push.
-            Ticket::Nothing | Ticket::Follow(..) => {}
-            Ticket::Published(done) => done.tell(Ok(position(reply).ok_or_else(unreadable)?)),
-            Ticket::Snapshot(channel, _, done) => done.tell(Ok(snapshot(&channel, reply).ok_or_else(unreadable)?)),
-            Ticket::Presence(_, done) => done.tell(Ok(presence(reply).ok_or_else(unreadable)?)),
-        }
+    fn greeted(&self, _: &Value) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn push(&mut self, kind: &[u8], data: &[Value]) -> Result<(), String> {
-        let Some(inbox) = self.inbox.upgrade() else {
-            return Ok(());
-        };
-        let told = match (kind, data) {
-            (b"snapshot", [channel, rest]) => name(channel).and_then(|channel| {
-                let snapshot = snapshot(&channel, rest)?;
-                inbox.snapshot(&channel, snapshot);
-                Some(())
-            }),
-            (b"publication", [channel, place, user, data]) => name(channel).and_then(|channel| {
-                let publication = publication(&channel, position(place)?, user, data)?;
-                inbox.publication(&Arc::new(publication));
-                Some(())
-            }),
-            _ => None,
-        };
-        told.ok_or_else(|| "the hub said something unreadable".to_owned())
+    fn begin(&self, _: Role) -> Vec<Words> {
+        Vec::new()
     }
-}
 
-fn follow(channel: &Name, keep: Keep) -> Command {
-    let command = ["FOLLOW".into(), word(channel.as_str())].into_iter().chain(words(keep));
-    (command.collect(), Ticket::Follow(channel.clone(), keep.publications))
-}
+    fn begun(&self, _: Role, _: &[Value]) -> Result<Life, Refusal> {
+        Ok(Life::default())
+    }
 
-fn enter(channel: &Name, member: &Member) -> Command {
-    let user = word(member.user.as_deref().unwrap_or_default());
-    let command = vec!["ENTER".into(), word(channel.as_str()), word(&member.client), user];
-    (command, Ticket::Nothing)
+    fn follow(&self, channels: &[(Name, Keep)]) -> Words {
+        let channels = channels.iter().flat_map(|(channel, keep)| {
+            let [a, b, c] = words(*keep);
+            [word(channel.as_str()), a, b, c]
+        });
+        core::iter::once("FOLLOW".into()).chain(channels).collect()
+    }
+
+    fn forget(&self, channels: &[Name]) -> Words {
+        let channels = channels.iter().map(|channel| word(channel.as_str()));
+        core::iter::once("FORGET".into()).chain(channels).collect()
+    }
+
+    fn publish(&self, _: &Life, draft: Draft, keep: Keep) -> Words {
+        let Draft {
+            channel,
+            user,
+            data,
+            key,
+        } = draft;
+        let [user, key] = [user, key].map(|text| word(text.as_deref().unwrap_or_default()));
+        let command = ["PUBLISH".into(), word(channel.as_str()), user, data, key];
+        command.into_iter().chain(words(keep)).collect()
+    }
+
+    fn published(&self, reply: &Value) -> Option<Position> {
+        position(reply)
+    }
+
+    fn read(&self, channel: &Name, range: &Range) -> Words {
+        let before = range.before.map(|position| position.offset.to_string());
+        vec![
+            "READ".into(),
+            word(channel.as_str()),
+            before.unwrap_or_default().into(),
+            range.publications.to_string().into(),
+            range.bytes.to_string().into(),
+        ]
+    }
+
+    fn page(&self, channel: &Name, reply: &Value) -> Option<Page> {
+        let [position, more, entries] = reply.as_slice()? else {
+            return None;
+        };
+        let position = self::position(position)?;
+        let entries = entries.as_slice()?.iter().map(|entry| {
+            let [offset, age, user, data] = entry.as_slice()? else {
+                return None;
+            };
+            let offset = offset.as_str()?.parse().ok()?;
+            let age = Duration::from_millis(age.as_str()?.parse().ok()?);
+            let publication = publication(channel, Position { offset, ..position }, user, data)?;
+            Some(Entry::Publication(Arc::new(publication.aged(age))))
+        });
+        Some(Page {
+            empty: Some(position),
+            entries: entries.collect::<Option<_>>()?,
+            more: more.as_str() == Some("1"),
+        })
+    }
+
+    /// The hub lives as long as its processes.
+    fn mark_broken(&self, _: &Name, _: Option<Position>, _: Keep) -> Option<Words> {
+        None
+    }
+
+    fn enter(&self, channel: &Name, members: &[&Member], _: bool) -> Words {
+        let members = members.iter().flat_map(|member| {
+            let user = member.user.as_deref().unwrap_or_default();
+            [word(&member.client), word(user)]
+        });
+        let head = ["ENTER".into(), word(channel.as_str())];
+        head.into_iter().chain(members).collect()
+    }
+
+    fn leave(&self, channel: &Name, client: &str) -> Words {
+        vec!["LEAVE".into(), word(channel.as_str()), word(client)]
+    }
+
+    fn presence(&self, channel: &Name, limit: usize) -> Words {
+        vec!["PRESENCE".into(), word(channel.as_str()), limit.to_string().into()]
+    }
+
+    fn present(&self, reply: &Value, _: usize) -> Option<Presence> {
+        let [total, clients] = reply.as_slice()? else {
+            return None;
+        };
+        let clients = clients.as_slice()?.iter().map(|value| {
+            let [client, user] = value.as_slice()? else { return None };
+            Some(Member {
+                client: client.as_str()?.into(),
+                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
+            })
+        });
+        Some(Presence {
+            total: usize::try_from(total.as_integer()?).ok()?,
+            clients: clients.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Nothing is forgotten as long as the connection stands.
+    fn refresh(&self, _: &Name, _: Keep) -> Option<Words> {
+        None
+    }
+
+    fn refresh_presence(&self, _: &Name) -> Option<Words> {
+        None
+    }
+
+    fn refresh_times(&self) -> [Duration; 2] {
+        [Duration::from_secs(3600); 2]
+    }
+
+    fn news(&self, kind: &[u8], data: &[Value]) -> News {
+        let name = |value: &Value| value.as_str()?.parse().ok();
+        let heard = match (kind, data) {
+            (b"look", [channel]) => name(channel).map(News::Look),
+            (b"publication", [channel, place, user, data]) => name(channel)
+                .and_then(|channel| publication(&channel, position(place)?, user, data))
+                .map(|publication| News::Publication(Arc::new(publication))),
+            _ => Some(News::Nothing),
+        };
+        heard.unwrap_or(News::Unreadable)
+    }
+
+    fn judge(&self, error: &[u8]) -> Verdict {
+        Verdict {
+            trouble: match error {
+                error if error.starts_with(b"TOOMANY") => Trouble::TooManyChannels,
+                error if error.starts_with(b"UNAVAILABLE") => Trouble::Unavailable,
+                _ => Trouble::Unknown,
+            },
+            begin_again: false,
+        }
+    }
 }
 
 fn word(text: &str) -> Bytes {
@@ -127,12 +175,9 @@ fn word(text: &str) -> Bytes {
 }
 
 fn words(keep: Keep) -> [Bytes; 3] {
-    let numbers = [keep.publications as u128, keep.bytes as u128, keep.time.as_millis()];
+    let millis = keep.time.as_millis().min(u128::from(u64::MAX));
+    let numbers = [keep.publications as u128, keep.bytes as u128, millis];
     numbers.map(|number| number.to_string().into())
-}
-
-fn name(value: &Value) -> Option<Name> {
-    value.as_str()?.parse().ok()
 }
 
 fn position(value: &Value) -> Option<Position> {
@@ -144,40 +189,9 @@ fn publication(channel: &Name, position: Position, user: &Value, data: &Value) -
     let draft = Draft {
         channel: channel.clone(),
         user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-        data: data.clone(),
+        // Not a part of the reply that it came in: that would be kept with it.
+        data: Bytes::copy_from_slice(data),
+        key: None,
     };
     Some(Publication::new(draft, position))
-}
-
-fn snapshot(channel: &Name, value: &Value) -> Option<Snapshot> {
-    let [position, publications] = value.as_slice()? else {
-        return None;
-    };
-    let (position, publications) = (self::position(position)?, publications.as_slice()?);
-    let first = (position.offset + 1).checked_sub(publications.len() as u64)?;
-    let publications = publications.iter().zip(first..).map(|(value, offset)| {
-        let [user, data] = value.as_slice()? else { return None };
-        publication(channel, Position { offset, ..position }, user, data).map(Arc::new)
-    });
-    Some(Snapshot {
-        position,
-        publications: publications.collect::<Option<_>>()?,
-    })
-}
-
-fn presence(value: &Value) -> Option<Presence> {
-    let [total, clients] = value.as_slice()? else {
-        return None;
-    };
-    let clients = clients.as_slice()?.iter().map(|value| {
-        let [client, user] = value.as_slice()? else { return None };
-        Some(Member {
-            client: client.as_str()?.into(),
-            user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-        })
-    });
-    Some(Presence {
-        total: usize::try_from(total.as_integer()?).ok()?,
-        clients: clients.collect::<Option<_>>()?,
-    })
 }

@@ -3,16 +3,17 @@
 //! They speak RESP3, with commands of their own:
 //!
 //! ```text
-//! FOLLOW channel KEEP                       -> OK, and a push `snapshot`, then a push `publication` for each
-//! FORGET channel                            -> OK
-//! PUBLISH channel user data KEEP            -> position
-//! SNAPSHOT channel KEEP                     -> [position, [[user, data], …]]
-//! ENTER channel client user                 -> OK
-//! LEAVE channel client                      -> OK
-//! PRESENCE channel limit                    -> [total, [[client, user], …]]
+//! FOLLOW (channel KEEP)...                  -> OK, and a push `publication` for each
+//! FORGET channel...                          -> OK
+//! PUBLISH channel user data key KEEP         -> position
+//! READ channel before publications bytes     -> [position, more, [[offset, age, user, data], …]], newest first
+//! ENTER channel (client user)...             -> OK
+//! LEAVE channel client                       -> OK
+//! PRESENCE channel limit                     -> [total, [[client, user], …]]
 //!
-//! KEEP: publications bytes milliseconds; position: EPOCH:OFFSET; user: empty if there is none
-//! the pushes: snapshot channel [position, [[user, data], …]]; publication channel position user data
+//! KEEP: publications bytes milliseconds; position: EPOCH:OFFSET; user, key: empty if there is none; before: an offset, or empty;
+//! more: 1 or 0; age: milliseconds
+//! the pushes: publication channel position user data; look channel, where one found no room
 //! ```
 
 mod dialect;
@@ -21,14 +22,14 @@ mod session;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::Sender;
 
-use super::{Broker, Inbox, Memory, Snapshot};
+use super::{Broker, Inbox, Memory, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
-use crate::publication::Publication;
+use crate::publication::{Position, Publication};
 
 pub(crate) use dialect::HubDialect;
 pub(crate) use session::{HubPost, Session};
@@ -46,9 +47,8 @@ pub(crate) struct Hub {
 struct Follower {
     process: u64,
     sender: Sender<HubPost>,
-    keep: Keep,
-    /// Whether it needs a snapshot: because it has none yet, or because something found no room in its mailbox.
-    wants_snapshot: bool,
+    /// Whether something found no room in its mailbox: it is to read the channel anew.
+    has_missed: bool,
 }
 
 impl Hub {
@@ -85,23 +85,14 @@ impl Hub {
         self.lock().len()
     }
 
-    /// Drops what is too old, and tells those of channels who could not be told before.
+    /// Drops what is too old, and has those read channels anew who could not be told before.
     fn tick(&self) {
-        self.memory.tick();
-        let followers = self.lock();
-        let behind = |those: &[Follower]| {
-            those
-                .iter()
-                .find(|follower| follower.wants_snapshot)
-                .map(|follower| follower.keep)
-        };
-        let behind = followers
-            .iter()
-            .filter_map(|(channel, those)| Some((channel.clone(), behind(those)?)));
-        let behind: Vec<_> = behind.collect();
-        drop(followers);
-        for (channel, keep) in behind {
-            self.memory.follow(&channel, keep);
+        self.memory.tick(Instant::now());
+        for (channel, those) in self.lock().iter_mut() {
+            for follower in those.iter_mut().filter(|follower| follower.has_missed) {
+                let look = session::look_push(channel);
+                follower.has_missed = look.is_none_or(|push| follower.sender.send(HubPost::Push(push)).is_err());
+            }
         }
     }
 
@@ -109,18 +100,17 @@ impl Hub {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, channel: &Name, keep: Keep, process: u64, sender: Sender<HubPost>) {
+    fn follow(&self, channel: &Name, keep: Keep, process: u64, sender: Sender<HubPost>) -> Result<(), Trouble> {
         let mut followers = self.lock();
         let those = followers.entry(channel.clone()).or_default();
         those.retain(|follower| follower.process != process);
         those.push(Follower {
             process,
             sender,
-            keep,
-            wants_snapshot: true,
+            has_missed: false,
         });
         drop(followers);
-        self.memory.follow(channel, keep);
+        self.memory.tell_of(channel, keep)
     }
 
     fn forget(&self, channel: &Name, keep: Keep, process: u64) {
@@ -137,23 +127,18 @@ impl Hub {
         self.memory.forget(channel);
         // Somebody may have come between the two.
         if self.lock().contains_key(channel) {
-            self.memory.follow(channel, keep);
+            // A channel too many stays unheard of.
+            let _ = self.memory.tell_of(channel, keep);
         }
     }
 }
 
 impl Inbox for Hub {
-    fn snapshot(&self, channel: &Name, snapshot: Snapshot) {
-        let mut followers = self.lock();
-        let Some(those) = followers.get_mut(channel) else {
-            return;
-        };
-        let Some(push) = session::snapshot_push(channel, &snapshot) else {
-            return;
-        };
-        for follower in those.iter_mut().filter(|follower| follower.wants_snapshot) {
-            follower.wants_snapshot = follower.sender.send(HubPost::Push(Arc::clone(&push))).is_err();
-        }
+    /// Processes read channels themselves.
+    fn snapshot(&self, _: &Name, _: Snapshot) {}
+
+    fn position(&self, _: &Name) -> Option<Position> {
+        None
     }
 
     fn publication(&self, publication: &Arc<Publication>) {
@@ -165,7 +150,7 @@ impl Inbox for Hub {
             return;
         };
         for follower in those {
-            follower.wants_snapshot |= follower.sender.send(HubPost::Push(Arc::clone(&push))).is_err();
+            follower.has_missed |= follower.sender.send(HubPost::Push(Arc::clone(&push))).is_err();
         }
     }
 }

@@ -9,7 +9,7 @@ use protocol::Sender;
 use protocol::bytes::Bytes;
 
 use super::Hub;
-use crate::broker::{Broker, Done, Member, Presence, Snapshot, Trouble};
+use crate::broker::{Broker, Done, Member, Presence, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
@@ -30,6 +30,14 @@ pub(crate) struct Session {
     present: HashSet<(Name, Arc<str>)>,
 }
 
+/// How a command is answered.
+enum Answered {
+    Ok,
+    With(Value),
+    Later,
+    Unknown,
+}
+
 impl Session {
     /// The connection of a process, which `me` reaches; `process` differs from that of all others.
     pub(crate) fn new(hub: Arc<Hub>, process: u64, me: Sender<HubPost>) -> Self {
@@ -42,63 +50,77 @@ impl Session {
         }
     }
 
-    /// Carries out a command; `None` when the answer comes later.
-    fn carry_out(&mut self, command: &Command<'_>) -> Option<Result<(), ()>> {
+    fn carry_out(&mut self, command: &Command<'_>) -> Answered {
         let name = |bytes: &[u8]| str::from_utf8(bytes).ok()?.parse::<Name>().ok();
         let text = |bytes: &[u8]| str::from_utf8(bytes).ok().map(Arc::<str>::from);
         let hub = Arc::clone(&self.hub);
         let broker = &hub.memory;
         let done = (|| match command.name() {
             b"FOLLOW" => {
-                let [channel, a, b, c] = command.arguments()?;
-                let (channel, keep) = (name(channel)?, keep([a, b, c])?);
-                self.hub.follow(&channel, keep, self.process, self.me.clone());
-                self.followed.insert(channel, keep);
-                Some(true)
+                let words: Vec<&[u8]> = command.iter().collect();
+                let (channels, []) = words.as_chunks::<4>() else {
+                    return None;
+                };
+                for [channel, a, b, c] in channels {
+                    let (channel, keep) = (name(channel)?, keep([a, b, c])?);
+                    // One too many is not followed; those who wait for it give up.
+                    let _ = self.hub.follow(&channel, keep, self.process, self.me.clone());
+                    self.followed.insert(channel, keep);
+                }
+                Some(Answered::Ok)
             }
             b"FORGET" => {
-                let [channel] = command.arguments()?;
-                let channel = name(channel)?;
-                if let Some(keep) = self.followed.remove(&channel) {
-                    self.hub.forget(&channel, keep, self.process);
+                for channel in command.iter() {
+                    let channel = name(channel)?;
+                    if let Some(keep) = self.followed.remove(&channel) {
+                        self.hub.forget(&channel, keep, self.process);
+                    }
                 }
-                Some(true)
+                Some(Answered::Ok)
             }
             b"PUBLISH" => {
-                let [channel, user, data, a, b, c] = command.arguments()?;
+                let [channel, user, data, key, a, b, c] = command.arguments()?;
                 let draft = Draft {
                     channel: name(channel)?,
                     user: text(user).filter(|user| !user.is_empty()),
                     data: Bytes::copy_from_slice(data),
+                    key: text(key).filter(|key| !key.is_empty()),
                 };
                 let answer = self.answer(|position: Position| Value::Bulk(position.to_string().into()));
                 broker.publish(draft, keep([a, b, c])?, answer);
-                Some(false)
+                Some(Answered::Later)
             }
-            b"SNAPSHOT" => {
-                let [channel, a, b, c] = command.arguments()?;
-                let answer = self.answer(|snapshot: Snapshot| snapshot_value(&snapshot));
-                broker.snapshot(&name(channel)?, keep([a, b, c])?, answer);
-                Some(false)
+            b"READ" => {
+                let [channel, before, publications, bytes] = command.arguments()?;
+                let number = |word: &[u8]| str::from_utf8(word).ok()?.parse::<u64>().ok();
+                let before = if before.is_empty() { None } else { Some(number(before)?) };
+                let limits = [number(publications)?, number(bytes)?].map(|limit| usize::try_from(limit).unwrap_or(0));
+                let (position, publications, more) = broker.read_back(&name(channel)?, before, limits[0], limits[1]);
+                Some(Answered::With(page_value(position, &publications, more)))
             }
             b"ENTER" => {
-                let [channel, client, user] = command.arguments()?;
-                let (channel, client) = (name(channel)?, text(client)?);
-                let user = text(user).filter(|user| !user.is_empty());
-                let member = Member {
-                    client: Arc::clone(&client),
-                    user,
+                let words: Vec<&[u8]> = command.iter().collect();
+                let [channel, members @ ..] = &words[..] else {
+                    return None;
                 };
-                broker.enter(&channel, member);
-                self.present.insert((channel, client));
-                Some(true)
+                let channel = name(channel)?;
+                for [client, user] in members.as_chunks::<2>().0 {
+                    let client = text(client)?;
+                    let member = Member {
+                        client: Arc::clone(&client),
+                        user: text(user).filter(|user| !user.is_empty()),
+                    };
+                    broker.enter(&channel, member);
+                    self.present.insert((channel.clone(), client));
+                }
+                Some(Answered::Ok)
             }
             b"LEAVE" => {
                 let [channel, client] = command.arguments()?;
                 let (channel, client) = (name(channel)?, text(client)?);
                 broker.leave(&channel, &client);
                 self.present.remove(&(channel, client));
-                Some(true)
+                Some(Answered::Ok)
             }
             b"PRESENCE" => {
                 let [channel, limit] = command.arguments()?;
@@ -108,15 +130,11 @@ impl Session {
                     limit,
                     self.answer(|presence| presence_value(&presence)),
                 );
-                Some(false)
+                Some(Answered::Later)
             }
             _ => None,
         })();
-        match done {
-            Some(true) => Some(Ok(())),
-            Some(false) => None,
-            None => Some(Err(())),
-        }
+        done.unwrap_or(Answered::Unknown)
     }
 
     /// Has the answer posted to this connection.
@@ -134,9 +152,10 @@ impl Handler for Session {
 
     fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match self.carry_out(command) {
-            None => Ok(()),
-            Some(Ok(())) => responder.simple("OK"),
-            Some(Err(())) => responder.error("ERR not a command of comet's hub"),
+            Answered::Later => Ok(()),
+            Answered::Ok => responder.simple("OK"),
+            Answered::With(value) => responder.value(&value),
+            Answered::Unknown => responder.error("ERR not a command of comet's hub"),
         }
     }
 
@@ -147,7 +166,8 @@ impl Handler for Session {
             HubPost::Answer(Ok(value)) => responder.value(&value),
             HubPost::Answer(Err(trouble)) => responder.error(match trouble {
                 Trouble::TooManyChannels => "TOOMANY channels",
-                Trouble::Unavailable => "ERR unavailable",
+                Trouble::Unavailable => "UNAVAILABLE now",
+                Trouble::Unknown => "ERR nobody knows",
             }),
         }
     }
@@ -178,14 +198,22 @@ fn user(publication: &Publication) -> Bytes {
     Bytes::copy_from_slice(publication.user.as_deref().unwrap_or_default().as_bytes())
 }
 
-fn snapshot_value(snapshot: &Snapshot) -> Value {
-    let publications = snapshot.publications.iter().map(|publication| {
-        let data = publication.data.clone();
-        Value::Array(vec![Value::Bulk(user(publication)), Value::Bulk(data)])
+fn page_value(position: Position, publications: &[Arc<Publication>], more: bool) -> Value {
+    let now = std::time::Instant::now();
+    let text = |text: String| Value::Bulk(text.into());
+    let entries = publications.iter().map(|publication| {
+        let age = now.saturating_duration_since(publication.at).as_millis();
+        Value::Array(vec![
+            text(publication.offset().to_string()),
+            text(age.to_string()),
+            Value::Bulk(user(publication)),
+            Value::Bulk(publication.data.clone()),
+        ])
     });
     Value::Array(vec![
-        Value::Bulk(snapshot.position.to_string().into()),
-        Value::Array(publications.collect()),
+        text(position.to_string()),
+        text(u8::from(more).to_string()),
+        Value::Array(entries.collect()),
     ])
 }
 
@@ -199,10 +227,9 @@ fn presence_value(presence: &Presence) -> Value {
     Value::Array(vec![Value::Integer(total), Value::Array(clients.collect())])
 }
 
-/// The push that tells of a channel as it stands.
-pub(super) fn snapshot_push(channel: &Name, snapshot: &Snapshot) -> Option<Arc<PreparedPush>> {
-    let parts = [Value::Bulk(channel.to_string().into()), snapshot_value(snapshot)];
-    prepare("snapshot", &parts)
+/// The push that has a channel read anew.
+pub(super) fn look_push(channel: &Name) -> Option<Arc<PreparedPush>> {
+    prepare("look", &[Value::Bulk(channel.to_string().into())])
 }
 
 /// The push that tells of a publication.
@@ -217,20 +244,12 @@ pub(super) fn publication_push(publication: &Publication) -> Option<Arc<Prepared
 }
 
 fn prepare(kind: &str, parts: &[Value]) -> Option<Arc<PreparedPush>> {
-    let push = PreparedPush::new(|encoder, out| {
+    let push = PreparedPush::new(|encoder: &mut Encoder, out| {
         encoder.push(parts.len() as u32 + 1, out)?;
         encoder.bulk(kind.as_bytes(), out)?;
-        parts.iter().try_for_each(|part| write(part, encoder, out))
+        parts
+            .iter()
+            .try_for_each(|part| encoder.bulk(part.as_bytes().unwrap_or_default(), out))
     });
     push.ok().map(Arc::new)
-}
-
-fn write(value: &Value, encoder: &mut Encoder, out: &mut Vec<u8>) -> Result<(), Misuse> {
-    match value.as_slice() {
-        Some(values) => {
-            encoder.array(values.len() as u32, out)?;
-            values.iter().try_for_each(|value| write(value, encoder, out))
-        }
-        None => encoder.bulk(value.as_bytes().unwrap_or_default(), out),
-    }
 }

@@ -1,253 +1,415 @@
 //! How channels are kept in Redis or Valkey.
 //!
-//! A channel is a stream, whose entries have the ids EPOCH-OFFSET: the epoch is the time at which the stream was made, in
-//! milliseconds, and stands in all of its ids. Publishing is one script, so that an entry and the message that tells of it
-//! come in the same order everywhere, and the message can say which number the entry got. A node that has missed messages
-//! reads the stream; one that finds another epoch there knows that the stream was lost in between.
+//! A channel is a stream, whose entries have the ids EPOCH-OFFSET. Publishing is one script, so that an entry and the message
+//! that tells of it come in the same order everywhere, and the message can say which number the entry got. A node that has
+//! missed messages reads the stream.
+//!
+//! **Lives.** What Redis has said it may forget: when it is started from an older dump, or a replica takes its place that had
+//! not heard of it yet. So every life of a Redis has a term, which the first node that connects draws, and every publication
+//! gets the term of its life as epoch, unless the channel's own is newer. An entry whose predecessor is of another epoch
+//! names it (`p`), and so does its message. Thereby a position means one place in one history for ever, and whoever has one can
+//! tell whether what is there now goes on from it. A node that finds that it does not marks the break in the stream (`m`), so that
+//! those are told as well who had not come as far.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto_resp::Value;
 use protocol::bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::broker::order::{Command, Dialect, Order, Ticket, Wanted};
-use crate::broker::{Inbox, Member, Presence, Snapshot, Trouble};
+use super::scripts;
+use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Verdict, Words};
+use crate::broker::reading::{Entry, Page, Range};
+use crate::broker::{Member, Presence, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Epoch, Position, Publication};
 
-/// Makes the stream if there is none, with an entry of offset 0 that is no publication, and reads its end.
-///
-/// Keys: the stream. Arguments: the epoch that a new one gets; how many milliseconds it is kept; how many entries are read.
-const READ: &str = "\
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('XADD', KEYS[1], ARGV[1] .. '-0', 'e', '')
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[3])";
+/// How long those of a node are present that says nothing, and how often it says so.
+const PRESENT: Duration = Duration::from_secs(15);
+const PRESENT_REFRESH: Duration = Duration::from_secs(5);
+/// How often the streams that are followed are kept from their end.
+const REFRESH: Duration = Duration::from_secs(30);
+/// The shortest time that a stream is kept.
+const SHORTEST: Duration = Duration::from_secs(60);
+/// How long a wish is remembered, so that one who asks again gets the same answer.
+pub(crate) const WISH: Duration = Duration::from_secs(120);
 
-/// Appends a publication and tells of it.
-///
-/// Keys: the stream. Arguments: the epoch that a new one gets; how many milliseconds it is kept; how many entries; the channel
-/// of the message; user; data.
-const PUBLISH: &str = "\
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-local epoch, offset = ARGV[1], 1
-if last then
-  epoch, offset = string.match(last[1], '^(%d+)-(%d+)$')
-  offset = offset + 1
-end
-local id = epoch .. '-' .. string.format('%.0f', offset)
-redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], id, 'u', ARGV[5], 'd', ARGV[6])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PUBLISH', ARGV[4], id .. ' ' .. #ARGV[5] .. ' ' .. ARGV[5] .. ARGV[6])
-return id";
-
-/// How long somebody counts as present who is not noted again.
-const PRESENT: Duration = Duration::from_secs(60);
+/// Scripts, in the order in which they are loaded.
+const SCRIPTS: [&str; 7] = [
+    scripts::PUBLISH,
+    scripts::READ,
+    scripts::MARK,
+    scripts::ENTER,
+    scripts::LEAVE,
+    scripts::REFRESH,
+    scripts::PRESENCE,
+];
+const PUBLISH: usize = 0;
+const READ: usize = 1;
+const MARK: usize = 2;
+const ENTER: usize = 3;
+const LEAVE: usize = 4;
+const REFRESH_PRESENCE: usize = 5;
+const PRESENCE: usize = 6;
 
 /// Speaks to Redis.
 pub(crate) struct Redis {
-    inbox: Weak<dyn Inbox>,
     prefix: String,
-}
-
-/// Somebody in a channel, as the field of a hash.
-#[derive(Serialize, Deserialize)]
-struct Present {
-    user: Option<Arc<str>>,
-    /// Milliseconds since 1970.
-    until: u64,
+    database: u32,
+    /// Names this process among those that note who is present.
+    node: String,
+    /// The names of the scripts.
+    loaded: OnceLock<Vec<Bytes>>,
 }
 
 impl Redis {
-    /// All keys and channels begin with `prefix`.
-    pub(crate) fn new(inbox: Weak<dyn Inbox>, prefix: String) -> Self {
-        Redis { inbox, prefix }
+    /// All keys and channels begin with `prefix`; `node` names this process, and never another.
+    pub(crate) fn new(prefix: String, database: u32, node: String) -> Self {
+        Redis {
+            prefix,
+            database,
+            node,
+            loaded: OnceLock::new(),
+        }
     }
 
     fn key(&self, kind: &str, channel: &Name) -> Bytes {
         format!("{}{kind}:{channel}", self.prefix).into()
     }
 
-    fn follow(&self, channel: &Name, keep: Keep) -> [Command; 2] {
-        let subscribe = vec!["SUBSCRIBE".into(), self.key("channel", channel)];
-        [
-            (subscribe, Ticket::Nothing),
-            (
-                self.read(channel, keep),
-                Ticket::Follow(channel.clone(), keep.publications),
-            ),
-        ]
+    fn life(&self) -> Bytes {
+        format!("{}life", self.prefix).into()
     }
 
-    fn read(&self, channel: &Name, keep: Keep) -> Vec<Bytes> {
-        vec![
-            "EVAL".into(),
-            READ.into(),
-            "1".into(),
-            self.key("stream", channel),
-            number(now()),
-            lifetime(keep),
-            // The last is read in any case, for its number.
-            number(keep.publications.max(1) as u64),
-        ]
+    /// Where a channel's publications are told. Messages know no databases: their channels do.
+    fn say(&self, channel: &Name) -> Bytes {
+        format!("{}{}:say:{channel}", self.prefix, self.database).into()
     }
 
-    fn publish(&self, draft: Draft, keep: Keep) -> Vec<Bytes> {
-        let user = draft.user.as_deref().unwrap_or_default().to_owned();
-        vec![
-            "EVAL".into(),
-            PUBLISH.into(),
-            "1".into(),
-            self.key("stream", &draft.channel),
-            number(now()),
-            lifetime(keep),
-            // The last stays in any case, for its number.
-            number(keep.publications.max(1) as u64),
-            self.key("channel", &draft.channel),
-            user.into(),
-            draft.data,
-        ]
-    }
-
-    fn enter(&self, channel: &Name, member: &Member) -> Command {
-        let present = Present {
-            user: member.user.clone(),
-            until: now() + PRESENT.as_millis() as u64,
-        };
-        // Strings and numbers always make JSON.
-        let present = serde_json::to_vec(&present).unwrap_or_default();
-        let key = self.key("presence", channel);
-        let client = Bytes::copy_from_slice(member.client.as_bytes());
-        (vec!["HSET".into(), key, client, present.into()], Ticket::Nothing)
-    }
-
-    /// What would be forgotten in time.
-    fn refresh(&self, wanted: &Wanted) -> Vec<Command> {
-        let channels = wanted.channels.iter().map(|(channel, keep)| {
-            let key = self.key("stream", channel);
-            (vec!["PEXPIRE".into(), key, lifetime(*keep)], Ticket::Nothing)
-        });
-        let members = wanted
-            .members
-            .iter()
-            .map(|((channel, _), member)| self.enter(channel, member));
-        channels.chain(members).collect()
-    }
-
-    fn channel(&self, key: &[u8]) -> Option<Name> {
-        let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"channel:")?;
+    fn channel(&self, said: &[u8]) -> Option<Name> {
+        let rest = said.strip_prefix(self.prefix.as_bytes())?;
+        let rest = rest.strip_prefix(format!("{}:say:", self.database).as_bytes())?;
         str::from_utf8(rest).ok()?.parse().ok()
+    }
+
+    fn run(&self, script: usize, keys: &[Bytes], arguments: impl IntoIterator<Item = Bytes>) -> Words {
+        let name = self.loaded.get().and_then(|loaded| loaded.get(script).cloned());
+        let mut words = vec!["EVALSHA".into(), name.unwrap_or_default(), number(keys.len() as u64)];
+        words.extend_from_slice(keys);
+        words.extend(arguments);
+        words
+    }
+
+    /// The keys of those who are present by way of this node.
+    fn present_keys(&self, channel: &Name) -> [Bytes; 2] {
+        let clients = format!("{}here:{channel} {}", self.prefix, self.node);
+        [clients.into(), self.key("nodes", channel)]
     }
 }
 
 impl Dialect for Redis {
-    fn ready(&mut self, wanted: &Wanted) -> Vec<Command> {
-        let follow = wanted
-            .channels
-            .iter()
-            .flat_map(|(channel, keep)| self.follow(channel, *keep));
-        let members = wanted
-            .members
-            .iter()
-            .map(|((channel, _), member)| self.enter(channel, member));
-        follow.chain(members).collect()
+    fn has_news_apart(&self) -> bool {
+        true
     }
 
-    fn order(&mut self, order: Order) -> Vec<Command> {
-        match order {
-            Order::Follow(channel, keep) => self.follow(&channel, keep).into(),
-            Order::Forget(channel) => {
-                let unsubscribe = vec!["UNSUBSCRIBE".into(), self.key("channel", &channel)];
-                vec![(unsubscribe, Ticket::Nothing)]
+    fn greeted(&self, greeting: &Value) -> Result<(), Refusal> {
+        let field = |name: &str| {
+            let mut pairs = greeting.pairs().into_iter().flatten();
+            let found = pairs.find(|(key, _)| key.as_str() == Some(name));
+            found.and_then(|(_, value)| value.as_str())
+        };
+        match field("mode") {
+            Some("cluster") => return Err(Refusal::Ever(CLUSTER.to_owned())),
+            Some("sentinel") => return Err(Refusal::Ever(SENTINEL.to_owned())),
+            _ => {}
+        }
+        if let (Some("redis"), Some(version)) = (field("server"), field("version")) {
+            let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+            let number: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+            if number < (6, 2) {
+                return Err(Refusal::Ever(format!(
+                    "Redis {version} is too old: comet needs 6.2 or later"
+                )));
             }
-            Order::Publish(draft, keep, done) => vec![(self.publish(draft, keep), Ticket::Published(done))],
-            Order::Snapshot(channel, keep, done) => {
-                vec![(
-                    self.read(&channel, keep),
-                    Ticket::Snapshot(channel, keep.publications, done),
-                )]
+        }
+        Ok(())
+    }
+
+    fn begin(&self, role: Role) -> Vec<Words> {
+        match role {
+            Role::Requests => {
+                let load = |script: &&'static str| vec!["SCRIPT".into(), "LOAD".into(), (*script).into()];
+                let mut begin: Vec<Words> = SCRIPTS.iter().map(load).collect();
+                begin.push(vec![
+                    "EVAL".into(),
+                    scripts::BEGIN.into(),
+                    "1".into(),
+                    self.life(),
+                    nonce(),
+                ]);
+                begin
             }
-            Order::Enter(channel, member) => {
-                let key = self.key("presence", &channel);
-                let expire = vec!["PEXPIRE".into(), key, number(2 * PRESENT.as_millis() as u64)];
-                vec![self.enter(&channel, &member), (expire, Ticket::Nothing)]
-            }
-            Order::Leave(channel, client) => {
-                let client = Bytes::copy_from_slice(client.as_bytes());
-                let leave = vec!["HDEL".into(), self.key("presence", &channel), client];
-                vec![(leave, Ticket::Nothing)]
-            }
-            Order::Presence(channel, limit, done) => {
-                let list = vec!["HGETALL".into(), self.key("presence", &channel)];
-                vec![(list, Ticket::Presence(limit, done))]
-            }
-            Order::Refresh(wanted) => self.refresh(&wanted),
+            Role::News => vec![vec!["INFO".into(), "server".into()]],
         }
     }
 
-    fn reply(&mut self, ticket: Ticket, reply: &Value) -> Result<(), String> {
-        if let Some(error) = reply.as_error() {
-            // With the ticket, those who wait are told.
-            return Err(String::from_utf8_lossy(error.text()).into_owned());
+    fn begun(&self, role: Role, replies: &[Value]) -> Result<Life, Refusal> {
+        for reply in replies {
+            if let Some(error) = reply.as_error() {
+                let text = String::from_utf8_lossy(error.text()).into_owned();
+                return Err(match error.code() {
+                    b"MOVED" | b"CROSSSLOT" | b"CLUSTERDOWN" => Refusal::Ever(CLUSTER.to_owned()),
+                    b"NOPERM" => Refusal::Now(format!("the user lacks a right that comet needs: {text}")),
+                    _ if says(error.text(), "READONLY") => {
+                        Refusal::Now("it is a replica, where nothing can be published".to_owned())
+                    }
+                    _ => Refusal::Now(text),
+                });
+            }
         }
-        match ticket {
-            Ticket::Nothing => {}
-            Ticket::Follow(channel, limit) => {
-                let snapshot = snapshot(&channel, limit, reply).ok_or_else(|| unreadable(&channel))?;
-                if let Some(inbox) = self.inbox.upgrade() {
-                    inbox.snapshot(&channel, snapshot);
+        let unreadable = || Refusal::Now("what it says of itself is not what Redis says".to_owned());
+        match (role, replies) {
+            (Role::News, [info]) => {
+                let info = info.as_str().ok_or_else(unreadable)?;
+                let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+                Ok(Life {
+                    run: run.ok_or_else(unreadable)?.trim().to_owned(),
+                    ..Life::default()
+                })
+            }
+            (Role::Requests, [loaded @ .., life]) => {
+                let loaded = loaded.iter().filter_map(Value::as_bytes).map(Bytes::copy_from_slice);
+                // The name of a script follows from its text, so it is the same every time.
+                let _ = self.loaded.set(loaded.collect());
+                let [term, run, replication, policy] = life.as_slice().ok_or_else(unreadable)? else {
+                    return Err(unreadable());
+                };
+                let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(unreadable);
+                if !matches!(policy.as_str(), Some("noeviction" | "")) {
+                    eprintln!(
+                        "comet: the broker: maxmemory-policy is {}: when memory is short, Redis may drop channels, whose \
+                         readers are then told that they begin anew",
+                        policy.as_str().unwrap_or_default()
+                    );
                 }
+                Ok(Life {
+                    term: word(term)?.parse().map_err(|_| unreadable())?,
+                    run: word(run)?,
+                    replication: word(replication)?,
+                })
             }
-            Ticket::Snapshot(channel, limit, done) => {
-                done.tell(Ok(snapshot(&channel, limit, reply).ok_or_else(|| unreadable(&channel))?));
-            }
-            Ticket::Published(done) => {
-                let position = reply.as_bytes().and_then(position);
-                done.tell(position.ok_or(Trouble::Unavailable));
-            }
-            Ticket::Presence(limit, done) => done.tell(Ok(presence(reply, limit))),
+            _ => Err(unreadable()),
         }
-        Ok(())
     }
 
-    fn push(&mut self, kind: &[u8], data: &[Value]) -> Result<(), String> {
-        let (b"message", [channel, Value::Bulk(payload)]) = (kind, data) else {
-            return Ok(());
-        };
-        let Some(channel) = channel.as_bytes().and_then(|key| self.channel(key)) else {
-            return Ok(());
-        };
-        let publication = message(&channel, payload).ok_or_else(|| unreadable(&channel))?;
-        if let Some(inbox) = self.inbox.upgrade() {
-            inbox.publication(&Arc::new(publication));
+    fn follow(&self, channels: &[(Name, Keep)]) -> Words {
+        let channels = channels.iter().map(|(channel, _)| self.say(channel));
+        core::iter::once("SUBSCRIBE".into()).chain(channels).collect()
+    }
+
+    fn forget(&self, channels: &[Name]) -> Words {
+        let channels = channels.iter().map(|channel| self.say(channel));
+        core::iter::once("UNSUBSCRIBE".into()).chain(channels).collect()
+    }
+
+    fn publish(&self, life: &Life, draft: Draft, keep: Keep) -> Words {
+        let channel = &draft.channel;
+        let mut keys = vec![self.life(), self.key("log", channel)];
+        if let Some(key) = &draft.key {
+            keys.push(format!("{}key:{channel} {key}", self.prefix).into());
         }
-        Ok(())
+        let user = draft.user.as_deref().unwrap_or_default().to_owned();
+        let arguments = [
+            number(life.term),
+            life.run.clone().into(),
+            life.replication.clone().into(),
+            nonce(),
+            lifetime(keep),
+            // The last stays in any case, for its number.
+            number(keep.publications.max(1) as u64),
+            number(keep.bytes as u64),
+            millis(keep.time),
+            self.say(channel),
+            user.into(),
+            draft.data,
+            millis(WISH),
+        ];
+        self.run(PUBLISH, &keys, arguments)
+    }
+
+    fn published(&self, reply: &Value) -> Option<Position> {
+        position(reply.as_bytes()?)
+    }
+
+    fn read(&self, channel: &Name, range: &Range) -> Words {
+        let place = |position: Option<Position>| position.map(id).unwrap_or_default();
+        let arguments = [
+            place(range.before),
+            place(range.down_to),
+            number(range.publications as u64),
+            number(range.bytes as u64),
+        ];
+        self.run(READ, &[self.key("log", channel)], arguments)
+    }
+
+    fn page(&self, channel: &Name, reply: &Value) -> Option<Page> {
+        let [now, more, entries] = reply.as_slice()? else {
+            return None;
+        };
+        let now: u64 = now.as_str()?.parse().ok()?;
+        let entries = entries.as_slice()?.iter().map(|read| entry(channel, now, read));
+        Some(Page {
+            // Whatever begins later has a greater epoch.
+            empty: Some(Position {
+                epoch: Epoch(now << 10),
+                offset: 0,
+            }),
+            entries: entries.collect::<Option<_>>()?,
+            more: more.as_str() == Some("1"),
+        })
+    }
+
+    fn mark_broken(&self, channel: &Name, last: Option<Position>, keep: Keep) -> Option<Words> {
+        let keys = [self.life(), self.key("log", channel)];
+        let last = last.map(id).unwrap_or_default();
+        Some(self.run(MARK, &keys, [last, nonce(), lifetime(keep), self.say(channel)]))
+    }
+
+    fn enter(&self, channel: &Name, members: &[&Member], alone: bool) -> Words {
+        let alone = if alone { "1" } else { "0" };
+        let head = [self.node.clone().into(), millis(PRESENT), alone.into()];
+        let members = members.iter().flat_map(|member| {
+            let user = member.user.as_deref().unwrap_or_default();
+            [&*member.client, user].map(|text| Bytes::copy_from_slice(text.as_bytes()))
+        });
+        self.run(ENTER, &self.present_keys(channel), head.into_iter().chain(members))
+    }
+
+    fn leave(&self, channel: &Name, client: &str) -> Words {
+        let arguments = [self.node.clone().into(), Bytes::copy_from_slice(client.as_bytes())];
+        self.run(LEAVE, &self.present_keys(channel), arguments)
+    }
+
+    fn presence(&self, channel: &Name, limit: usize) -> Words {
+        let clients = format!("{}here:{channel} ", self.prefix);
+        self.run(
+            PRESENCE,
+            &[self.key("nodes", channel)],
+            [clients.into(), number(limit as u64)],
+        )
+    }
+
+    fn present(&self, reply: &Value, limit: usize) -> Option<Presence> {
+        let [total, named] = reply.as_slice()? else { return None };
+        let named = named.as_slice()?.as_chunks::<2>().0.iter();
+        let clients = named.take(limit).map(|[client, user]| {
+            Some(Member {
+                client: client.as_str()?.into(),
+                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
+            })
+        });
+        Some(Presence {
+            total: usize::try_from(total.as_integer()?).ok()?,
+            clients: clients.collect::<Option<_>>()?,
+        })
+    }
+
+    fn refresh(&self, channel: &Name, keep: Keep) -> Option<Words> {
+        Some(vec!["PEXPIRE".into(), self.key("log", channel), lifetime(keep)])
+    }
+
+    fn refresh_presence(&self, channel: &Name) -> Option<Words> {
+        let arguments = [self.node.clone().into(), millis(PRESENT)];
+        Some(self.run(REFRESH_PRESENCE, &self.present_keys(channel), arguments))
+    }
+
+    fn refresh_times(&self) -> [Duration; 2] {
+        [REFRESH, PRESENT_REFRESH]
+    }
+
+    fn news(&self, kind: &[u8], data: &[Value]) -> News {
+        let (b"message", [said, Value::Bulk(payload)]) = (kind, data) else {
+            return News::Nothing;
+        };
+        let Some(channel) = said.as_bytes().and_then(|said| self.channel(said)) else {
+            return News::Nothing;
+        };
+        if payload.ends_with(b" mark") && payload.len() < 64 {
+            return News::Look(channel);
+        }
+        let publication = message(&channel, payload).map(Arc::new);
+        publication.map_or(News::Unreadable, News::Publication)
+    }
+
+    fn judge(&self, error: &[u8]) -> Verdict {
+        // Redis says these before it does anything. Where scripts were run before 7.0, they stand inside the message.
+        let elsewhere = [
+            "ANOTHERLIFE",
+            "READONLY",
+            "NOSCRIPT",
+            "MOVED",
+            "ASK",
+            "CLUSTERDOWN",
+            "NOAUTH",
+            "MASTERDOWN",
+            "LOADING",
+        ];
+        let refused = ["OOM", "MISCONF", "NOREPLICAS", "BUSY", "NOPERM", "WRONGTYPE"];
+        let begin_again = elsewhere.iter().any(|code| says(error, code));
+        let did_nothing = begin_again || refused.iter().any(|code| says(error, code));
+        Verdict {
+            trouble: if did_nothing {
+                Trouble::Unavailable
+            } else {
+                Trouble::Unknown
+            },
+            begin_again,
+        }
     }
 }
 
-fn unreadable(channel: &Name) -> String {
-    format!("what it keeps of {channel} is not comet's")
+const CLUSTER: &str = "Redis Cluster cannot be comet's broker: use a single Redis or Valkey, with replicas if need be";
+const SENTINEL: &str = "this is Redis Sentinel, which keeps no channels: give the address of the Redis that it watches";
+
+/// Whether an error is of this code.
+fn says(error: &[u8], code: &str) -> bool {
+    let text = String::from_utf8_lossy(error);
+    text.split(' ').next() == Some(code) || text.contains(&format!("-{code} "))
 }
 
 /// A stream is kept for some time after its last publication is too old, so that one who comes back then learns that nothing was
 /// missed.
 fn lifetime(keep: Keep) -> Bytes {
-    let time = keep.time.max(PRESENT) * 2;
-    number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1))
+    millis(keep.time.max(SHORTEST).saturating_mul(2))
 }
 
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+fn millis(time: Duration) -> Bytes {
+    number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(1 << 52))
+}
+
+/// A number that others have not drawn at the same time, with some likelihood: it only has to tell two apart that begin in the same
+/// millisecond.
+///
+/// In tests it is always the same, so that a schedule of faults follows from its seed.
+fn nonce() -> Bytes {
+    let mut bytes = [0; 2];
+    if cfg!(test) {
+        return number(7);
+    }
+    if getrandom::fill(&mut bytes).is_err() {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        bytes = (time.subsec_nanos() as u16).to_ne_bytes();
+    }
+    number(u64::from(u16::from_ne_bytes(bytes) & 1023))
 }
 
 fn number(number: u64) -> Bytes {
     number.to_string().into()
+}
+
+fn id(position: Position) -> Bytes {
+    format!("{}-{}", position.epoch.0, position.offset).into()
 }
 
 /// Reads EPOCH-OFFSET.
@@ -259,13 +421,24 @@ fn position(id: &[u8]) -> Option<Position> {
     })
 }
 
-/// A message: the id, the length of the user's name, the name, and the data.
+/// A message: the id, with the epoch before it where that is another (`ID<EPOCH`), the length of the user's name, the name, and
+/// the data.
 fn message(channel: &Name, payload: &Bytes) -> Option<Publication> {
     let mut parts = payload.splitn(3, |byte| *byte == b' ');
-    let position = position(parts.next()?)?;
+    let place = parts.next()?;
+    let (id, before) = match place.iter().position(|byte| *byte == b'<') {
+        Some(at) => (&place[..at], Some(epoch(&place[at + 1..])?)),
+        None => (place, None),
+    };
+    let position = position(id)?;
     let length: usize = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let rest = payload.slice_ref(parts.next()?);
-    publication(channel, position, rest.get(..length)?, rest.slice(length..))
+    let publication = publication(channel, position, rest.get(..length)?, rest.slice(length..))?;
+    Some(publication.behind(before.unwrap_or(position.epoch)))
+}
+
+fn epoch(text: &[u8]) -> Option<Epoch> {
+    str::from_utf8(text).ok()?.parse().ok().map(Epoch)
 }
 
 fn publication(channel: &Name, position: Position, user: &[u8], data: Bytes) -> Option<Publication> {
@@ -273,81 +446,56 @@ fn publication(channel: &Name, position: Position, user: &[u8], data: Bytes) -> 
         channel: channel.clone(),
         user: (!user.is_empty()).then_some(str::from_utf8(user).ok()?.into()),
         data,
+        key: None,
     };
     Some(Publication::new(draft, position))
 }
 
-/// The end of a stream, newest first: its position, and at most so many publications before it.
-fn snapshot(channel: &Name, limit: usize, entries: &Value) -> Option<Snapshot> {
-    let mut entries = entries.as_slice()?.iter();
-    let read = |entry: &Value| -> Option<(Position, Option<Publication>)> {
-        let [id, fields] = entry.as_slice()? else { return None };
-        let position = position(id.as_bytes()?)?;
-        let fields = fields.as_slice()?;
-        let field = |name: &[u8]| {
-            let pairs = fields.as_chunks::<2>().0.iter();
-            let mut found = pairs.filter(|[known, _]| known.as_bytes() == Some(name));
-            found.next().and_then(|[_, value]| value.as_bytes())
-        };
-        let publication = match (field(b"u"), field(b"d")) {
-            (Some(user), Some(data)) => publication(channel, position, user, Bytes::copy_from_slice(data)),
-            _ => None,
-        };
-        Some((position, publication))
+/// An entry of a stream, read at `now`.
+fn entry(channel: &Name, now: u64, value: &Value) -> Option<Entry> {
+    let [id, fields] = value.as_slice()? else { return None };
+    let position = position(id.as_bytes()?)?;
+    let fields = fields.as_slice()?;
+    let field = |name: &[u8]| {
+        let mut pairs = fields.as_chunks::<2>().0.iter();
+        let found = pairs.find(|[known, _]| known.as_bytes() == Some(name));
+        found.and_then(|[_, value]| value.as_bytes())
     };
-    let (position, last) = read(entries.next()?)?;
-    let mut publications: Vec<_> = last.into_iter().take(limit).map(Arc::new).collect();
-    for entry in entries.take(limit.saturating_sub(1)) {
-        // Without gap, or not at all.
-        let next = publications.last().map_or(position.offset, |next| next.offset());
-        match read(entry)? {
-            (before, Some(publication)) if before.epoch == position.epoch && before.offset + 1 == next => {
-                publications.push(Arc::new(publication));
-            }
-            _ => break,
-        }
+    if field(b"m").is_some() {
+        return Some(Entry::Mark(position));
     }
-    publications.reverse();
-    Some(Snapshot { position, publications })
-}
-
-/// Those of a hash whose time is not over.
-fn presence(reply: &Value, limit: usize) -> Presence {
-    let now = now();
-    let mut presence = Presence::default();
-    for (client, present) in reply.pairs().into_iter().flatten() {
-        let (Some(client), Some(present)) = (client.as_str(), present.as_bytes()) else {
-            continue;
-        };
-        let Ok(Present { user, until }) = serde_json::from_slice(present) else {
-            continue;
-        };
-        if until < now {
-            continue;
-        }
-        presence.total += 1;
-        if presence.clients.len() < limit {
-            presence.clients.push(Member {
-                client: client.into(),
-                user,
-            });
-        }
-    }
-    presence
+    let data = Bytes::copy_from_slice(field(b"d")?);
+    let at: u64 = str::from_utf8(field(b"t")?).ok()?.parse().ok()?;
+    let before = match field(b"p") {
+        Some(before) => epoch(before)?,
+        None => position.epoch,
+    };
+    let publication = publication(channel, position, field(b"u")?, data)?.behind(before);
+    let age = Duration::from_millis(now.saturating_sub(at));
+    Some(Entry::Publication(Arc::new(publication.aged(age))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn redis() -> Redis {
+        Redis::new("x:".to_owned(), 3, "n".to_owned())
+    }
+
     fn bulk(text: &str) -> Value {
         Value::Bulk(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn entry(id: &str, fields: &[&str]) -> Value {
+    fn entries(entries: &[(&str, &[&str])]) -> Value {
+        let entry = |(id, fields): &(&str, &[&str])| {
+            let fields = fields.iter().map(|field| bulk(field)).collect();
+            Value::Array(vec![bulk(id), Value::Array(fields)])
+        };
         Value::Array(vec![
-            bulk(id),
-            Value::Array(fields.iter().map(|field| bulk(field)).collect()),
+            bulk("5000"),
+            bulk("0"),
+            Value::Array(entries.iter().map(entry).collect()),
         ])
     }
 
@@ -356,31 +504,33 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_read_up_to_its_beginning_or_a_gap() {
-        let entries = Value::Array(vec![
-            entry("7-3", &["u", "ann", "d", "{}"]),
-            entry("7-2", &["u", "", "d", "2"]),
-            entry("7-0", &["e", ""]),
+    fn entries_are_read_with_what_was_before_them() {
+        let page = entries(&[
+            ("7-3", &["u", "ann", "d", "{}", "t", "4000", "b", "9"]),
+            ("7-2", &["u", "", "d", "2", "t", "4000", "b", "9", "p", "5"]),
+            ("6-1", &["m", "", "t", "1", "b", "9"]),
         ]);
-        let read = snapshot(&channel(), 10, &entries).unwrap();
-        assert_eq!((read.position.epoch, read.position.offset), (Epoch(7), 3));
-        let offsets: Vec<_> = read
-            .publications
-            .iter()
-            .map(|publication| publication.offset())
-            .collect();
-        assert_eq!(offsets, [2, 3]);
-        assert_eq!(read.publications[1].user.as_deref(), Some("ann"));
-        assert_eq!(read.publications[0].user, None);
-        let fresh = snapshot(&channel(), 10, &Value::Array(vec![entry("7-0", &["e", ""])])).unwrap();
-        assert_eq!((fresh.position.offset, fresh.publications.len()), (0, 0));
+        let page = redis().page(&channel(), &page).unwrap();
+        let [Entry::Publication(three), Entry::Publication(two), Entry::Mark(mark)] = &page.entries[..] else {
+            panic!("{page:?}");
+        };
+        assert_eq!(
+            (three.offset(), three.previous, three.user.as_deref()),
+            (3, Epoch(7), Some("ann"))
+        );
+        assert_eq!(
+            (two.before().epoch, two.before().offset, &two.user),
+            (Epoch(5), 1, &None)
+        );
+        assert_eq!((mark.epoch, mark.offset), (Epoch(6), 1));
+        assert_eq!(page.empty.unwrap().epoch, Epoch(5000 * 1024));
         for bad in [
             Value::Null,
-            Value::Array(vec![]),
-            Value::Array(vec![entry("x", &[])]),
-            Value::Array(vec![bulk("7-1")]),
+            entries(&[("x", &["u", "", "d", "1", "t", "1"])]),
+            entries(&[("7-1", &["u", "", "d", "1"])]),
+            Value::Array(vec![bulk("1"), bulk("0")]),
         ] {
-            assert!(snapshot(&channel(), 10, &bad).is_none(), "{bad:?}");
+            assert!(redis().page(&channel(), &bad).is_none(), "{bad:?}");
         }
     }
 
@@ -389,24 +539,63 @@ mod tests {
         let read = |text: &str| message(&channel(), &Bytes::copy_from_slice(text.as_bytes()));
         let publication = read("7-12 3 ann{\"a\": 1}").unwrap();
         assert_eq!((publication.offset(), &publication.data[..]), (12, &b"{\"a\": 1}"[..]));
-        assert_eq!(publication.user.as_deref(), Some("ann"));
+        assert_eq!(
+            (publication.user.as_deref(), publication.previous),
+            (Some("ann"), Epoch(7))
+        );
+        assert_eq!(read("7-12<5 0 1").unwrap().previous, Epoch(5));
         assert_eq!(read("7-12 0 1").unwrap().user, None);
-        for bad in ["", "7-12", "7-12 9 ann", "x 0 1", "7-12 x 1"] {
+        for bad in ["", "7-12", "7-12 9 ann", "x 0 1", "7-12 x 1", "7-12<x 0 1"] {
             assert!(read(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
-    fn those_whose_time_is_over_are_not_present() {
-        let later = now() + 1000;
-        let pairs = vec![
-            (bulk("a"), bulk(&format!("{{\"user\":\"ann\",\"until\":{later}}}"))),
-            (bulk("b"), bulk("{\"user\":null,\"until\":5}")),
-            (bulk("c"), bulk("nonsense")),
-            (bulk("d"), bulk(&format!("{{\"user\":null,\"until\":{later}}}"))),
-        ];
-        let read = presence(&Value::Map(pairs), 1);
-        assert_eq!((read.total, read.clients.len()), (2, 1));
-        assert_eq!(read.clients[0].user.as_deref(), Some("ann"));
+    fn messages_of_other_databases_are_not_ours() {
+        let say = |said: &str| redis().news(b"message", &[bulk(said), bulk("7-1 0 1")]);
+        assert!(matches!(say("x:3:say:news"), News::Publication(_)));
+        for other in ["x:2:say:news", "x:say:news", "y:3:say:news", "x:3:say:a b"] {
+            assert!(matches!(say(other), News::Nothing), "{other}");
+        }
+        let marked = redis().news(b"message", &[bulk("x:3:say:news"), bulk("7-1 mark")]);
+        assert!(matches!(marked, News::Look(channel) if channel.as_str() == "news"));
+    }
+
+    #[test]
+    fn what_did_nothing_is_told_from_what_nobody_knows() {
+        let judge = |text: &str| {
+            let Verdict { trouble, begin_again } = redis().judge(text.as_bytes());
+            (trouble, begin_again)
+        };
+        assert_eq!(judge("OOM command not allowed"), (Trouble::Unavailable, false));
+        assert_eq!(judge("READONLY You can't write"), (Trouble::Unavailable, true));
+        assert_eq!(
+            judge("ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed"),
+            (Trouble::Unavailable, false)
+        );
+        assert_eq!(judge("ERR something"), (Trouble::Unknown, false));
+    }
+
+    #[test]
+    fn servers_that_cannot_serve_are_refused() {
+        let greet = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(key, value)| (bulk(key), bulk(value))).collect();
+            redis().greeted(&Value::Map(pairs))
+        };
+        assert_eq!(
+            greet(&[("server", "redis"), ("version", "7.0.15"), ("mode", "standalone")]),
+            Ok(())
+        );
+        assert_eq!(
+            greet(&[("server", "valkey"), ("version", "8.1.0"), ("mode", "standalone")]),
+            Ok(())
+        );
+        for bad in [
+            [("mode", "cluster"), ("server", "redis")],
+            [("mode", "sentinel"), ("server", "redis")],
+            [("version", "6.0.9"), ("server", "redis")],
+        ] {
+            assert!(matches!(greet(&bad), Err(Refusal::Ever(_))), "{bad:?}");
+        }
     }
 }

@@ -1,23 +1,39 @@
 //! Redis or Valkey as the broker of many nodes.
 
 mod dialect;
-mod runtime;
+mod scripts;
 
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
 
 use drivers::{Driver, Server};
 use proto_resp::{Client, ClientConfig};
 use protocol::Peer;
 use url::Url;
 
-use self::dialect::Redis;
 use super::Inbox;
-use super::link::Speaker;
-use super::order::Order;
-use super::upstream::{Link, Upstream};
+use super::dialect::{Refusal, Role};
+use super::speaker::{Speaker, Wake};
+use super::upstream::Upstream;
+
+use dialect::Redis;
+#[cfg(test)]
+pub(crate) use dialect::Redis as RedisDialect;
+pub(crate) use dialect::WISH;
+
+/// How long the other side may be silent before it is asked whether it is there, and then, or after a command, before the
+/// connection is given up.
+const SILENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Addresses of a name that are tried, and how long each may take.
+const ADDRESSES: usize = 8;
+const CONNECT: Duration = Duration::from_secs(3);
+/// Bytes that may wait to be sent, besides one publication.
+const OUTPUT: usize = 64 << 20;
 
 /// Where Redis is, and what is comet's in it.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,7 +54,20 @@ impl RedisUrl {
     /// What is wrong with it, without the password.
     pub(crate) fn read(url: &str) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
-        if url.scheme() != "redis" {
+        match url.scheme() {
+            "rediss" | "valkeys" => {
+                return Err("comet does not speak TLS to Redis yet: use redis:// and a tunnel".into());
+            }
+            "redis+sentinel" | "redis-sentinel" => {
+                return Err("comet does not ask Redis Sentinel: give the Redis itself".into());
+            }
+            "redis-cluster" | "redis+cluster" => return Err("Redis Cluster is not supported".into()),
+            "unix" | "redis+unix" | "redis+socket" => {
+                return Err("Unix sockets are not supported: use redis://HOST:PORT".into());
+            }
+            _ => {}
+        }
+        if !matches!(url.scheme(), "redis" | "valkey") {
             return Err(format!(
                 "{:?} is not the scheme of Redis, which is redis://",
                 url.scheme()
@@ -77,39 +106,76 @@ impl RedisUrl {
         })
     }
 
-    /// A broker there. On epoll our own codec speaks to it, on tokio the `redis` crate.
-    pub(crate) fn broker(self, driver: Driver, inbox: Weak<dyn Inbox>) -> Arc<Upstream> {
-        let dialect = move |prefix: &str| Redis::new(Weak::clone(&inbox), prefix.to_owned());
-        match driver {
-            Driver::Tokio => Upstream::new(Box::new(move |upstream| {
-                runtime::connect(&self, dialect(&self.prefix), upstream)
-            })),
-            driver => Upstream::new(Box::new(move |upstream| {
-                self.connect(driver, dialect(&self.prefix), upstream)
-            })),
-        }
+    /// A broker there. Publications have `message` bytes at most; `node` names this process, and never another.
+    pub(crate) fn broker(self, driver: Driver, inbox: Weak<dyn Inbox>, node: &str, message: usize) -> Arc<Upstream> {
+        let dialect = Redis::new(self.prefix.clone(), self.database, node.to_owned());
+        let url = Arc::new(self);
+        let connect = move |upstream: Arc<Upstream>, role, generation| {
+            let (url, told) = (Arc::clone(&url), Arc::clone(&upstream));
+            // On a thread of its own: to look up a name and to connect may take long.
+            let connect = move || {
+                if let Err(error) = url.connect(driver, &upstream, role, generation, message) {
+                    upstream.is_down(role, generation, Refusal::Now(error.to_string()));
+                }
+            };
+            if let Err(error) = thread::Builder::new().name("connect".into()).spawn(connect) {
+                told.is_down(role, generation, Refusal::Now(error.to_string()));
+            }
+        };
+        Upstream::new(dialect, inbox, Box::new(connect))
     }
 
-    fn connect(&self, driver: Driver, dialect: Redis, upstream: Arc<Upstream>) -> io::Result<Box<dyn Link>> {
-        let mut addresses = (self.host.as_str(), self.port).to_socket_addrs()?;
-        let address = addresses
-            .next()
-            .ok_or_else(|| io::Error::other(format!("{} has no address", self.host)))?;
+    fn connect(
+        &self,
+        driver: Driver,
+        upstream: &Arc<Upstream>,
+        role: Role,
+        generation: u64,
+        message: usize,
+    ) -> io::Result<()> {
+        let stream = reach((self.host.as_str(), self.port).to_socket_addrs()?)?;
+        stream.set_nodelay(true)?;
         let mut config = ClientConfig::default();
         config.hello.username.clone_from(&self.username);
         config.hello.password.clone_from(&self.password);
         config.hello.name = Some("comet".to_owned());
         config.hello.database = Some(self.database).filter(|database| *database > 0);
+        config.rules.limits.bulk = config.rules.limits.bulk.max(2 * message as u64);
+        config.rules.limits.reply = config.rules.limits.reply.max(4 * message as u64);
+        config.timeouts.handshake = Some(PATIENCE);
+        config.timeouts.reply = Some(PATIENCE);
+        config.timeouts.ping = Some(SILENCE);
+        config.timeouts.pong = Some(PATIENCE);
         let (tell, told) = std::sync::mpsc::channel();
-        let make = move |peer: &Peer<'_, Order>| {
+        let speaker = Speaker::new(Arc::clone(upstream), role, generation);
+        let make = move |peer: &Peer<'_, Wake>| {
             // The other side waits for it.
             let _ = tell.send(peer.sender());
-            Client::new(Arc::new(config), Speaker::new(dialect, upstream))
+            Client::new(Arc::new(config), speaker)
         };
-        Server::new(driver).connect(address, make)?;
+        let server = Server::new(driver).configure(|config| {
+            config.limits = config
+                .limits
+                .max_output(OUTPUT + 2 * message)
+                .write_timeout(Some(PATIENCE));
+        });
+        server.adopt(stream, make)?;
         let sender = told.recv().map_err(io::Error::other)?;
-        Ok(Box::new(sender))
+        upstream.linked(role, generation, Box::new(sender));
+        Ok(())
     }
+}
+
+/// Connects to the first of these addresses that answers.
+fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut failed = io::Error::other("the name has no address");
+    for address in addresses.take(ADDRESSES) {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(failed)
 }
 
 impl fmt::Display for RedisUrl {
@@ -128,6 +194,20 @@ impl fmt::Debug for RedisUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_of_a_name_are_tried() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        // Nobody listens at the first: it was bound, and let go.
+        let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let stream = reach([nowhere, there].into_iter()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        assert!(reach([nowhere].into_iter()).is_err() && reach([].into_iter()).is_err());
+    }
 
     #[test]
     fn urls_are_read_and_passwords_not_shown() {
@@ -152,6 +232,8 @@ mod tests {
             "redis://h/x",
             "redis://h?y=1",
             "redis://h:99999",
+            "rediss://h",
+            "redis+sentinel://h",
         ] {
             assert!(RedisUrl::read(bad).is_err(), "{bad}");
         }

@@ -1,0 +1,368 @@
+//! How a channel's history is read: in pages, from the newest back to what is known already, and what that comes to.
+
+use std::sync::Arc;
+
+use super::Snapshot;
+use crate::log::Keep;
+use crate::publication::{Epoch, Position, Publication};
+
+/// Bytes of publications in a page, more or less: what is under way in one reply.
+pub(crate) const PAGE: usize = 256 << 10;
+
+/// Which part of a history is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// Only what is before this; `None` from the newest on.
+    pub(crate) before: Option<Position>,
+    /// Down to this, or the first before it.
+    pub(crate) down_to: Option<Position>,
+    pub(crate) publications: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What was read, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// Where the channel stands that has no entry; of pages after the first, nothing.
+    pub(crate) empty: Option<Position>,
+    pub(crate) entries: Vec<Entry>,
+    /// Whether there is more in the range.
+    pub(crate) more: bool,
+}
+
+/// One entry of a history.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Publication(Arc<Publication>),
+    /// The channel begins anew behind this position: nothing that was known of it before counts.
+    Mark(Position),
+}
+
+impl Entry {
+    fn position(&self) -> Position {
+        match self {
+            Entry::Publication(publication) => publication.position,
+            Entry::Mark(position) => *position,
+        }
+    }
+}
+
+/// A channel that is being read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// How far it was known when the reading began.
+    known: Option<Position>,
+    /// Places in it that this node has acknowledged to somebody, which may be further.
+    acknowledged: Vec<Position>,
+    keep: Keep,
+    /// Which question it answers.
+    round: u64,
+    empty: Option<Position>,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+/// The end of a channel that has lost publications: its last entry, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Break(pub(crate) Option<Position>);
+
+/// What a reading has come to.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// Another page is to be read.
+    More,
+    /// The channel; and where it ends, if it has lost what was known of it and nobody has marked that yet.
+    Done(Snapshot, Option<Break>),
+    /// What was read makes no sense.
+    Unreadable,
+}
+
+impl Reading {
+    pub(crate) fn new(known: Option<Position>, acknowledged: Vec<Position>, keep: Keep, round: u64) -> Self {
+        Reading {
+            known,
+            acknowledged,
+            keep,
+            round,
+            empty: None,
+            entries: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// What was known and acknowledged of it when the reading began.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = Position> {
+        self.acknowledged.iter().copied().chain(self.known)
+    }
+
+    pub(crate) fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// What to read next.
+    pub(crate) fn range(&self) -> Range {
+        Range {
+            before: self.entries.last().map(Entry::position),
+            down_to: self.known,
+            // The last is read in any case, for its position.
+            publications: self.keep.publications.saturating_sub(self.entries.len()).max(1),
+            bytes: PAGE,
+        }
+    }
+
+    /// Takes a page.
+    pub(crate) fn take(&mut self, page: Page) -> Read {
+        if self.entries.is_empty() {
+            self.empty = page.empty;
+        }
+        for entry in page.entries {
+            if let Entry::Publication(publication) = &entry {
+                self.bytes += publication.size();
+            }
+            self.entries.push(entry);
+        }
+        let is_enough = self.entries.len() >= self.keep.publications || self.bytes >= self.keep.bytes;
+        if page.more && !is_enough && !self.entries.is_empty() {
+            return Read::More;
+        }
+        let entries = core::mem::take(&mut self.entries);
+        finish(
+            self.known,
+            &self.acknowledged,
+            self.empty,
+            entries,
+            page.more,
+            self.round,
+        )
+    }
+}
+
+/// Puts together what was read, newest first.
+/// `known` is how far it was known, and what was acknowledged of it.
+pub(crate) fn finish(
+    known: Option<Position>,
+    acknowledged: &[Position],
+    empty: Option<Position>,
+    entries: Vec<Entry>,
+    more: bool,
+    round: u64,
+) -> Read {
+    let Some(position) = entries.first().map(Entry::position).or(empty) else {
+        return Read::Unreadable;
+    };
+    let end = Break(entries.first().map(Entry::position));
+    let lineage_of = |known: &Position| Lineage::of(*known, position, &entries);
+    let lineage = known.as_ref().map(lineage_of);
+    let is_lost = lineage == Some(Lineage::Lost) || acknowledged.iter().any(|place| lineage_of(place) == Lineage::Lost);
+    let mut publications: Vec<Arc<Publication>> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let Entry::Publication(publication) = entry else { break };
+        // Without gap, or not at all.
+        if publications
+            .last()
+            .is_some_and(|next| next.before() != publication.position)
+        {
+            break;
+        }
+        publications.push(publication);
+    }
+    publications.reverse();
+    let turn = publications.last().map(|last| last.before());
+    let snapshot = Snapshot {
+        position,
+        turn: turn.filter(|before| before.epoch != position.epoch && before.epoch != Epoch::NONE),
+        publications,
+        continues: lineage.map(|lineage| lineage == Lineage::Holds),
+        more,
+        round,
+    };
+    Read::Done(snapshot, is_lost.then_some(end))
+}
+
+/// How what was known of a channel stands to what was read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lineage {
+    /// What was read goes on from there.
+    Holds,
+    /// The channel has lost it.
+    Lost,
+    /// It says nothing of it: it began anew, or that is too long ago.
+    Unknown,
+}
+
+impl Lineage {
+    /// `entries` are newest first, down to `known` or the first before it, as far as there are any.
+    fn of(known: Position, position: Position, entries: &[Entry]) -> Self {
+        let mut next: Option<&Arc<Publication>> = None;
+        for entry in entries {
+            let at = entry.position();
+            if at == known {
+                return Lineage::Holds;
+            }
+            // Within one epoch there is one history.
+            if at.epoch == known.epoch && at.offset > known.offset {
+                return Lineage::Holds;
+            }
+            let is_older = (at.epoch.0, at.offset) < (known.epoch.0, known.offset);
+            match entry {
+                // Somebody has marked it: whoever reads this begins anew.
+                Entry::Mark(_) => return if is_older { Lineage::Lost } else { Lineage::Unknown },
+                Entry::Publication(_) if is_older => return Lineage::Lost,
+                Entry::Publication(publication) => {
+                    let before = publication.before();
+                    if before == known || before.epoch == known.epoch && before.offset > known.offset {
+                        return Lineage::Holds;
+                    }
+                    if before.epoch == Epoch::NONE && before.is_start() {
+                        // This is all there ever was: it began after it was known that there was nothing, or something else.
+                        return if known.is_start() {
+                            Lineage::Holds
+                        } else {
+                            Lineage::Lost
+                        };
+                    }
+                    if next.is_some_and(|next| next.before() != at) {
+                        return Lineage::Unknown;
+                    }
+                    next = Some(publication);
+                }
+            }
+        }
+        if !entries.is_empty() {
+            return Lineage::Unknown;
+        }
+        // There is nothing.
+        match known.is_start() {
+            true if known.epoch.0 <= position.epoch.0 => Lineage::Holds,
+            true => Lineage::Unknown,
+            false => Lineage::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::publication::Draft;
+
+    const KEEP: Keep = Keep {
+        publications: 100,
+        bytes: 1 << 20,
+        time: Duration::from_secs(60),
+    };
+
+    fn at(epoch: u64, offset: u64) -> Position {
+        Position {
+            epoch: Epoch(epoch),
+            offset,
+        }
+    }
+
+    fn entry(epoch: u64, offset: u64, previous: u64) -> Entry {
+        let draft = Draft {
+            channel: "a".parse().unwrap(),
+            user: None,
+            data: "1".into(),
+            key: None,
+        };
+        Entry::Publication(Arc::new(
+            Publication::new(draft, at(epoch, offset)).behind(Epoch(previous)),
+        ))
+    }
+
+    /// Whether a history continues what was known, and whether it has lost it.
+    fn judged(known: Position, entries: Vec<Entry>) -> (bool, bool) {
+        match finish(Some(known), &[], Some(at(9, 0)), entries, false, 0) {
+            Read::Done(snapshot, lost) => (snapshot.continues == Some(true), lost.is_some()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const HOLDS: (bool, bool) = (true, false);
+    const LOST: (bool, bool) = (false, true);
+    const UNKNOWN: (bool, bool) = (false, false);
+
+    #[test]
+    fn what_goes_on_is_told_from_what_was_lost() {
+        // The same life.
+        assert_eq!(
+            judged(at(1, 3), vec![entry(1, 5, 1), entry(1, 4, 1), entry(1, 3, 1)]),
+            HOLDS
+        );
+        assert_eq!(judged(at(1, 3), vec![entry(1, 9, 1)]), HOLDS, "a gap, but one history");
+        // Another life, in which nothing was lost.
+        assert_eq!(judged(at(1, 3), vec![entry(2, 4, 1)]), HOLDS);
+        assert_eq!(
+            judged(at(1, 3), vec![entry(2, 6, 2), entry(2, 5, 1), entry(1, 4, 1)]),
+            HOLDS
+        );
+        assert_eq!(judged(at(1, 3), vec![entry(1, 3, 1)]), HOLDS);
+        // A rollback, before and after something new was published.
+        assert_eq!(judged(at(1, 3), vec![entry(1, 2, 1)]), LOST);
+        assert_eq!(judged(at(1, 3), vec![entry(2, 3, 1), entry(1, 2, 1)]), LOST);
+        assert_eq!(
+            judged(at(1, 3), vec![entry(2, 4, 2), entry(2, 3, 1), entry(1, 2, 1)]),
+            LOST
+        );
+        assert_eq!(judged(at(2, 3), vec![entry(1, 2, 1)]), LOST, "a whole life");
+        assert_eq!(judged(at(1, 3), vec![]), LOST, "everything");
+        assert_eq!(
+            judged(at(1, 3), vec![entry(2, 1, 0)]),
+            LOST,
+            "everything, and it has begun anew"
+        );
+        // Somebody has marked it already.
+        let mark = || Entry::Mark(at(3, 2));
+        assert_eq!(judged(at(1, 3), vec![mark(), entry(1, 2, 1)]), UNKNOWN);
+        assert_eq!(
+            judged(at(1, 1), vec![entry(3, 3, 3), mark(), entry(1, 2, 1), entry(1, 1, 1)]),
+            UNKNOWN
+        );
+        assert_eq!(judged(at(3, 2), vec![entry(3, 3, 3), mark()]), HOLDS);
+        // Too long ago.
+        assert_eq!(judged(at(1, 3), vec![entry(2, 9, 2)]), UNKNOWN);
+    }
+
+    /// What was acknowledged and had not come back yet is known all the same.
+    #[test]
+    fn what_was_acknowledged_is_missed_too() {
+        let lost = |entries| match finish(Some(at(1, 2)), &[at(1, 3)], None, entries, false, 0) {
+            Read::Done(snapshot, lost) => (snapshot.continues == Some(true), lost.is_some()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(lost(vec![entry(1, 2, 1)]), (true, true));
+        assert_eq!(lost(vec![entry(1, 3, 1), entry(1, 2, 1)]), HOLDS);
+    }
+
+    #[test]
+    fn a_channel_that_was_not_there_may_begin() {
+        assert_eq!(judged(at(5, 0), vec![entry(6, 2, 6), entry(6, 1, 0)]), HOLDS);
+        assert_eq!(judged(at(5, 0), vec![]), HOLDS);
+        assert_eq!(judged(at(5, 0), vec![entry(6, 9, 6)]), UNKNOWN);
+    }
+
+    #[test]
+    fn pages_are_read_up_to_what_is_kept() {
+        let mut reading = Reading::new(None, Vec::new(), KEEP, 3);
+        let page = |entries, more| Page {
+            empty: None,
+            entries,
+            more,
+        };
+        let read = reading.take(page(vec![entry(1, 5, 1), entry(1, 4, 1)], true));
+        assert!(matches!(read, Read::More), "{read:?}");
+        let range = reading.range();
+        assert_eq!((range.before, range.publications), (Some(at(1, 4)), 98));
+        let Read::Done(snapshot, None) = reading.take(page(vec![entry(1, 3, 1), entry(1, 1, 1)], false)) else {
+            panic!("that is all");
+        };
+        let offsets: Vec<u64> = snapshot
+            .publications
+            .iter()
+            .map(|publication| publication.offset())
+            .collect();
+        assert_eq!((offsets, snapshot.round), (vec![3, 4, 5], 3), "without gap");
+    }
+}

@@ -1,0 +1,362 @@
+//! What is sent to a broker, in which order and how much at once, and what is done with the replies.
+
+use std::sync::Arc;
+
+use proto_resp::Value;
+
+use super::Upstream;
+use super::state::{Request, State};
+use crate::broker::dialect::{News, Role, Ticket, Words};
+use crate::broker::reading::{Break, Range, Read, Reading, finish};
+use crate::broker::{ANSWER, Member};
+use crate::channel::Name;
+
+/// Commands whose replies may be awaited on one connection.
+const WINDOW: usize = 1024;
+/// Pages that may be read at once for channels that are followed, and for clients who ask. With the size of a page they bound
+/// what is under way from the broker.
+const READS: usize = 8;
+const ASKED: usize = 4;
+/// Channels that one command subscribes to.
+const AT_ONCE: usize = 64;
+/// Clients that one command tells of.
+const CLIENTS: usize = 256;
+
+impl Upstream {
+    /// What is to be sent next on the connection of that role, where `outstanding` replies are awaited.
+    pub(crate) fn next_command(&self, role: Role, outstanding: usize) -> Option<(Words, Ticket)> {
+        if outstanding >= WINDOW {
+            return None;
+        }
+        let mut state = self.lock();
+        if !state.leg(role).is_up {
+            return None;
+        }
+        let apart = self.dialect.has_news_apart();
+        if (role == Role::News || !apart)
+            && let Some(command) = self.subscription(&mut state)
+        {
+            return Some(command);
+        }
+        if role == Role::News {
+            return None;
+        }
+        self.marked(&mut state)
+            .or_else(|| self.change_of_presence(&mut state))
+            .or_else(|| self.request_waiting(&mut state))
+            .or_else(|| self.page(&mut state))
+            .or_else(|| self.asked(&mut state))
+            .or_else(|| self.refreshed(&mut state))
+    }
+
+    /// Channels to subscribe to, or not any more.
+    fn subscription(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        let (mut follow, mut forget) = (Vec::new(), Vec::new());
+        while let Some(channel) = state.to_subscribe.front() {
+            let wanted = state.channels.get(channel).map(|followed| followed.keep);
+            let is_subscribed = state.subscribed.contains(channel);
+            match wanted {
+                Some(_) if !is_subscribed && !forget.is_empty() => break,
+                None if is_subscribed && !follow.is_empty() => break,
+                _ if follow.len() + forget.len() >= AT_ONCE => break,
+                _ => {}
+            }
+            let Some(channel) = state.to_subscribe.pop_front() else {
+                break;
+            };
+            match wanted {
+                Some(keep) if state.subscribed.insert(channel.clone()) => follow.push((channel, keep)),
+                None if state.subscribed.remove(&channel) => forget.push(channel),
+                _ => {}
+            }
+        }
+        if !follow.is_empty() {
+            return Some((self.dialect.follow(&follow), Ticket::Followed(follow)));
+        }
+        (!forget.is_empty()).then(|| (self.dialect.forget(&forget), Ticket::Nothing))
+    }
+
+    fn marked(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        while let Some((channel, last)) = state.to_mark.pop_front() {
+            let Some(followed) = state.channels.get(&channel) else {
+                continue;
+            };
+            if let Some(words) = self.dialect.mark_broken(&channel, last, followed.keep) {
+                return Some((words, Ticket::Broken(channel)));
+            }
+        }
+        None
+    }
+
+    /// Who has come or gone.
+    fn change_of_presence(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        let (channel, client) = state.changes.pop_front()?;
+        let members = state.members.get(&channel);
+        let is_anyone = members.is_some();
+        let mut rest = Vec::new();
+        let words = match &client {
+            Some(client) => match members.and_then(|members| members.get(client)) {
+                Some(member) => self.dialect.enter(&channel, &[member], false),
+                None => self.dialect.leave(&channel, client),
+            },
+            None => {
+                let all: Vec<&Member> = members.into_iter().flat_map(|members| members.values()).collect();
+                let (first, others) = all.split_at(all.len().min(CLIENTS));
+                rest.extend(others.iter().map(|member| Arc::clone(&member.client)));
+                self.dialect.enter(&channel, first, true)
+            }
+        };
+        for client in rest {
+            state.changes.push_front((channel.clone(), Some(client)));
+        }
+        if is_anyone {
+            state.entered.insert(channel);
+        } else {
+            state.entered.remove(&channel);
+        }
+        Some((words, Ticket::Nothing))
+    }
+
+    fn request_waiting(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        let request = state.pop()?;
+        let life = state.life.as_ref()?;
+        Some(match request {
+            Request::Publish(draft, keep, mut done) => {
+                done.sent();
+                let channel = draft.channel.clone();
+                let words = self.dialect.publish(life, draft, keep);
+                (words, Ticket::Published(channel, keep, done))
+            }
+            Request::Presence(channel, limit, done) => {
+                (self.dialect.presence(&channel, limit), Ticket::Presence(limit, done))
+            }
+        })
+    }
+
+    /// A page of a channel that is followed.
+    fn page(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        while let Some(channel) = state.to_go_on.pop_front() {
+            if let Some(reading) = state.reading.get(&channel) {
+                let words = self.dialect.read(&channel, &reading.range());
+                return Some((words, Ticket::Page(channel)));
+            }
+        }
+        if state.reading.len() >= READS {
+            return None;
+        }
+        for _ in 0..state.to_read.len() {
+            let channel = state.to_read.pop_front()?;
+            if state.reading.contains_key(&channel) {
+                // Read again when it has been.
+                state.to_read.push_back(channel);
+                continue;
+            }
+            let Some(followed) = state.channels.get_mut(&channel) else {
+                continue;
+            };
+            followed.is_queued = false;
+            let known = self.inbox.upgrade()?.position(&channel);
+            let acknowledged = state.acknowledged.get(&channel).map(|known| known.positions());
+            let acknowledged = acknowledged.unwrap_or_default();
+            let reading = Reading::new(known, acknowledged, followed.keep, followed.round);
+            return Some(self.begin_reading(state, channel, reading));
+        }
+        while let Some(channel) = state.to_verify.pop_front() {
+            if let Some(known) = state.acknowledged.get(&channel)
+                && !state.channels.contains_key(&channel)
+                && !state.reading.contains_key(&channel)
+            {
+                let reading = Reading::new(None, known.positions(), known.keep, 0);
+                return Some(self.begin_reading(state, channel, reading));
+            }
+        }
+        None
+    }
+
+    fn begin_reading(&self, state: &mut State, channel: Name, reading: Reading) -> (Words, Ticket) {
+        let words = self.dialect.read(&channel, &reading.range());
+        state.reading.insert(channel.clone(), reading);
+        (words, Ticket::Page(channel))
+    }
+
+    /// What a client has asked for.
+    fn asked(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        if state.asking >= ASKED {
+            return None;
+        }
+        let (channel, keep, done) = state.asked.pop_front()?;
+        state.asking += 1;
+        let range = Range {
+            before: None,
+            down_to: None,
+            publications: keep.publications.max(1),
+            bytes: keep.bytes.min(ANSWER),
+        };
+        Some((
+            self.dialect.read(&channel, &range),
+            Ticket::History(channel, keep, done),
+        ))
+    }
+
+    fn refreshed(&self, state: &mut State) -> Option<(Words, Ticket)> {
+        while let Some(channel) = state.to_refresh_presence.pop_front() {
+            if state.members.contains_key(&channel)
+                && let Some(words) = self.dialect.refresh_presence(&channel)
+            {
+                return Some((words, Ticket::Refreshed(channel)));
+            }
+        }
+        while let Some(channel) = state.to_refresh.pop_front() {
+            if let Some(followed) = state.channels.get(&channel)
+                && let Some(words) = self.dialect.refresh(&channel, followed.keep)
+            {
+                return Some((words, Ticket::Nothing));
+            }
+        }
+        None
+    }
+
+    /// A reply has come. True when the connection is to be made anew.
+    pub(crate) fn replied(&self, ticket: Ticket, reply: &Value) -> bool {
+        if let Some(error) = reply.as_error() {
+            return self.failed(ticket, error.text());
+        }
+        let unreadable = match ticket {
+            Ticket::Begin | Ticket::Nothing => None,
+            Ticket::Published(channel, keep, done) => match self.dialect.published(reply) {
+                Some(position) => {
+                    self.lock().acknowledge(&channel, keep, position);
+                    done.tell(Ok(position));
+                    None
+                }
+                None => Some("what it says of a publication".to_owned()),
+            },
+            Ticket::Presence(limit, done) => match self.dialect.present(reply, limit) {
+                Some(presence) => {
+                    done.tell(Ok(presence));
+                    None
+                }
+                None => Some("what it says of who is there".to_owned()),
+            },
+            Ticket::Followed(channels) => {
+                self.change(Role::Requests, |state| {
+                    for (channel, _) in &channels {
+                        state.queue_read(channel);
+                    }
+                });
+                None
+            }
+            Ticket::Page(channel) => self.read_page(&channel, reply),
+            Ticket::History(channel, keep, done) => {
+                self.answered();
+                let page = self.dialect.page(&channel, reply);
+                match page.map(|page| finish(None, &[], page.empty, page.entries, page.more, 0)) {
+                    Some(Read::Done(mut snapshot, _)) => {
+                        let now = std::time::Instant::now();
+                        let count = snapshot.publications.len();
+                        let old = snapshot.publications.iter();
+                        let old =
+                            old.take_while(|publication| now.saturating_duration_since(publication.at) > keep.time);
+                        let first = old.count().max(count.saturating_sub(keep.publications));
+                        snapshot.more |= count.saturating_sub(keep.publications) > 0;
+                        snapshot.publications.drain(..first);
+                        done.tell(Ok(snapshot));
+                        None
+                    }
+                    _ => Some(format!("what it keeps of {channel}")),
+                }
+            }
+            Ticket::Refreshed(channel) => {
+                // What is gone is told anew.
+                if reply.as_integer() == Some(0) {
+                    self.change(Role::Requests, |state| state.changes.push_back((channel, None)));
+                }
+                None
+            }
+            Ticket::Broken(channel) => {
+                // Where it has changed meanwhile, it is marked behind that.
+                self.change(Role::Requests, |state| state.look_again(&channel));
+                None
+            }
+        };
+        if let Some(what) = unreadable {
+            let mut state = self.lock();
+            self.note(&mut state, format!("{what} is not comet's"));
+        }
+        false
+    }
+
+    /// One of those who asked has its answer.
+    fn answered(&self) {
+        let mut state = self.lock();
+        state.asking = state.asking.saturating_sub(1);
+    }
+
+    fn failed(&self, ticket: Ticket, text: &[u8]) -> bool {
+        let (trouble, begin_again) = self.trouble(text);
+        match ticket {
+            Ticket::Published(_, _, done) => done.tell(Err(trouble)),
+            Ticket::Presence(_, done) => done.tell(Err(trouble)),
+            Ticket::History(_, _, done) => {
+                self.answered();
+                done.tell(Err(trouble));
+            }
+            Ticket::Page(channel) => {
+                // Asked for again when it is missed.
+                self.lock().reading.remove(&channel);
+            }
+            // Without a subscription the connection is of no use.
+            Ticket::Followed(_) => return true,
+            Ticket::Broken(channel) => self.lock().unmarked.push(channel),
+            Ticket::Begin | Ticket::Nothing | Ticket::Refreshed(_) => {}
+        }
+        begin_again
+    }
+
+    /// A page of a channel that is followed has come. Returns what is wrong with it.
+    fn read_page(&self, channel: &Name, reply: &Value) -> Option<String> {
+        let page = self.dialect.page(channel, reply);
+        let mut state = self.lock();
+        let mut reading = state.reading.remove(channel)?;
+        let read = page.map_or(Read::Unreadable, |page| reading.take(page));
+        match read {
+            Read::More => {
+                // Before others: what was read is held in memory.
+                state.reading.insert(channel.clone(), reading);
+                state.to_go_on.push_back(channel.clone());
+                self.wake(&mut state, Role::Requests);
+                None
+            }
+            Read::Done(snapshot, lost) => {
+                if let Some(Break(last)) = lost {
+                    self.note(&mut state, format!("{channel} has lost publications"));
+                    state.has_lost(&reading, channel, last);
+                }
+                self.wake(&mut state, Role::Requests);
+                drop(state);
+                if let Some(inbox) = self.inbox.upgrade() {
+                    inbox.snapshot(channel, snapshot);
+                }
+                None
+            }
+            Read::Unreadable => Some(format!("what it keeps of {channel}")),
+        }
+    }
+
+    /// Something has come that nobody had asked for.
+    pub(crate) fn pushed(&self, kind: &[u8], data: &[Value]) {
+        match self.dialect.news(kind, data) {
+            News::Publication(publication) => {
+                if let Some(inbox) = self.inbox.upgrade() {
+                    inbox.publication(&publication);
+                }
+            }
+            News::Look(channel) => self.change(Role::Requests, |state| state.queue_read(&channel)),
+            News::Nothing => {}
+            News::Unreadable => {
+                let mut state = self.lock();
+                self.note(&mut state, "a message that is not comet's".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The parent of a server's processes watches them: each tells it once a second what it counts, which all hear. One that says
+//! nothing for long hangs or was stopped: it is killed, so that another takes its place.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::node::{Node, Sample};
+
+/// How long a process may say nothing, in parts: where the parent was stopped as well, it does not kill for that.
+const SILENCE: Duration = Duration::from_secs(5);
+const SILENCES: u32 = 4;
+/// How long a process may take nothing of what the others say. What does not fit is left out.
+const TAKES: Duration = Duration::from_millis(200);
+/// The longest thing that is said, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// The parent's view of its processes.
+#[derive(Default)]
+pub(crate) struct Watch {
+    workers: Mutex<BTreeMap<usize, Worker>>,
+}
+
+#[derive(Default)]
+struct Worker {
+    starts: u32,
+    /// To the process, while it lives.
+    stream: Option<UnixStream>,
+    /// What it has said last, and what was told of it.
+    sample: Option<Sample>,
+    told: Option<Sample>,
+    /// What those before it have counted, so that counters never go back.
+    before: Vec<(String, u64)>,
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process is about to be started. Returns its end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no room.
+    pub(crate) fn starts(self: &Arc<Self>, number: usize) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_read_timeout(Some(SILENCE))?;
+        ours.set_write_timeout(Some(TAKES))?;
+        {
+            let mut workers = self.lock();
+            // It shows all from the beginning.
+            for told in workers.values().filter_map(|worker| worker.told.as_ref()) {
+                (&ours).write_all(&line_of(told))?;
+            }
+            let worker = workers.entry(number).or_default();
+            worker.stream = Some(ours.try_clone()?);
+            worker.starts += 1;
+            if worker.starts > 1 {
+                eprintln!("comet: worker {number} is started again");
+            }
+        }
+        let watch = Arc::clone(self);
+        let listen = move || watch.listen(number, ours);
+        thread::Builder::new().name("watch".into()).spawn(listen)?;
+        Ok(theirs)
+    }
+
+    /// Hears one process until its end.
+    fn listen(&self, number: usize, stream: UnixStream) {
+        let (mut reader, mut silences, mut pid) = (BufReader::new(stream), 0, 0);
+        let mut line = Vec::new();
+        loop {
+            match io::Read::take(&mut reader, LONGEST).read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(_) if !line.ends_with(b"\n") => break,
+                Ok(_) => {
+                    silences = 0;
+                    if let Ok(sample) = serde_json::from_slice::<Sample>(&line) {
+                        pid = sample.pid;
+                        self.tell(number, Some(sample));
+                    }
+                    line.clear();
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    silences += 1;
+                    if silences >= SILENCES {
+                        end(number, pid);
+                        silences = 0;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        eprintln!("comet: worker {number} (process {pid}) has ended");
+        self.tell(number, None);
+    }
+
+    /// Tells all what one has said, or that it is gone.
+    fn tell(&self, number: usize, said: Option<Sample>) {
+        let mut workers = self.lock();
+        let Some(worker) = workers.get_mut(&number) else { return };
+        let Some(told) = worker.add_up(said) else { return };
+        let Ok(mut line) = serde_json::to_vec(&told) else {
+            return;
+        };
+        line.push(b'\n');
+        for worker in workers.values_mut() {
+            if let Some(stream) = &mut worker.stream
+                && stream.write_all(&line).is_err()
+            {
+                // Half a line is no line: this one hears no more, and shows what it has heard.
+                worker.stream = None;
+            }
+        }
+    }
+}
+
+fn line_of(sample: &Sample) -> Vec<u8> {
+    // Strings and numbers always make JSON.
+    let mut line = serde_json::to_vec(sample).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+impl Worker {
+    /// What all processes of this number have counted.
+    fn add_up(&mut self, said: Option<Sample>) -> Option<Sample> {
+        match said {
+            Some(said) => {
+                let told = said.plus(&self.before);
+                self.sample = Some(said);
+                Some(told)
+            }
+            None => {
+                self.stream = None;
+                let ended = self.sample.take()?.plus(&self.before).ended();
+                self.before.clone_from(&ended.counters);
+                Some(ended)
+            }
+        }
+    }
+}
+
+/// Ends a process that hangs. Its number is its own until the parent has waited for it, which it has not while the connection
+/// stands.
+fn end(number: usize, pid: u32) {
+    let known = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(known) = known {
+        let seconds = (SILENCE * SILENCES).as_secs();
+        eprintln!("comet: worker {number} (process {pid}) has said nothing for {seconds} s: it is killed");
+        // It fails only when it has just ended.
+        let _ = kill_process(known, Signal::KILL);
+    }
+}
+
+/// A process's side: from now on the node tells its parent what it counts, and hears what all count.
+///
+/// # Errors
+///
+/// When there is no thread to be had.
+pub(crate) fn report(node: &Arc<Node>, stream: UnixStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(TAKES))?;
+    let reader = BufReader::new(stream.try_clone()?);
+    node.reports_to(stream);
+    let weak = Arc::downgrade(node);
+    let listen = move || {
+        for line in reader.lines().map_while(Result::ok) {
+            let Some(node) = weak.upgrade() else { return };
+            if let Ok(sample) = serde_json::from_str(&line) {
+                node.hears_of(sample);
+            }
+        }
+    };
+    thread::Builder::new().name("crew".into()).spawn(listen).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(published: u64, connections: u64) -> Sample {
+        let counters = vec![("published".to_owned(), published), ("active".to_owned(), connections)];
+        Sample::of(7, counters)
+    }
+
+    #[test]
+    fn counters_go_on_where_the_process_before_has_ended() {
+        let mut worker = Worker::default();
+        let count = |sample: Option<Sample>| {
+            let sample = sample.unwrap();
+            (sample.counter("published"), sample.counter("active"))
+        };
+        assert_eq!(count(worker.add_up(Some(sample(5, 3)))), (5, 3));
+        assert_eq!(count(worker.add_up(None)), (5, 0));
+        assert_eq!(count(worker.add_up(Some(sample(1, 2)))), (6, 2));
+        assert_eq!(count(worker.add_up(None)), (6, 0));
+        assert_eq!(count(worker.add_up(Some(sample(2, 2)))), (8, 2));
+    }
+
+    #[test]
+    fn what_one_says_all_hear() {
+        let watch = Arc::<Watch>::default();
+        let (one, two) = (watch.starts(0).unwrap(), watch.starts(1).unwrap());
+        let mut line = serde_json::to_vec(&sample(5, 1)).unwrap();
+        line.push(b'\n');
+        (&one).write_all(&line).unwrap();
+        for stream in [&one, &two] {
+            let mut heard = String::new();
+            BufReader::new(stream).read_line(&mut heard).unwrap();
+            let heard: Sample = serde_json::from_str(&heard).unwrap();
+            assert_eq!(heard.counter("published"), 5);
+        }
+    }
+}
