@@ -273,7 +273,7 @@ def comet_faults(*arguments):
 def comet_model():
     """comet on a simulated Redis and network, in 300 schedules of faults"""
     runs = os.environ.get("COMET_MODEL_RUNS", "300")
-    run("cargo", "test", "-p", "comet", "--quiet", "model", env=os.environ | {"COMET_MODEL_RUNS": runs})
+    run("cargo", "test", "-p", "comet", "--quiet", "model", environment={"COMET_MODEL_RUNS": runs})
 
 
 def with_websockets(name, *needed_and_arguments):

@@ -101,7 +101,8 @@ impl<P: Protocol> Handle<P> {
     /// at once; the loops end when their connections have.
     pub fn stop(&self, drain: Duration) {
         for shared in self.loops.iter() {
-            shared.post(Mail::Stop(drain));
+            // It fails only when the loop has ended.
+            let _ = shared.queue.push_over(Mail::Stop(drain));
         }
     }
 

@@ -81,11 +81,20 @@ impl<T> Queue<T> {
 
     /// Appends an item, or gives it back.
     pub(crate) fn push(&self, item: T) -> Result<(), SendError<T>> {
+        self.push_up_to(self.capacity, item)
+    }
+
+    /// Appends an item that must arrive however full the queue is; gives it back only when the loop has ended.
+    pub(crate) fn push_over(&self, item: T) -> Result<(), SendError<T>> {
+        self.push_up_to(usize::MAX, item)
+    }
+
+    fn push_up_to(&self, capacity: usize, item: T) -> Result<(), SendError<T>> {
         let mut state = self.lock();
         if state.closed {
             return Err(SendError::Closed(item));
         }
-        if state.items.len() >= self.capacity {
+        if state.items.len() >= capacity {
             return Err(SendError::Full(item));
         }
         state.items.push_back(item);
@@ -115,10 +124,11 @@ mod tests {
         assert!(queue.may_sleep());
         assert!(queue.push('a').is_ok() && queue.push('b').is_ok());
         assert_eq!(queue.push('c'), Err(SendError::Full('c')));
+        assert!(queue.push_over('!').is_ok());
         assert!(!queue.may_sleep());
         let mut items = VecDeque::new();
         queue.drain(&mut items);
-        assert_eq!(items, ['a', 'b']);
+        assert_eq!(items, ['a', 'b', '!']);
         assert!(queue.may_sleep());
         queue.close();
         assert_eq!(queue.push('d'), Err(SendError::Closed('d')));

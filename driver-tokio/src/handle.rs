@@ -34,13 +34,14 @@ impl<P: Protocol> Remote<P> {
         })
     }
 
-    /// Queues a command; false when the worker has ended or far too many wait.
+    /// Queues a command; false when the worker has ended or far too many wait. To stop is never too many.
     pub(crate) fn command(&self, command: Command<P>) -> bool {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = commands
-            .as_mut()
-            .filter(|queue| queue.len() < self.group.config.max_connections)
-        else {
+        let room = match command {
+            Command::Stop(_) => usize::MAX,
+            _ => self.group.config.max_connections.max(1),
+        };
+        let Some(queue) = commands.as_mut().filter(|queue| queue.len() < room) else {
             return false;
         };
         queue.push(command);

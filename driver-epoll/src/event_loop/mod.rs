@@ -76,7 +76,7 @@ impl<P: Protocol> Loop<P> {
     /// When the kernel gives no epoll instance or event descriptor.
     pub fn new(config: Config) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let shared = Shared::new(config.mailbox.saturating_mul(MAILBOX_SHARE))?;
+        let shared = Shared::new(config.mailbox.max(1).saturating_mul(MAILBOX_SHARE))?;
         epoll::add(
             &epoll,
             shared.queue.wake_fd(),
@@ -292,7 +292,7 @@ where
             Some(conn) if conn.state == State::Connecting => {
                 let early = self.early.entry(key).or_default();
                 let before = early.len();
-                early.extend(messages.take(self.config.mailbox - before));
+                early.extend(messages.take(self.config.mailbox.max(1).saturating_sub(before)));
                 taken = early.len() - before;
             }
             Some(conn) if conn.connection.is_open() => self.event(key, |turn, stats| {

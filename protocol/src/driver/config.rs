@@ -12,15 +12,15 @@ pub struct Config {
     pub limits: Limits,
     /// The options of each socket.
     pub socket: SocketOptions,
-    /// Connections that one thread holds at most; while it is full, new ones wait in the kernel's queue. Default
-    /// 1,000,000.
+    /// Connections that one thread holds at most; while it is full, new ones wait in the accept queue; with 0, all
+    /// do. Default 1,000,000.
     pub max_connections: usize,
     /// Connections that one thread accepts from one address at most (of IPv6, one /64 network); more are closed at once.
     /// `None`, the default, for any number: many clients may share an address. Memory: 32 bytes per address.
     pub max_per_address: Option<usize>,
     /// Messages that may wait before [`Sender::send`](crate::Sender::send) gives them back: for one connection, or, on
-    /// drivers whose connections share a queue per thread (`driver-epoll`), 256 times as many for one thread. Default
-    /// 1,024.
+    /// drivers whose connections share a queue per thread (`driver-epoll`), 256 times as many for one thread. 0 counts
+    /// as 1. Default 1,024.
     pub mailbox: usize,
     /// Connections accepted per turn of a thread, so that a storm does not starve those that are there. Default 64.
     pub accept_budget: usize,
