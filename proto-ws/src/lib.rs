@@ -30,7 +30,7 @@ mod utf8;
 mod writer;
 
 #[cfg(feature = "protocol")]
-pub use adapter::{Client, ClientError, Delivery, Handler, Opening, Server, Socket};
+pub use adapter::{Client, ClientError, Delivery, Handler, NotOpened, Opening, Server, Socket};
 #[cfg(feature = "alloc")]
 pub use close::State;
 pub use close::{CloseCode, CloseReason};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proto_ws::handshake::client::Refusal;
 use proto_ws::handshake::{Accept, BadHead, Key};
 use proto_ws::{
-    Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, Opening, Server, Side, SlowConsumer,
-    Socket,
+    Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, NotOpened, Opening, Server, Side,
+    SlowConsumer, Socket,
 };
 use protocol::testing::{Harness, splits};
 
@@ -61,6 +61,10 @@ impl<S: Side> Handler<S> for Echo {
         if delivery != Ok(Delivery::Queued) {
             self.0.borrow_mut().push(format!("{delivery:?} dropped {dropped}"));
         }
+    }
+
+    fn not_opened(&mut self, why: NotOpened) {
+        self.0.borrow_mut().push(format!("not opened: {why}"));
     }
 
     fn closed(&mut self, code: CloseCode, reason: &str) {
@@ -302,8 +306,49 @@ fn a_client_is_refused() {
         harness.receive(answer.as_bytes());
         harness.eof();
         assert_eq!(harness.ended(), Some(protocol::Reason::Error), "{answer}");
-        assert!(log.borrow().is_empty());
+        assert_eq!(log.borrow().len(), 1);
+        assert!(log.borrow()[0].starts_with("not opened: "), "{log:?}");
     }
+}
+
+#[test]
+fn a_handler_learns_why_its_connection_never_opened() {
+    let (mut harness, log) = client();
+    harness.receive(b"HTTP/1.1 403 Forbidden\r\n\r\n");
+    harness.eof();
+    assert!(log.borrow()[0].contains("403"), "{log:?}");
+    let (mut harness, log) = client();
+    harness.eof();
+    assert_eq!(
+        log.borrow()[..],
+        ["not opened: the stream ended before the server's answer did"]
+    );
+    let (mut harness, log) = client();
+    harness.reset();
+    assert_eq!(log.borrow()[..], ["not opened: transport failed: connection reset"]);
+    let (mut harness, log) = client();
+    harness.stop();
+    harness.eof();
+    assert_eq!(log.borrow()[..], ["not opened: closed"]);
+}
+
+#[test]
+fn messages_wait_until_the_connection_is_open() {
+    let (mut harness, log) = client();
+    harness.message("one".into());
+    harness.message("two".into());
+    harness.take_sent();
+    harness.receive(answer().as_bytes());
+    let sent = harness.take_sent();
+    // Masked with 0 1 2 3, as all frames here.
+    assert_eq!(sent[..9], [0x81, 0x83, 0, 1, 2, 3, b'o', b'n' ^ 1, b'e' ^ 2]);
+    assert_eq!(sent.len(), 18);
+    assert!(log.borrow().iter().any(|line| line == "opened"));
+    let (mut harness, log) = client();
+    for _ in 0..=1024 {
+        harness.message("x".into());
+    }
+    assert!(log.borrow()[0].contains("too many messages"), "{log:?}");
 }
 
 #[test]
@@ -314,7 +359,7 @@ fn w10_a_handshake_that_never_finishes() {
     harness.advance(Duration::from_secs(1));
     assert!(harness.is_half_closed());
     harness.receive(answer().as_bytes());
-    assert!(log.borrow().is_empty(), "an answer that comes too late opens nothing");
+    assert_eq!(log.borrow()[..], ["not opened: the server did not answer in time"]);
 }
 
 #[test]
@@ -443,7 +488,7 @@ fn an_abrupt_end_is_told() {
     // One that never was open has not ended.
     let (mut harness, log) = client();
     harness.reset();
-    assert!(log.borrow().is_empty());
+    assert_eq!(log.borrow()[..], ["not opened: transport failed: connection reset"]);
 }
 
 /// The peer has the whole close timeout from our Close frame on, not from when it was last heard of.

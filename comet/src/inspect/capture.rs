@@ -139,6 +139,40 @@ mod tests {
         assert_eq!(found, ["127.0.0.1:5000 to 127.0.0.1:80", "GET /a, 1 fields"]);
     }
 
+    /// A capture that the tracer of the crate `protocol` wrote, of a request in two pieces and its answer.
+    #[test]
+    fn captures_of_the_tracer_are_read() {
+        use std::time::{Instant, SystemTime};
+
+        use protocol::testing::Harness;
+        use protocol::{Capture, Cx, Input, Simple, Tracer};
+
+        let answers = Simple(|cx: &mut Cx<'_>, input: &mut Input<'_>| {
+            if input.as_slice().ends_with(b"\r\n\r\n") {
+                input.take_all();
+                cx.send(b"HTTP/1.1 204 No Content\r\n\r\n");
+            }
+        });
+        let capture = Capture::new(Vec::new(), SystemTime::now(), Instant::now()).unwrap();
+        let (server, client) = ("192.0.2.2:80".parse().unwrap(), "192.0.2.1:4242".parse().unwrap());
+        let mut harness = Harness::new(Tracer::new(answers, &capture, server, client));
+        harness.receive(b"GET /a HTTP/1.1\r\nHo");
+        harness.receive(b"st: x\r\n\r\n");
+        harness.eof();
+        drop(harness);
+        let file = capture.into_inner().unwrap();
+        let mut found = Vec::new();
+        read(&file[..], &mut |finding| {
+            found.push(finding.text);
+            Ok(())
+        })
+        .unwrap();
+        let expected = ["192.0.2.1:4242 to 192.0.2.2:80", "GET /a, 1 fields"];
+        assert_eq!(found[..2], expected);
+        assert!(found.iter().any(|text| text.contains("204")), "{found:?}");
+        assert!(!found.iter().any(|text| text.contains("missing")), "{found:?}");
+    }
+
     #[test]
     fn broken_captures_do_no_harm() {
         let file = capture();

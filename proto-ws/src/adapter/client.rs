@@ -78,6 +78,8 @@ pub enum ClientError {
     Timeout,
     /// The stream ended before the answer did.
     Truncated,
+    /// Ours: more than 1,024 messages were sent to the connection before it was open.
+    TooEarly,
     /// The server broke the protocol.
     WebSocket(Error),
 }
@@ -90,6 +92,7 @@ impl fmt::Display for ClientError {
             ClientError::Refused(refusal) => refusal.fmt(f),
             ClientError::Timeout => f.write_str("the server did not answer in time"),
             ClientError::Truncated => f.write_str("the stream ended before the server's answer did"),
+            ClientError::TooEarly => f.write_str("too many messages were sent to a connection that was not yet open"),
             ClientError::WebSocket(error) => error.fmt(f),
         }
     }
@@ -103,22 +106,41 @@ impl From<Error> for ClientError {
     }
 }
 
+/// Why a client's connection never opened, told to [`Handler::not_opened`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotOpened {
+    /// The handshake failed: what was asked, what the server answered, or that it did not in time.
+    Handshake(ClientError),
+    /// The connection ended before: the connect failed, the peer reset it, the driver stopped.
+    Ended(Reason),
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotOpened::Handshake(error) => error.fmt(f),
+            NotOpened::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+/// Messages that are kept for a connection until it opens.
+const EARLY: usize = 1024;
+
 /// A client's connection: asks for the upgrade, checks the answer, then speaks WebSocket.
-#[derive(Debug)]
-pub struct Client<H, E> {
-    phase: Phase<E>,
+pub struct Client<H: Handler<Masked<E>>, E: Entropy> {
+    phase: Phase<E, H::Message>,
     handler: H,
 }
 
-#[derive(Debug)]
-enum Phase<E> {
+enum Phase<E, M> {
     /// Boxed, as it is short. `None` only while one phase becomes the other.
-    Opening(Option<Box<Pending<E>>>),
+    Opening(Option<Box<Pending<E, M>>>),
     Open(Session<Masked<E>>, Reader),
 }
 
-#[derive(Debug)]
-struct Pending<E> {
+struct Pending<E, M> {
     opening: Arc<Opening>,
     config: Arc<Config>,
     entropy: E,
@@ -126,9 +148,13 @@ struct Pending<E> {
     scanned: usize,
     interims: u8,
     deadline: Option<Instant>,
+    /// Messages that came before the connection is open.
+    early: Vec<M>,
+    /// Whether the handler knows that the connection will not open.
+    told: bool,
 }
 
-impl<E> Pending<E> {
+impl<E, M> Pending<E, M> {
     /// The length of the informational response at the front of `input`, if one is whole.
     fn interim(&mut self, input: &mut Input<'_>) -> Result<Option<usize>, ClientError> {
         let bytes = input.as_mut_slice();
@@ -161,6 +187,15 @@ impl<E> Pending<E> {
 /// Informational responses that may come before the one that counts.
 const INTERIMS: u8 = 16;
 
+impl<E: Entropy, H: Handler<Masked<E>> + fmt::Debug> fmt::Debug for Client<H, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("open", &matches!(self.phase, Phase::Open(..)))
+            .field("handler", &self.handler)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
     /// A connection for `handler`; `entropy` makes the nonce and the masking keys.
     pub fn new(handler: H, opening: Arc<Opening>, config: Arc<Config>, mut entropy: E) -> Self {
@@ -174,6 +209,8 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             scanned: 0,
             interims: 0,
             deadline: None,
+            early: Vec::new(),
+            told: false,
         };
         Client {
             phase: Phase::Opening(Some(Box::new(pending))),
@@ -204,6 +241,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             config,
             entropy,
             key,
+            early,
             ..
         } = *pending;
         let handler = &mut self.handler;
@@ -213,12 +251,30 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
                 handler.granted(&granted);
                 Ok(Connection::client(config.clone(), entropy).granted(&granted))
             })
-            .map_err(ClientError::Refused)?;
+            .map_err(ClientError::Refused)
+            .inspect_err(|&error| self.handler.not_opened(NotOpened::Handshake(error)))?;
         input.consume(len);
         let (mut session, reader) = Session::new(connection);
         session.open(cx, &mut self.handler);
+        for message in early {
+            session.posted(cx, &mut self.handler, message);
+        }
         self.phase = Phase::Open(session, reader);
         Ok(())
+    }
+
+    /// Tells the handler, once, that the connection will not open.
+    fn not_opened(&mut self, why: NotOpened) {
+        if let Phase::Opening(Some(pending)) = &mut self.phase
+            && !core::mem::replace(&mut pending.told, true)
+        {
+            self.handler.not_opened(why);
+        }
+    }
+
+    /// Tells the handler what failed, if that keeps the connection from opening.
+    fn judge(&mut self, outcome: Result<(), ClientError>) -> Result<(), ClientError> {
+        outcome.inspect_err(|&error| self.not_opened(NotOpened::Handshake(error)))
     }
 }
 
@@ -232,16 +288,18 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         };
         pending.deadline = cx.now().checked_add(pending.config.handshake_timeout);
         let key = &pending.key;
-        pending
+        let outcome = pending
             .opening
             .request(&pending.config, |request| request.write(key, cx.output().tail()))
-            .map_err(ClientError::Request)
+            .map_err(ClientError::Request);
+        self.judge(outcome)
     }
 
     #[inline]
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
         if let Phase::Opening(_) = self.phase {
-            self.open(cx, input)?;
+            let outcome = self.open(cx, input);
+            self.judge(outcome)?;
         }
         match &mut self.phase {
             Phase::Open(session, reader) => Ok(session.received(reader, cx, input, &mut self.handler)?),
@@ -255,7 +313,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
                 session.eof(cx, &mut self.handler);
                 Ok(())
             }
-            Phase::Opening(_) => Err(ClientError::Truncated),
+            Phase::Opening(_) => self.judge(Err(ClientError::Truncated)),
         }
     }
 
@@ -275,7 +333,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         match &mut self.phase {
             Phase::Open(session, _) => Ok(session.timeout(cx, &mut self.handler)?),
-            Phase::Opening(_) => Err(ClientError::Timeout),
+            Phase::Opening(_) => self.judge(Err(ClientError::Timeout)),
         }
     }
 
@@ -286,10 +344,12 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         Ok(())
     }
 
-    /// A message that comes before the connection is open is dropped.
+    /// Messages that come before the connection is open wait until it is: 1,024 of them, then the connection fails.
     fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
-        if let Phase::Open(session, _) = &mut self.phase {
-            session.posted(cx, &mut self.handler, message);
+        match &mut self.phase {
+            Phase::Open(session, _) => session.posted(cx, &mut self.handler, message),
+            Phase::Opening(Some(pending)) if pending.early.len() < EARLY => pending.early.push(message),
+            Phase::Opening(_) => return self.judge(Err(ClientError::TooEarly)),
         }
         Ok(())
     }
@@ -302,9 +362,10 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         Ok(())
     }
 
-    fn closed(&mut self, _: Reason) {
-        if let Phase::Open(session, _) = &mut self.phase {
-            session.closed(&mut self.handler);
+    fn closed(&mut self, reason: Reason) {
+        match &mut self.phase {
+            Phase::Open(session, _) => session.closed(&mut self.handler),
+            Phase::Opening(_) => self.not_opened(NotOpened::Ended(reason)),
         }
     }
 }

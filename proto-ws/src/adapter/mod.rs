@@ -7,7 +7,7 @@ mod socket;
 
 use std::time::Duration;
 
-pub use client::{Client, ClientError, Opening};
+pub use client::{Client, ClientError, NotOpened, Opening};
 pub use server::Server;
 pub use socket::{Delivery, Socket};
 
@@ -42,6 +42,12 @@ pub trait Handler<S: Side = Unmasked> {
     /// The server granted what a client asked for. Called once, before [`opened`](Self::opened), on clients only.
     fn granted(&mut self, granted: &Granted<'_>) {
         let _ = granted;
+    }
+
+    /// The connection will never open: the server refused, did not answer in time, or the connect failed. Called once and last,
+    /// on clients only, instead of [`opened`](Self::opened) and [`closed`](Self::closed).
+    fn not_opened(&mut self, why: NotOpened) {
+        let _ = why;
     }
 
     /// The connection is open. Called once.
