@@ -44,6 +44,7 @@ class World:
         self.redis = self.replica = None
         self.proxies = []
         self.ready = []
+        self.faults = []
         self.home = tempfile.TemporaryDirectory()
 
     async def start(self, *, keeps=True, prefork=None):
@@ -92,7 +93,7 @@ class World:
             while any(len(publisher.taken) < count + 5 for publisher, count in zip(self.publishers, before)):
                 await asyncio.sleep(0.05)
         await asyncio.gather(*(publisher.end() for publisher in self.publishers))
-        faults = []
+        faults = self.faults
         try:
             async with asyncio.timeout(settle):
                 while not all(self.has_last(subscriber) for subscriber in self.subscribers):
@@ -165,6 +166,13 @@ class World:
         for proxy in self.proxies:
             proxy.server.close()
 
+    async def is_not_ready(self):
+        """While nothing can be published, every server says so."""
+        for server in self.servers:
+            status, _ = await server.request("/readyz")
+            if status != 503:
+                self.faults.append(f"{server.driver}: says {status} to /readyz, and can publish nothing")
+
     def everywhere(self, mode):
         for proxy in self.proxies:
             proxy.mode = mode
@@ -218,6 +226,7 @@ async def demoted(world):
     """The master becomes a replica of nobody, where nothing can be written, and a master again."""
     world.redis.ask("REPLICAOF", "127.0.0.1", 1)
     await asyncio.sleep(3)
+    await world.is_not_ready()
     world.redis.ask("REPLICAOF", "NO", "ONE")
 
 
@@ -250,6 +259,7 @@ async def flushed(world):
 async def out_of_memory(world):
     world.redis.ask("CONFIG", "SET", "maxmemory", 1)
     await asyncio.sleep(3)
+    await world.is_not_ready()
     world.redis.ask("CONFIG", "SET", "maxmemory", 0)
 
 
