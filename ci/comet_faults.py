@@ -7,8 +7,7 @@ Publishers over the API and WebSocket, subscribers over WebSocket and server-sen
 servers, one on each driver. Every delivery is written down. The judge: nothing is lost in silence, nothing comes twice, there
 is one order for all, what was acknowledged is delivered or its loss is told, what was refused never comes, who is there is
 known, nobody's rights outlive the token, and /readyz tells the truth. Without --long one fault of each kind, a minute and a
-half; with it all of them, and mixtures of three, for every seed up to N. A run of one seed does the same at about the same
-time.
+half; with it all of them, and mixtures of three that the seed chooses. A run of one seed does the same at about the same time.
 
 Needs redis-server and the package `websockets`; without the first, what needs it is skipped, and said so.
 """
