@@ -5,7 +5,7 @@ usage: comet_nodes.py COMET [CASE...]
 
 `workers`: one server of several processes, one of which is killed. `redis`: two servers on one Redis; one server is killed
 and started again, then Redis. `amnesia`: Redis forgets everything, which clients are told. `handover`: a server is replaced
-while it serves, which refuses nobody. On every driver. Needs the
+while it serves, which refuses nobody. `refused`: what cannot be a broker. On every driver. Needs the
 package `websockets`, and for Redis redis-server; without one its cases are skipped, and said so.
 """
 
@@ -360,8 +360,34 @@ async def handover(comet, driver):
             broker.process.kill()
 
 
+async def refused(comet, driver):
+    """What can never be a broker is refused when comet starts, in words."""
+    for flags, word in ((["--cluster-enabled", "yes"], "Redis Cluster"), (["--sentinel"], "Redis Sentinel")):
+        with tempfile.TemporaryDirectory() as home:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            settings = pathlib.Path(home, "settings.conf")
+            settings.write_text(f"port {port}\nbind 127.0.0.1\ndir {home}\n")
+            broker = subprocess.Popen(["redis-server", settings, *flags], stdout=subprocess.DEVNULL)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while True:
+                        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                            break
+                        await asyncio.sleep(0.02)
+                command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", "--broker", f"redis://127.0.0.1:{port}"]
+                said = await asyncio.to_thread(
+                    subprocess.run, command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
+                )
+                assert said.returncode == 2 and word in said.stderr, said
+            finally:
+                broker.kill()
+                broker.wait()
+    print(f"refused on {driver}: Redis Cluster and Redis Sentinel, with exit status 2")
+
+
 def main():
-    cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover}
+    cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover, "refused": refused}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comet", type=pathlib.Path)
     parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="CASE")

@@ -72,7 +72,18 @@ fn alone(settings: &Settings) -> io::Result<()> {
             handle.stop(drain);
         })?;
     }
-    server.until(signals, settings.drain).map(drop)
+    until(server, signals, settings)
+}
+
+/// Serves until a signal comes, and says so.
+fn until(server: Running<Connection>, signals: Signals, settings: &Settings) -> io::Result<()> {
+    let (drain, handle) = (settings.drain, server.handle());
+    let told = move || {
+        let connections = handle.stats().active;
+        let limit = humantime::format_duration(drain);
+        eprintln!("comet: draining {connections} connections, for {limit} at most");
+    };
+    server.until_told(signals, drain, told).map(drop)
 }
 
 /// Serves in several processes, of which this is the parent or one.
@@ -155,7 +166,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let server = serve(&server(settings), settings, &node, places)?;
     // Set once, here.
     let _ = stop.set(server.handle());
-    server.until(signals, settings.drain).map(drop)
+    until(server, signals, settings)
 }
 
 /// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the

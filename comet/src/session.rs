@@ -1,17 +1,19 @@
 //! One client on its WebSocket.
 
-use std::convert::Infallible;
+mod client;
+
 use std::sync::Arc;
 
 use proto_ws::{CloseCode, Handler, Message, Socket};
 use protocol::Sender;
 
+use self::client::{ToClient, fail, reply};
 use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
-use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post, Reader};
+use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
 use crate::publication::{Draft, Epoch, Position, Publication};
 use crate::token::Claims;
 
@@ -462,92 +464,6 @@ impl Drop for Session {
     }
 }
 
-/// The client, as a reader of channels.
-struct ToClient<'s, 'a, 'c> {
-    app: &'s App,
-    socket: &'s mut Out<'a, 'c>,
-    /// Whether it was too slow, and is closed.
-    closed: bool,
-}
-
-impl<'s, 'a, 'c> ToClient<'s, 'a, 'c> {
-    fn new(app: &'s App, socket: &'s mut Out<'a, 'c>) -> Self {
-        ToClient {
-            app,
-            socket,
-            closed: false,
-        }
-    }
-
-    fn begin_anew(&mut self, channel: &Name, Position { epoch, offset }: Position, recovered: bool) {
-        let reset = Reply::Reset {
-            channel,
-            epoch,
-            offset,
-            recovered,
-        };
-        reply(self.socket, &reset);
-    }
-}
-
-impl Reader for ToClient<'_, '_, '_> {
-    type Error = Infallible;
-
-    fn is_congested(&self) -> bool {
-        self.socket.is_congested()
-    }
-
-    fn publication(&mut self, publication: &Publication) -> Result<(), Infallible> {
-        // It fails only while closing, when nobody listens.
-        let _ = self
-            .socket
-            .prepared(publication.message(&self.app.node.config.encoding));
-        Ok(())
-    }
-
-    fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Infallible> {
-        self.app.node.counters.missed.add(to - from + 1);
-        reply(self.socket, &Reply::Missed { channel, from, to });
-        Ok(())
-    }
-
-    fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
-        self.begin_anew(channel, position, true);
-        Ok(())
-    }
-
-    fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
-        self.begin_anew(channel, position, false);
-        Ok(())
-    }
-
-    fn too_slow(&mut self) -> Result<(), Infallible> {
-        self.app.node.counters.too_slow.add(1);
-        // It fails only while closing.
-        let _ = self.socket.close(CloseCode::TRY_AGAIN, "too slow");
-        self.closed = true;
-        Ok(())
-    }
-}
+pub(crate) use client::failure;
 
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");
-
-pub(crate) fn failure(trouble: Trouble) -> Failure {
-    match trouble {
-        Trouble::Unavailable => Failure::new(Code::Unavailable, "the broker takes no requests now; try again later"),
-        Trouble::Unknown => Failure::new(
-            Code::Unknown,
-            "the broker has not answered: whether this was done is not known",
-        ),
-        Trouble::TooManyChannels => Failure::new(Code::TooMany, "as many channels as there may be"),
-    }
-}
-
-/// It fails only while closing, when nobody listens.
-fn reply(socket: &mut Out<'_, '_>, reply: &Reply<'_>) {
-    let _ = socket.text(&reply.to_json());
-}
-
-fn fail(socket: &mut Out<'_, '_>, id: &Id, Failure { code, reason }: Failure) {
-    reply(socket, &Reply::Error { id, code, reason });
-}

@@ -354,11 +354,31 @@ impl<P: Protocol> Running<P> {
         P: 'static,
         P::Message: Send,
     {
+        self.until_told(signals, drain, || {})
+    }
+
+    /// As [`until`](Running::until); calls `told` for each signal that comes, before anything is stopped: to say so.
+    ///
+    /// # Errors
+    ///
+    /// As [`until`](Running::until).
+    #[cfg(unix)]
+    pub fn until_told(
+        self,
+        signals: Signals,
+        drain: Duration,
+        mut told: impl FnMut() + Send + 'static,
+    ) -> io::Result<Stats>
+    where
+        P: 'static,
+        P::Message: Send,
+    {
         let Signals(mut signals) = signals;
         let closer = signals.handle();
         let handle = self.handle();
         let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
             for _ in signals.forever() {
+                told();
                 handle.stop(drain);
             }
         })?;

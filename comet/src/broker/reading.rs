@@ -78,7 +78,10 @@ pub(crate) enum Read {
 }
 
 impl Reading {
-    pub(crate) fn new(known: Option<Position>, acknowledged: Vec<Position>, keep: Keep, round: u64) -> Self {
+    pub(crate) fn new(known: Option<Position>, mut acknowledged: Vec<Position>, keep: Keep, round: u64) -> Self {
+        // Within one epoch there is one history: what goes on from the later place has the earlier.
+        acknowledged
+            .retain(|place| known.is_none_or(|known| known.epoch != place.epoch || known.offset < place.offset));
         Reading {
             known,
             acknowledged,
@@ -103,7 +106,10 @@ impl Reading {
     pub(crate) fn range(&self) -> Range {
         Range {
             before: self.entries.last().map(Entry::position),
-            down_to: self.known,
+            // As far as the earliest of them: whether it is still there, only what follows it can tell.
+            down_to: self
+                .known
+                .and_then(|_| self.evidence().min_by_key(|place| (place.epoch.0, place.offset))),
             // The last is read in any case, for its position.
             publications: self.keep.publications.saturating_sub(self.entries.len()).max(1),
             bytes: PAGE,

@@ -4,6 +4,7 @@ mod brokers;
 mod feed;
 mod http;
 mod model;
+mod rights;
 mod websocket;
 
 use std::sync::Arc;

@@ -71,7 +71,7 @@ struct Model {
     published: Vec<Published>,
     /// The connections that were opened so far.
     opened: usize,
-    /// Of which node each is.
+    /// Whether Redis is out of reach.
     down: bool,
 }
 
@@ -207,7 +207,7 @@ impl Model {
 
     /// One of the things that go wrong.
     fn fault(&mut self, chance: &mut Chance) -> &'static str {
-        match chance.below(10) {
+        match chance.below(12) {
             0 => {
                 lock(&self.world).restart();
                 self.cut_all();
@@ -247,12 +247,12 @@ impl Model {
                 }
                 "Redis is out of reach, or not any more"
             }
-            8 => {
+            8..=10 => {
                 let index = chance.below(self.listeners.len() as u64) as usize;
+                let until = self.sim.elapsed() + Duration::from_millis(chance.below(6000));
                 let node = chance.below(NODES as u64) as usize;
                 if let Some(listener) = self.listeners.get_mut(index) {
-                    listener.leave();
-                    listener.node = node;
+                    listener.stay_away(until, node);
                 }
                 "a client moves"
             }
@@ -273,7 +273,7 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
     }
     model.run(Duration::from_secs(2));
     let (mut rolled_back, mut killed) = (None::<Duration>, None::<Duration>);
-    for _ in 0..12 {
+    for _ in 0..14 {
         for _ in 0..4 + chance.below(6) {
             let (node, channel) = (chance.below(NODES as u64) as usize, chance.below(2) as usize);
             model.publish(node, channel);

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod scripts;
+mod wire;
 
 use std::fmt;
 use std::io;

@@ -16,6 +16,8 @@ pub(super) struct Listener {
     pub(super) node: usize,
     channel: usize,
     client: Option<Client>,
+    /// Until when it stays away.
+    away: Duration,
     position: Option<(String, u64)>,
     /// When, where, what.
     got: Vec<(Duration, String, u64, String)>,
@@ -31,6 +33,7 @@ impl Listener {
             node,
             channel,
             client: None,
+            away: Duration::ZERO,
             position: None,
             got: Vec::new(),
             told: Vec::new(),
@@ -43,6 +46,12 @@ impl Listener {
         self.client = None;
     }
 
+    /// Goes, and comes back at `until` on another node.
+    pub(super) fn stay_away(&mut self, until: Duration, node: usize) {
+        self.leave();
+        (self.away, self.node) = (until, node);
+    }
+
     /// What came before `at` is not asked for.
     pub(super) fn is_told_nothing(&mut self, at: Duration) {
         self.told.push(at);
@@ -50,6 +59,9 @@ impl Listener {
 
     /// Hears what there is, at this time; connects where it is not.
     pub(super) fn listen(&mut self, nodes: &[Rig], at: Duration) {
+        if at < self.away {
+            return;
+        }
         if self.client.is_none() {
             let mut client = nodes[self.node].client("");
             let since = match &self.position {
