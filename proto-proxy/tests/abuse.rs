@@ -8,7 +8,7 @@ fn refused(bytes: &[u8]) -> (ViolationKind, usize) {
 }
 
 #[test]
-fn a_client_without_a_header_is_refused_by_its_first_bytes() {
+fn p01_a_client_without_a_header_is_refused_by_its_first_bytes() {
     for method in [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "PRI",
     ] {
@@ -24,7 +24,7 @@ fn a_client_without_a_header_is_refused_by_its_first_bytes() {
 }
 
 #[test]
-fn a_header_without_end_is_refused_at_its_limit() {
+fn p02_a_header_without_end_is_refused_at_its_limit() {
     let mut decoder = Decoder::new(Rules::DEFAULT);
     let endless = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 1000]].concat();
     let refused = (0..endless.len()).find(|&end| decoder.next(&mut &endless[..end]).is_err());
@@ -39,7 +39,7 @@ fn refused_at(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_second_line_cannot_be_smuggled_in() {
+fn p03_a_second_line_cannot_be_smuggled_in() {
     for line in [
         "PROXY UNKNOWN 1\nPROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n",
         "PROXY UNKNOWN\nGET / HTTP/1.1\r\n",
@@ -54,14 +54,14 @@ fn a_second_line_cannot_be_smuggled_in() {
 }
 
 #[test]
-fn a_tlv_reaches_nothing_behind_the_header() {
+fn p04_a_tlv_reaches_nothing_behind_the_header() {
     // The secret lies in the same input, right behind a TLV that claims to hold it.
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x01\x01\x01\x02\x02\x02\x02\0\x01\0\x02\x05\0\x06SECRET";
     assert_eq!(refused(header), (ViolationKind::Tlv, 28));
 }
 
 #[test]
-fn a_tlv_about_tls_reaches_nothing_behind_itself() {
+fn p05_a_tlv_about_tls_reaches_nothing_behind_itself() {
     let mut memory = [0; 128];
     let addresses = proto_proxy::Addresses::Unspecified;
     let mut writer = HeaderWriter::proxy(&mut memory, &addresses).unwrap();
@@ -79,7 +79,7 @@ fn a_tlv_about_tls_reaches_nothing_behind_itself() {
 }
 
 #[test]
-fn a_missing_certificate_is_not_a_verified_one() {
+fn p06_a_missing_certificate_is_not_a_verified_one() {
     for (client, verified) in [
         (0, false),
         (1, false),

@@ -113,7 +113,7 @@ fn the_factory_sees_the_header_and_may_refuse() {
 }
 
 #[test]
-fn who_is_not_trusted_is_refused() {
+fn p07_who_is_not_trusted_is_refused() {
     let mut factory = Config::parse("10.0.0.0/8, 192.0.2.1").unwrap().accept(whoami);
     for (proxy, trusted) in [
         ("10.9.9.9:1", true),
@@ -133,7 +133,7 @@ fn who_is_not_trusted_is_refused() {
 
 /// proxy-protocol.txt section 2: without a header nothing else is taken; and a header is bounded in time and size.
 #[test]
-fn what_is_no_header_is_reset_unanswered() {
+fn p08_what_is_no_header_is_reset_unanswered() {
     let start = || {
         let mut factory = Config::parse("10.0.0.0/8").unwrap().accept(whoami);
         Harness::new(factory(&Peer::new(&Proxy("10.1.2.3:1000"))).unwrap())
@@ -166,7 +166,7 @@ fn what_is_no_header_is_reset_unanswered() {
 }
 
 #[test]
-fn connections_are_counted_by_the_client() {
+fn p09_connections_are_counted_by_the_client() {
     let mut config = Config::parse("10.0.0.0/8").unwrap();
     config.max_per_address = Some(2);
     let mut factory = config.accept(whoami);
