@@ -39,6 +39,9 @@ fn a_connection_told_nothing_leaves_the_turn_to_others() {
     assert!(connection.turn(&mut scratch).output().is_empty());
 
     assert_eq!(connection.turn(&mut scratch).messages([]), 0);
-    assert!(connection.turn(&mut scratch).output().is_empty(), "what waits belongs to its connection");
+    assert!(
+        connection.turn(&mut scratch).output().is_empty(),
+        "what waits belongs to its connection"
+    );
     assert_eq!(connection.held(), 7);
 }
