@@ -67,7 +67,8 @@ impl Served for Serving {
     }
 
     fn stop(&self, drain: Duration) {
-        driver::stop(&self.group, &self.stop, drain);
+        *self.stop.lock().unwrap() = Some(drain);
+        self.group.wake();
     }
 }
 
