@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use driver_tokio::{Handle, Server, connect};
-use protocol::testing::conformance::{self, Driver, Served, SocketWire, Wire};
+use protocol::testing::conformance::{self, Driver, IdentityLayer, Layered, Served, SocketWire, Wire};
 use protocol::{Limits, Peer, PeerSource, Protocol, Sender};
 use tokio::runtime::{Builder, Runtime};
 
@@ -65,12 +65,12 @@ impl<M> PeerSource<M> for Nobody {
 }
 
 impl<P: Protocol> Served for Serving<P> {
-    fn connect(&self) -> Box<dyn Wire> {
-        Box::new(SocketWire::connect(self.address))
+    fn connect(&self) -> Option<Box<dyn Wire>> {
+        Some(Box::new(SocketWire::connect(self.address)?))
     }
 
-    fn stop(&self) {
-        self.handle.stop(Duration::from_secs(30));
+    fn stop(&self, drain: Duration) {
+        self.handle.stop(drain);
     }
 }
 
@@ -80,12 +80,24 @@ impl<P: Protocol> Drop for Serving<P> {
     }
 }
 
-#[test]
-fn many_threads_conform() {
+fn many_threads() -> ManyThreads {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    conformance::run(&ManyThreads { runtime });
+    ManyThreads { runtime }
+}
+
+#[test]
+fn many_threads_conform() {
+    conformance::run(&many_threads());
+}
+
+#[test]
+fn many_threads_conform_through_a_layer() {
+    conformance::run(&Layered {
+        driver: many_threads(),
+        layer: IdentityLayer,
+    });
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use drivers::{Driver, Running, Server};
-use protocol::testing::conformance::{self, Served, SocketWire, Wire};
+use protocol::testing::conformance::{self, IdentityLayer, Layered, Served, SocketWire, Wire};
 use protocol::{Limits, Peer, Protocol};
 
 struct Subject {
@@ -45,12 +45,12 @@ where
     P: Protocol + 'static,
     P::Message: Send + 'static,
 {
-    fn connect(&self) -> Box<dyn Wire> {
-        Box::new(SocketWire::connect(self.running.local_addr().unwrap()))
+    fn connect(&self) -> Option<Box<dyn Wire>> {
+        Some(Box::new(SocketWire::connect(self.running.local_addr()?)?))
     }
 
-    fn stop(&self) {
-        self.running.handle().stop(Duration::from_secs(30));
+    fn stop(&self, drain: Duration) {
+        self.running.handle().stop(drain);
     }
 }
 
@@ -66,6 +66,13 @@ fn conforms(driver: Driver) {
     }
 }
 
+fn conforms_layered(driver: Driver) {
+    conformance::run(&Layered {
+        driver: Subject { driver, threads: 1 },
+        layer: IdentityLayer,
+    });
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn epoll_conforms() {
@@ -75,4 +82,15 @@ fn epoll_conforms() {
 #[test]
 fn tokio_conforms() {
     conforms(Driver::Tokio);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn epoll_conforms_through_a_layer() {
+    conforms_layered(Driver::Epoll);
+}
+
+#[test]
+fn tokio_conforms_through_a_layer() {
+    conforms_layered(Driver::Tokio);
 }

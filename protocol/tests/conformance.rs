@@ -3,11 +3,28 @@
 
 use std::panic::catch_unwind;
 
-use protocol::testing::conformance::{InMemory, Simulated, run};
+use protocol::testing::conformance::{Driver, IdentityLayer, InMemory, Layered, Simulated, run};
 
 #[test]
 fn the_rig_conforms() {
     run(&InMemory);
+}
+
+#[test]
+fn the_rig_conforms_through_a_layer() {
+    run(&layered(InMemory));
+}
+
+#[test]
+fn the_simulation_conforms_through_a_layer() {
+    run(&layered(Simulated::new(1)));
+}
+
+fn layered<D: Driver>(driver: D) -> Layered<D, IdentityLayer> {
+    Layered {
+        driver,
+        layer: IdentityLayer,
+    }
 }
 
 /// Many orders in which the same things may happen. `SIM_SEED=42` runs one alone.

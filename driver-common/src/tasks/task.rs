@@ -130,13 +130,13 @@ impl<P: Protocol> Task<P> {
         stats: &mut Stats,
         scratch: &mut Scratch,
     ) -> Settled {
-        let mut interest = self.interest;
         let begun = core::mem::replace(&mut self.begun, true);
         let Some(connection) = &mut self.connection else {
             return Settled::Ended { reset: false };
         };
         let mut turn = connection.turn(scratch);
-        if !begun || interest.write {
+        let mut settled = Settled::Waits(self.interest);
+        if !begun || self.interest.write {
             if begun {
                 // Asks whether the stream takes output by offering it, once. After `Again` there is more to do.
                 turn.writable();
@@ -144,30 +144,32 @@ impl<P: Protocol> Task<P> {
             } else {
                 turn.connected();
             }
-            match turn.settle(transport) {
-                Settled::Waits(wanted) => interest = wanted,
-                other => return other,
-            }
+            settled = turn.settle(transport);
         }
         let mut late = Late {
             armed: &mut self.armed,
             looked: false,
         };
         for _ in 0..ROUNDS {
+            // One that asks to come again learns the rest all the same; only its input has to wait.
+            let interest = match settled {
+                Settled::Waits(interest) => interest,
+                Settled::Again => Interest::default(),
+                Settled::Ended { .. } => return settled,
+            };
             let orders = order(&self.group, &mut self.stopped, &mut turn);
             if !orders
                 && !messages(&mut self.mailbox, &self.group, waker, stats, &mut turn)
                 && !late.input_or_timeout(&self.group, interest, transport, stats, &mut turn)
             {
-                return Settled::Waits(interest);
+                return settled;
             }
-            match turn.settle(transport) {
-                Settled::Waits(wanted) => interest = wanted,
-                other => return other,
-            }
+            settled = turn.settle(transport);
         }
-        waker.wake_by_ref();
-        Settled::Waits(interest)
+        if !matches!(settled, Settled::Ended { .. }) {
+            waker.wake_by_ref();
+        }
+        settled
     }
 
     /// Sets the timer, if the deadline came nearer than what it is set to.

@@ -13,6 +13,8 @@ use crate::{Limits, Peer, Protocol, Reason};
 pub struct InMemory;
 
 impl Driver for InMemory {
+    const IN_MEMORY: bool = true;
+
     fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
     where
         P: Protocol + Send + 'static,
@@ -48,7 +50,7 @@ where
     P::Message: Send + 'static,
     F: FnMut(&Peer<'_, P::Message>) -> Option<P>,
 {
-    fn connect(&self) -> Box<dyn Wire> {
+    fn connect(&self) -> Option<Box<dyn Wire>> {
         let harness = Harness::accept(self.limits, &mut *self.factory.borrow_mut());
         let harness = harness.map(|mut harness| {
             // As much as a kernel's buffers would take.
@@ -56,10 +58,10 @@ where
             Rc::new(RefCell::new(harness))
         });
         self.open.borrow_mut().extend(harness.clone());
-        Box::new(MemoryWire { harness })
+        Some(Box::new(MemoryWire { harness }))
     }
 
-    fn stop(&self) {
+    fn stop(&self, _: Duration) {
         for harness in self.open.borrow().iter() {
             harness.borrow_mut().stop();
         }
@@ -81,7 +83,7 @@ impl<P: Protocol> Wire for MemoryWire<P> {
 
     fn receive(&mut self, patience: Duration) -> Received {
         let Some(harness) = &self.harness else {
-            return Received::Eof;
+            return Received::Reset;
         };
         let mut harness = harness.borrow_mut();
         let end = harness.now() + patience;
@@ -119,7 +121,14 @@ impl<P: Protocol> Wire for MemoryWire<P> {
 
     fn reset(self: Box<Self>) {
         if let Some(harness) = &self.harness {
-            harness.borrow_mut().reset();
+            let mut harness = harness.borrow_mut();
+            if harness.is_blocked() {
+                // The driver learns it when it next sends.
+                harness.break_off(b"");
+                harness.set_window(Some(WINDOW));
+            } else {
+                harness.reset();
+            }
         }
     }
 

@@ -1,7 +1,15 @@
 //! The numbered rules of the contract, checked on any driver.
 //!
 //! A driver's tests implement [`Driver`] and call [`run`]; for one over TCP, [`SocketWire`] is the peer's end. The same
-//! checks run on the [`Harness`](super::Harness), through [`InMemory`], and on the [`Sim`](super::Sim), through [`Simulated`].
+//! checks run on the [`Harness`](super::Harness), through [`InMemory`], and on the [`Sim`](super::Sim), through [`Simulated`];
+//! those for what only a driver has (threads, descriptors, a listener) are left out there. [`Layered`] runs the suite with a
+//! layer around every protocol.
+//!
+//! "Rule 5" is a rule of the contract, listed on the front page of this crate; "driver rule 5" is one of
+//! docs/writing-a-driver.md. Each has a check that fails when a driver breaks the rule.
+//!
+//! Give the suite a test program of its own: one check takes every file descriptor of the process for a moment, and
+//! others look for threads that are never idle.
 //!
 //! Every check also feeds what its protocol saw to [`Trace::check`], which knows the rules that hold for any exchange:
 //! the order of calls, no call after the end, no input while paused or congested, a clock that never runs backwards.
@@ -11,7 +19,12 @@
     reason = "tests of drivers in real time; no protocol code"
 )]
 
+#[macro_use]
+mod report;
+
+mod busy;
 mod checks;
+mod layered;
 mod memory;
 mod probe;
 mod simulated;
@@ -21,7 +34,8 @@ use std::time::Duration;
 
 use crate::{Limits, Peer, Protocol};
 
-pub use checks::{CHECKS, run};
+pub use checks::run;
+pub use layered::{Identity, IdentityLayer, Layer, Layered};
 pub use memory::InMemory;
 pub use probe::{Call, Event, Trace};
 pub use simulated::Simulated;
@@ -29,6 +43,9 @@ pub use socket::SocketWire;
 
 /// A way to start the driver under test.
 pub trait Driver {
+    /// Whether this is a rig in memory, with a clock of its own: without threads, descriptors and a guard against panics.
+    const IN_MEMORY: bool = false;
+
     /// Starts serving, with `limits`, protocols made by `factory`.
     fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
     where
@@ -44,13 +61,13 @@ pub trait Driver {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static;
 }
 
-/// A server that runs.
+/// A server that runs. Dropping it stops the server at once, which need not be waited for.
 pub trait Served {
-    /// A new connection, seen from the peer.
-    fn connect(&self) -> Box<dyn Wire>;
+    /// A new connection, seen from the peer; `None` when nobody listens.
+    fn connect(&self) -> Option<Box<dyn Wire>>;
 
-    /// Asks the driver to stop, with a long drain deadline, and returns without waiting.
-    fn stop(&self);
+    /// Asks the driver to stop, and to reset what has not ended after `drain`. Returns without waiting.
+    fn stop(&self, drain: Duration);
 }
 
 /// The peer's end of a connection.
@@ -64,7 +81,7 @@ pub trait Wire {
     /// Half-closes.
     fn shutdown(&mut self);
 
-    /// Closes with a reset.
+    /// Closes with a reset. The checks do so only when the driver has sent something that was not received.
     fn reset(self: Box<Self>);
 
     /// Lets time pass.

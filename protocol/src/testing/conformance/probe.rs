@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub enum Call {
     Timeout,
     /// `drained`.
     Drained,
+    /// `again`.
+    Again,
     /// `message`, with this number.
     Message(u32),
     /// `stop`.
@@ -35,6 +38,8 @@ pub struct Event {
     pub call: Call,
     /// Its time; `None` for `closed`, which has none.
     pub now: Option<Instant>,
+    /// The time by the clock, on return.
+    pub returned: Instant,
     /// The deadline that was set before the call.
     pub deadline: Option<Instant>,
     /// The strongest end asked for by then.
@@ -55,11 +60,86 @@ pub struct Event {
 #[derive(Debug)]
 pub struct Trace {
     incoming: Receiver<Event>,
+    counts: Arc<Counts>,
+    /// Whether the driver's time is the clock's.
+    real_time: bool,
     /// What has happened so far.
     pub events: Vec<Event>,
 }
 
+/// Calls that come too often to be noted each.
+#[derive(Debug, Default)]
+struct Counts {
+    deadline: AtomicUsize,
+    flush: AtomicUsize,
+}
+
+/// Events of a trace that a message shows at most, the last ones.
+const SHOWN: usize = 20;
+
+/// The last events, for a message.
+fn last(events: &[Event]) -> Vec<Shown<'_>> {
+    let last = &events[events.len().saturating_sub(SHOWN)..];
+    last.iter().map(Shown).collect()
+}
+
+/// An event in one line.
+struct Shown<'a>(&'a Event);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = self.0;
+        match &event.call {
+            Call::Received(bytes) => {
+                let start = &bytes[..bytes.len().min(SHOWN)];
+                write!(f, "Received({} bytes: \"{}\")", bytes.len(), start.escape_ascii())?;
+            }
+            call => write!(f, "{call:?}")?,
+        }
+        let marks = [
+            (event.failed, "failed"),
+            (event.paused, "paused"),
+            (event.congested, "congested"),
+        ];
+        for (_, mark) in marks.iter().filter(|(set, _)| *set) {
+            write!(f, ", {mark}")?;
+        }
+        if event.left > 0 {
+            write!(f, ", left {}", event.left)?;
+        }
+        if event.intent != Intent::Continue {
+            write!(f, ", asked for {:?}", event.intent)?;
+        }
+        Ok(())
+    }
+}
+
 impl Trace {
+    /// Calls of `deadline` so far: at least one for each turn of the connection.
+    pub(super) fn turns(&self) -> usize {
+        self.counts.deadline.load(Ordering::SeqCst)
+    }
+
+    /// Calls of `flush` so far: one for each time that the driver looked at output.
+    pub(super) fn flushes(&self) -> usize {
+        self.counts.flush.load(Ordering::SeqCst)
+    }
+
+    /// Whether the protocol is dropped in time.
+    pub(super) fn is_dropped(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        loop {
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(event) => self.events.push(event),
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+
     /// Waits until an event fits, and returns it.
     ///
     /// # Panics
@@ -71,7 +151,7 @@ impl Trace {
         }
         match self.wait_new(Duration::from_secs(10), fits) {
             Some(event) => event,
-            None => panic!("never saw {what}; saw {:#?}", self.events),
+            None => fail!("expected {what}, saw {:#?}", last(&self.events)),
         }
     }
 
@@ -115,37 +195,57 @@ impl Trace {
     pub fn check(&mut self) {
         self.events.extend(self.incoming.try_iter());
         let (mut connected, mut closed, mut eof, mut stopped) = (0, 0, 0, 0);
-        let mut last: Option<&Event> = None;
+        let mut last_event: Option<&Event> = None;
         let mut now: Option<Instant> = None;
         let (mut paused, mut congested, mut ended) = (false, false, false);
         for event in &self.events {
-            let all = &self.events;
-            assert_eq!(closed, 0, "rule 2: a call after closed: {all:#?}");
-            assert!(
+            let all = last(&self.events);
+            ensure!(
+                closed == 0,
+                "rule 2: expected no call after closed, saw {:?} in {all:#?}",
+                Shown(event)
+            );
+            ensure!(
                 !ended || matches!(event.call, Call::Closed(_)),
-                "rule 10: {event:?} after the end: {all:#?}"
+                "rule 10: expected nothing but closed after the end, saw {:?} in {all:#?}",
+                Shown(event)
             );
             if let Some(time) = event.now {
-                assert!(
+                ensure!(
                     now.is_none_or(|before| before <= time),
-                    "rule 12: time ran backwards: {all:#?}"
+                    "rule 12: expected time to go forwards, saw {:?} in {all:#?}",
+                    Shown(event)
+                );
+                ensure!(
+                    !self.real_time || time <= event.returned,
+                    "rule 12: expected a time that has come, saw one in the future: {event:?}"
                 );
                 now = Some(time);
             }
             match &event.call {
                 Call::Connected => {
-                    assert!(last.is_none(), "rule 1: connected is not first: {all:#?}");
+                    ensure!(
+                        last_event.is_none(),
+                        "rule 1: expected connected to be first, saw {all:#?}"
+                    );
                     connected += 1;
                 }
                 Call::Received(bytes) => {
-                    assert!(
+                    ensure!(
                         !paused && (!congested || event.keeps_reading),
-                        "rule 5: received while paused or congested: {all:#?}"
+                        "rule 5: expected nothing to be received while paused or congested, saw {:?} in {all:#?}",
+                        Shown(event)
                     );
-                    assert!(!bytes.is_empty(), "rule 3: received without bytes: {all:#?}");
-                    let before = last.filter(|last| matches!(last.call, Call::Received(_)));
+                    ensure!(
+                        !bytes.is_empty(),
+                        "rule 3: expected bytes, saw received without any in {all:#?}"
+                    );
+                    let before = last_event.filter(|last| matches!(last.call, Call::Received(_)));
                     let newer = before.is_none_or(|before| bytes.len() > before.left);
-                    assert!(newer, "rule 4: the same bytes shown again for no reason: {all:#?}");
+                    ensure!(
+                        newer,
+                        "rule 4: expected newer bytes, saw the same again for no reason in {all:#?}"
+                    );
                 }
                 Call::Eof => eof += 1,
                 Call::Timeout => {
@@ -153,26 +253,33 @@ impl Trace {
                         .deadline
                         .zip(event.now)
                         .is_some_and(|(deadline, now)| deadline <= now);
-                    assert!(due, "rule 9: timeout before the deadline: {all:#?}");
+                    ensure!(due, "rule 9: expected timeout after the deadline, saw {event:?}");
                 }
                 Call::Drained => {
-                    assert!(congested, "rule 7: drained without congestion: {all:#?}");
+                    ensure!(
+                        congested,
+                        "rule 7: expected drained after congestion alone, saw {all:#?}"
+                    );
                     congested = false;
                 }
-                Call::Message(_) => {}
+                Call::Message(_) | Call::Again => {}
                 Call::Stop => stopped += 1,
                 Call::Closed(_) => closed += 1,
             }
             if !matches!(event.call, Call::Closed(_)) {
-                assert_eq!(connected, 1, "rule 1: {event:?} before connected: {all:#?}");
+                ensure!(connected == 1, "rule 1: expected connected first, saw {all:#?}");
             }
             paused = event.paused;
             congested |= event.congested;
             ended |= event.failed || event.intent >= Intent::Close;
-            last = Some(event);
+            last_event = Some(event);
         }
-        assert!(eof <= 1, "rule 8: eof more than once: {:#?}", self.events);
-        assert!(stopped <= 1, "rule 14: stop more than once: {:#?}", self.events);
+        ensure!(eof <= 1, "rule 8: expected eof once, saw {:#?}", last(&self.events));
+        ensure!(
+            stopped <= 1,
+            "rule 14: expected stop once, saw {:#?}",
+            last(&self.events)
+        );
     }
 }
 
@@ -195,6 +302,8 @@ pub(super) enum Told<'a, 'b> {
     Eof,
     Timeout,
     Drained,
+    Again,
+    Flush,
     Message(u32),
     Stop,
 }
@@ -208,20 +317,26 @@ pub(super) struct Probe {
     keeps_reading: bool,
     deadline: Option<Instant>,
     trace: Sender<Event>,
+    counts: Arc<Counts>,
 }
 
 impl Probe {
-    pub(super) fn new(behaviour: Behaviour, keeps_reading: bool) -> (Probe, Trace) {
+    /// A probe and its trace. `real_time` says that the driver's time is the clock's.
+    pub(super) fn new(behaviour: Behaviour, keeps_reading: bool, real_time: bool) -> (Probe, Trace) {
         let (trace, incoming) = channel();
+        let counts = Arc::<Counts>::default();
         (
             Probe {
                 behaviour,
                 keeps_reading,
                 deadline: None,
                 trace,
+                counts: Arc::clone(&counts),
             },
             Trace {
                 incoming,
+                counts,
+                real_time,
                 events: Vec::new(),
             },
         )
@@ -243,6 +358,7 @@ impl Probe {
         let _ = self.trace.send(Event {
             call,
             now: Some(cx.now()),
+            returned: Instant::now(),
             deadline,
             intent: cx.intent(),
             failed: outcome.is_err(),
@@ -276,6 +392,7 @@ impl Protocol for Probe {
     }
 
     fn deadline(&self) -> Option<Instant> {
+        self.counts.deadline.fetch_add(1, Ordering::SeqCst);
         self.deadline
     }
 
@@ -291,6 +408,15 @@ impl Protocol for Probe {
         self.tell(cx, Call::Drained, Told::Drained)
     }
 
+    fn again(&mut self, cx: &mut Cx<'_>) -> Result<(), Failed> {
+        self.tell(cx, Call::Again, Told::Again)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Failed> {
+        self.counts.flush.fetch_add(1, Ordering::SeqCst);
+        (self.behaviour)(cx, &mut self.deadline, Told::Flush)
+    }
+
     fn message(&mut self, cx: &mut Cx<'_>, message: u32) -> Result<(), Failed> {
         self.tell(cx, Call::Message(message), Told::Message(message))
     }
@@ -303,6 +429,7 @@ impl Protocol for Probe {
         let _ = self.trace.send(Event {
             call: Call::Closed(reason),
             now: None,
+            returned: Instant::now(),
             deadline: self.deadline,
             intent: Intent::Continue,
             failed: false,

@@ -41,6 +41,8 @@ const MEGABYTE_IN_TIME: usize = 200;
 const SOON: Duration = Duration::from_secs(5);
 
 impl Driver for Simulated {
+    const IN_MEMORY: bool = true;
+
     fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
     where
         P: Protocol + Send + 'static,
@@ -113,7 +115,7 @@ where
     P::Message: Send + 'static,
     F: FnMut(&Peer<'_, P::Message>) -> Option<P>,
 {
-    fn connect(&self) -> Box<dyn Wire> {
+    fn connect(&self) -> Option<Box<dyn Wire>> {
         let mailbox = Arc::new(Queue::default());
         let protocol = (self.factory.borrow_mut())(&Peer::new(&Memory(&mailbox)));
         let seen = Rc::new(RefCell::new(Seen::default()));
@@ -124,14 +126,14 @@ where
             world.settle();
             id
         });
-        Box::new(SimulatedWire {
+        Some(Box::new(SimulatedWire {
             world: Rc::clone(&self.world),
             id,
             seen,
-        })
+        }))
     }
 
-    fn stop(&self) {
+    fn stop(&self, _: Duration) {
         let mut world = self.world.borrow_mut();
         for id in 0..world.mailboxes.len() {
             world.sim.stop(Duration::ZERO, id, End::B);
@@ -229,7 +231,7 @@ impl<P: Protocol> Wire for SimulatedWire<P> {
     fn receive(&mut self, patience: Duration) -> Received {
         const STEP: Duration = Duration::from_millis(1);
         if self.id.is_none() {
-            return Received::Eof;
+            return Received::Reset;
         }
         self.command(Command::Read(true));
         let mut left = patience;

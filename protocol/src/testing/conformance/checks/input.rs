@@ -30,7 +30,7 @@ pub(super) fn leftovers_come_back<D: Driver>(driver: &D) {
         |call| matches!(call, Call::Received(bytes) if bytes.len() > 2 && b"abcdef".starts_with(bytes)),
     );
     session.wire.send(b"gh");
-    assert_eq!(read(&mut *session.wire, 8), b"abcdefgh");
+    expect_bytes("the words", &read(&mut *session.wire, 8), b"abcdefgh");
     finish(session);
 }
 
@@ -52,14 +52,14 @@ pub(super) fn long_leftovers_trickle_in<D: Driver>(driver: &D) {
     for piece in sent.chunks(999) {
         session.wire.send(piece);
     }
-    assert!(read(&mut *session.wire, HEAD) == sent[..HEAD], "the bytes differ");
+    expect_bytes("the head", &read(&mut *session.wire, HEAD), &sent[..HEAD]);
     finish(session);
 }
 
 pub(super) fn unconsumed_input_is_bounded<D: Driver>(driver: &D) {
     let mut session = session(driver, limits().max_input(10_000), script(|_, _, _| Ok(())));
     session.wire.send(&[0; 50_000]);
-    assert_eq!(session.trace.end(), Reason::InputLimit);
+    expect("the end", session.trace.end(), Reason::InputLimit);
     session.trace.check();
 }
 
@@ -82,9 +82,9 @@ pub(super) fn leftovers_come_back_after_a_message<D: Driver>(driver: &D) {
     session
         .trace
         .wait("the bytes", |call| matches!(call, Call::Received(_)));
-    assert_eq!(session.wire.receive(QUIET), Received::Nothing);
-    assert!(session.sender.send(1).is_ok());
-    assert_eq!(read(&mut *session.wire, 4), b"held");
+    expect("nothing yet", session.wire.receive(QUIET), Received::Nothing);
+    expect("a message", session.sender.send(1), Ok(()));
+    expect_bytes("what was held", &read(&mut *session.wire, 4), b"held");
     finish(session);
 }
 
@@ -107,14 +107,14 @@ pub(super) fn nothing_is_received_while_paused<D: Driver>(driver: &D) {
         }),
     );
     session.wire.send(b"ab");
-    assert_eq!(read(&mut *session.wire, 1), b"a");
+    expect_bytes("the first byte", &read(&mut *session.wire, 1), b"a");
     session.wire.send(b"c");
-    assert_eq!(session.wire.receive(QUIET), Received::Nothing);
+    expect("nothing yet", session.wire.receive(QUIET), Received::Nothing);
     for expected in [b"b", b"c"] {
-        assert!(session.sender.send(0).is_ok());
-        assert_eq!(read(&mut *session.wire, 1), expected);
+        expect("a message", session.sender.send(0), Ok(()));
+        expect_bytes("the next byte", &read(&mut *session.wire, 1), expected);
     }
-    assert!(session.sender.send(0).is_ok());
+    expect("a message", session.sender.send(0), Ok(()));
     session.wire.pass(QUIET);
     finish(session);
 }
@@ -138,15 +138,15 @@ pub(super) fn eof_comes_after_the_bytes<D: Driver>(driver: &D) {
     );
     session.wire.send(b"abc");
     session.wire.shutdown();
-    assert_eq!(read_to_eof(&mut *session.wire), b"bye");
+    expect_bytes("the answer", &read_to_eof(&mut *session.wire), b"bye");
     let (trace, reason) = finish(session);
-    assert_eq!(reason, Reason::Closed);
+    expect("the end", reason, Reason::Closed);
     let eof = trace.events.iter().position(|event| event.call == Call::Eof);
     let received = trace
         .events
         .iter()
         .position(|event| matches!(event.call, Call::Received(_)));
-    assert!(received < eof, "{trace:?}");
+    ensure!(received < eof, "expected eof after the bytes, saw {trace:#?}");
 }
 
 pub(super) fn deadlines<D: Driver>(driver: &D) {
@@ -172,58 +172,81 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
             Ok(())
         }),
     );
-    assert_eq!(read(&mut *session.wire, 1), b"!");
+    expect_bytes("the timeout's byte", &read(&mut *session.wire, 1), b"!");
     for order in ["ln", "nl", "l"] {
         for word in order.as_bytes().chunks(1) {
             session.wire.send(word);
             session.wire.pass(Duration::from_millis(2));
         }
-        assert_eq!(read(&mut *session.wire, 1), b"!", "{order}");
+        expect_bytes(
+            &format!("the timeout's byte after {order:?}"),
+            &read(&mut *session.wire, 1),
+            b"!",
+        );
     }
-    assert_eq!(session.wire.receive(QUIET), Received::Nothing);
+    expect("nothing yet", session.wire.receive(QUIET), Received::Nothing);
     let (trace, _) = finish(session);
-    assert_eq!(trace.count(|call| *call == Call::Timeout), 4);
+    expect("timeouts", trace.count(|call| *call == Call::Timeout), 4);
     for event in trace.events.iter().filter(|event| event.call == Call::Timeout) {
         let late = event.now.zip(event.deadline).map(|(now, deadline)| now - deadline);
-        assert!(
+        ensure!(
             late.is_some_and(|late| late < Duration::from_millis(500)),
-            "fired {late:?} late"
+            "expected a timeout at its deadline, saw one {late:?} later"
         );
     }
 }
 
-pub(super) fn messages_arrive_in_order<D: Driver>(driver: &D) {
-    const COUNT: u32 = 1000;
+pub(super) fn edits_persist<D: Driver>(driver: &D) {
+    /// More than what is kept in front of the shared buffer.
+    const LONG: usize = 40_000;
     let mut session = session(
         driver,
         limits(),
         script(|cx, _, told| {
             match told {
-                Told::Message(n) => cx.send(&n.to_be_bytes()),
-                Told::Received(input) => input.consume(usize::MAX),
+                Told::Received(input) => {
+                    input.as_mut_slice().make_ascii_uppercase();
+                    if input.as_slice().ends_with(b"!") {
+                        cx.send(input.take_all());
+                    }
+                }
                 Told::Eof => cx.close(),
                 _ => {}
             }
             Ok(())
         }),
     );
-    let sender = session.sender.clone();
-    let thread = std::thread::spawn(move || {
-        for n in 0..COUNT {
-            assert!(sender.send(n).is_ok(), "a mailbox must take {COUNT} messages");
+    for length in [2, LONG] {
+        let before = session.trace.events.len();
+        let mut sent = vec![b'a'; length];
+        for piece in sent.chunks(997) {
+            session.wire.send(piece);
         }
-    });
-    assert!(thread.join().is_ok());
-    let bytes = read(&mut *session.wire, 4 * COUNT as usize);
-    let expected: Vec<u8> = (0..COUNT).flat_map(u32::to_be_bytes).collect();
-    assert!(bytes == expected, "messages were lost, doubled or reordered");
-    let sender = session.sender.clone();
-    let (mut trace, _) = finish(session);
-    // None after the end: it comes back, or is dropped.
-    if let Err(error) = sender.send(COUNT) {
-        assert!(matches!(error, SendError::Closed(COUNT)), "{error:?}");
+        // All that was seen before comes back as it was left.
+        let all = |call: &Call| matches!(call, Call::Received(bytes) if bytes.len() == length);
+        ensure!(
+            session.trace.wait_new(PATIENCE, all).is_some(),
+            "expected all of {length} bytes in one piece, saw fewer"
+        );
+        session.wire.send(b"!");
+        let last = |call: &Call| matches!(call, Call::Received(bytes) if bytes.ends_with(b"!"));
+        ensure!(
+            session.trace.wait_new(PATIENCE, last).is_some(),
+            "expected the last byte, saw that it did not come"
+        );
+        let mut edited = 0;
+        for event in &session.trace.events[before..] {
+            let Call::Received(bytes) = &event.call else { continue };
+            let kept = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+            ensure!(
+                kept >= edited,
+                "expected the first {edited} bytes as they were left, saw only {kept} of them so"
+            );
+            edited = event.left;
+        }
+        sent.push(b'!');
+        sent.make_ascii_uppercase();
+        expect_bytes("the edited bytes", &read(&mut *session.wire, sent.len()), &sent);
     }
-    std::thread::sleep(QUIET);
-    trace.check();
-    assert_eq!(trace.count(|call| matches!(call, Call::Message(_))), COUNT as usize);
+    finish(session);
 }

@@ -1,15 +1,22 @@
 //! The checks, in the order of the rules.
 
+mod accepting;
 mod input;
 mod life;
+mod messages;
 mod output;
+mod panics;
+mod turns;
 
 use core::fmt;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::probe::{Behaviour, Failed, Probe, Told};
+use super::report::{self, expect, expect_bytes};
 use super::{Call, Driver, Received, Served, Trace, Wire};
 use crate::{Cx, Limits, Peer, Reason, SendError, Sender};
 
@@ -18,26 +25,75 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Long enough to see that something does not happen.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// One check: its name and what it does.
-type Check<D> = (&'static str, fn(&D));
+/// The time of a check above which it is printed.
+const SLOW: Duration = Duration::from_secs(1);
 
-/// How many checks there are.
-pub const CHECKS: usize = 24;
+/// A check: what it checks, and what runs it.
+struct Check<D> {
+    rule: &'static str,
+    scope: Scope,
+    check: fn(&D),
+}
+
+/// Where a check makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Everywhere,
+    /// Not in a rig in memory.
+    Drivers,
+    /// As `Drivers`, and while no other check runs in this process: the check takes all descriptors.
+    Alone,
+}
+
+/// Held by each check; for writing by one that runs alone.
+static ALONE: RwLock<()> = RwLock::new(());
 
 /// Checks every rule on `driver`, printing the name of each check as it starts.
 ///
 /// # Panics
 ///
-/// When a rule is broken.
+/// When a rule is broken: once, after all checks, with a list of what failed.
 pub fn run<D: Driver>(driver: &D) {
-    for (name, check) in all::<D>() {
-        println!("{name}");
-        check(driver);
+    let mut failed = Vec::new();
+    let all = all::<D>();
+    for Check { rule, scope, check } in &all {
+        if D::IN_MEMORY && *scope != Scope::Everywhere {
+            continue;
+        }
+        println!("{rule}");
+        let begun = Instant::now();
+        report::checks(rule);
+        let outcome = if *scope == Scope::Alone {
+            let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+            catch_unwind(AssertUnwindSafe(|| check(driver)))
+        } else {
+            let _shared = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+            catch_unwind(AssertUnwindSafe(|| check(driver)))
+        };
+        if begun.elapsed() > SLOW {
+            println!("    took {:?}", begun.elapsed());
+        }
+        if let Err(panic) = outcome {
+            let message = report::message(&*panic).to_owned();
+            // A check's own message names the rule already.
+            let message = message
+                .strip_prefix(rule)
+                .map(|rest| rest.trim_start_matches(": ").to_owned())
+                .unwrap_or(message);
+            failed.push(format!("- {rule}\n    {message}"));
+        }
     }
+    assert!(
+        failed.is_empty(),
+        "{} of {} checks failed:\n{}",
+        failed.len(),
+        all.len(),
+        failed.join("\n")
+    );
 }
 
-fn all<D: Driver>() -> [Check<D>; CHECKS] {
-    [
+fn all<D: Driver>() -> Vec<Check<D>> {
+    let everywhere: Vec<(&'static str, fn(&D))> = vec![
         ("rule 1: connected is first", life::connected_is_first),
         (
             "rule 1: a greeting is sent without input",
@@ -61,6 +117,7 @@ fn all<D: Driver>() -> [Check<D>; CHECKS] {
             "rule 3: too much unconsumed input ends the connection",
             input::unconsumed_input_is_bounded,
         ),
+        ("rule 3: edits of unconsumed bytes persist", input::edits_persist),
         (
             "rule 4: leftovers come back after a message",
             input::leftovers_come_back_after_a_message,
@@ -78,6 +135,7 @@ fn all<D: Driver>() -> [Check<D>; CHECKS] {
             output::nothing_is_received_until_drained,
         ),
         ("rule 6: output of one call is one piece", output::one_call_is_one_write),
+        ("rule 6: flush is called before output is looked at", turns::flush),
         ("rule 7: back-pressure stops input until drained", output::back_pressure),
         ("rule 7: a stream from drained ends", output::a_stream_from_drained),
         (
@@ -89,53 +147,165 @@ fn all<D: Driver>() -> [Check<D>; CHECKS] {
             output::output_above_the_limit,
         ),
         (
+            "rule 7: output waits for its own peer, and reaches no other",
+            output::output_reaches_its_own_peer,
+        ),
+        (
             "rule 8: eof comes after the bytes, once",
             input::eof_comes_after_the_bytes,
         ),
         ("rule 9: deadlines", input::deadlines),
         ("rule 10: an error's reply is sent", life::an_errors_reply_is_sent),
         ("rule 10: abort resets", life::abort_resets),
+        (
+            "rule 10: after an error of any call only closed is called",
+            life::errors_of_every_call,
+        ),
         ("rule 11: shutdown goes on reading", life::shutdown_goes_on_reading),
-        ("rule 13: messages arrive in order", input::messages_arrive_in_order),
+        ("rule 13: messages arrive in order", messages::messages_arrive_in_order),
         ("rule 14: stop", life::stop),
-    ]
+        (
+            "rule 15: again comes as often as asked, and before newer input",
+            turns::again,
+        ),
+    ];
+    let drivers: Vec<(&'static str, fn(&D))> = vec![
+        (
+            "driver rule 3: a reset loses nothing that came before",
+            output::last_words,
+        ),
+        (
+            "driver rule 2: nothing is kept of a connection that has ended",
+            life::dropped_after_the_end,
+        ),
+        (
+            "driver rule 5: output that is not taken costs no turns",
+            turns::blocked_output_does_not_spin,
+        ),
+        (
+            "driver rule 4: one that floods does not starve the others",
+            turns::a_flood_is_fair,
+        ),
+        (
+            "driver rule 6: a hang-up of one that is paused does not spin",
+            turns::a_hang_up_does_not_spin,
+        ),
+        (
+            "driver rule 6: one that asks to come again does not starve the others",
+            turns::again_is_fair,
+        ),
+        (
+            "driver rule 7: input that came in time is seen before a late deadline",
+            turns::input_before_a_late_deadline,
+        ),
+        (
+            "driver rule 8: a mailbox is bounded and gives back what it does not take",
+            messages::a_mailbox_is_bounded,
+        ),
+        (
+            "driver rule 8: messages that wait are told together",
+            messages::told_together,
+        ),
+        (
+            "driver rule 8: a mailbox closes with its driver",
+            messages::closes_with_the_driver,
+        ),
+        (
+            "driver rule 9: a refused connection is reset",
+            accepting::refused_with_a_reset,
+        ),
+        (
+            "driver rule 9: peers that go before they are accepted cost nothing",
+            accepting::gone_before_accepted,
+        ),
+        (
+            "driver rule 10: a driver that stops does not listen",
+            accepting::nobody_listens_while_stopping,
+        ),
+        (
+            "driver rule 10: what does not end by itself is served until the deadline, then reset",
+            accepting::reset_at_the_deadline,
+        ),
+        (
+            "driver rule 11: a panic costs its own connection, and nothing else",
+            panics::one_connection,
+        ),
+        (
+            "driver rule 11: a panic of the factory costs its own connection",
+            panics::factory,
+        ),
+        ("driver rule 11: a panic in stop costs its own connection", panics::stop),
+    ];
+    let with = |scope| move |(rule, check)| Check { rule, scope, check };
+    let alone = (
+        "driver rule 9: a failed accept is not the end of the server",
+        accepting::want_of_descriptors as fn(&D),
+    );
+    let everywhere = everywhere.into_iter().map(with(Scope::Everywhere));
+    let drivers = drivers.into_iter().map(with(Scope::Drivers));
+    everywhere.chain(drivers).chain([with(Scope::Alone)(alone)]).collect()
 }
 
-/// One connection to a server of one probe.
+/// A server of probes.
+struct Server {
+    served: Box<dyn Served>,
+    /// For each connection its protocol's trace and sender.
+    told: Receiver<(Trace, Sender<u32>)>,
+}
+
+/// One connection to a server of probes.
 struct Session {
     wire: Box<dyn Wire>,
     trace: Trace,
     sender: Sender<u32>,
-    served: Box<dyn Served>,
+    server: Rc<Server>,
 }
 
 fn limits() -> Limits {
     Limits::default().linger(Duration::from_millis(200))
 }
 
-fn session<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) -> Session {
+/// A drain time that does not pass.
+const LONG: Duration = Duration::from_secs(30);
+
+fn serve<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) -> Rc<Server> {
     let Script(behaviour, keeps_reading) = behaviour.into();
     let (tell, told) = channel();
-    let tell = Mutex::new(tell);
-    let tell = Arc::new(tell);
+    let tell = Arc::new(Mutex::new(tell));
     let served = driver.serve(limits, move |peer: &Peer<'_, u32>| {
-        let (probe, trace) = Probe::new(Arc::clone(&behaviour), keeps_reading);
+        let (probe, trace) = Probe::new(Arc::clone(&behaviour), keeps_reading, !D::IN_MEMORY);
         let _ = tell
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .send((trace, peer.sender()));
         Some(probe)
     });
-    let wire = served.connect();
-    let Ok((trace, sender)) = told.recv_timeout(PATIENCE) else {
-        panic!("the factory was not asked")
+    Rc::new(Server { served, told })
+}
+
+fn session<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) -> Session {
+    another(&serve(driver, limits, behaviour))
+}
+
+/// One more connection to a server, or the first.
+fn another(server: &Rc<Server>) -> Session {
+    let wire = connect(&*server.served);
+    let Ok((trace, sender)) = server.told.recv_timeout(PATIENCE) else {
+        fail!("expected the factory to be asked, saw that it was not in {PATIENCE:?}")
     };
     Session {
         wire,
         trace,
         sender,
-        served,
+        server: Rc::clone(server),
     }
+}
+
+fn connect(served: &dyn Served) -> Box<dyn Wire> {
+    let Some(wire) = served.connect() else {
+        fail!("expected a connection, saw that nobody listens")
+    };
+    wire
 }
 
 /// A behaviour, made from a closure, and whether it keeps reading.
@@ -190,7 +360,7 @@ fn read_to_eof(wire: &mut dyn Wire) -> Vec<u8> {
         match wire.receive(PATIENCE) {
             Received::Bytes(more) => bytes.extend(more),
             Received::Eof => return bytes,
-            other => panic!(
+            other => fail!(
                 "expected the end of the stream, saw {other:?} after {} bytes",
                 bytes.len()
             ),

@@ -1,0 +1,92 @@
+//! A driver on a runtime that this project has none for, and the whole of the conformance suite for it.
+
+mod driver;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use driver_common::tasks::{Group, open};
+use protocol::driver::Config;
+use protocol::testing::conformance::{self, Driver, IdentityLayer, Layered, Served, SocketWire, Wire};
+use protocol::{Limits, Peer, Protocol};
+
+struct Smol;
+
+/// A server on a thread of its own.
+struct Serving {
+    group: Arc<Group>,
+    stop: Arc<Mutex<Option<Duration>>>,
+    address: SocketAddr,
+}
+
+fn group(limits: Limits) -> Arc<Group> {
+    let mut config = Config::default();
+    config.limits = limits;
+    Group::new(config)
+}
+
+impl Driver for Smol {
+    fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let serving = Serving {
+            group: group(limits),
+            stop: Arc::default(),
+            address: listener.local_addr().unwrap(),
+        };
+        let (group, stop) = (Arc::clone(&serving.group), Arc::clone(&serving.stop));
+        std::thread::spawn(move || driver::serve(&group, &stop, listener, factory));
+        Box::new(serving)
+    }
+
+    fn connect_to_nobody<P, F>(&self, make: F)
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        // Bound and dropped: a port where nobody listens.
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let stream = smol::block_on(smol::Async::<TcpStream>::connect(nobody));
+        let outcome = stream.as_ref().map(drop).map_err(std::io::Error::kind);
+        let opened = open(&group(Limits::default()), outcome, Some(nobody), &|| None, make);
+        if let (Ok(task), Ok(stream)) = (opened, stream) {
+            smol::block_on(driver::connection(task, stream));
+        }
+    }
+}
+
+impl Served for Serving {
+    fn connect(&self) -> Option<Box<dyn Wire>> {
+        Some(Box::new(SocketWire::connect(self.address)?))
+    }
+
+    fn stop(&self, drain: Duration) {
+        *self.stop.lock().unwrap() = Some(drain);
+        self.group.wake();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+#[test]
+fn smol_conforms() {
+    conformance::run(&Smol);
+}
+
+#[test]
+fn smol_conforms_through_a_layer() {
+    conformance::run(&Layered {
+        driver: Smol,
+        layer: IdentityLayer,
+    });
+}

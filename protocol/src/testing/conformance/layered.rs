@@ -1,0 +1,133 @@
+//! The suite through layers.
+
+use std::time::Duration;
+
+use super::{Driver, Served, Wire};
+use crate::{Limits, Peer, Protocol, Wrapper};
+
+/// A way to put a layer around any protocol.
+pub trait Layer: Clone + Send + 'static {
+    /// The protocol that is served: a layer around one that `F` makes.
+    type Around<P, F>: Protocol<Message = P::Message> + Send + 'static
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
+
+    /// The layer around the protocol of `peer`, which `factory` makes now or later; `None` when there is to be no
+    /// connection.
+    fn around<P, F>(&self, peer: &Peer<'_, P::Message>, factory: F) -> Option<Self::Around<P, F>>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
+
+    /// What the peer sends first, before the inner protocol begins. Empty by default. A layer with a preamble is put
+    /// around the protocols of servers alone.
+    fn preamble(&self) -> &[u8] {
+        b""
+    }
+}
+
+/// A driver that serves every protocol inside a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Layered<D, L> {
+    /// The driver.
+    pub driver: D,
+    /// The layer.
+    pub layer: L,
+}
+
+impl<D: Driver, L: Layer> Driver for Layered<D, L> {
+    const IN_MEMORY: bool = D::IN_MEMORY;
+
+    fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    {
+        let layer = self.layer.clone();
+        let served = self.driver.serve(limits, move |peer: &Peer<'_, P::Message>| {
+            layer.around(peer, factory.clone())
+        });
+        let preamble = self.layer.preamble().to_vec();
+        Box::new(Serving { served, preamble })
+    }
+
+    fn connect_to_nobody<P, F>(&self, make: F)
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
+    {
+        if !self.layer.preamble().is_empty() {
+            return self.driver.connect_to_nobody(make);
+        }
+        let layer = self.layer.clone();
+        self.driver.connect_to_nobody(move |peer: &Peer<'_, P::Message>| {
+            let mut make = Some(make);
+            let around = layer.around(peer, move |peer: &Peer<'_, P::Message>| {
+                make.take().map(|make| make(peer))
+            });
+            around.unwrap_or_else(|| fail!("expected the layer to take a client, saw it refuse"))
+        });
+    }
+}
+
+struct Serving {
+    served: Box<dyn Served>,
+    preamble: Vec<u8>,
+}
+
+impl Served for Serving {
+    fn connect(&self) -> Option<Box<dyn Wire>> {
+        let mut wire = self.served.connect()?;
+        if !self.preamble.is_empty() {
+            wire.send(&self.preamble);
+        }
+        Some(wire)
+    }
+
+    fn stop(&self, drain: Duration) {
+        self.served.stop(drain);
+    }
+}
+
+/// The layer that changes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IdentityLayer;
+
+impl Layer for IdentityLayer {
+    type Around<P, F>
+        = Identity<P>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
+
+    fn around<P, F>(&self, peer: &Peer<'_, P::Message>, mut factory: F) -> Option<Identity<P>>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
+    {
+        factory(peer).map(Identity)
+    }
+}
+
+/// A [`Wrapper`] that names nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<P>(pub P);
+
+impl<P: Protocol> Wrapper for Identity<P> {
+    type Inner = P;
+
+    fn inner(&self) -> &P {
+        &self.0
+    }
+
+    fn inner_mut(&mut self) -> &mut P {
+        &mut self.0
+    }
+}
