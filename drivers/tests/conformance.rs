@@ -1,10 +1,14 @@
 //! The contract's conformance suite, over real sockets, on every driver.
 
+#[path = "../../proto-proxy/tests/behind/mod.rs"]
+mod behind;
+
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use behind::ProxyLayer;
 use drivers::{Driver, Running, Server};
-use protocol::testing::conformance::{self, IdentityLayer, Layered, Served, SocketWire, Wire};
+use protocol::testing::conformance::{self, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire};
 use protocol::{Limits, Peer, Protocol};
 
 struct Subject {
@@ -67,10 +71,13 @@ fn conforms(driver: Driver) {
 }
 
 fn conforms_layered(driver: Driver) {
-    conformance::run(&Layered {
-        driver: Subject { driver, threads: 1 },
-        layer: IdentityLayer,
-    });
+    fn with(driver: Driver, layer: impl Layer) {
+        let driver = Subject { driver, threads: 1 };
+        conformance::run(&Layered { driver, layer });
+    }
+    with(driver, IdentityLayer);
+    with(driver, TracerLayer::new());
+    with(driver, ProxyLayer::new());
 }
 
 #[test]
@@ -86,11 +93,11 @@ fn tokio_conforms() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn epoll_conforms_through_a_layer() {
+fn epoll_conforms_through_layers() {
     conforms_layered(Driver::Epoll);
 }
 
 #[test]
-fn tokio_conforms_through_a_layer() {
+fn tokio_conforms_through_layers() {
     conforms_layered(Driver::Tokio);
 }

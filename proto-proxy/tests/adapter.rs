@@ -1,15 +1,18 @@
 //! The layers, by the rules of the contract: what the inner factory sees, who is refused, and what a header may cost.
 #![cfg(feature = "protocol")]
 
+mod behind;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use behind::ProxyLayer;
 use proto_proxy::{Addresses, Announced, Command, Config, Header, HeaderWriter, Tlv, write_v1};
-use protocol::testing::conformance::{self, Driver, InMemory, Served, Simulated, Wire};
+use protocol::testing::conformance::{self, InMemory, Layered, Simulated};
 use protocol::testing::{Harness, splits};
-use protocol::{Cx, Input, Limits, Peer, PeerSource, Protocol, Reason, Sender};
+use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
 
 /// Says who it takes the client for, then echoes.
 struct Whoami(Option<SocketAddr>);
@@ -196,51 +199,17 @@ fn a_proxy_announces_its_client_in_one_write() {
     assert_eq!(harness.take_sent(), b"hi");
 }
 
-/// Runs a driver's checks behind a proxy.
-struct Behind<D>(D);
-
-impl<D: Driver> Driver for Behind<D> {
-    fn serve<P, F>(&self, limits: Limits, factory: F) -> Box<dyn Served>
-    where
-        P: Protocol + Send + 'static,
-        P::Message: Send + 'static,
-        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
-    {
-        let mut config = Config::parse("127.0.0.0/8").unwrap();
-        config.trust_unix = true;
-        let factory = Arc::new(Mutex::new(factory));
-        let inner = move |peer: &Peer<'_, P::Message>, _: &Header<'_>| (factory.lock().unwrap())(peer);
-        Box::new(BehindServer(self.0.serve(limits, config.accept(inner))))
-    }
-
-    fn connect_to_nobody<P, F>(&self, make: F)
-    where
-        P: Protocol + Send + 'static,
-        P::Message: Send + 'static,
-        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
-    {
-        self.0.connect_to_nobody(|peer| Announced::new(v1(), make(peer)));
-    }
-}
-
-struct BehindServer(Box<dyn Served>);
-
-impl Served for BehindServer {
-    fn connect(&self) -> Box<dyn Wire> {
-        let mut wire = self.0.connect();
-        wire.send(&v2());
-        wire
-    }
-
-    fn stop(&self) {
-        self.0.stop();
-    }
-}
-
 #[test]
 fn the_contract_holds_behind_a_proxy() {
-    conformance::run(&Behind(InMemory));
+    let layer = ProxyLayer::new();
+    conformance::run(&Layered {
+        driver: InMemory,
+        layer: layer.clone(),
+    });
     for seed in 0..5 {
-        conformance::run(&Behind(Simulated::new(seed)));
+        conformance::run(&Layered {
+            driver: Simulated::new(seed),
+            layer: layer.clone(),
+        });
     }
 }

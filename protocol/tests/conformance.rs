@@ -3,7 +3,7 @@
 
 use std::panic::catch_unwind;
 
-use protocol::testing::conformance::{Driver, IdentityLayer, InMemory, Layered, Simulated, run};
+use protocol::testing::conformance::{IdentityLayer, InMemory, Layer, Layered, Simulated, TracerLayer, run};
 
 #[test]
 fn the_rig_conforms() {
@@ -11,20 +11,19 @@ fn the_rig_conforms() {
 }
 
 #[test]
-fn the_rig_conforms_through_a_layer() {
-    run(&layered(InMemory));
-}
-
-#[test]
-fn the_simulation_conforms_through_a_layer() {
-    run(&layered(Simulated::new(1)));
-}
-
-fn layered<D: Driver>(driver: D) -> Layered<D, IdentityLayer> {
-    Layered {
-        driver,
-        layer: IdentityLayer,
+fn the_rigs_conform_through_layers() {
+    fn with(layer: impl Layer) {
+        run(&Layered {
+            driver: InMemory,
+            layer: layer.clone(),
+        });
+        run(&Layered {
+            driver: Simulated::new(1),
+            layer,
+        });
     }
+    with(IdentityLayer);
+    with(TracerLayer::new());
 }
 
 /// Many orders in which the same things may happen. `SIM_SEED=42` runs one alone.

@@ -1,14 +1,19 @@
 //! A driver on a runtime that this project has none for, and the whole of the conformance suite for it.
 
+#[path = "../../../proto-proxy/tests/behind/mod.rs"]
+mod behind;
 mod driver;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use behind::ProxyLayer;
 use driver_common::tasks::{Group, open};
 use protocol::driver::Config;
-use protocol::testing::conformance::{self, Driver, IdentityLayer, Layered, Served, SocketWire, Wire};
+use protocol::testing::conformance::{
+    self, Driver, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire,
+};
 use protocol::{Limits, Peer, Protocol};
 
 struct Smol;
@@ -84,9 +89,11 @@ fn smol_conforms() {
 }
 
 #[test]
-fn smol_conforms_through_a_layer() {
-    conformance::run(&Layered {
-        driver: Smol,
-        layer: IdentityLayer,
-    });
+fn smol_conforms_through_layers() {
+    fn with(layer: impl Layer) {
+        conformance::run(&Layered { driver: Smol, layer });
+    }
+    with(IdentityLayer);
+    with(TracerLayer::new());
+    with(ProxyLayer::new());
 }

@@ -1,9 +1,11 @@
 //! The suite through layers.
 
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Driver, Served, Wire};
-use crate::{Limits, Peer, Protocol, Wrapper};
+use crate::{Capture, Limits, Peer, Protocol, Tracer, Wrapper};
 
 /// A way to put a layer around any protocol.
 pub trait Layer: Clone + Send + 'static {
@@ -113,6 +115,44 @@ impl Layer for IdentityLayer {
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
     {
         factory(peer).map(Identity)
+    }
+}
+
+/// The [`Tracer`], into a capture that is written nowhere.
+#[derive(Debug, Clone)]
+pub struct TracerLayer(Capture<io::Sink>);
+
+impl TracerLayer {
+    /// A layer with a capture of its own.
+    pub fn new() -> Self {
+        let capture = Capture::new(io::sink(), SystemTime::UNIX_EPOCH, Instant::now());
+        TracerLayer(capture.unwrap_or_else(|error| fail!("expected a sink to take everything, saw {error}")))
+    }
+}
+
+impl Default for TracerLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Layer for TracerLayer {
+    type Around<P, F>
+        = Tracer<P, io::Sink>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
+
+    fn around<P, F>(&self, peer: &Peer<'_, P::Message>, mut factory: F) -> Option<Tracer<P, io::Sink>>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static,
+    {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (local, remote) = (peer.local().unwrap_or(nowhere), peer.remote().unwrap_or(nowhere));
+        factory(peer).map(|inner| Tracer::new(inner, &self.0, local, remote))
     }
 }
 

@@ -35,7 +35,7 @@ use std::time::Duration;
 use crate::{Limits, Peer, Protocol};
 
 pub use checks::run;
-pub use layered::{Identity, IdentityLayer, Layer, Layered};
+pub use layered::{Identity, IdentityLayer, Layer, Layered, TracerLayer};
 pub use memory::InMemory;
 pub use probe::{Call, Event, Trace};
 pub use simulated::Simulated;
