@@ -127,6 +127,10 @@ fn all<D: Driver>() -> Vec<Check<D>> {
             input::nothing_is_received_while_paused,
         ),
         (
+            "rule 5: nothing is read while paused",
+            input::nothing_is_read_while_paused,
+        ),
+        (
             "rule 5: reading goes on under congestion where that is asked for",
             output::reading_goes_on,
         ),
