@@ -22,11 +22,7 @@ pub(super) fn flush<D: Driver>(driver: &D) {
                     *deadline = Some(cx.now() + LONG);
                 }
                 Told::Message(_) => *deadline = Some(cx.now() + LONG),
-                Told::Flush => {
-                    if deadline.take().is_some() {
-                        cx.send(b"f");
-                    }
-                }
+                Told::Flush if deadline.take().is_some() => cx.send(b"f"),
                 Told::Eof => cx.close(),
                 _ => {}
             }
