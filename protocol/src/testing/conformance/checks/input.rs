@@ -160,7 +160,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
                 // Later: the old deadline must not fire. Nearer: the new one must.
                 Told::Received(input) => {
                     let later = input.take_all() == b"l";
-                    *deadline = Some(cx.now() + if later { STEP * 4 } else { STEP });
+                    *deadline = Some(cx.now() + if later { STEP * 30 } else { STEP });
                 }
                 Told::Timeout => {
                     *deadline = None;
