@@ -72,6 +72,12 @@ def minimal_versions():
 
 
 @part
+def driver_mutants(*words):
+    """faults put into the example driver, which the conformance suite must catch"""
+    script("driver_mutants.py", *words)
+
+
+@part
 def msrv():
     """the oldest compiler that is promised"""
     script("msrv.py")

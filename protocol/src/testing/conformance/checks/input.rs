@@ -160,7 +160,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
                 // Later: the old deadline must not fire. Nearer: the new one must.
                 Told::Received(input) => {
                     let later = input.take_all() == b"l";
-                    *deadline = Some(cx.now() + if later { STEP * 4 } else { STEP });
+                    *deadline = Some(cx.now() + if later { STEP * 30 } else { STEP });
                 }
                 Told::Timeout => {
                     *deadline = None;
@@ -248,5 +248,40 @@ pub(super) fn edits_persist<D: Driver>(driver: &D) {
         sent.make_ascii_uppercase();
         expect_bytes("the edited bytes", &read(&mut *session.wire, sent.len()), &sent);
     }
+    finish(session);
+}
+
+/// More than the connection may hold comes while the protocol is paused: it must stay with the peer's transport.
+pub(super) fn nothing_is_read_while_paused<D: Driver>(driver: &D) {
+    const HELD: usize = 50_000;
+    let mut session = session(
+        driver,
+        limits().max_input(10_000),
+        script(|cx, _, told| {
+            match told {
+                Told::Connected => {
+                    cx.send(b"2");
+                    cx.pause(true);
+                }
+                Told::Received(input) => cx.send(input.take_all()),
+                Told::Message(_) => cx.pause(false),
+                Told::Eof => cx.close(),
+                _ => {}
+            }
+            Ok(())
+        }),
+    );
+    expect_bytes("the greeting", &read(&mut *session.wire, 1), b"2");
+    for piece in [b'p'; HELD].chunks(5000) {
+        session.wire.send(piece);
+        session.wire.pass(Duration::from_millis(5));
+    }
+    expect("nothing yet", session.wire.receive(QUIET), Received::Nothing);
+    expect("a message", session.sender.send(0), Ok(()));
+    expect_bytes(
+        "what came during the pause",
+        &read(&mut *session.wire, HELD),
+        &[b'p'; HELD],
+    );
     finish(session);
 }

@@ -35,6 +35,9 @@ struct Check<D> {
     check: fn(&D),
 }
 
+/// A check's name and what runs it.
+type Named<D> = (&'static str, fn(&D));
+
 /// Where a check makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
@@ -93,7 +96,7 @@ pub fn run<D: Driver>(driver: &D) {
 }
 
 fn all<D: Driver>() -> Vec<Check<D>> {
-    let everywhere: Vec<(&'static str, fn(&D))> = vec![
+    let everywhere: Vec<Named<D>> = vec![
         ("rule 1: connected is first", life::connected_is_first),
         (
             "rule 1: a greeting is sent without input",
@@ -125,6 +128,10 @@ fn all<D: Driver>() -> Vec<Check<D>> {
         (
             "rule 5: nothing is received while paused",
             input::nothing_is_received_while_paused,
+        ),
+        (
+            "rule 5: nothing is read while paused",
+            input::nothing_is_read_while_paused,
         ),
         (
             "rule 5: reading goes on under congestion where that is asked for",
@@ -169,7 +176,7 @@ fn all<D: Driver>() -> Vec<Check<D>> {
             turns::again,
         ),
     ];
-    let drivers: Vec<(&'static str, fn(&D))> = vec![
+    let drivers: Vec<Named<D>> = vec![
         (
             "driver rule 3: a reset loses nothing that came before",
             output::last_words,
@@ -239,7 +246,7 @@ fn all<D: Driver>() -> Vec<Check<D>> {
     let with = |scope| move |(rule, check)| Check { rule, scope, check };
     let alone = (
         "driver rule 9: a failed accept is not the end of the server",
-        accepting::want_of_descriptors as fn(&D),
+        accepting::want_of_descriptors::<D> as fn(&D),
     );
     let everywhere = everywhere.into_iter().map(with(Scope::Everywhere));
     let drivers = drivers.into_iter().map(with(Scope::Drivers));
