@@ -4,12 +4,13 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use driver_common::tasks::{Group, Task};
 use protocol::driver::{Config, Connect, Connection, SocketOptions, Transfer, Transport};
-use protocol::{Limits, Protocol, Reason, Stats};
+use protocol::{Limits, Protocol, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -103,19 +104,22 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
         let this = self.get_mut();
-        let (mut stats, waker) = (Stats::default(), cx.waker());
+        let waker = cx.waker();
         let mut io = Io {
             stream: &mut this.stream,
             cx,
             shutting: &mut this.shutting,
-            stats: Stats::default(),
+            read: (0, 0),
+            written: (0, 0),
         };
         if *io.shutting {
             io.shutdown();
         }
-        let polled = this.task.poll(waker, &mut io, &mut stats);
-        stats += io.stats;
-        this.task.group().stats.add(&stats);
+        let polled = this.task.poll(waker, &mut io);
+        let (read, written) = (io.read, io.written);
+        let stats = &this.task.group().stats;
+        count(read, &stats.reads, &stats.bytes_in);
+        count(written, &stats.writes, &stats.bytes_out);
         polled.map(|end| {
             if end.reset {
                 (this.reset)(&this.stream);
@@ -125,12 +129,24 @@ where
     }
 }
 
+/// Counts calls and bytes where others may count.
+#[inline]
+fn count((calls, bytes): (u64, u64), all_calls: &AtomicU64, all_bytes: &AtomicU64) {
+    if calls != 0 {
+        all_calls.fetch_add(calls, Ordering::Relaxed);
+        all_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A stream for the length of a poll.
 struct Io<'a, 'c, S> {
     stream: &'a mut S,
     cx: &'a mut Context<'c>,
     shutting: &'a mut bool,
-    stats: Stats,
+    /// Calls that read, and their bytes.
+    read: (u64, u64),
+    /// Calls that wrote, and their bytes.
+    written: (u64, u64),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Io<'_, '_, S> {
@@ -144,8 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Io<'_, '_, S> {
             Poll::Pending => Transfer::Blocked,
             Poll::Ready(outcome) => {
                 let n = buffer.filled().len();
-                self.stats.reads += 1;
-                self.stats.bytes_in += n as u64;
+                self.read.0 += 1;
+                self.read.1 += n as u64;
                 outcome.map_or_else(|error| Transfer::Failed(error.kind()), |()| Transfer::Bytes(n))
             }
         }
@@ -175,8 +191,8 @@ impl<S> Io<'_, '_, S> {
             Poll::Pending => Transfer::Blocked,
             Poll::Ready(Ok(0)) => Transfer::Failed(io::ErrorKind::WriteZero),
             Poll::Ready(Ok(n)) => {
-                self.stats.writes += 1;
-                self.stats.bytes_out += n as u64;
+                self.written.0 += 1;
+                self.written.1 += n as u64;
                 Transfer::Bytes(n)
             }
             Poll::Ready(Err(error)) => Transfer::Failed(error.kind()),

@@ -73,7 +73,14 @@ impl<'a> Fields<'a> {
     #[inline]
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.get_all(name).next()
+        // A loop of its own goes in line where `name` is a constant, and compares with that.
+        let mut rest = self.lines;
+        while let Some((found, value)) = next_line(&mut rest, self.trailers) {
+            if found.eq_ignore_ascii_case(name.as_bytes()) {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// The value of the first field of this name as text; `None` also where it is no UTF-8.
@@ -151,6 +158,7 @@ fn next_line<'a>(rest: &mut &'a [u8], trailers: bool) -> Option<(&'a [u8], &'a [
 }
 
 #[cold]
+#[inline(never)]
 fn next_trailer<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     loop {
         let (name, value) = split_line(rest)?;

@@ -64,7 +64,7 @@ impl<A: Upgrade> Switch<A> {
     }
 
     /// Makes the successor current, if there is one. True when it just took over.
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, cx: &mut Cx<'_>) -> Result<bool, <Self as Protocol>::Error> {
         let Switch::Before(first) = self else { return Ok(false) };
         match first.take_next(cx) {

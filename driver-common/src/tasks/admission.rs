@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use protocol::driver::Connection;
-use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender, Stats};
+use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 
 use super::{Group, Queue, Task};
 use crate::trace;
@@ -98,12 +98,10 @@ where
             Ok(Task::new(protocol, source.mailbox.into_inner(), Arc::clone(group), 0))
         }
         Ok(None) => {
-            let mut stats = Stats::default();
             if let Err(kind) = outcome {
-                stats.count_end(Reason::Io(kind));
+                group.stats.count_end(Reason::Io(kind));
                 trace::ended(0, Reason::Io(kind), None);
             }
-            group.stats.add(&stats);
             Err(Refused)
         }
         Err(_) => {

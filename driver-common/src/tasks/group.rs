@@ -101,6 +101,12 @@ impl Group {
         }
     }
 
+    /// Whether connections go on: quicker to ask than [`phase`](Group::phase).
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == Phase::Running as u8
+    }
+
     /// Enters a later phase. Gives what wakes each connection to see it.
     pub fn enter(&self, phase: Phase) -> Vec<Waker> {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);

@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use protocol::driver::{Connection, Interest, Read, Scratch, Settled, Transport, Turn};
-use protocol::{Protocol, Reason, Stats};
+use protocol::{Protocol, Reason};
 
 use super::Queue;
 use super::group::{Group, Phase, Timer};
@@ -71,17 +72,16 @@ impl<P: Protocol> Task<P> {
     }
 
     /// Tells the connection what has happened meanwhile, and does what it asks for. `Ready` at its end: drop the stream,
-    /// with a reset if the end says so. What is counted comes into `stats`; the transport counts its own calls.
+    /// with a reset if the end says so. Counts in the group; the transport counts its own calls.
     ///
     /// A [`Transport`] for this tries each call and arranges for `waker` to be woken where it would block.
-    pub fn poll<T: Transport>(&mut self, waker: &Waker, transport: &mut T, stats: &mut Stats) -> Poll<End> {
+    pub fn poll<T: Transport>(&mut self, waker: &Waker, transport: &mut T) -> Poll<End> {
         if self.connection.is_none() {
             return Poll::Pending;
         }
-        let limits = self.group.config.limits;
         let turned = catch_unwind(AssertUnwindSafe(|| {
-            Scratch::lend(limits, Instant::now(), |scratch| {
-                let settled = self.turn(waker, transport, stats, scratch);
+            Scratch::lend(self.group.config.limits, Instant::now(), |scratch| {
+                let settled = self.turn(waker, transport, scratch);
                 if !matches!(settled, Settled::Ended { .. }) {
                     self.rearm(waker);
                 }
@@ -104,17 +104,17 @@ impl<P: Protocol> Task<P> {
             }
             Ok(Settled::Ended { reset }) => {
                 let reason = self.connection.as_ref().map_or(Reason::Closed, Connection::reason);
-                stats.count_end(reason);
+                self.group.stats.count_end(reason);
                 let error = self.connection.as_ref().and_then(Connection::error);
                 trace::ended(self.token, reason, error.map(|error| error as _));
-                self.drop_connection(stats);
+                self.drop_connection();
                 Poll::Ready(End { reason, reset })
             }
             Err(_) => {
                 // Its state is unknown: not even `closed` may be called. The panic hook has told why.
-                stats.panics += 1;
+                count(&self.group.stats.panics, 1);
                 trace::panicked(self.token);
-                self.drop_connection(stats);
+                self.drop_connection();
                 Poll::Ready(End {
                     reason: Reason::Panicked,
                     reset: true,
@@ -123,13 +123,7 @@ impl<P: Protocol> Task<P> {
         }
     }
 
-    fn turn<T: Transport>(
-        &mut self,
-        waker: &Waker,
-        transport: &mut T,
-        stats: &mut Stats,
-        scratch: &mut Scratch,
-    ) -> Settled {
+    fn turn<T: Transport>(&mut self, waker: &Waker, transport: &mut T, scratch: &mut Scratch) -> Settled {
         let begun = core::mem::replace(&mut self.begun, true);
         let Some(connection) = &mut self.connection else {
             return Settled::Ended { reset: false };
@@ -157,10 +151,10 @@ impl<P: Protocol> Task<P> {
                 Settled::Again => Interest::default(),
                 Settled::Ended { .. } => return settled,
             };
-            let orders = order(&self.group, &mut self.stopped, &mut turn);
+            let orders = !self.group.is_running() && order(&self.group, &mut self.stopped, &mut turn);
             if !orders
-                && !messages(&mut self.mailbox, &self.group, waker, stats, &mut turn)
-                && !late.input_or_timeout(&self.group, interest, transport, stats, &mut turn)
+                && !messages(&mut self.mailbox, &self.group, waker, &mut turn)
+                && !late.input_or_timeout(&self.group, interest, transport, &mut turn)
             {
                 return settled;
             }
@@ -173,6 +167,7 @@ impl<P: Protocol> Task<P> {
     }
 
     /// Sets the timer, if the deadline came nearer than what it is set to.
+    #[inline(always)]
     fn rearm(&mut self, waker: &Waker) {
         let deadline = self.connection.as_ref().and_then(Connection::deadline);
         let nearer = match (deadline, self.armed) {
@@ -181,27 +176,37 @@ impl<P: Protocol> Task<P> {
             (None, _) => self.timer.is_none(),
         };
         let moved = !self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-        if moved {
-            self.waker = Some(waker.clone());
-        }
         if nearer || moved {
-            let set = if nearer { deadline } else { self.armed };
-            self.timer = Some(self.group.arm(self.timer, set, waker));
-            self.armed = set;
+            self.set_timer(if nearer { deadline } else { self.armed }, waker, moved);
         }
     }
 
+    #[inline(never)]
+    fn set_timer(&mut self, to: Option<Instant>, waker: &Waker, moved: bool) {
+        if moved {
+            self.waker = Some(waker.clone());
+        }
+        self.timer = Some(self.group.arm(self.timer, to, waker));
+        self.armed = to;
+    }
+
     /// Drops the protocol, which may panic.
-    fn drop_connection(&mut self, stats: &mut Stats) {
+    fn drop_connection(&mut self) {
         let connection = self.connection.take();
         if catch_unwind(AssertUnwindSafe(|| drop(connection))).is_err() {
-            stats.panics += 1;
+            count(&self.group.stats.panics, 1);
             trace::panicked(self.token);
         }
     }
 }
 
+/// Counts `n` more.
+fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
 /// Tells the protocol that the driver stops. Returns whether something was told.
+#[cold]
 fn order<P: Protocol>(group: &Group, stopped: &mut bool, turn: &mut Turn<'_, P>) -> bool {
     match group.phase() {
         Phase::Running => false,
@@ -224,15 +229,15 @@ fn messages<P: Protocol>(
     mailbox: &mut Option<Arc<Queue<P::Message>>>,
     group: &Group,
     waker: &Waker,
-    stats: &mut Stats,
     turn: &mut Turn<'_, P>,
 ) -> bool {
     let Some(queue) = mailbox else { return false };
     let waiting = core::iter::from_fn(|| queue.poll(waker));
     let budget = (group.config.message_budget / ROUNDS).max(1);
     let taken = turn.messages(waiting.take(budget));
-    stats.messages += taken as u64;
-    if taken == 0 && Arc::strong_count(queue) == 1 {
+    if taken > 0 {
+        count(&group.stats.messages, taken as u64);
+    } else if Arc::strong_count(queue) == 1 {
         // The last sender is gone, and nothing waits: nobody can send here any more.
         *mailbox = None;
     }
@@ -253,7 +258,6 @@ impl Late<'_> {
         group: &Group,
         interest: Interest,
         transport: &mut T,
-        stats: &mut Stats,
         turn: &mut Turn<'_, P>,
     ) -> bool {
         let due = self
@@ -268,7 +272,9 @@ impl Late<'_> {
         if due {
             *self.armed = None;
             let deadline = turn.connection().deadline();
-            stats.timeouts += u64::from(deadline.is_some_and(|deadline| deadline <= turn.now()));
+            if deadline.is_some_and(|deadline| deadline <= turn.now()) {
+                count(&group.stats.timeouts, 1);
+            }
             turn.timeout();
         }
         due
@@ -277,19 +283,17 @@ impl Late<'_> {
 
 impl<P: Protocol> Drop for Task<P> {
     fn drop(&mut self) {
-        let mut stats = Stats::default();
         if let Some(mailbox) = &self.mailbox {
-            stats.messages_late += mailbox.close() as u64;
+            count(&self.group.stats.messages_late, mailbox.close() as u64);
         }
         if let Some(connection) = &mut self.connection {
             // A panic in `closed` must not become an abort.
             if catch_unwind(AssertUnwindSafe(|| connection.closed(Reason::Stopped))).is_err() {
-                stats.panics += 1;
+                count(&self.group.stats.panics, 1);
             }
-            stats.count_end(Reason::Stopped);
-            self.drop_connection(&mut stats);
+            self.group.stats.count_end(Reason::Stopped);
+            self.drop_connection();
         }
-        self.group.stats.add(&stats);
         self.group.part_with(self.timer, self.token);
     }
 }
@@ -328,11 +332,10 @@ mod tests {
         let echo = Simple(|cx: &mut Cx<'_>, input: &mut Input<'_>| cx.send(input.take_all()));
         let mut task = Task::new(echo, Some(queue), Arc::clone(&group), 0);
         let mut stream = Once(Some(b"hi"), Vec::new());
-        let mut stats = Stats::default();
-        assert!(task.poll(Waker::noop(), &mut stream, &mut stats).is_pending());
+        assert!(task.poll(Waker::noop(), &mut stream).is_pending());
         assert_eq!((&stream.1[..], task.mailbox.is_some()), (&b"hi"[..], true));
         drop(sender);
-        assert!(task.poll(Waker::noop(), &mut stream, &mut stats).is_pending());
+        assert!(task.poll(Waker::noop(), &mut stream).is_pending());
         assert!(task.mailbox.is_none());
         assert_eq!(group.active(), 1);
         drop(task);

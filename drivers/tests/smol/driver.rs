@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use driver_common::tasks::{Group, Phase, Refused, Task, admit};
 use protocol::driver::{Stopping, Transfer, Transport};
-use protocol::{Peer, Protocol, Stats};
+use protocol::{Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer};
 
@@ -45,7 +45,7 @@ impl Transport for Io<'_, '_> {
 
 /// One connection, until its end.
 pub(crate) async fn connection<P: Protocol>(mut task: Task<P>, mut stream: Async<TcpStream>) {
-    let end = poll_fn(|cx| task.poll(&cx.waker().clone(), &mut Io(&mut stream, cx), &mut Stats::default()));
+    let end = poll_fn(|cx| task.poll(&cx.waker().clone(), &mut Io(&mut stream, cx)));
     if end.await.reset {
         driver_common::reset(&stream);
     }

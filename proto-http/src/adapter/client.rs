@@ -514,6 +514,7 @@ impl<H: Caller> Protocol for Client<H> {
 impl<H: Caller> Upgrade for Client<H> {
     type Next = H::Next;
 
+    #[inline(always)]
     fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
         Ok(self.next.take().map(|next| *next))
     }

@@ -324,7 +324,7 @@ impl<H: Handler> Protocol for Server<H> {
 impl<H: Handler> Upgrade for Server<H> {
     type Next = H::Next;
 
-    #[inline]
+    #[inline(always)]
     fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
         Ok(self.core.next.take().map(|next| *next))
     }

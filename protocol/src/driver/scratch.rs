@@ -11,7 +11,13 @@ pub(super) const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {
     /// Scratch memory for layers. One connection may have several layers, so a layer that is in use takes its scratch out.
-    static POOL: Cell<Vec<Scratch>> = const { Cell::new(Vec::new()) };
+    static POOL: Cell<Option<Box<Kept>>> = const { Cell::new(None) };
+}
+
+/// One of a thread's, in a list: to take and to keep one moves a pointer.
+struct Kept {
+    scratch: Scratch,
+    next: Option<Box<Kept>>,
 }
 
 /// Scratch memory of a thread: the time, a read buffer, an output buffer. Connections use it one after the other, each in a
@@ -39,28 +45,35 @@ impl Scratch {
     }
 
     /// Lends scratch memory that the thread keeps, with `limits` and `now`. Calls may be nested: each gets its own.
+    #[inline]
     pub fn lend<R>(limits: Limits, now: Instant, body: impl FnOnce(&mut Scratch) -> R) -> R {
-        let take = |pool: &Cell<Vec<Scratch>>| {
-            let mut kept = pool.take();
-            let scratch = kept.pop();
-            pool.set(kept);
-            scratch
+        let take = |pool: &Cell<Option<Box<Kept>>>| {
+            let mut kept = pool.take()?;
+            pool.set(kept.next.take());
+            Some(kept)
         };
         // A thread that is ending has no pool any more.
-        let mut scratch = POOL
+        let mut kept = POOL
             .try_with(take)
             .ok()
             .flatten()
-            .unwrap_or_else(|| Scratch::new(limits, now));
-        scratch.now = now;
-        scratch.limits = limits;
-        let result = body(&mut scratch);
+            .unwrap_or_else(|| Self::allocate_kept(limits, now));
+        kept.scratch.now = now;
+        kept.scratch.limits = limits;
+        let result = body(&mut kept.scratch);
         let _ = POOL.try_with(|pool| {
-            let mut kept = pool.take();
-            kept.push(scratch);
-            pool.set(kept);
+            kept.next = pool.take();
+            pool.set(Some(kept));
         });
         result
+    }
+
+    #[cold]
+    fn allocate_kept(limits: Limits, now: Instant) -> Box<Kept> {
+        Box::new(Kept {
+            scratch: Scratch::new(limits, now),
+            next: None,
+        })
     }
 
     /// The buffer to read into, of [`COPY_MAX`] and [`READ_SIZE`] bytes.

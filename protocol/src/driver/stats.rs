@@ -94,18 +94,32 @@ counters! {
     accept_pauses,
 }
 
+/// The counter of connections that end for `$reason`, as `$($borrow)` of a field of `$counters`.
+macro_rules! counter_of_end {
+    ($counters:ident, $reason:ident, $($borrow:tt)+) => {
+        match $reason {
+            Reason::Closed => $($borrow)+ $counters.closed,
+            Reason::Aborted => $($borrow)+ $counters.aborted,
+            Reason::Error => $($borrow)+ $counters.errors,
+            Reason::Io(_) => $($borrow)+ $counters.io_errors,
+            Reason::WriteTimeout => $($borrow)+ $counters.write_timeouts,
+            Reason::OutputLimit | Reason::InputLimit => $($borrow)+ $counters.over_limits,
+            Reason::Stopped => $($borrow)+ $counters.stopped,
+            Reason::Panicked => $($borrow)+ $counters.panics,
+        }
+    };
+}
+
 impl Stats {
     /// Counts an ended connection by its reason.
     pub fn count_end(&mut self, reason: Reason) {
-        *match reason {
-            Reason::Closed => &mut self.closed,
-            Reason::Aborted => &mut self.aborted,
-            Reason::Error => &mut self.errors,
-            Reason::Io(_) => &mut self.io_errors,
-            Reason::WriteTimeout => &mut self.write_timeouts,
-            Reason::OutputLimit | Reason::InputLimit => &mut self.over_limits,
-            Reason::Stopped => &mut self.stopped,
-            Reason::Panicked => &mut self.panics,
-        } += 1;
+        *counter_of_end!(self, reason, &mut) += 1;
+    }
+}
+
+impl SharedStats {
+    /// Counts an ended connection by its reason.
+    pub fn count_end(&self, reason: Reason) {
+        counter_of_end!(self, reason, &).fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use bytes::Buf;
 
-use super::turn::{Interest, Todo, Turn};
+use super::turn::{Interest, READING, Todo, Turn};
 use crate::{Output, Protocol};
 
 /// Reads of one connection per turn at most. Were large messages of many connections assembled a piece of each per turn, the
@@ -80,6 +80,18 @@ impl<P: Protocol> Turn<'_, P> {
     /// Does what [`todo`](Turn::todo) says until the connection waits or ends.
     #[inline(always)]
     pub fn settle<T: Transport>(&mut self, transport: &mut T) -> Settled {
+        // What is usual, without the detour over `Todo`: answers are sent, and more is read.
+        while self.flushed().is_plain() {
+            if self.output().is_empty() {
+                return Settled::Waits(READING);
+            }
+            self.send(transport);
+        }
+        self.settle_special(transport)
+    }
+
+    #[inline(never)]
+    fn settle_special<T: Transport>(&mut self, transport: &mut T) -> Settled {
         loop {
             match self.todo() {
                 Todo::Send => self.send(transport),

@@ -45,6 +45,12 @@ pub struct Interest {
     pub write: bool,
 }
 
+/// What an open connection waits for that has nothing to send.
+pub(super) const READING: Interest = Interest {
+    read: true,
+    write: false,
+};
+
 /// One connection's turn: the connection and the thread's scratch memory together.
 ///
 /// Say what happened, then do what [`todo`](Turn::todo) says until it waits, wants to come again, or ends. A turn that is
@@ -231,15 +237,9 @@ impl<P: Protocol> Turn<'_, P> {
     /// more then gives the same answer.
     #[inline(always)]
     pub fn todo(&mut self) -> Todo {
-        if self.called {
-            self.flush();
-        }
-        if self.is_plain() {
+        if self.flushed().is_plain() {
             if self.scratch.output.is_empty() {
-                return Todo::Wait(Interest {
-                    read: true,
-                    write: false,
-                });
+                return Todo::Wait(READING);
             }
             return Todo::Send;
         }
@@ -311,9 +311,18 @@ impl<P: Protocol> Turn<'_, P> {
         self.connection
     }
 
+    /// The turn, in which layers have said what they had put off.
+    #[inline(always)]
+    pub(super) fn flushed(&mut self) -> &Self {
+        if self.called {
+            self.flush();
+        }
+        self
+    }
+
     /// Whether the connection is open, holds nothing and has been asked for nothing.
-    #[inline]
-    fn is_plain(&self) -> bool {
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
         let connection = &*self.connection;
         connection.flags == Flags::default()
             && connection.phase == Phase::Open
@@ -323,9 +332,7 @@ impl<P: Protocol> Turn<'_, P> {
 
     fn todo_special(&mut self) -> Todo {
         loop {
-            if self.called {
-                self.flush();
-            }
+            self.flushed();
             if self.connection.phase == Phase::Done {
                 self.scratch.output.clear();
                 return Todo::Drop {
@@ -629,8 +636,17 @@ impl<P: Protocol> Turn<'_, P> {
     }
 
     /// Takes unsent output into the connection, so that the scratch memory is free for the next.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self) {
+        if self.scratch.output.is_empty() && self.connection.backlog.is_none() {
+            return;
+        }
+        self.leave_special();
+    }
+
+    /// The same with something to take along or to give up: not inlined, so that the drop of a turn is.
+    #[inline(never)]
+    fn leave_special(&mut self) {
         if !self.scratch.output.is_empty() {
             self.park();
         } else if let Some(backlog) = &mut self.connection.backlog {
