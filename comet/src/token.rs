@@ -414,7 +414,7 @@ mod tests {
 
     /// RFC 7515 section 4.1.11: extensions named in `crit` must be understood, or the token is refused.
     #[test]
-    fn extensions_that_must_be_understood_are_refused() {
+    fn c09_extensions_that_must_be_understood_are_refused() {
         let header = r#"{"alg":"HS256","crit":["b64"],"b64":false}"#;
         assert_eq!(verified(header, "{}", &Demands::default()), Err(BadToken::Critical));
         let header = r#"{"alg":"HS256","crit":null}"#;
@@ -430,7 +430,7 @@ mod tests {
 
     /// RFC 7519 section 4.1.3.
     #[test]
-    fn tokens_for_others_are_refused() {
+    fn c09_tokens_for_others_are_refused() {
         let ours = Demands {
             audience: Some("comet".to_owned()),
             issuer: Some("us".to_owned()),
