@@ -95,9 +95,9 @@ impl Protocol for Raw {
     }
 }
 
-type Requests = &'static [(&'static str, &'static str, &'static [u8])];
+type Requests<'a> = &'a [(&'static str, &'static str, &'static [u8])];
 
-fn client(requests: Requests) -> (Harness<Switch<Client<List>>>, Arc<Mutex<Log>>) {
+fn client(requests: Requests<'_>) -> (Harness<Switch<Client<List>>>, Arc<Mutex<Log>>) {
     let log = Arc::default();
     let list = List {
         requests: requests.to_vec(),
@@ -134,7 +134,7 @@ fn responses_are_framed_by_their_request() {
         ),
     ] {
         for pieces in splits(response.as_bytes()) {
-            let requests: Requests = if method == "HEAD" {
+            let requests: Requests<'_> = if method == "HEAD" {
                 &[("HEAD", "/", b""), ("GET", "/next", b"")]
             } else {
                 &[("GET", "/", b""), ("GET", "/next", b"")]
@@ -196,7 +196,7 @@ fn what_follows_does_not_matter_to_who_has_closed() {
 #[test]
 fn what_nobody_asked_for_is_an_error() {
     for (requests, response) in [
-        (&[][..] as Requests, "HTTP/1.1 200 OK\r\n\r\n"),
+        (&[][..] as Requests<'_>, "HTTP/1.1 200 OK\r\n\r\n"),
         (
             &[("GET", "/", b"")],
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
@@ -368,7 +368,7 @@ fn misuse_is_told_and_nothing_is_sent() {
 fn what_a_kept_connection_leaves_unanswered() {
     const FIRST: (&str, &str, &[u8]) = ("POST", "/", b"x");
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    let after = |requests: Requests, input: &[u8], then: fn(&mut Harness<Switch<Client<List>>>)| {
+    let after = |requests: Requests<'_>, input: &[u8], then: fn(&mut Harness<Switch<Client<List>>>)| {
         let (mut harness, log) = client(requests);
         harness.receive(input);
         then(&mut harness);
@@ -378,7 +378,7 @@ fn what_a_kept_connection_leaves_unanswered() {
     let eof = |harness: &mut Harness<Switch<Client<List>>>| harness.eof();
     let reset = |harness: &mut Harness<Switch<Client<List>>>| harness.reset();
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
-        let requests = Box::leak(Box::new([FIRST, (method, "/", b"")]));
+        let requests = &[FIRST, (method, "/", &b""[..])];
         assert_eq!(after(requests, ANSWER, eof), (None, Unanswered::Repeatable), "{method}");
         assert_eq!(
             after(requests, ANSWER, reset),
@@ -395,7 +395,7 @@ fn what_a_kept_connection_leaves_unanswered() {
         assert_eq!(after(&requests[1..], b"", eof).1, Unanswered::Uncertain, "{method}");
     }
     for method in ["POST", "PATCH", "get"] {
-        let requests = Box::leak(Box::new([FIRST, (method, "/", b"")]));
+        let requests = &[FIRST, (method, "/", &b""[..])];
         assert_eq!(after(requests, ANSWER, eof).1, Unanswered::Uncertain, "{method}");
         assert_eq!(after(requests, ANSWER, reset).1, Unanswered::Uncertain, "{method}");
     }
