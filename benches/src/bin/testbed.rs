@@ -76,27 +76,31 @@ fn serve<I>(server: &drivers::Server, places: I, options: &Options, print: bool)
 where
     I: IntoIterator<Item = drivers::Listening>,
 {
+    // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
+    let signals = drivers::Signals::catch()?;
     let plain = factory(options)?;
     match options.proxy_protocol.clone() {
         None => until_signal(
             server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
+            signals,
             print,
         ),
         Some(config) => {
             let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
-            until_signal(server.serve_all(places, behind)?, print)
+            until_signal(server.serve_all(places, behind)?, signals, print)
         }
     }
 }
 
 fn until_signal<P: Protocol<Message = Infallible> + 'static>(
     running: drivers::Running<P>,
+    signals: drivers::Signals,
     print: bool,
 ) -> io::Result<()> {
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
-    running.until_signal(DRAIN).map(drop)
+    running.until(signals, DRAIN).map(drop)
 }
 
 type Peer<'a> = protocol::Peer<'a, Infallible>;
