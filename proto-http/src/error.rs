@@ -209,6 +209,10 @@ pub enum Misuse {
     /// A switch of protocols that the request does not ask for: it is of HTTP/1.0, has content, or has no `Connection: Upgrade` beside an
     /// `Upgrade` (RFC 9110 section 7.8); or a tunnel for another method than CONNECT. The client's doing, not the caller's.
     SwitchUnasked,
+    /// An upgrade or a tunnel on a server or client that was made without `switching`: nothing could take over the connection.
+    CannotSwitch,
+    /// The answer was an upgrade or a tunnel, and the handler named no protocol to take over.
+    NoSuccessor,
     /// Not now: for instance a response before the request, or a second one (RFC 9112 section 9.3).
     OutOfTurn,
     /// The buffer to write into is too small.
@@ -231,6 +235,8 @@ impl Misuse {
             Self::TrailersNeedChunks => "only a chunked body has trailers",
             Self::NotAllowed => "the message cannot have this",
             Self::SwitchUnasked => "the request asks for no switch of protocols",
+            Self::CannotSwitch => "only a connection made by `switching` can become another protocol",
+            Self::NoSuccessor => "the handler upgraded, and named no protocol to take over",
             Self::OutOfTurn => "not in this state of the exchange",
             Self::NoSpace => "the output buffer is too small",
         }

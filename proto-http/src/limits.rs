@@ -23,12 +23,6 @@ pub struct Limits {
     pub trailers_bytes: usize,
     /// Empty lines skipped before a start line. Default 2.
     pub leading_lines: usize,
-    /// Requests answered out of one piece of input before the connection is closed, in the `Server` adapter. They wait in the
-    /// caller's buffer and cost nothing else. Default 4,096.
-    pub pipelined: usize,
-    /// Bytes of a request body nobody wants that are read and dropped to keep the connection; beyond it the connection is closed,
-    /// in the `Server` adapter. Default 256 KiB.
-    pub drain: u64,
 }
 
 impl Limits {
@@ -43,8 +37,6 @@ impl Limits {
         trailers: 32,
         trailers_bytes: 8 * 1024,
         leading_lines: 2,
-        pipelined: 4096,
-        drain: 256 * 1024,
     };
 }
 

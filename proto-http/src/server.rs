@@ -16,8 +16,6 @@ pub enum ServerEvent<'a> {
     Data(&'a [u8]),
     /// The end of a request that has a body, with its trailers.
     End(Fields<'a>),
-    /// More bytes are needed. Show what is left in the input again, with newer bytes behind it.
-    NeedData,
     /// The request is complete and its answer is not, or the connection is another protocol's now: nothing more is read.
     Paused,
     /// The client has closed between messages, or the connection is not to be used any more.
@@ -26,7 +24,7 @@ pub enum ServerEvent<'a> {
 
 /// The server's side of an HTTP/1.1 connection. Holds no bytes.
 ///
-/// Sorted by use: input ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), output (`send_*`,
+/// Sorted by use: input ([`next`](Self::next), [`eof`](Self::eof)), output (`send_*`,
 /// [`respond`](Self::respond), [`finish`](Self::finish), [`switch`](Self::switch)), getters. One exchange is under way at a time;
 /// pipelined requests wait in the caller's input.
 ///
@@ -35,7 +33,7 @@ pub enum ServerEvent<'a> {
 ///
 /// let mut connection = ServerConnection::new();
 /// let mut input: &[u8] = b"GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n";
-/// let ServerEvent::Request(request) = connection.next_event(&Rules::DEFAULT, &mut input)? else { panic!() };
+/// let Some(ServerEvent::Request(request)) = connection.next(&Rules::DEFAULT, &mut input)? else { panic!() };
 /// assert_eq!((request.method(), request.path()), ("GET", "/hello"));
 ///
 /// let mut output = Vec::new();
@@ -75,30 +73,31 @@ impl ServerConnection {
         self.flags & flag != 0
     }
 
-    /// Takes the next event off `input`.
+    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left in `input` again, with newer bytes
+    /// behind it.
     ///
     /// # Errors
     ///
     /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
     /// no event follows.
     #[inline(always)]
-    pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.exchange.request {
             State::Idle => self.next_request(rules, input),
             State::Body => self.next_piece(rules, input),
-            State::Closed | State::Error => Ok(ServerEvent::Closed),
-            _ => Ok(ServerEvent::Paused),
+            State::Closed | State::Error => Ok(Some(ServerEvent::Closed)),
+            _ => Ok(Some(ServerEvent::Paused)),
         }
     }
 
     #[inline(always)]
-    fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         if input.is_empty() {
             if self.has(Self::EOF) {
                 Exchange::close(&mut self.exchange.request);
-                return Ok(ServerEvent::Closed);
+                return Ok(Some(ServerEvent::Closed));
             }
-            return Ok(ServerEvent::NeedData);
+            return Ok(None);
         }
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
@@ -114,7 +113,7 @@ impl ServerConnection {
             self.begin(&head, rules)?;
         }
         *input = rest;
-        Ok(ServerEvent::Request(head))
+        Ok(Some(ServerEvent::Request(head)))
     }
 
     /// A request begins that has a body, or something to consider.
@@ -137,27 +136,27 @@ impl ServerConnection {
         Ok(())
     }
 
-    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
                 // A client that sends its body waits for nothing any more.
                 self.flags &= !Facts::EXPECT_CONTINUE;
-                Ok(ServerEvent::Data(data))
+                Ok(Some(ServerEvent::Data(data)))
             }
             Some(Piece::End(trailers)) => {
                 let _ = Exchange::end(&mut self.exchange.request);
                 self.settle();
-                Ok(ServerEvent::End(trailers))
+                Ok(Some(ServerEvent::End(trailers)))
             }
             None => self.unfinished(),
         }
     }
 
-    fn unfinished<'a>(&mut self) -> Result<ServerEvent<'a>, Violation> {
+    fn unfinished<'a>(&mut self) -> Result<Option<ServerEvent<'a>>, Violation> {
         if self.has(Self::EOF) {
             return Err(self.fail(Violation::new(ViolationKind::Truncated, 0)));
         }
-        Ok(ServerEvent::NeedData)
+        Ok(None)
     }
 
     #[inline]
@@ -185,7 +184,7 @@ impl ServerConnection {
     }
 
     /// The client has half-closed: no byte follows those in the input. Ask for events as before.
-    pub fn receive_eof(&mut self) {
+    pub fn eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
     }

@@ -2,12 +2,9 @@
 
 use std::time::Instant;
 
-use core::convert::Infallible;
-
 use bytes::Bytes;
 use protocol::Cx;
 
-use super::NoUpgrade;
 use super::clock;
 use super::server::Core;
 use crate::state::State;
@@ -20,14 +17,14 @@ use crate::{FieldLines, Misuse};
 ///
 /// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
 #[derive(Debug)]
-pub struct Responder<'a, 'c, N = NoUpgrade<Infallible>> {
-    core: &'a mut Core<N>,
+pub struct Responder<'a, 'c> {
+    core: &'a mut Core,
     cx: &'a mut Cx<'c>,
 }
 
-impl<'a, 'c, N> Responder<'a, 'c, N> {
+impl<'a, 'c> Responder<'a, 'c> {
     #[inline]
-    pub(super) fn new(core: &'a mut Core<N>, cx: &'a mut Cx<'c>) -> Self {
+    pub(super) fn new(core: &'a mut Core, cx: &'a mut Cx<'c>) -> Self {
         Self { core, cx }
     }
 
@@ -49,10 +46,10 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn send_bytes(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
+    pub fn send_shared(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
         self.core.before_whole_answer();
         self.head(status, fields, Some(body.len() as u64))?;
-        self.write_bytes(body)?;
+        self.write_shared(body)?;
         self.finish()
     }
 
@@ -99,7 +96,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn write_bytes(&mut self, data: Bytes) -> Result<(), Misuse> {
+    pub fn write_shared(&mut self, data: Bytes) -> Result<(), Misuse> {
         if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
             self.cx.output().push(data);
             self.core.connection.end_data(self.cx.output().tail())?;
@@ -150,31 +147,32 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
         }
     }
 
-    /// Answers 101 with `fields`, among them the `Upgrade` chosen, and hands the connection to `next`.
-    ///
-    /// The server must run in a [`Switch`](protocol::Switch), which moves on to `next` once the handler has returned.
-    ///
-    /// # Errors
-    ///
-    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade. A handler that returns this error has the client
-    /// get a 400 that says so.
-    pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.hand_over(101, fields, next)
-    }
-
-    /// Answers a CONNECT with 200 and `fields`, and hands the connection to `next` as [`upgrade`](Self::upgrade) does.
+    /// Answers 101 with `fields`, among them the `Upgrade` chosen. When the handler has returned, its
+    /// [`switched`](super::Handler::switched) is asked for the protocol that takes over the connection.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::SwitchUnasked`] where the request was no CONNECT.
-    pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.hand_over(200, fields, next)
+    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade: a handler that returns this error has the client
+    /// get a 400 that says so. [`Misuse::CannotSwitch`] where the server was not made by
+    /// [`Server::switching`](super::Server::switching).
+    pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        self.switch(101, fields)
     }
 
-    fn hand_over(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.core.connection.switch(status, fields, self.cx.output().tail())?;
-        self.core.next = Some(Box::new(next));
-        Ok(())
+    /// Answers a CONNECT with 200 and `fields`, and hands the connection over as [`upgrade`](Self::upgrade) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`upgrade`](Self::upgrade); [`Misuse::SwitchUnasked`] where the request was no CONNECT.
+    pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        self.switch(200, fields)
+    }
+
+    fn switch(&mut self, status: u16, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        if !self.core.can_switch {
+            return Err(Misuse::CannotSwitch);
+        }
+        self.core.connection.switch(status, fields, self.cx.output().tail())
     }
 
     /// Stops (`true`) or resumes (`false`) the content of the request, for a handler that cannot keep up.
@@ -190,8 +188,8 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// Whether so much output waits that a streamed answer should stop until [`drained`](super::Handler::drained).
     #[inline]
     #[must_use]
-    pub fn congested(&self) -> bool {
-        self.cx.congested()
+    pub fn is_congested(&self) -> bool {
+        self.cx.is_congested()
     }
 
     /// The time of this call.
