@@ -188,6 +188,8 @@ pub enum Misuse {
     Target,
     /// A status outside its place: 100 to 199 as a final response, 101 without an upgrade, or not three digits (RFC 9110 section 15).
     Status,
+    /// A reason phrase with CR, LF, NUL or another control character (RFC 9112 section 4).
+    Reason,
     /// A field name that is no token (RFC 9110 section 5.1).
     FieldName,
     /// A field value with CR, LF, NUL or another control character, or white space at its ends (RFC 9110 section 5.5).
@@ -225,6 +227,7 @@ impl Misuse {
             Self::Method => "the method is no token",
             Self::Target => "the request target is invalid",
             Self::Status => "the status is not allowed here",
+            Self::Reason => "the reason phrase has a forbidden byte",
             Self::FieldName => "a field name is no token",
             Self::FieldValue => "a field value has a forbidden byte",
             Self::FramingField => "Content-Length and Transfer-Encoding are written by the encoder",

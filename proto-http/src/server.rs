@@ -1,7 +1,7 @@
 //! The server's side of a connection, pulled: bytes in, events out; answers in, bytes out.
 
 use crate::body::BodyDecoder;
-use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending};
+use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending, Status};
 use crate::framing::Facts;
 use crate::head::parse_request;
 use crate::state::{Exchange, State};
@@ -224,21 +224,24 @@ impl ServerConnection {
 
     /// Appends the head of a final response whose content follows with [`send_data`](Self::send_data) and ends with
     /// [`finish`](Self::finish). With a `length` it is announced; without, the content goes out in chunks, or up to the close of the
-    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped.
+    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped; a `length` is announced
+    /// all the same in a response to HEAD and in a 304 (RFC 9110 section 8.6).
     ///
     /// # Errors
     ///
     /// [`Misuse`]; nothing was written then.
     #[inline]
-    pub fn send_response(
+    pub fn send_response<'s>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'s>>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
-        let (sending, keep_alive) = self.response_head(status, fields, length, date, out)?;
+        let status = status.into();
+        let announced = length.filter(|_| status.code() == 304);
+        let (sending, keep_alive) = self.response_head(status, fields, length, announced, date, out)?;
         self.sending = sending;
         self.exchange.response_head(false, keep_alive).ok_or(Misuse::OutOfTurn)
     }
@@ -258,7 +261,8 @@ impl ServerConnection {
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         let position = out.position();
-        let (sending, keep_alive) = self.response_head(status, fields, Some(body.len() as u64), date, out)?;
+        let (sending, keep_alive) =
+            self.response_head(status.into(), fields, Some(body.len() as u64), None, date, out)?;
         if matches!(sending, Sending::Length(_))
             && let Err(error) = out.put(body)
         {
@@ -270,23 +274,26 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet.
+    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet. `announced` is
+    /// the length that a response without content tells of.
     #[inline]
     fn response_head(
         &self,
-        status: u16,
+        status: Status<'_>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
+        announced: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
     ) -> Result<(Sending, bool), Misuse> {
-        if !matches!(status, 200..1000) {
+        let code = status.code();
+        if !matches!(code, 200..1000) {
             return Err(Misuse::Status);
         }
         if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
         }
-        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(status, 200..300) {
+        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(code, 200..300) {
             return Err(Misuse::NotAllowed);
         }
         let facts = fields.check()?;
@@ -295,7 +302,8 @@ impl ServerConnection {
         } else {
             Version::Http11
         };
-        let (mut framing, sending) = encode::response_framing(status, length, self.has(Facts::HEAD), peer);
+        let (mut framing, sending) = encode::response_framing(code, length, self.has(Facts::HEAD), peer);
+        framing.length = framing.length.or(announced);
         // Whether a client that was not told to continue sends its body is unknown: what follows cannot be read.
         let keep_alive = self.exchange.keep_alive()
             && !framing.close

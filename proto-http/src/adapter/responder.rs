@@ -8,7 +8,7 @@ use protocol::Cx;
 use super::clock;
 use super::server::Core;
 use crate::state::State;
-use crate::{FieldLines, Misuse};
+use crate::{FieldLines, Misuse, Status};
 
 /// The answer to the request under way, and what its handler may know of the connection.
 ///
@@ -48,32 +48,39 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// See the type.
     pub fn send_shared(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
         self.core.before_whole_answer();
-        self.head(status, fields, Some(body.len() as u64))?;
+        self.head(status.into(), fields, Some(body.len() as u64))?;
         self.write_shared(body)?;
         self.finish()
     }
 
     /// Starts an answer whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish). With a `length` it
-    /// is announced; without, the content goes out in chunks.
+    /// is announced, in answers to HEAD and in a 304 too; without, the content goes out in chunks. The status is a number, or that of
+    /// a received [`Response`](crate::Response), whose reason phrase is passed on.
     ///
     /// A client that waits for `100 Continue` is told to continue first, since the status is decided.
     ///
     /// # Errors
     ///
     /// See the type.
-    pub fn start(
+    pub fn start<'s>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'s>>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
     ) -> Result<(), Misuse> {
-        if matches!(status, 200..300) {
+        let status = status.into();
+        if matches!(status.code(), 200..300) {
             self.proceed()?;
         }
         self.head(status, fields, length)
     }
 
-    fn head(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), length: Option<u64>) -> Result<(), Misuse> {
+    fn head(
+        &mut self,
+        status: Status<'_>,
+        fields: &(impl FieldLines + ?Sized),
+        length: Option<u64>,
+    ) -> Result<(), Misuse> {
         let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
         let out = self.cx.output().tail();
         self.core
