@@ -145,6 +145,7 @@ impl ServerConnection {
                 Ok(ServerEvent::Data(data))
             }
             Some(Piece::End(trailers)) => {
+                self.flags &= !Facts::EXPECT_CONTINUE;
                 let _ = Exchange::end(&mut self.exchange.request);
                 self.settle();
                 Ok(ServerEvent::End(trailers))
