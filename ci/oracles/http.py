@@ -71,7 +71,7 @@ TABLE = [
     ("h11", rb"(?i)Expect:", "error status 417|error .*[Ee]xpect", "an expectation is one value (RFC 9110 section 10.1.1: a list)"),
     ("h11", rb"HTTP/1\.\d (1\d\d|204|304)", "error (Only Transfer-Encoding: chunked|conflicting Content-Length|bad Content-Length)", "framing is looked at where there is no content (RFC 9112 section 6.3: rule 1, regardless of the fields)"),
     ("h11", rb"(?i)^HTTP/1(.*\r\n)*Content-Length:[ \t]*0\d", "error conflicting Content-Length", "5 and 05 are two lengths (RFC 9110 section 8.6: decimal numbers)"),
-    ("h11", rb"(?i)^HTTP/1(.|\n)*chunked(.|\n)*Content-Length", "error bad Content-Length$", "a trailer that frames is judged (RFC 9110 section 6.5.1: may be discarded)"),
+    ("h11", rb"(?i)^HTTP/1(.|\n)*chunked(.|\n)*\n(Content-Length|Transfer-Encoding)", "error (bad|conflicting) Content-Length|error Only Transfer-Encoding", "a trailer that frames is judged (RFC 9110 section 6.5.1: may be discarded)"),
     ("h11", rb"^HTTP/1", "error bytes behind$", "bytes behind the last response are left over (RFC 9112 section 9.6: ignored)"),
     ("llhttp", rb"(?<!\r\n\r\n)\Z", "error HPE_INVALID_(URL|HEADER_TOKEN|CONTENT_LENGTH|TRANSFER_ENCODING)$", "an unfinished head is judged early"),
     ("llhttp", rb" [a-zA-Z]+[0-9+.-][^ ]*://", "error HPE_INVALID_URL$", "schemes have letters alone (RFC 3986 section 3.1)"),
