@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use behind::ProxyLayer;
 use driver_common::tasks::{Group, open};
-use protocol::driver::Config;
+use driver_common::Config;
 use protocol::testing::conformance::{
     self, Driver, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire,
 };
