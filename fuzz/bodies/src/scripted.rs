@@ -268,7 +268,7 @@ impl Protocol for Scripted {
         world.act(cx, None)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, number: u32) -> Result<(), Told> {
+    fn posted(&mut self, cx: &mut Cx<'_>, number: u32) -> Result<(), Told> {
         let mut world = self.world();
         world.called(cx);
         // Rule 13.
