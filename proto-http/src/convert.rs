@@ -9,6 +9,7 @@ impl From<Version> for http::Version {
         match version {
             Version::Http10 => http::Version::HTTP_10,
             Version::Http11 => http::Version::HTTP_11,
+            Version::Http2 => http::Version::HTTP_2,
         }
     }
 }
@@ -67,6 +68,11 @@ impl FieldLines for HeaderMap {
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         self.iter()
             .try_for_each(|(name, value)| crate::encode::put_field(name.as_ref(), value.as_bytes(), out))
+    }
+
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        self.iter()
+            .try_for_each(|(name, value)| visit(name.as_ref(), value.as_bytes()))
     }
 }
 

@@ -8,6 +8,7 @@ extern crate alloc;
 
 #[cfg(feature = "protocol")]
 mod adapter;
+mod assembled;
 mod body;
 mod client;
 #[cfg(feature = "http")]
@@ -28,6 +29,7 @@ mod target;
 
 #[cfg(feature = "protocol")]
 pub use adapter::*;
+pub use assembled::Assembled;
 pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
 pub use date::{DATE_LENGTH, imf_fixdate};

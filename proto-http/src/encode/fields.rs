@@ -22,6 +22,32 @@ impl FieldFacts {
     /// There is a field at all.
     pub(super) const ANY: u16 = 1 << 8;
 
+    /// Whether there is a Date, which the encoder then does not write.
+    #[inline]
+    #[must_use]
+    pub const fn has_date(self) -> bool {
+        self.has(Self::DATE)
+    }
+
+    /// Whether there is a field at all.
+    #[inline]
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.has(Self::ANY)
+    }
+
+    /// Whether all of them may stand in a trailer section (RFC 9110 section 6.5.1).
+    #[must_use]
+    pub const fn may_trail(self) -> bool {
+        !self.has(Self::NOT_IN_TRAILER)
+    }
+
+    /// Whether there is exactly one Host, and it is valid (RFC 9110 section 7.2).
+    #[must_use]
+    pub const fn has_host(self) -> bool {
+        self.has(Self::HOST) && !self.has(Self::BAD_HOST)
+    }
+
     #[inline]
     pub(super) const fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -104,6 +130,13 @@ pub trait FieldLines {
     ///
     /// [`Misuse::NoSpace`] from the buffer.
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse>;
+
+    /// Shows name and value of each field to `visit`, in order: for codecs that write no lines.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `visit`.
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse>;
 }
 
 impl FieldLines for () {
@@ -114,6 +147,11 @@ impl FieldLines for () {
 
     #[inline]
     fn write<B: Buffer>(&self, _: &mut B) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    #[inline]
+    fn each(&self, _: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
         Ok(())
     }
 }
@@ -128,6 +166,11 @@ impl<T: FieldLines + ?Sized> FieldLines for &T {
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         (**self).write(out)
     }
+
+    #[inline]
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        (**self).each(visit)
+    }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FieldLines for [(N, V)] {
@@ -141,6 +184,12 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FieldLines for [(N, V)] {
         self.iter()
             .try_for_each(|(name, value)| put_field(name.as_ref(), value.as_ref(), out))
     }
+
+    #[inline]
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        self.iter()
+            .try_for_each(|(name, value)| visit(name.as_ref(), value.as_ref()))
+    }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> FieldLines for [(N, V); COUNT] {
@@ -153,6 +202,11 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> FieldLines for [(N, V);
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         self.as_slice().write(out)
     }
+
+    #[inline]
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        self.as_slice().each(visit)
+    }
 }
 
 impl FieldLines for Fields<'_> {
@@ -164,6 +218,11 @@ impl FieldLines for Fields<'_> {
 
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         out.put(self.as_bytes())
+    }
+
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        self.iter()
+            .try_for_each(|field| visit(field.name.as_bytes(), field.value))
     }
 }
 
@@ -232,5 +291,9 @@ impl FieldLines for FieldBlock<'_> {
     #[inline]
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         out.put(self.lines)
+    }
+
+    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        Fields::checked(self.lines).each(visit)
     }
 }
