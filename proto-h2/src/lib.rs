@@ -5,5 +5,28 @@
 
 extern crate alloc;
 
+mod both;
 mod class;
+mod client;
+mod code;
+mod machine;
+mod error;
+mod frame;
 pub mod hpack;
+mod limits;
+mod priority;
+mod section;
+mod server;
+pub mod state;
+mod streams;
+
+pub(crate) use both::both_roles;
+pub use client::{ClientConnection, ClientEvent, Head};
+pub use code::ErrorCode;
+pub use error::{Violation, ViolationKind};
+pub use frame::PREFACE;
+pub use limits::Limits;
+pub use priority::Priority;
+pub use proto_http::{Buffer, FieldLines, Fields, Misuse, Request, Response, SliceBuffer};
+pub use section::Scratch;
+pub use server::{ServerConnection, ServerEvent};
