@@ -24,7 +24,8 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
     if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
         return false;
     }
-    !any(value, |word| below(word, 0x20) | equal(word, 0x7f)) || value.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control())
+    !any(value, |word| below(word, 0x20) | equal(word, 0x7f))
+        || value.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control())
 }
 
 /// Whether all of `text` is visible ASCII.
@@ -87,7 +88,11 @@ mod tests {
                         _ => !byte.is_ascii_control(),
                     };
                     assert_eq!(is_value(&text), value, "{byte} at {place} of {length}");
-                    assert_eq!(is_visible(&text), byte.is_ascii_graphic(), "{byte} at {place} of {length}");
+                    assert_eq!(
+                        is_visible(&text),
+                        byte.is_ascii_graphic(),
+                        "{byte} at {place} of {length}"
+                    );
                 }
             }
         }

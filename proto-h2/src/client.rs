@@ -160,10 +160,10 @@ impl ClientConnection {
     /// # Errors
     ///
     /// [`Violation`] where the server broke the protocol so that the connection cannot go on.
-    pub fn next<'a, B: Buffer>(
+    pub fn next<'a, 'i: 'a, B: Buffer>(
         &mut self,
         limits: &Limits,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
         scratch: &'a mut Scratch,
         out: &mut B,
     ) -> Result<Option<ClientEvent<'a>>, Violation> {
@@ -272,7 +272,10 @@ impl ClientConnection {
     /// Whether a tunnel is open on `stream`.
     #[must_use]
     pub fn is_tunnel(&self, stream: u32) -> bool {
-        self.core.streams.get(stream).is_some_and(|stream| stream.has(Stream::SWITCHED))
+        self.core
+            .streams
+            .get(stream)
+            .is_some_and(|stream| stream.has(Stream::SWITCHED))
     }
 
     /// The server's settings have come.

@@ -147,8 +147,6 @@ violations! {
     StreamId = PROTOCOL_ERROR, 0, "RFC 9113 section 5.1.1", "a stream identifier out of order";
     /// More streams at once than were offered.
     TooManyStreams = REFUSED_STREAM, 0, "RFC 9113 section 5.1.2", "more streams at once than were offered";
-    /// A stream that depends on itself.
-    Dependency = PROTOCOL_ERROR, 0, "RFC 7540 section 5.3.1", "a stream that depends on itself";
     /// Another frame inside of a header block, or a CONTINUATION outside.
     Continuation = PROTOCOL_ERROR, 0, "RFC 9113 section 6.10", "a header block with other frames inside";
     /// A header block that is too large, or is in too many frames.
@@ -161,8 +159,6 @@ violations! {
     SettingWindow = FLOW_CONTROL_ERROR, 0, "RFC 9113 section 6.5.2", "an initial window that is too large";
     /// SETTINGS that were not acknowledged in time.
     SettingsTimeout = SETTINGS_TIMEOUT, 0, "RFC 9113 section 6.5.3", "no acknowledgement of our SETTINGS";
-    /// An acknowledgement of SETTINGS that were not sent.
-    UnaskedAck = PROTOCOL_ERROR, 0, "RFC 9113 section 6.5.3", "an acknowledgement nobody waits for";
     /// A PUSH_PROMISE.
     Push = PROTOCOL_ERROR, 0, "RFC 9113 section 8.4", "a push that nobody permits";
     /// A window increment of 0.

@@ -120,13 +120,17 @@ impl Section {
     }
 
     #[inline]
-    fn special(&mut self, lines: &mut Vec<u8>, line: Line, trailers: bool) -> Result<(), ViolationKind> {
+    fn special(&mut self, lines: &[u8], line: Line, trailers: bool) -> Result<(), ViolationKind> {
         let end = lines.len().saturating_sub(2);
         let span = ((line.start + line.name + 2) as u32, end as u32);
         if !line.valid {
             let name = bytes(lines, (line.start as u32, (line.start + line.name) as u32));
             let named = line.token.is_pseudo() || crate::class::is_name(name);
-            return Err(if named { ViolationKind::FieldValue } else { ViolationKind::FieldName });
+            return Err(if named {
+                ViolationKind::FieldValue
+            } else {
+                ViolationKind::FieldName
+            });
         }
         if line.token.is_pseudo() {
             let bit = 1 << line.token as u8;
@@ -311,7 +315,11 @@ impl Section {
             });
         }
         // HTTP/2 has no 101 (RFC 9113 section 8.6).
-        if self.status == 101 { Err(ViolationKind::Status) } else { Ok(()) }
+        if self.status == 101 {
+            Err(ViolationKind::Status)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the request is an extended CONNECT.
@@ -381,7 +389,11 @@ fn text(lines: &[u8], span: Span) -> &str {
 
 #[inline]
 fn authority(bytes: &[u8]) -> Result<(), ViolationKind> {
-    if Target::is_authority(bytes) { Ok(()) } else { Err(ViolationKind::Authority) }
+    if Target::is_authority(bytes) {
+        Ok(())
+    } else {
+        Err(ViolationKind::Authority)
+    }
 }
 
 /// RFC 9110 section 5.6.2. Methods have capital letters.

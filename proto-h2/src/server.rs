@@ -117,10 +117,10 @@ impl ServerConnection {
     /// [`Violation`] where the client broke the protocol so that the connection cannot go on. The reply is in `out`; send it and close. No event
     /// follows.
     #[inline]
-    pub fn next<'a, B: Buffer>(
+    pub fn next<'a, 'i: 'a, B: Buffer>(
         &mut self,
         limits: &Limits,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
         scratch: &'a mut Scratch,
         out: &mut B,
     ) -> Result<Option<ServerEvent<'a>>, Violation> {
@@ -177,7 +177,8 @@ impl ServerConnection {
             end: body.is_empty(),
             date,
         };
-        self.core.send_response(stream, status, fields, beginning, limits, out)?;
+        self.core
+            .send_response(stream, status, fields, beginning, limits, out)?;
         if body.is_empty() {
             return Ok(0);
         }
@@ -237,7 +238,10 @@ impl ServerConnection {
     /// Whether an answer was begun and is not complete.
     #[must_use]
     pub fn is_responding(&self, stream: u32) -> bool {
-        self.core.streams.get(stream).is_some_and(|stream| stream.sending == Half::Body)
+        self.core
+            .streams
+            .get(stream)
+            .is_some_and(|stream| stream.sending == Half::Body)
     }
 
     /// Whether the client of `stream` waits for a 100 before it sends content.
@@ -252,13 +256,19 @@ impl ServerConnection {
     /// Whether `stream` asks for a tunnel: by a CONNECT of either kind.
     #[must_use]
     pub fn wants_tunnel(&self, stream: u32) -> bool {
-        self.core.streams.get(stream).is_some_and(|stream| stream.has(Stream::TUNNEL))
+        self.core
+            .streams
+            .get(stream)
+            .is_some_and(|stream| stream.has(Stream::TUNNEL))
     }
 
     /// Whether the tunnel that `stream` asks for is an extended CONNECT (RFC 8441).
     #[must_use]
     pub fn is_extended(&self, stream: u32) -> bool {
-        self.core.streams.get(stream).is_some_and(|stream| stream.has(Stream::EXTENDED))
+        self.core
+            .streams
+            .get(stream)
+            .is_some_and(|stream| stream.has(Stream::EXTENDED))
     }
 
     /// How urgent the client says that `stream` is (RFC 9218).

@@ -72,7 +72,8 @@ mod tests {
         for half in Half::ALL {
             for step in Move::ALL {
                 if let Some(to) = next(half, step) {
-                    table += &format!("//! {} -- {:<13} -> {to:?}\n", format!("{half:?}"), format!("{step:?}"));
+                    let step = format!("{step:?}");
+                    table += &format!("//! {half:?} -- {step:<13} -> {to:?}\n");
                 }
             }
         }

@@ -185,7 +185,10 @@ impl Streams {
             if next == EMPTY {
                 break;
             }
-            let home = self.slots.get(usize::from(next)).map_or(at, |stream| self.place(stream.id));
+            let home = self
+                .slots
+                .get(usize::from(next))
+                .map_or(at, |stream| self.place(stream.id));
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
                 self.index[hole] = next;
                 hole = at;

@@ -221,12 +221,7 @@ impl Decoder {
     /// Appends the name of a literal field: that of `index`, or for 0 one that follows. Returns its length, what it means, and whether it is
     /// valid.
     #[inline]
-    fn name(
-        &self,
-        index: u32,
-        input: &mut &[u8],
-        buffer: &mut Vec<u8>,
-    ) -> Result<(usize, (Token, bool)), DecodeError> {
+    fn name(&self, index: u32, input: &mut &[u8], buffer: &mut Vec<u8>) -> Result<(usize, (Token, bool)), DecodeError> {
         let start = buffer.len();
         if index == 0 {
             string(input, buffer)?;

@@ -103,7 +103,13 @@ impl Encoder {
     ///
     /// [`Misuse::NoSpace`] from the buffer, behind which no block of this connection can be decoded any more.
     #[inline]
-    pub fn field<B: Buffer>(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut B) -> Result<(), Misuse> {
+    pub fn field<B: Buffer>(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        indexing: Indexing,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
         let hash = hash(name, value);
         for (place, entry) in self.table.entries().iter().enumerate() {
             if entry.hash == hash && self.is(place, name, value) && indexing == Indexing::Auto {
@@ -294,10 +300,16 @@ mod tests {
         }
         decoder
             .decode(&block, |name, value, _| {
-                seen.push((String::from_utf8(name.to_vec()).unwrap(), String::from_utf8(value.to_vec()).unwrap()));
+                seen.push((
+                    String::from_utf8(name.to_vec()).unwrap(),
+                    String::from_utf8(value.to_vec()).unwrap(),
+                ));
             })
             .unwrap();
-        let fields: Vec<_> = fields.iter().map(|(n, v)| (n.to_ascii_lowercase(), (*v).to_owned())).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(n, v)| (n.to_ascii_lowercase(), (*v).to_owned()))
+            .collect();
         assert_eq!(seen, fields);
         block.len()
     }
@@ -305,10 +317,18 @@ mod tests {
     #[test]
     fn what_was_sent_once_is_one_octet() {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
-        let fields = [(":status", "200"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("X-A", "b"), ("X-A", "")];
+        let fields = [
+            (":status", "200"),
+            ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("X-A", "b"),
+            ("X-A", ""),
+        ];
         assert!(pass(&mut encoder, &mut decoder, &fields) > 30);
         assert_eq!(pass(&mut encoder, &mut decoder, &fields), 4);
-        assert_eq!(pass(&mut encoder, &mut decoder, &[("etag", "\"x\"")]), pass(&mut encoder, &mut decoder, &[("etag", "\"x\"")]));
+        assert_eq!(
+            pass(&mut encoder, &mut decoder, &[("etag", "\"x\"")]),
+            pass(&mut encoder, &mut decoder, &[("etag", "\"x\"")])
+        );
     }
 
     #[test]
@@ -336,7 +356,9 @@ mod tests {
             let mut block = Vec::new();
             Encoder::new().content_length(length, &mut block).unwrap();
             let mut seen = Vec::new();
-            decoder.decode(&block, |name, value, _| seen = [name, b"=", value].concat()).unwrap();
+            decoder
+                .decode(&block, |name, value, _| seen = [name, b"=", value].concat())
+                .unwrap();
             assert_eq!(String::from_utf8(seen).unwrap(), format!("content-length={length}"));
         }
     }

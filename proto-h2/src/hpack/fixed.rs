@@ -190,7 +190,15 @@ mod tests {
             let first = NAMES.iter().find(|entry| entry.1 == name).unwrap().0;
             assert_eq!(index_of(name.as_bytes()), first, "{name}");
         }
-        for none in ["", "x", "te", "if-matcher", "content-typf", ":protocol", "x-forwarded-for"] {
+        for none in [
+            "",
+            "x",
+            "te",
+            "if-matcher",
+            "content-typf",
+            ":protocol",
+            "x-forwarded-for",
+        ] {
             assert_eq!(index_of(none.as_bytes()), 0, "{none}");
         }
     }

@@ -121,7 +121,11 @@ static PAIRS: [Pair; 1 << PEEK] = {
 /// The symbol at the left of `bits`, and its length, where that is at most `room`.
 const fn short(bits: u32, room: u32) -> Option<(u8, u32)> {
     let (symbol, length) = first(bits);
-    if length <= room { Some((symbol as u8, length)) } else { None }
+    if length <= room {
+        Some((symbol as u8, length))
+    } else {
+        None
+    }
 }
 
 /// The symbol at the left of `bits`, and its length.
@@ -268,7 +272,10 @@ mod tests {
             ),
             ("", ""),
         ] {
-            let hex: String = encoded(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex: String = encoded(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             assert_eq!(hex, code, "{text}");
             assert_eq!(decoded(&encoded(text.as_bytes())).unwrap(), text.as_bytes());
         }

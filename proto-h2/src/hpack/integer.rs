@@ -16,7 +16,11 @@ pub(crate) fn read(input: &mut &[u8], prefix: u32) -> Result<u32, Bad> {
     *input = rest;
     let full = (1_u32 << prefix) - 1;
     let value = u32::from(first) & full;
-    if value < full { Ok(value) } else { read_more(input, full) }
+    if value < full {
+        Ok(value)
+    } else {
+        read_more(input, full)
+    }
 }
 
 #[inline(never)]

@@ -9,7 +9,7 @@ mod huffman;
 mod integer;
 mod table;
 
-pub use decode::{DecodeError, Decoder};
 pub(crate) use decode::Line;
+pub use decode::{DecodeError, Decoder};
 pub use encode::{Encoder, Indexing};
 pub(crate) use fixed::Token;

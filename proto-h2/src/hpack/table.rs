@@ -127,9 +127,10 @@ impl Table {
             return false;
         }
         self.evict(self.max - size as u32);
-        let live = self.entries.back().map_or(self.lines.len(), |oldest| {
-            oldest.start.wrapping_sub(self.base) as usize
-        });
+        let live = self
+            .entries
+            .back()
+            .map_or(self.lines.len(), |oldest| oldest.start.wrapping_sub(self.base) as usize);
         // Lines of evicted entries go when they are half of all, which makes each move pay for itself.
         if live * 2 > self.lines.len() || self.entries.is_empty() {
             self.lines.drain(..live);

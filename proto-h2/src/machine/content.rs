@@ -136,7 +136,10 @@ impl Core {
             *input = rest;
             data.left -= piece.len() as u32;
             if !data.dropped {
-                return Ok(Some(Step::Data { stream: id, data: piece }));
+                return Ok(Some(Step::Data {
+                    stream: id,
+                    data: piece,
+                }));
             }
             if self.credit(piece.len() as u32, limits, out).is_err() {
                 return Err(self.fail(ViolationKind::Flood, id, out));

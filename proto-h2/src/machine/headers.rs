@@ -44,7 +44,10 @@ impl Core {
     pub(super) fn judge_block(&self, more: usize, limits: &Limits) -> Result<(), ViolationKind> {
         let most = limits.fields_bytes.saturating_add(limits.fields_bytes / 4);
         let frames = 8 + limits.fields_bytes / 16_384;
-        let (bytes, before) = self.block.as_ref().map_or((0, 0), |block| (block.bytes.len(), block.frames as usize));
+        let (bytes, before) = self
+            .block
+            .as_ref()
+            .map_or((0, 0), |block| (block.bytes.len(), block.frames as usize));
         if bytes + more > most || before >= frames {
             return Err(ViolationKind::BlockTooLarge);
         }

@@ -77,14 +77,32 @@ struct Data {
 /// One thing that happened. What a [`Section`] speaks of is in the scratch memory.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
-    Head { stream: u32, section: Section, end: bool },
-    Data { stream: u32, data: &'a [u8] },
-    End { stream: u32, trailers: Option<Section> },
-    Reset { stream: u32, code: ErrorCode },
+    Head {
+        stream: u32,
+        section: Section,
+        end: bool,
+    },
+    Data {
+        stream: u32,
+        data: &'a [u8],
+    },
+    End {
+        stream: u32,
+        trailers: Option<Section>,
+    },
+    Reset {
+        stream: u32,
+        code: ErrorCode,
+    },
     Failed(Violation),
     /// A window has grown; that of all streams where `stream` is 0.
-    Window { stream: u32 },
-    Goaway { last: u32, code: ErrorCode },
+    Window {
+        stream: u32,
+    },
+    Goaway {
+        last: u32,
+        code: ErrorCode,
+    },
     Pong(u64),
     Settings,
 }
@@ -163,7 +181,12 @@ impl Core {
     }
 
     /// Sends what a connection begins with: the client's preface, and our settings (RFC 9113 section 3.4).
-    pub(crate) fn start<B: Buffer>(&mut self, limits: &Limits, extended_connect: bool, out: &mut B) -> Result<(), Misuse> {
+    pub(crate) fn start<B: Buffer>(
+        &mut self,
+        limits: &Limits,
+        extended_connect: bool,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
         self.extended_connect = extended_connect && self.role == Role::Server;
         let mut settings = [(0_u16, 0_u32); 7];
         let mut count = 0;
@@ -242,7 +265,11 @@ impl Core {
 
     fn send_goaway<B: Buffer>(&mut self, last: u32, code: ErrorCode, out: &mut B) -> Result<(), Misuse> {
         out.put(&frame_head(8, kind::GOAWAY, 0, 0))?;
-        let last = if self.role == Role::Server { last & 0x7fff_ffff } else { 0 };
+        let last = if self.role == Role::Server {
+            last & 0x7fff_ffff
+        } else {
+            0
+        };
         out.put(&last.to_be_bytes())?;
         out.put(&code.0.to_be_bytes())
     }
@@ -289,7 +316,13 @@ impl Core {
     }
 
     /// The caller has used `bytes` of a stream's content, so that the peer may send as much again.
-    pub(crate) fn consume<B: Buffer>(&mut self, id: u32, bytes: u32, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
+    pub(crate) fn consume<B: Buffer>(
+        &mut self,
+        id: u32,
+        bytes: u32,
+        limits: &Limits,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
         let Some(stream) = self.streams.get_mut(id) else {
             // Its bytes were credited when it ended.
             return Ok(());
@@ -305,7 +338,10 @@ impl Core {
             return Ok(());
         };
         stream.consumed += bytes;
-        if stream.consumed > 0 && stream.consumed >= limits.stream_window / 2 && stream.receiving != crate::state::Half::Done {
+        if stream.consumed > 0
+            && stream.consumed >= limits.stream_window / 2
+            && stream.receiving != crate::state::Half::Done
+        {
             let grant = core::mem::take(&mut stream.consumed);
             stream.receive_window = stream.receive_window.saturating_add(grant as i32);
             window_update(id, grant, out)?;
@@ -325,7 +361,13 @@ impl Core {
     }
 
     /// Ends a stream with RST_STREAM.
-    pub(crate) fn reset<B: Buffer>(&mut self, id: u32, code: ErrorCode, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
+    pub(crate) fn reset<B: Buffer>(
+        &mut self,
+        id: u32,
+        code: ErrorCode,
+        limits: &Limits,
+        out: &mut B,
+    ) -> Result<(), Misuse> {
         if self.streams.slot(id).is_none() || self.has_failed() {
             return Ok(());
         }
@@ -354,7 +396,12 @@ impl Core {
 
     /// Forgets the streams above `last`, which the peer has not looked at.
     pub(crate) fn forget_above(&mut self, last: u32) {
-        let above: Vec<u32> = self.streams.iter().map(|stream| stream.id).filter(|&id| id > last).collect();
+        let above: Vec<u32> = self
+            .streams
+            .iter()
+            .map(|stream| stream.id)
+            .filter(|&id| id > last)
+            .collect();
         for id in above {
             if let Some(stream) = self.streams.remove(id) {
                 self.consumed += stream.held;
@@ -386,7 +433,11 @@ impl Core {
     #[inline]
     fn spend(&mut self, points: u32, limits: &Limits) -> Result<(), ViolationKind> {
         self.spent = self.spent.saturating_add(points);
-        if self.spent > limits.budget { Err(ViolationKind::Flood) } else { Ok(()) }
+        if self.spent > limits.budget {
+            Err(ViolationKind::Flood)
+        } else {
+            Ok(())
+        }
     }
 
     /// Something useful was done for the peer, or time has passed.

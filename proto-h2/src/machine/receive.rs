@@ -58,7 +58,8 @@ impl Core {
                 return Ok(None);
             };
             let head = Head::read(octets);
-            self.judge(&head, limits).map_err(|kind| self.fail(kind, head.stream, out))?;
+            self.judge(&head, limits)
+                .map_err(|kind| self.fail(kind, head.stream, out))?;
             if head.kind == kind::DATA {
                 let mut rest = rest;
                 let begun = self.data_head(head, &mut rest, limits, out);
@@ -193,7 +194,10 @@ impl Core {
             if increment == 0 {
                 return Err(ViolationKind::IncrementZero.into());
             }
-            self.send_window = self.send_window.checked_add(increment).ok_or(ViolationKind::WindowOverflow)?;
+            self.send_window = self
+                .send_window
+                .checked_add(increment)
+                .ok_or(ViolationKind::WindowOverflow)?;
             return Ok(Some(Step::Window { stream }));
         }
         if self.is_idle(stream) {
@@ -219,21 +223,17 @@ impl Core {
             }
             return self.acknowledged(limits);
         }
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(ViolationKind::FrameSize.into());
         }
         let mut points = 2 + payload.len() as u32 / 24;
-        let (lowest, window) = (self.offered.initial_window, self.offered.initial_window);
-        let mut table = None;
+        let window = self.offered.initial_window;
         for entry in payload.chunks_exact(6) {
             let id = u16::from_be_bytes([entry[0], entry[1]]);
             let value = word(entry.get(2..).unwrap_or_default());
             match id {
-                1 => {
-                    // The lowest and the last one count (RFC 7541 section 4.2).
-                    self.encoder.limit(value);
-                    table = Some(value);
-                }
+                // The lowest and the last one count (RFC 7541 section 4.2).
+                1 => self.encoder.limit(value),
                 2 if value > 1 || self.role == Role::Client && value > 0 => return Err(ViolationKind::Setting.into()),
                 3 => self.offered.streams = value,
                 4 if value > LARGEST as u32 => return Err(ViolationKind::SettingWindow.into()),
@@ -250,7 +250,6 @@ impl Core {
                 _ => {}
             }
         }
-        let _ = (lowest, table);
         if self.offered.initial_window != window {
             points += self.streams.len() / 8;
             self.move_windows(window)?;
@@ -261,7 +260,8 @@ impl Core {
             self.spend(points, limits)?;
         }
         settings_ack(out)?;
-        Ok(Some(Step::Settings))
+        let concerns = self.role == Role::Client || self.streams.len() > 0;
+        Ok(concerns.then_some(Step::Settings))
     }
 
     /// Moves the windows of all streams by what the initial window has changed (RFC 9113 section 6.9.2).

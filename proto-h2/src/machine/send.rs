@@ -113,7 +113,11 @@ impl Core {
         if end && !beginning.end {
             stream.flags |= Stream::DROPS;
         }
-        stream.left = if bodiless { u64::MAX } else { beginning.length.unwrap_or(u64::MAX) };
+        stream.left = if bodiless {
+            u64::MAX
+        } else {
+            beginning.length.unwrap_or(u64::MAX)
+        };
         if tunnel {
             stream.flags |= Stream::SWITCHED;
             stream.left = u64::MAX;
@@ -141,7 +145,11 @@ impl Core {
                 None => Ok(()),
             }
         })?;
-        if beginning.end { self.sent(id, limits, out) } else { Ok(()) }
+        if beginning.end {
+            self.sent(id, limits, out)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends an informational response.
@@ -409,7 +417,9 @@ impl Core {
     }
 
     pub(crate) fn priority_of(&self, id: u32) -> Priority {
-        self.streams.get(id).map_or_else(Priority::default, |stream| Priority::unpack(stream.priority))
+        self.streams
+            .get(id)
+            .map_or_else(Priority::default, |stream| Priority::unpack(stream.priority))
     }
 }
 
