@@ -70,11 +70,14 @@ impl FieldLines for HeaderMap {
             .try_for_each(|(name, value)| crate::encode::put_field(name.as_ref(), value.as_bytes(), out))
     }
 
-    fn each(&self, visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Misuse>) -> Result<(), Misuse> {
-        self.iter()
-            .try_for_each(|(name, value)| visit(name.as_ref(), value.as_bytes()))
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_bytes());
+        }
     }
 }
+
+impl crate::encode::sealed::Sealed for HeaderMap {}
 
 #[cfg(test)]
 mod tests {

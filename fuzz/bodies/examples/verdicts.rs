@@ -60,7 +60,7 @@ fn frames<S: Side>(connection: Connection<S>, mut bytes: Vec<u8>) -> Vec<String>
     let Connection { mut reader, mut writer } = connection;
     let (mut input, mut said, mut out) = (&mut bytes[..], Vec::new(), BytesMut::new());
     loop {
-        said.push(match reader.receive(&mut writer, &mut input, &mut out) {
+        said.push(match reader.next(&mut writer, &mut input, &mut out) {
             Ok(Some(Event::Message(Message::Text(text)))) => format!("T {}", hex(text.as_bytes())),
             Ok(Some(Event::Message(Message::Binary(bytes)))) => format!("B {}", hex(bytes)),
             Ok(Some(Event::Ping(payload))) => format!("P {}", hex(payload)),

@@ -6,7 +6,7 @@ use proto_http::{Buffer, DATE_LENGTH, FieldLines, Misuse, Target};
 
 use super::{Core, Role, frame_head, rst_stream};
 use crate::frame::{self, flag, kind};
-use crate::hpack::Indexing;
+use crate::hpack::{Encoder, Indexing};
 use crate::section::{is_scheme, is_token};
 use crate::state::{self, Half, Move};
 use crate::streams::Stream;
@@ -40,7 +40,7 @@ impl Core {
         id: u32,
         end: bool,
         out: &mut B,
-        encode: impl FnOnce(&mut crate::hpack::Encoder, &mut B) -> Result<(), Misuse>,
+        encode: impl FnOnce(&mut Encoder, &mut B) -> Result<(), Misuse>,
     ) -> Result<(), Misuse> {
         let start = out.position();
         out.put(&[0; frame::HEAD])?;
@@ -134,12 +134,7 @@ impl Core {
             {
                 encoder.field(b"date", date, Indexing::Auto, out)?;
             }
-            fields.each(&mut |name, value| {
-                if is_dropped(name) || tunnel && name.eq_ignore_ascii_case(b"sec-websocket-accept") {
-                    return Ok(());
-                }
-                encoder.field(name, value, Indexing::Auto, out)
-            })?;
+            encode_fields(encoder, fields, tunnel, out)?;
             match length {
                 Some(length) => encoder.content_length(length, out),
                 None => Ok(()),
@@ -171,10 +166,7 @@ impl Core {
         }
         self.write_block(id, false, out, |encoder, out| {
             encoder.status(status, out)?;
-            fields.each(&mut |name, value| match is_dropped(name) {
-                true => Ok(()),
-                false => encoder.field(name, value, Indexing::Auto, out),
-            })
+            encode_fields(encoder, fields, false, out)
         })
     }
 
@@ -247,10 +239,7 @@ impl Core {
                 encoder.field(b":path", head.path.as_bytes(), Indexing::Auto, out)?;
             }
             encoder.field(b":authority", head.authority.as_bytes(), Indexing::Auto, out)?;
-            fields.each(&mut |name, value| match is_dropped(name) {
-                true => Ok(()),
-                false => encoder.field(name, value, Indexing::Auto, out),
-            })?;
+            encode_fields(encoder, fields, false, out)?;
             match beginning.length {
                 Some(length) if !connect => encoder.content_length(length, out),
                 _ => Ok(()),
@@ -377,7 +366,7 @@ impl Core {
         if !stream.has(Stream::DROPS) {
             if facts.is_any() {
                 self.write_block(id, true, out, |encoder, out| {
-                    trailers.each(&mut |name, value| encoder.field(name, value, Indexing::Auto, out))
+                    encode_fields(encoder, trailers, false, out)
                 })?;
             } else {
                 out.put(&frame_head(0, kind::DATA, flag::END_STREAM, id))?;
@@ -423,6 +412,23 @@ impl Core {
     }
 }
 
+/// Appends fields, but those that HTTP/2 does not have; in the answer that opens a tunnel, `sec-websocket-accept` is one of them.
+#[inline]
+fn encode_fields<B: Buffer>(
+    encoder: &mut Encoder,
+    fields: &(impl FieldLines + ?Sized),
+    tunnel: bool,
+    out: &mut B,
+) -> Result<(), Misuse> {
+    let mut result = Ok(());
+    fields.visit(&mut |name, value| {
+        if result.is_ok() && !is_dropped(name) && !(tunnel && name.eq_ignore_ascii_case(b"sec-websocket-accept")) {
+            result = encoder.field(name, value, Indexing::Auto, out);
+        }
+    });
+    result
+}
+
 /// Whether a field is left out: it speaks of the connection (RFC 9113 section 8.2.2).
 #[inline]
 fn is_dropped(name: &[u8]) -> bool {
@@ -438,9 +444,6 @@ fn is_dropped(name: &[u8]) -> bool {
 /// Whether the fields have a Host, for which HTTP/2 has `:authority`.
 fn names_host(fields: &(impl FieldLines + ?Sized)) -> bool {
     let mut found = false;
-    let _ = fields.each(&mut |name, _| {
-        found |= name.eq_ignore_ascii_case(b"host");
-        Ok(())
-    });
+    fields.visit(&mut |name, _| found |= name.eq_ignore_ascii_case(b"host"));
     found
 }
