@@ -35,6 +35,8 @@ pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
 pub use date::{DATE_LENGTH, imf_fixdate};
 pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, Status, reason};
+#[doc(hidden)]
+pub use encode::AnyFields;
 pub use error::{Misuse, Violation, ViolationKind};
 pub use fields::{Field, Fields, FieldsIter};
 pub use forward::{EndToEnd, Without};

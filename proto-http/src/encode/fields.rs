@@ -149,6 +149,51 @@ pub trait FieldLines: sealed::Sealed {
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8]));
 }
 
+/// [`FieldLines`] behind a pointer: for codecs of other versions, whose answers go through a [`Backend`](crate::Backend).
+#[doc(hidden)]
+pub trait AnyFields {
+    /// [`FieldLines::check`].
+    ///
+    /// # Errors
+    ///
+    /// The first [`Misuse`] in them.
+    fn check_any(&self) -> Result<FieldFacts, Misuse>;
+
+    /// [`FieldLines::visit`].
+    fn visit_any(&self, each: &mut dyn FnMut(&[u8], &[u8]));
+}
+
+impl<T: FieldLines> AnyFields for T {
+    fn check_any(&self) -> Result<FieldFacts, Misuse> {
+        self.check()
+    }
+
+    fn visit_any(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.visit(each);
+    }
+}
+
+impl sealed::Sealed for dyn AnyFields + '_ {}
+impl FieldLines for dyn AnyFields + '_ {
+    fn check(&self) -> Result<FieldFacts, Misuse> {
+        self.check_any()
+    }
+
+    fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
+        let mut result = Ok(());
+        self.visit_any(&mut |name, value| {
+            if result.is_ok() {
+                result = put_field(name, value, out);
+            }
+        });
+        result
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.visit_any(each);
+    }
+}
+
 impl sealed::Sealed for () {}
 impl<T: sealed::Sealed + ?Sized> sealed::Sealed for &T {}
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> sealed::Sealed for [(N, V)] {}
