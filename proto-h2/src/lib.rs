@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "protocol")]
+mod adapter;
 mod both;
 mod class;
 mod client;
@@ -20,6 +22,8 @@ mod server;
 pub mod state;
 mod streams;
 
+#[cfg(feature = "protocol")]
+pub use adapter::*;
 pub(crate) use both::both_roles;
 pub use client::{ClientConnection, ClientEvent, Head};
 pub use code::ErrorCode;
