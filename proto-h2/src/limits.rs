@@ -30,7 +30,7 @@ pub struct Limits {
     /// Bytes of the table that the peer's header compression may use (SETTINGS_HEADER_TABLE_SIZE). Default 4,096; at most 65,535.
     pub table: u32,
     /// What a peer may cost before its connection ends with ENHANCE_YOUR_CALM, in points. Frames that bring nothing on take points:
-    /// resets and refused streams 4, SETTINGS and PING 2 to 4, others 1. A stream that is served gives 4 back, DATA 1 for 256 bytes or for the
+    /// resets and refused streams 5, SETTINGS and PING 2 to 4, others 1. A stream that is served gives 4 back, DATA 1 for 256 bytes or for the
     /// frame; see also [`replenish`](crate::ServerConnection::replenish). Default 1,000.
     pub budget: u32,
 }

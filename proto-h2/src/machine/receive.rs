@@ -6,6 +6,9 @@ use super::{Core, LARGEST, Phase, Role, SHUTDOWN, Step, frame_head, max_frame, r
 use crate::frame::{self, Head, PREFACE, flag, kind};
 use crate::{ErrorCode, Limits, Priority, Scratch, Violation, ViolationKind};
 
+/// What a reset costs, by either side: more than a served stream earns, so that nobody pays for resets with requests.
+const RESET: u32 = 5;
+
 /// How reading goes on behind a frame.
 pub(super) type Outcome<'a> = Result<Option<Step<'a>>, Broken>;
 
@@ -101,7 +104,7 @@ impl Core {
             Broken::Stream(kind) => kind,
         };
         // A stream that the peer makes us reset is no cheaper than one that the peer resets.
-        if let Err(flood) = self.spend(4, limits) {
+        if let Err(flood) = self.spend(RESET, limits) {
             return Err(self.fail(flood, stream, out));
         }
         let status = kind.status();
@@ -311,7 +314,7 @@ impl Core {
         if self.is_idle(id) {
             return Err(ViolationKind::IdleStream.into());
         }
-        self.spend(4, limits)?;
+        self.spend(RESET, limits)?;
         let code = ErrorCode(word(payload));
         if self.streams.slot(id).is_none() {
             return Ok(None);
