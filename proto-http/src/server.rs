@@ -144,6 +144,7 @@ impl ServerConnection {
                 Ok(Some(ServerEvent::Data(data)))
             }
             Some(Piece::End(trailers)) => {
+                self.flags &= !Facts::EXPECT_CONTINUE;
                 let _ = Exchange::end(&mut self.exchange.request);
                 self.settle();
                 Ok(Some(ServerEvent::End(trailers)))

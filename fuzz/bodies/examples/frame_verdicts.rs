@@ -1,8 +1,8 @@
 //! What we, and two crates that others rely on, make of frames of WebSocket and replies of RESP: reads one stream a line from standard
-//! input, its kind and its bytes in hexadecimal, separated by a tab, and writes a line for each. `ci/differential_frames.py` compares
+//! input, its kind and its bytes in hexadecimal, separated by a tab, and writes a line for each. `ci/differential.py` compares
 //! them, and packages of Python's beside them.
 //!
-//! usage: verdicts ours|tungstenite|redis-protocol. Kinds: `ws server`, `ws client` (who receives), `resp 2`, `resp 3`.
+//! usage: frame_verdicts ours|tungstenite|redis-protocol. Kinds: `ws server`, `ws client` (who receives), `resp 2`, `resp 3`.
 //! A line has what was taken, separated by tabs, and then `more`, `close` or `error KIND`.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
             ("ours", _) => replies(kind == "resp 3", &bytes),
             ("tungstenite", _) => tungstenite(server, bytes),
             ("redis-protocol", _) => redis_protocol(kind == "resp 3", &bytes),
-            _ => return Err(io::Error::other("usage: verdicts ours|tungstenite|redis-protocol")),
+            _ => return Err(io::Error::other("usage: frame_verdicts ours|tungstenite|redis-protocol")),
         };
         writeln!(output, "{}", verdict.join("\t"))?;
     }
