@@ -31,6 +31,10 @@ impl Handler for Answers {
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (request.method(), request.path()) {
             ("GET", "/big") => responder.send(200, &(), &vec![b'x'; 1 << 20]),
+            (_, "/pause") => {
+                responder.pause(true);
+                Ok(())
+            }
             ("GET", path) => responder.send(200, &(), path.as_bytes()),
             _ => Ok(()),
         }
@@ -280,6 +284,84 @@ fn f23(driver: Driver) {
     scene.end();
 }
 
+/// A handler that pauses holds no more than the window.
+fn f22(driver: Driver) {
+    let mut scene = scene(driver, |_| {});
+    let mut stream = connect(scene.to);
+    let head = [&[0x83, 0x86, 0x04, 0x06][..], b"/pause", &[0x01, 0x01, b'a']].concat();
+    let content = frame(0, 0, 1, &[0; 16_384]).repeat(4);
+    stream
+        .write_all(&[hello(), frame(1, 4, 1, &head), content, get(3)].concat())
+        .unwrap();
+    let reset = std::iter::from_fn(|| read_frame(&mut stream)).find(|frame| frame.0 == 3);
+    assert_eq!(
+        reset.map(|frame| (frame.2, frame.3)),
+        Some((1, vec![0, 0, 0, 3])),
+        "FLOW_CONTROL_ERROR"
+    );
+    let served =
+        std::iter::from_fn(|| read_frame(&mut stream)).any(|(kind, flags, id, _)| (kind, flags, id) == (0, 1, 3));
+    assert!(served);
+    scene.still_serves();
+    scene.end();
+}
+
+/// Streams that come and are cancelled leave nothing behind.
+fn f31(driver: Driver) {
+    let mut scene = scene(driver, |_| {});
+    let mut stream = connect(scene.to);
+    stream.write_all(&hello()).unwrap();
+    for round in 0..200 {
+        let first = round * 100;
+        let requests: Vec<u8> = (first..first + 50)
+            .flat_map(|n| match n % 10 {
+                9 => [
+                    post(2 * n + 1),
+                    frame(0, 0, 2 * n + 1, &[0; 50]),
+                    frame(3, 0, 2 * n + 1, &[0; 4]),
+                ]
+                .concat(),
+                _ => get(2 * n + 1),
+            })
+            .collect();
+        stream.write_all(&requests).unwrap();
+        let mut answers = 0;
+        while answers < 45 {
+            let (kind, flags, ..) = read_frame(&mut stream).expect("the connection goes on");
+            answers += i32::from((kind, flags) == (0, 1));
+        }
+    }
+    scene.still_serves();
+    scene.end();
+}
+
+/// What comes behind a GOAWAY of either side.
+fn f32(driver: Driver) {
+    let mut scene = scene(driver, |config| config.timeouts.idle = Some(Duration::from_millis(100)));
+    let mut stream = connect(scene.to);
+    stream
+        .write_all(&[hello(), frame(7, 0, 0, &[0; 8]), get(1), frame(0, 0, 1, b"x"), get(3)].concat())
+        .unwrap();
+    let served = std::iter::from_fn(|| read_frame(&mut stream))
+        .filter(|frame| (frame.0, frame.1) == (0, 1))
+        .take(2)
+        .count();
+    assert_eq!(served, 2);
+    // The server goes away as nothing comes, and closes.
+    let mut stream = connect(scene.to);
+    stream.write_all(&hello()).unwrap();
+    let goaway = std::iter::from_fn(|| read_frame(&mut stream)).any(|frame| frame.0 == 7);
+    assert!(goaway);
+    let _ = stream.write_all(&[get(1), frame(3, 0, 1, &[0; 4])].concat());
+    while read_frame(&mut stream).is_some() {}
+    // So it did with the honest one.
+    scene.honest = connect(scene.to);
+    scene.honest.write_all(&hello()).unwrap();
+    scene.streams = 0;
+    scene.still_serves();
+    scene.end();
+}
+
 fn f24(driver: Driver) {
     let mut scene = scene(driver, |config| {
         config.timeouts.settings = Some(Duration::from_millis(300))
@@ -331,6 +413,7 @@ on_every_driver! {
     f19_priority_updates_for_idle_streams: f19;
     f20_frames_that_bring_nothing: f20;
     f21_streams_beyond_the_limit: f21;
+    f22_content_beyond_the_window: f22;
     f23_silence: f23;
     f24_settings_never_acknowledged: f24;
     f25_content_length_differs: f25;
@@ -339,5 +422,7 @@ on_every_driver! {
     f28_pseudo_fields_out_of_place: f28;
     f29_trailers_that_smuggle: f29;
     f30_extended_connect_out_of_place: f30;
+    f31_nothing_is_held_for_a_reset_stream: f31;
+    f32_frames_behind_goaway: f32;
     f33_hello_and_goodbye: f33;
 }
