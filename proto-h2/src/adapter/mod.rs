@@ -1,6 +1,7 @@
 //! HTTP/2 on the `protocol` contract.
 
 mod auto;
+mod client;
 mod config;
 mod exchange;
 mod origin;
@@ -9,6 +10,7 @@ mod slot;
 mod tunnel;
 
 pub use auto::{Auto, AutoError};
+pub use client::{Caller, Client, ClientConfig, ClientError, Failure, Requester};
 pub use config::{ServerConfig, ServerTimeouts};
 pub use origin::StreamMessage;
 pub use server::{Server, ServerError};
