@@ -14,7 +14,7 @@ use drivers::Driver;
 use proto_http::{FieldBlock, Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
-use protocol::{Protocol, Switch};
+use protocol::{Peer, Protocol};
 
 /// A server with a few fixed resources, on either driver.
 #[derive(Parser)]
@@ -38,6 +38,9 @@ struct Options {
     /// How long a client may take from one request to the next, in seconds.
     #[arg(long, value_name = "SECS")]
     idle_timeout: Option<u64>,
+    /// Speaks HTTP/1.1 alone. Otherwise a client that begins with the preface of HTTP/2 is served that.
+    #[arg(long)]
+    no_http2: bool,
     /// Networks of proxies, separated by commas: every connection begins with a PROXY header (version 1 or 2) from one of
     /// them, and connections from elsewhere are refused.
     #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
@@ -78,32 +81,70 @@ where
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
     let signals = drivers::Signals::catch()?;
-    let plain = factory(options)?;
+    let one = config(options);
+    let shared = shared()?;
+    let testbed = move |remote| Testbed {
+        shared: Arc::clone(&shared),
+        remote,
+        echoing: false,
+        next: None,
+    };
+    if options.no_http2 {
+        let factory =
+            move |peer: &Peer<'_, Infallible>| Some(Server::switching(Arc::clone(&one), testbed(peer.remote())));
+        return behind_proxies(server, places, options, factory, signals, print);
+    }
+    let mut two = proto_h2::ServerConfig::new(SystemTime::now);
+    two.limits.body = None;
+    two.timeouts.preface = one.timeouts.first_byte;
+    two.timeouts.frame = one.timeouts.head;
+    two.timeouts.idle = one.timeouts.idle;
+    let two = Arc::new(two);
+    let handler = move |peer: &Peer<'_, Infallible>| Some(testbed(peer.remote()));
+    let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>| {
+        Some(proto_h2::Auto::new(
+            Arc::clone(&one),
+            Arc::clone(&two),
+            handler.clone(),
+            peer,
+        ))
+    };
+    behind_proxies(server, places, options, factory, signals, print)
+}
+
+/// Serves what `factory` makes, behind proxies if there are any.
+fn behind_proxies<I, P>(
+    server: &drivers::Server,
+    places: I,
+    options: &Options,
+    factory: impl Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + Sync + 'static,
+    signals: drivers::Signals,
+    print: bool,
+) -> io::Result<()>
+where
+    I: IntoIterator<Item = drivers::Listening>,
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+{
     match options.proxy_protocol.clone() {
-        None => until_signal(
-            server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
-            signals,
-            print,
-        ),
+        None => until_signal(server.serve_all(places, factory)?, signals, print),
         Some(config) => {
-            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
+            let behind = config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| factory(peer));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
     }
 }
 
-fn until_signal<P: Protocol<Message = Infallible> + 'static>(
-    running: drivers::Running<P>,
-    signals: drivers::Signals,
-    print: bool,
-) -> io::Result<()> {
+fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>
+where
+    P: Protocol + 'static,
+    P::Message: Send + 'static,
+{
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
     running.until(signals, DRAIN).map(drop)
 }
-
-type Peer<'a> = protocol::Peer<'a, Infallible>;
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
@@ -132,8 +173,8 @@ fn print_address(address: SocketAddr) {
     println!("listening on {address}");
 }
 
-/// What makes the protocol of each connection.
-fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed>> + Clone + Send + use<>> {
+/// How connections of HTTP/1.1 are treated.
+fn config(options: &Options) -> Arc<ServerConfig> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -144,23 +185,15 @@ fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<
     if let Some(seconds) = options.idle_timeout {
         http.timeouts.idle = Some(Duration::from_secs(seconds));
     }
+    Arc::new(http)
+}
+
+fn shared() -> io::Result<Arc<Shared>> {
     let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(io::Error::other)?;
-    let (http, shared) = (
-        Arc::new(http),
-        Arc::new(Shared {
-            ws: Arc::default(),
-            text,
-        }),
-    );
-    Ok(move |peer: &Peer<'_>| {
-        let testbed = Testbed {
-            shared: Arc::clone(&shared),
-            remote: peer.remote(),
-            echoing: false,
-            next: None,
-        };
-        Server::switching(Arc::clone(&http), testbed)
-    })
+    Ok(Arc::new(Shared {
+        ws: Arc::default(),
+        text,
+    }))
 }
 
 /// What all connections share.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use driver_common::tasks::{Group, Phase, Refused, Task, admit};
 use driver_common::Stopping;
+use driver_common::tasks::{Group, Phase, Refused, Task, admit};
 use protocol::driver::{Transfer, Transport};
 use protocol::{Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
