@@ -18,7 +18,7 @@ use bytes::Buf;
 use proto_http::{
     FieldBlock, HeadScanner, Limits, Misuse, Request, Responder, Rules, Server, ServerConfig, ServerConnection,
 };
-use protocol::{Control, Cx, Input, Output, Protocol};
+use protocol::{Control, Cx, Input, Limits, Output, Protocol};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -56,11 +56,12 @@ fn serve(request: &str, per_call: usize, count: usize) {
             }
         },
     );
+    let limits = Limits::default();
     let (mut output, mut control, now) = (Output::new(), Control::default(), Instant::now());
     let mut bytes = request.repeat(per_call).into_bytes();
     for _ in 0..count / per_call {
         let mut input = Input::new(black_box(&mut bytes));
-        let mut cx = Cx::new(now, &mut output, &mut control, 65_536);
+        let mut cx = Cx::new(now, &mut output, &mut control, &limits);
         server
             .received(&mut cx, &mut input)
             .unwrap_or_else(|error| panic!("{error}"));
