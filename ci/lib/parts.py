@@ -21,6 +21,7 @@ LIBRARIES = [
     "wirestate-ws",
     "wirestate-resp",
     "wirestate-proxy",
+    "wirestate-tls",
     "wirestate-timing-wheel",
     "wirestate-driver-common",
     "wirestate-driver-epoll",

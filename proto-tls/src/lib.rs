@@ -5,6 +5,7 @@
 mod client;
 mod engine;
 mod error;
+mod files;
 mod identity;
 mod layer;
 mod limits;
@@ -22,6 +23,7 @@ pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use client::{ClientConfig, Connector, InvalidName, Pin, Roots};
 pub use error::{Error, Fault, FaultKind, Waiting};
+pub use files::{Files, FilesError, Stamp};
 pub use identity::{Identity, IdentityError};
 pub use layer::{Factory, NoFactory, Tls};
 pub use limits::Limits;

@@ -20,14 +20,13 @@ impl fmt::Display for NoProvider {
 
 impl core::error::Error for NoProvider {}
 
-/// The first of those that were compiled in and that this processor can run: aws-lc-rs, graviola, ring.
+/// The first of those that were compiled in and that this processor can run: graviola, ring. Any other provider of rustls
+/// may be given to [`ServerConfig`](crate::ServerConfig) and [`ClientConfig`](crate::ClientConfig) instead.
 ///
 /// # Errors
 ///
 /// When there is none.
 pub fn provider() -> Result<Arc<CryptoProvider>, NoProvider> {
-    #[cfg(feature = "aws-lc-rs")]
-    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     #[cfg(all(feature = "graviola", any(target_arch = "x86_64", target_arch = "aarch64")))]
     if graviola_runs() {
         return Ok(Arc::new(rustls_graviola::default_provider()));

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -42,6 +43,16 @@ struct Options {
     /// them, and connections from elsewhere are refused.
     #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
     proxy_protocol: Option<proto_proxy::Config>,
+    /// The server's certificate in PEM, its issuers behind it: everything is served over TLS. Several for several names, each
+    /// with its --tls-key.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+    /// Authorities in PEM: clients must show a certificate of one of them.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 /// Where messages are compressed.
@@ -79,17 +90,44 @@ where
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
     let signals = drivers::Signals::catch()?;
     let plain = factory(options)?;
-    match options.proxy_protocol.clone() {
-        None => until_signal(
+    let tls = acceptor(options)?.map(|acceptor| {
+        let inner = plain.clone();
+        acceptor.accept(move |peer: &Peer<'_>, _: proto_tls::Session<'_>| Some(inner(peer)))
+    });
+    match (options.proxy_protocol.clone(), tls) {
+        (None, None) => until_signal(
             server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
             signals,
             print,
         ),
-        Some(config) => {
+        (None, Some(tls)) => until_signal(server.serve_all(places, tls)?, signals, print),
+        (Some(config), None) => {
             let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
+        (Some(config), Some(tls)) => {
+            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| tls.clone()(peer));
+            until_signal(server.serve_all(places, behind)?, signals, print)
+        }
     }
+}
+
+/// What accepts connections over TLS, if there is a certificate.
+fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
+    if options.tls_cert.is_empty() {
+        return Ok(None);
+    }
+    if options.tls_cert.len() != options.tls_key.len() {
+        return Err(io::Error::other("each --tls-cert needs its --tls-key"));
+    }
+    let pairs = options.tls_cert.iter().cloned().zip(options.tls_key.iter().cloned());
+    let files = proto_tls::Files {
+        pairs: pairs.collect(),
+        client_ca: options.tls_client_ca.clone(),
+    };
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let config = files.load(provider).map_err(io::Error::other)?;
+    proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
 }
 
 fn until_signal<P: Protocol<Message = Infallible> + 'static>(
