@@ -192,14 +192,20 @@ impl Engine {
         }
     }
 
-    /// Seals all of `plaintext` into `output`, in full records (RFC 8446 section 5.1). The handshake must have ended.
-    pub(crate) fn write(&mut self, plaintext: &Output, output: &mut Output) -> Result<(), Fault> {
-        let first = plaintext.chunk();
-        if first.len() == plaintext.len() {
-            return self.seal(first, output);
+    /// Seals the first `n` bytes of `plaintext` into `output`, in full records (RFC 8446 section 5.1). The handshake must have
+    /// ended.
+    pub(crate) fn write(&mut self, plaintext: &Output, n: usize, output: &mut Output) -> Result<(), Fault> {
+        if let Some(piece) = plaintext.chunk().get(..n) {
+            return self.seal(piece, output);
         }
         // Pieces are joined, so that a head and its shared body do not make a record each.
-        staging::join(plaintext.chunks(), |piece| self.seal(piece, output))
+        let mut left = n;
+        let pieces = plaintext.chunks().map_while(|chunk| {
+            let piece = &chunk[..chunk.len().min(left)];
+            left -= piece.len();
+            Some(piece).filter(|piece| !piece.is_empty())
+        });
+        staging::join(pieces, |piece| self.seal(piece, output))
     }
 
     fn seal(&mut self, plaintext: &[u8], output: &mut Output) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use protocol::driver::{Connection, Scratch, Todo, Turn};
 use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
 
-use crate::engine::{Engine, Plaintext, Read, record_length};
+use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
 use crate::error::{Error, Fault, Waiting};
 use crate::limits::Limits;
 use crate::plain_http::{self, Guess};
@@ -245,8 +245,15 @@ impl Core {
             turn.set_beneath(cx.waiting());
             match turn.todo() {
                 Todo::Send => {
-                    self.engine.write(turn.output(), cx.output())?;
-                    turn.sent(turn.output().len());
+                    let n = sealable(turn.output().len(), cx);
+                    if n > 0 {
+                        self.engine.write(turn.output(), n, cx.output())?;
+                        turn.sent(n);
+                    } else {
+                        // The rest waits unsealed, for the transport to take what was sealed.
+                        turn.set_beneath(0);
+                        turn.blocked();
+                    }
                 }
                 Todo::Shutdown => {
                     self.engine.close(cx.output());
@@ -310,6 +317,16 @@ impl Core {
     }
 }
 
+/// How many of `length` bytes of plaintext are to be sealed now: until the connection is congested. What is shared stays shared for
+/// as long, and a large answer does not hold up other connections. Only what is above the hard limit is sealed in any case, so that the
+/// driver sees how much of it the transport takes at once.
+fn sealable(length: usize, cx: &Cx<'_>) -> usize {
+    let room = cx.high_water().saturating_add(1).saturating_sub(cx.waiting());
+    let above = length.saturating_sub(cx.limits().max_output);
+    let most = room.max(above);
+    length.min(most.checked_next_multiple_of(FULL).unwrap_or(most))
+}
+
 impl<P: Protocol, F> Tls<P, F> {
     /// Something happens to the connection inside, which is then settled, and reads what there is of `input`.
     fn happen(
@@ -324,6 +341,9 @@ impl<P: Protocol, F> Tls<P, F> {
         let core = &mut *self.core;
         let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
+            if !cx.congested() {
+                turn.writable();
+            }
             event(&mut turn);
             let settled = core.settle(&mut turn, cx).and_then(|settled| match input {
                 Some(input) => core.read(&mut turn, cx, input, settled),
