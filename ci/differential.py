@@ -1,277 +1,73 @@
 #!/usr/bin/env python3
-"""Compares proto-http with other people's parsers: h11 (a Python package), and llhttp, inside Node's http.
+"""Compares the codecs with other people's parsers, two for each protocol that know nothing of each other: proto-http with h11 and llhttp,
+proto-ws with wsproto and tungstenite, proto-resp with hiredis and redis-protocol.
 
-usage: differential.py VERDICTS [--mutated N] [--seed S]
+usage: differential.py HTTP FRAMES [--cases N] [--seed S] [--only http|ws|resp]
 
-VERDICTS is the example of proto-http of that name. The messages are those of tests/vectors/http1.tsv and N that are made from
-them by small changes, which follow from S. Whether a message is taken or refused, and where bodies and the next message begin,
-must be the same; every difference must be explained by a row of TABLE, which says who is laxer and what the RFC says. What is not
-installed is named as SKIPPED.
+HTTP and FRAMES are the examples `verdicts` of proto-http and `frame_verdicts` of fuzz-bodies. N streams a protocol follow from S: a generator makes
+them, and most have small changes. What two take must be the same, in the same order; every other difference must be explained by a
+row of the tables in ci/oracles, the list of disagreements that are deliberate, each with its section. 2,000 streams take a
+minute; --cases 100000 is the long run. What is not installed is named as SKIPPED.
 """
 
 import argparse
 import collections
-import os
+import itertools
 import random
-import re
-import shutil
-import subprocess
 import sys
 
 from lib import skipped
+from oracles import http, resp, websocket
 
-try:
-    import h11
-except ImportError:
-    h11 = None
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-VECTORS = os.path.join(HERE, "..", "proto-http", "tests", "vectors", "http1.tsv")
-
-# Where we refuse what another takes, by the name of our reason: never dangerous to who stands behind us.
-STRICTER = {
-    "BareLf": "LF alone ends a line for a lax recipient (RFC 9112 section 2.2 allows it; section 11.2 says what for)",
-    "BareCr": "CR alone is taken for white space or dropped (RFC 9112 section 2.2: invalid, or a space)",
-    "LeadingLines": "any number of empty lines before a request (RFC 9112 section 2.2: at least one)",
-    "Method": "white space before a method is skipped (RFC 9112 section 3: a token)",
-    "Target": "the target's form or characters are not checked (RFC 9112 section 3.2)",
-    "Version": "white space around the version is skipped (RFC 9112 section 3: single spaces)",
-    "VersionUnsupported": "other major versions are read as 1 (RFC 9110 section 2.5)",
-    "StatusLine": "a status line without its second space, or with control characters (RFC 9112 section 4)",
-    "FieldName": "field names that are no tokens (RFC 9110 section 5.1)",
-    "FieldValue": "control characters in values (RFC 9110 section 5.5: to be refused or replaced)",
-    "Folding": "folded lines are joined (RFC 9112 section 5.2: a server may replace or refuse them)",
-    "SpaceBeforeColon": "white space before a colon (RFC 9112 section 5.1: must be refused)",
-    "Host": "the value of Host is not checked (RFC 9112 section 3.2: must be refused)",
-    "HostMissing": "a minor version above 1, or an absolute target, does without Host (RFC 9112 section 3.2)",
-    "HostRepeated": "several Host fields (RFC 9112 section 3.2: must be refused)",
-    "ContentLength": "lists, folding or lengths beyond 64 bits (RFC 9110 section 8.6)",
-    "ContentLengthRepeated": "the same length twice counts once (RFC 9110 section 8.6 allows it)",
-    "LengthAndCoding": "the coding counts, the length is dropped (RFC 9112 section 6.3 allows it)",
-    "TransferEncoding": "empty elements beside chunked (RFC 9110 section 5.6.1)",
-    "CodingUnknown": "codings before chunked are left to the caller (RFC 9112 section 6.1)",
-    "CodingInOldVersion": "a coding in HTTP/1.0 (RFC 9112 section 6.1: faulty framing)",
-    "FramingForbidden": "framing in a response that has no body is dropped (RFC 9112 section 6.1)",
-    "Expectation": "a list that begins with 100-continue (RFC 9110 section 10.1.1)",
-    "ConnectWithBody": "a CONNECT with a body (RFC 9110 section 9.3.6: no defined semantics)",
-    "ChunkSize": "more than 16 digits, or white space behind the size (RFC 9112 section 7.1)",
-    "ChunkExtension": "extensions are skipped, not parsed (RFC 9112 section 7.1.1)",
-    "ChunkEnd": "what stands behind chunk data is not all checked yet (RFC 9112 section 7.1)",
-    "Trailer": "any field may be a trailer (RFC 9110 section 6.5.1)",
-    "Unexpected": "bytes behind a response are dropped with the connection (RFC 9112 section 9.2)",
-    "UnaskedSwitch": "a 101 that was not asked for is left to the caller (RFC 9110 section 7.8)",
-    "Truncated": "the end of the connection is not told apart from a pause (RFC 9112 section 8)",
-    # Limits of ours.
-    **dict.fromkeys(
-        ["TargetTooLong", "TooManyFields", "FieldsTooLarge", "BodyTooLarge", "ChunkLineTooLong"],
-        "a limit of ours, or a lower one",
-    ),
-}
-
-# Where another refuses or goes on: who, a pattern in the message, one in their outcome, and why. The first that fits counts.
-TABLE = [
-    ("h11", rb"", "error no re(quest|sponse) line received", "no empty line before a message (RFC 9112 section 2.2: at least one before a request)"),
-    ("h11", rb"[ \t][;=]|[;=][ \t]", "error illegal chunk header", "no white space in extensions (RFC 9112 section 7.1.1: BWS)"),
-    ("h11", rb"HTTP/1\.0\r\n", "close$", "connections of HTTP/1.0 are never kept (RFC 9112 section 9.3: may be)"),
-    ("h11", rb"\r\Z", "error illegal request line", "a CR at the end is not waited upon (RFC 9112 section 2.2)"),
-    ("h11", rb"^CONNECT", "", "what follows a refused CONNECT is read as a request (RFC 9110 section 9.3.6)"),
-    ("h11", rb"(?i)Expect:", "error status 417|error .*[Ee]xpect", "an expectation is one value (RFC 9110 section 10.1.1: a list)"),
-    ("h11", rb"^HTTP/1", "error bytes behind$", "bytes behind the last response are left over (RFC 9112 section 9.6: ignored)"),
-    ("llhttp", rb"(?<!\r\n\r\n)\Z", "error HPE_INVALID_(URL|HEADER_TOKEN|CONTENT_LENGTH|TRANSFER_ENCODING)$", "an unfinished head is judged early"),
-    ("llhttp", rb" [a-zA-Z]+[0-9+.-][^ ]*://", "error HPE_INVALID_URL$", "schemes have letters alone (RFC 3986 section 3.1)"),
-    ("llhttp", rb"(?i)Upgrade:", "more$", "what follows a refused Upgrade is not read (RFC 9110 section 7.8)"),
-    ("llhttp", rb"", "error HPE_INVALID_METHOD$", "methods are those of a list (RFC 9110 section 9.1: any token)"),
-    ("llhttp", rb"", "error HPE_CLOSED_CONNECTION$", "bytes behind the last message are a fault (RFC 9112 section 9.6: ignored)"),
-    ("llhttp", rb"HTTP/1\.[2-9]", "error HPE_INVALID_VERSION$", "no minor version above 1 (RFC 9110 section 2.5: as the highest known)"),
-    ("llhttp", rb"\t", "error HPE_INVALID_(TRANSFER_ENCODING|CONTENT_LENGTH)$", "a tab beside a value (RFC 9110 section 5.6.3: OWS)"),
-    ("llhttp", rb"[ \t][;=]|[;=][ \t]", "error HPE_(INVALID_CHUNK_SIZE|STRICT)$", "no white space in extensions (RFC 9112 section 7.1.1: BWS)"),
-    ("llhttp", rb"HTTP/1\.0\r\n(.*\r\n)*Connection:.*close", "", "keep-alive wins over close in HTTP/1.0 (RFC 9112 section 9.3: close wins)"),
-    ("llhttp", rb"(?i)Expect:", "error expectation$", "an expectation is one value (RFC 9110 section 10.1.1: a list)"),
-    ("llhttp", rb"^\s*HTTP/1(.*\r\n)*[ \t]", "error HPE_INVALID_HEADER_TOKEN$", "folds are refused (RFC 9112 section 5.2: to be replaced)"),
-    ("llhttp", rb"^\s*HTTP/1", "error HPE_INVALID_(CONTENT_LENGTH|TRANSFER_ENCODING)$", "a length beside a coding (RFC 9112 section 6.3: counts for nothing)"),
-    ("llhttp", rb"^\s*HTTP/1", "error HPE_UNEXPECTED_CONTENT_LENGTH$", "the same length twice (RFC 9110 section 8.6: may be taken)"),
-    ("llhttp", rb"^\s*HTTP/1(.|\n)*[0-9a-fA-F][ \t]+\r\n", "error HPE_(INVALID_CHUNK_SIZE|STRICT)$", "white space behind a chunk size (leniency padded_chunk_size; RFC 9112 section 7.1)"),
-    ("llhttp", rb"^HTTP/1", "switched$", "a refused CONNECT is left to the caller (RFC 9110 section 9.3.6)"),
-]
+# Streams that are compared at once: no program holds more.
+BATCH = 5000
+# Differences that are shown.
+SHOWN = 20
 
 
-def unescape(text):
-    simple = {"r": b"\r", "n": b"\n", "t": b"\t"}
-
-    def one(match):
-        return bytes([int(match[1][1:], 16)]) if match[1][0] == "x" else simple.get(match[1], match[1].encode())
-
-    parts = re.split(r"(\\x..|\\.)", text)
-    return b"".join(one(re.match(r"\\(.*)", part)) if part.startswith("\\") else part.encode() for part in parts)
-
-
-def vectors():
-    with open(VECTORS, encoding="ascii") as lines:
-        for line in lines:
-            if not line.startswith("#"):
-                name, kind, _, escaped, _ = line.rstrip("\n").split("\t")
-                yield name, kind, unescape(escaped)
-
-
-TELLING = [b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",", b";", b'"', b"0", b"9", b"-", b"+", b"a", b"\x80", b"\x0b", b"chunked"]
-
-
-def mutated(known, count, seed):
-    """Messages with one to three small changes."""
-    chance = random.Random(seed)
-    short = [vector for vector in known if len(vector[2]) < 500]
-    for number in range(count):
-        name, kind, message = chance.choice(short)
-        message = bytearray(message)
-        for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(message) + 1)
-            length = chance.choice([1, 1, 1, 2, 5])
-            match chance.randrange(5):
-                case 0:
-                    message[at : at + 1] = chance.choice(TELLING)
-                case 1:
-                    message[at:at] = chance.choice(TELLING)
-                case 2:
-                    del message[at : at + length]
-                case 3:
-                    message[at:at] = message[at : at + length * 4]
-                case _:
-                    other = chance.choice(short)[2]
-                    start = chance.randrange(len(other) + 1)
-                    message[at:at] = other[start : start + length * 6]
-        yield f"{name}~{number}", kind, bytes(message)
-
-
-def by_program(command, messages):
-    lines = "".join(f"{kind}\t{message.hex()}\n" for _, kind, message in messages)
-    done = subprocess.run(command, input=lines, text=True, stdout=subprocess.PIPE, check=True, timeout=600)
-    outcomes = done.stdout.splitlines()
-    assert len(outcomes) == len(messages), f"{command[0]} says {len(outcomes)} outcomes of {len(messages)}"
-    return outcomes
-
-
-def by_h11(messages):
-    return [h11_serve(message) if kind == "request" else h11_call(kind, message) for _, kind, message in messages]
-
-
-def h11_serve(message):
-    connection = h11.Connection(h11.SERVER)
-    outcome, body = [], b""
-    if message:
-        connection.receive_data(message)
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Request):
-                request, body = event, b""
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                method, target = request.method.decode("latin1"), request.target.decode("latin1")
-                outcome.append(f"Q {method} {target} {body.hex()}")
-                connection.send(h11.Response(status_code=403 if method == "CONNECT" else 200, headers=[]))
-                connection.send(h11.EndOfMessage())
-                if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                    return "\t".join([*outcome, "close"])
-                connection.start_next_cycle()
-            else:
-                return "\t".join([*outcome, "more" if event is h11.NEED_DATA else "close"])
-    except h11.RemoteProtocolError as error:
-        return "\t".join([*outcome, f"error {error}"])
-
-
-def h11_call(kind, message):
-    _, method, *eof = kind.split(" ")
-    connection = h11.Connection(h11.CLIENT)
-    target = "h:1" if method == "CONNECT" else "/"
-    connection.send(h11.Request(method=method, target=target, headers=[("Host", "h")]))
-    connection.send(h11.EndOfMessage())
-    outcome, body, status = [], b"", None
-    if message:
-        connection.receive_data(message)
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.InformationalResponse):
-                outcome.append(f"I {event.status_code}")
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                outcome.append(f"S {status} {body.hex()}")
-                if connection.trailing_data[0]:
-                    outcome.append("error bytes behind")
-                    return "\t".join(outcome)
-            elif event is h11.NEED_DATA and eof:
-                eof = None
-                connection.receive_data(b"")
-            elif event is h11.PAUSED and connection.their_state is h11.SWITCHED_PROTOCOL:
-                return "\t".join([*outcome, "switched"])
-            else:
-                return "\t".join([*outcome, "more" if event is h11.NEED_DATA else "close"])
-    except h11.RemoteProtocolError as error:
-        return "\t".join([*outcome, f"error {error}"])
-
-
-def differ(ours, theirs):
-    """Whether two outcomes differ in more than in how an error is called, or in what becomes of the connection."""
-    plain = [re.sub(r"error .*", "error", re.sub(r"\b(more|close)$", "more", outcome)) for outcome in (ours, theirs)]
-    return plain[0] != plain[1]
-
-
-def explain(peer, message, ours, theirs):
-    *our_messages, our_end = ours.split("\t")
-    *their_messages, _ = theirs.split("\t")
-    # What both take must be the same, with the same body: nothing explains another framing.
-    if any(our != their for our, their in zip(our_messages, their_messages)):
-        return None
-    kind = our_end.removeprefix("error ")
-    if kind in STRICTER and len(our_messages) <= len(their_messages):
-        return f"{kind}: {STRICTER[kind]}"
-    for who, in_message, in_theirs, why in TABLE:
-        if who == peer and re.search(in_message, message) and re.search(in_theirs, theirs):
-            return why
-    return None
+def compare(name, protocol, ours, options):
+    """Compares one protocol with its peers. Gives how many differences nothing explains."""
+    counts = collections.defaultdict(collections.Counter)
+    present = [(who, read) for who, read, _ in protocol.peers() if read]
+    for who, read, why in protocol.peers():
+        if not read:
+            skipped(who, why)
+    unexplained = 0
+    streams = protocol.streams(random.Random(options.seed), options.cases)
+    while batch := list(itertools.islice(streams, BATCH)):
+        verdicts = ours(batch)
+        for who, read in present:
+            for (kind, stream), our, their in zip(batch, verdicts, read(batch), strict=True):
+                why = protocol.explain(who, stream, our, their)
+                counts[who][why] += 1
+                if not why:
+                    unexplained += 1
+                    if unexplained <= SHOWN:
+                        print(f"{who}: {kind}\n  {stream!r}\n  ours:   {our}\n  theirs: {their}", flush=True)
+    for who, reasons in counts.items():
+        print(f"{name}, {who}: {reasons.total()} streams, {reasons.total() - reasons[True]} differences")
+        for why, count in reasons.most_common():
+            if why is not True:
+                print(f"  {count:6} {why}", flush=True)
+    return unexplained
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verdicts")
-    parser.add_argument("--mutated", type=int, default=4000)
+    parser.add_argument("http")
+    parser.add_argument("frames")
+    parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=["http", "ws", "resp"])
     options = parser.parse_args()
-
-    known = list(vectors())
-    messages = known + list(mutated(known, options.mutated, options.seed))
-    ours = by_program([options.verdicts], messages)
-    peers = {}
-    if h11:
-        peers["h11"] = by_h11
-    else:
-        skipped("h11", "the Python package is not installed")
-    if shutil.which("node"):
-        node = ["node", os.path.join(HERE, "differential_node.mjs")]
-        peers["llhttp"] = lambda messages: by_program(node, messages)
-    else:
-        skipped("llhttp", "Node is not installed")
-
-    unexplained = 0
-    for peer, verdicts in peers.items():
-        reasons = collections.Counter()
-        for (name, kind, message), our, their in zip(messages, ours, verdicts(messages)):
-            if not differ(our, their):
-                continue
-            why = explain(peer, message, our, their)
-            reasons[why] += 1
-            if not why:
-                unexplained += 1
-                print(f"{peer}: {name} ({kind})\n  {message!r}\n  ours:   {our}\n  theirs: {their}")
-        print(f"{peer}: {len(messages)} messages, {sum(reasons.values())} differences")
-        for why, count in reasons.most_common():
-            print(f"  {count:5} {why}")
-    if unexplained:
-        sys.exit(f"{unexplained} differences are not explained; --seed {options.seed}")
+    frames = [options.frames, "ours"]
+    websocket.VERDICTS = resp.VERDICTS = options.frames
+    unexplained = {}
+    for name, protocol, ours in [("http", http, [options.http]), ("ws", websocket, frames), ("resp", resp, frames)]:
+        if options.only in (None, name):
+            unexplained[name] = compare(name, protocol, lambda streams: protocol.by_program(ours, streams), options)
+    if any(unexplained.values()):
+        sys.exit(f"differences that nothing explains: {unexplained}; --seed {options.seed}")
 
 
 if __name__ == "__main__":

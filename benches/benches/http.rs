@@ -99,8 +99,8 @@ fn bodies(c: &mut Criterion) {
 /// A server that has read a request.
 fn asked() -> ServerConnection {
     let mut connection = ServerConnection::new();
-    let _ = connection.next_event(&Rules::DEFAULT, &mut &heads::BARE[..]);
-    let _ = connection.next_event(&Rules::DEFAULT, &mut &b""[..]);
+    let _ = connection.next(&Rules::DEFAULT, &mut &heads::BARE[..]);
+    let _ = connection.next(&Rules::DEFAULT, &mut &b""[..]);
     connection
 }
 
@@ -172,7 +172,7 @@ fn exchanges(c: &mut Criterion) {
             out.clear();
             let mut connection = ServerConnection::new();
             let mut input = black_box(heads::CURL);
-            let _ = connection.next_event(&Rules::DEFAULT, &mut input);
+            let _ = connection.next(&Rules::DEFAULT, &mut input);
             connection.respond(200, &fields, b"Hello, World!", Some(&date), &mut out)
         });
     });
@@ -195,9 +195,9 @@ fn exchanges(c: &mut Criterion) {
             sent.expect("it may be sent");
             let (mut input, mut content) = (black_box(&answer[..]), 0);
             loop {
-                match connection.next_event(&Rules::DEFAULT, &mut input) {
-                    Ok(ClientEvent::Data(data)) => content += data.len(),
-                    Ok(ClientEvent::End(_)) => break,
+                match connection.next(&Rules::DEFAULT, &mut input) {
+                    Ok(Some(ClientEvent::Data(data))) => content += data.len(),
+                    Ok(Some(ClientEvent::End(_))) => break,
                     Ok(_) => {}
                     Err(violation) => panic!("{violation}"),
                 }

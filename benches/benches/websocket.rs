@@ -36,7 +36,7 @@ fn read(b: &mut criterion::Bencher<'_>, (bytes, count): &(Vec<u8>, usize)) {
             connection.writer.refill(u32::MAX);
             let (mut input, mut seen) = (&mut bytes[..], 0);
             let Connection { reader, writer } = &mut connection;
-            while let Some(event) = reader.receive(writer, &mut input, &mut out).expect("valid frames") {
+            while let Some(event) = reader.next(writer, &mut input, &mut out).expect("valid frames") {
                 seen += usize::from(matches!(black_box(event), Event::Message(_)));
             }
             assert_eq!(seen, *count);
@@ -184,7 +184,7 @@ fn deflate(c: &mut Criterion) {
             b.iter(|| {
                 frame.clone_from(&frames[at % frames.len()]);
                 at += 1;
-                match reader.receive(&mut writer, &mut &mut frame[..], &mut answer) {
+                match reader.next(&mut writer, &mut &mut frame[..], &mut answer) {
                     Ok(Some(Event::Message(message))) => assert_eq!(message.as_bytes().len(), json::LEN),
                     other => panic!("{other:?}"),
                 }

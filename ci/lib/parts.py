@@ -235,15 +235,10 @@ def http_peers():
 
 @part
 def differential(*arguments):
-    """proto-http beside h11 and llhttp"""
-    script("differential.py", verdicts(), *arguments, python=python_with("h11"))
-
-
-@part
-def differential_frames(*arguments):
-    """proto-ws beside wsproto and tungstenite, proto-resp beside hiredis and redis-protocol"""
-    frames = debug_example("fuzz-bodies", "verdicts")
-    script("differential_frames.py", frames, *arguments, python=python_with("wsproto", "hiredis"))
+    """each codec beside two of other people: h11, llhttp; wsproto, tungstenite; hiredis, redis-protocol"""
+    frames = debug_example("fuzz-bodies", "frame_verdicts")
+    python = python_with("h11", "wsproto", "hiredis")
+    script("differential.py", verdicts(), frames, *arguments, python=python)
 
 
 @part

@@ -4,7 +4,7 @@ mod client;
 
 use std::sync::Arc;
 
-use proto_ws::{CloseCode, Handler, Message, Socket};
+use proto_ws::{CloseCode, Handler, Message, Misuse, Socket};
 use protocol::Sender;
 
 use self::client::{ToClient, fail, reply};
@@ -383,7 +383,7 @@ impl Session {
 impl Handler for Session {
     type Message = Post;
 
-    fn opened(&mut self, socket: &mut Socket<'_, '_>) {
+    fn opened(&mut self, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         let user = self.user();
         let welcome = Reply::Welcome {
             client: &self.app.client(self.number),
@@ -392,11 +392,12 @@ impl Handler for Session {
             user: user.as_deref(),
         };
         reply(socket, &welcome);
+        Ok(())
     }
 
-    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         if self.is_over(socket) {
-            return;
+            return Ok(());
         }
         let (id, outcome) = match message {
             Message::Text(text) => Request::read(text),
@@ -411,11 +412,12 @@ impl Handler for Session {
         if let Err(failure) = outcome {
             fail(socket, &id, failure);
         }
+        Ok(())
     }
 
-    fn posted(&mut self, socket: &mut Socket<'_, '_>, post: Post) {
+    fn posted(&mut self, post: Post, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         if self.is_over(socket) {
-            return;
+            return Ok(());
         }
         match post {
             Post::Publication(publication) => self.publication(socket, &publication),
@@ -423,9 +425,8 @@ impl Handler for Session {
             Post::NoFeed(feed) => self.no_feed(socket, &feed),
             Post::Answer(answer) => self.answered(socket, *answer),
             Post::Leave => {
-                // It fails only while closing.
-                let _ = socket.close(CloseCode::RESTART, "come back");
                 self.end_all();
+                socket.close(CloseCode::RESTART, "come back")?;
             }
             Post::Expired => {
                 // By the clock of the day it is not over: that was set back, or another token was shown meanwhile.
@@ -437,19 +438,22 @@ impl Handler for Session {
             // WebSocket has Pings.
             Post::Heartbeat => {}
         }
+        Ok(())
     }
 
-    fn pong(&mut self, socket: &mut Socket<'_, '_>, _: &[u8], _: Option<std::time::Duration>) {
+    fn pong(&mut self, _: &[u8], _: Option<std::time::Duration>, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         self.is_over(socket);
+        Ok(())
     }
 
-    fn drained(&mut self, socket: &mut Socket<'_, '_>) {
+    fn drained(&mut self, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         if self.is_over(socket) {
-            return;
+            return Ok(());
         }
         for subscription in &mut self.subscriptions {
             let Ok(()) = subscription.cursor.drained(&mut ToClient::new(&self.app, socket));
         }
+        Ok(())
     }
 
     fn closed(&mut self, _: CloseCode, _: &str) {

@@ -98,7 +98,7 @@ where
         }
         queue.drain(&mut messages);
         for message in messages.drain(..) {
-            datagrams.message(now, message);
+            datagrams.posted(now, message);
         }
         datagrams.timeout(now);
     }

@@ -29,7 +29,7 @@ impl Protocol for Client {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, byte: u8) -> Result<(), Infallible> {
+    fn posted(&mut self, cx: &mut Cx<'_>, byte: u8) -> Result<(), Infallible> {
         cx.send(&[byte]);
         Ok(())
     }

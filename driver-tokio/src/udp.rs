@@ -53,7 +53,7 @@ where
             }
             let now = Instant::now();
             if let Some(message) = mailbox.as_ref().and_then(|mailbox| mailbox.poll(cx.waker())) {
-                datagrams.message(now, message);
+                datagrams.posted(now, message);
                 continue;
             }
             if let Some(deadline) = datagrams.deadline() {

@@ -20,7 +20,11 @@ use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, 
 use protocol::{Limits, Stats, Switch};
 
 /// Lets pages of its own host in.
-struct Door(Arc<Config>);
+struct Door {
+    config: Arc<Config>,
+    /// What the connection becomes.
+    next: Option<Box<proto_ws::Server<Echo>>>,
+}
 
 /// Sends back what comes; closes when told `bye`.
 struct Echo;
@@ -28,12 +32,11 @@ struct Echo;
 impl proto_ws::Handler for Echo {
     type Message = Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Unmasked>, message: Message<'_>) {
-        // Fails only while closing.
-        let _ = match message {
-            Message::Text("bye") => socket.close(CloseCode::NORMAL, "").map(|()| proto_ws::Delivery::Queued),
-            message => socket.message(message),
-        };
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, Unmasked>) -> Result<(), proto_ws::Misuse> {
+        match message {
+            Message::Text("bye") => socket.close(CloseCode::NORMAL, ""),
+            message => socket.message(message).map(drop),
+        }
     }
 }
 
@@ -41,7 +44,7 @@ impl Handler for Door {
     type Message = Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
         let checked = handshake.and_then(|handshake| {
@@ -50,13 +53,19 @@ impl Handler for Door {
         });
         match checked {
             Ok(handshake) => {
-                let accepted = handshake.accept().deflate(&self.0.deflate);
-                let connection = Connection::server(Arc::clone(&self.0)).accepted(&accepted);
+                let accepted = handshake.accept().deflate(&self.config.deflate);
+                let connection = Connection::server(Arc::clone(&self.config)).accepted(&accepted);
                 let fields: Vec<_> = accepted.fields().collect();
-                responder.upgrade(fields.as_slice(), proto_ws::Server::with(Echo, connection))
+                responder.upgrade(fields.as_slice())?;
+                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo)));
+                Ok(())
             }
             Err(rejection) => responder.send(rejection.status(), rejection.fields(), b""),
         }
+    }
+
+    fn switched(&mut self) -> Option<Self::Next> {
+        self.next.take().map(|next| *next)
     }
 }
 
@@ -162,8 +171,11 @@ impl Scene {
         http.timeouts.head = Some(Duration::from_millis(300));
         let http = Arc::new(http);
         let factory = move |_: &protocol::Peer<'_, _>| {
-            let server = proto_http::Server::new(Arc::clone(&http), Door(Arc::clone(&config)));
-            Some(Switch::new(server))
+            let door = Door {
+                config: Arc::clone(&config),
+                next: None,
+            };
+            Some(proto_http::Server::switching(Arc::clone(&http), door))
         };
         let running = server.serve("127.0.0.1:0", factory).unwrap();
         let to = running.local_addr().unwrap();
@@ -380,12 +392,14 @@ struct Watching(Arc<Mutex<Vec<&'static str>>>);
 impl proto_ws::Handler<Masked<Fixed>> for Watching {
     type Message = Infallible;
 
-    fn opened(&mut self, _: &mut Socket<'_, '_, Masked<Fixed>>) {
+    fn opened(&mut self, _: &mut Socket<'_, '_, Masked<Fixed>>) -> Result<(), proto_ws::Misuse> {
         self.0.lock().unwrap().push("opened");
+        Ok(())
     }
 
-    fn message(&mut self, _: &mut Socket<'_, '_, Masked<Fixed>>, _: Message<'_>) {
+    fn message(&mut self, _: Message<'_>, _: &mut Socket<'_, '_, Masked<Fixed>>) -> Result<(), proto_ws::Misuse> {
         self.0.lock().unwrap().push("message");
+        Ok(())
     }
 }
 
@@ -413,7 +427,7 @@ fn w10_endless_handshake(driver: Driver) {
     let watching = Watching(Arc::clone(&seen));
     let client = Server::new(driver)
         .connect(listener.local_addr().unwrap(), move |_| {
-            Client::new(watching, Arc::new(Opening::new("a", "/")), config, Fixed)
+            Client::new(config, Arc::new(Opening::new("a", "/")), Fixed, watching)
         })
         .unwrap();
     let (mut server, _) = listener.accept().unwrap();

@@ -38,7 +38,7 @@ impl Protocol for Poster {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, number: usize) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut Cx<'_>, number: usize) -> Result<(), Self::Error> {
         cx.send(&vec![number as u8; self.size]);
         Ok(())
     }

@@ -133,7 +133,7 @@ impl Caller for Forwarder {
         Ok(())
     }
 
-    fn message(&mut self, order: Order, requester: &mut Requester<'_, '_, u32>) -> Result<(), Misuse> {
+    fn posted(&mut self, order: Order, requester: &mut Requester<'_, '_, u32>) -> Result<(), Misuse> {
         match order {
             Order::Command(ticket, command) => requester.prepared(ticket, &command),
             Order::Commands(all) => all

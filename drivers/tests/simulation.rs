@@ -140,9 +140,9 @@ struct Echo;
 impl proto_ws::Handler for Echo {
     type Message = Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Unmasked>, message: Message<'_>) {
-        // Fails only while closing.
-        let _ = socket.message(message);
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, Unmasked>) -> Result<(), proto_ws::Misuse> {
+        socket.message(message)?;
+        Ok(())
     }
 }
 
@@ -150,16 +150,20 @@ impl HttpHandler for Door {
     type Message = Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         match Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value))) {
             Ok(handshake) => {
                 let accepted = handshake.accept();
                 let fields: Vec<_> = accepted.fields().collect();
-                responder.upgrade(fields.as_slice(), proto_ws::Server::new(Echo, Arc::clone(&self.0)))
+                responder.upgrade(fields.as_slice())
             }
             Err(rejection) => responder.send(rejection.status(), rejection.fields(), b""),
         }
+    }
+
+    fn switched(&mut self) -> Option<Self::Next> {
+        Some(proto_ws::Server::new(Arc::clone(&self.0), Echo))
     }
 }
 
@@ -196,36 +200,43 @@ impl Talking {
         self.id * 53 % 7000
     }
 
-    fn say(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) {
-        let said = match self.left.checked_sub(1) {
+    fn say(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) -> Result<(), proto_ws::Misuse> {
+        match self.left.checked_sub(1) {
             None => socket.close(CloseCode::NORMAL, "done"),
             Some(left) => {
                 self.left = left;
                 socket.binary(&vec![self.id as u8; self.len()]).map(drop)
             }
-        };
-        assert_eq!(said, Ok(()));
+        }
     }
 }
 
 impl proto_ws::Handler<Masked<Fixed>> for Talking {
     type Message = Infallible;
 
-    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) {
-        if self.left > 0 {
-            self.say(socket);
-        }
+    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) -> Result<(), proto_ws::Misuse> {
+        if self.left > 0 { self.say(socket) } else { Ok(()) }
     }
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>, message: Message<'_>) {
+    fn message(
+        &mut self,
+        message: Message<'_>,
+        socket: &mut Socket<'_, '_, Masked<Fixed>>,
+    ) -> Result<(), proto_ws::Misuse> {
         let bytes = message.as_bytes();
         assert!(bytes.len() == self.len() && bytes.iter().all(|&byte| byte == self.id as u8));
         self.echoes += 1;
-        self.say(socket);
+        self.say(socket)
     }
 
-    fn pong(&mut self, _: &mut Socket<'_, '_, Masked<Fixed>>, _: &[u8], _: Option<Duration>) {
+    fn pong(
+        &mut self,
+        _: &[u8],
+        _: Option<Duration>,
+        _: &mut Socket<'_, '_, Masked<Fixed>>,
+    ) -> Result<(), proto_ws::Misuse> {
         self.pongs += 1;
+        Ok(())
     }
 
     fn closed(&mut self, code: CloseCode, _: &str) {
@@ -237,7 +248,7 @@ type WsPairs = Sim<WsClient<Talking, Fixed>, Switch<HttpServer<Door>>>;
 
 fn open(sim: &mut WsPairs, after: Duration, talking: Talking, config: &Arc<Config>) -> usize {
     let opening = Arc::new(Opening::new("a", "/"));
-    let client = WsClient::new(talking, opening, Arc::clone(config), Fixed);
+    let client = WsClient::new(Arc::clone(config), opening, Fixed, talking);
     let door = HttpServer::new(Arc::new(ServerConfig::default()), Door(Arc::clone(config)));
     sim.open(after, client, Switch::new(door))
 }
@@ -361,7 +372,7 @@ const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrad
 /// What a silent client costs is limited in time, to the second: no Pong, no end of a message, no answer to a Close frame.
 #[test]
 fn deadlines_of_websocket() {
-    let door = |config: &Arc<Config>| Switch::new(HttpServer::new(Arc::default(), Door(Arc::clone(config))));
+    let door = |config: &Arc<Config>| HttpServer::switching(Arc::default(), Door(Arc::clone(config)));
     // What is said, when it is stopped, when it ends, and how.
     for (said, stop, end, reason) in [
         (OPENING, None, 50, Reason::Error),

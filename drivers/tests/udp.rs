@@ -64,7 +64,7 @@ impl Endpoint for Echo {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut EndpointCx<'_>, to: SocketAddr) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut EndpointCx<'_>, to: SocketAddr) -> Result<(), Self::Error> {
         answer(cx, to, b"message", None);
         Ok(())
     }

@@ -12,7 +12,6 @@ use drivers::{Driver, Server};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
-use protocol::Switch;
 
 /// A running example; dropping it ends it.
 struct Example {
@@ -219,12 +218,16 @@ impl Handler for Upgrader {
     type Message = Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
         let accepted = handshake.unwrap().accept();
         let fields: Vec<_> = accepted.fields().collect();
-        responder.upgrade(&fields.as_slice(), proto_ws::Server::new(Echo, Arc::default()))
+        responder.upgrade(&fields.as_slice())
+    }
+
+    fn switched(&mut self) -> Option<Self::Next> {
+        Some(proto_ws::Server::new(Arc::default(), Echo))
     }
 }
 
@@ -233,8 +236,9 @@ struct Echo;
 impl proto_ws::Handler for Echo {
     type Message = Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
-        socket.message(message).unwrap();
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), proto_ws::Misuse> {
+        socket.message(message)?;
+        Ok(())
     }
 }
 
@@ -243,7 +247,7 @@ fn client() {
     for driver in Driver::ALL {
         let config = Arc::new(ServerConfig::default());
         let factory = move |_: &protocol::Peer<'_, Infallible>| {
-            Some(Switch::new(proto_http::Server::new(Arc::clone(&config), Upgrader)))
+            Some(proto_http::Server::switching(Arc::clone(&config), Upgrader))
         };
         let server = Server::new(*driver).serve("127.0.0.1:0", factory).unwrap();
         let address = server.local_addr().unwrap().to_string();

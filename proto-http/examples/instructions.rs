@@ -88,7 +88,7 @@ fn large_head(trickle: bool, count: usize) {
         let start = if trickle { 1 } else { head.len() };
         for end in start..=head.len() {
             let mut input = &head.as_bytes()[..end];
-            let event = connection.next_event(&rules, black_box(&mut input));
+            let event = connection.next(&rules, black_box(&mut input));
             black_box(event.is_ok());
         }
     }

@@ -34,19 +34,19 @@ fn serve(mut bytes: &[u8]) -> String {
     let (mut head, mut body) = (String::new(), Vec::new());
     let mut out = Vec::new();
     loop {
-        let complete = match connection.next_event(&Rules::DEFAULT, &mut bytes) {
-            Ok(ServerEvent::Request(request)) => {
+        let complete = match connection.next(&Rules::DEFAULT, &mut bytes) {
+            Ok(Some(ServerEvent::Request(request))) => {
                 head = format!("Q {} {}", request.method(), request.target());
                 body.clear();
                 request.body().is_empty()
             }
-            Ok(ServerEvent::Data(data)) => {
+            Ok(Some(ServerEvent::Data(data))) => {
                 body.extend_from_slice(data);
                 false
             }
-            Ok(ServerEvent::End(_)) => true,
-            Ok(ServerEvent::NeedData) => return verdict + "more",
-            Ok(ServerEvent::Paused | ServerEvent::Closed) => return verdict + "close",
+            Ok(Some(ServerEvent::End(_))) => true,
+            Ok(None) => return verdict + "more",
+            Ok(Some(ServerEvent::Paused | ServerEvent::Closed)) => return verdict + "close",
             Err(violation) => return verdict + &error(violation),
         };
         if complete {
@@ -71,24 +71,24 @@ fn call(method: &str, bytes: &[u8], eof: bool) -> String {
     loop {
         connection.unfold(&mut bytes[at..]);
         let mut rest = &bytes[at..];
-        let event = connection.next_event(&Rules::RESPONSES, &mut rest);
+        let event = connection.next(&Rules::RESPONSES, &mut rest);
         at = bytes.len() - rest.len();
         match event {
-            Ok(ClientEvent::Informational(head)) => {
+            Ok(Some(ClientEvent::Informational(head))) => {
                 let _ = write!(verdict, "I {}\t", head.status());
             }
-            Ok(ClientEvent::Response(head)) => status = head.status(),
-            Ok(ClientEvent::Data(data)) => body.extend_from_slice(data),
-            Ok(ClientEvent::End(_)) => {
+            Ok(Some(ClientEvent::Response(head))) => status = head.status(),
+            Ok(Some(ClientEvent::Data(data))) => body.extend_from_slice(data),
+            Ok(Some(ClientEvent::End(_))) => {
                 let _ = write!(verdict, "S {status} {}\t", hex(&body));
             }
-            Ok(ClientEvent::Switched) => return verdict + "switched",
-            Ok(ClientEvent::NeedData) if eof && !ended => {
+            Ok(Some(ClientEvent::Switched)) => return verdict + "switched",
+            Ok(None) if eof && !ended => {
                 ended = true;
-                connection.receive_eof();
+                connection.eof();
             }
-            Ok(ClientEvent::NeedData) => return verdict + "more",
-            Ok(ClientEvent::Closed) => return verdict + "close",
+            Ok(None) => return verdict + "more",
+            Ok(Some(ClientEvent::Closed)) => return verdict + "close",
             Err(violation) => return verdict + &error(violation),
         }
     }

@@ -18,8 +18,6 @@ pub enum ClientEvent<'a> {
     Data(&'a [u8]),
     /// The response is complete, with its trailers.
     End(Fields<'a>),
-    /// More bytes are needed. Show what is left in the input again, with newer bytes behind it.
-    NeedData,
     /// The server has agreed to switch: the rest of the input is another protocol's.
     Switched,
     /// The server has closed between messages, or the connection is not to be used any more.
@@ -34,7 +32,7 @@ pub const PIPELINE: usize = 32;
 ///
 /// Sorted by use: output ([`send_request`](Self::send_request), [`pipeline`](Self::pipeline), [`send_data`](Self::send_data),
 /// [`finish`](Self::finish)), input
-/// ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), getters.
+/// ([`next`](Self::next), [`eof`](Self::eof)), getters.
 ///
 /// ```
 /// use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules};
@@ -45,10 +43,10 @@ pub const PIPELINE: usize = 32;
 /// assert_eq!(output, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n");
 ///
 /// let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-/// let ClientEvent::Response(response) = connection.next_event(&Rules::DEFAULT, &mut input)? else { panic!() };
+/// let Some(ClientEvent::Response(response)) = connection.next(&Rules::DEFAULT, &mut input)? else { panic!() };
 /// assert_eq!(response.status(), 200);
-/// assert_eq!(connection.next_event(&Rules::DEFAULT, &mut input)?, ClientEvent::Data(b"hi"));
-/// assert!(matches!(connection.next_event(&Rules::DEFAULT, &mut input)?, ClientEvent::End(_)));
+/// assert_eq!(connection.next(&Rules::DEFAULT, &mut input)?, Some(ClientEvent::Data(b"hi")));
+/// assert!(matches!(connection.next(&Rules::DEFAULT, &mut input)?, Some(ClientEvent::End(_))));
 /// assert!(connection.is_idle());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -233,7 +231,7 @@ impl ClientConnection {
     }
 
     /// Replaces folds in the response head at the front of `input` by spaces, as a user agent must before it reads a field
-    /// (RFC 9112 section 5.2). Call this before each [`next_event`](Self::next_event), with all the bytes the event is to be taken off;
+    /// (RFC 9112 section 5.2). Call this before each [`next`](Self::next), with all the bytes the event is to be taken off;
     /// without, a folded head is a violation. Does nothing where no head is due, and looks at no byte twice.
     pub fn unfold(&self, input: &mut [u8]) {
         if self.exchange.response == State::Respond {
@@ -241,19 +239,20 @@ impl ClientConnection {
         }
     }
 
-    /// Takes the next event off `input`.
+    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left in `input` again, with newer bytes
+    /// behind it.
     ///
     /// # Errors
     ///
     /// [`Violation`] where the server broke the protocol. Close then; no event follows.
-    pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+    pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         let result = match self.exchange.response {
             State::Idle => self.between(rules, input),
             State::Respond => self.next_response(rules, input),
             State::Body => self.next_piece(rules, input),
-            State::Switched => return Ok(ClientEvent::Switched),
-            State::Done if !self.has(Self::EOF) => return Ok(ClientEvent::NeedData),
-            _ => return Ok(ClientEvent::Closed),
+            State::Switched => return Ok(Some(ClientEvent::Switched)),
+            State::Done if !self.has(Self::EOF) => return Ok(None),
+            _ => return Ok(Some(ClientEvent::Closed)),
         };
         if result.is_err() {
             self.exchange.last();
@@ -263,18 +262,18 @@ impl ClientConnection {
     }
 
     /// Nothing may come that was not asked for (RFC 9112 section 9.2).
-    fn between<'a>(&mut self, rules: &Rules, input: &[u8]) -> Result<ClientEvent<'a>, Violation> {
+    fn between<'a>(&mut self, rules: &Rules, input: &[u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         if !(input.is_empty() || rules.leniency.lines_before_status && are_empty_lines(input, &rules.limits)) {
             return Err(Violation::new(ViolationKind::Unexpected, 0));
         }
         if self.has(Self::EOF) {
             Exchange::close(&mut self.exchange.response);
-            return Ok(ClientEvent::Closed);
+            return Ok(Some(ClientEvent::Closed));
         }
-        Ok(ClientEvent::NeedData)
+        Ok(None)
     }
 
-    fn next_response<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+    fn next_response<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         if input.is_empty() {
             return self.unfinished();
         }
@@ -299,7 +298,7 @@ impl ClientConnection {
                 return Err(Violation::new(ViolationKind::UnaskedSwitch, 0));
             }
             *input = input.get(length..).unwrap_or_default();
-            return Ok(ClientEvent::Response(head));
+            return Ok(Some(ClientEvent::Response(head)));
         }
         if status == 101 {
             return Err(Violation::new(ViolationKind::UnaskedSwitch, 0));
@@ -312,7 +311,7 @@ impl ClientConnection {
                 self.exchange.last();
             }
             *input = input.get(length..).unwrap_or_default();
-            return Ok(ClientEvent::Informational(head));
+            return Ok(Some(ClientEvent::Informational(head)));
         }
         let body = head.body(self.request_method());
         if let (BodyLength::Length(length), Some(limit)) = (body, rules.limits.body)
@@ -324,7 +323,7 @@ impl ClientConnection {
         self.body = BodyDecoder::new(body);
         let keep_alive = head.keep_alive() && body != BodyLength::UntilClose;
         let _ = self.exchange.response_head(false, keep_alive);
-        Ok(ClientEvent::Response(head))
+        Ok(Some(ClientEvent::Response(head)))
     }
 
     /// The method as far as it changes what a response is.
@@ -338,19 +337,19 @@ impl ClientConnection {
         }
     }
 
-    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ClientEvent<'a>, Violation> {
+    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         match self.body.next(input, rules)? {
-            Some(Piece::Data(data)) => return Ok(ClientEvent::Data(data)),
+            Some(Piece::Data(data)) => return Ok(Some(ClientEvent::Data(data))),
             Some(Piece::End(trailers)) => {
                 self.end();
-                return Ok(ClientEvent::End(trailers));
+                return Ok(Some(ClientEvent::End(trailers)));
             }
-            None if !self.has(Self::EOF) => return Ok(ClientEvent::NeedData),
+            None if !self.has(Self::EOF) => return Ok(None),
             None => {}
         }
         self.body.eof()?;
         self.end();
-        Ok(ClientEvent::End(Fields::EMPTY))
+        Ok(Some(ClientEvent::End(Fields::EMPTY)))
     }
 
     fn end(&mut self) {
@@ -379,16 +378,16 @@ impl ClientConnection {
         let _ = self.exchange.request_head(true, false, true);
     }
 
-    fn unfinished<'a>(&self) -> Result<ClientEvent<'a>, Violation> {
+    fn unfinished<'a>(&self) -> Result<Option<ClientEvent<'a>>, Violation> {
         if self.has(Self::EOF) {
             Err(Violation::new(ViolationKind::Truncated, 0))
         } else {
-            Ok(ClientEvent::NeedData)
+            Ok(None)
         }
     }
 
     /// The server has half-closed: no byte follows those in the input. Ask for events as before.
-    pub fn receive_eof(&mut self) {
+    pub fn eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
     }

@@ -68,7 +68,15 @@ impl FieldLines for HeaderMap {
         self.iter()
             .try_for_each(|(name, value)| crate::encode::put_field(name.as_ref(), value.as_bytes(), out))
     }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_bytes());
+        }
+    }
 }
+
+impl crate::encode::sealed::Sealed for HeaderMap {}
 
 #[cfg(test)]
 mod tests {

@@ -188,6 +188,8 @@ pub enum Misuse {
     Target,
     /// A status outside its place: 100 to 199 as a final response, 101 without an upgrade, or not three digits (RFC 9110 section 15).
     Status,
+    /// A reason phrase with CR, LF, NUL or another control character (RFC 9112 section 4).
+    Reason,
     /// A field name that is no token (RFC 9110 section 5.1).
     FieldName,
     /// A field value with CR, LF, NUL or another control character, or white space at its ends (RFC 9110 section 5.5).
@@ -209,6 +211,10 @@ pub enum Misuse {
     /// A switch of protocols that the request does not ask for: it is of HTTP/1.0, has content, or has no `Connection: Upgrade` beside an
     /// `Upgrade` (RFC 9110 section 7.8); or a tunnel for another method than CONNECT. The client's doing, not the caller's.
     SwitchUnasked,
+    /// An upgrade or a tunnel on a server or client that was made without `switching`: nothing could take over the connection.
+    CannotSwitch,
+    /// The answer was an upgrade or a tunnel, and the handler named no protocol to take over.
+    NoSuccessor,
     /// Not now: for instance a response before the request, or a second one (RFC 9112 section 9.3).
     OutOfTurn,
     /// The buffer to write into is too small.
@@ -221,6 +227,7 @@ impl Misuse {
             Self::Method => "the method is no token",
             Self::Target => "the request target is invalid",
             Self::Status => "the status is not allowed here",
+            Self::Reason => "the reason phrase has a forbidden byte",
             Self::FieldName => "a field name is no token",
             Self::FieldValue => "a field value has a forbidden byte",
             Self::FramingField => "Content-Length and Transfer-Encoding are written by the encoder",
@@ -231,6 +238,8 @@ impl Misuse {
             Self::TrailersNeedChunks => "only a chunked body has trailers",
             Self::NotAllowed => "the message cannot have this",
             Self::SwitchUnasked => "the request asks for no switch of protocols",
+            Self::CannotSwitch => "only a connection made by `switching` can become another protocol",
+            Self::NoSuccessor => "the handler upgraded, and named no protocol to take over",
             Self::OutOfTurn => "not in this state of the exchange",
             Self::NoSpace => "the output buffer is too small",
         }

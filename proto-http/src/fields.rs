@@ -46,6 +46,11 @@ impl<'a> Fields<'a> {
         Self { trailers: true, ..self }
     }
 
+    /// Whether these are of a trailer section.
+    pub(crate) const fn is_of_trailers(&self) -> bool {
+        self.trailers
+    }
+
     /// The field lines as they were sent, each with its CRLF; in a trailer section also those that
     /// [`Leniency::unusable_trailers`](crate::Leniency::unusable_trailers) drops.
     #[must_use]

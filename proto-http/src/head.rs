@@ -90,6 +90,29 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Path and query as an origin server is asked for them: a proxy that got the absolute form sends this on
+    /// (RFC 9112 section 3.2.1). `/` where the absolute form has no path, `*` for OPTIONS on a server as a whole
+    /// (section 3.2.4), empty for CONNECT. Copied only where an absolute form has a query and no path.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn path_and_query(&self) -> alloc::borrow::Cow<'a, str> {
+        let target = self.target();
+        let (authority, query) = match self.target_form() {
+            Target::Origin { .. } | Target::Asterisk => return target.into(),
+            Target::Authority(_) => return "".into(),
+            Target::Absolute { authority, query, .. } => (authority, query),
+        };
+        let behind = target
+            .split_once("://")
+            .and_then(|(_, rest)| rest.get(authority.len()..));
+        match (behind.unwrap_or_default(), query) {
+            ("", _) if self.method() == "OPTIONS" => "*".into(),
+            ("", _) => "/".into(),
+            (rest, Some(_)) if rest.starts_with('?') => alloc::format!("/{rest}").into(),
+            (rest, _) => rest.into(),
+        }
+    }
+
     /// The version the client speaks.
     #[inline]
     #[must_use]
@@ -190,6 +213,15 @@ impl<'a> Response<'a> {
     #[must_use]
     pub fn reason(&self) -> &'a [u8] {
         self.reason
+    }
+
+    /// What the Content-Length field says, whatever the method and the status: in a response to HEAD and in a 304 the length that the
+    /// content of a response to GET would have (RFC 9110 section 8.6). `None` without the field.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        // Checked when the head was read. A leniency may have let pass a list of one number, repeated.
+        let value = self.fields.list("content-length").next()?;
+        core::str::from_utf8(value).ok()?.parse().ok()
     }
 
     /// The version the server speaks.

@@ -11,7 +11,8 @@ pub struct Limits {
     pub fields: usize,
     /// Bytes of a field section with all its line ends; more is 431. Default 64 KiB.
     pub fields_bytes: usize,
-    /// Bytes of content in one message; more is 413. Content is handed on as it arrives and costs this crate no memory. Default 1 MiB.
+    /// Bytes of content in one message; more is 413. Content is handed on as it arrives and costs this crate no memory. Default 1 MiB for
+    /// requests; without a bound for responses ([`Limits::RESPONSES`]), which a client asked for and takes at its own pace.
     pub body: Option<u64>,
     /// Bytes of one chunk-size line with its extensions, held by the caller while unfinished. Default 1 KiB.
     pub chunk_line: usize,
@@ -23,12 +24,6 @@ pub struct Limits {
     pub trailers_bytes: usize,
     /// Empty lines skipped before a start line. Default 2.
     pub leading_lines: usize,
-    /// Requests answered out of one piece of input before the connection is closed, in the `Server` adapter. They wait in the
-    /// caller's buffer and cost nothing else. Default 4,096.
-    pub pipelined: usize,
-    /// Bytes of a request body nobody wants that are read and dropped to keep the connection; beyond it the connection is closed,
-    /// in the `Server` adapter. Default 256 KiB.
-    pub drain: u64,
 }
 
 impl Limits {
@@ -43,8 +38,14 @@ impl Limits {
         trailers: 32,
         trailers_bytes: 8 * 1024,
         leading_lines: 2,
-        pipelined: 4096,
-        drain: 256 * 1024,
+    };
+}
+
+impl Limits {
+    /// The defaults for responses: those for requests, but content of any length.
+    pub const RESPONSES: Self = Self {
+        body: None,
+        ..Self::DEFAULT
     };
 }
 
@@ -124,11 +125,32 @@ impl Rules {
         leniency: Leniency::STRICT,
     };
 
-    /// For responses: finite limits, and [`Leniency::RESPONSES`].
+    /// For responses: [`Limits::RESPONSES`] and [`Leniency::RESPONSES`].
     pub const RESPONSES: Self = Self {
-        limits: Limits::DEFAULT,
+        limits: Limits::RESPONSES,
         leniency: Leniency::RESPONSES,
     };
+
+    /// These rules with other limits.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// These rules with another bound on the content of a message, in bytes; `None` for none.
+    #[must_use]
+    pub const fn with_body(mut self, bytes: Option<u64>) -> Self {
+        self.limits.body = bytes;
+        self
+    }
+
+    /// These rules with another leniency.
+    #[must_use]
+    pub const fn with_leniency(mut self, leniency: Leniency) -> Self {
+        self.leniency = leniency;
+        self
+    }
 
     /// For heads that were read before.
     #[cfg(feature = "protocol")]

@@ -1,7 +1,7 @@
 //! The server's side of a connection, pulled: bytes in, events out; answers in, bytes out.
 
 use crate::body::BodyDecoder;
-use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending};
+use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending, Status};
 use crate::framing::Facts;
 use crate::head::parse_request;
 use crate::state::{Exchange, State};
@@ -16,8 +16,6 @@ pub enum ServerEvent<'a> {
     Data(&'a [u8]),
     /// The end of a request that has a body, with its trailers.
     End(Fields<'a>),
-    /// More bytes are needed. Show what is left in the input again, with newer bytes behind it.
-    NeedData,
     /// The request is complete and its answer is not, or the connection is another protocol's now: nothing more is read.
     Paused,
     /// The client has closed between messages, or the connection is not to be used any more.
@@ -26,7 +24,7 @@ pub enum ServerEvent<'a> {
 
 /// The server's side of an HTTP/1.1 connection. Holds no bytes.
 ///
-/// Sorted by use: input ([`next_event`](Self::next_event), [`receive_eof`](Self::receive_eof)), output (`send_*`,
+/// Sorted by use: input ([`next`](Self::next), [`eof`](Self::eof)), output (`send_*`,
 /// [`respond`](Self::respond), [`finish`](Self::finish), [`switch`](Self::switch)), getters. One exchange is under way at a time;
 /// pipelined requests wait in the caller's input.
 ///
@@ -35,7 +33,7 @@ pub enum ServerEvent<'a> {
 ///
 /// let mut connection = ServerConnection::new();
 /// let mut input: &[u8] = b"GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\n";
-/// let ServerEvent::Request(request) = connection.next_event(&Rules::DEFAULT, &mut input)? else { panic!() };
+/// let Some(ServerEvent::Request(request)) = connection.next(&Rules::DEFAULT, &mut input)? else { panic!() };
 /// assert_eq!((request.method(), request.path()), ("GET", "/hello"));
 ///
 /// let mut output = Vec::new();
@@ -75,30 +73,31 @@ impl ServerConnection {
         self.flags & flag != 0
     }
 
-    /// Takes the next event off `input`.
+    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left in `input` again, with newer bytes
+    /// behind it.
     ///
     /// # Errors
     ///
     /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
     /// no event follows.
     #[inline(always)]
-    pub fn next_event<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.exchange.request {
             State::Idle => self.next_request(rules, input),
             State::Body => self.next_piece(rules, input),
-            State::Closed | State::Error => Ok(ServerEvent::Closed),
-            _ => Ok(ServerEvent::Paused),
+            State::Closed | State::Error => Ok(Some(ServerEvent::Closed)),
+            _ => Ok(Some(ServerEvent::Paused)),
         }
     }
 
     #[inline(always)]
-    fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    fn next_request<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         if input.is_empty() {
             if self.has(Self::EOF) {
                 Exchange::close(&mut self.exchange.request);
-                return Ok(ServerEvent::Closed);
+                return Ok(Some(ServerEvent::Closed));
             }
-            return Ok(ServerEvent::NeedData);
+            return Ok(None);
         }
         if !self.body.scanner.ready(input, &rules.limits) {
             return self.unfinished();
@@ -114,7 +113,7 @@ impl ServerConnection {
             self.begin(&head, rules)?;
         }
         *input = rest;
-        Ok(ServerEvent::Request(head))
+        Ok(Some(ServerEvent::Request(head)))
     }
 
     /// A request begins that has a body, or something to consider.
@@ -137,27 +136,28 @@ impl ServerConnection {
         Ok(())
     }
 
-    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<ServerEvent<'a>, Violation> {
+    fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
                 // A client that sends its body waits for nothing any more.
                 self.flags &= !Facts::EXPECT_CONTINUE;
-                Ok(ServerEvent::Data(data))
+                Ok(Some(ServerEvent::Data(data)))
             }
             Some(Piece::End(trailers)) => {
+                self.flags &= !Facts::EXPECT_CONTINUE;
                 let _ = Exchange::end(&mut self.exchange.request);
                 self.settle();
-                Ok(ServerEvent::End(trailers))
+                Ok(Some(ServerEvent::End(trailers)))
             }
             None => self.unfinished(),
         }
     }
 
-    fn unfinished<'a>(&mut self) -> Result<ServerEvent<'a>, Violation> {
+    fn unfinished<'a>(&mut self) -> Result<Option<ServerEvent<'a>>, Violation> {
         if self.has(Self::EOF) {
             return Err(self.fail(Violation::new(ViolationKind::Truncated, 0)));
         }
-        Ok(ServerEvent::NeedData)
+        Ok(None)
     }
 
     #[inline]
@@ -185,7 +185,7 @@ impl ServerConnection {
     }
 
     /// The client has half-closed: no byte follows those in the input. Ask for events as before.
-    pub fn receive_eof(&mut self) {
+    pub fn eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
     }
@@ -225,21 +225,24 @@ impl ServerConnection {
 
     /// Appends the head of a final response whose content follows with [`send_data`](Self::send_data) and ends with
     /// [`finish`](Self::finish). With a `length` it is announced; without, the content goes out in chunks, or up to the close of the
-    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped.
+    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped; a `length` is announced
+    /// all the same in a response to HEAD and in a 304 (RFC 9110 section 8.6).
     ///
     /// # Errors
     ///
     /// [`Misuse`]; nothing was written then.
     #[inline]
-    pub fn send_response(
+    pub fn send_response<'s>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'s>>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
-        let (sending, keep_alive) = self.response_head(status, fields, length, date, out)?;
+        let status = status.into();
+        let announced = length.filter(|_| status.code() == 304);
+        let (sending, keep_alive) = self.response_head(status, fields, length, announced, date, out)?;
         self.sending = sending;
         self.exchange.response_head(false, keep_alive).ok_or(Misuse::OutOfTurn)
     }
@@ -259,7 +262,8 @@ impl ServerConnection {
         out: &mut impl Buffer,
     ) -> Result<(), Misuse> {
         let position = out.position();
-        let (sending, keep_alive) = self.response_head(status, fields, Some(body.len() as u64), date, out)?;
+        let (sending, keep_alive) =
+            self.response_head(status.into(), fields, Some(body.len() as u64), None, date, out)?;
         if matches!(sending, Sending::Length(_))
             && let Err(error) = out.put(body)
         {
@@ -271,23 +275,26 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet.
+    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet. `announced` is
+    /// the length that a response without content tells of.
     #[inline]
     fn response_head(
         &self,
-        status: u16,
+        status: Status<'_>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
+        announced: Option<u64>,
         date: Option<&[u8; DATE_LENGTH]>,
         out: &mut impl Buffer,
     ) -> Result<(Sending, bool), Misuse> {
-        if !matches!(status, 200..1000) {
+        let code = status.code();
+        if !matches!(code, 200..1000) {
             return Err(Misuse::Status);
         }
         if self.exchange.response != State::Respond {
             return Err(Misuse::OutOfTurn);
         }
-        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(status, 200..300) {
+        if self.exchange.request == State::MightSwitch && self.has(Facts::CONNECT) && matches!(code, 200..300) {
             return Err(Misuse::NotAllowed);
         }
         let facts = fields.check()?;
@@ -296,7 +303,8 @@ impl ServerConnection {
         } else {
             Version::Http11
         };
-        let (mut framing, sending) = encode::response_framing(status, length, self.has(Facts::HEAD), peer);
+        let (mut framing, sending) = encode::response_framing(code, length, self.has(Facts::HEAD), peer);
+        framing.length = framing.length.or(announced);
         // Whether a client that was not told to continue sends its body is unknown: what follows cannot be read.
         let keep_alive = self.exchange.keep_alive()
             && !framing.close

@@ -115,12 +115,12 @@ fn h04_chunk_sizes() {
     let mut input: &[u8] =
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nffffffffffffffff\r\nabc";
     assert!(matches!(
-        connection.next_event(&rules, &mut input),
-        Ok(ServerEvent::Request(_))
+        connection.next(&rules, &mut input),
+        Ok(Some(ServerEvent::Request(_)))
     ));
-    assert_eq!(connection.next_event(&rules, &mut input), Ok(ServerEvent::Data(b"a")));
-    assert_eq!(connection.next_event(&rules, &mut input), Ok(ServerEvent::Data(b"abc")));
-    assert_eq!(connection.next_event(&rules, &mut input), Ok(ServerEvent::NeedData));
+    assert_eq!(connection.next(&rules, &mut input), Ok(Some(ServerEvent::Data(b"a"))));
+    assert_eq!(connection.next(&rules, &mut input), Ok(Some(ServerEvent::Data(b"abc"))));
+    assert_eq!(connection.next(&rules, &mut input), Ok(None));
 }
 
 #[test]
@@ -204,8 +204,8 @@ fn h09_injection_into_what_is_sent() {
     let request: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     let mut connection = ServerConnection::new();
     assert!(matches!(
-        connection.next_event(&Rules::DEFAULT, &mut &*request),
-        Ok(ServerEvent::Request(_))
+        connection.next(&Rules::DEFAULT, &mut &*request),
+        Ok(Some(ServerEvent::Request(_)))
     ));
     let before = connection;
     let mut out = Vec::new();
@@ -326,21 +326,21 @@ fn h11_bytes_behind_an_upgrade() {
     let mut input: &[u8] =
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(matches!(
-        connection.next_event(&Rules::DEFAULT, &mut input),
-        Ok(ServerEvent::Request(_))
+        connection.next(&Rules::DEFAULT, &mut input),
+        Ok(Some(ServerEvent::Request(_)))
     ));
     let behind = input;
     // Neither a request nor the other protocol's, until the answer is out.
     assert_eq!(
-        connection.next_event(&Rules::DEFAULT, &mut input),
-        Ok(ServerEvent::Paused)
+        connection.next(&Rules::DEFAULT, &mut input),
+        Ok(Some(ServerEvent::Paused))
     );
     let mut out = Vec::new();
     connection.switch(101, &[("Upgrade", "x")], &mut out).unwrap();
     assert!(out.starts_with(b"HTTP/1.1 101 "));
     assert_eq!(
-        connection.next_event(&Rules::DEFAULT, &mut input),
-        Ok(ServerEvent::Paused)
+        connection.next(&Rules::DEFAULT, &mut input),
+        Ok(Some(ServerEvent::Paused))
     );
     assert_eq!(input, behind);
     // Beside a body the field counts for nothing: content is content, and never the other protocol's.
@@ -354,14 +354,14 @@ fn h11_bytes_behind_an_upgrade() {
         let (mut connection, mut input) = (ServerConnection::new(), bytes.as_bytes());
         let mut content = Vec::new();
         loop {
-            match connection.next_event(&Rules::DEFAULT, &mut input) {
-                Ok(ServerEvent::Request(request)) => {
+            match connection.next(&Rules::DEFAULT, &mut input) {
+                Ok(Some(ServerEvent::Request(request))) => {
                     assert!(!request.wants_upgrade());
                     let switched = connection.switch(101, &[("Upgrade", "x")], &mut out);
                     assert_eq!(switched, Err(Misuse::SwitchUnasked));
                 }
-                Ok(ServerEvent::Data(data)) => content.extend_from_slice(data),
-                Ok(ServerEvent::End(_)) => break,
+                Ok(Some(ServerEvent::Data(data))) => content.extend_from_slice(data),
+                Ok(Some(ServerEvent::End(_))) => break,
                 other => panic!("{other:?}"),
             }
         }
@@ -444,9 +444,9 @@ fn h15_no_coding_passes_the_cap() {
         let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}");
         let (mut connection, mut input) = (ServerConnection::new(), bytes.as_bytes());
         let violation = loop {
-            match connection.next_event(&rules, &mut input) {
+            match connection.next(&rules, &mut input) {
                 Err(violation) => break violation,
-                Ok(ServerEvent::End(_) | ServerEvent::NeedData) => panic!("the cap was passed"),
+                Ok(None | Some(ServerEvent::End(_))) => panic!("the cap was passed"),
                 Ok(_) => {}
             }
         };

@@ -104,7 +104,7 @@ fn client(requests: Requests<'_>) -> (Harness<Switch<Client<List>>>, Arc<Mutex<L
         log: Arc::clone(&log),
         body: Vec::new(),
     };
-    (Harness::new(Switch::new(Client::new(Arc::default(), list))), log)
+    (Harness::new(Client::switching(Arc::default(), list)), log)
 }
 
 fn lines(log: &Mutex<Log>) -> String {
@@ -299,7 +299,7 @@ fn client_and_server_understand_each_other_in_segments_of_any_size() {
             },
         );
         let mut link = Link::new(
-            Harness::new(Switch::new(Client::new(Arc::default(), list))),
+            Harness::new(Client::switching(Arc::default(), list)),
             Harness::new(Server::new(Arc::new(ServerConfig::default()), server)),
             LinkConfig {
                 segment,

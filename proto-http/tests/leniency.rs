@@ -16,12 +16,12 @@ fn content(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> 
     let (mut connection, mut input, mut content) = (ServerConnection::new(), bytes.as_bytes(), String::new());
     loop {
         match connection
-            .next_event(rules, &mut input)
+            .next(rules, &mut input)
             .map_err(|violation| violation.kind())?
         {
-            ServerEvent::Data(data) => content.push_str(std::str::from_utf8(data).unwrap()),
-            ServerEvent::Request(_) => {}
-            ServerEvent::End(_) => break,
+            Some(ServerEvent::Data(data)) => content.push_str(std::str::from_utf8(data).unwrap()),
+            Some(ServerEvent::Request(_)) => {}
+            Some(ServerEvent::End(_)) => break,
             other => panic!("{other:?}"),
         }
     }
@@ -134,12 +134,14 @@ fn got(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> {
         .unwrap();
     loop {
         match connection
-            .next_event(rules, &mut input)
+            .next(rules, &mut input)
             .map_err(|violation| violation.kind())?
         {
-            ClientEvent::Informational(head) | ClientEvent::Response(head) => got += &format!("{} ", head.status()),
-            ClientEvent::Data(data) => got.push_str(str::from_utf8(data).unwrap()),
-            ClientEvent::End(trailers) => {
+            Some(ClientEvent::Informational(head) | ClientEvent::Response(head)) => {
+                got += &format!("{} ", head.status())
+            }
+            Some(ClientEvent::Data(data)) => got.push_str(str::from_utf8(data).unwrap()),
+            Some(ClientEvent::End(trailers)) => {
                 for field in trailers {
                     got += &format!(" {}={}", field.name, field.text().unwrap());
                 }
@@ -151,7 +153,7 @@ fn got(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> {
     let keeps = connection.is_idle();
     // What follows must not be taken for another response.
     connection
-        .next_event(rules, &mut input)
+        .next(rules, &mut input)
         .map_err(|violation| violation.kind())?;
     Ok((got, keeps))
 }

@@ -23,11 +23,11 @@ fn read(connection: &ClientConnection, answers: &[u8]) -> Vec<(u16, Vec<u8>)> {
             held.extend_from_slice(piece);
             let mut input = &held[..];
             loop {
-                match connection.next_event(&Rules::DEFAULT, &mut input).unwrap() {
-                    ClientEvent::Response(response) => seen.push((response.status(), Vec::new())),
-                    ClientEvent::Data(data) => seen.last_mut().unwrap().1.extend_from_slice(data),
-                    ClientEvent::End(_) => {}
-                    ClientEvent::NeedData | ClientEvent::Closed => break,
+                match connection.next(&Rules::DEFAULT, &mut input).unwrap() {
+                    Some(ClientEvent::Response(response)) => seen.push((response.status(), Vec::new())),
+                    Some(ClientEvent::Data(data)) => seen.last_mut().unwrap().1.extend_from_slice(data),
+                    Some(ClientEvent::End(_)) => {}
+                    None | Some(ClientEvent::Closed) => break,
                     other => panic!("{other:?}"),
                 }
             }
@@ -98,8 +98,8 @@ fn only_what_may_be_sent_again_is_pipelined() {
     assert_eq!(out.len(), length);
     let mut answer: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     while !matches!(
-        connection.next_event(&Rules::DEFAULT, &mut answer),
-        Ok(ClientEvent::End(_))
+        connection.next(&Rules::DEFAULT, &mut answer),
+        Ok(Some(ClientEvent::End(_)))
     ) {}
     connection.pipeline("HEAD", "/", &HOST, out).unwrap();
     assert_eq!(connection.pipelined(), PIPELINE);
@@ -113,8 +113,8 @@ fn a_server_that_closes_leaves_the_rest_unanswered() {
     }
     let mut answer: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     while !matches!(
-        connection.next_event(&Rules::DEFAULT, &mut answer),
-        Ok(ClientEvent::End(_))
+        connection.next(&Rules::DEFAULT, &mut answer),
+        Ok(Some(ClientEvent::End(_)))
     ) {}
     assert!(connection.must_close());
     assert_eq!(connection.pipelined(), 2);

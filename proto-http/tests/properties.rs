@@ -143,14 +143,14 @@ proptest! {
             let mut seen = Seen::default();
             let mut complete = false;
             arrive(&wire, &cuts, |rest| loop {
-                match server.next_event(&Rules::DEFAULT, rest).unwrap() {
-                    ServerEvent::Request(head) => {
+                match server.next(&Rules::DEFAULT, rest).unwrap() {
+                    Some(ServerEvent::Request(head)) => {
                         seen.line = format!("{} {}", head.method(), head.target());
                         seen.fields = own(head.fields());
                         complete = head.body().is_empty();
                     }
-                    ServerEvent::Data(data) => seen.body.extend_from_slice(data),
-                    ServerEvent::End(trailers) => {
+                    Some(ServerEvent::Data(data)) => seen.body.extend_from_slice(data),
+                    Some(ServerEvent::End(trailers)) => {
                         seen.trailers = own(trailers);
                         complete = true;
                     }
@@ -180,13 +180,13 @@ proptest! {
             prop_assert!(server.is_idle());
             let mut seen = Seen::default();
             arrive(&wire, &cuts, |rest| loop {
-                match client.next_event(&Rules::DEFAULT, rest).unwrap() {
-                    ClientEvent::Response(head) => {
+                match client.next(&Rules::DEFAULT, rest).unwrap() {
+                    Some(ClientEvent::Response(head)) => {
                         seen.line = head.status().to_string();
                         seen.fields = own(head.fields());
                     }
-                    ClientEvent::Data(data) => seen.body.extend_from_slice(data),
-                    ClientEvent::End(trailers) => seen.trailers = own(trailers),
+                    Some(ClientEvent::Data(data)) => seen.body.extend_from_slice(data),
+                    Some(ClientEvent::End(trailers)) => seen.trailers = own(trailers),
                     _ => break,
                 }
             });
@@ -258,16 +258,16 @@ fn read(bytes: &[u8], cuts: &[usize]) -> (Vec<Vec<u8>>, Option<u16>) {
     for end in ends {
         let mut rest = &bytes[start..end];
         loop {
-            let complete = match connection.next_event(&Rules::DEFAULT, &mut rest) {
-                Ok(ServerEvent::Request(head)) => {
+            let complete = match connection.next(&Rules::DEFAULT, &mut rest) {
+                Ok(Some(ServerEvent::Request(head))) => {
                     seen.push([head.method().as_bytes(), b" ", head.target().as_bytes(), b" "].concat());
                     head.body().is_empty()
                 }
-                Ok(ServerEvent::Data(data)) => {
+                Ok(Some(ServerEvent::Data(data))) => {
                     seen.last_mut().unwrap().extend_from_slice(data);
                     false
                 }
-                Ok(ServerEvent::End(_)) => true,
+                Ok(Some(ServerEvent::End(_))) => true,
                 Ok(_) => break,
                 Err(violation) => {
                     status = Some(violation.status());

@@ -1,6 +1,8 @@
 //! The server adapter, run in memory.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +31,7 @@ impl Handler for Site {
     type Message = &'static str;
     type Next = Shout;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Shout>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.later = false;
         match (request.method(), request.path()) {
             ("GET" | "HEAD", "/") => responder.send(200, &[("Content-Type", "text/plain")], b"Hello, World!"),
@@ -56,8 +58,8 @@ impl Handler for Site {
                 self.drained(responder)
             }
             ("GET", "/bad") => responder.send(200, &[("a", "b\r\nc")], b""),
-            ("GET", "/shout") => responder.upgrade(&[("Upgrade", "shout")], Shout),
-            ("CONNECT", _) => responder.tunnel(&(), Shout),
+            ("GET", "/shout") => responder.upgrade(&[("Upgrade", "shout")]),
+            ("CONNECT", _) => responder.tunnel(&()),
             ("PUT", "/deny") => responder.send(403, &(), b"no"),
             ("PUT", "/pause") => {
                 responder.pause(true);
@@ -68,11 +70,11 @@ impl Handler for Site {
         }
     }
 
-    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_, Shout>) -> Result<(), Misuse> {
+    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.write(data)
     }
 
-    fn end(&mut self, trailers: Fields<'_>, responder: &mut Responder<'_, '_, Shout>) -> Result<(), Misuse> {
+    fn end(&mut self, trailers: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if responder.is_open() && self.streamed == 0 {
             responder.finish_with(&trailers)
         } else {
@@ -80,8 +82,8 @@ impl Handler for Site {
         }
     }
 
-    fn drained(&mut self, responder: &mut Responder<'_, '_, Shout>) -> Result<(), Misuse> {
-        while self.streamed < 100 && !responder.congested() {
+    fn drained(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        while self.streamed < 100 && !responder.is_congested() {
             self.streamed += 1;
             responder.write(&[b'x'; 4096])?;
         }
@@ -92,7 +94,7 @@ impl Handler for Site {
         }
     }
 
-    fn message(&mut self, message: &'static str, responder: &mut Responder<'_, '_, Shout>) -> Result<(), Misuse> {
+    fn posted(&mut self, message: &'static str, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if message == "go on" {
             responder.pause(false);
             return responder.start(200, &(), None);
@@ -104,8 +106,12 @@ impl Handler for Site {
         }
     }
 
-    fn aborted(&mut self) {
-        self.aborted += 1;
+    fn switched(&mut self) -> Option<Shout> {
+        Some(Shout)
+    }
+
+    fn closed(&mut self, unanswered: bool) {
+        self.aborted += usize::from(unanswered);
     }
 }
 
@@ -124,7 +130,7 @@ impl Protocol for Shout {
 }
 
 fn site() -> Harness<Switch<Server<Site>>> {
-    Harness::new(Switch::new(Server::new(config(), Site::default())))
+    Harness::new(Server::switching(config(), Site::default()))
 }
 
 fn ask(bytes: &[u8]) -> String {
@@ -270,13 +276,13 @@ fn an_answer_may_come_later_and_requests_behind_it_wait() {
     harness.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(harness.sent(), b"");
     assert!(!harness.wants_input());
-    harness.message("here");
+    harness.post("here");
     let sent = String::from_utf8(harness.take_sent()).unwrap();
     assert_eq!(
         sent,
         head("200 OK") + "Content-Length: 4\r\n\r\nhere" + &head("200 OK") + HELLO + "Hello, World!"
     );
-    harness.message("too late");
+    harness.post("too late");
     assert_eq!(harness.sent(), b"");
     assert!(harness.wants_input());
 }
@@ -288,7 +294,7 @@ fn a_client_that_half_closes_gets_its_answers() {
     harness.take_sent();
     harness.eof();
     assert_eq!(harness.ended(), None);
-    harness.message("here");
+    harness.post("here");
     let expect = head("200 OK") + "Connection: close\r\nContent-Length: 4\r\n\r\nhere";
     assert_eq!(str::from_utf8(harness.sent()), Ok(&*expect));
     assert!(harness.ended().is_some());
@@ -444,7 +450,7 @@ fn a_paused_body_waits() {
     harness.receive(b"PUT /pause HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(harness.sent(), b"");
     assert!(!harness.wants_input());
-    harness.message("go on");
+    harness.post("go on");
     let sent = String::from_utf8(harness.take_sent()).unwrap();
     assert!(
         sent.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"),
@@ -458,7 +464,7 @@ fn a_pause_ends_with_the_answer() {
     let mut harness = site();
     harness.receive(b"PUT /pause HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(harness.sent(), b"");
-    harness.message("enough");
+    harness.post("enough");
     let sent = String::from_utf8(harness.take_sent()).unwrap();
     assert!(sent.contains("\r\n\r\nenoughHTTP/1.1 200 OK\r\n"), "{sent}");
     assert!(sent.ends_with("Hello, World!"), "{sent}");
@@ -501,7 +507,7 @@ fn stopping_finishes_what_is_under_way() {
     harness.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
     harness.stop();
     assert!(!harness.is_half_closed());
-    harness.message("bye");
+    harness.post("bye");
     let expect = head("200 OK") + "Connection: close\r\nContent-Length: 3\r\n\r\nbye";
     assert_eq!(str::from_utf8(harness.sent()), Ok(&*expect));
     assert!(harness.is_half_closed());
@@ -573,6 +579,71 @@ fn an_idle_connection_is_small() {
     assert!(size_of::<Server<Nothing>>() <= 104, "{}", size_of::<Server<Nothing>>());
 }
 
+/// RFC 9110 section 7.8: nobody is promised a protocol that nothing would speak.
+#[test]
+fn an_upgrade_that_nothing_could_take_over_is_refused_before_the_101() {
+    for request in [
+        "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\nhi",
+        "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nhi",
+    ] {
+        let mut harness = Harness::new(Server::new(config(), Site::default()));
+        harness.receive(request.as_bytes());
+        assert!(
+            harness.sent().starts_with(b"HTTP/1.1 500 Internal Server Error\r\n"),
+            "{request}"
+        );
+        assert!(harness.is_half_closed());
+    }
+}
+
+#[test]
+fn an_upgrade_without_a_successor_is_reset() {
+    struct Forgetful;
+    impl Handler for Forgetful {
+        type Message = Infallible;
+        type Next = NoUpgrade<Infallible>;
+        fn request(&mut self, _: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+            responder.upgrade(&[("Upgrade", "shout")])
+        }
+    }
+    let mut harness = Harness::new(Server::switching(config(), Forgetful));
+    harness.receive(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n");
+    assert!(harness.was_reset());
+}
+
+#[test]
+fn a_handler_learns_once_that_the_connection_is_over() {
+    for (cut, unanswered) in [
+        ("", false),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+        ("GET /later HTTP/1.1\r\nHost: a\r\n\r\n", true),
+        ("GET /bad HTTP/1.1\r\nHost: a\r\n\r\n", true),
+    ] {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let mut harness = Harness::new(Server::new(config(), Told(Site::default(), Rc::clone(&told))));
+        harness.receive(cut.as_bytes());
+        harness.reset();
+        drop(harness);
+        assert_eq!(*told.borrow(), [unanswered], "{cut}");
+    }
+}
+
+/// A site that notes how it is closed.
+struct Told(Site, Rc<RefCell<Vec<bool>>>);
+
+impl Handler for Told {
+    type Message = &'static str;
+    type Next = Shout;
+
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        self.0.request(request, responder)
+    }
+
+    fn closed(&mut self, unanswered: bool) {
+        self.1.borrow_mut().push(unanswered);
+    }
+}
+
 /// Streams for ever, until the driver stops.
 struct Endless;
 
@@ -580,12 +651,12 @@ impl Handler for Endless {
     type Message = ();
     type Next = NoUpgrade<()>;
 
-    fn request(&mut self, _: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, _: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.start(200, &(), None)?;
         responder.write(b"on and on")
     }
 
-    fn stop(&mut self, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn stop(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.finish()
     }
 }

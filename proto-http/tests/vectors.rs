@@ -33,8 +33,8 @@ fn serve(pieces: &[&[u8]]) -> String {
     feed(pieces, |rest| {
         while ended.is_none() {
             let mut complete = None;
-            match connection.next_event(&Rules::DEFAULT, rest) {
-                Ok(ServerEvent::Request(request)) => {
+            match connection.next(&Rules::DEFAULT, rest) {
+                Ok(Some(ServerEvent::Request(request))) => {
                     let version = if request.version() == Version::Http10 {
                         "1.0"
                     } else {
@@ -50,12 +50,14 @@ fn serve(pieces: &[&[u8]]) -> String {
                         complete = Some(0);
                     }
                 }
-                Ok(ServerEvent::Data(data)) => body.as_mut().unwrap().push_str(std::str::from_utf8(data).unwrap()),
-                Ok(ServerEvent::End(trailers)) => complete = Some(trailers.iter().count()),
-                Ok(ServerEvent::NeedData) => break,
-                Ok(ServerEvent::Paused | ServerEvent::Closed) => ended = Some("close".to_owned()),
+                Ok(Some(ServerEvent::Data(data))) => {
+                    body.as_mut().unwrap().push_str(std::str::from_utf8(data).unwrap())
+                }
+                Ok(Some(ServerEvent::End(trailers))) => complete = Some(trailers.iter().count()),
+                Ok(None) => break,
+                Ok(Some(ServerEvent::Paused | ServerEvent::Closed)) => ended = Some("close".to_owned()),
                 Err(violation) => {
-                    assert_eq!(connection.next_event(&Rules::DEFAULT, rest), Ok(ServerEvent::Closed));
+                    assert_eq!(connection.next(&Rules::DEFAULT, rest), Ok(Some(ServerEvent::Closed)));
                     assert!(connection.can_respond());
                     body = None;
                     ended = Some(format!("{} {}", violation.status(), violation.kind().name()));
@@ -93,17 +95,17 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
     // One event; the next head is to be unfolded before it is read.
     let mut read = |connection: &mut ClientConnection, rest: &mut &[u8]| {
         if ended.is_none() {
-            match connection.next_event(&Rules::RESPONSES, rest) {
-                Ok(ClientEvent::Informational(head)) => write!(line, "({}) ", head.status()).unwrap(),
-                Ok(ClientEvent::Response(head)) => {
+            match connection.next(&Rules::RESPONSES, rest) {
+                Ok(Some(ClientEvent::Informational(head))) => write!(line, "({}) ", head.status()).unwrap(),
+                Ok(Some(ClientEvent::Response(head))) => {
                     write!(line, "{} ", head.status()).unwrap();
                     if connection.response_state() != proto_http::state::State::Switched {
                         line.push('"');
                         open = true;
                     }
                 }
-                Ok(ClientEvent::Data(data)) => line.push_str(std::str::from_utf8(data).unwrap()),
-                Ok(ClientEvent::End(trailers)) => {
+                Ok(Some(ClientEvent::Data(data))) => line.push_str(std::str::from_utf8(data).unwrap()),
+                Ok(Some(ClientEvent::End(trailers))) => {
                     line.push('"');
                     (open, complete) = (false, true);
                     if !trailers.is_empty() {
@@ -113,9 +115,9 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
                         ended = Some("close".to_owned());
                     }
                 }
-                Ok(ClientEvent::Switched) => ended = Some("switched".into()),
-                Ok(ClientEvent::NeedData) => return false,
-                Ok(ClientEvent::Closed) => ended = Some("close".into()),
+                Ok(Some(ClientEvent::Switched)) => ended = Some("switched".into()),
+                Ok(None) => return false,
+                Ok(Some(ClientEvent::Closed)) => ended = Some("close".into()),
                 Err(violation) => ended = Some(format!("error {}", violation.kind().name())),
             }
             return true;
@@ -137,7 +139,7 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
         }
     }
     if eof {
-        connection.receive_eof();
+        connection.eof();
         while read(&mut connection, &mut &buffer[..]) {}
     }
     if open {

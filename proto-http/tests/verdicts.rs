@@ -81,18 +81,18 @@ fn serve(bytes: &[u8], ends: &[usize], rules: &Rules) -> String {
     let mut connection = ServerConnection::new();
     run(bytes, ends, |buffer, used, said| {
         let mut rest = &buffer[*used..];
-        let event = connection.next_event(rules, &mut rest);
+        let event = connection.next(rules, &mut rest);
         *used = buffer.len() - rest.len();
         let done = match event {
-            Ok(ServerEvent::Request(request)) => {
+            Ok(Some(ServerEvent::Request(request))) => {
                 *said += &format!(" {} {:?}", request.method(), request.body());
                 request.body().is_empty()
             }
-            Ok(ServerEvent::Data(data)) => {
+            Ok(Some(ServerEvent::Data(data))) => {
                 said.push_str(&String::from_utf8_lossy(data));
                 false
             }
-            Ok(ServerEvent::End(_)) => true,
+            Ok(Some(ServerEvent::End(_))) => true,
             Ok(_) => return false,
             Err(violation) => {
                 *said += &format!(" {}", violation.kind().name());
@@ -115,14 +115,14 @@ fn call(bytes: &[u8], ends: &[usize], rules: &Rules) -> String {
     run(bytes, ends, |buffer, used, said| {
         connection.unfold(&mut buffer[*used..]);
         let mut rest = &buffer[*used..];
-        let event = connection.next_event(rules, &mut rest);
+        let event = connection.next(rules, &mut rest);
         *used = buffer.len() - rest.len();
         match event {
-            Ok(ClientEvent::Informational(head) | ClientEvent::Response(head)) => {
+            Ok(Some(ClientEvent::Informational(head) | ClientEvent::Response(head))) => {
                 *said += &format!(" {}", head.status())
             }
-            Ok(ClientEvent::Data(data)) => said.push_str(&String::from_utf8_lossy(data)),
-            Ok(ClientEvent::End(_)) => said.push_str(" end"),
+            Ok(Some(ClientEvent::Data(data))) => said.push_str(&String::from_utf8_lossy(data)),
+            Ok(Some(ClientEvent::End(_))) => said.push_str(" end"),
             Ok(_) => return false,
             Err(violation) => {
                 *said += &format!(" {}", violation.kind().name());

@@ -643,7 +643,7 @@ impl Caller for Recorder {
         Ok(())
     }
 
-    fn message(&mut self, message: Vec<&'static str>, requester: &mut Requester<'_, '_, u32>) -> Result<(), Misuse> {
+    fn posted(&mut self, message: Vec<&'static str>, requester: &mut Requester<'_, '_, u32>) -> Result<(), Misuse> {
         match message[..] {
             ["close"] => requester.close(),
             ["pause"] => requester.pause(true),
@@ -759,7 +759,7 @@ fn a_handshake_that_is_refused_on_the_contract() {
 #[test]
 fn closing_waits_for_replies() {
     let (mut harness, log) = ready(vec![vec!["GET", "a"]]);
-    harness.message(vec!["close"]);
+    harness.post(vec!["close"]);
     assert!(!harness.is_half_closed());
     harness.receive(b"$1\r\na\r\n");
     assert!(harness.is_half_closed());
@@ -769,8 +769,8 @@ fn closing_waits_for_replies() {
     assert!(harness.is_half_closed());
     // A command behind that is refused, which ends it.
     let (mut harness, log) = ready(vec![vec!["GET", "a"]]);
-    harness.message(vec!["close"]);
-    harness.message(vec!["PING"]);
+    harness.post(vec!["close"]);
+    harness.post(vec!["PING"]);
     harness.eof();
     let log = log.lock().unwrap();
     assert_eq!(
@@ -790,13 +790,13 @@ fn a_server_that_goes_leaves_tickets() {
 #[test]
 fn a_paused_caller_gets_nothing() {
     let (mut harness, log) = ready(vec![vec!["GET", "a"]]);
-    harness.message(vec!["pause"]);
+    harness.post(vec!["pause"]);
     harness.receive(b"$1\r\na\r\n>1\r\n+x\r\n");
     assert_eq!(log.lock().unwrap().replies, []);
     assert!(!harness.wants_input());
     // Nor is it called late for that.
     harness.advance(Duration::from_secs(100));
-    harness.message(vec!["resume"]);
+    harness.post(vec!["resume"]);
     assert_eq!(log.lock().unwrap().replies.len(), 1);
     assert_eq!(log.lock().unwrap().pushes.len(), 1);
 }

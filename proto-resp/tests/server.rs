@@ -87,14 +87,14 @@ impl Handler for Toy {
     }
 
     fn drained(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        while self.left > 0 && !responder.congested() {
+        while self.left > 0 && !responder.is_congested() {
             self.left -= 1;
             responder.bulk(&[b'x'; 100])?;
         }
         Ok(())
     }
 
-    fn message(&mut self, note: Note, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, note: Note, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match note {
             Note::Answer(text) if responder.is_due() => responder.simple(text),
             Note::Answer(_) => Ok(()),
@@ -144,12 +144,12 @@ fn a_late_reply_keeps_its_place() {
     assert_eq!(sent(&mut harness), "+PONG ");
     assert!(!harness.wants_input());
     let push = PreparedPush::message(b"c", b"hi").unwrap();
-    harness.message(Note::Publish(push));
+    harness.post(Note::Publish(push));
     assert_eq!(sent(&mut harness), "*3 $7 message $1 c $2 hi ");
-    harness.message(Note::Answer("first"));
+    harness.post(Note::Answer("first"));
     assert_eq!(sent(&mut harness), "+first +PONG ");
-    harness.message(Note::Answer("second"));
-    harness.message(Note::Answer("third"));
+    harness.post(Note::Answer("second"));
+    harness.post(Note::Answer("third"));
     assert_eq!(sent(&mut harness), "+second $1 a ");
     assert!(harness.wants_input());
 }
@@ -159,9 +159,9 @@ fn a_half_close_waits_for_all_replies() {
     let mut harness = harness();
     harness.receive(&commands(&[&["LATER"], &["PING"], &["LATER"], &["PING"]]));
     harness.eof();
-    harness.message(Note::Answer("first"));
+    harness.post(Note::Answer("first"));
     assert!(!harness.is_half_closed());
-    harness.message(Note::Answer("second"));
+    harness.post(Note::Answer("second"));
     assert_eq!(sent(&mut harness), "+first +PONG +second +PONG ");
     assert!(harness.is_half_closed());
     assert!(harness.ended().is_some());
@@ -225,7 +225,7 @@ fn subscribers_get_pushes() {
         "{hello}"
     );
     let push = PreparedPush::message(b"a", &[b'x'; 2000]).unwrap();
-    harness.message(Note::Publish(push));
+    harness.post(Note::Publish(push));
     assert!(harness.take_sent().starts_with(b">3\r\n$7\r\nmessage\r\n"));
 }
 
@@ -301,10 +301,10 @@ fn deadlines() {
     harness.advance(Duration::from_secs(299));
     assert!(!harness.is_half_closed());
     // A push is a sign of life too.
-    harness.message(Note::Publish(PreparedPush::message(b"c", b"m").unwrap()));
+    harness.post(Note::Publish(PreparedPush::message(b"c", b"m").unwrap()));
     harness.advance(Duration::from_secs(299));
     assert!(!harness.is_half_closed());
-    harness.message(Note::Answer("nobody waits"));
+    harness.post(Note::Answer("nobody waits"));
     harness.advance(Duration::from_secs(2));
     assert!(harness.is_half_closed());
     // A handler that never answers.
@@ -326,7 +326,7 @@ fn quit_ends_it() {
     harness.receive(&commands(&[&["LATER"], &["PING"]]));
     harness.stop();
     assert!(!harness.is_half_closed());
-    harness.message(Note::Answer("late"));
+    harness.post(Note::Answer("late"));
     assert_eq!(sent(&mut harness), "+late ");
     assert!(harness.is_half_closed());
 }

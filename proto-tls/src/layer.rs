@@ -341,7 +341,7 @@ impl<P: Protocol, F> Tls<P, F> {
         let core = &mut *self.core;
         let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
-            if !cx.congested() {
+            if !cx.is_congested() {
                 turn.writable();
             }
             event(&mut turn);
@@ -436,7 +436,7 @@ impl<P: Protocol, F: Factory<P>> Tls<P, F> {
             // What the handshake leaves to be sent is not what the protocol inside has said.
             turn.set_beneath(0);
             turn.connected();
-            messages.into_iter().for_each(|message| turn.message(message));
+            messages.into_iter().for_each(|message| turn.posted(message));
         };
         self.happen(cx, open, None)
     }
@@ -520,7 +520,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), Self::Error> {
         let inner = match &mut self.inner {
             Inner::Open(inner) => inner,
             Inner::Opening(opening) => {
@@ -535,7 +535,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         };
         let wait = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
-            turn.message(message);
+            turn.posted(message);
             let waiting = cx.waiting() + turn.output().len();
             turn.connection().is_open() && waiting <= cx.high_water()
         });

@@ -99,7 +99,7 @@ fn run<S: Side>(
         }
         let mut rest = &mut input[..];
         let outcome = loop {
-            match reader.receive(writer, &mut rest, &mut out) {
+            match reader.next(writer, &mut rest, &mut out) {
                 Ok(Some(Event::Message(message))) => {
                     seen(message);
                     // Fails only once a Close frame was sent.

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "alloc")]
 use crate::Misuse;
-use crate::{Error, utf8};
+use crate::{Violation, utf8};
 
 /// A status code (section 7.4), as it may stand in a Close frame or be reported for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,19 +69,19 @@ pub struct CloseReason<'a> {
 
 impl<'a> CloseReason<'a> {
     /// Reads the unmasked payload of a Close frame (section 5.5.1).
-    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Violation> {
         match payload {
             [] => Ok(CloseReason {
                 code: CloseCode::NO_STATUS,
                 reason: "",
             }),
-            [_] => Err(Error::CloseTooShort),
+            [_] => Err(Violation::CloseTooShort),
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
-                let code = CloseCode::new(code).ok_or(Error::CloseCode(code))?;
+                let code = CloseCode::new(code).ok_or(Violation::CloseCode(code))?;
                 Ok(CloseReason {
                     code,
-                    reason: utf8::whole(reason).map_err(|_| Error::Utf8)?,
+                    reason: utf8::whole(reason).map_err(|_| Violation::Utf8)?,
                 })
             }
         }
@@ -192,8 +192,8 @@ mod tests {
             .encode(),
             Err(Misuse::CloseCode(1006))
         );
-        assert_eq!(CloseReason::parse(&[3]), Err(Error::CloseTooShort));
-        assert_eq!(CloseReason::parse(&[3, 237]), Err(Error::CloseCode(1005)));
-        assert_eq!(CloseReason::parse(&[3, 232, 0xff]), Err(Error::Utf8));
+        assert_eq!(CloseReason::parse(&[3]), Err(Violation::CloseTooShort));
+        assert_eq!(CloseReason::parse(&[3, 237]), Err(Violation::CloseCode(1005)));
+        assert_eq!(CloseReason::parse(&[3, 232, 0xff]), Err(Violation::Utf8));
     }
 }

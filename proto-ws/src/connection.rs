@@ -11,7 +11,7 @@ use crate::close::State;
 use crate::decode::{Core, Step};
 use crate::encode::{Masked, Side, Unmasked};
 use crate::writer::Writer;
-use crate::{Config, Entropy, Error, Event, Kind, Message};
+use crate::{Config, Entropy, Event, Kind, Message, Violation};
 
 /// A connection whose opening handshake is over, in two halves, so that an event lent by the one can be answered
 /// through the other.
@@ -26,7 +26,7 @@ use crate::{Config, Entropy, Error, Event, Kind, Message};
 /// let mut out = bytes::BytesMut::new();
 /// let mut bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
 /// let mut input = &mut bytes[..];
-/// while let Some(event) = reader.receive(&mut writer, &mut input, &mut out)? {
+/// while let Some(event) = reader.next(&mut writer, &mut input, &mut out)? {
 ///     if let Event::Message(message) = event {
 ///         writer.message(&mut out, message)?;
 ///     }
@@ -143,12 +143,12 @@ impl Reader {
     ///
     /// The peer broke the protocol or a limit; the Close frame that says so is in `out`. Further input is dropped.
     #[inline]
-    pub fn receive<'e, 'a: 'e, S: Side>(
+    pub fn next<'e, 'a: 'e, S: Side>(
         &'e mut self,
         writer: &mut Writer<S>,
         input: &mut &'a mut [u8],
         out: &mut BytesMut,
-    ) -> Result<Option<Event<'e>>, Error> {
+    ) -> Result<Option<Event<'e>>, Violation> {
         if matches!(writer.state(), State::Closed | State::Failed) {
             self.aside = None;
             *input = &mut [];
@@ -198,7 +198,7 @@ impl Reader {
 
     /// Says why to the peer. What came of its message is of no use, and the peer may stay for a while.
     #[cold]
-    fn fail<S: Side>(&mut self, writer: &mut Writer<S>, error: Error, out: &mut BytesMut) -> Error {
+    fn fail<S: Side>(&mut self, writer: &mut Writer<S>, error: Violation, out: &mut BytesMut) -> Violation {
         self.aside = None;
         #[cfg(feature = "deflate")]
         {
@@ -217,9 +217,9 @@ impl Reader {
     }
 
     #[cfg(feature = "deflate")]
-    fn inflate(&mut self, kind: Kind, bytes: &[u8], last: bool, config: &Config) -> Result<(), Error> {
+    fn inflate(&mut self, kind: Kind, bytes: &[u8], last: bool, config: &Config) -> Result<(), Violation> {
         let Some(inflate) = &mut self.inflate else {
-            return Err(Error::ReservedBit);
+            return Err(Violation::ReservedBit);
         };
         let aside = self.aside.get_or_insert_default();
         match kind {
@@ -230,8 +230,8 @@ impl Reader {
 
     #[cfg(not(feature = "deflate"))]
     #[cold]
-    fn inflate(&mut self, _: Kind, _: &[u8], _: bool, _: &Config) -> Result<(), Error> {
-        Err(Error::ReservedBit)
+    fn inflate(&mut self, _: Kind, _: &[u8], _: bool, _: &Config) -> Result<(), Violation> {
+        Err(Violation::ReservedBit)
     }
 
     /// Lends what was put together: a part, which may be the last, or a whole message.
@@ -277,11 +277,11 @@ mod tests {
         // Two parts of 8 bytes, under a mask of zeros.
         let mut first = [&[0x02, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
         let mut second = [&[0x80, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
-        assert_eq!(reader.receive(&mut writer, &mut &mut first[..], &mut out), Ok(None));
+        assert_eq!(reader.next(&mut writer, &mut &mut first[..], &mut out), Ok(None));
         assert!(reader.aside.is_some());
         assert_eq!(
-            reader.receive(&mut writer, &mut &mut second[..], &mut out),
-            Err(Error::MessageTooLong)
+            reader.next(&mut writer, &mut &mut second[..], &mut out),
+            Err(Violation::MessageTooLong)
         );
         assert!(reader.aside.is_none());
     }

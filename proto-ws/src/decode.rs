@@ -3,7 +3,7 @@
 use crate::frame::{self, Opcode, RSV1, Role};
 use crate::mask::Mask;
 use crate::utf8::{self, Utf8};
-use crate::{CloseReason, Error, Limits};
+use crate::{CloseReason, Limits, Violation};
 
 /// The two kinds of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,7 +93,7 @@ pub enum Event<'a> {
 pub struct Decoder {
     core: Core,
     limits: Limits,
-    failed: Option<Error>,
+    failed: Option<Violation>,
     /// A character put together from two pieces, while it is lent.
     character: [u8; 4],
 }
@@ -132,7 +132,7 @@ impl Decoder {
     ///
     /// The peer broke the protocol or a limit. The connection has failed; every later call returns the same error.
     #[inline]
-    pub fn next<'e, 'a: 'e>(&'e mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'e>>, Error> {
+    pub fn next<'e, 'a: 'e>(&'e mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'e>>, Violation> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -208,7 +208,11 @@ impl Core {
 
     /// The next event. Inlined, so that a short message goes from its header to the caller in registers.
     #[inline(always)]
-    pub(crate) fn step<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+    pub(crate) fn step<'a>(
+        &mut self,
+        limits: &Limits,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Step<'a>>, Violation> {
         if self.remaining != 0 {
             return self.resume(input);
         }
@@ -224,16 +228,16 @@ impl Core {
             _ => return self.frame(limits, input),
         };
         if self.message.is_some() {
-            return Err(Error::MessageUnfinished);
+            return Err(Violation::MessageUnfinished);
         }
         let Some((len, at)) = frame::length(input, second)? else {
             return Ok(None);
         };
         if len > limits.frame || len > limits.message {
             return Err(if len > limits.frame {
-                Error::FrameTooLong
+                Violation::FrameTooLong
             } else {
-                Error::MessageTooLong
+                Violation::MessageTooLong
             });
         }
         let Some((mut mask, at)) = self.key(input, at) else {
@@ -246,7 +250,7 @@ impl Core {
             mask.apply(payload);
         }
         let message = match kind {
-            Kind::Text => Message::Text(utf8::whole(payload).map_err(|_| Error::Utf8)?),
+            Kind::Text => Message::Text(utf8::whole(payload).map_err(|_| Violation::Utf8)?),
             Kind::Binary => Message::Binary(payload),
         };
         Ok(Some(Step::Event(Event::Message(message))))
@@ -254,20 +258,20 @@ impl Core {
 
     /// Any frame at all, from its header on.
     #[inline(never)]
-    fn frame<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+    fn frame<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Violation> {
         let [first, second, ..] = **input else { return Ok(None) };
         let opcode = Opcode::new(first & 0x0f)?;
         let rsv1 = first & RSV1 != 0;
         let kind = match opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(opcode, input),
             Opcode::Continuation => {
-                let kind = self.message.ok_or(Error::NothingToContinue)?;
+                let kind = self.message.ok_or(Violation::NothingToContinue)?;
                 if rsv1 {
-                    return Err(Error::ReservedBit); // RFC 7692 section 6.1: on the first frame only
+                    return Err(Violation::ReservedBit); // RFC 7692 section 6.1: on the first frame only
                 }
                 kind
             }
-            Opcode::Text | Opcode::Binary if self.message.is_some() => return Err(Error::MessageUnfinished),
+            Opcode::Text | Opcode::Binary if self.message.is_some() => return Err(Violation::MessageUnfinished),
             Opcode::Text => Kind::Text,
             Opcode::Binary => Kind::Binary,
         };
@@ -283,13 +287,13 @@ impl Core {
         let total = total.saturating_add(len);
         let empty = empty + u32::from(len == 0);
         if len > limits.frame {
-            return Err(Error::FrameTooLong);
+            return Err(Violation::FrameTooLong);
         } else if total > limits.message {
-            return Err(Error::MessageTooLong);
+            return Err(Violation::MessageTooLong);
         } else if fragments >= limits.fragments {
-            return Err(Error::TooManyFragments);
+            return Err(Violation::TooManyFragments);
         } else if empty > limits.empty_fragments && first & FIN == 0 {
-            return Err(Error::TooManyEmptyFragments);
+            return Err(Violation::TooManyEmptyFragments);
         }
         let Some((mask, at)) = self.key(input, at) else {
             return Ok(None);
@@ -309,7 +313,7 @@ impl Core {
 
     /// The next piece of the current frame's payload.
     #[inline(never)]
-    fn resume<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+    fn resume<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Violation> {
         if self.remaining != 0 && input.is_empty() {
             return Ok(None);
         }
@@ -338,9 +342,9 @@ impl Core {
             }
             Kind::Binary => Message::Binary(payload),
             Kind::Text => {
-                let (character, text) = self.utf8.push(payload).map_err(|_| Error::Utf8)?;
+                let (character, text) = self.utf8.push(payload).map_err(|_| Violation::Utf8)?;
                 if last && !self.utf8.is_complete() {
-                    return Err(Error::Utf8);
+                    return Err(Violation::Utf8);
                 }
                 if let Some(character) = character {
                     return Ok(Some(Step::Character(character, last)));
@@ -352,15 +356,15 @@ impl Core {
     }
 
     /// A control frame: whole or not at all, between the frames of a message (section 5.5).
-    fn control<'a>(&mut self, opcode: Opcode, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Error> {
+    fn control<'a>(&mut self, opcode: Opcode, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Violation> {
         let [first, second, ..] = **input else { return Ok(None) };
         let len = second & 0x7f;
         if first & FIN == 0 {
-            return Err(Error::FragmentedControl);
+            return Err(Violation::FragmentedControl);
         } else if first & RSV1 != 0 {
-            return Err(Error::ReservedBit);
+            return Err(Violation::ReservedBit);
         } else if len > 125 {
-            return Err(Error::ControlTooLong);
+            return Err(Violation::ControlTooLong);
         }
         let Some((mut mask, at)) = self.key(input, 2) else {
             return Ok(None);
@@ -390,14 +394,14 @@ impl Core {
 
     /// Which of the fixed bits was wrong.
     #[cold]
-    fn refusal(&self, word: u16) -> Error {
+    fn refusal(&self, word: u16) -> Violation {
         let wrong = (word ^ self.expect) & self.check;
         if wrong & MASKED == 0 {
-            Error::ReservedBit
+            Violation::ReservedBit
         } else if self.expect != 0 {
-            Error::Unmasked
+            Violation::Unmasked
         } else {
-            Error::Masked
+            Violation::Masked
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Who broke what: [`Error`] is the peer's doing, [`Misuse`] the caller's.
+//! Who broke what: [`Violation`] is the peer's doing, [`Misuse`] the caller's.
 
 use crate::CloseCode;
 
 /// The peer broke the protocol or a limit. The connection has failed (RFC 6455 section 7.1.7).
 ///
-/// [`close_code`](Error::close_code) says which code the Close frame carries.
+/// [`close_code`](Violation::close_code) says which code the Close frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Error {
+pub enum Violation {
     /// A reserved bit is set that no negotiated extension gives a meaning (section 5.2).
     ReservedBit,
     /// A reserved opcode (section 5.2).
@@ -56,17 +56,17 @@ pub enum Error {
     CloseTimeout,
 }
 
-impl Error {
+impl Violation {
     /// The code for the Close frame that tells the peer (section 7.4.1).
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Error::Utf8 | Error::Deflate => CloseCode::INVALID_PAYLOAD,
-            Error::FrameTooLong | Error::MessageTooLong | Error::InflateRatio => CloseCode::TOO_BIG,
-            Error::TooManyFragments
-            | Error::TooManyEmptyFragments
-            | Error::TooManyControlFrames
-            | Error::MessageTimeout
-            | Error::PongTimeout => CloseCode::POLICY,
+            Violation::Utf8 | Violation::Deflate => CloseCode::INVALID_PAYLOAD,
+            Violation::FrameTooLong | Violation::MessageTooLong | Violation::InflateRatio => CloseCode::TOO_BIG,
+            Violation::TooManyFragments
+            | Violation::TooManyEmptyFragments
+            | Violation::TooManyControlFrames
+            | Violation::MessageTimeout
+            | Violation::PongTimeout => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL,
         }
     }
@@ -74,69 +74,70 @@ impl Error {
     /// The section that is broken, or that allows the limit, such as `"RFC 6455 section 5.2"`.
     pub const fn section(self) -> &'static str {
         match self {
-            Error::ReservedBit | Error::ReservedOpcode(_) | Error::NonMinimalLength | Error::LengthOverflow => {
-                "RFC 6455 section 5.2"
-            }
-            Error::Unmasked | Error::Masked => "RFC 6455 section 5.1",
-            Error::ControlTooLong | Error::FragmentedControl => "RFC 6455 section 5.5",
-            Error::NothingToContinue | Error::MessageUnfinished => "RFC 6455 section 5.4",
-            Error::CloseTooShort => "RFC 6455 section 5.5.1",
-            Error::CloseCode(_) => "RFC 6455 section 7.4",
-            Error::Utf8 => "RFC 6455 section 8.1",
-            Error::FrameTooLong
-            | Error::MessageTooLong
-            | Error::TooManyFragments
-            | Error::TooManyEmptyFragments
-            | Error::TooManyControlFrames
-            | Error::InflateRatio
-            | Error::MessageTimeout => "RFC 6455 section 10.4",
-            Error::Deflate => "RFC 7692 section 7.2.2",
-            Error::PongTimeout => "RFC 6455 section 5.5.2",
-            Error::CloseTimeout => "RFC 6455 section 7.1.1",
+            Violation::ReservedBit
+            | Violation::ReservedOpcode(_)
+            | Violation::NonMinimalLength
+            | Violation::LengthOverflow => "RFC 6455 section 5.2",
+            Violation::Unmasked | Violation::Masked => "RFC 6455 section 5.1",
+            Violation::ControlTooLong | Violation::FragmentedControl => "RFC 6455 section 5.5",
+            Violation::NothingToContinue | Violation::MessageUnfinished => "RFC 6455 section 5.4",
+            Violation::CloseTooShort => "RFC 6455 section 5.5.1",
+            Violation::CloseCode(_) => "RFC 6455 section 7.4",
+            Violation::Utf8 => "RFC 6455 section 8.1",
+            Violation::FrameTooLong
+            | Violation::MessageTooLong
+            | Violation::TooManyFragments
+            | Violation::TooManyEmptyFragments
+            | Violation::TooManyControlFrames
+            | Violation::InflateRatio
+            | Violation::MessageTimeout => "RFC 6455 section 10.4",
+            Violation::Deflate => "RFC 7692 section 7.2.2",
+            Violation::PongTimeout => "RFC 6455 section 5.5.2",
+            Violation::CloseTimeout => "RFC 6455 section 7.1.1",
         }
     }
 
     /// The error in a few words, as sent for the reason of the Close frame.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Error::ReservedBit => "reserved bit set",
-            Error::ReservedOpcode(_) => "reserved opcode",
-            Error::Unmasked => "frame of a client without mask",
-            Error::Masked => "frame of a server with mask",
-            Error::NonMinimalLength => "length not in its shortest form",
-            Error::LengthOverflow => "length of more than 63 bits",
-            Error::ControlTooLong => "control frame too long",
-            Error::FragmentedControl => "control frame fragmented",
-            Error::NothingToContinue => "continuation of nothing",
-            Error::MessageUnfinished => "new message before the end of the last",
-            Error::CloseTooShort => "close frame of one byte",
-            Error::CloseCode(_) => "close code not allowed",
-            Error::Utf8 => "invalid UTF-8",
-            Error::FrameTooLong => "frame too long",
-            Error::MessageTooLong => "message too long",
-            Error::TooManyFragments => "too many fragments",
-            Error::TooManyEmptyFragments => "too many empty fragments",
-            Error::TooManyControlFrames => "too many control frames",
-            Error::Deflate => "invalid deflate stream",
-            Error::InflateRatio => "message inflates too much",
-            Error::MessageTimeout => "message did not end in time",
-            Error::PongTimeout => "no pong in time",
-            Error::CloseTimeout => "no close in time",
+            Violation::ReservedBit => "reserved bit set",
+            Violation::ReservedOpcode(_) => "reserved opcode",
+            Violation::Unmasked => "frame of a client without mask",
+            Violation::Masked => "frame of a server with mask",
+            Violation::NonMinimalLength => "length not in its shortest form",
+            Violation::LengthOverflow => "length of more than 63 bits",
+            Violation::ControlTooLong => "control frame too long",
+            Violation::FragmentedControl => "control frame fragmented",
+            Violation::NothingToContinue => "continuation of nothing",
+            Violation::MessageUnfinished => "new message before the end of the last",
+            Violation::CloseTooShort => "close frame of one byte",
+            Violation::CloseCode(_) => "close code not allowed",
+            Violation::Utf8 => "invalid UTF-8",
+            Violation::FrameTooLong => "frame too long",
+            Violation::MessageTooLong => "message too long",
+            Violation::TooManyFragments => "too many fragments",
+            Violation::TooManyEmptyFragments => "too many empty fragments",
+            Violation::TooManyControlFrames => "too many control frames",
+            Violation::Deflate => "invalid deflate stream",
+            Violation::InflateRatio => "message inflates too much",
+            Violation::MessageTimeout => "message did not end in time",
+            Violation::PongTimeout => "no pong in time",
+            Violation::CloseTimeout => "no close in time",
         }
     }
 }
 
-impl core::fmt::Display for Error {
+impl core::fmt::Display for Violation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Error::ReservedOpcode(opcode) => write!(f, "reserved opcode {opcode:#x}"),
-            Error::CloseCode(code) => write!(f, "close code {code} not allowed"),
+            Violation::ReservedOpcode(opcode) => write!(f, "reserved opcode {opcode:#x}"),
+            Violation::CloseCode(code) => write!(f, "close code {code} not allowed"),
             other => f.write_str(other.as_str()),
         }
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Violation {}
 
 /// The caller asked for something that may not be sent. Nothing was written; the connection is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

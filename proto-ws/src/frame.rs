@@ -1,7 +1,7 @@
 //! Frame headers (RFC 6455 section 5.2), between bytes and fields. No judgement of roles, states or limits here:
 //! [`Decoder`](crate::Decoder) has those.
 
-use crate::Error;
+use crate::Violation;
 
 /// Which end of the connection we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub enum Opcode {
 impl Opcode {
     /// The opcode in the low four bits of a frame's first byte.
     #[inline]
-    pub const fn new(bits: u8) -> Result<Self, Error> {
+    pub const fn new(bits: u8) -> Result<Self, Violation> {
         Ok(match bits {
             0x0 => Opcode::Continuation,
             0x1 => Opcode::Text,
@@ -41,7 +41,7 @@ impl Opcode {
             0x8 => Opcode::Close,
             0x9 => Opcode::Ping,
             0xa => Opcode::Pong,
-            _ => return Err(Error::ReservedOpcode(bits)),
+            _ => return Err(Violation::ReservedOpcode(bits)),
         })
     }
 
@@ -110,7 +110,7 @@ impl Header {
     /// # Errors
     ///
     /// A reserved opcode; a length with its highest bit set or not in its shortest form.
-    pub fn decode(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         let opcode = Opcode::new(first & 0x0f)?;
         let Some((len, at)) = length(bytes, second)? else {
@@ -164,13 +164,13 @@ impl Header {
 
 /// The payload length, and where in `bytes` it ends; `None` when it is not all there.
 #[inline]
-pub(crate) fn length(bytes: &[u8], second: u8) -> Result<Option<(u64, usize)>, Error> {
+pub(crate) fn length(bytes: &[u8], second: u8) -> Result<Option<(u64, usize)>, Violation> {
     match second & 0x7f {
         126 => {
             let [_, _, high, low, ..] = *bytes else { return Ok(None) };
             let len = u16::from_be_bytes([high, low]);
             if len < 126 {
-                Err(Error::NonMinimalLength)
+                Err(Violation::NonMinimalLength)
             } else {
                 Ok(Some((u64::from(len), 4)))
             }
@@ -181,9 +181,9 @@ pub(crate) fn length(bytes: &[u8], second: u8) -> Result<Option<(u64, usize)>, E
             };
             let len = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
             if len >> 63 != 0 {
-                Err(Error::LengthOverflow)
+                Err(Violation::LengthOverflow)
             } else if len <= u64::from(u16::MAX) {
-                Err(Error::NonMinimalLength)
+                Err(Violation::NonMinimalLength)
             } else {
                 Ok(Some((len, 10)))
             }

@@ -30,7 +30,7 @@ mod utf8;
 mod writer;
 
 #[cfg(feature = "protocol")]
-pub use adapter::{Client, ClientError, Delivery, Handler, NotOpened, Opening, Server, Socket};
+pub use adapter::{Client, ClientError, Delivery, Handler, NotOpened, Opening, Server, ServerError, Socket};
 #[cfg(feature = "alloc")]
 pub use close::State;
 pub use close::{CloseCode, CloseReason};
@@ -42,7 +42,7 @@ pub use decode::{Decoder, Event, Kind, Message};
 #[cfg(feature = "alloc")]
 pub use encode::{Masked, PreparedMessage, Side, Unmasked};
 pub use entropy::Entropy;
-pub use error::{Error, Misuse};
+pub use error::{Misuse, Violation};
 pub use frame::{Opcode, Role};
 pub use limits::Limits;
 #[cfg(feature = "alloc")]

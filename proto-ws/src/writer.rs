@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use crate::close::{self, State};
 use crate::encode::{self, PreparedMessage, Side, Unmasked};
 use crate::frame::{HeaderBytes, Opcode};
-use crate::{CloseCode, CloseReason, Config, Error, Event, Kind, Message, Misuse};
+use crate::{CloseCode, CloseReason, Config, Event, Kind, Message, Misuse, Violation};
 
 /// Pings answered one by one before the end of the input; of more, only the last is (RFC 6455 section 5.5.3).
 const PONGS: u8 = 16;
@@ -93,7 +93,7 @@ impl<S: Side> Writer<S> {
     /// Fails the connection, as for a time that has run out: a Close frame goes to `out`, unless one was sent before.
     /// Returns `error`.
     #[cold]
-    pub fn fail(&mut self, error: Error, out: &mut BytesMut) -> Error {
+    pub fn fail(&mut self, error: Violation, out: &mut BytesMut) -> Violation {
         let (state, send) = self.state.after(close::Step::Fail);
         self.state = state;
         if send {
@@ -244,7 +244,7 @@ impl<S: Side> Writer<S> {
         Ok(())
     }
 
-    /// Sends a Pong nobody asked for (section 5.5.3); those that were asked for are sent by [`Reader::receive`](crate::Reader::receive).
+    /// Sends a Pong nobody asked for (section 5.5.3); those that were asked for are sent by [`Reader::next`](crate::Reader::next).
     ///
     /// # Errors
     ///
@@ -299,7 +299,7 @@ impl<S: Side> Writer<S> {
     }
 
     /// A control frame came in: it is paid for, answered and handed out.
-    pub(crate) fn control<'a>(&mut self, event: Event<'a>, out: &mut BytesMut) -> Result<Event<'a>, Error> {
+    pub(crate) fn control<'a>(&mut self, event: Event<'a>, out: &mut BytesMut) -> Result<Event<'a>, Violation> {
         match event {
             Event::Close(reason) => {
                 self.last_pong(out);
@@ -317,7 +317,7 @@ impl<S: Side> Writer<S> {
             }
             // We asked for it (RFC 6455 section 5.5.3), so it costs the peer nothing.
             Event::Pong(_) if self.owed > 0 => self.owed -= 1,
-            _ if self.control_frames == 0 => return Err(self.fail(Error::TooManyControlFrames, out)),
+            _ if self.control_frames == 0 => return Err(self.fail(Violation::TooManyControlFrames, out)),
             Event::Ping(payload) => {
                 self.control_frames -= 1;
                 self.answer(payload, out);

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use proto_ws::handshake::server::{OriginPolicy, Rejection, Request};
-use proto_ws::{Config, Connection, Decoder, Error, Event, Limits, Message, Misuse, Reader, Role, State, Writer};
+use proto_ws::{Config, Connection, Decoder, Event, Limits, Message, Misuse, Reader, Role, State, Violation, Writer};
 
 /// A client's frame, masked.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -31,13 +31,13 @@ fn server(change: impl FnOnce(&mut Config)) -> (Reader, Writer) {
 }
 
 /// The first error while `bytes` arrive at a server, and what it answered.
-fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Error>, Vec<u8>) {
+fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Violation>, Vec<u8>) {
     let (mut reader, mut writer) = server(change);
     let mut out = BytesMut::new();
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
     loop {
-        match reader.receive(&mut writer, &mut input, &mut out) {
+        match reader.next(&mut writer, &mut input, &mut out) {
             Ok(Some(_)) => {}
             Ok(None) => return (None, out.to_vec()),
             Err(error) => {
@@ -59,7 +59,7 @@ fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Error>, Vec<
 fn w01_a_claimed_length_reserves_nothing() {
     // Refused at the header, before a byte of payload came.
     let header = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-    assert_eq!(fails(|_| {}, &header).0, Some(Error::FrameTooLong));
+    assert_eq!(fails(|_| {}, &header).0, Some(Violation::FrameTooLong));
     // Allowed, it costs what arrives.
     let mut bytes = [&header[..], &[0; 4], b"abc"].concat();
     let unlimited = |config: &mut Config| {
@@ -68,7 +68,7 @@ fn w01_a_claimed_length_reserves_nothing() {
     };
     let (mut reader, mut writer) = server(unlimited);
     let mut input = &mut bytes[..];
-    assert_eq!(reader.receive(&mut writer, &mut input, &mut BytesMut::new()), Ok(None));
+    assert_eq!(reader.next(&mut writer, &mut input, &mut BytesMut::new()), Ok(None));
     assert!(input.is_empty() && reader.is_inside_message());
 }
 
@@ -79,12 +79,12 @@ fn w02_lengths_do_not_wrap() {
         config.limits.message = i64::MAX as u64;
     };
     let overflow = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    assert_eq!(fails(unlimited, &overflow).0, Some(Error::LengthOverflow));
+    assert_eq!(fails(unlimited, &overflow).0, Some(Violation::LengthOverflow));
     let huge = [0x80, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     let bytes = [frame(0x02, b"first"), huge.to_vec()].concat();
-    assert_eq!(fails(unlimited, &bytes).0, Some(Error::MessageTooLong));
+    assert_eq!(fails(unlimited, &bytes).0, Some(Violation::MessageTooLong));
     for long in [&[0x82, 0xfe, 0, 125][..], &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]] {
-        assert_eq!(fails(unlimited, long).0, Some(Error::NonMinimalLength));
+        assert_eq!(fails(unlimited, long).0, Some(Violation::NonMinimalLength));
     }
 }
 
@@ -93,18 +93,21 @@ fn w03_endless_fragments() {
     let tiny = |count| [frame(0x02, b"x"), frame(0x00, b"x").repeat(count)].concat();
     let fragments = |config: &mut Config| config.limits.fragments = 1000;
     assert_eq!(fails(fragments, &tiny(999)).0, None);
-    assert_eq!(fails(fragments, &tiny(1000)).0, Some(Error::TooManyFragments));
+    assert_eq!(fails(fragments, &tiny(1000)).0, Some(Violation::TooManyFragments));
     let bytes = |config: &mut Config| config.limits.message = 1000;
     assert_eq!(fails(bytes, &tiny(999)).0, None);
-    assert_eq!(fails(bytes, &tiny(1000)).0, Some(Error::MessageTooLong));
-    assert_eq!(fails(bytes, &frame(0x82, &[0; 1001])).0, Some(Error::MessageTooLong));
+    assert_eq!(fails(bytes, &tiny(1000)).0, Some(Violation::MessageTooLong));
+    assert_eq!(
+        fails(bytes, &frame(0x82, &[0; 1001])).0,
+        Some(Violation::MessageTooLong)
+    );
 }
 
 #[test]
 fn w04_empty_fragments() {
     let empty = |count| [frame(0x01, b""), frame(0x00, b"").repeat(count)].concat();
     assert_eq!(fails(|_| {}, &empty(15)).0, None);
-    assert_eq!(fails(|_| {}, &empty(16)).0, Some(Error::TooManyEmptyFragments));
+    assert_eq!(fails(|_| {}, &empty(16)).0, Some(Violation::TooManyEmptyFragments));
     // An empty last fragment is how streams end; it does not count.
     assert_eq!(fails(|_| {}, &[empty(15), frame(0x80, b"")].concat()).0, None);
 }
@@ -119,16 +122,16 @@ fn w05_a_flood_of_pings() {
     assert_eq!(answer[answer.len() - 100..], [199; 100]);
     // Beyond it the connection fails.
     let (error, _) = fails(|_| {}, &frame(0x89, b"").repeat(257));
-    assert_eq!(error, Some(Error::TooManyControlFrames));
+    assert_eq!(error, Some(Violation::TooManyControlFrames));
     let (error, _) = fails(|_| {}, &frame(0x8a, b"").repeat(257));
-    assert_eq!(error, Some(Error::TooManyControlFrames));
+    assert_eq!(error, Some(Violation::TooManyControlFrames));
     // Time brings new budget.
     let (mut reader, mut writer) = server(|config| config.limits.control_frames = 1);
     for _ in 0..10 {
         let mut ping = frame(0x89, b"");
         let mut input = &mut ping[..];
         assert_eq!(
-            reader.receive(&mut writer, &mut input, &mut BytesMut::new()),
+            reader.next(&mut writer, &mut input, &mut BytesMut::new()),
             Ok(Some(Event::Ping(b"")))
         );
         writer.refill(1);
@@ -205,38 +208,47 @@ fn w11_cross_site_hijacking() {
 fn w12_broken_frames() {
     let long = [0x89, 0xfe, 0, 126, 0, 0, 0, 0];
     for (bytes, error) in [
-        (&b"\x81\x01a"[..], Error::Unmasked),
-        (&frame(0xc1, b""), Error::ReservedBit),
-        (&frame(0xa1, b""), Error::ReservedBit),
-        (&frame(0x91, b""), Error::ReservedBit),
-        (&frame(0x83, b""), Error::ReservedOpcode(3)),
-        (&frame(0x8f, b""), Error::ReservedOpcode(15)),
-        (&long, Error::ControlTooLong),
-        (&frame(0x09, b""), Error::FragmentedControl),
-        (&frame(0x08, b""), Error::FragmentedControl),
-        (&frame(0x80, b""), Error::NothingToContinue),
-        (&[frame(0x01, b""), frame(0x81, b"")].concat(), Error::MessageUnfinished),
-        (&[frame(0x02, b""), frame(0x02, b"")].concat(), Error::MessageUnfinished),
-        (&frame(0x88, b"\x03"), Error::CloseTooShort),
-        (&frame(0x88, b"\x03\xed"), Error::CloseCode(1005)),
-        (&frame(0x88, b"\x03\xe8\xff"), Error::Utf8),
-        (&frame(0x81, b"\xc0\x80"), Error::Utf8),
-        (&frame(0x81, b"a\xe2\x82"), Error::Utf8),
-        (&[frame(0x01, b"a\xe2\x82"), frame(0x80, b"\x41")].concat(), Error::Utf8),
-        (&[frame(0x01, b"a\xe2\x82"), frame(0x80, b"")].concat(), Error::Utf8),
+        (&b"\x81\x01a"[..], Violation::Unmasked),
+        (&frame(0xc1, b""), Violation::ReservedBit),
+        (&frame(0xa1, b""), Violation::ReservedBit),
+        (&frame(0x91, b""), Violation::ReservedBit),
+        (&frame(0x83, b""), Violation::ReservedOpcode(3)),
+        (&frame(0x8f, b""), Violation::ReservedOpcode(15)),
+        (&long, Violation::ControlTooLong),
+        (&frame(0x09, b""), Violation::FragmentedControl),
+        (&frame(0x08, b""), Violation::FragmentedControl),
+        (&frame(0x80, b""), Violation::NothingToContinue),
+        (
+            &[frame(0x01, b""), frame(0x81, b"")].concat(),
+            Violation::MessageUnfinished,
+        ),
+        (
+            &[frame(0x02, b""), frame(0x02, b"")].concat(),
+            Violation::MessageUnfinished,
+        ),
+        (&frame(0x88, b"\x03"), Violation::CloseTooShort),
+        (&frame(0x88, b"\x03\xed"), Violation::CloseCode(1005)),
+        (&frame(0x88, b"\x03\xe8\xff"), Violation::Utf8),
+        (&frame(0x81, b"\xc0\x80"), Violation::Utf8),
+        (&frame(0x81, b"a\xe2\x82"), Violation::Utf8),
+        (
+            &[frame(0x01, b"a\xe2\x82"), frame(0x80, b"\x41")].concat(),
+            Violation::Utf8,
+        ),
+        (&[frame(0x01, b"a\xe2\x82"), frame(0x80, b"")].concat(), Violation::Utf8),
     ] {
         assert_eq!(fails(|_| {}, bytes).0, Some(error), "{bytes:x?}");
     }
     let mut decoder = Decoder::new(Role::Client, Limits::default());
-    assert_eq!(decoder.next(&mut &mut frame(0x81, b"a")[..]), Err(Error::Masked));
+    assert_eq!(decoder.next(&mut &mut frame(0x81, b"a")[..]), Err(Violation::Masked));
     assert_eq!(
         decoder.next(&mut &mut b"\x81\x01a".to_vec()[..]),
-        Err(Error::Masked),
+        Err(Violation::Masked),
         "it has failed for good"
     );
     // Text fails before its frame is all there, at the first bytes that cannot be right.
     let bytes = frame(0x81, &[b"ok \xf4\x90".as_slice(), &[b'x'; 100]].concat());
-    assert_eq!(fails(|_| {}, &bytes[..11]).0, Some(Error::Utf8));
+    assert_eq!(fails(|_| {}, &bytes[..11]).0, Some(Violation::Utf8));
     assert_eq!(fails(|_| {}, &bytes[..10]).0, None);
 }
 
@@ -292,7 +304,7 @@ fn w15_one_event_at_a_time() {
     let (mut reader, mut writer) = server(|_| {});
     let mut input = &mut bytes[..];
     let before = input.len();
-    let event = reader.receive(&mut writer, &mut input, &mut BytesMut::new());
+    let event = reader.next(&mut writer, &mut input, &mut BytesMut::new());
     assert_eq!(event, Ok(Some(Event::Message(Message::Text("a")))));
     assert_eq!(input.len(), before - 7);
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proto_ws::handshake::client::Refusal;
 use proto_ws::handshake::{Accept, BadHead, Key};
 use proto_ws::{
-    Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, NotOpened, Opening, Server, Side,
-    SlowConsumer, Socket,
+    Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, Misuse, NotOpened, Opening, Server,
+    Side, SlowConsumer, Socket,
 };
 use protocol::testing::{Harness, splits};
 
@@ -26,41 +26,47 @@ impl<S: Side> Handler<S> for Echo {
         self.0.borrow_mut().push(format!("granted {:?}", granted.protocol));
     }
 
-    fn opened(&mut self, _: &mut Socket<'_, '_, S>) {
+    fn opened(&mut self, _: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         self.0.borrow_mut().push("opened".into());
+        Ok(())
     }
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, S>, message: Message<'_>) {
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         match message {
-            Message::Text("close") => socket.close(CloseCode::NORMAL, "as asked").unwrap(),
-            Message::Text(text) if text.starts_with("quiet") => self.0.borrow_mut().push(text.into()),
-            message => {
-                let _ = socket.message(message);
+            Message::Text("close") => socket.close(CloseCode::NORMAL, "as asked"),
+            Message::Text("misuse") => socket.ping(&[0; 126]),
+            Message::Text(text) if text.starts_with("quiet") => {
+                self.0.borrow_mut().push(text.into());
+                Ok(())
             }
+            message => socket.message(message).map(drop),
         }
     }
 
-    fn part(&mut self, _: &mut Socket<'_, '_, S>, part: Message<'_>, last: bool) {
+    fn part(&mut self, part: Message<'_>, last: bool, _: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         self.0.borrow_mut().push(format!(
             "part of {}{}",
             part.as_bytes().len(),
             if last { ", the last" } else { "" }
         ));
+        Ok(())
     }
 
-    fn pong(&mut self, _: &mut Socket<'_, '_, S>, _: &[u8], round_trip: Option<Duration>) {
+    fn pong(&mut self, _: &[u8], round_trip: Option<Duration>, _: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         self.0.borrow_mut().push(format!("pong {round_trip:?}"));
+        Ok(())
     }
 
-    fn posted(&mut self, socket: &mut Socket<'_, '_, S>, message: String) {
+    fn posted(&mut self, message: String, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         if message == "ping" {
-            return socket.ping(b"p").unwrap();
+            return socket.ping(b"p");
         }
         let delivery = socket.text(&message);
         let dropped = socket.dropped();
         if delivery != Ok(Delivery::Queued) {
             self.0.borrow_mut().push(format!("{delivery:?} dropped {dropped}"));
         }
+        Ok(())
     }
 
     fn not_opened(&mut self, why: NotOpened) {
@@ -92,7 +98,7 @@ fn config(change: impl FnOnce(&mut Config)) -> Arc<Config> {
 
 fn server(config: Arc<Config>) -> (Harness<Server<Echo>>, Log) {
     let log = Log::default();
-    let harness = Harness::new(Server::new(Echo(log.clone()), config));
+    let harness = Harness::new(Server::new(config, Echo(log.clone())));
     log.borrow_mut().clear();
     (harness, log)
 }
@@ -125,6 +131,23 @@ fn messages_are_echoed_at_every_split_in_one_write_a_read() {
     let (mut harness, _) = server(Arc::default());
     harness.trickle(&bytes);
     assert_eq!(harness.sent(), expected);
+}
+
+/// RFC 6455 section 7.4.1: 1011, with what the handler did wrong as the connection's error.
+#[test]
+fn a_handler_that_fails_closes_the_connection() {
+    let (mut harness, log) = server(Arc::default());
+    harness.receive(&frame(0x81, b"misuse"));
+    assert_eq!(harness.sent(), b"\x88\x02\x03\xf3");
+    assert!(harness.is_half_closed());
+    assert_eq!(*log.borrow(), ["closed 1011 "]);
+
+    // A message that comes after our Close frame cannot be answered. That is no fault.
+    let (mut harness, log) = server(Arc::default());
+    harness.receive(&[frame(0x81, b"close"), frame(0x81, b"echo me"), frame(0x88, b"\x03\xe8")].concat());
+    assert_eq!(harness.sent(), b"\x88\x0a\x03\xe8as asked");
+    assert_ne!(harness.ended(), Some(protocol::Reason::Error));
+    assert_eq!(*log.borrow(), ["closed 1000 "]);
 }
 
 #[test]
@@ -224,7 +247,7 @@ fn slow_consumers() {
         let (mut harness, log) = server(config(|config| config.slow_consumer = policy));
         harness.set_window(Some(0));
         for message in [big.clone(), "a".into(), "b".into()] {
-            harness.message(message);
+            harness.post(message);
         }
         let told = log.take();
         harness.set_window(None);
@@ -249,7 +272,7 @@ fn client() -> (Harness<Client<Echo, Fixed>>, Log) {
     let log = Log::default();
     let mut opening = Opening::new("example.com", "/chat");
     opening.protocols = vec!["chat".into()];
-    let harness = Harness::new(Client::new(Echo(log.clone()), Arc::new(opening), Arc::default(), Fixed));
+    let harness = Harness::new(Client::new(Arc::default(), Arc::new(opening), Fixed, Echo(log.clone())));
     (harness, log)
 }
 
@@ -335,8 +358,8 @@ fn a_handler_learns_why_its_connection_never_opened() {
 #[test]
 fn messages_wait_until_the_connection_is_open() {
     let (mut harness, log) = client();
-    harness.message("one".into());
-    harness.message("two".into());
+    harness.post("one".into());
+    harness.post("two".into());
     harness.take_sent();
     harness.receive(answer().as_bytes());
     let sent = harness.take_sent();
@@ -346,7 +369,7 @@ fn messages_wait_until_the_connection_is_open() {
     assert!(log.borrow().iter().any(|line| line == "opened"));
     let (mut harness, log) = client();
     for _ in 0..=1024 {
-        harness.message("x".into());
+        harness.post("x".into());
     }
     assert!(log.borrow()[0].contains("too many messages"), "{log:?}");
 }
@@ -449,7 +472,7 @@ fn refusal(bytes: &[u8]) -> Option<ClientError> {
 
     let error = Rc::default();
     let opening = Opening::new("example.com", "/chat");
-    let client = Client::new(Echo(Log::default()), Arc::new(opening), Arc::default(), Fixed);
+    let client = Client::new(Arc::default(), Arc::new(opening), Fixed, Echo(Log::default()));
     Harness::new(Keeping(client, Rc::clone(&error))).receive(bytes);
     error.take()
 }
@@ -461,7 +484,7 @@ fn an_application_may_ping_as_often_as_it_likes() {
     let pong = frame(0x8a, b"p");
     for _ in 0..2000 {
         harness.advance(Duration::from_millis(20));
-        harness.message("ping".into());
+        harness.post("ping".into());
         assert_eq!(harness.take_sent(), b"\x89\x01p");
         harness.receive(&pong);
     }

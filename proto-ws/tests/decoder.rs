@@ -1,9 +1,9 @@
 //! The decoder alone: what other tests, which talk through whole connections, do not tell apart.
 
-use proto_ws::{Decoder, Error, Event, Kind, Limits, Message, Role};
+use proto_ws::{Decoder, Event, Kind, Limits, Message, Role, Violation};
 
 /// What the frames of a server come to.
-fn events(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<String>, Error> {
+fn events(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<String>, Violation> {
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
     let mut events = Vec::new();
@@ -20,7 +20,7 @@ fn client() -> Decoder {
 #[test]
 fn compressed_messages_are_handed_out_as_they_are_where_they_may_come() {
     const MESSAGE: &[u8] = &[0x41, 3, 0xff, 0, 0xff, 0x80, 1, 0x7f];
-    assert_eq!(events(&mut client(), MESSAGE), Err(Error::ReservedBit));
+    assert_eq!(events(&mut client(), MESSAGE), Err(Violation::ReservedBit));
     let compressed = |bytes, last| {
         let kind = Kind::Text;
         format!("{:?}", Event::Compressed { kind, bytes, last })
@@ -29,14 +29,17 @@ fn compressed_messages_are_handed_out_as_they_are_where_they_may_come() {
     assert_eq!(events(&mut client().compressed(), MESSAGE), Ok(expected.to_vec()));
     // The mark is for the first frame of a message, and for messages alone; the other reserved bits stay so.
     for wrong in [&[0x01, 0, 0xc0, 0][..], &[0xc9, 0], &[0xa1, 0], &[0x91, 0]] {
-        assert_eq!(events(&mut client().compressed(), wrong), Err(Error::ReservedBit));
+        assert_eq!(events(&mut client().compressed(), wrong), Err(Violation::ReservedBit));
     }
     // The role is kept, and so are the limits.
-    assert_eq!(events(&mut client().compressed(), &[0x81, 0x80]), Err(Error::Masked));
+    assert_eq!(
+        events(&mut client().compressed(), &[0x81, 0x80]),
+        Err(Violation::Masked)
+    );
     let mut limits = Limits::default();
     limits.message = 2;
     let mut narrow = Decoder::new(Role::Client, limits).compressed();
-    assert_eq!(events(&mut narrow, MESSAGE), Err(Error::MessageTooLong));
+    assert_eq!(events(&mut narrow, MESSAGE), Err(Violation::MessageTooLong));
 }
 
 #[test]
@@ -64,23 +67,23 @@ fn limits_are_met_exactly() {
     // A message in one frame, whole and by its header; then the first frame of one in several, and the next.
     assert_eq!(outcome(&[0x82, 4, 0, 0, 0, 0]), Ok(1));
     assert_eq!(outcome(&[0x82, 4]), Ok(0));
-    assert_eq!(outcome(&[0x82, 5]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x82, 5]), Err(Violation::FrameTooLong));
     assert_eq!(outcome(&[0x02, 4, 0]), Ok(1));
-    assert_eq!(outcome(&[0x02, 5, 0]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x02, 5, 0]), Err(Violation::FrameTooLong));
     assert_eq!(outcome(&[0x02, 4, 0, 0, 0, 0, 0x80, 2, 0, 0]), Ok(2));
     assert_eq!(
         outcome(&[0x02, 4, 0, 0, 0, 0, 0x80, 3, 0, 0]),
-        Err(Error::MessageTooLong)
+        Err(Violation::MessageTooLong)
     );
     // Where both are passed, the frame is named.
-    assert_eq!(outcome(&[0x82, 7]), Err(Error::FrameTooLong));
-    assert_eq!(outcome(&[0x02, 7]), Err(Error::FrameTooLong));
+    assert_eq!(outcome(&[0x82, 7]), Err(Violation::FrameTooLong));
+    assert_eq!(outcome(&[0x02, 7]), Err(Violation::FrameTooLong));
     // A message limit below that of a frame.
     limits.message = 3;
     let outcome = |bytes: &[u8]| events(&mut Decoder::new(Role::Client, limits), bytes).map(|events| events.len());
     assert_eq!(outcome(&[0x82, 3, 0, 0, 0]), Ok(1));
-    assert_eq!(outcome(&[0x82, 4]), Err(Error::MessageTooLong));
-    assert_eq!(outcome(&[0x02, 4]), Err(Error::MessageTooLong));
+    assert_eq!(outcome(&[0x82, 4]), Err(Violation::MessageTooLong));
+    assert_eq!(outcome(&[0x02, 4]), Err(Violation::MessageTooLong));
 }
 
 #[test]
@@ -88,6 +91,6 @@ fn control_frames_have_125_bytes_at_most() {
     let ping = |length: u8| [&[0x89, length][..], &[7; 125]].concat();
     let whole = format!("{:?}", Event::Ping(&[7; 125]));
     assert_eq!(events(&mut client(), &ping(125)), Ok(vec![whole]));
-    assert_eq!(events(&mut client(), &ping(126)), Err(Error::ControlTooLong));
-    assert_eq!(events(&mut client(), &ping(127)), Err(Error::ControlTooLong));
+    assert_eq!(events(&mut client(), &ping(126)), Err(Violation::ControlTooLong));
+    assert_eq!(events(&mut client(), &ping(127)), Err(Violation::ControlTooLong));
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proto_ws::deflate::{Parameters, Settings};
 use proto_ws::{
-    CloseCode, Config, Connection, Entropy, Error, Event, Kind, Masked, Message, PreparedMessage, Reader, Side, Writer,
+    CloseCode, Config, Connection, Entropy, Event, Kind, Masked, Message, PreparedMessage, Reader, Side, Violation,
+    Writer,
 };
 
 const TAKEOVER: Parameters = Parameters {
@@ -37,12 +38,16 @@ fn client(parameters: Parameters) -> Connection<Masked<Fixed>> {
 }
 
 /// All that `bytes` say.
-fn receive<S: Side>(reader: &mut Reader, writer: &mut Writer<S>, bytes: &[u8]) -> Result<Vec<(Kind, Vec<u8>)>, Error> {
+fn receive<S: Side>(
+    reader: &mut Reader,
+    writer: &mut Writer<S>,
+    bytes: &[u8],
+) -> Result<Vec<(Kind, Vec<u8>)>, Violation> {
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
     let mut out = BytesMut::new();
     let mut messages = Vec::new();
-    while let Some(event) = reader.receive(writer, &mut input, &mut out)? {
+    while let Some(event) = reader.next(writer, &mut input, &mut out)? {
         if let Event::Message(message) = event {
             messages.push((message.kind(), message.as_bytes().to_vec()));
         }
@@ -216,8 +221,8 @@ fn w06_a_deflate_bomb() {
         .unwrap();
     assert!(out.len() < 10_000);
     for (limit, ratio, error) in [
-        (1 << 20, u32::MAX, Error::MessageTooLong),
-        (64 << 20, 200, Error::InflateRatio),
+        (1 << 20, u32::MAX, Violation::MessageTooLong),
+        (64 << 20, 200, Violation::InflateRatio),
     ] {
         let config = config(|config| {
             config.limits.message = limit;
@@ -227,7 +232,7 @@ fn w06_a_deflate_bomb() {
         let mut answer = BytesMut::new();
         let mut bytes = out.to_vec();
         let mut input = &mut bytes[..];
-        let outcome = reader.receive(&mut writer, &mut input, &mut answer).map(|_| ());
+        let outcome = reader.next(&mut writer, &mut input, &mut answer).map(|_| ());
         assert_eq!(outcome, Err(error));
         assert_eq!(answer[2..4], CloseCode::TOO_BIG.get().to_be_bytes());
     }
@@ -236,17 +241,17 @@ fn w06_a_deflate_bomb() {
 #[test]
 fn broken_streams_and_text() {
     for (frames, error) in [
-        (&[0xc1, 0x02, 0x07, 0xff][..], Error::Deflate),
+        (&[0xc1, 0x02, 0x07, 0xff][..], Violation::Deflate),
         // Stored blocks of text that is not UTF-8, or ends inside a character.
-        (&[0xc1, 0x07, 0x00, 0x01, 0x00, 0xfe, 0xff, 0xff, 0x00], Error::Utf8),
-        (&[0xc1, 0x07, 0x00, 0x01, 0x00, 0xfe, 0xff, 0xe2, 0x00], Error::Utf8),
+        (&[0xc1, 0x07, 0x00, 0x01, 0x00, 0xfe, 0xff, 0xff, 0x00], Violation::Utf8),
+        (&[0xc1, 0x07, 0x00, 0x01, 0x00, 0xfe, 0xff, 0xe2, 0x00], Violation::Utf8),
         // RSV1 on a continuation, and on a control frame.
         (
             &[0x41, 0x03, 0xf2, 0x48, 0xcd, 0xc0, 0x04, 0xc9, 0xc9, 0x07, 0x00],
-            Error::ReservedBit,
+            Violation::ReservedBit,
         ),
-        (&[0xc9, 0x00], Error::ReservedBit),
-        (&[0xa1, 0x00], Error::ReservedBit),
+        (&[0xc9, 0x00], Violation::ReservedBit),
+        (&[0xa1, 0x00], Violation::ReservedBit),
     ] {
         let Connection { mut reader, mut writer } = client(TAKEOVER);
         assert_eq!(receive(&mut reader, &mut writer, frames), Err(error), "{frames:x?}");
@@ -271,7 +276,7 @@ fn parts_of_compressed_messages() {
     for byte in bytes.drain(..) {
         input.push(byte);
         let mut rest = &mut input[..];
-        while let Some(event) = reader.receive(&mut writer, &mut rest, &mut BytesMut::new()).unwrap() {
+        while let Some(event) = reader.next(&mut writer, &mut rest, &mut BytesMut::new()).unwrap() {
             let Event::Part {
                 part: Message::Text(part),
                 last,
@@ -336,7 +341,7 @@ fn honest_inflation_goes_beyond_a_mebibyte() {
             if at % 150 == 0 { (random >> 24) as u8 } else { b'x' }
         })
         .collect();
-    for (message, verdict) in [(honest, None), (vec![b'x'; 3 << 20], Some(Error::InflateRatio))] {
+    for (message, verdict) in [(honest, None), (vec![b'x'; 3 << 20], Some(Violation::InflateRatio))] {
         let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
         let mut client = Connection::client(config.clone(), Fixed).deflate(TAKEOVER);
         let mut out = BytesMut::new();
@@ -382,7 +387,7 @@ fn one_verdict_whatever_the_cut() {
             left.extend_from_slice(piece);
             let mut input = &mut left[..];
             loop {
-                match reader.receive(&mut writer, &mut input, &mut BytesMut::new()) {
+                match reader.next(&mut writer, &mut input, &mut BytesMut::new()) {
                     Ok(None) => break,
                     Ok(Some(_)) => {}
                     Err(error) => return Err(error),

@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use proto_ws::frame::Header;
 use proto_ws::{
-    CloseCode, Config, Connection, Decoder, Error, Event, Kind, Limits, Message, Opcode, PreparedMessage, Role, mask,
+    CloseCode, Config, Connection, Decoder, Event, Kind, Limits, Message, Opcode, PreparedMessage, Role, Violation,
+    mask,
 };
 
 /// What was received, as values.
@@ -20,7 +21,7 @@ enum Seen {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16, String),
-    Failed(Error),
+    Failed(Violation),
 }
 
 /// A frame as a client might send it, right or wrong.
@@ -94,7 +95,7 @@ fn receive(bytes: &[u8], cuts: &[usize], parts: bool) -> (Vec<Seen>, Vec<u8>) {
         from = to;
         let mut rest = &mut input[..];
         loop {
-            match reader.receive(&mut writer, &mut rest, &mut out) {
+            match reader.next(&mut writer, &mut rest, &mut out) {
                 Ok(Some(Event::Part { part, last })) => {
                     match (
                         part,

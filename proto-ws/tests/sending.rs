@@ -111,16 +111,16 @@ fn a_close_frame_that_crosses_ours() {
     let mut bytes = *b"\x89\x00\x81\x01a\x88\x02\x0f\xa0\x81\x01b";
     let mut input = &mut bytes[..];
     assert_eq!(
-        reader.receive(&mut writer, &mut input, &mut out),
+        reader.next(&mut writer, &mut input, &mut out),
         Ok(Some(Event::Ping(b"")))
     );
-    let data = reader.receive(&mut writer, &mut input, &mut out);
+    let data = reader.next(&mut writer, &mut input, &mut out);
     assert_eq!(data, Ok(Some(Event::Message(Message::Text("a")))));
-    let Ok(Some(Event::Close(reason))) = reader.receive(&mut writer, &mut input, &mut out) else {
+    let Ok(Some(Event::Close(reason))) = reader.next(&mut writer, &mut input, &mut out) else {
         panic!()
     };
     assert_eq!(reason.code.get(), 4000);
-    assert_eq!(reader.receive(&mut writer, &mut input, &mut out), Ok(None));
+    assert_eq!(reader.next(&mut writer, &mut input, &mut out), Ok(None));
     assert!(input.is_empty(), "what follows the Close frame is dropped");
     assert_eq!(out.len(), sent, "neither a Pong nor a second Close frame follows ours");
     assert!(writer.end());
@@ -149,11 +149,11 @@ fn memory_is_given_back_between_messages() {
     server().text(&mut frames, &message).unwrap();
     let (front, back) = frames.split_at_mut(50_000);
     let mut input = front;
-    assert_eq!(reader.receive(&mut writer, &mut input, &mut out), Ok(None));
+    assert_eq!(reader.next(&mut writer, &mut input, &mut out), Ok(None));
     assert!(reader.is_inside_message() && input.is_empty());
     let mut input = back;
-    let whole = reader.receive(&mut writer, &mut input, &mut out);
+    let whole = reader.next(&mut writer, &mut input, &mut out);
     assert_eq!(whole, Ok(Some(Event::Message(Message::Text(&message)))));
-    assert_eq!(reader.receive(&mut writer, &mut input, &mut out), Ok(None));
+    assert_eq!(reader.next(&mut writer, &mut input, &mut out), Ok(None));
     assert!(format!("{reader:?}").contains("aside: None"), "{reader:?}");
 }

@@ -46,7 +46,7 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// A context for one call at `now`, of a connection that is held to `limits`. More bytes in `output` than their
-    /// high-water mark make it [`congested`](Cx::congested).
+    /// high-water mark make it [`is_congested`](Cx::is_congested).
     #[inline]
     pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, limits: &'a Limits) -> Self {
         Cx {
@@ -75,7 +75,7 @@ impl<'a> Cx<'a> {
     /// fn call(cx: &mut Cx<'_>) {
     ///     let (mut plaintext, mut control) = (Output::new(), Control::default());
     ///     let inner = cx.layer(&mut plaintext, &mut control);
-    ///     assert!(inner.congested());
+    ///     assert!(inner.is_congested());
     /// }
     /// # let (mut output, mut control) = (Output::new(), Control::default());
     /// # output.extend_from_slice(b"eleven bytes");
@@ -106,7 +106,7 @@ impl<'a> Cx<'a> {
     /// Whether more output waits than the high-water mark allows. A protocol with more to say stops then and goes on in
     /// [`drained`](crate::Protocol::drained).
     #[inline]
-    pub fn congested(&self) -> bool {
+    pub fn is_congested(&self) -> bool {
         self.waiting() > self.limits.high_water
     }
 
@@ -116,7 +116,7 @@ impl<'a> Cx<'a> {
         self.output.len() + self.beneath
     }
 
-    /// Bytes of output above which the connection is [`congested`](Cx::congested).
+    /// Bytes of output above which the connection is [`is_congested`](Cx::is_congested).
     pub fn high_water(&self) -> usize {
         self.limits.high_water
     }

@@ -54,7 +54,7 @@ pub trait Endpoint {
     /// # Errors
     ///
     /// As for [`opened`](Endpoint::opened).
-    fn message(&mut self, cx: &mut EndpointCx<'_>, message: Self::Message) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut EndpointCx<'_>, message: Self::Message) -> Result<(), Self::Error> {
         let _ = (cx, message);
         Ok(())
     }

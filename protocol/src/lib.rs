@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cx;
+mod deadline;
 pub mod driver;
 mod endpoint;
 mod input;
@@ -21,6 +22,7 @@ mod wrapper;
 pub use bytes;
 
 pub use crate::cx::{Control, Cx, Intent};
+pub use crate::deadline::Deadline;
 pub use crate::driver::{SharedStats, Stats};
 pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
 pub use crate::input::Input;

@@ -38,7 +38,7 @@ impl<'a, M> Peer<'a, M> {
         self.source.local()
     }
 
-    /// A handle by which any thread reaches this connection's [`message`](crate::Protocol::message).
+    /// A handle by which any thread reaches this connection's [`posted`](crate::Protocol::posted).
     pub fn sender(&self) -> Sender<M> {
         self.source.sender()
     }
@@ -62,7 +62,7 @@ pub trait Mailbox<M>: Send + Sync {
     fn send(&self, token: u64, message: M) -> Result<(), SendError<M>>;
 }
 
-/// Reaches one connection from any thread: what is sent arrives in its [`message`](crate::Protocol::message).
+/// Reaches one connection from any thread: what is sent arrives in its [`posted`](crate::Protocol::posted).
 ///
 /// Queues are bounded: when one is full the message comes back and the caller decides (drop it, retry later, close).
 /// Messages from one sender arrive in order. Those still queued when the connection closes are dropped.

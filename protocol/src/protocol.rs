@@ -106,7 +106,7 @@ pub trait Protocol {
     /// # Errors
     ///
     /// See [`Protocol`].
-    fn message(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Result<(), Self::Error> {
         let _ = (cx, message);
         Ok(())
     }

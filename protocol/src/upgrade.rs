@@ -109,7 +109,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Outcome<A> {
         if let Switch::Before(first) = self {
             first.received(cx, input).map_err(SwitchError::Before)?;
-            if !self.advance(cx)? || input.is_empty() || cx.paused() || (cx.congested() && !self.keeps_reading()) {
+            if !self.advance(cx)? || input.is_empty() || cx.paused() || (cx.is_congested() && !self.keeps_reading()) {
                 return Ok(());
             }
         }
@@ -146,13 +146,13 @@ impl<A: Upgrade> Protocol for Switch<A> {
         self.call(cx, A::drained, A::Next::drained)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Outcome<A> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Outcome<A> {
         match self {
             Switch::Before(first) => {
-                first.message(cx, message).map_err(SwitchError::Before)?;
+                first.posted(cx, message).map_err(SwitchError::Before)?;
                 self.advance(cx).map(|_| ())
             }
-            Switch::After(next) => next.message(cx, message).map_err(SwitchError::After),
+            Switch::After(next) => next.posted(cx, message).map_err(SwitchError::After),
         }
     }
 

@@ -131,18 +131,18 @@ pub trait Wrapper {
         self.inner_mut().flush(cx)
     }
 
-    /// [`Protocol::message`].
+    /// [`Protocol::posted`].
     ///
     /// # Errors
     ///
     /// Those of the inner protocol.
     #[inline]
-    fn message(
+    fn posted(
         &mut self,
         cx: &mut Cx<'_>,
         message: <Self::Inner as Protocol>::Message,
     ) -> Result<(), <Self::Inner as Protocol>::Error> {
-        self.inner_mut().message(cx, message)
+        self.inner_mut().posted(cx, message)
     }
 
     /// [`Protocol::stop`].
@@ -212,8 +212,8 @@ impl<W: Wrapper + ?Sized> Protocol for W {
     }
 
     #[inline]
-    fn message(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Result<(), Self::Error> {
-        Wrapper::message(self, cx, message)
+    fn posted(&mut self, cx: &mut Cx<'_>, message: Self::Message) -> Result<(), Self::Error> {
+        Wrapper::posted(self, cx, message)
     }
 
     #[inline]

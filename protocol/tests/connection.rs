@@ -163,7 +163,7 @@ impl Protocol for Feeds {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, len: usize) -> Result<(), Infallible> {
+    fn posted(&mut self, cx: &mut Cx<'_>, len: usize) -> Result<(), Infallible> {
         cx.send(&vec![b'x'; len]);
         Ok(())
     }
@@ -184,15 +184,15 @@ fn marks_and_limits_are_met_exactly() {
     // Congested above the high-water mark.
     for (len, drained) in [(10, 0), (11, 1)] {
         let mut harness = feeds();
-        harness.message(len);
+        harness.post(len);
         assert_eq!(harness.protocol().drained, drained, "{len} bytes");
     }
     // Ended above the limits, of output while the peer takes none and of input that is not consumed.
     for (len, ended) in [(10, None), (11, Some(Reason::OutputLimit))] {
         let mut harness = feeds();
         harness.set_window(Some(0));
-        harness.message(10);
-        harness.message(len);
+        harness.post(10);
+        harness.post(len);
         assert_eq!(harness.ended(), ended, "{len} bytes more");
     }
     for (len, ended) in [(5000, None), (5001, Some(Reason::InputLimit))] {
@@ -210,7 +210,7 @@ fn output_without_end_lets_others_have_their_turn() {
         endless: true,
     });
     connection.turn(&mut scratch).connected();
-    connection.turn(&mut scratch).message(20);
+    connection.turn(&mut scratch).posted(20);
     for turns in 1..4 {
         let mut turn = connection.turn(&mut scratch);
         turn.again();

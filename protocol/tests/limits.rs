@@ -16,7 +16,7 @@ impl Protocol for Feed {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Self::Error> {
+    fn posted(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Self::Error> {
         cx.send(&[b'x'; 1024]);
         Ok(())
     }
@@ -28,7 +28,7 @@ fn output_for_a_peer_that_takes_nothing_ends_at_the_limit() {
     let mut harness = Harness::with_limits(Feed, limits);
     harness.set_window(Some(0));
     for sent in 1..100 {
-        harness.message(());
+        harness.post(());
         if harness.ended().is_some() {
             assert_eq!((harness.ended(), sent), (Some(Reason::OutputLimit), 10));
             return;

@@ -20,7 +20,7 @@ impl Protocol for Feed {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: &'static [u8]) -> Result<(), Infallible> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: &'static [u8]) -> Result<(), Infallible> {
         cx.send(message);
         Ok(())
     }
@@ -35,7 +35,7 @@ fn a_turn_left_undone_keeps_its_output_to_itself() {
         connection.turn(&mut scratch).connected();
     }
     let mut turn = alice.turn(&mut scratch);
-    turn.message(b"alice's secret");
+    turn.posted(b"alice's secret");
     turn.blocked();
     assert!(matches!(turn.todo(), Todo::Wait(_)));
     drop(turn);
@@ -43,7 +43,7 @@ fn a_turn_left_undone_keeps_its_output_to_itself() {
         assert!(matches!(alice.turn(&mut scratch).todo(), Todo::Wait(_)));
     }
     let mut turn = bob.turn(&mut scratch);
-    turn.message(b"hi");
+    turn.posted(b"hi");
     assert_eq!(turn.todo(), Todo::Send);
     assert_eq!(turn.output().chunk(), b"hi");
     turn.sent(2);
@@ -67,7 +67,7 @@ impl Protocol for Joins {
         Ok(())
     }
 
-    fn message(&mut self, _: &mut Cx<'_>, message: &'static [u8]) -> Result<(), Infallible> {
+    fn posted(&mut self, _: &mut Cx<'_>, message: &'static [u8]) -> Result<(), Infallible> {
         self.0.extend_from_slice(message);
         Ok(())
     }
@@ -102,12 +102,12 @@ fn output_in_flight_counts_and_comes_back() {
     let mut connection = Connection::new(Feed);
     let mut turn = connection.turn(&mut scratch);
     turn.connected();
-    turn.message(b"twelve bytes");
+    turn.posted(b"twelve bytes");
     assert_eq!(turn.todo(), Todo::Send);
     let flight = turn.take_output();
     assert_eq!(flight.len(), 12);
     // Nothing more is sent meanwhile, and no input is wanted above the high-water mark.
-    turn.message(b" and more");
+    turn.posted(b" and more");
     assert!(matches!(turn.todo(), Todo::Wait(interest) if !interest.read && !interest.write));
     drop(turn);
     assert_eq!(connection.held(), 12 + 9);
@@ -120,9 +120,9 @@ fn output_in_flight_counts_and_comes_back() {
     turn.completed(flight, 14);
     assert!(matches!(turn.todo(), Todo::Wait(interest) if interest.read));
     // A peer that takes nothing is bounded as with any other driver.
-    turn.message(&[b'x'; 30]);
+    turn.posted(&[b'x'; 30]);
     let flight = turn.take_output();
-    turn.message(&[b'x'; 30]);
+    turn.posted(&[b'x'; 30]);
     assert!(matches!(turn.todo(), Todo::Drop { reset: true }));
     turn.completed(flight, 0);
     assert!(matches!(turn.todo(), Todo::Drop { reset: true }));
@@ -151,7 +151,7 @@ impl Protocol for Pauses {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Infallible> {
+    fn posted(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Infallible> {
         cx.pause(false);
         Ok(())
     }
@@ -171,7 +171,7 @@ fn input_that_is_not_wanted_yet_waits_and_the_end_behind_it() {
     turn.received(5);
     turn.eof();
     assert!(matches!(turn.todo(), Todo::Wait(interest) if !interest.read));
-    turn.message(());
+    turn.posted(());
     assert_eq!(turn.todo(), Todo::Send);
     assert_eq!(turn.output().chunk(), b"onetwothree.");
 }

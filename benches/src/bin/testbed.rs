@@ -195,8 +195,9 @@ fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<
             shared: Arc::clone(&shared),
             remote: peer.remote(),
             echoing: false,
+            next: None,
         };
-        Switch::new(Server::new(Arc::clone(&http), testbed))
+        Server::switching(Arc::clone(&http), testbed)
     })
 }
 
@@ -214,12 +215,12 @@ struct Testbed {
     remote: Option<SocketAddr>,
     /// Whether the content of the request under way goes back.
     echoing: bool,
+    /// What the connection becomes.
+    next: Option<Box<proto_ws::Server<Echo>>>,
 }
 
-type Answer<'a, 'c> = Responder<'a, 'c, proto_ws::Server<Echo>>;
-
 impl Testbed {
-    fn start_echo(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn start_echo(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let length = match request.body() {
             proto_http::BodyLength::Length(length) => Some(length),
             _ => None,
@@ -233,7 +234,7 @@ impl Testbed {
 
     /// Tells clients who they are. Its fields are an array: were they the block that `GET /` has, the compiler would see two
     /// callers of one function, and would no longer put the one that is measured in line.
-    fn whoami(&self, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn whoami(&self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let remote = self
             .remote
             .map_or_else(|| "unknown".into(), |remote| remote.to_string());
@@ -241,7 +242,7 @@ impl Testbed {
     }
 
     /// Shakes hands; with permessage-deflate if the resource has it and the client offers it.
-    fn upgrade(&self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn upgrade(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = fields.iter().map(|field| (field.name, field.value));
         match Handshake::read(request.method(), handshake) {
@@ -253,7 +254,9 @@ impl Testbed {
                 }
                 let fields: Vec<_> = accepted.fields().collect();
                 let connection = proto_ws::Connection::server(config).accepted(&accepted);
-                responder.upgrade(&fields.as_slice(), proto_ws::Server::with(Echo, connection))
+                responder.upgrade(&fields.as_slice())?;
+                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo)));
+                Ok(())
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
         }
@@ -264,7 +267,7 @@ impl Handler for Testbed {
     type Message = Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (request.path(), request.method()) {
             ("/", "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
             ("/echo", "POST") => self.start_echo(request, responder),
@@ -279,11 +282,11 @@ impl Handler for Testbed {
         }
     }
 
-    fn data(&mut self, data: &[u8], responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if self.echoing { responder.write(data) } else { Ok(()) }
     }
 
-    fn end(&mut self, _: Fields<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn end(&mut self, _: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if std::mem::take(&mut self.echoing) {
             responder.finish()
         } else {
@@ -291,8 +294,8 @@ impl Handler for Testbed {
         }
     }
 
-    fn aborted(&mut self) {
-        self.echoing = false;
+    fn switched(&mut self) -> Option<Self::Next> {
+        self.next.take().map(|next| *next)
     }
 }
 
@@ -302,8 +305,8 @@ struct Echo;
 impl proto_ws::Handler for Echo {
     type Message = Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
-        // It fails only while closing, when nobody waits for it.
-        let _ = socket.message(message);
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), proto_ws::Misuse> {
+        socket.message(message)?;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use drivers::{Connect, Driver, Handle, Server};
 use hdrhistogram::Histogram;
 use proto_ws::entropy::PerThread;
-use proto_ws::{Client, CloseCode, Config, Handler, Masked, Message, Opening, Socket};
+use proto_ws::{Client, CloseCode, Config, Handler, Masked, Message, Misuse, Opening, Socket};
 use protocol::Peer;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ fn open_all(plan: &Plan, seen: &Arc<Seen>) -> io::Result<()> {
                 subscribe: Arc::clone(&subscribe),
                 next: None,
             };
-            Client::new(subscriber, Arc::clone(&opening), Arc::clone(&config), PerThread)
+            Client::new(Arc::clone(&config), Arc::clone(&opening), PerThread, subscriber)
         }
     };
     let server = Server::new(driver).configure(|config| config.connect_timeout = PATIENCE);
@@ -339,12 +339,12 @@ impl State {
 impl Handler<Masked<PerThread>> for Subscriber {
     type Message = std::convert::Infallible;
 
-    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>) {
-        // It fails only while closing.
-        let _ = socket.text(&self.subscribe);
+    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
+        socket.text(&self.subscribe)?;
+        Ok(())
     }
 
-    fn message(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+    fn message(&mut self, message: Message<'_>, _: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
         let outcome = match message {
             Message::Text(text) => self.hear(text),
             Message::Binary(_) => Err("a binary message".to_owned()),
@@ -352,6 +352,7 @@ impl Handler<Masked<PerThread>> for Subscriber {
         if let Err(problem) = outcome {
             self.problem(problem);
         }
+        Ok(())
     }
 
     fn closed(&mut self, code: CloseCode, reason: &str) {

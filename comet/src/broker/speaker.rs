@@ -51,7 +51,7 @@ impl Speaker {
         if !self.is_begun() {
             return Ok(());
         }
-        while !out.congested()
+        while !out.is_congested()
             && let Some((words, ticket)) = self.upstream.next_command(self.role, out.outstanding())
         {
             out.command(ticket, &words[..])?;
@@ -123,7 +123,7 @@ impl Caller for Speaker {
         self.send(out)
     }
 
-    fn message(&mut self, wake: Wake, out: &mut Out<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, wake: Wake, out: &mut Out<'_, '_>) -> Result<(), Misuse> {
         match wake {
             Wake::Look => {
                 self.upstream.looks(self.role);

@@ -63,14 +63,14 @@ impl Client {
             let mut rest = &self.input[..];
             let event = self
                 .connection
-                .next_event(&Rules::DEFAULT, &mut rest)
+                .next(&Rules::DEFAULT, &mut rest)
                 .map_err(io::Error::other)?;
             let (mut wants, mut ended) = (false, false);
             match event {
-                ClientEvent::Response(response) => status = response.status(),
-                ClientEvent::Data(data) => content.extend_from_slice(data),
-                ClientEvent::End(_) => ended = true,
-                ClientEvent::NeedData => wants = true,
+                Some(ClientEvent::Response(response)) => status = response.status(),
+                Some(ClientEvent::Data(data)) => content.extend_from_slice(data),
+                Some(ClientEvent::End(_)) => ended = true,
+                None => wants = true,
                 _ => {}
             }
             let used = self.input.len() - rest.len();

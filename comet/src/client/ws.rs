@@ -74,7 +74,7 @@ impl Client {
             let Connection { reader, writer } = &mut self.connection;
             let mut rest = &mut self.input[..];
             let there = rest.len();
-            let heard = match reader.receive(writer, &mut rest, &mut self.output) {
+            let heard = match reader.next(writer, &mut rest, &mut self.output) {
                 Ok(Some(Event::Message(Message::Text(text)))) => Some(text.to_owned()),
                 Ok(Some(Event::Close(close))) => {
                     return Err(io::Error::other(format!("closed with {}", close.code.get())));

@@ -280,7 +280,7 @@ impl Tape {
     /// What reading a frame came to: bytes used, and what was found.
     fn took(
         &mut self,
-        (used, outcome): (usize, Result<Option<Frame>, proto_ws::Error>),
+        (used, outcome): (usize, Result<Option<Frame>, proto_ws::Violation>),
         found: &mut Vec<Finding>,
     ) -> bool {
         self.offset += used as u64;
@@ -338,11 +338,11 @@ type Frame = (&'static str, String, bool);
 fn frame<S: proto_ws::Side>(
     connection: &mut Connection<S>,
     pending: &mut Vec<u8>,
-) -> (usize, Result<Option<Frame>, proto_ws::Error>) {
+) -> (usize, Result<Option<Frame>, proto_ws::Violation>) {
     let Connection { reader, writer } = connection;
     let mut rest = &mut pending[..];
     let there = rest.len();
-    let event = reader.receive(writer, &mut rest, &mut BytesMut::new());
+    let event = reader.next(writer, &mut rest, &mut BytesMut::new());
     let outcome = event.map(|event| {
         Some(match event? {
             Event::Message(Message::Text(text)) => ("text", describe(text.as_bytes()), false),

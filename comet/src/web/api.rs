@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proto_http::{Misuse, Request};
+use proto_http::{Misuse, Request, Responder};
 use protocol::Sender;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Answer, Visitor, parameter};
+use super::{Visitor, parameter};
 use crate::app::App;
 use crate::broker::Member;
 use crate::channel::Name;
@@ -43,7 +43,7 @@ impl Call {
     pub(super) fn new(
         visitor: &Visitor,
         request: &Request<'_>,
-        answer: &mut Answer<'_, '_>,
+        answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         let method = match request.path() {
             "/api/publish" => "POST",
@@ -83,7 +83,7 @@ impl Call {
         &mut self,
         app: &Arc<App>,
         sender: &Sender<Post>,
-        answer: &mut Answer<'_, '_>,
+        answer: &mut Responder<'_, '_>,
     ) -> Result<(), Misuse> {
         let body = core::mem::take(&mut self.body);
         match core::mem::replace(&mut self.what, What::Wait) {
@@ -113,7 +113,7 @@ impl Call {
     }
 
     /// The broker has answered.
-    pub(super) fn answered(&mut self, outcome: node::Answer, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn answered(&mut self, outcome: node::Answer, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if !matches!(self.what, What::Wait) || !answer.is_due() {
             return Ok(());
         }
@@ -267,14 +267,14 @@ const fn status(code: Code) -> u16 {
 }
 
 /// Answers that a token is missing or not good.
-pub(super) fn unauthorized(answer: &mut Answer<'_, '_>, why: &'static str) -> Result<(), Misuse> {
+pub(super) fn unauthorized(answer: &mut Responder<'_, '_>, why: &'static str) -> Result<(), Misuse> {
     let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
     let failure = Failure::new(Code::Forbidden, why);
     answer.send(401, &fields, describe(failure).as_bytes())
 }
 
 /// Answers with what is wrong.
-pub(super) fn fail(answer: &mut Answer<'_, '_>, status: u16, failure: Failure) -> Result<(), Misuse> {
+pub(super) fn fail(answer: &mut Responder<'_, '_>, status: u16, failure: Failure) -> Result<(), Misuse> {
     answer.send(status, JSON, describe(failure).as_bytes())
 }
 
@@ -282,8 +282,8 @@ fn describe(Failure { code, reason }: Failure) -> String {
     json!({ "code": code, "reason": reason }).to_string()
 }
 
-fn send(answer: &mut Answer<'_, '_>, json: &impl Serialize) -> Result<(), Misuse> {
+fn send(answer: &mut Responder<'_, '_>, json: &impl Serialize) -> Result<(), Misuse> {
     // What is sent is strings and numbers, which always make JSON.
     let body = serde_json::to_vec(json).unwrap_or_default();
-    answer.send_bytes(200, JSON, body.into())
+    answer.send_shared(200, JSON, body.into())
 }

@@ -1,9 +1,7 @@
 //! What pages of other sites may ask for (WHATWG Fetch, section 3.3, "CORS protocol").
 
-use proto_http::{Misuse, Request};
+use proto_http::{Misuse, Request, Responder};
 use proto_ws::handshake::server::OriginPolicy;
-
-use super::Answer;
 
 /// Methods that any path knows.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -32,7 +30,7 @@ pub(super) fn fields<'r>(request: &Request<'r>, origins: &OriginPolicy) -> Vec<(
 pub(super) fn options(
     request: &Request<'_>,
     origins: &OriginPolicy,
-    answer: &mut Answer<'_, '_>,
+    answer: &mut Responder<'_, '_>,
 ) -> Result<(), Misuse> {
     let mut given = vec![("Allow", METHODS)];
     given.extend(fields(request, origins));

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use proto_http::{Misuse, Request};
+use proto_http::{Misuse, Request, Responder};
 use protocol::Sender;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, PLAIN, Visitor};
+use super::{PLAIN, Visitor};
 use crate::app::App;
 use crate::broker::Done;
 use crate::channel::{BadName, Name};
@@ -38,7 +38,7 @@ impl Demo {
     pub(super) fn new(
         visitor: &Visitor,
         request: &Request<'_>,
-        answer: &mut Answer<'_, '_>,
+        answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         let app = visitor.app();
         if !app.settings.demo {
@@ -75,7 +75,7 @@ impl Demo {
     }
 
     /// It has ended.
-    pub(super) fn answered(&self, outcome: Outcome, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn answered(&self, outcome: Outcome, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match outcome {
             Outcome::Said(text) if answer.is_due() => answer.send(200, PLAIN, text.as_bytes()),
             _ => Ok(()),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use proto_http::{Misuse, Request};
+use proto_http::{Misuse, Request, Responder};
 use protocol::Sender;
 
-use super::{Answer, Visitor, api, cors, parameter};
+use super::{Visitor, api, cors, parameter};
 use crate::app::{App, Rights};
 use crate::channel::Name;
 use crate::messages::{Code, Failure, MOST};
@@ -42,7 +42,7 @@ impl Events {
     pub(super) fn open(
         visitor: &Visitor,
         request: &Request<'_>,
-        answer: &mut Answer<'_, '_>,
+        answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         if !matches!(request.method(), "GET" | "HEAD") {
             return answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b"").map(|()| None);
@@ -97,7 +97,7 @@ impl Events {
     }
 
     /// Whether the time of the reader's token is over, which ends the stream.
-    fn is_over(&self, app: &App, answer: &mut Answer<'_, '_>) -> Result<bool, Misuse> {
+    fn is_over(&self, app: &App, answer: &mut Responder<'_, '_>) -> Result<bool, Misuse> {
         if !app.has_ended(self.rights.as_ref()) {
             return Ok(false);
         }
@@ -105,7 +105,7 @@ impl Events {
         Ok(true)
     }
 
-    pub(super) fn posted(&mut self, app: &Arc<App>, post: Post, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn posted(&mut self, app: &Arc<App>, post: Post, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if !answer.is_open() || self.is_over(app, answer)? {
             return Ok(());
         }
@@ -134,14 +134,14 @@ impl Events {
         }
     }
 
-    pub(super) fn drained(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn drained(&mut self, app: &Arc<App>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if answer.is_open() && !self.is_over(app, answer)? {
             return self.cursor.drained(&mut Stream { app, answer });
         }
         Ok(())
     }
 
-    fn start(&mut self, app: &Arc<App>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn start(&mut self, app: &Arc<App>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let mut begin = self.cursor.start(self.since, self.limit, self.round, true);
         if let Begin::Ask = begin {
             self.round = Some(app.node.verify(&self.cursor));
@@ -171,18 +171,18 @@ impl Events {
 /// The stream, as a reader of its channel.
 struct Stream<'s, 'a, 'c> {
     app: &'s App,
-    answer: &'s mut Answer<'a, 'c>,
+    answer: &'s mut Responder<'a, 'c>,
 }
 
 impl Reader for Stream<'_, '_, '_> {
     type Error = Misuse;
 
     fn is_congested(&self) -> bool {
-        self.answer.congested()
+        self.answer.is_congested()
     }
 
     fn publication(&mut self, publication: &Publication) -> Result<(), Misuse> {
-        self.answer.write_bytes(publication.event().clone())
+        self.answer.write_shared(publication.event().clone())
     }
 
     fn missed(&mut self, _: &Name, from: u64, to: u64) -> Result<(), Misuse> {

@@ -34,9 +34,6 @@ pub(crate) struct Site {
 /// One connection.
 pub(crate) type Connection = Switch<Server<Visitor>>;
 
-/// How a request is answered.
-type Answer<'a, 'c> = Responder<'a, 'c, proto_ws::Server<Session>>;
-
 impl Site {
     /// # Errors
     ///
@@ -66,7 +63,7 @@ impl Site {
             sender,
             doing: Doing::Nothing,
         };
-        Switch::new(Server::new(Arc::clone(&self.http), visitor))
+        Server::switching(Arc::clone(&self.http), visitor)
     }
 }
 
@@ -86,6 +83,8 @@ enum Doing {
     Demo(Demo),
     /// A stream of events.
     Events(Box<Events>),
+    /// The connection becomes a WebSocket.
+    Entering(Box<proto_ws::Server<Session>>),
 }
 
 impl Visitor {
@@ -94,7 +93,7 @@ impl Visitor {
     }
 
     /// Opens the WebSocket.
-    fn enter(&self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn enter(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
         let checked = handshake.and_then(|handshake| {
@@ -116,7 +115,9 @@ impl Visitor {
         let connection = proto_ws::Connection::server(Arc::clone(&self.site.ws)).accepted(&accepted);
         let session = Session::new(Arc::clone(self.app()), self.sender.clone(), claims);
         let fields: Vec<_> = accepted.fields().collect();
-        answer.upgrade(&fields.as_slice(), proto_ws::Server::with(session, connection))
+        answer.upgrade(&fields.as_slice())?;
+        self.doing = Doing::Entering(Box::new(proto_ws::Server::with(connection, session)));
+        Ok(())
     }
 
     /// The rights that a request's `token` gives; `Err` for one that is not good.
@@ -132,7 +133,7 @@ impl Handler for Visitor {
     type Message = Post;
     type Next = proto_ws::Server<Session>;
 
-    fn request(&mut self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.doing = Doing::Nothing;
         if request.method() == "OPTIONS" {
             return cors::options(request, &self.app().settings.origins, answer);
@@ -173,14 +174,14 @@ impl Handler for Visitor {
         }
     }
 
-    fn data(&mut self, data: &[u8], _: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn data(&mut self, data: &[u8], _: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if let Doing::Call(call) = &mut self.doing {
             call.data(data);
         }
         Ok(())
     }
 
-    fn end(&mut self, _: Fields<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn end(&mut self, _: Fields<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Visitor { site, sender, doing } = self;
         match doing {
             Doing::Call(call) => call.end(&site.app, sender, answer),
@@ -188,7 +189,7 @@ impl Handler for Visitor {
         }
     }
 
-    fn message(&mut self, post: Post, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, post: Post, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (&mut self.doing, post) {
             (Doing::Call(call), Post::Answer(outcome)) => call.answered(*outcome, answer),
             (Doing::Demo(demo), Post::Answer(outcome)) => demo.answered(outcome.outcome, answer),
@@ -197,14 +198,14 @@ impl Handler for Visitor {
         }
     }
 
-    fn drained(&mut self, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn drained(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match &mut self.doing {
             Doing::Events(events) => events.drained(&self.site.app, answer),
             _ => Ok(()),
         }
     }
 
-    fn stop(&mut self, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn stop(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match self.doing {
             // It never ends by itself; its reader comes back elsewhere.
             Doing::Events(_) if answer.is_open() => answer.finish(),
@@ -212,7 +213,14 @@ impl Handler for Visitor {
         }
     }
 
-    fn aborted(&mut self) {
+    fn switched(&mut self) -> Option<Self::Next> {
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Entering(next) => Some(*next),
+            _ => None,
+        }
+    }
+
+    fn closed(&mut self, _: bool) {
         self.doing = Doing::Nothing;
     }
 }
@@ -226,8 +234,8 @@ const PLAIN: &[(&str, &str)] = &[
 /// Answers GET and HEAD.
 fn get(
     request: &Request<'_>,
-    answer: &mut Answer<'_, '_>,
-    give: impl FnOnce(&mut Answer<'_, '_>) -> Result<(), Misuse>,
+    answer: &mut Responder<'_, '_>,
+    give: impl FnOnce(&mut Responder<'_, '_>) -> Result<(), Misuse>,
 ) -> Result<(), Misuse> {
     match request.method() {
         "GET" | "HEAD" => give(answer),

@@ -1,8 +1,8 @@
 //! The page and what belongs to it.
 
-use proto_http::{FieldBlock, Misuse, Request};
+use proto_http::{FieldBlock, Misuse, Request, Responder};
 
-use super::{Answer, get};
+use super::get;
 
 /// What every answer says to a browser: nothing from elsewhere, and no guessing of types.
 const POLICY: &str = "Content-Security-Policy: default-src 'self'; connect-src 'self'; base-uri 'none'; \
@@ -35,7 +35,7 @@ impl Pages {
         ]))
     }
 
-    pub(super) fn answer(&self, request: &Request<'_>, answer: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn answer(&self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match self.0.iter().find(|page| page.path == request.path()) {
             Some(page) => get(request, answer, |answer| {
                 answer.send(200, &FieldBlock::new(&page.fields)?, page.body.as_bytes())

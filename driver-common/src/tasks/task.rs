@@ -40,6 +40,8 @@ pub struct Task<P: Protocol> {
     token: u64,
     /// What the timer is set to. It is never moved back: when it fires early, it is set again.
     armed: Option<Instant>,
+    /// The timer has fired since it was set, so that it wakes nobody any more.
+    fired: bool,
     waker: Option<Waker>,
     interest: Interest,
     begun: bool,
@@ -59,6 +61,7 @@ impl<P: Protocol> Task<P> {
             timer: None,
             token,
             armed: None,
+            fired: false,
             waker: None,
             interest: Interest::default(),
             begun: false,
@@ -142,6 +145,7 @@ impl<P: Protocol> Task<P> {
         }
         let mut late = Late {
             armed: &mut self.armed,
+            fired: &mut self.fired,
             looked: false,
         };
         for _ in 0..ROUNDS {
@@ -173,7 +177,8 @@ impl<P: Protocol> Task<P> {
         let nearer = match (deadline, self.armed) {
             (Some(deadline), Some(armed)) => deadline < armed,
             (Some(_), None) => true,
-            (None, _) => self.timer.is_none(),
+            // Without a deadline there is a timer all the same: by it the group finds the connection to stop it.
+            (None, _) => self.timer.is_none() || self.fired,
         };
         let moved = !self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
         if nearer || moved {
@@ -188,6 +193,7 @@ impl<P: Protocol> Task<P> {
         }
         self.timer = Some(self.group.arm(self.timer, to, waker));
         self.armed = to;
+        self.fired = false;
     }
 
     /// Drops the protocol, which may panic.
@@ -247,6 +253,7 @@ fn messages<P: Protocol>(
 /// The deadline of a task, and whether its input was looked at since the deadline has passed.
 struct Late<'a> {
     armed: &'a mut Option<Instant>,
+    fired: &'a mut bool,
     looked: bool,
 }
 
@@ -271,6 +278,7 @@ impl Late<'_> {
         }
         if due {
             *self.armed = None;
+            *self.fired = true;
             let deadline = turn.connection().deadline();
             if deadline.is_some_and(|deadline| deadline <= turn.now()) {
                 count(&group.stats.timeouts, 1);

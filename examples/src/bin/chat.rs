@@ -69,8 +69,8 @@ impl Protocol for Member {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, said: Bytes) -> Result<(), LineTooLong> {
-        if !cx.congested() {
+    fn posted(&mut self, cx: &mut Cx<'_>, said: Bytes) -> Result<(), LineTooLong> {
+        if !cx.is_congested() {
             cx.output().push(said);
         }
         Ok(())

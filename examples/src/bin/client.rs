@@ -8,7 +8,7 @@ use std::{io, thread};
 use clap::Parser;
 use drivers::{Driver, Server};
 use proto_ws::entropy::PerThread;
-use proto_ws::{Client, CloseCode, Handler, Masked, Message, Opening, Socket};
+use proto_ws::{Client, CloseCode, Handler, Masked, Message, Misuse, Opening, Socket};
 use protocol::Sender;
 
 /// Sends lines from standard input to a WebSocket server and prints what comes.
@@ -38,27 +38,26 @@ struct Console {
 impl Handler<Masked<PerThread>> for Console {
     type Message = Order;
 
-    fn opened(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>) {
+    fn opened(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
         if let Some(sender) = self.sender.take() {
             // Its receiver is gone only when standard input has ended.
             let _ = self.open.send(sender);
         }
+        Ok(())
     }
 
-    fn message(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+    fn message(&mut self, message: Message<'_>, _: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
         match message {
             Message::Text(text) => println!("{text}"),
             Message::Binary(bytes) => println!("({} bytes)", bytes.len()),
         }
+        Ok(())
     }
 
-    fn posted(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>, order: Order) {
-        let outcome = match order {
+    fn posted(&mut self, order: Order, socket: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
+        match order {
             Order::Say(line) => socket.text(&line).map(drop),
             Order::Leave => socket.close(CloseCode::NORMAL, ""),
-        };
-        if let Err(misuse) = outcome {
-            eprintln!("client: {misuse}");
         }
     }
 
@@ -76,7 +75,7 @@ fn main() -> io::Result<()> {
             sender: Some(peer.sender()),
             open,
         };
-        Client::new(console, opening, Arc::default(), PerThread)
+        Client::new(Arc::default(), opening, PerThread, console)
     })?;
     thread::spawn(move || {
         let Ok(sender) = opened.recv() else { return };

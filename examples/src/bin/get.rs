@@ -117,7 +117,7 @@ impl Fetcher {
     /// Sends as much of the content as the connection takes now.
     fn send(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         let content = &self.request.content;
-        while self.sent < content.len() && !requester.congested() {
+        while self.sent < content.len() && !requester.is_congested() {
             let piece = &content[self.sent..content.len().min(self.sent + PIECE)];
             requester.write(piece)?;
             self.sent += piece.len();

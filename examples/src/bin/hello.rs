@@ -11,13 +11,11 @@ struct Hello {
     sender: Sender<String>,
 }
 
-type Answer<'a, 'c> = Responder<'a, 'c, NoUpgrade<String>>;
-
 impl Handler for Hello {
     type Message = String;
     type Next = NoUpgrade<String>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match request.path() {
             "/" => responder.send(200, &[("Content-Type", "text/plain")], b"Hello!\n"),
             "/slow" => {
@@ -35,7 +33,7 @@ impl Handler for Hello {
         }
     }
 
-    fn message(&mut self, answer: String, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, answer: String, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if responder.is_due() {
             responder.send(200, &[("Content-Type", "text/plain")], answer.as_bytes())?;
         }

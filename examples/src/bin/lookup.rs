@@ -30,13 +30,11 @@ struct Lookup {
     permits: Arc<Semaphore>,
 }
 
-type Answer<'a, 'c> = Responder<'a, 'c, NoUpgrade<String>>;
-
 impl Handler for Lookup {
     type Message = String;
     type Next = NoUpgrade<String>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return responder.send(503, &[("Retry-After", "1")], b"");
         };
@@ -54,7 +52,7 @@ impl Handler for Lookup {
         Ok(())
     }
 
-    fn message(&mut self, found: String, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, found: String, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if responder.is_due() {
             responder.send(200, &[("Content-Type", "text/plain")], found.as_bytes())?;
         }

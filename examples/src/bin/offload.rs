@@ -121,7 +121,7 @@ impl Protocol for Connection {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, line: Vec<u8>) -> Result<(), LineTooLong> {
+    fn posted(&mut self, cx: &mut Cx<'_>, line: Vec<u8>) -> Result<(), LineTooLong> {
         self.under_way -= 1;
         cx.send(&line);
         cx.send(b"\n");

@@ -33,12 +33,10 @@ struct Client {
     subscriptions: Vec<Bytes>,
 }
 
-type Answer<'a, 'c> = Responder<'a, 'c>;
-
 impl Handler for Client {
     type Message = PreparedPush;
 
-    fn command(&mut self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let name = command.name().to_ascii_uppercase();
         // In RESP2, who subscribes may do nothing else: replies could not be told from messages.
         let subscriber = responder.version() == Version::Resp2 && !self.subscriptions.is_empty();
@@ -85,9 +83,9 @@ impl Handler for Client {
         }
     }
 
-    fn message(&mut self, push: PreparedPush, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, push: PreparedPush, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         // Who does not read misses messages, as on every channel.
-        if responder.congested() || responder.is_open() {
+        if responder.is_congested() || responder.is_open() {
             return Ok(());
         }
         responder.prepared_push(&push)
@@ -102,7 +100,7 @@ impl Handler for Client {
 }
 
 impl Client {
-    fn set(&self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn set(&self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Some([key, value]) = command.arguments() else {
             return responder.error("ERR syntax error");
         };
@@ -114,7 +112,7 @@ impl Client {
         responder.simple("OK")
     }
 
-    fn get(&self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn get(&self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let key = command.iter().next().unwrap_or_default();
         let value = lock(&self.store.strings).get(key).cloned();
         match value {
@@ -123,7 +121,7 @@ impl Client {
         }
     }
 
-    fn incr(&self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn incr(&self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let integer = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
         let mut arguments = command.iter();
         let key = arguments.next().unwrap_or_default();
@@ -143,7 +141,7 @@ impl Client {
         }
     }
 
-    fn subscribe(&mut self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn subscribe(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         for channel in command {
             let channel = Bytes::copy_from_slice(channel);
             let mut channels = lock(&self.store.channels);
@@ -160,7 +158,7 @@ impl Client {
         responder.none()
     }
 
-    fn unsubscribe(&mut self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn unsubscribe(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let named: Vec<Bytes> = match command.len() {
             0 => self.subscriptions.clone(),
             _ => command.iter().map(Bytes::copy_from_slice).collect(),
@@ -177,7 +175,7 @@ impl Client {
     }
 
     /// Says that a channel is subscribed to, or no longer, and how many are.
-    fn confirm(&self, kind: &[u8], channel: Option<&[u8]>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn confirm(&self, kind: &[u8], channel: Option<&[u8]>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.push(|push, out| {
             push.push(3, out)?;
             push.bulk(kind, out)?;
@@ -189,7 +187,7 @@ impl Client {
         })
     }
 
-    fn publish(&self, command: &Command<'_>, responder: &mut Answer<'_, '_>) -> Result<(), Misuse> {
+    fn publish(&self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Some([channel, payload]) = command.arguments() else {
             return responder.error("ERR syntax error");
         };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::Parser;
 use drivers::{Driver, Server};
 use proto_ws::entropy::PerThread;
-use proto_ws::{Client, Config, Handler, Masked, Message, Opening, Socket};
+use proto_ws::{Client, Config, Handler, Masked, Message, Misuse, Opening, Socket};
 use protocol::Limits;
 
 /// Echoes for the Autobahn fuzzing server.
@@ -29,14 +29,14 @@ struct Echo(Arc<Mutex<String>>);
 impl Handler<Masked<PerThread>> for Echo {
     type Message = std::convert::Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Masked<PerThread>>, message: Message<'_>) {
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
         if let Message::Text(text) = message {
             let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             last.clear();
             last.push_str(text);
         }
-        // Fails only while the connection closes; then nobody waits for the echo.
-        let _ = socket.message(message);
+        socket.message(message)?;
+        Ok(())
     }
 }
 
@@ -50,7 +50,7 @@ fn connect(options: &Options, config: &Arc<Config>, target: String) -> io::Resul
     let (config, echo, opening) = (Arc::clone(config), Echo(Arc::clone(&last)), Arc::new(opening));
     let running = Server::new(options.driver)
         .limits(limits)
-        .connect(options.server, move |_| Client::new(echo, opening, config, PerThread))?;
+        .connect(options.server, move |_| Client::new(config, opening, PerThread, echo))?;
     running.join()?;
     let last = last.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(last.clone())

@@ -11,39 +11,49 @@ use examples::Options;
 use proto_http::{Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Config, Connection, Handler, Message, Socket};
-use protocol::{Limits, Switch};
+use protocol::Limits;
 
 struct Echo;
 
 impl Handler for Echo {
     type Message = Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_>, message: Message<'_>) {
-        // Fails only while the connection closes; then nobody waits for the echo.
-        let _ = socket.message(message);
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), proto_ws::Misuse> {
+        socket.message(message)?;
+        Ok(())
     }
 }
 
 /// One who asks for the upgrade.
-struct Visitor(Arc<Config>);
+struct Visitor {
+    config: Arc<Config>,
+    /// What the connection becomes.
+    next: Option<Box<proto_ws::Server<Echo>>>,
+}
 
 impl proto_http::Handler for Visitor {
     type Message = Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)))
             .and_then(|handshake| handshake.check_origin(&OriginPolicy::SameHost).map(|()| handshake));
         match handshake {
             Ok(handshake) => {
-                let response = handshake.accept().deflate(&self.0.deflate);
-                let connection = Connection::server(Arc::clone(&self.0)).accepted(&response);
+                let response = handshake.accept().deflate(&self.config.deflate);
+                let connection = Connection::server(Arc::clone(&self.config)).accepted(&response);
                 let fields: Vec<_> = response.fields().collect();
-                responder.upgrade(&fields.as_slice(), proto_ws::Server::with(Echo, connection))
+                responder.upgrade(&fields.as_slice())?;
+                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo)));
+                Ok(())
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
         }
+    }
+
+    fn switched(&mut self) -> Option<Self::Next> {
+        self.next.take().map(|next| *next)
     }
 }
 
@@ -58,7 +68,13 @@ fn main() -> io::Result<()> {
     let mut limits = Limits::default();
     limits.max_output = 64 << 20;
     let http = Arc::new(ServerConfig::new(SystemTime::now));
-    let connection = move || Switch::new(proto_http::Server::new(Arc::clone(&http), Visitor(Arc::clone(&config))));
+    let connection = move || {
+        let visitor = Visitor {
+            config: Arc::clone(&config),
+            next: None,
+        };
+        proto_http::Server::switching(Arc::clone(&http), visitor)
+    };
     let server = Server::new(options.driver)
         .threads(options.threads)
         .limits(limits)

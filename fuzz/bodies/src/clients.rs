@@ -72,7 +72,7 @@ fn talk(choice: u8, stream: &[u8], ends: &[usize]) -> (Vec<String>, Vec<u8>, boo
         let listening = Listening(Rc::clone(&log));
         let mut opening = Opening::new("a", "/");
         opening.deflate = choice & 4 != 0;
-        let client = proto_ws::Client::new(listening, Arc::new(opening), Arc::new(config), Fixed);
+        let client = proto_ws::Client::new(Arc::new(config), Arc::new(opening), Fixed, listening);
         let (sent, over) = feed(Harness::new(client), stream, ends);
         (without_pongs(&sent), over)
     };
@@ -200,12 +200,17 @@ struct Listening(Log);
 impl Handler<Masked<Fixed>> for Listening {
     type Message = Infallible;
 
-    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) {
+    fn opened(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>) -> Result<(), proto_ws::Misuse> {
         note(&self.0, "opened", "");
-        socket.text("hello").unwrap();
+        socket.text("hello")?;
+        Ok(())
     }
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Masked<Fixed>>, message: Message<'_>) {
+    fn message(
+        &mut self,
+        message: Message<'_>,
+        socket: &mut Socket<'_, '_, Masked<Fixed>>,
+    ) -> Result<(), proto_ws::Misuse> {
         let bytes = message.as_bytes();
         let shown = &bytes[..bytes.len().min(100)];
         note(
@@ -213,8 +218,8 @@ impl Handler<Masked<Fixed>> for Listening {
             "message ",
             &format!("{} {}", bytes.len(), shown.escape_ascii()),
         );
-        // Fails only while closing.
-        let _ = socket.message(message);
+        socket.message(message)?;
+        Ok(())
     }
 
     fn closed(&mut self, code: CloseCode, _: &str) {

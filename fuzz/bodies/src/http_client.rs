@@ -64,22 +64,22 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
     arrive(stream, ends, |rest| {
         while !over {
             looks = looks.checked_sub(1).expect("events without bytes");
-            let event = match connection.next_event(rules, rest) {
-                Ok(ClientEvent::NeedData) => break,
-                Ok(ClientEvent::Data(data)) => {
+            let event = match connection.next(rules, rest) {
+                Ok(None) => break,
+                Ok(Some(ClientEvent::Data(data))) => {
                     assert!(!data.is_empty(), "a piece without content");
                     content.extend(data.iter().map(|&byte| char::from(byte)));
                     continue;
                 }
-                Ok(ClientEvent::Switched | ClientEvent::Closed) => {
+                Ok(Some(ClientEvent::Switched | ClientEvent::Closed)) => {
                     over = true;
                     break;
                 }
-                Ok(ClientEvent::Response(head)) => {
+                Ok(Some(ClientEvent::Response(head))) => {
                     format!("{} {:?} {:?}", head.status(), head.reason(), head.fields().as_bytes())
                 }
-                Ok(ClientEvent::Informational(head)) => format!("({})", head.status()),
-                Ok(ClientEvent::End(trailers)) => {
+                Ok(Some(ClientEvent::Informational(head))) => format!("({})", head.status()),
+                Ok(Some(ClientEvent::End(trailers))) => {
                     if connection.is_idle() {
                         assert!(send(&mut connection, &mut ask), "idle, but nothing may be asked");
                     }
@@ -92,8 +92,8 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
                         content.clear();
                     }
                     assert_eq!(
-                        connection.next_event(rules, rest),
-                        Ok(ClientEvent::Closed),
+                        connection.next(rules, rest),
+                        Ok(Some(ClientEvent::Closed)),
                         "an event after a violation"
                     );
                     failed(violation, rules)
@@ -103,12 +103,12 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
             seen.push(event);
         }
     });
-    connection.receive_eof();
+    connection.eof();
     if !over {
         // How it ends depends on what is left over, which is the same: nothing was cut off.
         let mut nothing: &[u8] = b"";
-        let event = match connection.next_event(rules, &mut nothing) {
-            Ok(ClientEvent::End(_)) => "end at the end of the stream".to_owned(),
+        let event = match connection.next(rules, &mut nothing) {
+            Ok(Some(ClientEvent::End(_))) => "end at the end of the stream".to_owned(),
             Ok(event) => format!("{event:?}"),
             Err(violation) => failed(violation, rules),
         };

@@ -294,8 +294,8 @@ impl Talk {
         let bytes = self.up.wire.len() - self.random.below(self.up.wire.len() + 1) / 2;
         let mut rest = &self.up.wire[..bytes];
         loop {
-            match self.server.next_event(&Rules::DEFAULT, &mut rest) {
-                Ok(ServerEvent::Request(head)) => {
+            match self.server.next(&Rules::DEFAULT, &mut rest) {
+                Ok(Some(ServerEvent::Request(head))) => {
                     let line = format!("{} {}", head.method(), head.target());
                     self.up.seen.push(Message::Head(line, own(head.fields())));
                     if head.body().is_empty() {
@@ -303,9 +303,9 @@ impl Talk {
                     }
                     self.methods.push(head.method().to_owned());
                 }
-                Ok(ServerEvent::Data(data)) => content(&mut self.up.seen, data),
-                Ok(ServerEvent::End(trailers)) => self.up.seen.push(Message::End(own(trailers))),
-                Ok(ServerEvent::NeedData | ServerEvent::Paused | ServerEvent::Closed) => break,
+                Ok(Some(ServerEvent::Data(data))) => content(&mut self.up.seen, data),
+                Ok(Some(ServerEvent::End(trailers))) => self.up.seen.push(Message::End(own(trailers))),
+                Ok(None | Some(ServerEvent::Paused | ServerEvent::Closed)) => break,
                 Err(violation) => {
                     // What a server limits, or does not know, a client may send.
                     let allowed = [ViolationKind::Expectation, ViolationKind::TooManyFields];
@@ -321,18 +321,18 @@ impl Talk {
         let bytes = self.down.wire.len() - self.random.below(self.down.wire.len() + 1) / 2;
         let mut rest = &self.down.wire[..bytes];
         loop {
-            match self.client.next_event(&Rules::DEFAULT, &mut rest) {
-                Ok(ClientEvent::Informational(head) | ClientEvent::Response(head)) => {
+            match self.client.next(&Rules::DEFAULT, &mut rest) {
+                Ok(Some(ClientEvent::Informational(head) | ClientEvent::Response(head))) => {
                     let line = head.status().to_string();
                     self.down.seen.push(Message::Head(line, own(head.fields())));
                 }
-                Ok(ClientEvent::Data(data)) => content(&mut self.down.seen, data),
-                Ok(ClientEvent::End(trailers)) => self.down.seen.push(Message::End(own(trailers))),
-                Ok(ClientEvent::Switched) => {
+                Ok(Some(ClientEvent::Data(data))) => content(&mut self.down.seen, data),
+                Ok(Some(ClientEvent::End(trailers))) => self.down.seen.push(Message::End(own(trailers))),
+                Ok(Some(ClientEvent::Switched)) => {
                     self.over = true;
                     break;
                 }
-                Ok(ClientEvent::NeedData | ClientEvent::Closed) => break,
+                Ok(None | Some(ClientEvent::Closed)) => break,
                 Err(violation) => {
                     assert_eq!(violation.kind(), ViolationKind::TooManyFields, "{violation}");
                     self.over = true;

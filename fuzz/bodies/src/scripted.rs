@@ -192,7 +192,7 @@ impl Protocol for Scripted {
         world.act(cx, None)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Told> {
+    fn posted(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Told> {
         let mut world = self.0.borrow_mut();
         world.called(cx);
         world.act(cx, None)

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use proto_http::{Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::frame::Header;
 use proto_ws::handshake::server::Request as Handshake;
-use proto_ws::{Config, Message, Opcode, Socket, Unmasked};
-use protocol::Switch;
+use proto_ws::{Message, Opcode, Socket, Unmasked};
 use protocol::testing::Harness;
 
 use crate::cuts::{cuts, whole};
@@ -40,8 +39,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn serve(data: &[u8], ends: &[usize]) -> (Vec<u8>, bool) {
-    let server = Server::new(Arc::new(ServerConfig::default()), Door);
-    let mut harness = Harness::new(Switch::new(server));
+    let mut harness = Harness::new(Server::switching(Arc::new(ServerConfig::default()), Door));
     let mut start = 0;
     for &end in ends {
         harness.receive(&data[start..end]);
@@ -83,9 +81,9 @@ struct Echo;
 impl proto_ws::Handler for Echo {
     type Message = std::convert::Infallible;
 
-    fn message(&mut self, socket: &mut Socket<'_, '_, Unmasked>, message: Message<'_>) {
-        // Fails only while closing.
-        let _ = socket.message(message);
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, Unmasked>) -> Result<(), proto_ws::Misuse> {
+        socket.message(message)?;
+        Ok(())
     }
 }
 
@@ -93,18 +91,19 @@ impl Handler for Door {
     type Message = std::convert::Infallible;
     type Next = proto_ws::Server<Echo>;
 
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         match Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value))) {
             Ok(handshake) => {
                 let accepted = handshake.accept();
                 let fields: Vec<_> = accepted.fields().collect();
-                responder.upgrade(
-                    &fields.as_slice(),
-                    proto_ws::Server::new(Echo, Arc::new(Config::default())),
-                )
+                responder.upgrade(&fields.as_slice())
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
         }
+    }
+
+    fn switched(&mut self) -> Option<Self::Next> {
+        Some(proto_ws::Server::new(Arc::default(), Echo))
     }
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 
 use proto_ws::frame::Header;
-use proto_ws::{Decoder, Error, Event, Kind, Limits, Message, Role};
+use proto_ws::{Decoder, Event, Kind, Limits, Message, Role, Violation};
 use tungstenite::protocol::{Role as TheirRole, WebSocket, WebSocketConfig};
 
 use crate::cuts::{cuts, whole};
@@ -66,7 +66,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// What `stream` means, messages put together, the last one maybe unfinished; and how it failed.
-fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Option<Seen>, Option<Error>) {
+fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Option<Seen>, Option<Violation>) {
     let mut decoder = decoder.clone();
     let mut seen = Vec::new();
     let mut partial: Option<Seen> = None;
@@ -133,7 +133,12 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
 }
 
 /// Panics where a plain reading of the RFC comes to something else, or sees the fault earlier.
-fn compare_plainly(decoder: &Decoder, stream: &[u8], ours: &(Vec<Seen>, Option<Seen>, Option<Error>), plain: &Plain) {
+fn compare_plainly(
+    decoder: &Decoder,
+    stream: &[u8],
+    ours: &(Vec<Seen>, Option<Seen>, Option<Violation>),
+    plain: &Plain,
+) {
     let (seen, _, error) = ours;
     assert_eq!(
         (seen, error.is_some()),
@@ -141,7 +146,7 @@ fn compare_plainly(decoder: &Decoder, stream: &[u8], ours: &(Vec<Seen>, Option<S
         "{plain:?}"
     );
     let Some(fault) = plain.fault else { return };
-    assert_eq!(*error == Some(Error::Utf8), fault.text);
+    assert_eq!(*error == Some(Violation::Utf8), fault.text);
     // Up to the byte before, nothing is wrong; with it, all is lost (RFC 6455 section 8.1 asks for no more than that it fails).
     let fails = |end: usize| decode(decoder, &stream[..end], &[end]).2.is_some();
     assert!(
@@ -151,7 +156,7 @@ fn compare_plainly(decoder: &Decoder, stream: &[u8], ours: &(Vec<Seen>, Option<S
 }
 
 /// Panics where tungstenite reads otherwise. It takes lengths that are not in their shortest form, and fails late on text.
-fn compare(role: Role, stream: &[u8], (mut ours, _, error): (Vec<Seen>, Option<Seen>, Option<Error>)) {
+fn compare(role: Role, stream: &[u8], (mut ours, _, error): (Vec<Seen>, Option<Seen>, Option<Violation>)) {
     let closed = matches!(ours.last(), Some(Seen::Close(..)));
     if closed {
         ours.pop();

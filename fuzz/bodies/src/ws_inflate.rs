@@ -140,7 +140,7 @@ fn receive(parameters: Parameters, stream: &[u8], ends: &[usize]) -> (u64, usize
             start = end;
             let mut rest = &mut waiting[..];
             loop {
-                match reader.receive(&mut writer, &mut rest, &mut out) {
+                match reader.next(&mut writer, &mut rest, &mut out) {
                     Ok(Some(Event::Message(message))) => {
                         assert!(message.as_bytes().len() <= MESSAGE, "a message beyond the limit");
                         digest = mix(digest, message);

@@ -192,7 +192,7 @@ fn receive<S: Side>(
         waiting.extend_from_slice(&stream[start..end]);
         start = end;
         let mut rest = &mut waiting[..];
-        while let Some(event) = reader.receive(&mut writer, &mut rest, &mut answers).unwrap() {
+        while let Some(event) = reader.next(&mut writer, &mut rest, &mut answers).unwrap() {
             match event {
                 Event::Message(message) => seen.push(message.into()),
                 Event::Part { part, last } => {

@@ -6,9 +6,9 @@ use std::time::Instant;
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::{Cx, Input, Intent, Protocol, Reason, Upgrade};
+use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason, Switch, Upgrade};
 
-use super::timer::Deadline;
+use super::timer::{buy_time, passed};
 use super::{ClientConfig, Timer};
 use crate::state::State;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// Sends the requests of one connection and gets their responses, one exchange after the other.
 ///
 /// Requests are sent through the [`Requester`] that each method is lent: when the connection is [`ready`](Self::ready), or at any
-/// time between two exchanges, for instance in [`message`](Self::message).
+/// time between two exchanges, for instance in [`posted`](Self::posted).
 pub trait Caller {
     /// What other threads and connections may send here.
     type Message;
@@ -72,7 +72,7 @@ pub trait Caller {
         None
     }
 
-    /// The output is no longer [`congested`](Requester::congested): time for more of a streamed body.
+    /// The output is no longer [congested](Requester::is_congested): time for more of a streamed body.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ pub trait Caller {
     /// # Errors
     ///
     /// See [`ready`](Self::ready).
-    fn message(&mut self, message: Self::Message, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, message: Self::Message, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         let _ = (message, requester);
         Ok(())
     }
@@ -113,7 +113,7 @@ pub enum Unanswered {
 
 /// Speaks HTTP/1.1 to one server: sends what its [`Caller`] asks for, and hands it what comes.
 ///
-/// Runs on any driver. Put it into a [`Switch`](protocol::Switch) where requests ask for an upgrade or a tunnel.
+/// Runs on any driver.
 #[derive(Debug)]
 pub struct Client<H: Caller> {
     core: Core,
@@ -125,9 +125,11 @@ pub struct Client<H: Caller> {
 struct Core {
     config: Arc<ClientConfig>,
     connection: ClientConnection,
-    deadline: Deadline,
+    deadline: Deadline<Timer>,
     error: Option<Box<ClientError>>,
     paused: bool,
+    /// The client runs in a [`Switch`].
+    can_switch: bool,
 }
 
 /// Why a client's connection failed.
@@ -237,7 +239,7 @@ impl Requester<'_, '_> {
     /// # Errors
     ///
     /// See the type.
-    pub fn write_bytes(&mut self, data: Bytes) -> Result<(), Misuse> {
+    pub fn write_shared(&mut self, data: Bytes) -> Result<(), Misuse> {
         if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
             self.cx.output().push(data);
             self.core.connection.end_data(self.cx.output().tail())?;
@@ -270,8 +272,8 @@ impl Requester<'_, '_> {
 
     /// Whether so much output waits that a streamed body should stop until [`drained`](Caller::drained).
     #[must_use]
-    pub fn congested(&self) -> bool {
-        self.cx.congested()
+    pub fn is_congested(&self) -> bool {
+        self.cx.is_congested()
     }
 
     /// Closes the connection. An exchange under way is cut short.
@@ -287,7 +289,7 @@ impl Requester<'_, '_> {
 }
 
 impl<H: Caller> Client<H> {
-    /// A client of one connection.
+    /// A client of one connection that never becomes another protocol.
     pub fn new(config: Arc<ClientConfig>, caller: H) -> Self {
         Self {
             core: Core {
@@ -296,10 +298,19 @@ impl<H: Caller> Client<H> {
                 deadline: Deadline::new(Timer::Idle),
                 error: None,
                 paused: false,
+                can_switch: false,
             },
             next: None,
             caller,
         }
+    }
+
+    /// A client of one connection that becomes another protocol when the server grants an upgrade or a tunnel and
+    /// [`Caller::switched`] names one.
+    pub fn switching(config: Arc<ClientConfig>, caller: H) -> Switch<Self> {
+        let mut client = Self::new(config, caller);
+        client.core.can_switch = true;
+        Switch::new(client)
     }
 
     /// The caller.
@@ -349,36 +360,45 @@ impl<H: Caller> Client<H> {
             let rest = input.get_mut(*used..).unwrap_or_default();
             self.core.connection.unfold(rest);
             let (mut rest, len) = (&*rest, rest.len());
-            let event = self.core.connection.next_event(&self.core.config.rules, &mut rest);
+            let event = self.core.connection.next(&self.core.config.rules, &mut rest);
             *used += len - rest.len();
             match event.map_err(|violation| self.fail(ClientError::Violation(violation)))? {
-                ClientEvent::Informational(head) => {
+                Some(ClientEvent::Informational(head)) => {
                     self.call(cx, |caller, requester| caller.informational(&head, requester))?;
                 }
-                ClientEvent::Response(head) if self.core.connection.response_state() == State::Switched => {
+                Some(ClientEvent::Response(head)) if self.core.connection.response_state() == State::Switched => {
                     match self.caller.switched(&head) {
+                        Some(_) if !self.core.can_switch => {
+                            cx.abort();
+                            return Err(self.fail(ClientError::Misuse(Misuse::CannotSwitch)));
+                        }
                         Some(next) => self.next = Some(Box::new(next)),
                         None => cx.close(),
                     }
                     return Ok(());
                 }
-                ClientEvent::Response(head) => {
-                    self.core.deadline.passed();
+                Some(ClientEvent::Response(head)) => {
+                    passed(&mut self.core.deadline);
                     self.call(cx, |caller, requester| caller.response(&head, requester))?;
                 }
-                ClientEvent::Data(data) => {
-                    self.core
-                        .deadline
-                        .buy_time(cx.now(), data.len(), &self.core.config.timeouts);
+                Some(ClientEvent::Data(data)) => {
+                    let timeouts = &self.core.config.timeouts;
+                    buy_time(
+                        &mut self.core.deadline,
+                        cx.now(),
+                        data.len(),
+                        timeouts.body,
+                        timeouts.body_rate,
+                    );
                     self.call(cx, |caller, requester| caller.data(data, requester))?;
                 }
-                ClientEvent::End(trailers) => {
-                    self.core.deadline.passed();
+                Some(ClientEvent::End(trailers)) => {
+                    passed(&mut self.core.deadline);
                     self.call(cx, |caller, requester| caller.end(trailers, requester))?;
                     self.next_exchange(cx)?;
                 }
-                ClientEvent::NeedData | ClientEvent::Switched => return Ok(()),
-                ClientEvent::Closed => {
+                None | Some(ClientEvent::Switched) => return Ok(()),
+                Some(ClientEvent::Closed) => {
                     cx.close();
                     return Ok(());
                 }
@@ -409,14 +429,14 @@ impl<H: Caller> Client<H> {
             self.core.connection.response_state(),
         ) {
             // How long the server may refuse output is the driver's to say.
-            _ if cx.congested() || self.core.paused => deadline.disarm(),
+            _ if cx.is_congested() || self.core.paused => deadline.disarm(),
             (State::Switched, _) => deadline.disarm(),
-            (_, State::Idle) => deadline.arm(now, Timer::Idle, timeouts),
-            (_, State::Body) => deadline.keep(now, Timer::Body, timeouts),
+            (_, State::Idle) => deadline.arm(now, Timer::Idle, timeouts.idle),
+            (_, State::Body) => deadline.keep(now, Timer::Body, timeouts.body),
             // As long as the request is being sent the wait for its answer starts anew.
-            (State::Body, _) => deadline.arm(now, Timer::Answer, timeouts),
-            _ if deadline.timer() == Timer::Idle => deadline.arm(now, Timer::Answer, timeouts),
-            _ => deadline.keep(now, Timer::Answer, timeouts),
+            (State::Body, _) => deadline.arm(now, Timer::Answer, timeouts.answer),
+            _ if deadline.timer() == Timer::Idle => deadline.arm(now, Timer::Answer, timeouts.answer),
+            _ => deadline.keep(now, Timer::Answer, timeouts.answer),
         }
     }
 
@@ -447,7 +467,7 @@ impl<H: Caller> Protocol for Client<H> {
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
-        self.core.connection.receive_eof();
+        self.core.connection.eof();
         self.read(cx, &mut [], &mut 0)?;
         cx.close();
         Ok(())
@@ -478,8 +498,8 @@ impl<H: Caller> Protocol for Client<H> {
         self.call_between(cx, Caller::drained)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
-        self.call_between(cx, |caller, requester| caller.message(message, requester))
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
+        self.call_between(cx, |caller, requester| caller.posted(message, requester))
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {

@@ -89,7 +89,7 @@ where
         }
     }
 
-    fn aborted(&mut self) {
+    fn closed(&mut self, _: bool) {
         self.pending = None;
     }
 }

@@ -13,13 +13,19 @@ use crate::Rules;
 /// let config = Arc::new(proto_http::ServerConfig::new(SystemTime::now));
 /// assert!(config.rules.limits.body.is_some());
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
     /// Limits and leniency.
     pub rules: Rules,
     /// How long things may take.
-    pub timeouts: Timeouts,
+    pub timeouts: ServerTimeouts,
+    /// Requests answered out of one piece of input before the connection is closed. They wait in the driver's buffer and cost nothing
+    /// else. Default 4,096.
+    pub pipelined: usize,
+    /// Unread body bytes drained to keep the connection alive; a request that has more left when its answer is complete is the last
+    /// of its connection. Default 256 KiB.
+    pub drain: u64,
     /// Where the Date of responses comes from; without a clock none is sent (RFC 9110 section 6.6.1).
     pub date: Option<WallClock>,
 }
@@ -35,6 +41,18 @@ impl ServerConfig {
     }
 }
 
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            rules: Rules::DEFAULT,
+            timeouts: ServerTimeouts::default(),
+            pipelined: 4096,
+            drain: 256 * 1024,
+            date: None,
+        }
+    }
+}
+
 /// Settings that the connections of a client share, behind an `Arc`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -42,7 +60,7 @@ pub struct ClientConfig {
     /// Limits and leniency. Default [`Rules::RESPONSES`]: what real servers get wrong is permitted.
     pub rules: Rules,
     /// How long things may take.
-    pub timeouts: Timeouts,
+    pub timeouts: ClientTimeouts,
     /// Requests under way at once, for [`Requester::pipeline`](super::Requester::pipeline). Default 1: no pipelining, as many
     /// servers and proxies do it badly. At most 33.
     pub pipeline: usize,
@@ -52,51 +70,71 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             rules: Rules::RESPONSES,
-            timeouts: Timeouts::DEFAULT,
+            timeouts: ClientTimeouts::default(),
             pipeline: 1,
         }
     }
 }
 
-/// How long things may take. `None` waits for ever. Each connection has one timer, so none of these costs memory.
+/// How long things may take for a server. `None` waits for ever. Each connection has one timer, so none of these costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Timeouts {
-    /// From the start of the connection to its first byte; server only. Default 30 s.
+pub struct ServerTimeouts {
+    /// From the start of the connection to its first byte. Default 30 s.
     pub first_byte: Option<Duration>,
-    /// From the first byte of a head to its last; server only. Default 30 s.
+    /// From the first byte of a head to its last. Default 30 s.
     pub head: Option<Duration>,
-    /// Between two pieces of a body. Also how long a body may take at least, however slow it is. Default 30 s.
+    /// Between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
     /// Bytes per second a body must bring on average, once `body` has passed; each byte buys its share of a second. 0 asks for
     /// nothing. Default 500.
     pub body_rate: u32,
     /// Between two requests. Default 60 s.
     pub idle: Option<Duration>,
-    /// When the driver stops: how long a connection must have been idle to be closed without a last answer; server only. A client that
-    /// asks at shorter intervals learns from that answer, by `Connection: close`, that the connection ends (RFC 9112 section 9.6); one
-    /// whose request meets the close would not know what became of it. Default 500 ms; 0 closes at once.
+    /// When the driver stops: how long a connection must have been idle to be closed without a last answer. A client that asks at
+    /// shorter intervals learns from that answer, by `Connection: close`, that the connection ends (RFC 9112 section 9.6); one whose
+    /// request meets the close would not know what became of it. Default 500 ms; 0 closes at once.
     pub stop: Duration,
-    /// For a handler: from the end of the request, or the last piece of its answer, to the next. For a client: from its request to the
-    /// end of the response's head. Default 60 s.
+    /// For the handler: from the end of the request, or the last piece of its answer, to the next. Default 60 s.
     pub answer: Option<Duration>,
 }
 
-impl Timeouts {
-    /// The defaults, as a constant.
-    pub const DEFAULT: Self = Self {
-        first_byte: Some(Duration::from_secs(30)),
-        head: Some(Duration::from_secs(30)),
-        body: Some(Duration::from_secs(30)),
-        body_rate: 500,
-        idle: Some(Duration::from_secs(60)),
-        stop: Duration::from_millis(500),
-        answer: Some(Duration::from_secs(60)),
-    };
+impl Default for ServerTimeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Some(Duration::from_secs(30)),
+            head: Some(Duration::from_secs(30)),
+            body: Some(Duration::from_secs(30)),
+            body_rate: 500,
+            idle: Some(Duration::from_secs(60)),
+            stop: Duration::from_millis(500),
+            answer: Some(Duration::from_secs(60)),
+        }
+    }
 }
 
-impl Default for Timeouts {
+/// How long things may take for a client. `None` waits for ever. Each connection has one timer, so none of these costs memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTimeouts {
+    /// From a request to the end of its response's head. Default 60 s.
+    pub answer: Option<Duration>,
+    /// Between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
+    pub body: Option<Duration>,
+    /// Bytes per second a body must bring on average, once `body` has passed; each byte buys its share of a second. 0 asks for
+    /// nothing. Default 500.
+    pub body_rate: u32,
+    /// Between two requests. Default 60 s.
+    pub idle: Option<Duration>,
+}
+
+impl Default for ClientTimeouts {
     fn default() -> Self {
-        Self::DEFAULT
+        Self {
+            answer: Some(Duration::from_secs(60)),
+            body: Some(Duration::from_secs(30)),
+            body_rate: 500,
+            idle: Some(Duration::from_secs(60)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{Fields, Misuse, Request};
 ///
 /// For each request [`request`](Self::request) is called once, then [`data`](Self::data) for each piece of content and
 /// [`end`](Self::end), until the answer is complete; what is left of the request then is read and dropped. The answer may be given in
-/// any of these calls, at once ([`Responder::send`]) or in pieces ([`Responder::start`]), or later: in [`message`](Self::message),
+/// any of these calls, at once ([`Responder::send`]) or in pieces ([`Responder::start`]), or later: in [`posted`](Self::posted),
 /// which another thread sends, or in [`drained`](Self::drained). Requests behind it wait meanwhile.
 ///
 /// Each method returns what went wrong, usually straight from the [`Responder`]; the client gets a 500 if no answer has begun, and
@@ -23,7 +23,8 @@ use crate::{Fields, Misuse, Request};
 pub trait Handler {
     /// What other threads and connections may send here.
     type Message;
-    /// What may take over the connection: the protocol of an upgrade or a CONNECT tunnel. [`NoUpgrade`] where nothing does.
+    /// What may take over the connection: the protocol of an upgrade or a CONNECT tunnel. [`NoUpgrade`] where nothing does. A handler
+    /// that upgrades is served by [`Server::switching`](super::Server::switching).
     type Next: Protocol<Message = Self::Message>;
 
     /// A request has come.
@@ -31,14 +32,14 @@ pub trait Handler {
     /// # Errors
     ///
     /// See the trait.
-    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse>;
+    fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
     /// Some content of the request has come; never empty. Dropped by default.
     ///
     /// # Errors
     ///
     /// See the trait.
-    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = (data, responder);
         Ok(())
     }
@@ -48,17 +49,17 @@ pub trait Handler {
     /// # Errors
     ///
     /// See the trait.
-    fn end(&mut self, trailers: Fields<'_>, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn end(&mut self, trailers: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = (trailers, responder);
         Ok(())
     }
 
-    /// The output is no longer [`congested`](Responder::congested): time for more of a streamed answer.
+    /// The output is no longer [congested](Responder::is_congested): time for more of a streamed answer.
     ///
     /// # Errors
     ///
     /// See the trait.
-    fn drained(&mut self, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn drained(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = responder;
         Ok(())
     }
@@ -68,7 +69,7 @@ pub trait Handler {
     /// # Errors
     ///
     /// See the trait.
-    fn message(&mut self, message: Self::Message, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn posted(&mut self, message: Self::Message, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = (message, responder);
         Ok(())
     }
@@ -79,13 +80,22 @@ pub trait Handler {
     /// # Errors
     ///
     /// See the trait.
-    fn stop(&mut self, responder: &mut Responder<'_, '_, Self::Next>) -> Result<(), Misuse> {
+    fn stop(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = responder;
         Ok(())
     }
 
-    /// The request or its answer was cut short; no call for it follows.
-    fn aborted(&mut self) {}
+    /// The answer was [`upgrade`](Responder::upgrade) or [`tunnel`](Responder::tunnel): returns the protocol that takes over. Called
+    /// once and last. `None` resets the connection, as the client was promised a protocol.
+    fn switched(&mut self) -> Option<Self::Next> {
+        None
+    }
+
+    /// The connection is over; `unanswered` says that a request or its answer was cut short. Called once and last, unless another
+    /// protocol has taken over.
+    fn closed(&mut self, unanswered: bool) {
+        let _ = unanswered;
+    }
 }
 
 impl<F> Handler for F

@@ -12,7 +12,7 @@ mod timer;
 pub use client::{Caller, Client, ClientError, Requester, Unanswered};
 pub use clock::WallClock;
 pub use collect::Collect;
-pub use config::{ClientConfig, ServerConfig, Timeouts};
+pub use config::{ClientConfig, ClientTimeouts, ServerConfig, ServerTimeouts};
 pub use handler::{Handler, NoUpgrade};
 pub use responder::Responder;
 pub use server::{Server, ServerError};

@@ -2,16 +2,13 @@
 
 use std::time::Instant;
 
-use core::convert::Infallible;
-
 use bytes::Bytes;
 use protocol::Cx;
 
-use super::NoUpgrade;
 use super::clock;
 use super::server::Core;
 use crate::state::State;
-use crate::{FieldLines, Misuse};
+use crate::{FieldLines, Misuse, Status};
 
 /// The answer to the request under way, and what its handler may know of the connection.
 ///
@@ -20,14 +17,14 @@ use crate::{FieldLines, Misuse};
 ///
 /// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
 #[derive(Debug)]
-pub struct Responder<'a, 'c, N = NoUpgrade<Infallible>> {
-    core: &'a mut Core<N>,
+pub struct Responder<'a, 'c> {
+    core: &'a mut Core,
     cx: &'a mut Cx<'c>,
 }
 
-impl<'a, 'c, N> Responder<'a, 'c, N> {
+impl<'a, 'c> Responder<'a, 'c> {
     #[inline]
-    pub(super) fn new(core: &'a mut Core<N>, cx: &'a mut Cx<'c>) -> Self {
+    pub(super) fn new(core: &'a mut Core, cx: &'a mut Cx<'c>) -> Self {
         Self { core, cx }
     }
 
@@ -49,34 +46,41 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn send_bytes(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
+    pub fn send_shared(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
         self.core.before_whole_answer();
-        self.head(status, fields, Some(body.len() as u64))?;
-        self.write_bytes(body)?;
+        self.head(status.into(), fields, Some(body.len() as u64))?;
+        self.write_shared(body)?;
         self.finish()
     }
 
     /// Starts an answer whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish). With a `length` it
-    /// is announced; without, the content goes out in chunks.
+    /// is announced, in answers to HEAD and in a 304 too; without, the content goes out in chunks. The status is a number, or that of
+    /// a received [`Response`](crate::Response), whose reason phrase is passed on.
     ///
     /// A client that waits for `100 Continue` is told to continue first, since the status is decided.
     ///
     /// # Errors
     ///
     /// See the type.
-    pub fn start(
+    pub fn start<'s>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'s>>,
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
     ) -> Result<(), Misuse> {
-        if matches!(status, 200..300) {
+        let status = status.into();
+        if matches!(status.code(), 200..300) {
             self.proceed()?;
         }
         self.head(status, fields, length)
     }
 
-    fn head(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), length: Option<u64>) -> Result<(), Misuse> {
+    fn head(
+        &mut self,
+        status: Status<'_>,
+        fields: &(impl FieldLines + ?Sized),
+        length: Option<u64>,
+    ) -> Result<(), Misuse> {
         let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
         let out = self.cx.output().tail();
         self.core
@@ -99,7 +103,7 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// # Errors
     ///
     /// See the type.
-    pub fn write_bytes(&mut self, data: Bytes) -> Result<(), Misuse> {
+    pub fn write_shared(&mut self, data: Bytes) -> Result<(), Misuse> {
         if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
             self.cx.output().push(data);
             self.core.connection.end_data(self.cx.output().tail())?;
@@ -150,31 +154,32 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
         }
     }
 
-    /// Answers 101 with `fields`, among them the `Upgrade` chosen, and hands the connection to `next`.
-    ///
-    /// The server must run in a [`Switch`](protocol::Switch), which moves on to `next` once the handler has returned.
-    ///
-    /// # Errors
-    ///
-    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade. A handler that returns this error has the client
-    /// get a 400 that says so.
-    pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.hand_over(101, fields, next)
-    }
-
-    /// Answers a CONNECT with 200 and `fields`, and hands the connection to `next` as [`upgrade`](Self::upgrade) does.
+    /// Answers 101 with `fields`, among them the `Upgrade` chosen. When the handler has returned, its
+    /// [`switched`](super::Handler::switched) is asked for the protocol that takes over the connection.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::SwitchUnasked`] where the request was no CONNECT.
-    pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.hand_over(200, fields, next)
+    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade: a handler that returns this error has the client
+    /// get a 400 that says so. [`Misuse::CannotSwitch`] where the server was not made by
+    /// [`Server::switching`](super::Server::switching).
+    pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        self.switch(101, fields)
     }
 
-    fn hand_over(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), next: N) -> Result<(), Misuse> {
-        self.core.connection.switch(status, fields, self.cx.output().tail())?;
-        self.core.next = Some(Box::new(next));
-        Ok(())
+    /// Answers a CONNECT with 200 and `fields`, and hands the connection over as [`upgrade`](Self::upgrade) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`upgrade`](Self::upgrade); [`Misuse::SwitchUnasked`] where the request was no CONNECT.
+    pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        self.switch(200, fields)
+    }
+
+    fn switch(&mut self, status: u16, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
+        if !self.core.can_switch {
+            return Err(Misuse::CannotSwitch);
+        }
+        self.core.connection.switch(status, fields, self.cx.output().tail())
     }
 
     /// Stops (`true`) or resumes (`false`) the content of the request, for a handler that cannot keep up.
@@ -190,8 +195,8 @@ impl<'a, 'c, N> Responder<'a, 'c, N> {
     /// Whether so much output waits that a streamed answer should stop until [`drained`](super::Handler::drained).
     #[inline]
     #[must_use]
-    pub fn congested(&self) -> bool {
-        self.cx.congested()
+    pub fn is_congested(&self) -> bool {
+        self.cx.is_congested()
     }
 
     /// The time of this call.

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use core::fmt;
 
-use protocol::{Cx, Input, Protocol, Reason, Upgrade};
+use protocol::{Cx, Deadline, Input, Protocol, Reason, Switch, Upgrade};
 
-use super::timer::Deadline;
+use super::timer::{buy_time, passed};
 use super::{Handler, Responder, ServerConfig, Timer};
 use crate::state::State;
 use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
@@ -18,25 +18,28 @@ const UNASKED: &str = "This resource speaks another protocol. A request for it h
 
 /// Serves HTTP/1.1 on one connection: reads requests, asks its [`Handler`] for answers, and does the rest.
 ///
-/// Runs on any driver. Put it into a [`Switch`](protocol::Switch) where the handler upgrades.
+/// Runs on any driver.
 #[derive(Debug)]
 pub struct Server<H: Handler> {
-    core: Core<H::Next>,
+    core: Core,
     handler: H,
 }
 
 /// All of a server but its handler.
 #[derive(Debug)]
-pub(super) struct Core<N> {
+pub(super) struct Core {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) next: Option<Box<N>>,
     pub(super) connection: ServerConnection,
-    deadline: Deadline,
+    deadline: Deadline<Timer>,
     /// Bytes read of a body that nobody wants.
     dropped: u32,
     pub(super) paused_by_handler: bool,
     /// Pipelined requests wait in the input for the answer under way.
     held: bool,
+    /// The server runs in a [`Switch`].
+    pub(super) can_switch: bool,
+    /// A request was given up: its handler is told when the connection is closed.
+    cut_short: bool,
 }
 
 /// Why a server's connection failed.
@@ -64,20 +67,29 @@ impl fmt::Display for ServerError {
 impl core::error::Error for ServerError {}
 
 impl<H: Handler> Server<H> {
-    /// A server of one connection.
+    /// A server of one connection whose handler never [upgrades](Responder::upgrade).
     pub fn new(config: Arc<ServerConfig>, handler: H) -> Self {
         Self {
             core: Core {
                 config,
-                next: None,
                 connection: ServerConnection::new(),
                 deadline: Deadline::new(Timer::FirstByte),
                 dropped: 0,
                 paused_by_handler: false,
                 held: false,
+                can_switch: false,
+                cut_short: false,
             },
             handler,
         }
+    }
+
+    /// A server of one connection that becomes another protocol when its handler [upgrades](Responder::upgrade) or
+    /// [tunnels](Responder::tunnel).
+    pub fn switching(config: Arc<ServerConfig>, handler: H) -> Switch<Self> {
+        let mut server = Self::new(config, handler);
+        server.core.can_switch = true;
+        Switch::new(server)
     }
 
     /// The handler.
@@ -90,24 +102,24 @@ impl<H: Handler> Server<H> {
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ServerError> {
         let mut requests = 0;
         loop {
-            match self.core.connection.next_event(&self.core.config.rules, rest) {
-                Ok(ServerEvent::Request(ref request)) => {
+            match self.core.connection.next(&self.core.config.rules, rest) {
+                Ok(Some(ServerEvent::Request(ref request))) => {
                     requests += 1;
-                    if requests >= self.core.config.rules.limits.pipelined {
+                    if requests >= self.core.config.pipelined {
                         self.core.connection.close_after();
                     }
                     self.request(cx, request)?;
                 }
-                Ok(ServerEvent::Data(data)) => self.data(cx, data)?,
-                Ok(ServerEvent::End(trailers)) => {
+                Ok(Some(ServerEvent::Data(data))) => self.data(cx, data)?,
+                Ok(Some(ServerEvent::End(trailers))) => {
                     if self.core.answering() {
                         self.call(cx, |handler, responder| handler.end(trailers, responder))?;
                     }
                     // The next head gets a deadline of its own.
-                    self.core.deadline.passed();
+                    passed(&mut self.core.deadline);
                 }
-                Ok(ServerEvent::NeedData | ServerEvent::Paused) => return Ok(()),
-                Ok(ServerEvent::Closed) => {
+                Ok(None | Some(ServerEvent::Paused)) => return Ok(()),
+                Ok(Some(ServerEvent::Closed)) => {
                     cx.close();
                     return Ok(());
                 }
@@ -117,7 +129,7 @@ impl<H: Handler> Server<H> {
                 cx.close();
                 return Ok(());
             }
-            if cx.congested() || self.core.body_paused() || (rest.is_empty() && self.core.connection.is_idle()) {
+            if cx.is_congested() || self.core.body_paused() || (rest.is_empty() && self.core.connection.is_idle()) {
                 return Ok(());
             }
         }
@@ -125,7 +137,7 @@ impl<H: Handler> Server<H> {
 
     #[inline]
     fn request(&mut self, cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), ServerError> {
-        self.core.deadline.passed();
+        passed(&mut self.core.deadline);
         self.core.dropped = 0;
         self.core.paused_by_handler = false;
         self.call(cx, |handler, responder| handler.request(request, responder))?;
@@ -147,9 +159,14 @@ impl<H: Handler> Server<H> {
     }
 
     fn data(&mut self, cx: &mut Cx<'_>, data: &[u8]) -> Result<(), ServerError> {
-        self.core
-            .deadline
-            .buy_time(cx.now(), data.len(), &self.core.config.timeouts);
+        let timeouts = &self.core.config.timeouts;
+        buy_time(
+            &mut self.core.deadline,
+            cx.now(),
+            data.len(),
+            timeouts.body,
+            timeouts.body_rate,
+        );
         if self.core.answering() {
             return self.call(cx, |handler, responder| handler.data(data, responder));
         }
@@ -157,7 +174,7 @@ impl<H: Handler> Server<H> {
             .core
             .dropped
             .saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
-        if u64::from(self.core.dropped) > self.core.config.rules.limits.drain {
+        if u64::from(self.core.dropped) > self.core.config.drain {
             self.core.connection.close_after();
         }
         Ok(())
@@ -168,7 +185,7 @@ impl<H: Handler> Server<H> {
     fn call(
         &mut self,
         cx: &mut Cx<'_>,
-        call: impl FnOnce(&mut H, &mut Responder<'_, '_, H::Next>) -> Result<(), Misuse>,
+        call: impl FnOnce(&mut H, &mut Responder<'_, '_>) -> Result<(), Misuse>,
     ) -> Result<(), ServerError> {
         match call(&mut self.handler, &mut Responder::new(&mut self.core, cx)) {
             Ok(()) => Ok(()),
@@ -185,16 +202,13 @@ impl<H: Handler> Server<H> {
     /// Ends the connection: with an answer of `status` if none has begun; else so that what was sent cannot pass for complete.
     #[cold]
     fn refuse(&mut self, cx: &mut Cx<'_>, status: u16, error: ServerError) -> ServerError {
-        let answering = self.core.answering();
+        self.core.cut_short = self.core.answering();
         self.core.connection.close_after();
         if self.core.connection.can_respond() {
             // Cannot fail: the status is one of ours, and there are no fields.
             let _ = Responder::new(&mut self.core, cx).send(status, &(), b"");
         } else if self.core.connection.ends_by_close() {
             cx.abort();
-        }
-        if answering {
-            self.handler.aborted();
         }
         self.core.deadline.disarm();
         error
@@ -223,9 +237,8 @@ impl<H: Handler> Protocol for Server<H> {
     type Error = ServerError;
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        self.core
-            .deadline
-            .arm(cx.now(), Timer::FirstByte, &self.core.config.timeouts);
+        let first_byte = self.core.config.timeouts.first_byte;
+        self.core.deadline.arm(cx.now(), Timer::FirstByte, first_byte);
         Ok(())
     }
 
@@ -245,10 +258,10 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        self.core.connection.receive_eof();
+        self.core.connection.eof();
         match self.core.connection.request_state() {
             // A request cut short: there is nobody to answer to about a head; a body is told.
-            State::Body => match self.core.connection.next_event(&self.core.config.rules, &mut &[][..]) {
+            State::Body => match self.core.connection.next(&self.core.config.rules, &mut &[][..]) {
                 Err(violation) => Err(self.refuse(cx, violation.status(), ServerError::Violation(violation))),
                 Ok(_) => {
                     cx.close();
@@ -294,15 +307,15 @@ impl<H: Handler> Protocol for Server<H> {
         self.settle(cx)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
-        self.call(cx, |handler, responder| handler.message(message, responder))?;
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
+        self.call(cx, |handler, responder| handler.posted(message, responder))?;
         self.settle(cx)
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.core.connection.close_after();
         if self.core.connection.is_idle() {
-            if self.core.deadline.shorten(cx.now(), &self.core.config.timeouts) {
+            if self.core.shorten(cx.now()) {
                 cx.close();
             }
             return Ok(());
@@ -315,9 +328,8 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn closed(&mut self, _: Reason) {
-        if self.core.answering() {
-            self.handler.aborted();
-        }
+        let unanswered = self.core.cut_short || self.core.answering();
+        self.handler.closed(unanswered);
     }
 }
 
@@ -325,12 +337,21 @@ impl<H: Handler> Upgrade for Server<H> {
     type Next = H::Next;
 
     #[inline(always)]
-    fn take_next(&mut self, _: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
-        Ok(self.core.next.take().map(|next| *next))
+    fn take_next(&mut self, cx: &mut Cx<'_>) -> Result<Option<H::Next>, Self::Error> {
+        if self.core.connection.request_state() != State::Switched {
+            return Ok(None);
+        }
+        match self.handler.switched() {
+            Some(next) => Ok(Some(next)),
+            None => {
+                cx.abort();
+                Err(ServerError::Misuse(Misuse::NoSuccessor))
+            }
+        }
     }
 }
 
-impl<N> Core<N> {
+impl Core {
     /// Whether the handler owes an answer, or more of one.
     #[inline]
     fn answering(&self) -> bool {
@@ -356,10 +377,28 @@ impl<N> Core<N> {
             && self
                 .connection
                 .body_remaining()
-                .is_some_and(|left| left > self.config.rules.limits.drain)
+                .is_some_and(|left| left > self.config.drain)
         {
             self.connection.close_after();
         }
+    }
+
+    /// Ends the wait for the next request [`ServerTimeouts::stop`](super::ServerTimeouts::stop) after it has begun. True if that is
+    /// over already.
+    fn shorten(&mut self, now: Instant) -> bool {
+        let (timeouts, at) = (&self.config.timeouts, self.deadline.at());
+        let timer = self.deadline.timer();
+        let whole = match timer {
+            Timer::FirstByte => timeouts.first_byte,
+            Timer::Idle => timeouts.idle,
+            // Part of a head has come.
+            _ => return false,
+        };
+        let began = at.zip(whole).and_then(|(at, whole)| at.checked_sub(whole));
+        let end = began.unwrap_or(now).checked_add(timeouts.stop);
+        let at = at.into_iter().chain(end).min();
+        self.deadline.set(timer, at);
+        at.is_some_and(|end| end <= now)
     }
 
     fn pause(&self, cx: &mut Cx<'_>) {
@@ -372,14 +411,14 @@ impl<N> Core<N> {
         let (now, timeouts) = (cx.now(), &self.config.timeouts);
         match self.connection.request_state() {
             // Nothing is read now; how long the peer may refuse output is the driver's to say.
-            _ if cx.congested() => self.deadline.disarm(),
+            _ if cx.is_congested() => self.deadline.disarm(),
             State::Switched => self.deadline.disarm(),
-            State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts),
+            State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts.idle),
             // A head has one deadline, however its bytes trickle in.
-            State::Idle => self.deadline.keep(now, Timer::Head, timeouts),
-            State::Body if self.body_paused() => self.deadline.arm(now, Timer::Answer, timeouts),
-            State::Body => self.deadline.keep(now, Timer::Body, timeouts),
-            _ => self.deadline.arm(now, Timer::Answer, timeouts),
+            State::Idle => self.deadline.keep(now, Timer::Head, timeouts.head),
+            State::Body if self.body_paused() => self.deadline.arm(now, Timer::Answer, timeouts.answer),
+            State::Body => self.deadline.keep(now, Timer::Body, timeouts.body),
+            _ => self.deadline.arm(now, Timer::Answer, timeouts.answer),
         }
     }
 }

@@ -89,8 +89,22 @@ pub(crate) const fn has_expect(facts: FieldFacts) -> bool {
     facts.has(FieldFacts::EXPECT)
 }
 
-/// Fields to be sent: an array or slice of name and value pairs, a prepared [`FieldBlock`], received [`Fields`], or `()` for none.
-pub trait FieldLines {
+/// Keeps [`FieldLines`] to this crate: what it lets pass is sent without another check.
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// Fields to be sent. These are:
+///
+/// * arrays, slices and vectors of name and value pairs, whose `AsRef` must give the same bytes each time;
+/// * a prepared [`FieldBlock`];
+/// * received [`Fields`], some of them ([`Fields::without`]), or those that a proxy passes on ([`Fields::end_to_end`]);
+/// * a pair of any two of these, one behind the other; `()` for none;
+/// * `http::HeaderMap`, with the feature `http`.
+///
+/// No other crate can implement this trait: the encoder relies on [`check`](Self::check) having looked at what
+/// [`write`](Self::write) appends.
+pub trait FieldLines: sealed::Sealed {
     /// Checks every field.
     ///
     /// # Errors
@@ -104,7 +118,20 @@ pub trait FieldLines {
     ///
     /// [`Misuse::NoSpace`] from the buffer.
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse>;
+
+    /// Calls `each` with the name and the value of each field, in order.
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8]));
 }
+
+impl sealed::Sealed for () {}
+impl<T: sealed::Sealed + ?Sized> sealed::Sealed for &T {}
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> sealed::Sealed for [(N, V)] {}
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> sealed::Sealed for [(N, V); COUNT] {}
+#[cfg(feature = "alloc")]
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> sealed::Sealed for alloc::vec::Vec<(N, V)> {}
+impl<A: sealed::Sealed, B: sealed::Sealed> sealed::Sealed for (A, B) {}
+impl sealed::Sealed for Fields<'_> {}
+impl sealed::Sealed for FieldBlock<'_> {}
 
 impl FieldLines for () {
     #[inline]
@@ -115,6 +142,27 @@ impl FieldLines for () {
     #[inline]
     fn write<B: Buffer>(&self, _: &mut B) -> Result<(), Misuse> {
         Ok(())
+    }
+
+    fn visit(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
+}
+
+/// The fields of both, in this order.
+impl<A: FieldLines, B: FieldLines> FieldLines for (A, B) {
+    #[inline]
+    fn check(&self) -> Result<FieldFacts, Misuse> {
+        Ok(self.0.check()?.and(self.1.check()?))
+    }
+
+    #[inline]
+    fn write<O: Buffer>(&self, out: &mut O) -> Result<(), Misuse> {
+        self.0.write(out)?;
+        self.1.write(out)
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.0.visit(each);
+        self.1.visit(each);
     }
 }
 
@@ -127,6 +175,10 @@ impl<T: FieldLines + ?Sized> FieldLines for &T {
     #[inline]
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         (**self).write(out)
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        (**self).visit(each);
     }
 }
 
@@ -141,6 +193,12 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FieldLines for [(N, V)] {
         self.iter()
             .try_for_each(|(name, value)| put_field(name.as_ref(), value.as_ref(), out))
     }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self {
+            each(name.as_ref(), value.as_ref());
+        }
+    }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> FieldLines for [(N, V); COUNT] {
@@ -153,6 +211,25 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> FieldLines for [(N, V);
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         self.as_slice().write(out)
     }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.as_slice().visit(each);
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FieldLines for alloc::vec::Vec<(N, V)> {
+    fn check(&self) -> Result<FieldFacts, Misuse> {
+        self.as_slice().check()
+    }
+
+    fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
+        self.as_slice().write(out)
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.as_slice().visit(each);
+    }
 }
 
 impl FieldLines for Fields<'_> {
@@ -163,7 +240,18 @@ impl FieldLines for Fields<'_> {
     }
 
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
-        out.put(self.as_bytes())
+        if !self.is_of_trailers() {
+            return out.put(self.as_bytes());
+        }
+        // Those that may not stand in a trailer section are passed over.
+        self.iter()
+            .try_for_each(|field| put_field(field.name.as_bytes(), field.value, out))
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for field in *self {
+            each(field.name.as_bytes(), field.value);
+        }
     }
 }
 
@@ -232,5 +320,9 @@ impl FieldLines for FieldBlock<'_> {
     #[inline]
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         out.put(self.lines)
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        Fields::checked(self.lines).visit(each);
     }
 }

@@ -10,13 +10,13 @@ use self::number::LengthLine;
 use crate::{DATE_LENGTH, Misuse, Target, Version, scan};
 
 pub use self::buffer::{Buffer, SliceBuffer};
-#[cfg(feature = "http")]
 pub(crate) use self::fields::put_field;
+pub(crate) use self::fields::sealed;
 pub use self::fields::{FieldBlock, FieldFacts, FieldLines};
 pub(crate) use self::fields::{asks_close, has_expect, has_upgrade};
 pub(crate) use self::sending::Sending;
 pub(crate) use self::status::is_bodiless;
-pub use self::status::reason;
+pub use self::status::{Status, reason};
 
 /// Framing and persistence lines of a head.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ fn all_or_nothing<B: Buffer>(out: &mut B, write: impl FnOnce(&mut B) -> Result<(
 
 /// A response head to send.
 pub(crate) struct ResponseLine<'a> {
-    pub(crate) status: u16,
+    pub(crate) status: Status<'a>,
     pub(crate) framing: Framing,
     pub(crate) date: Option<&'a [u8; DATE_LENGTH]>,
 }
@@ -91,7 +91,7 @@ pub(crate) fn response_head<B: Buffer>(
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
         match line.date {
-            Some(date) if line.status == 200 && !facts.has(FieldFacts::DATE) => {
+            Some(date) if line.status == Status::from(200) && !facts.has(FieldFacts::DATE) => {
                 // The start of most responses, in one piece.
                 let mut start = *b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
                 if let Some(place) = start.get_mut(23..23 + DATE_LENGTH) {
@@ -115,14 +115,15 @@ pub(crate) fn response_head<B: Buffer>(
     })
 }
 
-fn status_line<B: Buffer>(status: u16, out: &mut B) -> Result<(), Misuse> {
-    if status == 200 {
+fn status_line<B: Buffer>(status: Status<'_>, out: &mut B) -> Result<(), Misuse> {
+    let (code, reason) = (status.code(), status.reason());
+    if code == 200 && reason == b"OK" {
         return out.put(b"HTTP/1.1 200 OK\r\n");
     }
-    let digit = |unit: u16| b'0' + (status / unit % 10) as u8;
+    let digit = |unit: u16| b'0' + (code / unit % 10) as u8;
     out.put(b"HTTP/1.1 ")?;
     out.put(&[digit(100), digit(10), digit(1), b' '])?;
-    out.put(reason(status).as_bytes())?;
+    out.put(reason)?;
     out.put(b"\r\n")
 }
 
@@ -162,7 +163,7 @@ pub(crate) fn bare_head<B: Buffer>(
     out: &mut B,
 ) -> Result<(), Misuse> {
     all_or_nothing(out, |out| {
-        status_line(status, out)?;
+        status_line(status.into(), out)?;
         fields.write(out)?;
         Framing {
             length: None,

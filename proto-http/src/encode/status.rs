@@ -1,5 +1,64 @@
 //! What is known of status codes.
 
+use crate::{Misuse, Response, scan};
+
+/// The status of a response to send: a code, with the reason phrase that is usual for it or another one.
+///
+/// Made of a `u16`, of a received [`Response`], whose reason a proxy passes on, or by [`with_reason`](Self::with_reason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status<'r> {
+    code: u16,
+    reason: Option<&'r [u8]>,
+}
+
+impl<'r> Status<'r> {
+    /// A status with a reason phrase of its own, which means nothing to a client (RFC 9112 section 4). HTTP/2 sends none.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Reason`] for bytes that may not stand in one: control characters but the tab.
+    pub fn with_reason(code: u16, reason: &'r [u8]) -> Result<Self, Misuse> {
+        if !scan::is_value(reason) {
+            return Err(Misuse::Reason);
+        }
+        Ok(Self {
+            code,
+            reason: Some(reason),
+        })
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.code
+    }
+
+    /// The reason phrase.
+    #[must_use]
+    pub const fn reason(self) -> &'r [u8] {
+        match self.reason {
+            Some(reason) => reason,
+            None => reason(self.code).as_bytes(),
+        }
+    }
+}
+
+impl From<u16> for Status<'_> {
+    #[inline]
+    fn from(code: u16) -> Self {
+        Self { code, reason: None }
+    }
+}
+
+impl<'r> From<&Response<'r>> for Status<'r> {
+    fn from(response: &Response<'r>) -> Self {
+        Self {
+            code: response.status(),
+            reason: Some(response.reason()),
+        }
+    }
+}
+
 /// The reason phrase usual for a status (RFC 9110 section 15); empty for one that has none.
 #[must_use]
 pub const fn reason(status: u16) -> &'static str {

@@ -8,7 +8,7 @@ use crate::{ClientConnection, Misuse, Push, Value};
 /// Sends the commands of one connection and gets their replies.
 ///
 /// Commands are sent through the [`Requester`] that each method is lent, when the connection is [`ready`](Self::ready), or
-/// at any time after that, for instance in [`message`](Self::message). Each has a ticket, of any type, which comes back with
+/// at any time after that, for instance in [`posted`](Self::posted). Each has a ticket, of any type, which comes back with
 /// its reply.
 ///
 /// Each method returns what went wrong, usually straight from the [`Requester`]; the connection closes.
@@ -47,7 +47,7 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The output is no longer [`congested`](Requester::congested).
+    /// The output is no longer [congested](Requester::is_congested).
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ pub trait Caller {
     /// # Errors
     ///
     /// See the trait.
-    fn message(
+    fn posted(
         &mut self,
         message: Self::Message,
         requester: &mut Requester<'_, '_, Self::Ticket>,

@@ -6,9 +6,8 @@ use std::time::Instant;
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::{Cx, Input, Intent, Protocol, Reason};
+use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason};
 
-use super::timer::Deadline;
 use super::{Caller, ClientConfig, Requester, Timer, Unanswered};
 use crate::{ClientConnection, ClientEvent, Misuse, Value, Violation};
 
@@ -25,7 +24,7 @@ pub struct Client<H: Caller> {
 pub(super) struct Core<T> {
     config: Arc<ClientConfig>,
     pub(super) connection: ClientConnection<T>,
-    deadline: Deadline,
+    deadline: Deadline<Timer>,
     error: Option<Box<ClientError>>,
     pub(super) paused: bool,
     /// No more commands; the connection closes when all have their replies.
@@ -129,7 +128,7 @@ impl<H: Caller> Client<H> {
         }
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
         let deadline = &mut core.deadline;
-        if core.paused || cx.congested() {
+        if core.paused || cx.is_congested() {
             // Nothing is read, or how long the server may refuse output is the driver's to say.
             deadline.disarm();
         } else if !core.connection.is_ready() {
@@ -215,8 +214,8 @@ impl<H: Caller> Protocol for Client<H> {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
-        self.call(cx, |caller, requester| caller.message(message, requester))?;
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
+        self.call(cx, |caller, requester| caller.posted(message, requester))?;
         self.settle(cx, false, false);
         Ok(())
     }

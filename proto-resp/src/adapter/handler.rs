@@ -8,7 +8,7 @@ use crate::{Command, Misuse};
 /// Answers the commands of one connection, one after the other.
 ///
 /// For each command [`command`](Self::command) is called once. The reply may be given there, or later: in
-/// [`message`](Self::message), which another thread sends, or in [`drained`](Self::drained). Commands behind it wait
+/// [`posted`](Self::posted), which another thread sends, or in [`drained`](Self::drained). Commands behind it wait
 /// meanwhile, so that replies stay in order. Pushes may be sent in each of these calls.
 ///
 /// HELLO and AUTH are answered by the server; [`authenticate`](Self::authenticate) is asked.
@@ -35,7 +35,7 @@ pub trait Handler {
         false
     }
 
-    /// The output is no longer [`congested`](Responder::congested): time for more of a long reply.
+    /// The output is no longer [congested](Responder::is_congested): time for more of a long reply.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ pub trait Handler {
     /// # Errors
     ///
     /// See the trait.
-    fn message(&mut self, message: Self::Message, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, message: Self::Message, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let _ = (message, responder);
         Ok(())
     }

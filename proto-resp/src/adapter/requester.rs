@@ -105,8 +105,8 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
     /// Meanwhile the driver does not read either. A caller that goes on regardless may wait for a server that takes no more
     /// commands before its replies are taken, as ours does, and which waits for the caller: until a write timeout ends it.
     #[must_use]
-    pub fn congested(&self) -> bool {
-        self.cx.congested()
+    pub fn is_congested(&self) -> bool {
+        self.cx.is_congested()
     }
 
     /// Closes the connection when the replies to all commands have come. No more commands may be sent.

@@ -178,8 +178,8 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// might be left out.
     #[inline]
     #[must_use]
-    pub fn congested(&self) -> bool {
-        self.cx.congested()
+    pub fn is_congested(&self) -> bool {
+        self.cx.is_congested()
     }
 
     /// Closes the connection when the reply under way is complete. No more commands are read.

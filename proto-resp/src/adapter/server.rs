@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use core::fmt;
 
-use protocol::{Cx, Input, Intent, Protocol, Reason};
+use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason};
 
 use super::greet::{self, Greeting};
-use super::timer::Deadline;
 use super::{Handler, Responder, ServerConfig, Timer};
 use crate::{Command, CommandReader, Limits, Misuse, ReplyWriter, Rules, ServerConnection, Version, Violation};
 
@@ -24,7 +23,7 @@ pub struct Server<H> {
 pub(super) struct Core {
     pub(super) config: Arc<ServerConfig>,
     pub(super) connection: ServerConnection,
-    deadline: Deadline,
+    deadline: Deadline<Timer>,
     pub(super) authenticated: bool,
     /// No more commands; the connection closes when the reply under way is complete.
     pub(super) closing: bool,
@@ -103,7 +102,7 @@ impl<H: Handler> Server<H> {
         let mut served = false;
         let mut strangers = None;
         loop {
-            if self.core.closing || cx.congested() || cx.intent() != Intent::Continue {
+            if self.core.closing || cx.is_congested() || cx.intent() != Intent::Continue {
                 return Ok(served);
             }
             let rules = if self.core.is_strange() {
@@ -239,7 +238,7 @@ impl<H: Handler> Server<H> {
         }
         cx.pause(core.held && due);
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
-        if cx.congested() {
+        if cx.is_congested() {
             // Nothing is read now; how long the peer may refuse output is the driver's to say.
             core.deadline.disarm();
         } else if due {
@@ -297,7 +296,7 @@ impl<H: Handler> Protocol for Server<H> {
         let left = rest.len();
         input.consume(len - left);
         let served = result?;
-        self.core.held = left > 0 && (cx.congested() || self.core.connection.writer.is_due());
+        self.core.held = left > 0 && (cx.is_congested() || self.core.connection.writer.is_due());
         let partial = left > 0 || self.core.connection.reader.is_inside_command();
         if served && self.core.deadline.timer() == Timer::Command {
             // The command that had begun is over; what is left is another.
@@ -339,9 +338,9 @@ impl<H: Handler> Protocol for Server<H> {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
         let before = cx.output().len();
-        self.call(cx, |handler, responder| handler.message(message, responder))?;
+        self.call(cx, |handler, responder| handler.posted(message, responder))?;
         let sent = cx.output().len() > before;
         self.settle(cx, sent, self.core.connection.reader.is_inside_command());
         Ok(())

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use protocol::{Cx, Input, Protocol, Reason};
 
-use super::Handler;
 use super::session::Session;
+use super::{Handler, ServerError};
 use crate::handshake::client::{BadRequest, Refusal, Request};
 use crate::handshake::{BadHead, Head, Key};
-use crate::{Config, Connection, Entropy, Error, Masked, Reader};
+use crate::{Config, Connection, Entropy, Masked, Misuse, Reader, Violation};
 
 /// What a client asks for, to be shared by many connections. See [`Request`].
 #[derive(Debug, Clone, Default)]
@@ -80,8 +80,10 @@ pub enum ClientError {
     Truncated,
     /// Ours: more than 1,024 messages were sent to the connection before it was open.
     TooEarly,
-    /// The server broke the protocol.
-    WebSocket(Error),
+    /// The server broke the protocol or a limit.
+    Violation(Violation),
+    /// The handler broke a rule of this crate.
+    Misuse(Misuse),
 }
 
 impl fmt::Display for ClientError {
@@ -93,16 +95,20 @@ impl fmt::Display for ClientError {
             ClientError::Timeout => f.write_str("the server did not answer in time"),
             ClientError::Truncated => f.write_str("the stream ended before the server's answer did"),
             ClientError::TooEarly => f.write_str("too many messages were sent to a connection that was not yet open"),
-            ClientError::WebSocket(error) => error.fmt(f),
+            ClientError::Violation(violation) => violation.fmt(f),
+            ClientError::Misuse(misuse) => write!(f, "the handler failed: {misuse}"),
         }
     }
 }
 
 impl core::error::Error for ClientError {}
 
-impl From<Error> for ClientError {
-    fn from(error: Error) -> Self {
-        ClientError::WebSocket(error)
+impl From<ServerError> for ClientError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Violation(violation) => ClientError::Violation(violation),
+            ServerError::Misuse(misuse) => ClientError::Misuse(misuse),
+        }
     }
 }
 
@@ -198,7 +204,7 @@ impl<E: Entropy, H: Handler<Masked<E>> + fmt::Debug> fmt::Debug for Client<H, E>
 
 impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
     /// A connection for `handler`; `entropy` makes the nonce and the masking keys.
-    pub fn new(handler: H, opening: Arc<Opening>, config: Arc<Config>, mut entropy: E) -> Self {
+    pub fn new(config: Arc<Config>, opening: Arc<Opening>, mut entropy: E, handler: H) -> Self {
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
         let pending = Pending {
@@ -255,12 +261,12 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             .inspect_err(|&error| self.handler.not_opened(NotOpened::Handshake(error)))?;
         input.consume(len);
         let (mut session, reader) = Session::new(connection);
-        session.open(cx, &mut self.handler);
+        let mut outcome = session.open(cx, &mut self.handler);
         for message in early {
-            session.posted(cx, &mut self.handler, message);
+            outcome = outcome.and_then(|()| session.posted(cx, &mut self.handler, message));
         }
         self.phase = Phase::Open(session, reader);
-        Ok(())
+        Ok(outcome?)
     }
 
     /// Tells the handler, once, that the connection will not open.
@@ -338,16 +344,16 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
     }
 
     fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
-        if let Phase::Open(session, _) = &mut self.phase {
-            session.drained(cx, &mut self.handler);
+        match &mut self.phase {
+            Phase::Open(session, _) => Ok(session.drained(cx, &mut self.handler)?),
+            Phase::Opening(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Messages that come before the connection is open wait until it is: 1,024 of them, then the connection fails.
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
         match &mut self.phase {
-            Phase::Open(session, _) => session.posted(cx, &mut self.handler, message),
+            Phase::Open(session, _) => session.posted(cx, &mut self.handler, message)?,
             Phase::Opening(Some(pending)) if pending.early.len() < EARLY => pending.early.push(message),
             Phase::Opening(_) => return self.judge(Err(ClientError::TooEarly)),
         }

@@ -5,6 +5,7 @@ mod server;
 mod session;
 mod socket;
 
+use core::fmt;
 use std::time::Duration;
 
 pub use client::{Client, ClientError, NotOpened, Opening};
@@ -12,27 +13,31 @@ pub use server::Server;
 pub use socket::{Delivery, Socket};
 
 use crate::handshake::client::Granted;
-use crate::{CloseCode, Message, Side, Unmasked};
+use crate::{CloseCode, Message, Misuse, Side, Unmasked, Violation};
 
 /// What an application does with a connection. Pings, Pongs, Close frames, time limits and errors are taken care of.
+///
+/// Each method returns what went wrong, usually straight from the [`Socket`]. The connection then fails with the code 1011
+/// ([`CloseCode::INTERNAL`]), unless it is closing anyway: then the error is no fault, and is dropped.
 ///
 /// A handler for servers implements `Handler`, one for clients [`Handler<Masked<E>>`](crate::Masked), one for both
 /// `impl<S: Side> Handler<S>`.
 ///
 /// ```
-/// use proto_ws::{Handler, Message, Server, Side, Socket};
+/// use proto_ws::{Handler, Message, Misuse, Server, Side, Socket};
 ///
 /// struct Echo;
 ///
 /// impl<S: Side> Handler<S> for Echo {
 ///     type Message = std::convert::Infallible;
 ///
-///     fn message(&mut self, socket: &mut Socket<'_, '_, S>, message: Message<'_>) {
-///         let _ = socket.message(message); // fails only while closing
+///     fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
+///         socket.message(message)?;
+///         Ok(())
 ///     }
 /// }
 ///
-/// let connection = Server::new(Echo, Default::default());
+/// let connection = Server::new(Default::default(), Echo);
 /// # let _ = connection;
 /// ```
 pub trait Handler<S: Side = Unmasked> {
@@ -51,33 +56,67 @@ pub trait Handler<S: Side = Unmasked> {
     }
 
     /// The connection is open. Called once.
-    fn opened(&mut self, socket: &mut Socket<'_, '_, S>) {
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn opened(&mut self, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         let _ = socket;
+        Ok(())
     }
 
     /// A message has come, whole.
-    fn message(&mut self, socket: &mut Socket<'_, '_, S>, message: Message<'_>);
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse>;
 
     /// A part of a message has come; the message ends with the `last`. Only where [`Config::parts`](crate::Config)
     /// asks for it, and then for messages that do not lie whole in one read.
-    fn part(&mut self, socket: &mut Socket<'_, '_, S>, part: Message<'_>, last: bool) {
-        let _ = (socket, part, last);
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn part(&mut self, part: Message<'_>, last: bool, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
+        let _ = (part, last, socket);
+        Ok(())
     }
 
     /// A Pong has come. `round_trip` is the time since the keep-alive Ping it answers, as far as the peer is honest;
     /// `None` for other Pongs.
-    fn pong(&mut self, socket: &mut Socket<'_, '_, S>, payload: &[u8], round_trip: Option<Duration>) {
-        let _ = (socket, payload, round_trip);
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn pong(
+        &mut self,
+        payload: &[u8],
+        round_trip: Option<Duration>,
+        socket: &mut Socket<'_, '_, S>,
+    ) -> Result<(), Misuse> {
+        let _ = (payload, round_trip, socket);
+        Ok(())
     }
 
-    /// Another thread or connection has sent `message`.
-    fn posted(&mut self, socket: &mut Socket<'_, '_, S>, message: Self::Message) {
-        let _ = (socket, message);
+    /// Another thread or connection has sent `message` to this connection.
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn posted(&mut self, message: Self::Message, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
+        let _ = (message, socket);
+        Ok(())
     }
 
     /// The output, once above the driver's high-water mark, has drained.
-    fn drained(&mut self, socket: &mut Socket<'_, '_, S>) {
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    fn drained(&mut self, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse> {
         let _ = socket;
+        Ok(())
     }
 
     /// The connection is over: `code` and `reason` of the peer's Close frame; those of the Close frame that failed the
@@ -86,3 +125,24 @@ pub trait Handler<S: Side = Unmasked> {
         let _ = (code, reason);
     }
 }
+
+/// Why an open connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The peer broke the protocol or a limit.
+    Violation(Violation),
+    /// The handler broke a rule of this crate.
+    Misuse(Misuse),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Violation(violation) => violation.fmt(f),
+            ServerError::Misuse(misuse) => write!(f, "the handler failed: {misuse}"),
+        }
+    }
+}
+
+impl core::error::Error for ServerError {}

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use protocol::{Cx, Input, Protocol, Reason};
 
-use super::Handler;
 use super::session::Session;
-use crate::{Config, Connection, Error, Reader, Unmasked};
+use super::{Handler, ServerError};
+use crate::{Config, Connection, Reader, Unmasked};
 
 /// A server's connection whose opening handshake is over: what follows HTTP in a [`protocol::Switch`], or what is left
 /// of a stream accepted otherwise (RFC 8441 tunnels).
@@ -20,12 +20,12 @@ pub struct Server<H> {
 
 impl<H: Handler> Server<H> {
     /// A connection for `handler`, without extension.
-    pub fn new(handler: H, config: Arc<Config>) -> Self {
-        Self::with(handler, Connection::server(config))
+    pub fn new(config: Arc<Config>, handler: H) -> Self {
+        Self::with(Connection::server(config), handler)
     }
 
     /// A connection for `handler` that was made before, such as one with permessage-deflate.
-    pub fn with(handler: H, connection: Connection) -> Self {
+    pub fn with(connection: Connection, handler: H) -> Self {
         let (session, reader) = Session::new(connection);
         Server {
             session,
@@ -42,19 +42,18 @@ impl<H: Handler> Server<H> {
 
 impl<H: Handler> Protocol for Server<H> {
     type Message = H::Message;
-    type Error = Error;
+    type Error = ServerError;
 
-    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
-        self.session.open(cx, &mut self.handler);
-        Ok(())
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.session.open(cx, &mut self.handler)
     }
 
     #[inline]
-    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Error> {
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ServerError> {
         self.session.received(&mut self.reader, cx, input, &mut self.handler)
     }
 
-    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.session.eof(cx, &mut self.handler);
         Ok(())
     }
@@ -64,21 +63,19 @@ impl<H: Handler> Protocol for Server<H> {
         self.session.deadline()
     }
 
-    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.session.timeout(cx, &mut self.handler)
     }
 
-    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
-        self.session.drained(cx, &mut self.handler);
-        Ok(())
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.session.drained(cx, &mut self.handler)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), Error> {
-        self.session.posted(cx, &mut self.handler, message);
-        Ok(())
+    fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ServerError> {
+        self.session.posted(cx, &mut self.handler, message)
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.session.stop(cx);
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use protocol::{Cx, Input, Intent};
 
-use super::{Handler, Socket};
+use super::{Handler, ServerError, Socket};
 use crate::close::State;
-use crate::{CloseCode, Connection, Error, Event, PreparedMessage, Reader, Role, Side, Writer};
+use crate::{CloseCode, Connection, Event, Misuse, PreparedMessage, Reader, Role, Side, Violation, Writer};
 
 /// A time as milliseconds since a session's base.
 pub(super) type Ticks = u32;
@@ -66,9 +66,10 @@ impl<S: Side> Session<S> {
     }
 
     /// The connection is open.
-    pub(super) fn open<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
+    pub(super) fn open<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
         self.base = Some(cx.now());
-        handler.opened(&mut Socket::new(self, cx));
+        let result = handler.opened(&mut Socket::new(self, cx));
+        self.judge(result, cx, handler)
     }
 
     /// Hands all that is in `input` to the handler, until the output is congested.
@@ -79,19 +80,25 @@ impl<S: Side> Session<S> {
         cx: &mut Cx<'_>,
         input: &mut Input<'_>,
         handler: &mut H,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ServerError> {
         self.hear(cx.now());
         let mut rest = input.as_mut_slice();
         let len = rest.len();
         let outcome = loop {
             // A client reads on: its server may have stopped to read until it does.
-            if (S::ROLE == Role::Server && cx.congested()) || cx.paused() || cx.intent() != Intent::Continue {
+            if (S::ROLE == Role::Server && cx.is_congested()) || cx.paused() || cx.intent() != Intent::Continue {
                 break Ok(());
             }
-            match reader.receive(&mut self.writer, &mut rest, cx.output().tail()) {
-                Ok(Some(event)) => self.dispatch(cx, handler, event),
+            match reader.next(&mut self.writer, &mut rest, cx.output().tail()) {
+                Ok(Some(event)) => {
+                    if let Err(misuse) = self.dispatch(cx, handler, event)
+                        && let Err(error) = self.misused(misuse, cx, handler)
+                    {
+                        break Err(error);
+                    }
+                }
                 Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+                Err(violation) => break Err(self.failed(violation, handler)),
             }
         };
         let used = len - rest.len();
@@ -103,25 +110,25 @@ impl<S: Side> Session<S> {
         } else {
             self.message = NEVER;
         }
-        outcome.map_err(|error| self.failed(error, handler))
+        outcome
     }
 
     #[inline]
-    fn dispatch<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H, event: Event<'_>) {
+    fn dispatch<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H, event: Event<'_>) -> Result<(), Misuse> {
         match event {
             Event::Message(message) => {
                 self.message = NEVER;
-                handler.message(&mut Socket::new(self, cx), message);
+                handler.message(message, &mut Socket::new(self, cx))
             }
             Event::Part { part, last } => {
                 if last {
                     self.message = NEVER;
                 }
-                handler.part(&mut Socket::new(self, cx), part, last);
+                handler.part(part, last, &mut Socket::new(self, cx))
             }
             Event::Pong(payload) => {
                 let round_trip = self.round_trip(cx.now(), payload);
-                handler.pong(&mut Socket::new(self, cx), payload, round_trip);
+                handler.pong(payload, round_trip, &mut Socket::new(self, cx))
             }
             Event::Close(reason) => {
                 self.since = self.ticks(cx.now());
@@ -130,8 +137,9 @@ impl<S: Side> Session<S> {
                 if S::ROLE == Role::Server {
                     cx.close();
                 }
+                Ok(())
             }
-            _ => {}
+            _ => Ok(()),
         }
     }
 
@@ -164,20 +172,20 @@ impl<S: Side> Session<S> {
     }
 
     /// A deadline has passed: which one is found out by looking at all.
-    pub(super) fn timeout<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), Error> {
+    pub(super) fn timeout<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
         let now = cx.now();
         let config = self.writer.config();
         if self.writer.state() != State::Open {
             if self.is_over(now, self.since, config.close_timeout) {
                 self.writer.end();
-                self.tell(handler, CloseCode::ABNORMAL, Error::CloseTimeout.as_str());
+                self.tell(handler, CloseCode::ABNORMAL, Violation::CloseTimeout.as_str());
                 cx.abort();
             }
         } else if self.message != NEVER && self.is_over(now, self.message, config.message_timeout) {
-            return Err(self.fail(cx, Error::MessageTimeout, handler));
+            return Err(self.fail(cx, Violation::MessageTimeout, handler));
         } else if self.pinged {
             if self.is_over(now, self.since, config.pong_timeout) {
-                return Err(self.fail(cx, Error::PongTimeout, handler));
+                return Err(self.fail(cx, Violation::PongTimeout, handler));
             }
         } else if config
             .ping_interval
@@ -189,15 +197,23 @@ impl<S: Side> Session<S> {
     }
 
     /// Another thread sent a message.
-    pub(super) fn posted<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H, message: H::Message) {
-        handler.posted(&mut Socket::new(self, cx), message);
+    #[inline]
+    pub(super) fn posted<H: Handler<S>>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handler: &mut H,
+        message: H::Message,
+    ) -> Result<(), ServerError> {
+        let result = handler.posted(message, &mut Socket::new(self, cx));
+        self.judge(result, cx, handler)
     }
 
     /// The output has drained.
-    pub(super) fn drained<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
+    pub(super) fn drained<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
         let mut socket = Socket::new(self, cx);
         socket.send_latest();
-        handler.drained(&mut socket);
+        let result = handler.drained(&mut socket);
+        self.judge(result, cx, handler)
     }
 
     /// The driver stops: 1001, and the peer has [`Config::close_timeout`](crate::Config) to answer.
@@ -218,14 +234,40 @@ impl<S: Side> Session<S> {
         self.latest = None;
     }
 
-    fn fail<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, error: Error, handler: &mut H) -> Error {
-        self.writer.fail(error, cx.output().tail());
-        self.failed(error, handler)
+    fn fail<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, violation: Violation, handler: &mut H) -> ServerError {
+        self.writer.fail(violation, cx.output().tail());
+        self.failed(violation, handler)
     }
 
-    fn failed<H: Handler<S>>(&mut self, error: Error, handler: &mut H) -> Error {
-        self.tell(handler, error.close_code(), error.as_str());
-        error
+    #[cold]
+    fn failed<H: Handler<S>>(&mut self, violation: Violation, handler: &mut H) -> ServerError {
+        self.tell(handler, violation.close_code(), violation.as_str());
+        ServerError::Violation(violation)
+    }
+
+    #[inline]
+    fn judge<H: Handler<S>>(
+        &mut self,
+        result: Result<(), Misuse>,
+        cx: &mut Cx<'_>,
+        handler: &mut H,
+    ) -> Result<(), ServerError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(misuse) => self.misused(misuse, cx, handler),
+        }
+    }
+
+    /// Fails the connection of a handler that failed. One that could not send any more, as the connection is closing, did not.
+    #[cold]
+    fn misused<H: Handler<S>>(&mut self, misuse: Misuse, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
+        if self.writer.state() != State::Open {
+            return Ok(());
+        }
+        // Cannot fail: the state is open, and the reason is short.
+        let _ = Socket::new(self, cx).close(CloseCode::INTERNAL, "");
+        self.tell(handler, CloseCode::INTERNAL, "");
+        Err(ServerError::Misuse(misuse))
     }
 
     fn tell<H: Handler<S>>(&mut self, handler: &mut H, code: CloseCode, reason: &str) {

@@ -144,7 +144,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
     /// Whether more output waits than the driver's high-water mark allows.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        self.cx.congested()
+        self.cx.is_congested()
     }
 
     /// How far the closing handshake has got.
@@ -174,7 +174,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
 
     #[inline]
     fn is_slow(&self) -> bool {
-        self.cx.congested() && self.session.writer.config().slow_consumer != SlowConsumer::Queue
+        self.cx.is_congested() && self.session.writer.config().slow_consumer != SlowConsumer::Queue
     }
 
     #[cold]

@@ -9,7 +9,7 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use super::{Parameters, Pool, TAIL};
 use crate::frame::Role;
 use crate::utf8::Utf8;
-use crate::{Error, Limits};
+use crate::{Limits, Violation};
 
 /// Bytes inflated at a time, on the stack: of a short piece of a message, and of others.
 const FEW: usize = 2048;
@@ -65,17 +65,17 @@ impl Inflater {
         limits: &Limits,
         pool: &Pool,
         text: &mut String,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Violation> {
         let mut utf8 = core::mem::take(&mut self.utf8);
         self.run(bytes, last, limits, pool, &mut |piece| {
-            let (first, rest) = utf8.push(piece).map_err(|_| Error::Utf8)?;
+            let (first, rest) = utf8.push(piece).map_err(|_| Violation::Utf8)?;
             text.extend(first);
             text.push_str(rest);
             Ok(())
         })?;
         self.utf8 = utf8;
         if last && !utf8.is_complete() {
-            Err(Error::Utf8)
+            Err(Violation::Utf8)
         } else {
             Ok(())
         }
@@ -89,7 +89,7 @@ impl Inflater {
         limits: &Limits,
         pool: &Pool,
         binary: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Violation> {
         self.run(bytes, last, limits, pool, &mut |piece| {
             binary.extend_from_slice(piece);
             Ok(())
@@ -102,8 +102,8 @@ impl Inflater {
         last: bool,
         limits: &Limits,
         pool: &Pool,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         let mut engine = self.engine.take().unwrap_or_else(|| pool.inflater());
         if bytes.len() > SHORT {
             let mut piece = [0; MANY];
@@ -141,13 +141,13 @@ impl Inflater {
         mut bytes: &[u8],
         piece: &mut [u8],
         limits: &Limits,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         loop {
             let (before, after) = (engine.total_in(), engine.total_out());
             let status = engine.decompress(bytes, piece, InflateFlush::SyncFlush);
-            let taken = usize::try_from(engine.total_in() - before).map_err(|_| Error::Deflate)?;
-            let made = usize::try_from(engine.total_out() - after).map_err(|_| Error::Deflate)?;
+            let taken = usize::try_from(engine.total_in() - before).map_err(|_| Violation::Deflate)?;
+            let made = usize::try_from(engine.total_out() - after).map_err(|_| Violation::Deflate)?;
             bytes = bytes.get(taken..).unwrap_or_default();
             // What was made is judged first, as it would be had the rest not come.
             let room = limits.message.saturating_sub(self.made);
@@ -156,16 +156,20 @@ impl Inflater {
             self.made += made as u64;
             self.taken += taken as u64;
             if kept < made {
-                return Err(Error::MessageTooLong);
+                return Err(Violation::MessageTooLong);
             } else if self.made > HARMLESS && self.made / u64::from(limits.inflate_ratio.max(1)) > self.taken {
-                return Err(Error::InflateRatio);
+                return Err(Violation::InflateRatio);
             }
-            let status = status.map_err(|_| Error::Deflate)?;
+            let status = status.map_err(|_| Violation::Deflate)?;
             if matches!(status, Status::StreamEnd) {
                 // RFC 7692 section 7.2.3.4: a final block may end before the message does.
                 engine.reset(false);
             } else if taken == 0 && made == 0 || bytes.is_empty() && made < piece.len() {
-                return if bytes.is_empty() { Ok(()) } else { Err(Error::Deflate) };
+                return if bytes.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Violation::Deflate)
+                };
             }
         }
     }

@@ -70,8 +70,8 @@ impl<E: Endpoint> Datagrams<E> {
     }
 
     /// A message for the endpoint. Dropped once it closes.
-    pub fn message(&mut self, now: Instant, message: E::Message) {
-        self.call(now, |endpoint, cx| endpoint.message(cx, message));
+    pub fn posted(&mut self, now: Instant, message: E::Message) {
+        self.call(now, |endpoint, cx| endpoint.posted(cx, message));
     }
 
     /// The driver stops: what is queued is sent, then the endpoint ends.

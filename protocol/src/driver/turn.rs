@@ -188,8 +188,8 @@ impl<'a, P: Protocol> Turn<'a, P> {
     }
 
     /// A message for the protocol. Dropped when the connection has begun to close.
-    pub fn message(&mut self, message: P::Message) {
-        self.call(|protocol, cx| protocol.message(cx, message));
+    pub fn posted(&mut self, message: P::Message) {
+        self.call(|protocol, cx| protocol.posted(cx, message));
     }
 
     /// Messages for the protocol that wait at once, so that what it says to all of them is one write. Takes no more of
@@ -202,7 +202,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
         while self.connection.phase == Phase::Open
             && let Some(message) = messages.next()
         {
-            self.call(|protocol, cx| protocol.message(cx, message));
+            self.call(|protocol, cx| protocol.posted(cx, message));
             taken += 1;
             let full = self.waiting() > self.scratch.limits.high_water && !self.is_blocked();
             if full || self.connection.control.intent != Intent::Continue {

@@ -122,7 +122,7 @@ impl<P: Protocol> Faulty<P> {
             if self.faults.cut_input.is_some_and(|cut| self.consumed > cut) {
                 cx.abort();
             }
-            let stop = cx.paused() || (cx.congested() && !self.inner.keeps_reading());
+            let stop = cx.paused() || (cx.is_congested() && !self.inner.keeps_reading());
             if outcome.is_err() || stop || cx.intent() >= Intent::Close {
                 return outcome;
             }
@@ -191,8 +191,8 @@ impl<P: Protocol> Wrapper for Faulty<P> {
         self.call(cx, P::flush)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), P::Error> {
-        self.call(cx, |inner, cx| inner.message(cx, message))
+    fn posted(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), P::Error> {
+        self.call(cx, |inner, cx| inner.posted(cx, message))
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), P::Error> {

@@ -172,8 +172,8 @@ impl<P: Protocol> Harness<P> {
     }
 
     /// Delivers a message.
-    pub fn message(&mut self, message: P::Message) {
-        self.happen(|turn| turn.message(message));
+    pub fn post(&mut self, message: P::Message) {
+        self.happen(|turn| turn.posted(message));
     }
 
     /// The driver stops.

@@ -206,8 +206,8 @@ impl<P: Protocol, W: Write> Wrapper for Tracer<P, W> {
         self.traced(cx, P::flush)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), P::Error> {
-        self.traced(cx, |inner, cx| inner.message(cx, message))
+    fn posted(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), P::Error> {
+        self.traced(cx, |inner, cx| inner.posted(cx, message))
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), P::Error> {

@@ -170,10 +170,10 @@ fn bomb() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto_ws::{Decoder, Error, Event, Limits, Role};
+    use proto_ws::{Decoder, Event, Limits, Role, Violation};
 
     /// Feeds what comes after the handshake to a server's decoder until it has had enough of it.
-    fn refused(abuse: Abuse) -> Error {
+    fn refused(abuse: Abuse) -> Violation {
         let target = std::net::SocketAddr::from(([127, 0, 0, 1], 8080));
         let script = abuse.script(&Plan::new(target, crate::load::Mode::WebSocket));
         let mut decoder = Decoder::new(Role::Server, Limits::default());
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn fragments_are_valid_frames_and_too_many() {
-        assert_eq!(refused(Abuse::W03), Error::TooManyFragments);
-        assert_eq!(refused(Abuse::W04), Error::TooManyEmptyFragments);
+        assert_eq!(refused(Abuse::W03), Violation::TooManyFragments);
+        assert_eq!(refused(Abuse::W04), Violation::TooManyEmptyFragments);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
             server_max_window_bits: 15,
             client_max_window_bits: 15,
         });
-        let event = reader.receive(&mut writer, &mut &mut bomb[..], &mut BytesMut::new());
+        let event = reader.next(&mut writer, &mut &mut bomb[..], &mut BytesMut::new());
         assert!(matches!(event, Ok(Some(Event::Message(message))) if message.as_bytes().len() == 64 << 20));
     }
 

@@ -159,7 +159,7 @@ impl Handler for Session {
         }
     }
 
-    fn message(&mut self, post: HubPost, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, post: HubPost, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match post {
             HubPost::Push(push) => responder.prepared_push(&push),
             HubPost::Answer(_) if !responder.is_due() => Ok(()),

@@ -328,7 +328,7 @@ impl Handler for Session {
         }
     }
 
-    fn message(&mut self, post: Post, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn posted(&mut self, post: Post, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match post {
             Post::Push(push) => responder.prepared_push(&push),
             Post::Die => {

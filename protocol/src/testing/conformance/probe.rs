@@ -363,7 +363,7 @@ impl Probe {
             intent: cx.intent(),
             failed: outcome.is_err(),
             paused: cx.paused(),
-            congested: cx.congested(),
+            congested: cx.is_congested(),
             keeps_reading: self.keeps_reading,
             left,
         });
@@ -417,7 +417,7 @@ impl Protocol for Probe {
         (self.behaviour)(cx, &mut self.deadline, Told::Flush)
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: u32) -> Result<(), Failed> {
+    fn posted(&mut self, cx: &mut Cx<'_>, message: u32) -> Result<(), Failed> {
         self.tell(cx, Call::Message(message), Told::Message(message))
     }
 

@@ -180,7 +180,7 @@ impl Protocol for Remote {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, command: Command) -> Result<(), Infallible> {
+    fn posted(&mut self, cx: &mut Cx<'_>, command: Command) -> Result<(), Infallible> {
         match command {
             Command::Read(read) => cx.pause(!read),
             Command::Send(bytes) => cx.send(&bytes),

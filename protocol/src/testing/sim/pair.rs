@@ -176,7 +176,7 @@ impl<P: Protocol> Side<P> {
 
     fn message(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
         if let Some(message) = self.mail.pop_front() {
-            self.happen(net, place, (inbound, outbound), |turn| turn.message(message));
+            self.happen(net, place, (inbound, outbound), |turn| turn.posted(message));
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                     let mut input = buffer.read();
                     // Not one more: in instructions, too, it is so many messages.
                     while seen < count
-                        && let Some(event) = reader.receive(&mut writer, &mut input, &mut out).unwrap()
+                        && let Some(event) = reader.next(&mut writer, &mut input, &mut out).unwrap()
                     {
                         let Event::Message(message) = event else { continue };
                         seen += 1;
@@ -97,7 +97,7 @@ pub(crate) fn check(case: &Case) {
     let (mut buffer, mut seen) = (Buffer::new(feed(case)), 0);
     while seen < 2 * case.messages.len() {
         let mut input = buffer.read();
-        while let Some(event) = reader.receive(&mut writer, &mut input, &mut BytesMut::new()).unwrap() {
+        while let Some(event) = reader.next(&mut writer, &mut input, &mut BytesMut::new()).unwrap() {
             let Event::Message(Message::Text(text)) = event else {
                 panic!("not a text message")
             };

@@ -63,7 +63,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                 let mut seen = 0;
                 while seen < count {
                     let mut input = buffer.read();
-                    while let Some(event) = reader.receive(&mut writer, &mut input, &mut out).unwrap() {
+                    while let Some(event) = reader.next(&mut writer, &mut input, &mut out).unwrap() {
                         if let Event::Message(message) = event {
                             seen += 1;
                             if own {
@@ -185,7 +185,7 @@ pub(crate) fn check(case: &Case) {
     let mut seen = 0;
     while seen < 3 {
         let mut input = buffer.read();
-        while let Some(event) = reader.receive(&mut writer, &mut input, &mut BytesMut::new()).unwrap() {
+        while let Some(event) = reader.next(&mut writer, &mut input, &mut BytesMut::new()).unwrap() {
             let Event::Message(message) = event else {
                 panic!("{}: not a message", case.name)
             };

@@ -157,3 +157,35 @@ pub(super) fn reset_at_the_deadline<D: Driver>(driver: &D) {
     expect("the end", session.trace.end(), Reason::Stopped);
     session.trace.check();
 }
+
+/// One that has had its last timeout has no timer any more by which a driver might find it.
+pub(super) fn stopped_after_the_last_timeout<D: Driver>(driver: &D) {
+    const DRAIN: Duration = Duration::from_millis(400);
+    let mut session = session(
+        driver,
+        limits(),
+        script(|cx, deadline, told| {
+            match told {
+                Told::Received(input) => {
+                    input.take_all();
+                    *deadline = Some(cx.now() + Duration::from_millis(20));
+                }
+                Told::Timeout => {
+                    *deadline = None;
+                    cx.send(b"late");
+                }
+                Told::Eof => cx.close(),
+                _ => {}
+            }
+            Ok(())
+        }),
+    );
+    session.wire.send(b"x");
+    expect_bytes("the word of a timeout", &read(&mut *session.wire, 4), b"late");
+    session.wire.pass(QUIET);
+    session.server.served.stop(DRAIN);
+    session.trace.wait("stop", |call| *call == Call::Stop);
+    expect("the end", session.wire.receive(PATIENCE), Received::Reset);
+    expect("the end", session.trace.end(), Reason::Stopped);
+    session.trace.check();
+}

@@ -234,6 +234,10 @@ fn all<D: Driver>() -> Vec<Check<D>> {
             accepting::reset_at_the_deadline,
         ),
         (
+            "driver rule 10: one whose last timeout is over is stopped, and reset at the deadline",
+            accepting::stopped_after_the_last_timeout,
+        ),
+        (
             "driver rule 11: a panic costs its own connection, and nothing else",
             panics::one_connection,
         ),

@@ -83,7 +83,7 @@ impl Protocol for Bomb {
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, _: u32) -> Result<(), Failed> {
+    fn posted(&mut self, cx: &mut Cx<'_>, _: u32) -> Result<(), Failed> {
         self.may_panic(Place::Message, Some(cx));
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! What we, and two crates that others rely on, make of frames of WebSocket and replies of RESP: reads one stream a line from standard
-//! input, its kind and its bytes in hexadecimal, separated by a tab, and writes a line for each. `ci/differential_frames.py` compares
+//! input, its kind and its bytes in hexadecimal, separated by a tab, and writes a line for each. `ci/differential.py` compares
 //! them, and packages of Python's beside them.
 //!
-//! usage: verdicts ours|tungstenite|redis-protocol. Kinds: `ws server`, `ws client` (who receives), `resp 2`, `resp 3`.
+//! usage: frame_verdicts ours|tungstenite|redis-protocol. Kinds: `ws server`, `ws client` (who receives), `resp 2`, `resp 3`.
 //! A line has what was taken, separated by tabs, and then `more`, `close` or `error KIND`.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
             ("ours", _) => replies(kind == "resp 3", &bytes),
             ("tungstenite", _) => tungstenite(server, bytes),
             ("redis-protocol", _) => redis_protocol(kind == "resp 3", &bytes),
-            _ => return Err(io::Error::other("usage: verdicts ours|tungstenite|redis-protocol")),
+            _ => return Err(io::Error::other("usage: frame_verdicts ours|tungstenite|redis-protocol")),
         };
         writeln!(output, "{}", verdict.join("\t"))?;
     }
@@ -60,7 +60,7 @@ fn frames<S: Side>(connection: Connection<S>, mut bytes: Vec<u8>) -> Vec<String>
     let Connection { mut reader, mut writer } = connection;
     let (mut input, mut said, mut out) = (&mut bytes[..], Vec::new(), BytesMut::new());
     loop {
-        said.push(match reader.receive(&mut writer, &mut input, &mut out) {
+        said.push(match reader.next(&mut writer, &mut input, &mut out) {
             Ok(Some(Event::Message(Message::Text(text)))) => format!("T {}", hex(text.as_bytes())),
             Ok(Some(Event::Message(Message::Binary(bytes)))) => format!("B {}", hex(bytes)),
             Ok(Some(Event::Ping(payload))) => format!("P {}", hex(payload)),

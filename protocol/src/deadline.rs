@@ -1,0 +1,90 @@
+//! The one deadline of a connection, and its reason.
+
+use std::time::{Duration, Instant};
+
+/// The one deadline of a connection: when it passes, and what the connection waits for until then, a `T` of the protocol's.
+///
+/// A protocol that waits for one thing at a time keeps this, returns [`at`](Self::at) from
+/// [`Protocol::deadline`](crate::Protocol::deadline), and looks at [`timer`](Self::timer) in
+/// [`Protocol::timeout`](crate::Protocol::timeout).
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline<T> {
+    at: Option<Instant>,
+    timer: T,
+}
+
+impl<T: Copy + PartialEq> Deadline<T> {
+    /// Waits for nothing. `timer` is the answer of [`timer`](Self::timer) until a wait begins.
+    #[must_use]
+    pub const fn new(timer: T) -> Self {
+        Self { at: None, timer }
+    }
+
+    /// When the deadline passes; `None` while nothing is waited for, or where the wait has no end.
+    #[inline]
+    #[must_use]
+    pub const fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// What is, or was last, waited for.
+    #[inline]
+    #[must_use]
+    pub const fn timer(&self) -> T {
+        self.timer
+    }
+
+    /// Waits for `timer`, from `now` on and for `after`; without end where that is `None` or beyond the clock's range.
+    #[inline]
+    pub fn arm(&mut self, now: Instant, timer: T, after: Option<Duration>) {
+        self.timer = timer;
+        self.at = after.and_then(|after| now.checked_add(after));
+    }
+
+    /// Waits for `timer`, from when it was first waited for.
+    #[inline]
+    pub fn keep(&mut self, now: Instant, timer: T, after: Option<Duration>) {
+        if self.timer != timer || self.at.is_none() {
+            self.arm(now, timer, after);
+        }
+    }
+
+    /// Waits for `timer` until `at`; without end where that is `None`.
+    #[inline]
+    pub const fn set(&mut self, timer: T, at: Option<Instant>) {
+        self.timer = timer;
+        self.at = at;
+    }
+
+    /// Waits for nothing.
+    #[inline]
+    pub const fn disarm(&mut self) {
+        self.at = None;
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_wait_goes_on_and_an_armed_one_begins_anew() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut deadline = Deadline::new('a');
+        assert_eq!((deadline.at(), deadline.timer()), (None, 'a'));
+        deadline.keep(start, 'a', Some(second));
+        deadline.keep(start + second, 'a', Some(second));
+        assert_eq!(deadline.at(), Some(start + second));
+        deadline.keep(start + second, 'b', Some(second));
+        assert_eq!((deadline.at(), deadline.timer()), (Some(start + 2 * second), 'b'));
+        deadline.arm(start + second, 'b', None);
+        assert_eq!(deadline.at(), None);
+        deadline.arm(start, 'b', Some(Duration::MAX));
+        assert_eq!(deadline.at(), None);
+        deadline.set('c', Some(start));
+        deadline.disarm();
+        assert_eq!((deadline.at(), deadline.timer()), (None, 'c'));
+    }
+}
