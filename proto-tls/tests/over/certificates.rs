@@ -4,7 +4,7 @@
 
 use graviola::hashing::Sha256;
 use graviola::signing::ecdsa::{P256, SigningKey};
-use proto_tls::{Identity, Roots, provider};
+use proto_tls::{Authorities, Identity, Roots, provider};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm,
@@ -115,6 +115,10 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    pub(crate) fn authorities(&self) -> Authorities {
+        Authorities::from_pem(self.pem().as_bytes()).unwrap()
     }
 
     pub(crate) fn roots(&self) -> Roots {

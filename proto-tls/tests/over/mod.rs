@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 pub(crate) mod certificates;
+pub(crate) mod client;
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
