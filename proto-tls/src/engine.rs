@@ -250,11 +250,18 @@ pub(crate) fn record_length(bytes: &[u8]) -> Option<usize> {
 trait Records {
     type Data;
 
+    /// Whether there is something to send, which comes before anything is read.
+    fn has_output(&self) -> bool;
+
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
 impl Records for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
         self.process_tls_records(records)
@@ -263,6 +270,10 @@ impl Records for UnbufferedServerConnection {
 
 impl Records for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
         self.process_tls_records(records)
@@ -296,19 +307,17 @@ fn process<R: Records>(
             // Early data is off: a server says so, and skips it.
             Ok(_) => return Ok(used),
             Err(error) => {
-                let rest = records.get_mut(used..).unwrap_or_default();
-                say_why(connection, rest, output);
+                say_why(connection, output);
                 return Err(Fault::new(error));
             }
         }
     }
 }
 
-/// After an error: sends the alert that rustls has made of it.
-fn say_why<R: Records>(connection: &mut R, records: &mut [u8], output: &mut BytesMut) {
-    // A bound, in case there is no end to what rustls has to say.
-    for _ in 0..16 {
-        match connection.process(records).state {
+/// After an error: sends the alert that rustls has made of it. rustls is asked for no more than that, and shown nothing.
+fn say_why<R: Records>(connection: &mut R, output: &mut BytesMut) {
+    while connection.has_output() {
+        match connection.process(&mut []).state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, output),
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
             _ => return,

@@ -38,6 +38,8 @@ struct Core {
     deadline: Option<Instant>,
     /// When the handshake must have ended.
     end: Option<Instant>,
+    /// Whether the peer has said anything.
+    begun: bool,
     /// Bytes of the handshake that have come.
     received: usize,
     /// Whether output of the protocol inside waits to be sealed.
@@ -190,6 +192,7 @@ impl Core {
             shared,
             deadline: None,
             end: None,
+            begun: false,
             received: 0,
             unsealed: false,
             unread: false,
@@ -213,6 +216,7 @@ impl Core {
         if input.is_empty() {
             return Ok(false);
         }
+        self.begun = true;
         self.deadline = self.end;
         if server && self.received == 0 {
             match plain_http::guess(input.as_slice()) {
@@ -499,8 +503,11 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         if self.is_open() {
             return self.happen(cx, |turn| turn.timeout(), None);
         }
-        let silent = self.core.deadline != self.core.end || self.core.received == 0;
-        let waiting = if silent { Waiting::FirstByte } else { Waiting::Handshake };
+        let waiting = if self.core.begun {
+            Waiting::Handshake
+        } else {
+            Waiting::FirstByte
+        };
         Err(self.failed(cx, Error::Timeout(waiting)))
     }
 

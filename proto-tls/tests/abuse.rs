@@ -230,10 +230,10 @@ fn s12_more_after_the_end() {
     let mut server = setup.accept(over::client::Stays);
     let mut client = setup.client("localhost");
     client.shake_hands(&mut server);
-    let more = client.seal(b"more");
-    server.receive(&client.close());
+    let more = over::client::record(23, &[0; 100]);
+    server.receive(&[client.seal(b"all"), client.close(), more.clone()].concat());
     server.receive(&more);
-    assert_eq!(setup.bytes(), b"");
+    assert_eq!((setup.bytes(), server.error()), (b"all".to_vec(), None));
     assert!(!server.wants_input());
     assert_eq!(server.held(), 0);
 }
