@@ -218,6 +218,13 @@ def curl():
 
 
 @part
+def tls():
+    """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
+    testbed = release("benches", "testbed")
+    script("peer_tls.py", *testbed, *release("comet", "comet"), python=python_with("websockets"))
+
+
+@part
 def haproxy():
     """haproxy in front of the testbed, with the PROXY protocol"""
     if not command("haproxy", "haproxy"):
