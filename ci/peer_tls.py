@@ -38,6 +38,7 @@ EXPLAINED = {
     "cert_revocation": "the authority was made for this test",
     "cert_expirationStatus": "the certificate was made for this test",
     "cert_extlifeSpan": "the certificate was made for this test",
+    "cert_notAfter": "the certificate was made for this test",
     "DNS_CAArecord": "localhost has none",
     "OCSP_stapling": "no authority here answers OCSP",
     "HSTS": "the application's to say: the testbed has no names",
@@ -57,7 +58,7 @@ def run(*words, **options):
     return subprocess.run(words, capture_output=True, timeout=PATIENCE * 2, **options)
 
 
-def make(home, name, *names, by=None, days=30):
+def make(home, name, *names, by=None, days=90):
     """An authority, or a certificate that is signed by one, and its key."""
     key, request, certificate = (home / f"{name}.{end}" for end in ("key", "csr", "pem"))
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
