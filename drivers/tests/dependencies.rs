@@ -69,6 +69,24 @@ fn codecs_know_no_driver_and_no_runtime() {
 }
 
 #[test]
+fn encryption_knows_no_driver_and_no_codec() {
+    for dependency in dependencies("proto-tls") {
+        let known = [
+            "protocol",
+            "rustls",
+            "rustls-graviola",
+            "rustls-native-certs",
+            "webpki",
+            "webpki-roots",
+        ];
+        assert!(
+            known.contains(&dependency.as_str()),
+            "proto-tls depends on {dependency}"
+        );
+    }
+}
+
+#[test]
 fn drivers_know_no_protocol() {
     for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers"] {
         for dependency in dependencies(driver) {

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,16 @@ struct Options {
     /// them, and connections from elsewhere are refused.
     #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
     proxy_protocol: Option<proto_proxy::Config>,
+    /// The server's certificate in PEM, its issuers behind it: everything is served over TLS. Several for several names, each
+    /// with its --tls-key.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+    /// Authorities in PEM: clients must show a certificate of one of them.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 /// Where messages are compressed.
@@ -90,9 +101,10 @@ where
         next: None,
     };
     if options.no_http2 {
-        let factory =
-            move |peer: &Peer<'_, Infallible>| Some(Server::switching(Arc::clone(&one), testbed(peer.remote())));
-        return behind_proxies(server, places, options, factory, signals, print);
+        let factory = move |peer: &Peer<'_, Infallible>, _: Option<&[u8]>| {
+            Some(Server::switching(Arc::clone(&one), testbed(peer.remote())))
+        };
+        return serve_layered(server, places, options, factory, signals, print);
     }
     let mut two = proto_h2::ServerConfig::new(SystemTime::now);
     two.limits.body = None;
@@ -101,23 +113,24 @@ where
     two.timeouts.idle = one.timeouts.idle;
     let two = Arc::new(two);
     let handler = move |peer: &Peer<'_, Infallible>| Some(testbed(peer.remote()));
-    let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>| {
-        Some(proto_h2::Auto::new(
-            Arc::clone(&one),
-            Arc::clone(&two),
-            handler.clone(),
-            peer,
-        ))
+    let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>, alpn: Option<&[u8]>| {
+        let (one, two, handler) = (Arc::clone(&one), Arc::clone(&two), handler.clone());
+        match alpn {
+            // Whoever negotiates nothing may begin with the preface.
+            None => Some(proto_h2::Auto::new(one, two, handler, peer)),
+            alpn => proto_h2::Auto::negotiated(alpn, one, two, handler, peer),
+        }
     };
-    behind_proxies(server, places, options, factory, signals, print)
+    serve_layered(server, places, options, factory, signals, print)
 }
 
-/// Serves what `factory` makes, behind proxies if there are any.
-fn behind_proxies<I, P>(
+/// Serves what `factory` makes of a peer and the protocol that was negotiated over TLS, behind proxies and over TLS where the
+/// options say so.
+fn serve_layered<I, P>(
     server: &drivers::Server,
     places: I,
     options: &Options,
-    factory: impl Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + Sync + 'static,
+    factory: impl Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + Sync + 'static,
     signals: drivers::Signals,
     print: bool,
 ) -> io::Result<()>
@@ -126,13 +139,46 @@ where
     P: Protocol + Send + 'static,
     P::Message: Send + 'static,
 {
-    match options.proxy_protocol.clone() {
-        None => until_signal(server.serve_all(places, factory)?, signals, print),
-        Some(config) => {
-            let behind = config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| factory(peer));
+    let tls = acceptor(options)?.map(|acceptor| {
+        let factory = factory.clone();
+        acceptor
+            .accept(move |peer: &Peer<'_, P::Message>, session: proto_tls::Session<'_>| factory(peer, session.alpn()))
+    });
+    let plain = move |peer: &Peer<'_, P::Message>| factory(peer, None);
+    match (options.proxy_protocol.clone(), tls) {
+        (None, None) => until_signal(server.serve_all(places, plain)?, signals, print),
+        (None, Some(tls)) => until_signal(server.serve_all(places, tls)?, signals, print),
+        (Some(config), None) => {
+            let behind = config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| plain(peer));
+            until_signal(server.serve_all(places, behind)?, signals, print)
+        }
+        (Some(config), Some(tls)) => {
+            let behind =
+                config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| tls.clone()(peer));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
     }
+}
+
+/// What accepts connections over TLS, if there is a certificate.
+fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
+    if options.tls_cert.is_empty() {
+        return Ok(None);
+    }
+    if options.tls_cert.len() != options.tls_key.len() {
+        return Err(io::Error::other("each --tls-cert needs its --tls-key"));
+    }
+    let pairs = options.tls_cert.iter().cloned().zip(options.tls_key.iter().cloned());
+    let files = proto_tls::Files {
+        pairs: pairs.collect(),
+        client_ca: options.tls_client_ca.clone(),
+    };
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let mut config = files.load(provider).map_err(io::Error::other)?;
+    if !options.no_http2 {
+        config.alpn.insert(0, b"h2".to_vec());
+    }
+    proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
 }
 
 fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>

@@ -124,6 +124,9 @@ impl Node {
         } else {
             machine::Usage::now()
         };
+        let tls = self.tls.get().map(|stats| stats());
+        let tls = tls.iter().flat_map(proto_tls::Stats::iter);
+        let tls = tls.map(|(name, value)| (format!("tls_{name}"), value));
         let counted = &self.counters;
         let own = [
             ("subscriptions", subscriptions as u64),
@@ -155,6 +158,7 @@ impl Node {
                 .into_iter()
                 .chain(sum.iter())
                 .map(|(name, value)| (name.to_owned(), value))
+                .chain(tls)
                 .collect(),
             channels,
             more_channels,

@@ -301,6 +301,13 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
+    /// Says how many bytes of output wait beneath this connection: a layer that has moved output into the connection beneath
+    /// says so before it asks for more to do.
+    pub fn set_beneath(&mut self, bytes: usize) {
+        let in_flight = self.connection.backlog.as_ref().map_or(0, |backlog| backlog.in_flight);
+        self.beneath = bytes + in_flight;
+    }
+
     /// The time of this turn.
     pub fn now(&self) -> Instant {
         self.scratch.now
@@ -454,7 +461,7 @@ impl<P: Protocol> Turn<'_, P> {
         let Scratch {
             now, limits, output, ..
         } = &mut *self.scratch;
-        let cx = Cx::new(*now, output, &mut self.connection.control, limits.high_water).above(self.beneath);
+        let cx = Cx::new(*now, output, &mut self.connection.control, limits).above(self.beneath);
         (&mut self.connection.protocol, cx)
     }
 
@@ -483,7 +490,7 @@ impl<P: Protocol> Turn<'_, P> {
         } = &mut *self.scratch;
         let n = n.min(input.len());
         let mut shown = Input::new(&mut input[..n]);
-        let mut cx = Cx::new(*now, output, &mut self.connection.control, limits.high_water).above(self.beneath);
+        let mut cx = Cx::new(*now, output, &mut self.connection.control, limits).above(self.beneath);
         let outcome = self.connection.protocol.received(&mut cx, &mut shown);
         if !shown.is_empty() {
             let backlog = self.connection.backlog.get_or_insert_default();
@@ -507,7 +514,7 @@ impl<P: Protocol> Turn<'_, P> {
             output,
             input,
         } = &mut *self.scratch;
-        let mut cx = Cx::new(*now, output, &mut self.connection.control, limits.high_water).above(self.beneath);
+        let mut cx = Cx::new(*now, output, &mut self.connection.control, limits).above(self.beneath);
         let end = (leftover.len() + n).min(input.len());
         let mut shown = Input::new(&mut input[..end]);
         let outcome = self.connection.protocol.received(&mut cx, &mut shown);
@@ -529,7 +536,7 @@ impl<P: Protocol> Turn<'_, P> {
         let Scratch {
             now, limits, output, ..
         } = &mut *self.scratch;
-        let mut cx = Cx::new(*now, output, control, limits.high_water).above(self.beneath);
+        let mut cx = Cx::new(*now, output, control, limits).above(self.beneath);
         let leftover = &mut backlog.input;
         let mut shown = Input::new(&mut leftover.bytes[leftover.start..leftover.end]);
         let outcome = protocol.received(&mut cx, &mut shown);
