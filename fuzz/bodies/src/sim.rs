@@ -63,7 +63,7 @@ impl Plan {
         });
 
         let [a, b] = [a, b].map(|end| {
-            let end = lock(&end);
+            let end = lock(end);
             Outcome {
                 closed: end.closed,
                 shown: end.shown,
