@@ -250,7 +250,7 @@ def differential(*arguments):
 
 @part
 def mutants(*arguments):
-    """a sample of mutants of the codecs, each of which a test must kill; `all` takes hours"""
+    """a sample of mutants, each of which a test must kill; `all` takes hours"""
     run("ci/mutants.sh", *arguments)
 
 

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -75,7 +76,10 @@ where
                         Err(Refused) => driver_common::reset(&stream),
                     }
                 }
-                Err(_) => drop(Timer::after(PAUSE).await),
+                Err(_) => {
+                    group.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    Timer::after(PAUSE).await;
+                }
             }
             smol::future::yield_now().await;
         }
