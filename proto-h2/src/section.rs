@@ -110,7 +110,7 @@ impl Section {
     }
 
     #[inline]
-    fn field(&mut self, lines: &mut Vec<u8>, line: Line, trailers: bool) {
+    fn field(&mut self, lines: &[u8], line: Line, trailers: bool) {
         self.count += 1;
         if line.valid && line.token == Token::Other {
             self.regular = true;
