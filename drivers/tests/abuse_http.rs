@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use drivers::Stats;
 use drivers::{Driver, Running, Server};
 use proto_http::{Collect, Misuse, Request, Responder, ServerConfig};
-use protocol::Stats;
 
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
 type Connection = proto_http::Server<Collect<Answer>>;

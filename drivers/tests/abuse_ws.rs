@@ -13,11 +13,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
+use drivers::Stats;
 use drivers::{Driver, Running, Server};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, Opening, Socket, Unmasked};
-use protocol::{Limits, Stats, Switch};
+use protocol::{Limits, Switch};
 
 /// Lets pages of its own host in.
 struct Door {

@@ -34,9 +34,9 @@ pub use assembled::Assembled;
 pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
 pub use date::{DATE_LENGTH, imf_fixdate};
-pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, Status, reason};
 #[doc(hidden)]
 pub use encode::AnyFields;
+pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, Status, reason};
 pub use error::{Misuse, Violation, ViolationKind};
 pub use fields::{Field, Fields, FieldsIter};
 pub use forward::{EndToEnd, Without};

@@ -27,7 +27,11 @@ fn main() -> io::Result<()> {
             ("ours", _) => replies(kind == "resp 3", &bytes),
             ("tungstenite", _) => tungstenite(server, bytes),
             ("redis-protocol", _) => redis_protocol(kind == "resp 3", &bytes),
-            _ => return Err(io::Error::other("usage: frame_verdicts ours|tungstenite|redis-protocol")),
+            _ => {
+                return Err(io::Error::other(
+                    "usage: frame_verdicts ours|tungstenite|redis-protocol",
+                ));
+            }
         };
         writeln!(output, "{}", verdict.join("\t"))?;
     }

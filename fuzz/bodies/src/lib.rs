@@ -8,6 +8,8 @@ pub mod chunked_body;
 pub mod clients;
 pub mod connection;
 mod cuts;
+#[cfg(target_os = "linux")]
+pub mod driver_loop;
 pub mod http_client;
 pub mod http_messages;
 pub mod http_server;
@@ -37,6 +39,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chunked_body", chunked_body::run),
     ("clients", clients::run),
     ("connection", connection::run),
+    #[cfg(target_os = "linux")]
+    ("driver_loop", driver_loop::run),
     ("http_client", http_client::run),
     ("http_messages", http_messages::run),
     ("http_server", http_server::run),

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol::Cx;
 
-use super::{Backend, clock};
 use super::server::Core;
+use super::{Backend, clock};
 use crate::state::State;
 use crate::{AnyFields, FieldLines, Misuse, Status};
 
@@ -120,7 +120,8 @@ impl<'a, 'c> Responder<'a, 'c> {
         };
         let date = core.config.date.map(|clock| clock::date(clock, cx.now()));
         let out = cx.output().tail();
-        core.connection.send_response(status, fields, length, date.as_ref(), out)
+        core.connection
+            .send_response(status, fields, length, date.as_ref(), out)
     }
 
     /// Sends some content of a started answer. It is copied.

@@ -45,7 +45,7 @@ impl Buffer for alloc::vec::Vec<u8> {
     }
 }
 
-#[cfg(feature = "protocol")]
+#[cfg(feature = "bytes")]
 impl Buffer for bytes::BytesMut {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Misuse> {

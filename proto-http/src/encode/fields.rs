@@ -151,7 +151,7 @@ pub trait FieldLines: sealed::Sealed {
 
 /// [`FieldLines`] behind a pointer: for codecs of other versions, whose answers go through a [`Backend`](crate::Backend).
 #[doc(hidden)]
-pub trait AnyFields {
+pub trait AnyFields: sealed::Sealed {
     /// [`FieldLines::check`].
     ///
     /// # Errors
@@ -173,7 +173,6 @@ impl<T: FieldLines> AnyFields for T {
     }
 }
 
-impl sealed::Sealed for dyn AnyFields + '_ {}
 impl FieldLines for dyn AnyFields + '_ {
     fn check(&self) -> Result<FieldFacts, Misuse> {
         self.check_any()
