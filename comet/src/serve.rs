@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
 use crate::machine;
-use crate::node::{Node, NodeConfig, Post};
+use crate::node::{Node, NodeConfig};
 use crate::settings::{BrokerUrl, Settings};
 use crate::watch::{self, Watch};
-use crate::web::{Connection, Site};
+use crate::web::{Connection, Site, ToConnection};
 
 /// Bytes that may wait for a process at the hub: what is published while it is busy.
 const HUB_OUTPUT: usize = 256 << 20;
@@ -262,9 +262,7 @@ fn serve(
     node.start()?;
     // Clients wait in the queues of the sockets meanwhile.
     node.wait_for_broker().map_err(io::Error::other)?;
-    let running = server.serve_all(places, move |peer: &Peer<'_, Post>| {
-        Some(site.connection(peer.sender()))
-    })?;
+    let running = server.serve_all(places, move |peer: &Peer<'_, ToConnection>| Some(site.connection(peer)))?;
     let handle = running.handle();
     node.serves(move || handle.stats_by_loop());
     if let Some(address) = running.local_addr() {

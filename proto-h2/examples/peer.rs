@@ -33,7 +33,12 @@ fn get(to: &str, paths: &[String]) -> Result<(), Box<dyn Error>> {
         while connection.can_request()
             && let Some(path) = waiting.pop()
         {
-            connection.request(Head::new("GET", "http", to, path), &[("accept", "*/*")], &limits, &mut out)?;
+            connection.request(
+                Head::new("GET", "http", to, path),
+                &[("accept", "*/*")],
+                &limits,
+                &mut out,
+            )?;
         }
         socket.write_all(&out)?;
         out.clear();
@@ -88,7 +93,9 @@ fn hpack() -> Result<(), Box<dyn Error>> {
         let (what, rest) = line.split_at(line.len().min(2));
         if what == "d " {
             let mut fields = Vec::new();
-            match decoder.decode(&unhex(rest)?, |name, value, _| fields.push(format!("{}={}", hex(name), hex(value)))) {
+            match decoder.decode(&unhex(rest)?, |name, value, _| {
+                fields.push(format!("{}={}", hex(name), hex(value)))
+            }) {
                 Ok(()) => println!("{}", fields.join(" ")),
                 Err(error) => println!("error {error}"),
             }
