@@ -3,6 +3,7 @@
 mod brokers;
 mod feed;
 mod http;
+mod http2;
 mod model;
 mod rights;
 mod websocket;
