@@ -18,6 +18,7 @@ PARTS = {}
 LIBRARIES = [
     "wirestate-protocol",
     "wirestate-http",
+    "wirestate-h2",
     "wirestate-ws",
     "wirestate-resp",
     "wirestate-proxy",
@@ -28,7 +29,7 @@ LIBRARIES = [
     "wirestate-driver-tokio",
     "wirestate-drivers",
 ]
-CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
+CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
 
 def part(function):
@@ -238,6 +239,15 @@ def http_peers():
     command("nginx", "nginx-light")
     python = python_with("requests")
     script("peers_http.py", *release("benches", "testbed"), *quick("examples", "get"), python=python)
+
+
+@part
+def http2():
+    """other people's clients and servers of HTTP/2, and their coder"""
+    command("nghttp", "nghttp2-client")
+    command("nghttpd", "nghttp2-server")
+    python = python_with("h2", "hpack")
+    script("peer_http2.py", *quick("benches", "testbed"), debug_example("wirestate-h2", "peer"), python=python)
 
 
 @part

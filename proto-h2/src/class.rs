@@ -17,6 +17,33 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| NAME[usize::from(byte)])
 }
 
+/// Whether `name` is `small`, which has no capital letters, but for the size of letters.
+#[inline]
+pub(crate) fn is_same(name: &[u8], small: &[u8]) -> bool {
+    if name.len() != small.len() {
+        return false;
+    }
+    let (mut names, mut smalls) = (name, small);
+    while let (Some((a, behind)), Some((b, rest))) = (names.split_first_chunk::<8>(), smalls.split_first_chunk::<8>()) {
+        if !is_same_word(u64::from_le_bytes(*a), u64::from_le_bytes(*b)) {
+            return false;
+        }
+        (names, smalls) = (behind, rest);
+    }
+    match (name.last_chunk::<8>(), small.last_chunk::<8>()) {
+        (Some(a), Some(b)) => is_same_word(u64::from_le_bytes(*a), u64::from_le_bytes(*b)),
+        _ => names.eq_ignore_ascii_case(smalls),
+    }
+}
+
+#[inline(always)]
+const fn is_same_word(name: u64, small: u64) -> bool {
+    let different = name ^ small;
+    // They differ in the bit of a capital letter at most, and where they do, there is one.
+    let capitals = !below(name, b'A') & below(name, b'Z' + 1);
+    different == 0 || different & !(ONES * 0x20) == 0 && (different << 2) & !capitals & HIGHS == 0
+}
+
 /// Whether `value` may be a field's: no control but HTAB, and neither space nor HTAB at its ends (RFC 9113 section 8.2.1, RFC 9110
 /// section 5.5).
 #[inline]
@@ -96,6 +123,16 @@ mod tests {
                 }
             }
         }
+        for a in 0..=255_u8 {
+            for b in (0..=255_u8).filter(|byte| !byte.is_ascii_uppercase()) {
+                for (length, place) in [(1, 0), (8, 0), (8, 7), (11, 9)] {
+                    let (mut name, mut small) = (vec![b'Q'; length], vec![b'q'; length]);
+                    (name[place], small[place]) = (a, b);
+                    assert_eq!(is_same(&name, &small), a.eq_ignore_ascii_case(&b), "{a} {b} {length}");
+                }
+            }
+        }
+        assert!(!is_same(b"a", b"ab"));
         assert!(is_value(b"") && is_name(b"x-a") && !is_name(b"") && !is_name(b"X") && !is_name(b"a b"));
     }
 }

@@ -64,6 +64,15 @@ impl<'a> Fields<'a> {
         self.lines.is_empty() || self.trailers && self.iter().next().is_none()
     }
 
+    /// Shows name and value of each line.
+    #[inline]
+    pub(crate) fn visit_lines(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut rest = self.lines;
+        while let Some((name, value)) = next_line(&mut rest, self.trailers) {
+            each(name, value);
+        }
+    }
+
     /// All fields, in order.
     #[inline]
     #[must_use]

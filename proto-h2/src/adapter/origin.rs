@@ -58,17 +58,30 @@ impl<M> fmt::Debug for Origin<M> {
 /// The token is the stream.
 impl<M: Send> Mailbox<M> for Origin<M> {
     fn send(&self, token: u64, message: M) -> Result<(), SendError<M>> {
-        let Some(sender) = &self.sender else {
-            return Err(SendError::Closed(message));
-        };
-        let stream = u32::try_from(token).unwrap_or(0);
-        sender
-            .send(StreamMessage { stream, message })
-            .map_err(|error| match error {
-                SendError::Full(message) => SendError::Full(message.message),
-                other => SendError::Closed(other.into_message().message),
-            })
+        match &self.sender {
+            Some(sender) => send(sender, token, message),
+            None => Err(SendError::Closed(message)),
+        }
     }
+}
+
+/// What reaches a connection of HTTP/1.1, which outlives its origin.
+struct Whole<M>(Sender<StreamMessage<M>>);
+
+impl<M: Send> Mailbox<M> for Whole<M> {
+    fn send(&self, token: u64, message: M) -> Result<(), SendError<M>> {
+        send(&self.0, token, message)
+    }
+}
+
+fn send<M>(sender: &Sender<StreamMessage<M>>, token: u64, message: M) -> Result<(), SendError<M>> {
+    let stream = u32::try_from(token).unwrap_or(0);
+    sender
+        .send(StreamMessage { stream, message })
+        .map_err(|error| match error {
+            SendError::Full(message) => SendError::Full(message.message),
+            other => SendError::Closed(other.into_message().message),
+        })
 }
 
 struct OfStream<'a, M> {
@@ -86,7 +99,11 @@ impl<M: Send + 'static> PeerSource<M> for OfStream<'_, M> {
     }
 
     fn sender(&self) -> Sender<M> {
-        let mailbox: Arc<dyn Mailbox<M>> = Arc::clone(self.origin) as Arc<dyn Mailbox<M>>;
+        let mailbox: Arc<dyn Mailbox<M>> = match &self.origin.sender {
+            // It has one handler, and needs no more of its origin.
+            Some(sender) if self.stream == 0 => Arc::new(Whole(sender.clone())),
+            _ => Arc::clone(self.origin) as Arc<dyn Mailbox<M>>,
+        };
         Sender::new(mailbox, u64::from(self.stream))
     }
 }

@@ -6,6 +6,7 @@ use super::fixed::{self, ENTRIES, Token};
 use super::huffman;
 use super::integer::Written;
 use super::table::{OVERHEAD, Table};
+use crate::class;
 
 /// The largest table this side uses, whatever the peer offers: what it holds is this side's memory.
 const OWN_MAX: u32 = 4096;
@@ -111,21 +112,12 @@ impl Encoder {
         out: &mut B,
     ) -> Result<(), Misuse> {
         let hash = hash(name, value);
-        for (place, entry) in self.table.entries().iter().enumerate() {
-            if entry.hash == hash && self.is(place, name, value) && indexing == Indexing::Auto {
-                return out.put(Written::new(0x80, 7, place as u32 + fixed::COUNT + 1).as_slice());
-            }
+        if indexing == Indexing::Auto
+            && let Some(place) = self.table.find(name, value, hash)
+        {
+            return out.put(Written::new(0x80, 7, place as u32 + fixed::COUNT + 1).as_slice());
         }
         self.literal(name, value, hash, indexing, out)
-    }
-
-    fn is(&self, place: usize, name: &[u8], value: &[u8]) -> bool {
-        self.table.get(place).is_some_and(|(entry, line)| {
-            usize::from(entry.name) == name.len()
-                && usize::from(entry.value) == value.len()
-                && line.get(..name.len()).is_some_and(|own| own.eq_ignore_ascii_case(name))
-                && line.get(name.len() + 2..line.len() - 2) == Some(value)
-        })
     }
 
     /// Appends `:status`.
@@ -181,7 +173,7 @@ impl Encoder {
             let same = ENTRIES.iter().enumerate().skip(usize::from(index)).take(7);
             for (index, (line, length, _)) in same {
                 if usize::from(*length) == name.len()
-                    && line.get(..name.len()).is_some_and(|own| own.eq_ignore_ascii_case(name))
+                    && line.get(..name.len()).is_some_and(|own| class::is_same(name, own))
                     && line.get(name.len() + 2..line.len() - 2) == Some(value)
                 {
                     return out.put(&[0x80 | index as u8]);
@@ -219,8 +211,7 @@ impl Encoder {
 
     fn has_name(&self, place: usize, name: &[u8]) -> bool {
         self.table.get(place).is_some_and(|(entry, line)| {
-            usize::from(entry.name) == name.len()
-                && line.get(..name.len()).is_some_and(|own| own.eq_ignore_ascii_case(name))
+            usize::from(entry.name) == name.len() && line.get(..name.len()).is_some_and(|own| class::is_same(name, own))
         })
     }
 }

@@ -172,26 +172,29 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
                     count += 8;
                     rest = behind;
                 }
-                if count <= LONGEST as u32 {
+                if count < LONGEST as u32 {
                     return finish(bits, count, out, at);
                 }
             }
         }
-        while count > LONGEST as u32 {
+        while count >= PEEK {
             let pair = PAIRS[(bits >> (64 - PEEK)) as usize];
             if pair.count > 0 {
-                let place = out.get_mut(at..at + 2)?;
-                place.copy_from_slice(&pair.symbols);
+                let place: &mut [u8; 2] = out.get_mut(at..)?.first_chunk_mut()?;
+                *place = pair.symbols;
                 at += usize::from(pair.count);
                 bits <<= pair.bits;
                 count -= u32::from(pair.bits);
-            } else {
-                let (symbol, length) = first((bits >> 32) as u32);
-                *out.get_mut(at)? = u8::try_from(symbol).ok()?;
-                at += 1;
-                bits <<= length;
-                count -= length;
+                continue;
             }
+            if count < LONGEST as u32 {
+                break;
+            }
+            let (symbol, length) = first((bits >> 32) as u32);
+            *out.get_mut(at)? = u8::try_from(symbol).ok()?;
+            at += 1;
+            bits <<= length;
+            count -= length;
         }
     }
 }

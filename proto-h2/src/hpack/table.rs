@@ -76,6 +76,23 @@ impl Table {
         Some((entry, self.line(entry)))
     }
 
+    /// The place of the newest entry with this name, but for the size of its letters, and this value.
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8], value: &[u8], hash: u16) -> Option<usize> {
+        let is = |entry: &Entry| {
+            let line = self.line(entry);
+            usize::from(entry.name) == name.len()
+                && line.get(name.len() + 2..line.len().saturating_sub(2)) == Some(value)
+                && line
+                    .get(..name.len())
+                    .is_some_and(|own| crate::class::is_same(name, own))
+        };
+        let (front, back) = self.entries.as_slices();
+        let place = front.iter().position(|entry| entry.hash == hash && is(entry));
+        let behind = || back.iter().position(|entry| entry.hash == hash && is(entry));
+        place.or_else(|| behind().map(|place| front.len() + place))
+    }
+
     #[inline]
     pub(crate) fn line(&self, entry: &Entry) -> &[u8] {
         let start = entry.start.wrapping_sub(self.base) as usize;

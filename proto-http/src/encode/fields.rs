@@ -393,6 +393,6 @@ impl FieldLines for FieldBlock<'_> {
     }
 
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        Fields::checked(self.lines).visit(each);
+        Fields::checked(self.lines).visit_lines(each);
     }
 }
