@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proto_tls::{Acceptor, Factory, Session, Tls};
-use protocol::driver::{Connection, Scratch, Transfer, Transport};
+use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport};
 use protocol::{Cx, Input, Limits, Peer, PeerSource, Protocol, Sender};
 use rustls::ServerConnection;
 
@@ -159,7 +159,7 @@ impl Transport for Wire<'_> {
 
 thread_local! {
     static SCRATCH: std::cell::RefCell<Scratch> =
-        std::cell::RefCell::new(Scratch::new(Limits::default().high_water(1 << 30), Instant::now()));
+        std::cell::RefCell::new(Scratch::new(Limits::default(), Instant::now()));
 }
 
 impl Ours {
@@ -176,7 +176,12 @@ impl Server for Ours {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut wire = Wire { input, output };
             while !wire.input.is_empty() {
-                self.0.turn(scratch).ready(&mut wire, true, false);
+                let mut settled = self.0.turn(scratch).ready(&mut wire, true, false);
+                while settled == Settled::Again {
+                    let mut turn = self.0.turn(scratch);
+                    turn.again();
+                    settled = turn.settle(&mut wire);
+                }
             }
         });
     }
