@@ -158,6 +158,7 @@ def tests():
     run("cargo", "test", "--quiet", "-p", "benches", "--benches", stdout=subprocess.DEVNULL)
     run("cargo", "test", *packages([*CODECS, "wirestate-timing-wheel"]), "--all-features")
     run("cargo", "test", "-p", "wirestate-drivers", "--test", "endurance", "--", "--ignored")
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "tls", "--", "--ignored")
 
 
 @part

@@ -73,14 +73,18 @@ fn conforms(driver: Driver) {
     }
 }
 
+fn with(driver: Driver, layer: impl Layer) {
+    let driver = Subject { driver, threads: 1 };
+    conformance::run(&Layered { driver, layer });
+}
+
 fn conforms_layered(driver: Driver) {
-    fn with(driver: Driver, layer: impl Layer) {
-        let driver = Subject { driver, threads: 1 };
-        conformance::run(&Layered { driver, layer });
-    }
     with(driver, IdentityLayer);
     with(driver, TracerLayer::new());
     with(driver, ProxyLayer::new());
+}
+
+fn conforms_over_tls(driver: Driver) {
     with(driver, TlsLayer::new(&rustls::version::TLS13));
     with(driver, TlsLayer::new(&rustls::version::TLS12));
 }
@@ -105,4 +109,15 @@ fn epoll_conforms_through_layers() {
 #[test]
 fn tokio_conforms_through_layers() {
     conforms_layered(Driver::Tokio);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn epoll_conforms_over_tls() {
+    conforms_over_tls(Driver::Epoll);
+}
+
+#[test]
+fn tokio_conforms_over_tls() {
+    conforms_over_tls(Driver::Tokio);
 }

@@ -1,7 +1,7 @@
 //! Keys of session tickets that rotate, and that threads and processes share.
 
 use core::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
@@ -124,6 +124,7 @@ impl TicketKeys {
         Arc::new(Ticketer {
             keys: self.clone(),
             context,
+            ready: RwLock::default(),
         })
     }
 }
@@ -170,36 +171,66 @@ fn expand(expander: &dyn HkdfExpander, info: &[&[u8]], to: &mut [u8]) {
 struct Ticketer {
     keys: TicketKeys,
     context: Vec<u8>,
+    /// What was derived for this period: a ticket then costs one step more.
+    ready: RwLock<Option<Arc<Ready>>>,
 }
 
-/// A key, and what it takes to use it.
+/// The keys of one period.
+struct Ready {
+    period: u64,
+    current: Key,
+    previous: Option<Key>,
+    suite: &'static Tls13CipherSuite,
+    provider: Arc<CryptoProvider>,
+}
+
+/// A key, in the context of its ticketer.
 struct Key {
     name: [u8; NAME],
-    key: [u8; KEY],
-    suite: &'static Tls13CipherSuite,
+    expander: Box<dyn HkdfExpander>,
+}
+
+impl Key {
+    fn new(suite: &Tls13CipherSuite, key: &[u8; KEY], context: &[u8]) -> Self {
+        // What may be long is made short first.
+        let bound: [u8; KEY] = derive(suite, key, &[b"context", context]);
+        Key {
+            name: derive(suite, &bound, &[b"name"]),
+            expander: suite.hkdf_provider.extract_from_secret(None, &bound),
+        }
+    }
+
+    /// The cipher's key and nonce of one ticket. Both are used once, as the salt is random and long.
+    fn material(&self, salt: &[u8; SALT]) -> (AeadKey, Iv) {
+        let (mut bytes, mut key, mut nonce) = ([0; KEY + 12], [0; KEY], [0; 12]);
+        expand(&*self.expander, &[b"ticket", salt], &mut bytes);
+        key.copy_from_slice(&bytes[..KEY]);
+        nonce.copy_from_slice(&bytes[KEY..]);
+        (AeadKey::from(key), Iv::from(nonce))
+    }
 }
 
 impl Ticketer {
     /// The current key and the one before.
-    fn keys(&self) -> (Key, Option<Key>, Arc<CryptoProvider>) {
+    fn ready(&self) -> Arc<Ready> {
+        let period = number(SystemTime::now());
+        if let Some(ready) = &*self.ready.read().unwrap_or_else(PoisonError::into_inner)
+            && ready.period >= period
+        {
+            return Arc::clone(ready);
+        }
         let mut chain = self.keys.0.lock().unwrap_or_else(PoisonError::into_inner);
-        chain.roll(number(SystemTime::now()));
-        let key = |key: [u8; KEY]| Key {
-            name: derive(chain.suite, &key, &[b"name", &self.context]),
-            key,
+        chain.roll(period);
+        let key = |key: &[u8; KEY]| Key::new(chain.suite, key, &self.context);
+        let ready = Arc::new(Ready {
+            period: chain.period,
+            current: key(&chain.current),
+            previous: chain.previous.as_ref().map(key),
             suite: chain.suite,
-        };
-        let provider = Arc::clone(&chain.provider);
-        (key(chain.current), chain.previous.map(key), provider)
-    }
-
-    /// The cipher's key and nonce of one ticket. Both are used once, as the salt is random and long.
-    fn material(&self, key: &Key, salt: &[u8]) -> (AeadKey, Iv) {
-        let expander = key.suite.hkdf_provider.extract_from_secret(Some(salt), &key.key);
-        let (mut cipher, mut nonce) = ([0; KEY], [0; 12]);
-        expand(&*expander, &[b"key", &self.context], &mut cipher);
-        expand(&*expander, &[b"nonce", &self.context], &mut nonce);
-        (AeadKey::from(cipher), Iv::from(nonce))
+            provider: Arc::clone(&chain.provider),
+        });
+        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&ready));
+        ready
     }
 }
 
@@ -216,32 +247,30 @@ impl ProducesTickets for Ticketer {
         if plain.len() > MAX {
             return None;
         }
-        let (key, _, provider) = self.keys();
+        let ready = self.ready();
         let mut salt = [0; SALT];
-        provider.secure_random.fill(&mut salt).ok()?;
-        let (cipher, nonce) = self.material(&key, &salt);
+        ready.provider.secure_random.fill(&mut salt).ok()?;
+        let (cipher, nonce) = ready.current.material(&salt);
         let message = OutboundPlainMessage {
             typ: ContentType::ApplicationData,
             version: ProtocolVersion::TLSv1_2,
             payload: plain.into(),
         };
-        let sealed = key.suite.aead_alg.encrypter(cipher, nonce).encrypt(message, 0).ok()?;
-        Some([&key.name, &salt[..], sealed.payload.as_ref()].concat())
+        let sealed = ready.suite.aead_alg.encrypter(cipher, nonce).encrypt(message, 0).ok()?;
+        Some([&ready.current.name, &salt[..], sealed.payload.as_ref()].concat())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (salt, sealed) = rest.split_first_chunk::<SALT>()?;
-        let (current, previous, _) = self.keys();
+        let ready = self.ready();
         // The name is no secret, so comparing it in constant time would hide nothing.
-        let key = [Some(current), previous]
-            .into_iter()
-            .flatten()
-            .find(|key| key.name == *name)?;
-        let (cipher, nonce) = self.material(&key, salt);
+        let keys = [Some(&ready.current), ready.previous.as_ref()];
+        let key = keys.into_iter().flatten().find(|key| key.name == *name)?;
+        let (cipher, nonce) = key.material(salt);
         let mut sealed = sealed.to_vec();
         let message = InboundOpaqueMessage::new(ContentType::ApplicationData, ProtocolVersion::TLSv1_2, &mut sealed);
-        let plain = key.suite.aead_alg.decrypter(cipher, nonce).decrypt(message, 0).ok()?;
+        let plain = ready.suite.aead_alg.decrypter(cipher, nonce).decrypt(message, 0).ok()?;
         Some(plain.payload.to_vec())
     }
 }
