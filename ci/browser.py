@@ -26,9 +26,9 @@ def find():
 
 
 class Browser:
-    def __init__(self, program):
+    def __init__(self, program, *flags):
         self.home = tempfile.TemporaryDirectory()
-        command = [program, *FLAGS, f"--user-data-dir={self.home.name}", "about:blank"]
+        command = [program, *FLAGS, *flags, f"--user-data-dir={self.home.name}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def page(self, url, width=1100, height=800, dark=False):

@@ -21,6 +21,7 @@ LIBRARIES = [
     "wirestate-ws",
     "wirestate-resp",
     "wirestate-proxy",
+    "wirestate-tls",
     "wirestate-timing-wheel",
     "wirestate-driver-common",
     "wirestate-driver-epoll",
@@ -214,6 +215,13 @@ def curl():
     if not command("curl", "curl"):
         return skipped("curl.py", "curl is not installed")
     script("curl.py", *release("benches", "testbed"))
+
+
+@part
+def tls():
+    """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
+    testbed = release("benches", "testbed")
+    script("peer_tls.py", *testbed, *release("comet", "comet"), python=python_with("websockets"))
 
 
 @part

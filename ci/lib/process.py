@@ -41,7 +41,7 @@ class Server:
         if not line.startswith("listening on "):
             self.kill()
             raise AssertionError(f"{self.command[0]} does not serve: {line!r}")
-        self.address = line.split()[-1].removeprefix("http://")
+        self.address = line.split()[-1].removeprefix("http://").removeprefix("https://")
         host, port = self.address.rsplit(":", 1)
         self.endpoint = (host, int(port))
 

@@ -22,6 +22,7 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod watch;
 mod web;

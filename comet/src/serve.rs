@@ -1,15 +1,18 @@
 //! Serving, in one process or in several.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-use drivers::{Handle, Listening, Prefork, Role, Running, Server, Signals, Taken, offer_sockets, take_over};
+use drivers::{Listening, Prefork, Role, Running, Server, Signals, Taken, offer_sockets, take_over};
 use listenfd::ListenFd;
 use proto_resp::{Client, ClientConfig, ServerConfig};
-use protocol::Peer;
+use proto_tls::Acceptor;
+use protocol::{Peer, Protocol};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
@@ -17,8 +20,9 @@ use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory,
 use crate::machine;
 use crate::node::{Node, NodeConfig, Post};
 use crate::settings::{BrokerUrl, Settings};
+use crate::tls::{self, Inside, Redirecting};
 use crate::watch::{self, Watch};
-use crate::web::{Connection, Site};
+use crate::web::Site;
 
 /// Bytes that may wait for a process at the hub: what is published while it is busy.
 const HUB_OUTPUT: usize = 256 << 20;
@@ -60,30 +64,57 @@ fn alone(settings: &Settings) -> io::Result<()> {
         }
     }
     let sockets: Vec<OwnedFd> = copies(places.iter().flat_map(Listening::as_fds))?;
-    let server = serve(&server, settings, &node, places)?;
-    let handle = server.handle();
-    announce(server.local_addrs());
+    let acceptor = settings.tls.as_ref().map(|tls| tls::acceptor(tls, None)).transpose()?;
+    let redirecting = redirect(&server, settings, places.iter().find_map(Listening::local_addr))?;
+    let server = serve(&server, settings, &node, places, acceptor)?;
+    let stop = server.stopper();
+    announce(settings, server.local_addrs(), redirecting.as_ref());
     // First the predecessor is told, then a successor may come: one that is killed in between has taken nothing from it.
     given.taken.map_or(Ok(()), Taken::ready)?;
     if let Some(path) = &settings.handover {
         let drain = settings.drain;
         offer_sockets(path, &sockets, move || {
             eprintln!("comet: a successor has taken over; draining");
-            handle.stop(drain);
+            stop(drain);
         })?;
     }
-    until(server, signals, settings)
+    server.until(signals, settings.drain)?;
+    drop(redirecting);
+    Ok(())
 }
 
-/// Serves until a signal comes, and says so.
-fn until(server: Running<Connection>, signals: Signals, settings: &Settings) -> io::Result<()> {
-    let (drain, handle) = (settings.drain, server.handle());
-    let told = move || {
-        let connections = handle.stats().active;
-        let limit = humantime::format_duration(drain);
-        eprintln!("comet: draining {connections} connections, for {limit} at most");
-    };
-    server.until_told(signals, drain, told).map(drop)
+/// A server that runs, over TLS or not.
+trait Serving {
+    fn local_addrs(&self) -> &[SocketAddr];
+
+    /// What stops it.
+    fn stopper(&self) -> Stopper;
+
+    /// Serves until a signal comes, and says so.
+    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()>;
+}
+
+type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
+
+impl<P: Protocol<Message = Post> + 'static> Serving for Running<P> {
+    fn local_addrs(&self) -> &[SocketAddr] {
+        Running::local_addrs(self)
+    }
+
+    fn stopper(&self) -> Stopper {
+        let handle = self.handle();
+        Box::new(move |drain| handle.stop(drain))
+    }
+
+    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()> {
+        let handle = self.handle();
+        let told = move || {
+            let connections = handle.stats().active;
+            let limit = humantime::format_duration(drain);
+            eprintln!("comet: draining {connections} connections, for {limit} at most");
+        };
+        self.until_told(signals, drain, told).map(drop)
+    }
 }
 
 /// Serves in several processes, of which this is the parent or one.
@@ -93,8 +124,13 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     // Even shares: connections stay for long, and each worker holds its part of the memory.
     let has_hub = settings.broker == BrokerUrl::Memory;
     let (hub, watch) = (Mutex::new(None), Arc::<Watch>::default());
+    // A client that comes back may come to another process.
+    let keys = settings.tls.as_ref().map(|_| tls::keys()).transpose()?;
     let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
         let mut given: Vec<OwnedFd> = vec![watch.starts(worker)?.into()];
+        if let Some(keys) = &keys {
+            given.push(tls::give(keys)?);
+        }
         if has_hub {
             let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
             let hub = match &*hub {
@@ -113,7 +149,12 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         }
         Ok(given)
     });
+    let mut redirecting = None;
     let role = prefork.run_with(|parent| {
+        if settings.tls.is_some() {
+            // Its processes look at the files themselves.
+            tls::hangup()?;
+        }
         let given = Given::here(settings)?;
         for place in given.places {
             parent.accept_in(place);
@@ -125,7 +166,9 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                     .map_err(|error| cannot_listen(address, &error))?;
             }
         }
-        announce(&parent.local_addrs());
+        let here = parent.local_addrs();
+        redirecting = redirect(&Server::new(driver), settings, here.first().copied())?;
+        announce(settings, &here, redirecting.as_ref());
         given.taken.map_or(Ok(()), Taken::ready)?;
         if let Some(path) = &settings.handover {
             let stopper = parent.stopper();
@@ -142,7 +185,10 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             places,
             inherited,
         } => worker(settings, number, places, inherited),
-        Role::Parent { .. } => Ok(()),
+        Role::Parent { .. } => {
+            drop(redirecting);
+            Ok(())
+        }
     }
 }
 
@@ -154,6 +200,10 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let parent = inherited
         .next()
         .ok_or_else(|| io::Error::other("the parent has given nothing"))?;
+    let acceptor = match &settings.tls {
+        Some(tls) => Some(tls::acceptor(tls, inherited.next())?),
+        None => None,
+    };
     let inherited: Vec<OwnedFd> = inherited.collect();
     let node = node(settings, parent_id(), number, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),
@@ -163,10 +213,10 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
         ),
     })?;
     watch::report(&node, parent.into())?;
-    let server = serve(&server(settings), settings, &node, places)?;
+    let server = serve(&server(settings), settings, &node, places, acceptor)?;
     // Set once, here.
-    let _ = stop.set(server.handle());
-    until(server, signals, settings)
+    let _ = stop.set(server.stopper());
+    server.until(signals, settings.drain)
 }
 
 /// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
@@ -175,7 +225,7 @@ fn at_the_hub(
     settings: &Settings,
     inbox: Weak<dyn Inbox>,
     inherited: Vec<OwnedFd>,
-    stop: Arc<OnceLock<Handle<Connection>>>,
+    stop: Arc<OnceLock<Stopper>>,
 ) -> Arc<Upstream> {
     let (driver, drain) = (settings.driver, settings.drain);
     let mut config = ClientConfig::default();
@@ -188,7 +238,7 @@ fn at_the_hub(
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(socket) = socket else {
             if let Some(server) = stop.get() {
-                server.stop(drain);
+                server(drain);
             }
             return upstream.is_down(role, generation, Refusal::Ever("the parent is gone".to_owned()));
         };
@@ -256,21 +306,44 @@ fn serve(
     settings: &Settings,
     node: &Arc<Node>,
     places: Vec<Listening>,
-) -> io::Result<Running<Connection>> {
+    acceptor: Option<Acceptor>,
+) -> io::Result<Box<dyn Serving>> {
     let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
     // Clients wait in the queues of the sockets meanwhile.
     node.wait_for_broker().map_err(io::Error::other)?;
-    let running = server.serve_all(places, move |peer: &Peer<'_, Post>| {
-        Some(site.connection(peer.sender()))
-    })?;
+    let Some(acceptor) = acceptor else {
+        let factory = move |peer: &Peer<'_, Post>| Some(site.connection(peer.sender()));
+        let running = server.serve_all(places, factory)?;
+        if let Some(address) = running.local_addr() {
+            app.serves_at(address);
+        }
+        return Ok(begin(running, node));
+    };
+    let running = server.serve_all(places, acceptor.accept(Inside(site)))?;
+    node.encrypts(move || acceptor.stats());
+    Ok(begin(running, node))
+}
+
+fn begin<P: Protocol<Message = Post> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
     let handle = running.handle();
     node.serves(move || handle.stats_by_loop());
-    if let Some(address) = running.local_addr() {
-        app.serves_at(address);
-    }
-    Ok(running)
+    Box::new(running)
+}
+
+/// Redirects those who come without TLS to `here`, where that is wanted.
+fn redirect(
+    server: &Server,
+    settings: &Settings,
+    here: Option<SocketAddr>,
+) -> io::Result<Option<Running<Redirecting>>> {
+    let address = settings.tls.as_ref().and_then(|tls| tls.redirect.as_ref());
+    let Some((address, here)) = address.zip(here) else {
+        return Ok(None);
+    };
+    let running = tls::redirect(server, address, here.port()).map_err(|error| cannot_listen(address, &error))?;
+    Ok(Some(running))
 }
 
 /// Sockets that listen already.
@@ -310,9 +383,13 @@ fn copies<'a>(sockets: impl Iterator<Item = std::os::fd::BorrowedFd<'a>>) -> io:
     sockets.map(|socket| socket.try_clone_to_owned()).collect()
 }
 
-fn announce(addresses: &[std::net::SocketAddr]) {
+fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&Running<Redirecting>>) {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     for address in addresses {
-        println!("listening on http://{address}");
+        println!("listening on {scheme}://{address}");
+    }
+    for from in redirecting.map(Running::local_addrs).unwrap_or_default() {
+        println!("redirecting http://{from} to https");
     }
     // A service manager that waits for it learns that clients may come. Without one this does nothing.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

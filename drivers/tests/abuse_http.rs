@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use driver_common::host::{Host, Hosted};
+use driver_common::{Config, Stats};
 use proto_http::{Collect, Misuse, Request, Responder, ServerConfig};
-use protocol::Stats;
-use protocol::driver::Config;
-use protocol::testing::{Host, Hosted};
 
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
 

@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
+use driver_common::Config;
+use driver_common::host::{Host, Hosted};
 use proto_resp::{Caller, Client, ClientConfig, ClientError, Command, Misuse, Requester, Responder, ServerConfig};
 use proto_resp::{Unanswered, Value};
-use protocol::driver::Config;
-use protocol::testing::{Host, Hosted};
 use protocol::{Limits, Reason};
 
 on_every_host! {

@@ -15,11 +15,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
+use driver_common::Stats;
+use driver_common::host::{Host, Hosted};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, Opening, Socket, Unmasked};
-use protocol::testing::{Host, Hosted};
-use protocol::{Limits, Stats};
+use protocol::Limits;
 
 /// Lets pages of its own host in.
 struct Door {
@@ -179,7 +180,7 @@ impl Scene {
             };
             Some(proto_http::Server::switching(Arc::clone(&http), door))
         };
-        let mut settings = protocol::driver::Config::default();
+        let mut settings = driver_common::Config::default();
         settings.limits = limits;
         let running = host.serve(settings, 1, factory);
         let to = running.address().unwrap();

@@ -2,12 +2,15 @@
 
 #[path = "../../proto-proxy/tests/behind/mod.rs"]
 mod behind;
+#[path = "../../proto-tls/tests/over/mod.rs"]
+mod over;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use behind::ProxyLayer;
 use drivers::{Driver, Running, Server};
+use over::TlsLayer;
 use protocol::testing::conformance::{self, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire};
 use protocol::{Limits, Peer, Protocol};
 
@@ -78,6 +81,8 @@ fn conforms_layered(driver: Driver) {
     with(driver, IdentityLayer);
     with(driver, TracerLayer::new());
     with(driver, ProxyLayer::new());
+    with(driver, TlsLayer::new(&rustls::version::TLS13));
+    with(driver, TlsLayer::new(&rustls::version::TLS12));
 }
 
 #[test]

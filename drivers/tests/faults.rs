@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use protocol::driver::Config;
-use protocol::testing::{Host, Hosted};
+use driver_common::Config;
+use driver_common::host::{Host, Hosted};
 use protocol::{Cx, Input, Protocol};
 
 /// Echoes; `!` makes it panic, so does the end of a connection that said `?`, and the drop of one that said `%`.

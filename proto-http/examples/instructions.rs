@@ -56,11 +56,12 @@ fn serve(request: &str, per_call: usize, count: usize) {
             }
         },
     );
+    let limits = protocol::Limits::default();
     let (mut output, mut control, now) = (Output::new(), Control::default(), Instant::now());
     let mut bytes = request.repeat(per_call).into_bytes();
     for _ in 0..count / per_call {
         let mut input = Input::new(black_box(&mut bytes));
-        let mut cx = Cx::new(now, &mut output, &mut control, 65_536);
+        let mut cx = Cx::new(now, &mut output, &mut control, &limits);
         server
             .received(&mut cx, &mut input)
             .unwrap_or_else(|error| panic!("{error}"));

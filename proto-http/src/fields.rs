@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
     /// No fields.
     pub const EMPTY: Self = Self::checked(&[]);
 
-    /// `lines` must have passed [`walk`](crate::head::walk).
+    /// `lines` must have passed [`walk`](crate::head::walk), or keep its rules.
     #[inline]
     pub(crate) const fn checked(lines: &'a [u8]) -> Self {
         Self { lines, trailers: false }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Buf;
 use proto_http::{Request, Responder, Server, ServerConfig};
 use protocol::testing::Harness;
-use protocol::{Control, Cx, Input, Output, Protocol};
+use protocol::{Control, Cx, Input, Limits, Output, Protocol};
 
 struct Counting;
 
@@ -50,6 +50,7 @@ fn a_request_allocates_nothing() {
         |_: &Request<'_>, _: &mut Responder<'_, '_>| Ok(()),
     ))
     .now();
+    let limits = Limits::default();
     let (mut output, mut control) = (Output::new(), Control::default());
     let mut requests = b"GET /a?b HTTP/1.1\r\nHost: a:80\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n".repeat(16);
     let mut counts = [0; 10];
@@ -57,7 +58,7 @@ fn a_request_allocates_nothing() {
         let before = COUNT.get();
         let mut input = Input::new(&mut requests);
         server
-            .received(&mut Cx::new(now, &mut output, &mut control, 65_536), &mut input)
+            .received(&mut Cx::new(now, &mut output, &mut control, &limits), &mut input)
             .unwrap();
         assert!(input.is_empty());
         *count = COUNT.get() - before;

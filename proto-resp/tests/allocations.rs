@@ -10,7 +10,7 @@ use proto_resp::{
 };
 use proto_resp::{Server, Version};
 use protocol::testing::Harness;
-use protocol::{Control, Cx, Input, Output, Protocol};
+use protocol::{Control, Cx, Input, Limits, Output, Protocol};
 
 struct Counting;
 
@@ -124,13 +124,14 @@ fn a_served_command_allocates_nothing() {
     };
     let mut server = Server::new(Arc::default(), answer);
     let now = Harness::new(Server::new(Arc::default(), answer)).now();
+    let limits = Limits::default();
     let (mut output, mut control) = (Output::new(), Control::default());
     let mut commands =
         b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n".repeat(16);
     let counts = rounds(|| {
         let mut input = Input::new(&mut commands);
         server
-            .received(&mut Cx::new(now, &mut output, &mut control, 65_536), &mut input)
+            .received(&mut Cx::new(now, &mut output, &mut control, &limits), &mut input)
             .unwrap();
         assert!(input.is_empty());
         output.advance(output.len());

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::Output;
+use crate::{Limits, Output};
 
 /// How strongly a protocol has asked for its connection to end. Asking twice keeps the stronger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,20 +39,21 @@ pub struct Cx<'a> {
     now: Instant,
     output: &'a mut Output,
     control: &'a mut Control,
-    high_water: usize,
+    limits: &'a Limits,
     /// Bytes of output that wait beneath `output`.
     beneath: usize,
 }
 
 impl<'a> Cx<'a> {
-    /// A context for one call at `now`. More than `high_water` bytes in `output` make it [`is_congested`](Cx::is_congested).
+    /// A context for one call at `now`, of a connection that is held to `limits`. More bytes in `output` than their
+    /// high-water mark make it [`is_congested`](Cx::is_congested).
     #[inline]
-    pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, high_water: usize) -> Self {
+    pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, limits: &'a Limits) -> Self {
         Cx {
             now,
             output,
             control,
-            high_water,
+            limits,
             beneath: 0,
         }
     }
@@ -69,7 +70,7 @@ impl<'a> Cx<'a> {
     ///
     /// ```
     /// # use std::time::Instant;
-    /// use protocol::{Control, Cx, Output};
+    /// use protocol::{Control, Cx, Limits, Output};
     ///
     /// fn call(cx: &mut Cx<'_>) {
     ///     let (mut plaintext, mut control) = (Output::new(), Control::default());
@@ -78,10 +79,10 @@ impl<'a> Cx<'a> {
     /// }
     /// # let (mut output, mut control) = (Output::new(), Control::default());
     /// # output.extend_from_slice(b"eleven bytes");
-    /// # call(&mut Cx::new(Instant::now(), &mut output, &mut control, 10));
+    /// # call(&mut Cx::new(Instant::now(), &mut output, &mut control, &Limits::default().high_water(10)));
     /// ```
-    pub fn layer<'b>(&self, output: &'b mut Output, control: &'b mut Control) -> Cx<'b> {
-        Cx::new(self.now, output, control, self.high_water).above(self.waiting())
+    pub fn layer<'b>(&'b self, output: &'b mut Output, control: &'b mut Control) -> Cx<'b> {
+        Cx::new(self.now, output, control, self.limits).above(self.waiting())
     }
 
     /// The time of this call. It never runs backwards; within one turn of a driver's loop it stands still.
@@ -106,7 +107,7 @@ impl<'a> Cx<'a> {
     /// [`drained`](crate::Protocol::drained).
     #[inline]
     pub fn is_congested(&self) -> bool {
-        self.waiting() > self.high_water
+        self.waiting() > self.limits.high_water
     }
 
     /// Bytes of output that wait: here, in the layers beneath, and on their way into the transport.
@@ -117,7 +118,13 @@ impl<'a> Cx<'a> {
 
     /// Bytes of output above which the connection is [`is_congested`](Cx::is_congested).
     pub fn high_water(&self) -> usize {
-        self.high_water
+        self.limits.high_water
+    }
+
+    /// What the connection may hold. A layer holds its inner connection to the same.
+    #[inline]
+    pub fn limits(&self) -> &Limits {
+        self.limits
     }
 
     /// Asks for a call of [`again`](crate::Protocol::again) when other connections have had their turn. Input is not read

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use drivers::Driver;
 use proto_http::{FieldBlock, Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
-use protocol::{Protocol, Switch};
+use protocol::{Peer, Protocol};
 
 /// A server with a few fixed resources, on either driver.
 #[derive(Parser)]
@@ -38,10 +39,23 @@ struct Options {
     /// How long a client may take from one request to the next, in seconds.
     #[arg(long, value_name = "SECS")]
     idle_timeout: Option<u64>,
+    /// Speaks HTTP/1.1 alone. Otherwise a client that begins with the preface of HTTP/2 is served that.
+    #[arg(long)]
+    no_http2: bool,
     /// Networks of proxies, separated by commas: every connection begins with a PROXY header (version 1 or 2) from one of
     /// them, and connections from elsewhere are refused.
     #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
     proxy_protocol: Option<proto_proxy::Config>,
+    /// The server's certificate in PEM, its issuers behind it: everything is served over TLS. Several for several names, each
+    /// with its --tls-key.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+    /// Authorities in PEM: clients must show a certificate of one of them.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 /// Where messages are compressed.
@@ -78,32 +92,105 @@ where
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
     let signals = drivers::Signals::catch()?;
-    let plain = factory(options)?;
-    match options.proxy_protocol.clone() {
-        None => until_signal(
-            server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
-            signals,
-            print,
-        ),
-        Some(config) => {
-            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
+    let one = config(options);
+    let shared = shared()?;
+    let testbed = move |remote| Testbed {
+        shared: Arc::clone(&shared),
+        remote,
+        echoing: false,
+        next: None,
+    };
+    if options.no_http2 {
+        let factory = move |peer: &Peer<'_, Infallible>, _: Option<&[u8]>| {
+            Some(Server::switching(Arc::clone(&one), testbed(peer.remote())))
+        };
+        return serve_layered(server, places, options, factory, signals, print);
+    }
+    let mut two = proto_h2::ServerConfig::new(SystemTime::now);
+    two.limits.body = None;
+    two.timeouts.preface = one.timeouts.first_byte;
+    two.timeouts.frame = one.timeouts.head;
+    two.timeouts.idle = one.timeouts.idle;
+    let two = Arc::new(two);
+    let handler = move |peer: &Peer<'_, Infallible>| Some(testbed(peer.remote()));
+    let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>, alpn: Option<&[u8]>| {
+        let (one, two, handler) = (Arc::clone(&one), Arc::clone(&two), handler.clone());
+        match alpn {
+            // Whoever negotiates nothing may begin with the preface.
+            None => Some(proto_h2::Auto::new(one, two, handler, peer)),
+            alpn => proto_h2::Auto::negotiated(alpn, one, two, handler, peer),
+        }
+    };
+    serve_layered(server, places, options, factory, signals, print)
+}
+
+/// Serves what `factory` makes of a peer and the protocol that was negotiated over TLS, behind proxies and over TLS where the
+/// options say so.
+fn serve_layered<I, P>(
+    server: &drivers::Server,
+    places: I,
+    options: &Options,
+    factory: impl Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + Sync + 'static,
+    signals: drivers::Signals,
+    print: bool,
+) -> io::Result<()>
+where
+    I: IntoIterator<Item = drivers::Listening>,
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+{
+    let tls = acceptor(options)?.map(|acceptor| {
+        let factory = factory.clone();
+        acceptor
+            .accept(move |peer: &Peer<'_, P::Message>, session: proto_tls::Session<'_>| factory(peer, session.alpn()))
+    });
+    let plain = move |peer: &Peer<'_, P::Message>| factory(peer, None);
+    match (options.proxy_protocol.clone(), tls) {
+        (None, None) => until_signal(server.serve_all(places, plain)?, signals, print),
+        (None, Some(tls)) => until_signal(server.serve_all(places, tls)?, signals, print),
+        (Some(config), None) => {
+            let behind = config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| plain(peer));
+            until_signal(server.serve_all(places, behind)?, signals, print)
+        }
+        (Some(config), Some(tls)) => {
+            let behind =
+                config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| tls.clone()(peer));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
     }
 }
 
-fn until_signal<P: Protocol<Message = Infallible> + 'static>(
-    running: drivers::Running<P>,
-    signals: drivers::Signals,
-    print: bool,
-) -> io::Result<()> {
+/// What accepts connections over TLS, if there is a certificate.
+fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
+    if options.tls_cert.is_empty() {
+        return Ok(None);
+    }
+    if options.tls_cert.len() != options.tls_key.len() {
+        return Err(io::Error::other("each --tls-cert needs its --tls-key"));
+    }
+    let pairs = options.tls_cert.iter().cloned().zip(options.tls_key.iter().cloned());
+    let files = proto_tls::Files {
+        pairs: pairs.collect(),
+        client_ca: options.tls_client_ca.clone(),
+    };
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let mut config = files.load(provider).map_err(io::Error::other)?;
+    if !options.no_http2 {
+        config.alpn.insert(0, b"h2".to_vec());
+    }
+    proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
+}
+
+fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>
+where
+    P: Protocol + 'static,
+    P::Message: Send + 'static,
+{
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
     running.until(signals, DRAIN).map(drop)
 }
-
-type Peer<'a> = protocol::Peer<'a, Infallible>;
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
@@ -132,8 +219,8 @@ fn print_address(address: SocketAddr) {
     println!("listening on {address}");
 }
 
-/// What makes the protocol of each connection.
-fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed>> + Clone + Send + use<>> {
+/// How connections of HTTP/1.1 are treated.
+fn config(options: &Options) -> Arc<ServerConfig> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -144,23 +231,15 @@ fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<
     if let Some(seconds) = options.idle_timeout {
         http.timeouts.idle = Some(Duration::from_secs(seconds));
     }
+    Arc::new(http)
+}
+
+fn shared() -> io::Result<Arc<Shared>> {
     let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(io::Error::other)?;
-    let (http, shared) = (
-        Arc::new(http),
-        Arc::new(Shared {
-            ws: Arc::default(),
-            text,
-        }),
-    );
-    Ok(move |peer: &Peer<'_>| {
-        let testbed = Testbed {
-            shared: Arc::clone(&shared),
-            remote: peer.remote(),
-            echoing: false,
-            next: None,
-        };
-        Server::switching(Arc::clone(&http), testbed)
-    })
+    Ok(Arc::new(Shared {
+        ws: Arc::default(),
+        text,
+    }))
 }
 
 /// What all connections share.

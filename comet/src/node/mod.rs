@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Sender, Stats};
+use drivers::Stats;
+use protocol::Sender;
 
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
@@ -72,6 +73,8 @@ pub(crate) struct Node {
     started: Instant,
     /// What the driver counts, once there is one.
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
+    /// What TLS counts, where there is TLS.
+    tls: OnceLock<Box<dyn Fn() -> proto_tls::Stats + Send + Sync>>,
     broker: Box<dyn Broker>,
     feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// What the nodes have told last, by name.
@@ -110,6 +113,7 @@ impl Node {
             counters: Counters::default(),
             started: Instant::now(),
             stats: OnceLock::new(),
+            tls: OnceLock::new(),
             broker: broker(node.clone(), &instance),
             instance,
             feeds: RwLock::default(),
@@ -122,6 +126,12 @@ impl Node {
     pub(crate) fn serves(&self, stats: impl Fn() -> Vec<Stats> + Send + Sync + 'static) {
         // Set once, when serving begins.
         let _ = self.stats.set(Box::new(stats));
+    }
+
+    /// From now on what TLS counts is among what it counts.
+    pub(crate) fn encrypts(&self, stats: impl Fn() -> proto_tls::Stats + Send + Sync + 'static) {
+        // Set once, when serving begins.
+        let _ = self.tls.set(Box::new(stats));
     }
 
     /// Whether it serves, and what is published goes through.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::Stats;
+use drivers::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::{Health, Node, UNANSWERED};
@@ -124,6 +124,9 @@ impl Node {
         } else {
             machine::Usage::now()
         };
+        let tls = self.tls.get().map(|stats| stats());
+        let tls = tls.iter().flat_map(proto_tls::Stats::iter);
+        let tls = tls.map(|(name, value)| (format!("tls_{name}"), value));
         let counted = &self.counters;
         let own = [
             ("subscriptions", subscriptions as u64),
@@ -155,6 +158,7 @@ impl Node {
                 .into_iter()
                 .chain(sum.iter())
                 .map(|(name, value)| (name.to_owned(), value))
+                .chain(tls)
                 .collect(),
             channels,
             more_channels,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drivers::Driver;
+use proto_tls::Files;
 use proto_ws::handshake::server::OriginPolicy;
 
 use crate::broker::RedisUrl;
@@ -22,6 +23,7 @@ pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<String>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) driver: Driver,
     pub(crate) threads: usize,
     pub(crate) prefork: Option<usize>,
@@ -36,6 +38,14 @@ pub(crate) struct Settings {
     pub(crate) handover: Option<PathBuf>,
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) files: Files,
+    /// Where plain HTTP is redirected.
+    pub(crate) redirect: Option<String>,
 }
 
 /// Where publications go.
@@ -70,16 +80,15 @@ impl Settings {
             problems.add("listen", "at least one address is needed");
         }
         for address in &listen {
-            if !address
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-            {
-                problems.add(
-                    "listen",
-                    &format!("{address:?} is not HOST:PORT, such as 127.0.0.1:8080"),
-                );
-            }
+            problems.address("listen", address);
         }
+        let tls = tls(
+            &mut problems,
+            options.tls_cert.unwrap_or_default(),
+            options.tls_key.unwrap_or_default(),
+            options.tls_client_ca,
+            options.tls_redirect,
+        );
         let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
         let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
@@ -125,6 +134,7 @@ impl Settings {
                 leeway: options.token_leeway.map_or(Duration::ZERO, |span| span.0),
             },
             listen,
+            tls,
             secret,
             api_token,
             demo,
@@ -144,6 +154,13 @@ struct Problems(Vec<String>);
 impl Problems {
     fn add(&mut self, key: &str, problem: &str) {
         self.0.push(format!("{key}: {problem}"));
+    }
+
+    fn address(&mut self, key: &str, address: &str) {
+        let parts = address.rsplit_once(':');
+        if !parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            self.add(key, &format!("{address:?} is not HOST:PORT, such as 127.0.0.1:8080"));
+        }
     }
 
     fn take<T>(&mut self, key: &str, outcome: Result<T, String>) -> Option<T> {
@@ -187,6 +204,44 @@ fn exposed(path: &Path) -> Option<String> {
         _ => return None,
     };
     Some(format!("{}: {what}: chmod 600 takes that away", path.display()))
+}
+
+/// Certificates with their keys. Whether they can be used is seen when they are read.
+fn tls(
+    problems: &mut Problems,
+    certificates: Vec<PathBuf>,
+    keys: Vec<PathBuf>,
+    client_ca: Option<PathBuf>,
+    redirect: Option<String>,
+) -> Option<Tls> {
+    if certificates.len() != keys.len() {
+        let (certificates, keys) = (certificates.len(), keys.len());
+        problems.add(
+            "tls_cert",
+            &format!("each needs its tls_key, but there are {certificates} and {keys}"),
+        );
+    }
+    if let Some(address) = &redirect {
+        problems.address("tls_redirect", address);
+    }
+    for (key, given) in [
+        ("tls_client_ca", client_ca.is_some()),
+        ("tls_redirect", redirect.is_some()),
+    ] {
+        if given && certificates.is_empty() {
+            problems.add(key, "means nothing without tls_cert");
+        }
+    }
+    for key in &keys {
+        if let Some(warning) = exposed(key) {
+            eprintln!("comet: tls_key: {warning}");
+        }
+    }
+    let pairs: Vec<_> = certificates.into_iter().zip(keys).collect();
+    (!pairs.is_empty()).then_some(Tls {
+        files: Files { pairs, client_ca },
+        redirect,
+    })
 }
 
 fn broker(url: &str) -> Result<BrokerUrl, String> {

@@ -79,6 +79,18 @@ options! {
     /// Where to listen, HOST:PORT; more than once for several addresses [default: 127.0.0.1:8080]
     #[arg(value_name = "ADDR")]
     listen: Vec<String>,
+    /// The server's certificate in PEM, its issuers behind it: https and wss instead of http and ws. Several for several names
+    #[arg(value_name = "FILE")]
+    tls_cert: Vec<PathBuf>,
+    /// The key of each certificate in PEM, in the same order. All are read again when they change, and after SIGHUP
+    #[arg(value_name = "FILE")]
+    tls_key: Vec<PathBuf>,
+    /// Authorities in PEM: clients must show a certificate of one of them
+    #[arg(value_name = "FILE")]
+    tls_client_ca: PathBuf,
+    /// Where plain HTTP is answered with a redirection to https, HOST:PORT
+    #[arg(value_name = "ADDR")]
+    tls_redirect: String,
     /// Which driver: epoll or tokio [default: the fastest here]
     #[arg(value_name = "DRIVER")]
     driver: DriverName,

@@ -280,7 +280,10 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
     let (mut rolled_back, mut killed) = (None::<Duration>, None::<Duration>);
     for _ in 0..14 {
         for _ in 0..4 + chance.below(6) {
-            let (node, channel) = (chance.below(NODES as u64) as usize, chance.below(CHANNELS.len() as u64) as usize);
+            let (node, channel) = (
+                chance.below(NODES as u64) as usize,
+                chance.below(CHANNELS.len() as u64) as usize,
+            );
             model.publish(node, channel);
             model.step(false);
         }

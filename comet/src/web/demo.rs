@@ -59,8 +59,8 @@ impl Demo {
                 );
                 answer.send(200, PLAIN, text.as_bytes()).map(|()| None)
             }
-            "/demo/slow-reader" => match (BUSY.swap(true, Ordering::AcqRel), app.address()) {
-                (false, Some(address)) => {
+            "/demo/slow-reader" => match app.address() {
+                Some(address) if !BUSY.swap(true, Ordering::AcqRel) => {
                     let (app, sender) = (Arc::clone(app), visitor.sender.clone());
                     thread::spawn(move || {
                         tell(&sender, slow_reader(&app, address));
@@ -68,7 +68,11 @@ impl Demo {
                     });
                     Ok(Some(Demo))
                 }
-                (_, _) => answer.send(503, PLAIN, b"there is one already").map(|()| None),
+                Some(_) => answer.send(503, PLAIN, b"there is one already").map(|()| None),
+                // It is a client without TLS.
+                None => answer
+                    .send(503, PLAIN, b"this is shown without TLS alone")
+                    .map(|()| None),
             },
             _ => answer.send(404, PLAIN, b"not found\n").map(|()| None),
         }

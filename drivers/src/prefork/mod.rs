@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use driver_common::Config;
 use driver_common::{Listening, Socket, deal, pin};
-use protocol::driver::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::SIGINT;
 

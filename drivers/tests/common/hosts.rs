@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use driver_common::host::{Host, Hosted};
 use driver_common::tasks::{Group, open};
+use driver_common::{Config, Stats};
 use drivers::{Driver, Running, Server};
-use protocol::driver::Config;
-use protocol::testing::{Host, Hosted};
-use protocol::{Peer, Protocol, Stats};
+use protocol::{Peer, Protocol};
 
 /// One of the drivers that are chosen by name.
 pub(crate) struct On(pub(crate) Driver);

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use driver_common::Stopping;
 use driver_common::tasks::{Group, Phase, Refused, Task, admit};
-use protocol::driver::{Stopping, Transfer, Transport};
+use protocol::driver::{Transfer, Transport};
 use protocol::{Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer};

@@ -3,14 +3,17 @@
 #[path = "../../../proto-proxy/tests/behind/mod.rs"]
 mod behind;
 mod driver;
+#[path = "../../../proto-tls/tests/over/mod.rs"]
+mod over;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use behind::ProxyLayer;
+use driver_common::Config;
 use driver_common::tasks::{Group, open};
-use protocol::driver::Config;
+use over::TlsLayer;
 use protocol::testing::conformance::{
     self, Driver, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire,
 };
@@ -96,4 +99,5 @@ fn smol_conforms_through_layers() {
     with(IdentityLayer);
     with(TracerLayer::new());
     with(ProxyLayer::new());
+    with(TlsLayer::new(&rustls::version::TLS13));
 }

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use drivers::Stats;
 use drivers::{Driver, Handle, Running, Server};
-use protocol::{Reason, Sender, Stats};
+use protocol::{Reason, Sender};
 
 use crate::scripted::{Panics, Scripted, World, byte, limits, lock, panic_quietly};
 

@@ -25,6 +25,7 @@ pub mod response_head;
 mod scripted;
 pub mod sim;
 pub mod switch;
+pub mod tls;
 pub mod wheel;
 pub mod ws_frames;
 pub mod ws_handshake;
@@ -52,6 +53,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("response_head", response_head::run),
     ("sim", sim::run),
     ("switch", switch::run),
+    ("tls", tls::run),
     ("wheel", wheel::run),
     ("ws_frames", ws_frames::run),
     ("ws_handshake", ws_handshake::run),

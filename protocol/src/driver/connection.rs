@@ -65,12 +65,13 @@ impl<P: Protocol> Connection<P> {
         Turn::new(self, scratch, 0)
     }
 
-    /// Begins a turn of a connection inside a layer, during a call of the layer with `cx`: at the time of `cx`, and with the
-    /// output that waits beneath counted, so that the inner protocol is congested when its own output and the layer's
+    /// Begins a turn of a connection inside a layer, during a call of the layer with `cx`: at the time of `cx`, held to the
+    /// same limits, and with the output that waits beneath counted, so that the inner protocol is congested when its own output and the layer's
     /// together are above the high-water mark.
     #[inline]
     pub fn layered<'a>(&'a mut self, scratch: &'a mut Scratch, cx: &Cx<'_>) -> Turn<'a, P> {
         scratch.now = cx.now();
+        scratch.limits = *cx.limits();
         Turn::new(self, scratch, cx.waiting())
     }
 
@@ -103,6 +104,11 @@ impl<P: Protocol> Connection<P> {
     /// Whether the connection has not yet begun to close.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Opening | Phase::Open)
+    }
+
+    /// Whether the protocol has paused reading.
+    pub fn is_paused(&self) -> bool {
+        self.control.paused
     }
 
     /// Whether the protocol has heard that the connection is gone.

@@ -283,6 +283,11 @@ impl<P: Protocol> Harness<P> {
         self.ended.map(|_| self.connection.reason())
     }
 
+    /// What the protocol says went wrong.
+    pub fn error(&self) -> Option<&P::Error> {
+        self.connection.error()
+    }
+
     /// Whether the connection ended with a reset.
     pub fn was_reset(&self) -> bool {
         self.ended == Some(true)

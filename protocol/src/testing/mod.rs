@@ -5,7 +5,6 @@
 //! * [`Sim`] runs any number of pairs on a network in any weather, the same every time.
 //! * [`Faulty`] does to a protocol what a bad network does: it chops, delays and cuts.
 //! * [`conformance`] checks the numbered rules of the contract on any driver.
-//! * [`Host`] is what the suites of faults and abuse start servers with, on any driver.
 //!
 //! ```
 //! use protocol::testing::Harness;
@@ -31,12 +30,10 @@
 pub mod conformance;
 mod faults;
 mod harness;
-mod host;
 mod link;
 mod sim;
 
 pub use faults::{Faults, Faulty};
 pub use harness::{Harness, splits};
-pub use host::{Host, Hosted};
 pub use link::{Link, LinkConfig};
 pub use sim::{End, Ended, Sim, Weather};

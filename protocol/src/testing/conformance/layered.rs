@@ -24,10 +24,23 @@ pub trait Layer: Clone + Send + 'static {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
 
-    /// What the peer sends first, before the inner protocol begins. Empty by default. A layer with a preamble is put
-    /// around the protocols of servers alone.
+    /// What the peer sends first, before the inner protocol begins. Empty by default.
     fn preamble(&self) -> &[u8] {
         b""
+    }
+
+    /// Whether the layer is one of servers alone. By default one with a preamble is.
+    fn serves_only(&self) -> bool {
+        !self.preamble().is_empty()
+    }
+
+    /// The peer's end of the layer, over the peer's end of a connection: through it the checks see and say what is inside of
+    /// the layer. By default the preamble is sent, and the rest is seen as it is.
+    fn wire(&self, mut wire: Box<dyn Wire>) -> Box<dyn Wire> {
+        if !self.preamble().is_empty() {
+            wire.send(self.preamble());
+        }
+        wire
     }
 }
 
@@ -53,8 +66,8 @@ impl<D: Driver, L: Layer> Driver for Layered<D, L> {
         let served = self.driver.serve(limits, move |peer: &Peer<'_, P::Message>| {
             layer.around(peer, factory.clone())
         });
-        let preamble = self.layer.preamble().to_vec();
-        Box::new(Serving { served, preamble })
+        let layer = self.layer.clone();
+        Box::new(Serving { served, layer })
     }
 
     fn connect_to_nobody<P, F>(&self, make: F)
@@ -63,7 +76,7 @@ impl<D: Driver, L: Layer> Driver for Layered<D, L> {
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
-        if !self.layer.preamble().is_empty() {
+        if self.layer.serves_only() {
             return self.driver.connect_to_nobody(make);
         }
         let layer = self.layer.clone();
@@ -77,18 +90,14 @@ impl<D: Driver, L: Layer> Driver for Layered<D, L> {
     }
 }
 
-struct Serving {
+struct Serving<L> {
     served: Box<dyn Served>,
-    preamble: Vec<u8>,
+    layer: L,
 }
 
-impl Served for Serving {
+impl<L: Layer> Served for Serving<L> {
     fn connect(&self) -> Option<Box<dyn Wire>> {
-        let mut wire = self.served.connect()?;
-        if !self.preamble.is_empty() {
-            wire.send(&self.preamble);
-        }
-        Some(wire)
+        self.served.connect().map(|wire| self.layer.wire(wire))
     }
 
     fn stop(&self, drain: Duration) {

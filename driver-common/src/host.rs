@@ -1,10 +1,11 @@
-//! What the suites of faults and of abuse need of a driver.
+//! What tests of whole drivers need of one: the suites of faults and of abuse are written against [`Host`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::driver::Config;
-use crate::{Peer, Protocol, Stats};
+use protocol::{Peer, Protocol};
+
+use crate::{Config, Stats};
 
 /// A driver as an operator starts it: on a real port, with every setting. The suites of what goes wrong in production are
 /// written against this trait, so that the driver of a stranger can run them as well; see docs/writing-a-driver.md.
@@ -27,7 +28,7 @@ pub trait Host {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static;
 }
 
-/// A driver that runs. The counters are those that `driver::SharedStats` has.
+/// A driver that runs. The counters are those of [`SharedStats`](crate::SharedStats).
 pub trait Hosted: Send {
     /// Where it listens; `None` for a client.
     fn address(&self) -> Option<SocketAddr>;

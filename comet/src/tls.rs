@@ -1,0 +1,179 @@
+//! TLS: certificates from files, which are read again when they change; and the redirection of those who come without.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use drivers::{Running, Server};
+use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
+use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, TicketKeys};
+use protocol::Peer;
+
+use crate::node::Post;
+use crate::settings::Tls;
+use crate::web::{Connection, Site};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What accepts connections over TLS. The `keys` of tickets are those of all processes of this server, where there are several.
+///
+/// # Errors
+///
+/// Which file cannot be used, and why.
+pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor> {
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
+    if let Some(keys) = keys {
+        let mut exported = [0; EXPORTED];
+        UnixStream::from(keys).read_exact(&mut exported)?;
+        config.tickets = Some(TicketKeys::import(&provider, &exported).map_err(io::Error::other)?);
+    }
+    let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
+    watch(tls.clone(), provider, acceptor.clone())?;
+    Ok(acceptor)
+}
+
+/// New keys of tickets, to be given to processes.
+///
+/// # Errors
+///
+/// When there is no randomness.
+pub(crate) fn keys() -> io::Result<TicketKeys> {
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    TicketKeys::random(&provider).map_err(io::Error::other)
+}
+
+/// A socket from which a process reads the keys, as they are now.
+///
+/// # Errors
+///
+/// When the system has no room.
+pub(crate) fn give(keys: &TicketKeys) -> io::Result<OwnedFd> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.write_all(&keys.export())?;
+    Ok(theirs.into())
+}
+
+/// SIGHUP does not end this process from now on. Tells whether it came.
+///
+/// # Errors
+///
+/// When the system does not allow it.
+pub(crate) fn hangup() -> io::Result<Arc<AtomicBool>> {
+    let came = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&came))?;
+    Ok(came)
+}
+
+/// Reads the files again when they have changed, and after SIGHUP. What cannot be used is said once, and changes nothing.
+fn watch(tls: Tls, provider: Arc<CryptoProvider>, acceptor: Acceptor) -> io::Result<()> {
+    let came = hangup()?;
+    let mut used = tls.files.stamp();
+    let mut before = used.clone();
+    let look = move || {
+        loop {
+            thread::sleep(LOOK);
+            let now = tls.files.stamp();
+            // Files that change still are not read yet: whoever writes them needs a moment for both.
+            let settled = now == before;
+            before = now.clone();
+            if came.swap(false, Ordering::Relaxed) || (settled && now != used) {
+                used = now;
+                reload(&tls, &provider, &acceptor);
+            }
+        }
+    };
+    thread::Builder::new().name("certificates".into()).spawn(look).map(drop)
+}
+
+fn reload(tls: &Tls, provider: &Arc<CryptoProvider>, acceptor: &Acceptor) {
+    match tls.files.reload(acceptor, Arc::clone(provider)) {
+        Ok(()) => {
+            for identity in acceptor.identities() {
+                let left = identity.not_after().duration_since(SystemTime::now());
+                let days = left.unwrap_or_default().as_secs() / 86_400;
+                let names = identity.names().join(", ");
+                eprintln!("comet: the certificate for {names} was read; it is good for {days} days");
+            }
+        }
+        Err(error) => eprintln!("comet: the old certificates stay in use: {error}"),
+    }
+}
+
+/// Makes the protocols of those whose handshake has ended.
+#[derive(Clone)]
+pub(crate) struct Inside(pub(crate) Arc<Site>);
+
+impl Factory<Connection> for Inside {
+    fn make(&self, peer: &Peer<'_, Post>, _: proto_tls::Session<'_>) -> Option<Connection> {
+        Some(self.0.connection(peer.sender()))
+    }
+}
+
+/// Redirects plain HTTP at `address` to https at `port`.
+///
+/// # Errors
+///
+/// When nobody can listen there.
+pub(crate) fn redirect(server: &Server, address: &str, port: u16) -> io::Result<Running<Redirecting>> {
+    let config = Arc::new(ServerConfig::new(SystemTime::now));
+    server.serve(address, move |_: &Peer<'_, _>| {
+        Some(proto_http::Server::new(Arc::clone(&config), Redirect(port)))
+    })
+}
+
+/// A connection that is redirected.
+pub(crate) type Redirecting = proto_http::Server<Redirect>;
+
+/// Sends whoever comes to https.
+pub(crate) struct Redirect(u16);
+
+impl Handler for Redirect {
+    type Message = std::convert::Infallible;
+    type Next = proto_http::NoUpgrade<std::convert::Infallible>;
+
+    fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        let Some(authority) = request.authority() else {
+            return answer.send(400, &(), b"");
+        };
+        let path = request.path_and_query();
+        let location = location(authority, self.0, &path);
+        // RFC 9110 section 15.4.9: the method stays, and clients remember.
+        answer.send(308, &[("Location", location.as_str())], b"")
+    }
+}
+
+fn location(authority: &str, port: u16, path: &str) -> String {
+    // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets, so that the last colon may be part of it.
+    let host = match authority.rsplit_once(':') {
+        Some((host, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    match port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::location;
+
+    #[test]
+    fn clients_are_sent_to_the_same_place_over_https() {
+        for (authority, port, expected) in [
+            ("example.org", 443, "https://example.org/a?b"),
+            ("example.org:80", 443, "https://example.org/a?b"),
+            ("example.org:8080", 8443, "https://example.org:8443/a?b"),
+            ("[::1]:80", 8443, "https://[::1]:8443/a?b"),
+            ("[::1]", 443, "https://[::1]/a?b"),
+        ] {
+            assert_eq!(location(authority, port, "/a?b"), expected);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The client's side.
+
+use core::fmt;
+use std::sync::Arc;
+
+use protocol::Protocol;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ClientConfig as RustlsConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::engine::Engine;
+use crate::identity::Identity;
+use crate::layer::{Shared, Tls};
+use crate::limits::Limits;
+use crate::server::ConfigError;
+use crate::stats::Stats;
+
+/// Whom a client trusts and what it shows.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// The cryptography.
+    pub provider: Arc<CryptoProvider>,
+    /// Whose certificates are trusted.
+    pub roots: Roots,
+    /// The application protocols to offer, the preferred first (ALPN, RFC 7301). Default none.
+    pub alpn: Vec<Vec<u8>>,
+    /// The certificate to show to servers that ask for one. Default none.
+    pub identity: Option<Identity>,
+    /// Whether TLS 1.2 is spoken as well as 1.3. Default true.
+    pub tls12: bool,
+    /// Sessions that are remembered, to be resumed. Default 256; 0 for none.
+    pub sessions: usize,
+    /// Asked about a chain that is valid and trusted, before anything is sent to its server.
+    pub pin: Option<Pin>,
+    /// What a handshake may cost.
+    pub limits: Limits,
+}
+
+/// Says whether a server's chain, its own certificate first, is one that is expected.
+pub type Pin = Arc<dyn Fn(&[CertificateDer<'_>]) -> bool + Send + Sync>;
+
+impl ClientConfig {
+    /// A client that trusts `roots`.
+    pub fn new(provider: Arc<CryptoProvider>, roots: Roots) -> Self {
+        ClientConfig {
+            provider,
+            roots,
+            alpn: Vec::new(),
+            identity: None,
+            tls12: true,
+            sessions: 256,
+            pin: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("roots", &self.roots)
+            .field("identity", &self.identity)
+            .field("pinned", &self.pin.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Certificates of authorities that a client trusts.
+#[derive(Clone)]
+pub struct Roots(RootCertStore);
+
+impl Roots {
+    /// Reads certificates in PEM. A server's own certificate that is signed by itself may stand among them.
+    ///
+    /// # Errors
+    ///
+    /// When the file is broken, or has no certificate that can be used.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, ConfigError> {
+        let broken = |error: String| ConfigError::Authorities(error);
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+            roots.add(certificate).map_err(|error| broken(error.to_string()))?;
+        }
+        Self::some(roots)
+    }
+
+    /// Those that Mozilla trusts, as of when the program was built.
+    #[cfg(feature = "webpki-roots")]
+    pub fn webpki() -> Self {
+        Roots(RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        })
+    }
+
+    /// Those that the operating system trusts. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    #[cfg(feature = "native-roots")]
+    pub fn native() -> Result<Self, ConfigError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::some(roots)
+    }
+
+    fn some(roots: RootCertStore) -> Result<Self, ConfigError> {
+        match roots.is_empty() {
+            true => Err(ConfigError::Authorities("no certificate was found".into())),
+            false => Ok(Roots(roots)),
+        }
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roots({})", self.0.len())
+    }
+}
+
+/// Connects over TLS. Cheap to clone: clones share their sessions.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<RustlsConfig>,
+    shared: Arc<Shared>,
+}
+
+/// What was given is no name of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidName(pub String);
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no name of a server and no address", self.0)
+    }
+}
+
+impl core::error::Error for InvalidName {}
+
+impl Connector {
+    /// Connects with `config`.
+    ///
+    /// # Errors
+    ///
+    /// When a client cannot be run with it.
+    pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
+        let provider = Arc::clone(&config.provider);
+        let roots = Arc::new(config.roots.0);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| ConfigError::Authorities(error.to_string()))?;
+        let versions: &[_] = match config.tls12 {
+            true => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            false => &[&rustls::version::TLS13],
+        };
+        let builder = RustlsConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| ConfigError::Provider(error.to_string()))?;
+        let builder = match config.pin {
+            None => builder.with_webpki_verifier(verifier),
+            Some(pin) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Pinned { verifier, pin })),
+        };
+        let mut built = match config.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let key = SingleCertAndKey::from(Arc::clone(identity.certified()));
+                builder.with_client_cert_resolver(Arc::new(key))
+            }
+        };
+        built.alpn_protocols = config.alpn;
+        built.resumption = match config.sessions {
+            0 => Resumption::disabled(),
+            sessions => Resumption::in_memory_sessions(sessions),
+        };
+        Ok(Connector {
+            config: Arc::new(built),
+            shared: Arc::new(Shared {
+                limits: config.limits,
+                ..Shared::default()
+            }),
+        })
+    }
+
+    /// Runs `inner` over TLS, with a server whose certificate is for `name`: a name of the DNS, which the server is told, or an
+    /// address, which it is not. `inner` is connected when the handshake has ended.
+    ///
+    /// # Errors
+    ///
+    /// When `name` is neither.
+    pub fn connect<P: Protocol>(&self, name: &str, inner: P) -> Result<Tls<P>, InvalidName> {
+        let invalid = || InvalidName(name.into());
+        let server = ServerName::try_from(name.to_owned()).map_err(|_| invalid())?;
+        let connection = UnbufferedClientConnection::new(Arc::clone(&self.config), server).map_err(|_| invalid())?;
+        Ok(Tls::client(Engine::client(connection), Arc::clone(&self.shared), inner))
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.read()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks the caller about chains that are otherwise good.
+struct Pinned {
+    verifier: Arc<WebPkiServerVerifier>,
+    pin: Pin,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self
+            .verifier
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let chain: Vec<_> = core::iter::once(end_entity).chain(intermediates).cloned().collect();
+        if (self.pin)(&chain) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pinned(..)")
+    }
+}

@@ -1,0 +1,581 @@
+//! One connection over TLS.
+
+use core::fmt;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::driver::{Connection, Scratch, Todo, Turn};
+use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
+
+use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
+use crate::error::{Error, Fault, Waiting};
+use crate::limits::Limits;
+use crate::plain_http::{self, Guess};
+use crate::session::Session;
+use crate::stats::Counters;
+
+/// A connection over TLS, with the protocol `P` inside, which a factory `F` makes when the handshake has ended; a client
+/// has it from the start.
+///
+/// The protocol inside is held to the limits of the driver, is congested when ciphertext waits, and sees a stream that was
+/// cut off end with [`Reason::Io`] and [`ErrorKind::UnexpectedEof`].
+pub struct Tls<P: Protocol, F = NoFactory> {
+    core: Box<Core>,
+    inner: Inner<P, F>,
+}
+
+/// The factory of a connection whose protocol was there from the start: there is none.
+#[derive(Debug, Clone, Copy)]
+pub enum NoFactory {}
+
+/// What does not depend on the protocol inside.
+struct Core {
+    engine: Engine,
+    shared: Arc<Shared>,
+    /// When the handshake must have come further.
+    deadline: Option<Instant>,
+    /// When the handshake must have ended.
+    end: Option<Instant>,
+    /// Whether the peer has said anything.
+    begun: bool,
+    /// Bytes of the handshake that have come.
+    received: usize,
+    /// Whether output of the protocol inside waits to be sealed.
+    unsealed: bool,
+    /// Whether input waits that may be read when the protocol inside wants more.
+    unread: bool,
+    /// Whether the transport has ended.
+    ended: bool,
+    /// Whether the connection has failed, and the failure was counted.
+    failed: bool,
+}
+
+/// What all connections of a server, or of a client's settings, share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+}
+
+enum Inner<P: Protocol, F> {
+    /// A server's, before the handshake has ended.
+    Unmade(Box<Unmade<P::Message, F>>),
+    /// A client's, before the handshake has ended.
+    Opening(Box<Opening<P>>),
+    Open(Connection<P>),
+    /// The factory refused the peer.
+    None,
+}
+
+struct Unmade<M, F> {
+    known: Known<M>,
+    factory: F,
+}
+
+struct Opening<P: Protocol> {
+    connection: Connection<P>,
+    messages: Vec<P::Message>,
+}
+
+/// What is known of the connection beneath.
+struct Known<M> {
+    remote: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    sender: Sender<M>,
+}
+
+impl<M> PeerSource<M> for Known<M> {
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    fn sender(&self) -> Sender<M> {
+        self.sender.clone()
+    }
+}
+
+/// How settling the connection inside ended.
+enum Settled {
+    /// It goes on.
+    Goes {
+        /// Whether it wants more input.
+        reads: bool,
+    },
+    /// It closes, and has said so.
+    Closes,
+    /// It is gone.
+    Gone { reset: bool },
+}
+
+/// Makes the protocol of a server's connection when its handshake has ended.
+pub trait Factory<P: Protocol> {
+    /// The protocol for `peer`, or `None` to refuse it.
+    fn make(&self, peer: &Peer<'_, P::Message>, session: Session<'_>) -> Option<P>;
+}
+
+impl<P: Protocol, F> Factory<P> for F
+where
+    F: Fn(&Peer<'_, P::Message>, Session<'_>) -> Option<P>,
+{
+    fn make(&self, peer: &Peer<'_, P::Message>, session: Session<'_>) -> Option<P> {
+        self(peer, session)
+    }
+}
+
+impl<P: Protocol> Factory<P> for NoFactory {
+    fn make(&self, _: &Peer<'_, P::Message>, _: Session<'_>) -> Option<P> {
+        None
+    }
+}
+
+impl<P: Protocol, F> Tls<P, F> {
+    pub(crate) fn server(engine: Engine, shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
+        let known = Known {
+            remote: peer.remote(),
+            local: peer.local(),
+            // A sender that the factory does not ask for is gone with this.
+            sender: peer.sender(),
+        };
+        Tls {
+            core: Core::new(engine, shared),
+            inner: Inner::Unmade(Box::new(Unmade { known, factory })),
+        }
+    }
+
+    /// What the handshake came to; `None` before it has ended.
+    pub fn session(&self) -> Option<Session<'_>> {
+        let open = !self.core.engine.is_handshaking();
+        open.then_some(Session(&self.core.engine))
+    }
+
+    /// The protocol inside; `None` before the handshake of a server has ended.
+    pub fn protocol(&self) -> Option<&P> {
+        match &self.inner {
+            Inner::Open(connection) => Some(connection.protocol()),
+            Inner::Opening(opening) => Some(opening.connection.protocol()),
+            Inner::Unmade(_) | Inner::None => None,
+        }
+    }
+
+    /// Bytes that the layer and the connection inside hold between events; idle ones hold none.
+    pub fn held(&self) -> usize {
+        let inner = match &self.inner {
+            Inner::Open(connection) => connection.held(),
+            _ => 0,
+        };
+        inner + self.core.engine.held()
+    }
+}
+
+impl<P: Protocol> Tls<P> {
+    pub(crate) fn client(engine: Engine, shared: Arc<Shared>, inner: P) -> Self {
+        Tls {
+            core: Core::new(engine, shared),
+            inner: Inner::Opening(Box::new(Opening {
+                connection: Connection::new(inner),
+                messages: Vec::new(),
+            })),
+        }
+    }
+}
+
+impl Core {
+    fn new(engine: Engine, shared: Arc<Shared>) -> Box<Self> {
+        Box::new(Core {
+            engine,
+            shared,
+            deadline: None,
+            end: None,
+            begun: false,
+            received: 0,
+            unsealed: false,
+            unread: false,
+            ended: false,
+            failed: false,
+        })
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let limits = &self.shared.limits;
+        self.end = limits.timeout.and_then(|timeout| now.checked_add(timeout));
+        let first = limits.first_byte.and_then(|timeout| now.checked_add(timeout));
+        self.deadline = match (first, self.end) {
+            (Some(first), Some(end)) => Some(first.min(end)),
+            (first, end) => first.or(end),
+        };
+    }
+
+    /// Goes on with the handshake; true when it has ended.
+    fn shake_hands<E>(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>, server: bool) -> Result<bool, Error<E>> {
+        if input.is_empty() {
+            return Ok(false);
+        }
+        self.begun = true;
+        self.deadline = self.end;
+        if server && self.received == 0 {
+            match plain_http::guess(input.as_slice()) {
+                Guess::Http => {
+                    cx.send(plain_http::ANSWER);
+                    return Err(Error::PlainHttp);
+                }
+                Guess::Unclear => return Ok(false),
+                Guess::Other => {}
+            }
+        }
+        let before = input.len();
+        let read = self.engine.read(input, cx.output(), &mut Plaintext::new(&mut []));
+        self.received += before - input.len();
+        if read.map_err(Error::Tls)? == Read::Open {
+            self.deadline = None;
+            self.shared.counters.opened(Session(&self.engine), server);
+            return Ok(true);
+        }
+        if self.received + input.len() > self.shared.limits.handshake {
+            return Err(Error::TooLong);
+        }
+        Ok(false)
+    }
+
+    /// Does what there is to do for the connection inside, and seals its output.
+    fn settle<P: Protocol>(&mut self, turn: &mut Turn<'_, P>, cx: &mut Cx<'_>) -> Result<Settled, Fault> {
+        self.unsealed = false;
+        loop {
+            turn.set_beneath(cx.waiting());
+            match turn.todo() {
+                Todo::Send => {
+                    let n = sealable(turn.output().len(), cx);
+                    if n > 0 {
+                        self.engine.write(turn.output(), n, cx.output())?;
+                        turn.sent(n);
+                    } else {
+                        // The rest waits unsealed, for the transport to take what was sealed.
+                        turn.set_beneath(0);
+                        turn.blocked();
+                    }
+                }
+                Todo::Shutdown => {
+                    self.engine.close(cx.output());
+                    if !turn.connection().is_open() {
+                        return Ok(Settled::Closes);
+                    }
+                    cx.shutdown();
+                }
+                Todo::Wait(interest) => {
+                    // What comes behind the peer's close_notify is not even read.
+                    cx.pause(turn.connection().is_paused() || self.engine.is_closed());
+                    return Ok(Settled::Goes { reads: interest.read });
+                }
+                Todo::Again => {
+                    cx.again();
+                    return Ok(Settled::Goes { reads: false });
+                }
+                Todo::Drop { reset } => {
+                    if !reset {
+                        // The peer had ended its stream before, so that there was no half-close.
+                        self.engine.close(cx.output());
+                    }
+                    return Ok(Settled::Gone { reset });
+                }
+            }
+        }
+    }
+
+    /// Shows the connection inside what it wants of `input`.
+    fn read<P: Protocol>(
+        &mut self,
+        turn: &mut Turn<'_, P>,
+        cx: &mut Cx<'_>,
+        input: &mut Input<'_>,
+        mut settled: Settled,
+    ) -> Result<Settled, Fault> {
+        while let Settled::Goes { reads: true } = settled {
+            let mut plaintext = Plaintext::new(turn.recv_buffer());
+            let read = self.engine.read(input, cx.output(), &mut plaintext);
+            let (filled, mut over) = (plaintext.filled, plaintext.over);
+            if filled > 0 {
+                turn.received(filled);
+            }
+            if !over.is_empty() {
+                turn.receive(&mut over);
+            }
+            let read = read?;
+            if self.engine.is_closed() {
+                turn.eof();
+            }
+            settled = self.settle(turn, cx)?;
+            if read == Read::Waits {
+                break;
+            }
+        }
+        if self.engine.is_closed() {
+            input.take_all();
+        }
+        self.unread = record_length(input.as_slice()).is_some();
+        Ok(settled)
+    }
+}
+
+/// How many of `length` bytes of plaintext are to be sealed now: until the connection is congested. What is shared stays shared for
+/// as long, and a large answer does not hold up other connections. Only what is above the hard limit is sealed in any case, so that the
+/// driver sees how much of it the transport takes at once.
+fn sealable(length: usize, cx: &Cx<'_>) -> usize {
+    let room = cx.high_water().saturating_add(1).saturating_sub(cx.waiting());
+    let above = length.saturating_sub(cx.limits().max_output);
+    let most = room.max(above);
+    length.min(most.checked_next_multiple_of(FULL).unwrap_or(most))
+}
+
+impl<P: Protocol, F> Tls<P, F> {
+    /// Something happens to the connection inside, which is then settled, and reads what there is of `input`.
+    fn happen(
+        &mut self,
+        cx: &mut Cx<'_>,
+        event: impl FnOnce(&mut Turn<'_, P>),
+        input: Option<&mut Input<'_>>,
+    ) -> Result<(), Error<P::Error>> {
+        let Inner::Open(inner) = &mut self.inner else {
+            return Ok(());
+        };
+        let core = &mut *self.core;
+        let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
+            let mut turn = inner.layered(scratch, cx);
+            if !cx.is_congested() {
+                turn.writable();
+            }
+            event(&mut turn);
+            let settled = core.settle(&mut turn, cx).and_then(|settled| match input {
+                Some(input) => core.read(&mut turn, cx, input, settled),
+                None => Ok(settled),
+            });
+            if settled.is_err() {
+                turn.failed(ErrorKind::InvalidData);
+            }
+            settled
+        });
+        match settled {
+            Ok(Settled::Goes { .. }) if core.ended && !core.unread && !core.engine.is_closed() => self.truncated(cx),
+            Ok(Settled::Goes { .. }) => Ok(()),
+            Ok(Settled::Closes) => {
+                cx.close();
+                inner.take_error().map_or(Ok(()), |error| Err(Error::Inner(error)))
+            }
+            Ok(Settled::Gone { reset }) => {
+                if reset {
+                    cx.abort();
+                } else {
+                    cx.close();
+                }
+                match (inner.take_error(), inner.reason()) {
+                    (Some(error), _) => Err(Error::Inner(error)),
+                    (None, reason @ (Reason::InputLimit | Reason::OutputLimit)) => Err(Error::Limit(reason)),
+                    (None, _) => Ok(()),
+                }
+            }
+            Err(fault) => {
+                core.failed = true;
+                core.shared.counters.broken();
+                Err(Error::Tls(fault))
+            }
+        }
+    }
+
+    /// The transport has ended, the stream inside has not.
+    #[cold]
+    fn truncated(&mut self, cx: &mut Cx<'_>) -> Result<(), Error<P::Error>> {
+        if let Inner::Open(inner) = &mut self.inner {
+            Scratch::lend(*cx.limits(), cx.now(), |scratch| {
+                inner.layered(scratch, cx).failed(ErrorKind::UnexpectedEof);
+            });
+        }
+        self.core.failed = true;
+        self.core.shared.counters.broken();
+        Err(Error::Truncated)
+    }
+
+    /// The handshake has failed.
+    #[cold]
+    fn failed(&mut self, cx: &mut Cx<'_>, error: Error<P::Error>) -> Error<P::Error> {
+        self.core.failed = true;
+        self.core.shared.counters.failed(&error);
+        if matches!(error, Error::Timeout(_) | Error::Refused) {
+            cx.abort();
+        }
+        error
+    }
+}
+
+impl<P: Protocol, F: Factory<P>> Tls<P, F> {
+    /// Goes on with the handshake, and opens the connection inside when it has ended; true when it is open.
+    #[cold]
+    fn shake_hands(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<bool, Error<P::Error>> {
+        let server = matches!(self.inner, Inner::Unmade(_));
+        match self.core.shake_hands(cx, input, server) {
+            Ok(true) => self.open(cx).map(|()| true),
+            Ok(false) => Ok(false),
+            Err(error) => Err(self.failed(cx, error)),
+        }
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), Error<P::Error>> {
+        let (connection, messages) = match core::mem::replace(&mut self.inner, Inner::None) {
+            Inner::Unmade(unmade) => {
+                let session = Session(&self.core.engine);
+                match unmade.factory.make(&Peer::new(&unmade.known), session) {
+                    Some(protocol) => (Connection::new(protocol), Vec::new()),
+                    None => return Err(self.failed(cx, Error::Refused)),
+                }
+            }
+            Inner::Opening(opening) => (opening.connection, opening.messages),
+            Inner::Open(connection) => (connection, Vec::new()),
+            Inner::None => return Ok(()),
+        };
+        self.inner = Inner::Open(connection);
+        let open = |turn: &mut Turn<'_, P>| {
+            // What the handshake leaves to be sent is not what the protocol inside has said.
+            turn.set_beneath(0);
+            turn.connected();
+            messages.into_iter().for_each(|message| turn.posted(message));
+        };
+        self.happen(cx, open, None)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.inner, Inner::Open(_))
+    }
+}
+
+impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
+    type Message = P::Message;
+    type Error = Error<P::Error>;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        self.core.begin(cx.now());
+        match self.core.engine.start(cx.output()) {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.failed(cx, Error::Tls(fault))),
+        }
+    }
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+        if !self.is_open() && !self.shake_hands(cx, input)? {
+            return Ok(());
+        }
+        if cx.intent() == protocol::Intent::Close || cx.intent() == protocol::Intent::Abort {
+            return Ok(());
+        }
+        self.happen(cx, |_| {}, Some(input))
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        self.core.ended = true;
+        if !self.is_open() {
+            return Err(self.failed(cx, Error::Ended));
+        }
+        if self.core.unread || self.core.engine.is_closed() {
+            return Ok(());
+        }
+        self.truncated(cx)
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        match &self.inner {
+            Inner::Open(connection) => connection.deadline(),
+            _ => self.core.deadline,
+        }
+    }
+
+    fn keeps_reading(&self) -> bool {
+        match &self.inner {
+            Inner::Open(connection) => connection.protocol().keeps_reading(),
+            Inner::Opening(_) => true,
+            Inner::Unmade(_) | Inner::None => false,
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        if self.is_open() {
+            return self.happen(cx, |turn| turn.timeout(), None);
+        }
+        let waiting = if self.core.begun {
+            Waiting::Handshake
+        } else {
+            Waiting::FirstByte
+        };
+        Err(self.failed(cx, Error::Timeout(waiting)))
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        self.happen(cx, |_| {}, None)
+    }
+
+    fn again(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        self.happen(cx, |turn| turn.again(), None)
+    }
+
+    #[inline]
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        if self.core.unsealed {
+            return self.happen(cx, |_| {}, None);
+        }
+        Ok(())
+    }
+
+    fn posted(&mut self, cx: &mut Cx<'_>, message: P::Message) -> Result<(), Self::Error> {
+        let inner = match &mut self.inner {
+            Inner::Open(inner) => inner,
+            Inner::Opening(opening) => {
+                if opening.messages.len() >= self.core.shared.limits.messages {
+                    return Err(self.failed(cx, Error::TooManyMessages));
+                }
+                opening.messages.push(message);
+                return Ok(());
+            }
+            // Nobody has a sender before the factory was asked.
+            Inner::Unmade(_) | Inner::None => return Ok(()),
+        };
+        let wait = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
+            let mut turn = inner.layered(scratch, cx);
+            turn.posted(message);
+            let waiting = cx.waiting() + turn.output().len();
+            turn.connection().is_open() && waiting <= cx.high_water()
+        });
+        // Messages that wait at once are answered in one record: `flush` seals what they have brought.
+        self.core.unsealed = true;
+        if wait { Ok(()) } else { self.happen(cx, |_| {}, None) }
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
+        if self.is_open() {
+            return self.happen(cx, |turn| turn.stop(), None);
+        }
+        cx.close();
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: Reason) {
+        if !self.is_open() && !self.core.failed {
+            self.core.shared.counters.ended();
+        }
+        match &mut self.inner {
+            Inner::Open(connection) => connection.closed(reason),
+            Inner::Opening(opening) => opening.connection.closed(reason),
+            Inner::Unmade(_) | Inner::None => {}
+        }
+    }
+}
+
+impl<P: Protocol, F> fmt::Debug for Tls<P, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("session", &self.session())
+            .field("received", &self.core.received)
+            .finish_non_exhaustive()
+    }
+}
