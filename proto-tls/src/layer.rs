@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::driver::{Connection, Scratch, Todo, Turn};
-use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
+use protocol::{Cx, Input, Intent, Peer, PeerSource, Protocol, Reason, Sender};
 
 use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
 use crate::error::{Error, Fault, Waiting};
@@ -46,6 +46,8 @@ struct Core {
     unsealed: bool,
     /// Whether input waits that may be read when the protocol inside wants more.
     unread: bool,
+    /// Whether the protocol inside has ended its direction.
+    shut: bool,
     /// Whether the transport has ended.
     ended: bool,
     /// Whether the connection has failed, and the failure was counted.
@@ -195,6 +197,7 @@ impl Core {
             begun: false,
             received: 0,
             unsealed: false,
+            shut: false,
             unread: false,
             ended: false,
             failed: false,
@@ -264,6 +267,7 @@ impl Core {
                     if !turn.connection().is_open() {
                         return Ok(Settled::Closes);
                     }
+                    self.shut = true;
                     cx.shutdown();
                 }
                 Todo::Wait(interest) => {
@@ -345,8 +349,14 @@ impl<P: Protocol, F> Tls<P, F> {
         let core = &mut *self.core;
         let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
-            if !cx.is_congested() {
+            if cx.intent() == Intent::Shutdown && !core.shut {
+                // The transport is broken: what the peer said before is still shown.
+                turn.drop_output();
+            } else if !cx.is_congested() {
                 turn.writable();
+            }
+            if core.unsealed {
+                turn.flush_due();
             }
             event(&mut turn);
             let settled = core.settle(&mut turn, cx).and_then(|settled| match input {
@@ -466,7 +476,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         if !self.is_open() && !self.shake_hands(cx, input)? {
             return Ok(());
         }
-        if cx.intent() == protocol::Intent::Close || cx.intent() == protocol::Intent::Abort {
+        if cx.intent() >= Intent::Close {
             return Ok(());
         }
         self.happen(cx, |_| {}, Some(input))

@@ -89,11 +89,10 @@ where
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
     let signals = drivers::Signals::catch()?;
-    let plain = factory(options)?;
-    let tls = acceptor(options)?.map(|acceptor| {
-        let inner = plain.clone();
-        acceptor.accept(move |peer: &Peer<'_>, _: proto_tls::Session<'_>| Some(inner(peer)))
-    });
+    let plain = factory::<false>(options)?;
+    let secure = factory::<true>(options)?;
+    let tls = acceptor(options)?
+        .map(|acceptor| acceptor.accept(move |peer: &Peer<'_>, _: proto_tls::Session<'_>| Some(secure(peer))));
     match (options.proxy_protocol.clone(), tls) {
         (None, None) => until_signal(
             server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
@@ -171,7 +170,9 @@ fn print_address(address: SocketAddr) {
 }
 
 /// What makes the protocol of each connection.
-fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed>> + Clone + Send + use<>> {
+fn factory<const TLS: bool>(
+    options: &Options,
+) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed<TLS>>> + Clone + Send + use<TLS>> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -191,7 +192,7 @@ fn factory(options: &Options) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<
         }),
     );
     Ok(move |peer: &Peer<'_>| {
-        let testbed = Testbed {
+        let testbed = Testbed::<TLS> {
             shared: Arc::clone(&shared),
             remote: peer.remote(),
             echoing: false,
@@ -208,18 +209,18 @@ struct Shared {
     text: FieldBlock<'static>,
 }
 
-/// The resources.
-struct Testbed {
+/// The resources. Those behind TLS are compiled apart, so that what is measured without TLS is the code that it was.
+struct Testbed<const TLS: bool> {
     shared: Arc<Shared>,
     /// The client's address, as the factory saw it.
     remote: Option<SocketAddr>,
     /// Whether the content of the request under way goes back.
     echoing: bool,
     /// What the connection becomes.
-    next: Option<Box<proto_ws::Server<Echo>>>,
+    next: Option<Box<proto_ws::Server<Echo<TLS>>>>,
 }
 
-impl Testbed {
+impl<const TLS: bool> Testbed<TLS> {
     fn start_echo(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let length = match request.body() {
             proto_http::BodyLength::Length(length) => Some(length),
@@ -255,7 +256,7 @@ impl Testbed {
                 let fields: Vec<_> = accepted.fields().collect();
                 let connection = proto_ws::Connection::server(config).accepted(&accepted);
                 responder.upgrade(&fields.as_slice())?;
-                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo)));
+                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo::<TLS>)));
                 Ok(())
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
@@ -263,9 +264,9 @@ impl Testbed {
     }
 }
 
-impl Handler for Testbed {
+impl<const TLS: bool> Handler for Testbed<TLS> {
     type Message = Infallible;
-    type Next = proto_ws::Server<Echo>;
+    type Next = proto_ws::Server<Echo<TLS>>;
 
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (request.path(), request.method()) {
@@ -300,9 +301,9 @@ impl Handler for Testbed {
 }
 
 /// Sends every WebSocket message back.
-struct Echo;
+struct Echo<const TLS: bool>;
 
-impl proto_ws::Handler for Echo {
+impl<const TLS: bool> proto_ws::Handler for Echo<TLS> {
     type Message = Infallible;
 
     fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), proto_ws::Misuse> {
