@@ -42,6 +42,8 @@ struct Core {
     begun: bool,
     /// Bytes of the handshake that have come.
     received: usize,
+    /// Bytes of the handshake's own that wait, in the call in which it ends.
+    own: usize,
     /// Whether output of the protocol inside waits to be sealed.
     unsealed: bool,
     /// Whether input waits that may be read when the protocol inside wants more.
@@ -196,6 +198,7 @@ impl Core {
             end: None,
             begun: false,
             received: 0,
+            own: 0,
             unsealed: false,
             shut: false,
             unread: false,
@@ -249,7 +252,7 @@ impl Core {
     fn settle<P: Protocol>(&mut self, turn: &mut Turn<'_, P>, cx: &mut Cx<'_>) -> Result<Settled, Fault> {
         self.unsealed = false;
         loop {
-            turn.set_beneath(cx.waiting());
+            turn.set_beneath(cx.waiting().saturating_sub(self.own));
             match turn.todo() {
                 Todo::Send => {
                     let n = sealable(turn.output().len(), cx);
@@ -349,6 +352,7 @@ impl<P: Protocol, F> Tls<P, F> {
         let core = &mut *self.core;
         let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
+            turn.set_beneath(cx.waiting().saturating_sub(core.own));
             if cx.intent() == Intent::Shutdown && !core.shut {
                 // The transport is broken: what the peer said before is still shown.
                 turn.drop_output();
@@ -446,9 +450,9 @@ impl<P: Protocol, F: Factory<P>> Tls<P, F> {
             Inner::None => return Ok(()),
         };
         self.inner = Inner::Open(connection);
+        // What the handshake leaves to be sent is not what the protocol inside has said.
+        self.core.own = cx.waiting();
         let open = |turn: &mut Turn<'_, P>| {
-            // What the handshake leaves to be sent is not what the protocol inside has said.
-            turn.set_beneath(0);
             turn.connected();
             messages.into_iter().for_each(|message| turn.posted(message));
         };
@@ -479,7 +483,9 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         if cx.intent() >= Intent::Close {
             return Ok(());
         }
-        self.happen(cx, |_| {}, Some(input))
+        let happened = self.happen(cx, |_| {}, Some(input));
+        self.core.own = 0;
+        happened
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {
