@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Mutates the codecs and sees that tests fail: usage: mutants.sh [all|FILE..]. Without an argument a sample, one file of each codec and
+# Mutates the libraries and sees that tests fail: usage: mutants.sh [all|FILE..]. Without an argument a sample, one file of each codec and
 # a share of its mutants, which follows from the day; `all` takes hours. Needs cargo-mutants (cargo install cargo-mutants).
 # A survivor is either killed by a test or explained in .cargo/mutants.toml.
 set -euo pipefail
@@ -18,7 +18,7 @@ run() { # folder, then further arguments
 }
 case ${1:-} in
 all)
-    for folder in proto-http proto-ws proto-resp; do run "$folder"; done
+    for folder in protocol proto-http proto-ws proto-resp proto-proxy timing-wheel driver-common; do run "$folder"; done
     ;;
 '')
     day=$(($(date +%j) % 16))

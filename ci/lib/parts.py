@@ -18,6 +18,7 @@ PARTS = {}
 LIBRARIES = [
     "wirestate-protocol",
     "wirestate-http",
+    "wirestate-h2",
     "wirestate-ws",
     "wirestate-resp",
     "wirestate-proxy",
@@ -28,7 +29,7 @@ LIBRARIES = [
     "wirestate-driver-tokio",
     "wirestate-drivers",
 ]
-CODECS = ["wirestate-http", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
+CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
 
 def part(function):
@@ -242,6 +243,15 @@ def http_peers():
 
 
 @part
+def http2():
+    """other people's clients and servers of HTTP/2, and their coder"""
+    command("nghttp", "nghttp2-client")
+    command("nghttpd", "nghttp2-server")
+    python = python_with("h2", "hpack")
+    script("peer_http2.py", *quick("benches", "testbed"), debug_example("wirestate-h2", "peer"), python=python)
+
+
+@part
 def differential(*arguments):
     """each codec beside two of other people: h11, llhttp; wsproto, tungstenite; hiredis, redis-protocol"""
     frames = debug_example("fuzz-bodies", "frame_verdicts")
@@ -251,7 +261,7 @@ def differential(*arguments):
 
 @part
 def mutants(*arguments):
-    """a sample of mutants of the codecs, each of which a test must kill; `all` takes hours"""
+    """a sample of mutants, each of which a test must kill; `all` takes hours"""
     run("ci/mutants.sh", *arguments)
 
 

@@ -18,11 +18,11 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
 use crate::machine;
-use crate::node::{Node, NodeConfig, Post};
+use crate::node::{Node, NodeConfig};
 use crate::settings::{BrokerUrl, Settings};
 use crate::tls::{self, Inside, Redirecting};
 use crate::watch::{self, Watch};
-use crate::web::Site;
+use crate::web::{Site, ToConnection};
 
 /// Bytes that may wait for a process at the hub: what is published while it is busy.
 const HUB_OUTPUT: usize = 256 << 20;
@@ -96,7 +96,7 @@ trait Serving {
 
 type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
 
-impl<P: Protocol<Message = Post> + 'static> Serving for Running<P> {
+impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
     fn local_addrs(&self) -> &[SocketAddr] {
         Running::local_addrs(self)
     }
@@ -314,7 +314,7 @@ fn serve(
     // Clients wait in the queues of the sockets meanwhile.
     node.wait_for_broker().map_err(io::Error::other)?;
     let Some(acceptor) = acceptor else {
-        let factory = move |peer: &Peer<'_, Post>| Some(site.connection(peer.sender()));
+        let factory = move |peer: &Peer<'_, ToConnection>| Some(site.connection(peer));
         let running = server.serve_all(places, factory)?;
         if let Some(address) = running.local_addr() {
             app.serves_at(address);
@@ -326,7 +326,7 @@ fn serve(
     Ok(begin(running, node))
 }
 
-fn begin<P: Protocol<Message = Post> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
+fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
     let handle = running.handle();
     node.serves(move || handle.stats_by_loop());
     Box::new(running)

@@ -13,9 +13,8 @@ use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, TicketKeys};
 use protocol::Peer;
 
-use crate::node::Post;
 use crate::settings::Tls;
-use crate::web::{Connection, Site};
+use crate::web::{Connection, Site, ToConnection};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +27,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor> {
     let provider = proto_tls::provider().map_err(io::Error::other)?;
     let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
+    config.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if let Some(keys) = keys {
         let mut exported = [0; EXPORTED];
         UnixStream::from(keys).read_exact(&mut exported)?;
@@ -110,8 +110,11 @@ fn reload(tls: &Tls, provider: &Arc<CryptoProvider>, acceptor: &Acceptor) {
 pub(crate) struct Inside(pub(crate) Arc<Site>);
 
 impl Factory<Connection> for Inside {
-    fn make(&self, peer: &Peer<'_, Post>, _: proto_tls::Session<'_>) -> Option<Connection> {
-        Some(self.0.connection(peer.sender()))
+    fn make(&self, peer: &Peer<'_, ToConnection>, session: proto_tls::Session<'_>) -> Option<Connection> {
+        match session.alpn() {
+            None => Some(self.0.connection(peer)),
+            Some(agreed) => self.0.negotiated(agreed, peer),
+        }
     }
 }
 

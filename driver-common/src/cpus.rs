@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// The CPUs that this thread, and those it starts, may run on: for [`Config::cpus`](protocol::driver::Config::cpus).
+/// The CPUs that this thread, and those it starts, may run on: for [`Config::cpus`](crate::Config::cpus).
 ///
 /// # Errors
 ///

@@ -2,11 +2,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
+mod config;
+mod connect;
 mod cpus;
+mod host;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listening;
 mod options;
+mod stats;
+mod stopping;
 pub mod tasks;
 mod threads;
 pub mod trace;
@@ -14,7 +19,12 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
+pub use crate::config::{Config, Keepalive, SocketOptions};
+pub use crate::connect::Connect;
 pub use crate::cpus::{allowed_cpus, pin};
+pub use crate::host::{Host, Hosted};
 pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
+pub use crate::stats::{SharedStats, Stats};
+pub use crate::stopping::Stopping;
 pub use crate::threads::{Ready, Threads};

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 
-use protocol::driver::{Config, SocketOptions};
+use crate::{Config, SocketOptions};
 use socket2::{Domain, Socket, Type};
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use protocol::driver::{Connect, SocketOptions};
+use crate::{Connect, SocketOptions};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 #[cfg(target_os = "linux")]
@@ -138,9 +138,11 @@ mod tests {
 
     #[test]
     fn a_connection_has_its_options() {
-        let mut options = SocketOptions::default();
-        options.quickack = true;
-        options.user_timeout = Some(Duration::from_secs(5));
+        let options = SocketOptions {
+            quickack: true,
+            user_timeout: Some(Duration::from_secs(5)),
+            ..SocketOptions::default()
+        };
         let to = "127.0.0.1:1".parse().unwrap();
         let socket = connecting(&Connect::new(to), &options).unwrap();
         assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap());

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use protocol::Stats;
+use crate::Stats;
 
 use crate::cpus::pin;
 
@@ -99,9 +99,10 @@ mod tests {
     use super::*;
 
     fn counted(accepted: u64) -> Stats {
-        let mut stats = Stats::default();
-        stats.accepted = accepted;
-        stats
+        Stats {
+            accepted,
+            ..Stats::default()
+        }
     }
 
     #[test]

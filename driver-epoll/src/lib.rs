@@ -15,9 +15,10 @@ mod socket;
 mod timers;
 mod udp;
 
+pub use driver_common::Stats;
+pub use driver_common::{Config, Connect, Keepalive, SocketOptions};
 pub use driver_common::{Listening, allowed_cpus, listen};
-pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
-pub use protocol::{Limits, Stats};
+pub use protocol::Limits;
 
 pub use crate::event_loop::Loop;
 pub use crate::mailbox::Handle;

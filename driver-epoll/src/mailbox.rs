@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::driver::Connect;
-use protocol::{Mailbox, Peer, Protocol, SendError, Stats};
+use driver_common::Connect;
+use driver_common::Stats;
+use protocol::{Mailbox, Peer, Protocol, SendError};
 
 use crate::queue::Queue;
 

@@ -5,9 +5,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use driver_common::Stats;
+use driver_common::{Config, Connect};
 use driver_common::{Listening, Threads, deal};
-use protocol::driver::{Config, Connect};
-use protocol::{Limits, Peer, Protocol, Stats};
+use protocol::{Limits, Peer, Protocol};
 
 use crate::event_loop::Loop;
 use crate::mailbox::{Handle, Mail};

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use driver_common::tasks::{Group, Task};
-use protocol::driver::{Config, Connect, Connection, SocketOptions, Transfer, Transport};
+use driver_common::{Config, Connect, SocketOptions};
+use protocol::driver::{Connection, Transfer, Transport};
 use protocol::{Limits, Protocol, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};

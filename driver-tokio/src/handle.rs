@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use driver_common::Connect;
+use driver_common::Stats;
 use driver_common::tasks::Group;
-use protocol::driver::Connect;
-use protocol::{Peer, Protocol, Stats};
+use protocol::{Peer, Protocol};
 
 /// Makes the protocol of a connection that this side opens.
 pub(crate) type Opening<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>) -> P + Send>;

@@ -9,9 +9,10 @@ mod server;
 mod udp;
 mod worker;
 
+pub use driver_common::Stats;
+pub use driver_common::{Config, Connect, Keepalive, SocketOptions};
 pub use driver_common::{Listening, allowed_cpus, listen};
-pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
-pub use protocol::{Limits, Stats};
+pub use protocol::Limits;
 
 pub use crate::drive::{Drive, connect, drive};
 pub use crate::handle::Handle;

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use driver_common::Stats;
 use driver_common::tasks::Group;
+use driver_common::{Config, Connect};
 use driver_common::{Listening, Threads, deal};
-use protocol::driver::{Config, Connect};
-use protocol::{Limits, Peer, Protocol, Stats};
+use protocol::{Limits, Peer, Protocol};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::handle::{Command, Handle, Remote};

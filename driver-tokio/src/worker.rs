@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use driver_common::tasks::{self, Group, Phase, Refused};
-use protocol::driver::{Connect, Stopping};
+use driver_common::{Connect, Stopping};
 use protocol::{Peer, Protocol};
 #[cfg(unix)]
 use tokio::net::{TcpStream, UnixStream};

@@ -22,9 +22,9 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use driver_common::{Config, Connect, Keepalive, SocketOptions, Stats};
 pub use driver_tokio::{Listening, allowed_cpus, listen};
-pub use protocol::driver::{Config, Connect, Keepalive, SocketOptions};
-use protocol::{Endpoint, Limits, Peer, Protocol, Reason, Stats};
+use protocol::{Endpoint, Limits, Peer, Protocol, Reason};
 
 #[cfg(target_os = "linux")]
 pub use crate::handover::{Taken, offer_sockets, take_over};

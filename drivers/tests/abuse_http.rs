@@ -3,6 +3,8 @@
 
 #[macro_use]
 mod common;
+#[path = "common/hosts.rs"]
+mod hosts;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,16 +12,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use drivers::{Driver, Running, Server};
+use driver_common::Config;
+use driver_common::Stats;
+use driver_common::{Host, Hosted};
 use proto_http::{Collect, Misuse, Request, Responder, ServerConfig};
-use protocol::Stats;
 
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
-type Connection = proto_http::Server<Collect<Answer>>;
 
 /// A server, and a client that behaves.
 struct Scene {
-    running: Running<Connection>,
+    running: Box<dyn Hosted>,
     to: SocketAddr,
     honest: TcpStream,
 }
@@ -40,11 +42,11 @@ fn connect(to: SocketAddr) -> TcpStream {
 }
 
 impl Scene {
-    fn new(driver: Driver) -> Self {
-        Self::with(driver, ServerConfig::default())
+    fn new(host: &impl Host) -> Self {
+        Self::with(host, ServerConfig::default())
     }
 
-    fn with(driver: Driver, config: ServerConfig) -> Self {
+    fn with(host: &impl Host, config: ServerConfig) -> Self {
         let config = Arc::new(config);
         let factory = move |_: &protocol::Peer<'_, _>| {
             let answer: Answer = answer;
@@ -53,8 +55,8 @@ impl Scene {
                 Collect::new(1 << 20, answer),
             ))
         };
-        let running = Server::new(driver).serve("127.0.0.1:0", factory).unwrap();
-        let to = running.local_addr().unwrap();
+        let running = host.serve(Config::default(), 1, factory);
+        let to = running.address().unwrap();
         let mut scene = Scene {
             running,
             to,
@@ -99,7 +101,7 @@ impl Scene {
 
     fn end(self) -> Stats {
         drop(self.honest);
-        let stats = self.running.stop(Duration::from_secs(5)).unwrap();
+        let stats = self.running.stop(Duration::from_secs(5));
         assert_eq!((stats.panics, stats.active), (0, 0), "{stats:?}");
         stats
     }
@@ -111,15 +113,15 @@ fn refusal(status: &str) -> String {
 
 const BAD: &str = "400 Bad Request";
 
-fn h01_length_beside_coding(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h01_length_beside_coding(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.refuses_post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", BAD);
     scene.refuses_post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n", BAD);
     scene.end();
 }
 
-fn h02_content_lengths(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h02_content_lengths(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for length in [
         "5\r\nContent-Length: 6",
         "5\r\nContent-Length: 5",
@@ -135,8 +137,8 @@ fn h02_content_lengths(driver: Driver) {
     scene.end();
 }
 
-fn h03_transfer_encodings(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h03_transfer_encodings(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for coding in [
         "chunked\r\nTransfer-Encoding: chunked",
         "chunked, xchunked",
@@ -151,8 +153,8 @@ fn h03_transfer_encodings(driver: Driver) {
     scene.end();
 }
 
-fn h04_chunk_sizes(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h04_chunk_sizes(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for size in [
         "",
         "0x5",
@@ -175,8 +177,8 @@ fn h04_chunk_sizes(driver: Driver) {
     scene.end();
 }
 
-fn h05_line_ends(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h05_line_ends(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for line in ["5\n", "5\r", "5;a\n", "5;a=\"\n\"\r\n", "5\r\r\n", "5;a\rb\r\n"] {
         scene.refuses_post(
             "Transfer-Encoding: chunked\r\n",
@@ -191,8 +193,8 @@ fn h05_line_ends(driver: Driver) {
     scene.end();
 }
 
-fn h06_quoted_extensions(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h06_quoted_extensions(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let fields = "Transfer-Encoding: chunked\r\n";
     scene.refuses_post(fields, "5;a=\"b\r\nhello\r\n0\r\n\r\n", BAD);
     scene.refuses_post(fields, "5;a=b\"c\"\r\nhello\r\n0\r\n\r\n", BAD);
@@ -207,15 +209,15 @@ fn h06_quoted_extensions(driver: Driver) {
     scene.end();
 }
 
-fn h07_extension_flood(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h07_extension_flood(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let body = format!("1;{}\r\nx\r\n", "e".repeat(500)).repeat(40);
     scene.refuses_post("Transfer-Encoding: chunked\r\n", &body, BAD);
     scene.end();
 }
 
-fn h08_field_lines(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h08_field_lines(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for fields in [
         "X: a\r\n b\r\n",
         "X : a\r\n",
@@ -230,14 +232,14 @@ fn h08_field_lines(driver: Driver) {
 }
 
 /// What the handler tries to send never leaves.
-fn h09_injection(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h09_injection(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.refuses("GET /inject HTTP/1.1\r\nHost: a\r\n\r\n", "500 Internal Server Error");
     scene.end();
 }
 
-fn h10_unread_body(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h10_unread_body(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let bytes = format!(
         "GET /first HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{inner}\
@@ -254,8 +256,8 @@ fn h10_unread_body(driver: Driver) {
     scene.end();
 }
 
-fn h11_bytes_behind_an_upgrade(driver: Driver) {
-    let scene = Scene::new(driver);
+fn h11_bytes_behind_an_upgrade(host: &impl Host) {
+    let scene = Scene::new(host);
     let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n";
     // Beside a body nobody switches at all: the body is read as one, and what follows as a request.
     for (framing, body) in [
@@ -285,8 +287,8 @@ fn h11_bytes_behind_an_upgrade(driver: Driver) {
 }
 
 /// A head that comes in drips ends at its limit, and costs the others nothing.
-fn h12_dripping_head(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h12_dripping_head(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let mut stream = connect(scene.to);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX: ").unwrap();
     let begun = Instant::now();
@@ -306,8 +308,8 @@ fn h12_dripping_head(driver: Driver) {
     scene.end();
 }
 
-fn h13_too_many_fields(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h13_too_many_fields(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(10_000));
     scene.refuses(&many, "431 Request Header Fields Too Large");
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(9000));
@@ -315,8 +317,8 @@ fn h13_too_many_fields(driver: Driver) {
     scene.end();
 }
 
-fn h14_unlimited_body(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h14_unlimited_body(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.refuses_post("Content-Length: 1048577\r\n", "", "413 Content Too Large");
     let chunk = format!("40000\r\n{}\r\n", "x".repeat(0x40000));
     scene.refuses_post(
@@ -328,8 +330,8 @@ fn h14_unlimited_body(driver: Driver) {
 }
 
 /// There is one cap, behind all decoding, and no coding but chunked is decoded at all.
-fn h15_caps_behind_codings(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h15_caps_behind_codings(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.refuses_post(
         "Transfer-Encoding: gzip, chunked\r\n",
         "0\r\n\r\n",
@@ -338,12 +340,12 @@ fn h15_caps_behind_codings(driver: Driver) {
     scene.end();
 }
 
-fn h16_slow_clients(driver: Driver) {
+fn h16_slow_clients(host: &impl Host) {
     let mut config = ServerConfig::default();
     config.timeouts.first_byte = Some(Duration::from_millis(300));
     config.timeouts.head = Some(Duration::from_millis(300));
     config.timeouts.body = Some(Duration::from_millis(300));
-    let mut scene = Scene::with(driver, config);
+    let mut scene = Scene::with(host, config);
     let timeout = refusal("408 Request Timeout");
     assert_eq!(scene.until_the_end(b""), "");
     assert_eq!(scene.until_the_end(b"GET / HTTP/1.1\r\nHost: a\r\n"), timeout);
@@ -380,8 +382,8 @@ fn h16_slow_clients(driver: Driver) {
 }
 
 /// The answer to a request whose body nobody wants arrives, though megabytes of the body are still on their way.
-fn h17_early_answer(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h17_early_answer(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let mut stream = connect(scene.to);
     stream
         .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
@@ -403,8 +405,8 @@ fn h17_early_answer(driver: Driver) {
 }
 
 /// As many fields as are allowed, all of them seen.
-fn h18_full_head(driver: Driver) {
-    let scene = Scene::new(driver);
+fn h18_full_head(host: &impl Host) {
+    let scene = Scene::new(host);
     let head = format!(
         "GET /full HTTP/1.1\r\nHost: a\r\n{}Connection: close\r\n\r\n",
         "X: y\r\n".repeat(98)
@@ -417,8 +419,8 @@ fn h18_full_head(driver: Driver) {
     scene.end();
 }
 
-fn h19_smuggling_set(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn h19_smuggling_set(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for (fields, body) in [
         ("Transfer-Encoding: \x0bchunked\r\n", "0\r\n\r\n"),
         ("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n"),
@@ -432,7 +434,7 @@ fn h19_smuggling_set(driver: Driver) {
     scene.end();
 }
 
-on_every_driver! {
+on_every_host! {
     h01: h01_length_beside_coding;
     h02: h02_content_lengths;
     h03: h03_transfer_encodings;

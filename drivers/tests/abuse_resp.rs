@@ -3,6 +3,8 @@
 
 #[macro_use]
 mod common;
+#[path = "common/hosts.rs"]
+mod hosts;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,12 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use drivers::{Driver, Running, Server};
+use driver_common::Config;
+use driver_common::{Host, Hosted};
 use proto_resp::{Caller, Client, ClientConfig, ClientError, Command, Misuse, Requester, Responder, ServerConfig};
 use proto_resp::{Unanswered, Value};
 use protocol::{Limits, Reason};
 
-on_every_driver! {
+on_every_host! {
     r01_claimed_lengths_take_no_memory: claimed;
     r07_a_reply_to_nothing: unsolicited;
     r09_slow_clients: slow;
@@ -31,7 +34,7 @@ type Answer = fn(&Command<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
 /// A server, and a client that behaves.
 struct Scene {
-    running: Running<proto_resp::Server<Answer>>,
+    running: Box<dyn Hosted>,
     to: SocketAddr,
     honest: TcpStream,
 }
@@ -48,20 +51,23 @@ fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
+fn with(limits: Limits) -> Config {
+    let mut config = Config::default();
+    config.limits = limits;
+    config
+}
+
 impl Scene {
-    fn new(driver: Driver) -> Scene {
-        Scene::with(driver, ServerConfig::default(), Limits::default())
+    fn new(host: &impl Host) -> Scene {
+        Scene::with(host, ServerConfig::default(), Limits::default())
     }
 
-    fn with(driver: Driver, config: ServerConfig, limits: Limits) -> Scene {
+    fn with(host: &impl Host, config: ServerConfig, limits: Limits) -> Scene {
         let config = Arc::new(config);
-        let running = Server::new(driver)
-            .limits(limits)
-            .serve("127.0.0.1:0", move |_| {
-                Some(proto_resp::Server::new(Arc::clone(&config), echo as Answer))
-            })
-            .unwrap();
-        let to = running.local_addr().unwrap();
+        let running = host.serve(with(limits), 1, move |_| {
+            Some(proto_resp::Server::new(Arc::clone(&config), echo as Answer))
+        });
+        let to = running.address().unwrap();
         let mut scene = Scene {
             running,
             to,
@@ -84,7 +90,7 @@ impl Scene {
     fn end(mut self) {
         self.serves();
         drop(self.honest);
-        self.running.stop(Duration::from_secs(5)).unwrap();
+        self.running.stop(Duration::from_secs(5));
     }
 }
 
@@ -97,8 +103,8 @@ fn answer(to: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8(all).unwrap()
 }
 
-fn claimed(driver: Driver) {
-    let scene = Scene::new(driver);
+fn claimed(host: &impl Host) {
+    let scene = Scene::new(host);
     for claim in [
         "*99999999\r\n",
         "*1\r\n$9999999999\r\n",
@@ -142,7 +148,7 @@ impl Caller for Asker {
     }
 }
 
-fn unsolicited(driver: Driver) {
+fn unsolicited(host: &impl Host) {
     use proto_resp::Violation;
     for (replies, violation) in [
         (&b"%0\r\n+PONG\r\n+PONG\r\n"[..], Violation::Unsolicited),
@@ -153,26 +159,24 @@ fn unsolicited(driver: Driver) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (report, seen) = std::sync::mpsc::channel();
         let to = listener.local_addr().unwrap();
-        let running = Server::new(driver)
-            .limits(Limits::default().linger(Duration::from_millis(100)))
-            .connect(to, move |_| {
-                Client::new(Arc::new(ClientConfig::default()), Asker(report))
-            })
-            .unwrap();
+        let limits = Limits::default().linger(Duration::from_millis(100));
+        let running = host.connect(with(limits), to, move |_| {
+            Client::new(Arc::new(ClientConfig::default()), Asker(report))
+        });
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(replies).unwrap();
         let error = seen.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(error, Some(ClientError::Violation(violation)));
         drop(server);
-        running.join().unwrap();
+        running.join();
     }
 }
 
-fn slow(driver: Driver) {
+fn slow(host: &impl Host) {
     let mut config = ServerConfig::default();
     config.timeouts.command = Some(Duration::from_millis(300));
     config.timeouts.idle = Some(Duration::from_secs(60));
-    let scene = Scene::with(driver, config, Limits::default());
+    let scene = Scene::with(host, config, Limits::default());
     let mut drip = connect(scene.to);
     drip.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     drip.write_all(b"*2\r\n$4\r\nECHO\r\n$100000\r\n").unwrap();
@@ -196,9 +200,9 @@ fn slow(driver: Driver) {
     scene.end();
 }
 
-fn unread(driver: Driver) {
+fn unread(host: &impl Host) {
     let limits = Limits::default().write_timeout(Some(Duration::from_millis(500)));
-    let mut scene = Scene::with(driver, ServerConfig::default(), limits);
+    let mut scene = Scene::with(host, ServerConfig::default(), limits);
     let mut greedy = connect(scene.to);
     greedy.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut command = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
@@ -210,12 +214,12 @@ fn unread(driver: Driver) {
         assert!(start.elapsed() < Duration::from_secs(20), "everything is taken");
     }
     scene.serves();
-    eventually("it is reset", || scene.running.handle().stats().write_timeouts == 1);
+    eventually("it is reset", || scene.running.stats().write_timeouts == 1);
     scene.end();
 }
 
-fn long(driver: Driver) {
-    let scene = Scene::new(driver);
+fn long(host: &impl Host) {
+    let scene = Scene::new(host);
     let mut wire = b"*20\r\n".to_vec();
     for _ in 0..20 {
         wire.extend_from_slice(b"$100000\r\n");
@@ -236,8 +240,8 @@ fn long(driver: Driver) {
     scene.end();
 }
 
-fn other(driver: Driver) {
-    let scene = Scene::new(driver);
+fn other(host: &impl Host) {
+    let scene = Scene::new(host);
     for hello in [
         &b"POST / HTTP/1.1\r\nHost: a\r\n\r\n*1\r\n$8\r\nFLUSHALL\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00",
@@ -253,8 +257,8 @@ fn other(driver: Driver) {
     scene.end();
 }
 
-fn endless(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn endless(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let to = scene.to;
     let talker = thread::spawn(move || {
         let mut stream = connect(to);
@@ -304,15 +308,13 @@ impl Caller for Burst {
     }
 }
 
-fn both(driver: Driver) {
-    let scene = Scene::new(driver);
+fn both(host: &impl Host) {
+    let scene = Scene::new(host);
     let (report, seen) = std::sync::mpsc::channel();
-    let running = Server::new(driver)
-        .connect(scene.to, move |_| {
-            Client::new(Arc::new(ClientConfig::default()), Burst { left: 1500, report })
-        })
-        .unwrap();
+    let running = host.connect(Config::default(), scene.to, move |_| {
+        Client::new(Arc::new(ClientConfig::default()), Burst { left: 1500, report })
+    });
     assert_eq!(seen.recv_timeout(Duration::from_secs(20)), Ok((0, Reason::Closed)));
-    running.join().unwrap();
+    running.join();
     scene.end();
 }

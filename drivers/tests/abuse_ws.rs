@@ -3,6 +3,8 @@
 
 #[macro_use]
 mod common;
+#[path = "common/hosts.rs"]
+mod hosts;
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -13,11 +15,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use drivers::{Driver, Running, Server};
+use driver_common::Stats;
+use driver_common::{Host, Hosted};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, Opening, Socket, Unmasked};
-use protocol::{Limits, Stats, Switch};
+use protocol::Limits;
 
 /// Lets pages of its own host in.
 struct Door {
@@ -71,7 +74,7 @@ impl Handler for Door {
 
 /// A server, and a client that behaves.
 struct Scene {
-    running: Running<Switch<proto_http::Server<Door>>>,
+    running: Box<dyn Hosted>,
     to: SocketAddr,
     honest: TcpStream,
 }
@@ -159,11 +162,11 @@ fn closed(stream: &mut TcpStream) -> (u16, Vec<(u8, Vec<u8>)>) {
 }
 
 impl Scene {
-    fn new(driver: Driver) -> Self {
-        Self::with(&Server::new(driver), |_| {})
+    fn new(host: &impl Host) -> Self {
+        Self::with(host, Limits::default(), |_| {})
     }
 
-    fn with(server: &Server, change: impl FnOnce(&mut Config)) -> Self {
+    fn with(host: &impl Host, limits: Limits, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
         let config = Arc::new(config);
@@ -177,8 +180,10 @@ impl Scene {
             };
             Some(proto_http::Server::switching(Arc::clone(&http), door))
         };
-        let running = server.serve("127.0.0.1:0", factory).unwrap();
-        let to = running.local_addr().unwrap();
+        let mut settings = driver_common::Config::default();
+        settings.limits = limits;
+        let running = host.serve(settings, 1, factory);
+        let to = running.address().unwrap();
         let (honest, head) = open(to, "");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let mut scene = Scene { running, to, honest };
@@ -207,21 +212,21 @@ impl Scene {
 
     fn end(self) -> Stats {
         drop(self.honest);
-        let stats = self.running.stop(Duration::from_secs(5)).unwrap();
+        let stats = self.running.stop(Duration::from_secs(5));
         assert_eq!((stats.panics, stats.active), (0, 0), "{stats:?}");
         stats
     }
 }
 
-fn w01_claimed_length(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w01_claimed_length(host: &impl Host) {
+    let mut scene = Scene::new(host);
     // Refused at the header, before a byte of payload came.
     scene.fails(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1009);
     scene.end();
 }
 
-fn w02_length_overflow(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w02_length_overflow(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.fails(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], 1002);
     let rest = [0x80, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     scene.fails(&[frame(0x02, b"first"), rest.to_vec()].concat(), 1009);
@@ -229,8 +234,8 @@ fn w02_length_overflow(driver: Driver) {
     scene.end();
 }
 
-fn w03_endless_fragments(driver: Driver) {
-    let mut scene = Scene::with(&Server::new(driver), |config| {
+fn w03_endless_fragments(host: &impl Host) {
+    let mut scene = Scene::with(host, Limits::default(), |config| {
         config.limits.fragments = 1000;
         config.message_timeout = Duration::from_millis(300);
     });
@@ -243,14 +248,14 @@ fn w03_endless_fragments(driver: Driver) {
     scene.end();
 }
 
-fn w04_empty_fragments(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w04_empty_fragments(host: &impl Host) {
+    let mut scene = Scene::new(host);
     scene.fails(&[frame(0x01, b""), frame(0x00, b"").repeat(16)].concat(), 1008);
     scene.end();
 }
 
-fn w05_ping_flood(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w05_ping_flood(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let answers = scene.fails(&frame(0x89, &[b'p'; 100]).repeat(300), 1008);
     assert!(answers.len() <= 256 && answers.iter().all(|(first, _)| *first == 0x8a));
     scene.fails(&frame(0x8a, b"").repeat(300), 1008);
@@ -260,8 +265,8 @@ fn w05_ping_flood(driver: Driver) {
 /// The offer of permessage-deflate.
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-fn w06_deflate_bomb(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w06_deflate_bomb(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let (_, head) = open(scene.to, DEFLATE);
     assert!(head.contains("permessage-deflate"), "{head}");
     // Zeros, in blocks of fixed codes: one literal, then the longest matches one byte back, a thousandth of their size.
@@ -320,8 +325,8 @@ impl Bits {
     }
 }
 
-fn w07_window_bits(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w07_window_bits(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for bits in ["7", "16", "0", "-1", "abc", "8.0", "99999999999999999999", "\"\""] {
         let (mut stream, head) = open(
             scene.to,
@@ -340,8 +345,8 @@ fn w07_window_bits(driver: Driver) {
 }
 
 /// The server has closed; the client neither answers nor ends the stream.
-fn w08_unanswered_close(driver: Driver) {
-    let mut scene = Scene::with(&Server::new(driver), |config| {
+fn w08_unanswered_close(host: &impl Host) {
+    let mut scene = Scene::with(host, Limits::default(), |config| {
         config.close_timeout = Duration::from_millis(300);
     });
     let (mut stream, _) = open(scene.to, "");
@@ -355,16 +360,15 @@ fn w08_unanswered_close(driver: Driver) {
         "{:?}",
         begun.elapsed()
     );
-    let handle = scene.running.handle();
-    eventually("only the honest are left", || handle.stats().active == 1);
+    eventually("only the honest are left", || scene.running.stats().active == 1);
     scene.still_serves();
     scene.end();
 }
 
 /// A client that asks for megabytes and reads nothing is not read from either, and dropped at the write timeout.
-fn w09_reader_that_stops(driver: Driver) {
+fn w09_reader_that_stops(host: &impl Host) {
     let limits = Limits::default().write_timeout(Some(Duration::from_millis(500)));
-    let mut scene = Scene::with(&Server::new(driver).limits(limits), |_| {});
+    let mut scene = Scene::with(host, limits, |_| {});
     let (mut stream, _) = open(scene.to, "");
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     let message = frame(0x82, &[7; 65536]);
@@ -372,8 +376,9 @@ fn w09_reader_that_stops(driver: Driver) {
     let written = (0..2000).take_while(|_| stream.write_all(&message).is_ok()).count();
     assert!(written < 2000, "all of it was taken");
     scene.still_serves();
-    let handle = scene.running.handle();
-    eventually("the connection is dropped", || handle.stats().write_timeouts == 1);
+    eventually("the connection is dropped", || {
+        scene.running.stats().write_timeouts == 1
+    });
     scene.end();
 }
 
@@ -403,8 +408,8 @@ impl proto_ws::Handler<Masked<Fixed>> for Watching {
     }
 }
 
-fn w10_endless_handshake(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w10_endless_handshake(host: &impl Host) {
+    let mut scene = Scene::new(host);
     // As a server: half a request is answered when its time is over.
     let mut stream = connect(scene.to);
     let half = request("");
@@ -425,23 +430,22 @@ fn w10_endless_handshake(driver: Driver) {
     let config = Arc::new(config);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let watching = Watching(Arc::clone(&seen));
-    let client = Server::new(driver)
-        .connect(listener.local_addr().unwrap(), move |_| {
-            Client::new(config, Arc::new(Opening::new("a", "/")), Fixed, watching)
-        })
-        .unwrap();
+    let to = listener.local_addr().unwrap();
+    let client = host.connect(Default::default(), to, move |_| {
+        Client::new(config, Arc::new(Opening::new("a", "/")), Fixed, watching)
+    });
     let (mut server, _) = listener.accept().unwrap();
     let mut asked = Vec::new();
     server.read_to_end(&mut asked).unwrap();
     assert!(asked.starts_with(b"GET / HTTP/1.1\r\n"));
     let late = server.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
     drop((late, server));
-    assert_eq!(client.join().unwrap().errors, 1);
+    assert_eq!(client.join().errors, 1);
     assert!(seen.lock().unwrap().is_empty());
 }
 
-fn w11_hijack(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w11_hijack(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for (origin, status) in [
         ("http://evil.example", "403 Forbidden"),
         ("null", "403 Forbidden"),
@@ -454,8 +458,8 @@ fn w11_hijack(driver: Driver) {
     scene.end();
 }
 
-fn w12_broken_frames(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w12_broken_frames(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for (bytes, code) in [
         (b"\x81\x01a".to_vec(), 1002),
         (frame(0xc1, b""), 1002),
@@ -483,8 +487,8 @@ fn w12_broken_frames(driver: Driver) {
 }
 
 /// Every byte that comes back was sent, at every length where the framing changes.
-fn w13_no_foreign_bytes(driver: Driver) {
-    let scene = Scene::new(driver);
+fn w13_no_foreign_bytes(host: &impl Host) {
+    let scene = Scene::new(host);
     let (mut stream, _) = open(scene.to, "");
     for len in [0_usize, 1, 125, 126, 4095, 65535, 65536, 70_000, 1 << 20] {
         let payload: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
@@ -496,8 +500,8 @@ fn w13_no_foreign_bytes(driver: Driver) {
     scene.end();
 }
 
-fn w14_offers(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w14_offers(host: &impl Host) {
+    let mut scene = Scene::new(host);
     for name in ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"] {
         let list = (0..33).map(|i| format!("x{i}")).collect::<Vec<_>>().join(", ");
         let lines = format!("{name}: x\r\n").repeat(5);
@@ -517,8 +521,8 @@ fn w14_offers(driver: Driver) {
 }
 
 /// One client that never stops talking; another one's turn comes all the same.
-fn w15_chatty_peer(driver: Driver) {
-    let mut scene = Scene::new(driver);
+fn w15_chatty_peer(host: &impl Host) {
+    let mut scene = Scene::new(host);
     let (mut chatty, _) = open(scene.to, "");
     let mut listening = chatty.try_clone().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -551,7 +555,7 @@ fn w15_chatty_peer(driver: Driver) {
     scene.end();
 }
 
-on_every_driver! {
+on_every_host! {
     w01: w01_claimed_length;
     w02: w02_length_overflow;
     w03: w03_endless_fragments;

@@ -3,7 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 5] = ["protocol", "proto-http", "proto-ws", "proto-resp", "proto-proxy"];
+const CRATES: [&str; 6] = [
+    "protocol",
+    "proto-http",
+    "proto-h2",
+    "proto-ws",
+    "proto-resp",
+    "proto-proxy",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod common;
+#[path = "common/hosts.rs"]
+mod hosts;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,13 +12,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use drivers::{Driver, Running, Server};
+use driver_common::Config;
+use driver_common::{Host, Hosted};
 use protocol::{Cx, Input, Protocol};
 
-/// Echoes; `!` makes it panic, and so does the end of a connection that said `?`.
+/// Echoes; `!` makes it panic, so does the end of a connection that said `?`, and the drop of one that said `%`.
 #[derive(Default)]
 struct Fragile {
     doomed: bool,
+    dropped_badly: bool,
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!self.dropped_badly || thread::panicking(), "told to panic when dropped");
+    }
 }
 
 impl Protocol for Fragile {
@@ -27,6 +37,7 @@ impl Protocol for Fragile {
         let bytes = input.take_all();
         assert!(!bytes.contains(&b'!'), "told to panic");
         self.doomed |= bytes.contains(&b'?');
+        self.dropped_badly |= bytes.contains(&b'%');
         cx.send(bytes);
         Ok(())
     }
@@ -36,9 +47,11 @@ impl Protocol for Fragile {
     }
 }
 
-fn serve(server: &Server) -> (Running<Fragile>, SocketAddr) {
-    let running = server.serve("127.0.0.1:0", |_| Some(Fragile::default())).unwrap();
-    let address = running.local_addr().unwrap();
+fn serve(host: &impl Host, threads: usize, change: impl FnOnce(&mut Config)) -> (Box<dyn Hosted>, SocketAddr) {
+    let mut config = Config::default();
+    change(&mut config);
+    let running = host.serve(config, threads, |_| Some(Fragile::default()));
+    let address = running.address().unwrap();
     (running, address)
 }
 
@@ -56,14 +69,14 @@ fn echoes(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn a_panic_costs_one_connection(driver: Driver) {
-    let (server, to) = serve(&Server::new(driver));
+fn a_panic_costs_one_connection(host: &impl Host) {
+    let (server, to) = serve(host, 1, |_| {});
     let mut bystander = connect(to);
     echoes(&mut bystander).unwrap();
-    for last in [b"!", b"?"] {
+    for last in [b"!", b"?", b"%"] {
         let mut victim = connect(to);
         victim.write_all(last).unwrap();
-        if last == b"?" {
+        if last != b"!" {
             victim.read_exact(&mut [0]).unwrap();
             victim.shutdown(std::net::Shutdown::Write).unwrap();
         }
@@ -72,13 +85,13 @@ fn a_panic_costs_one_connection(driver: Driver) {
     }
     echoes(&mut bystander).unwrap();
     drop(bystander);
-    let stats = server.stop(Duration::from_secs(5)).unwrap();
-    assert_eq!(stats.panics, 2);
+    let stats = server.stop(Duration::from_secs(5));
+    assert_eq!(stats.panics, 3);
     assert_eq!(stats.active, 0);
 }
 
-fn a_full_server_lets_others_wait(driver: Driver) {
-    let (server, to) = serve(&Server::new(driver).configure(|config| config.max_connections = 3));
+fn a_full_server_lets_others_wait(host: &impl Host) {
+    let (server, to) = serve(host, 1, |config| config.max_connections = 3);
     let mut inside: Vec<TcpStream> = (0..3).map(|_| connect(to)).collect();
     for stream in &mut inside {
         echoes(stream).unwrap();
@@ -100,28 +113,27 @@ fn a_full_server_lets_others_wait(driver: Driver) {
         echoes(stream).unwrap();
     }
     drop((inside, waiting));
-    server.stop(Duration::from_secs(5)).unwrap();
+    server.stop(Duration::from_secs(5));
 }
 
-fn an_address_gets_its_share(driver: Driver) {
-    let (server, to) = serve(&Server::new(driver).configure(|config| config.max_per_address = Some(2)));
+fn an_address_gets_its_share(host: &impl Host) {
+    let (server, to) = serve(host, 1, |config| config.max_per_address = Some(2));
     let mut inside: Vec<TcpStream> = (0..2).map(|_| connect(to)).collect();
     for stream in &mut inside {
         echoes(stream).unwrap();
     }
     assert!(echoes(&mut connect(to)).is_err());
     drop(inside.pop());
-    let handle = server.handle();
-    eventually("a place is free", || handle.stats().active == 1);
+    eventually("a place is free", || server.stats().active == 1);
     echoes(&mut connect(to)).unwrap();
     drop(inside);
-    let stats = server.stop(Duration::from_secs(5)).unwrap();
+    let stats = server.stop(Duration::from_secs(5));
     assert_eq!((stats.accepted, stats.refused), (3, 1));
 }
 
 /// Some reset, some half-close, some just go, some trickle, at random and at once.
-fn storms_leave_nothing_behind(driver: Driver) {
-    let (server, to) = serve(&Server::new(driver).threads(2));
+fn storms_leave_nothing_behind(host: &impl Host) {
+    let (server, to) = serve(host, 2, |_| {});
     let mut bystander = connect(to);
     let clients: Vec<_> = (0..4_u64)
         .map(|client| {
@@ -159,14 +171,13 @@ fn storms_leave_nothing_behind(driver: Driver) {
     }
     echoes(&mut bystander).unwrap();
     drop(bystander);
-    let handle = server.handle();
-    eventually("every connection has ended", || handle.stats().active == 0);
-    let stats = server.stop(Duration::from_secs(5)).unwrap();
+    eventually("every connection has ended", || server.stats().active == 0);
+    let stats = server.stop(Duration::from_secs(5));
     assert_eq!(stats.accepted, 2001);
     assert_eq!(stats.closed + stats.io_errors, 2001, "{stats:?}");
 }
 
-fn stopping_ends_what_does_not_end_itself(driver: Driver) {
+fn stopping_ends_what_does_not_end_itself(host: &impl Host) {
     /// Never wants to go.
     struct Stubborn;
     impl Protocol for Stubborn {
@@ -180,11 +191,11 @@ fn stopping_ends_what_does_not_end_itself(driver: Driver) {
             Ok(())
         }
     }
-    let server = Server::new(driver).serve("127.0.0.1:0", |_| Some(Stubborn)).unwrap();
-    let mut stream = connect(server.local_addr().unwrap());
+    let server = host.serve(Config::default(), 1, |_| Some(Stubborn));
+    let mut stream = connect(server.address().unwrap());
     echoes(&mut stream).unwrap();
     let begun = Instant::now();
-    let stopping = thread::spawn(move || server.stop(Duration::from_millis(300)).unwrap());
+    let stopping = thread::spawn(move || server.stop(Duration::from_millis(300)));
     // It is served until the drain time is over.
     thread::sleep(Duration::from_millis(50));
     echoes(&mut stream).unwrap();
@@ -199,12 +210,14 @@ const SERVER: &str = "DRIVERS_TEST_FEW_DESCRIPTORS";
 
 /// A server with 64 descriptors and 100 clients: those inside are served, those outside learn it or wait, and when
 /// some leave others come in; the loop does not spin meanwhile.
-fn want_of_descriptors(driver: Driver) {
+fn want_of_descriptors(host: &impl Host) {
     if std::env::var_os(SERVER).is_some() {
-        return serve_until_told(driver);
+        return serve_until_told(host);
     }
     let program = std::env::current_exe().unwrap();
-    let test = format!("{driver}::t07_few_descriptors");
+    // A test runs in a thread that is named after it.
+    let this = thread::current();
+    let test = this.name().unwrap();
     let command = format!("ulimit -n 64; exec '{}' --exact {test} --nocapture", program.display());
     let mut server = Command::new("sh")
         .args(["-c", &command])
@@ -241,14 +254,14 @@ fn want_of_descriptors(driver: Driver) {
     assert!(server.wait().unwrap().success());
 }
 
-fn serve_until_told(driver: Driver) {
-    let (server, to) = serve(&Server::new(driver));
+fn serve_until_told(host: &impl Host) {
+    let (server, to) = serve(host, 1, |_| {});
     println!("listening on {to}");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    println!("pauses {}", server.stop(Duration::from_secs(5)).unwrap().accept_pauses);
+    println!("pauses {}", server.stop(Duration::from_secs(5)).accept_pauses);
 }
 
-on_every_driver! {
+on_every_host! {
     panics: a_panic_costs_one_connection;
     full: a_full_server_lets_others_wait;
     per_address: an_address_gets_its_share;

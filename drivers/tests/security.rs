@@ -21,7 +21,7 @@ fn rows() -> BTreeMap<String, Vec<String>> {
 
 fn is_id(word: &str) -> bool {
     word.len() == 3
-        && word.starts_with(['h', 'w', 's', 'r', 'p', 'c', 't'])
+        && word.starts_with(['f', 'h', 'w', 's', 'r', 'p', 'c', 't'])
         && word[1..].bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -59,7 +59,16 @@ fn every_attack_has_its_tests() {
     let rows = rows();
     let mut found = BTreeSet::new();
     tests(&root(), &mut found);
-    for (letter, count) in [('h', 19), ('w', 15), ('s', 16), ('r', 16), ('p', 9), ('c', 9), ('t', 9)] {
+    for (letter, count) in [
+        ('f', 33),
+        ('h', 19),
+        ('w', 15),
+        ('s', 16),
+        ('r', 16),
+        ('p', 9),
+        ('c', 9),
+        ('t', 9),
+    ] {
         for number in 1..=count {
             let id = format!("{letter}{number:02}");
             let named = rows

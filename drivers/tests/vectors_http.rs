@@ -29,6 +29,7 @@ impl Handler for Witness {
         let version = match request.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
+            Version::Http2 => "2",
         };
         let waits = if request.expects_continue() { " 100" } else { "" };
         self.seen = format!("{} {} {version}{waits} \"", request.method(), request.target());

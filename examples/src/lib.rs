@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Running, Server};
+use drivers::{Driver, Running, Server, Signals};
 use protocol::{Peer, Protocol};
 
 /// The flags of every example that serves.
@@ -34,24 +34,26 @@ where
     F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
 {
     let options = Options::parse();
+    // Before threads are started, and before whoever reads the address may send one.
+    let signals = Signals::catch()?;
     let server = Server::new(options.driver)
         .threads(options.threads)
         .serve(options.listen, factory)?;
     if let Some(address) = server.local_addr() {
         println!("listening on {address}");
     }
-    until_signal(server)
+    until(signals, server)
 }
 
-/// Waits for SIGINT or SIGTERM, or for the end, and drains.
+/// Waits for one of the caught signals, or for the end, and drains.
 ///
 /// # Errors
 ///
 /// When a thread fails.
-pub fn until_signal<P>(running: Running<P>) -> io::Result<()>
+pub fn until<P>(signals: Signals, running: Running<P>) -> io::Result<()>
 where
     P: Protocol + 'static,
     P::Message: Send,
 {
-    running.until_signal(Duration::from_secs(5)).map(drop)
+    running.until(signals, Duration::from_secs(5)).map(drop)
 }

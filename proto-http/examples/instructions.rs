@@ -18,7 +18,7 @@ use bytes::Buf;
 use proto_http::{
     FieldBlock, HeadScanner, Limits, Misuse, Request, Responder, Rules, Server, ServerConfig, ServerConnection,
 };
-use protocol::{Control, Cx, Input, Limits, Output, Protocol};
+use protocol::{Control, Cx, Input, Output, Protocol};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -56,7 +56,7 @@ fn serve(request: &str, per_call: usize, count: usize) {
             }
         },
     );
-    let limits = Limits::default();
+    let limits = protocol::Limits::default();
     let (mut output, mut control, now) = (Output::new(), Control::default(), Instant::now());
     let mut bytes = request.repeat(per_call).into_bytes();
     for _ in 0..count / per_call {

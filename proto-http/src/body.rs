@@ -383,4 +383,20 @@ mod tests {
             .collect();
         assert_eq!(ready, [1, trailers.len()]);
     }
+
+    /// Digits beyond 64 bits are wrong, not long, where the line may have as many bytes.
+    #[test]
+    fn too_many_digits_within_the_limit_of_the_line() {
+        let line = b"00000000000000001\r\n";
+        for (limit, kind) in [
+            (15, ViolationKind::ChunkLineTooLong),
+            (16, ViolationKind::ChunkSize),
+            (17, ViolationKind::ChunkSize),
+        ] {
+            let mut limits = Limits::DEFAULT;
+            limits.chunk_line = limit;
+            let read = chunk_line(line, &limits, &Leniency::STRICT);
+            assert_eq!(read.map_err(|violation| violation.kind()), Err(kind), "{limit}");
+        }
+    }
 }

@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
     /// No fields.
     pub const EMPTY: Self = Self::checked(&[]);
 
-    /// `lines` must have passed [`walk`](crate::head::walk).
+    /// `lines` must have passed [`walk`](crate::head::walk), or keep its rules.
     #[inline]
     pub(crate) const fn checked(lines: &'a [u8]) -> Self {
         Self { lines, trailers: false }
@@ -62,6 +62,15 @@ impl<'a> Fields<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() || self.trailers && self.iter().next().is_none()
+    }
+
+    /// Shows name and value of each line.
+    #[inline]
+    pub(crate) fn visit_lines(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut rest = self.lines;
+        while let Some((name, value)) = next_line(&mut rest, self.trailers) {
+            each(name, value);
+        }
     }
 
     /// All fields, in order.

@@ -53,6 +53,8 @@ impl Facts {
     pub(crate) const HEAD: u32 = 1 << 13;
     /// The method is CONNECT.
     pub(crate) const CONNECT: u32 = 1 << 14;
+    /// Another codec has read the head.
+    const HTTP2: u32 = 1 << 15;
 
     /// What the start line says. A response has no method.
     #[inline]
@@ -60,6 +62,7 @@ impl Facts {
         let version = match version {
             Version::Http10 => Self::HTTP10,
             Version::Http11 => 0,
+            Version::Http2 => Self::HTTP2,
         };
         let method = match method {
             "HEAD" => Self::HEAD,
@@ -93,9 +96,29 @@ impl Facts {
     pub(crate) const fn version(&self) -> Version {
         if self.has(Self::HTTP10) {
             Version::Http10
+        } else if self.has(Self::HTTP2) {
+            Version::Http2
         } else {
             Version::Http11
         }
+    }
+
+    /// What another codec has found out about a head.
+    pub(crate) fn assembled(method: &str, about: &crate::Assembled) -> Self {
+        let mut facts = Self::new(Version::Http2, method);
+        facts.length = about.length.unwrap_or(0);
+        facts.flags |= match about.length {
+            Some(_) => Self::LENGTH,
+            None if about.content => Self::CHUNKED,
+            None => 0,
+        };
+        if about.expects_continue {
+            facts.flags |= Self::EXPECT_CONTINUE;
+        }
+        if about.upgrade {
+            facts.flags |= Self::UPGRADE;
+        }
+        facts
     }
 
     #[inline]

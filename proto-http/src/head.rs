@@ -7,13 +7,15 @@ use crate::fold::Folds;
 use crate::framing::{BodyLength, Facts};
 use crate::{Fields, Limits, Rules, Target, Violation, ViolationKind, scan};
 
-/// The minor version of HTTP/1 a message was sent in. A minor above 1 counts as 1.1 (RFC 9110 section 2.5).
+/// The version of HTTP a message was sent in. A minor version of HTTP/1 above 1 counts as 1.1 (RFC 9110 section 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, where another codec has read the message: see [`Assembled`](crate::Assembled).
+    Http2,
 }
 
 /// What came of reading a head.
@@ -33,9 +35,9 @@ pub enum Parsed<T> {
 /// A request head (RFC 9112 section 3), checked, over the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    method: &'a str,
-    target: &'a [u8],
-    fields: Fields<'a>,
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a [u8],
+    pub(crate) fields: Fields<'a>,
     pub(crate) facts: Facts,
 }
 
@@ -137,13 +139,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The head in bytes, as [`parse`](Self::parse) reads it, for a use of it that outlasts the input.
+    /// The head in bytes, as [`parse`](Self::parse) reads it, for a use of it that outlasts the input. That of a request of HTTP/2 is
+    /// written as HTTP/1.1.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
         let version: &[u8] = match self.version() {
             Version::Http10 => b" HTTP/1.0\r\n",
-            Version::Http11 => b" HTTP/1.1\r\n",
+            Version::Http11 | Version::Http2 => b" HTTP/1.1\r\n",
         };
         [
             self.method.as_bytes(),
@@ -187,9 +190,9 @@ impl<'a> Request<'a> {
 /// A response head (RFC 9112 section 4), checked, over the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response<'a> {
-    status: u16,
-    reason: &'a [u8],
-    fields: Fields<'a>,
+    pub(crate) status: u16,
+    pub(crate) reason: &'a [u8],
+    pub(crate) fields: Fields<'a>,
     pub(crate) facts: Facts,
 }
 

@@ -8,6 +8,7 @@ extern crate alloc;
 
 #[cfg(feature = "protocol")]
 mod adapter;
+mod assembled;
 mod body;
 mod client;
 #[cfg(feature = "http")]
@@ -29,9 +30,12 @@ mod target;
 
 #[cfg(feature = "protocol")]
 pub use adapter::*;
+pub use assembled::Assembled;
 pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
 pub use date::{DATE_LENGTH, imf_fixdate};
+#[doc(hidden)]
+pub use encode::AnyFields;
 pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, Status, reason};
 pub use error::{Misuse, Violation, ViolationKind};
 pub use fields::{Field, Fields, FieldsIter};

@@ -65,6 +65,13 @@ impl<'a> Target<'a> {
         })
     }
 
+    /// Whether `bytes` is a host that is not empty, with an optional port (RFC 9110 section 7.2): without userinfo, space or control.
+    #[inline]
+    #[must_use]
+    pub fn is_authority(bytes: &[u8]) -> bool {
+        scan::is_authority(bytes, false, false)
+    }
+
     /// The path of the resource: `/` where an absolute form has none, empty for the authority form, `*` for the asterisk form.
     #[must_use]
     pub fn path(&self) -> &'a str {

@@ -246,3 +246,20 @@ impl Builder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_values_is_told_from_within() {
+        let mut decoder = ValueDecoder::new(Version::Resp2, Rules::REPLIES);
+        assert!(decoder.is_between());
+        let mut input = &b"*2\r\n:1\r\n"[..];
+        assert_eq!(decoder.next(&mut input), Ok(None));
+        assert!(!decoder.is_between());
+        let mut input = &b":2\r\n"[..];
+        assert!(decoder.next(&mut input).unwrap().is_some());
+        assert!(decoder.is_between());
+    }
+}

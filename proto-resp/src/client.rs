@@ -664,3 +664,34 @@ impl PreparedCommand {
         &self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// In RESP2 the reply to the marker is an array of two; not every array of two with its word is that reply.
+    #[test]
+    fn a_marker_is_known_by_its_kind_and_word() {
+        let subscription = Subscription {
+            ticket: (),
+            channels: Channels::Plain,
+            marker: Some(7),
+            left: 0,
+            confirmations: Vec::new(),
+            error: None,
+        };
+        let bulk = |text: &'static str| Value::Bulk(text.into());
+        for (value, is) in [
+            (bulk("proto-resp marker 7"), true),
+            (bulk("proto-resp marker 8"), false),
+            (bulk("7"), false),
+            (Value::Array(vec![bulk("pong"), bulk("proto-resp marker 7")]), true),
+            (Value::Array(vec![bulk("data"), bulk("proto-resp marker 7")]), false),
+            (Value::Array(vec![bulk("proto-resp marker 7")]), false),
+        ] {
+            assert_eq!(subscription.is_marked_by(&value), is, "{value:?}");
+        }
+    }
+}

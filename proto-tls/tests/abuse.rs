@@ -227,7 +227,7 @@ fn s11_a_broken_seal() {
 #[test]
 fn s12_more_after_the_end() {
     let setup = Setup::new();
-    let mut server = setup.accept(over::client::Stays);
+    let mut server = setup.accept(over::client::Kind::Stays);
     let mut client = setup.client("localhost");
     client.shake_hands(&mut server);
     let more = over::client::record(23, &[0; 100]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use over::certificates::{Authority, Key, Valid};
-use over::client::{Client, Echo, Setup, Stays};
+use over::client::{Client, Echo, Kind::Stays, Setup};
 use proto_tls::{
     Acceptor, ClientConfig, Clients, ConfigError, Connector, Error, FaultKind, Files, Identity, IdentityError,
     InvalidName, NoFactory, ServerConfig, TicketKeys, Tls, Version, provider,

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use proto_http::{HeadScanner, Limits, Parsed, Request, Response, Rules, Violation};
 use proto_ws::entropy::{Entropy, PerThread};
-use proto_ws::handshake::{Head, Key, client, server};
+use proto_ws::handshake::{Key, client, server};
 use proto_ws::{Config, Connection, Event, Message, Side, State};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -59,10 +60,13 @@ fn accept(mut stream: TcpStream, config: Arc<Config>) -> Outcome<()> {
     stream.set_nodelay(true)?;
     let mut out = BytesMut::new();
     let mut input = Vec::new();
-    let length = read_head(&mut stream, &mut input)?;
-    let (head, _) = Head::read(&input, &mut 0)?.ok_or("no head")?;
-    let (method, _) = head.request().ok_or("not a request")?;
-    let checked = server::Request::read(method, head.fields())
+    let parse = |input: &[u8]| Request::parse(input, &Rules::DEFAULT).map(length);
+    let length = read_head(&mut stream, &mut input, parse)?;
+    let Parsed::Complete { head, .. } = Request::parse(&input, &Rules::DEFAULT)? else {
+        return Err("no head".into());
+    };
+    let fields = head.fields().iter().map(|field| (field.name, field.value));
+    let checked = server::Request::read(head.method(), fields)
         .and_then(|request| request.check_origin(&server::OriginPolicy::SameHost).map(|()| request));
     let connection = match checked {
         Ok(request) => {
@@ -166,23 +170,41 @@ fn connect(url: &str, target: &str, seen: impl FnMut(Message<'_>)) -> Outcome<()
     stream.write_all(&out)?;
     out.clear();
     let mut input = Vec::new();
-    let length = read_head(&mut stream, &mut input)?;
-    let (head, _) = Head::read(&input, &mut 0)?.ok_or("no head")?;
-    let granted = request.verify(&key, head)?;
+    let parse = |input: &[u8]| Response::parse(input, &Rules::RESPONSES).map(length);
+    let length = read_head(&mut stream, &mut input, parse)?;
+    let Parsed::Complete { head, .. } = Response::parse(&input, &Rules::RESPONSES)? else {
+        return Err("no head".into());
+    };
+    let fields = head.fields().iter().map(|field| (field.name, field.value));
+    let granted = request.verify(&key, head.status(), fields)?;
     let connection = Connection::client(config.clone(), PerThread).granted(&granted);
     input.drain(..length);
     run(stream, connection, input, out, seen)
 }
 
-fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> Outcome<usize> {
-    let mut scanned = 0;
+/// Reads until `parse` finds a whole head at the front of the input; returns its length.
+fn read_head(
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    parse: impl Fn(&[u8]) -> Result<Option<usize>, Violation>,
+) -> Outcome<usize> {
+    let mut scanner = HeadScanner::new();
     loop {
-        if let Some((_, length)) = Head::read(input, &mut scanned)? {
+        if scanner.ready(input, &Limits::DEFAULT)
+            && let Some(length) = parse(input)?
+        {
             return Ok(length);
         }
         if read(stream, input)? == 0 {
             return Err("the stream ended inside the handshake".into());
         }
+    }
+}
+
+fn length<T>(parsed: Parsed<T>) -> Option<usize> {
+    match parsed {
+        Parsed::Complete { length, .. } => Some(length),
+        Parsed::Incomplete => None,
     }
 }
 

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto_http::ViolationKind;
 use proto_ws::handshake::client::Refusal;
-use proto_ws::handshake::{Accept, BadHead, Key};
+use proto_ws::handshake::{Accept, Key};
 use proto_ws::{
     Client, ClientError, CloseCode, Config, Delivery, Entropy, Handler, Message, Misuse, NotOpened, Opening, Server,
     Side, SlowConsumer, Socket,
@@ -440,15 +441,14 @@ fn a_refusal_keeps_its_status() {
         "HTTP/1.1 101 x\r\nX : y\r\n\r\n",
         format!("HTTP/1.1 101 x\r\n{long}\r\n"),
     );
-    assert_eq!(
-        refusal(malformed.as_bytes()),
-        Some(ClientError::Head(BadHead::Malformed))
-    );
-    assert_eq!(refusal(long.as_bytes()), Some(ClientError::Head(BadHead::TooLong)));
-    assert_eq!(
-        refusal(b"HTTP/1.0 101 x\r\n\r\n"),
-        Some(ClientError::Refused(Refusal::Malformed))
-    );
+    let kind = |bytes: &[u8]| match refusal(bytes) {
+        Some(ClientError::Http(violation)) => violation.kind(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(malformed.as_bytes()), ViolationKind::SpaceBeforeColon);
+    assert_eq!(kind(long.as_bytes()), ViolationKind::FieldsTooLarge);
+    // HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
+    assert_eq!(kind(b"HTTP/1.0 101 x\r\n\r\n"), ViolationKind::UnaskedSwitch);
 }
 
 /// What a client fails with on `bytes`.

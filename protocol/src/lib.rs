@@ -23,7 +23,6 @@ pub use bytes;
 
 pub use crate::cx::{Control, Cx, Intent};
 pub use crate::deadline::Deadline;
-pub use crate::driver::{SharedStats, Stats};
 pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
 pub use crate::input::Input;
 pub use crate::limits::Limits;

@@ -273,6 +273,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_in_place_is_output() {
+        let mut output = Output::new();
+        output.extend_from_slice(b"in ");
+        output.tail().extend_from_slice(b"place");
+        assert_eq!(drain(&mut output, 100), b"in place");
+    }
+
+    /// Memory is kept up to a bound, and what is beyond the bound is given back.
+    #[test]
+    fn clearing_keeps_little_memory() {
+        for (size, kept) in [(KEEP_MAX / 2, true), (KEEP_MAX * 2, false)] {
+            let mut output = Output::new();
+            output.tail().reserve(size);
+            output.tail().extend_from_slice(b"x");
+            output.clear();
+            assert!(output.is_empty());
+            assert_eq!(output.tail().capacity() > 0, kept, "{size}");
+        }
+    }
+
+    #[test]
     fn order_is_kept_for_every_step() {
         for step in [1, 2, 3, 1023, 1024, 1025, 5000, 100_000] {
             let mut output = Output::new();

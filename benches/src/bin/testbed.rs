@@ -15,7 +15,7 @@ use drivers::Driver;
 use proto_http::{FieldBlock, Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
-use protocol::{Protocol, Switch};
+use protocol::{Peer, Protocol};
 
 /// A server with a few fixed resources, on either driver.
 #[derive(Parser)]
@@ -39,6 +39,9 @@ struct Options {
     /// How long a client may take from one request to the next, in seconds.
     #[arg(long, value_name = "SECS")]
     idle_timeout: Option<u64>,
+    /// Speaks HTTP/1.1 alone. Otherwise a client that begins with the preface of HTTP/2 is served that.
+    #[arg(long)]
+    no_http2: bool,
     /// Networks of proxies, separated by commas: every connection begins with a PROXY header (version 1 or 2) from one of
     /// them, and connections from elsewhere are refused.
     #[arg(long, value_name = "NET[,NET...]", value_parser = proto_proxy::Config::parse)]
@@ -89,23 +92,69 @@ where
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
     let signals = drivers::Signals::catch()?;
-    let plain = factory::<false>(options)?;
-    let secure = factory::<true>(options)?;
-    let tls = acceptor(options)?
-        .map(|acceptor| acceptor.accept(move |peer: &Peer<'_>, _: proto_tls::Session<'_>| Some(secure(peer))));
+    let one = config(options);
+    let shared = shared()?;
+    let testbed = move |remote| Testbed {
+        shared: Arc::clone(&shared),
+        remote,
+        echoing: false,
+        next: None,
+    };
+    if options.no_http2 {
+        let factory = move |peer: &Peer<'_, Infallible>, _: Option<&[u8]>| {
+            Some(Server::switching(Arc::clone(&one), testbed(peer.remote())))
+        };
+        return serve_layered(server, places, options, factory, signals, print);
+    }
+    let mut two = proto_h2::ServerConfig::new(SystemTime::now);
+    two.limits.body = None;
+    two.timeouts.preface = one.timeouts.first_byte;
+    two.timeouts.frame = one.timeouts.head;
+    two.timeouts.idle = one.timeouts.idle;
+    let two = Arc::new(two);
+    let handler = move |peer: &Peer<'_, Infallible>| Some(testbed(peer.remote()));
+    let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>, alpn: Option<&[u8]>| {
+        let (one, two, handler) = (Arc::clone(&one), Arc::clone(&two), handler.clone());
+        match alpn {
+            // Whoever negotiates nothing may begin with the preface.
+            None => Some(proto_h2::Auto::new(one, two, handler, peer)),
+            alpn => proto_h2::Auto::negotiated(alpn, one, two, handler, peer),
+        }
+    };
+    serve_layered(server, places, options, factory, signals, print)
+}
+
+/// Serves what `factory` makes of a peer and the protocol that was negotiated over TLS, behind proxies and over TLS where the
+/// options say so.
+fn serve_layered<I, P>(
+    server: &drivers::Server,
+    places: I,
+    options: &Options,
+    factory: impl Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + Sync + 'static,
+    signals: drivers::Signals,
+    print: bool,
+) -> io::Result<()>
+where
+    I: IntoIterator<Item = drivers::Listening>,
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+{
+    let tls = acceptor(options)?.map(|acceptor| {
+        let factory = factory.clone();
+        acceptor
+            .accept(move |peer: &Peer<'_, P::Message>, session: proto_tls::Session<'_>| factory(peer, session.alpn()))
+    });
+    let plain = move |peer: &Peer<'_, P::Message>| factory(peer, None);
     match (options.proxy_protocol.clone(), tls) {
-        (None, None) => until_signal(
-            server.serve_all(places, move |peer: &Peer<'_>| Some(plain(peer)))?,
-            signals,
-            print,
-        ),
+        (None, None) => until_signal(server.serve_all(places, plain)?, signals, print),
         (None, Some(tls)) => until_signal(server.serve_all(places, tls)?, signals, print),
         (Some(config), None) => {
-            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| Some(plain(peer)));
+            let behind = config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| plain(peer));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
         (Some(config), Some(tls)) => {
-            let behind = config.accept(move |peer: &Peer<'_>, _: &proto_proxy::Header<'_>| tls.clone()(peer));
+            let behind =
+                config.accept(move |peer: &Peer<'_, P::Message>, _: &proto_proxy::Header<'_>| tls.clone()(peer));
             until_signal(server.serve_all(places, behind)?, signals, print)
         }
     }
@@ -125,22 +174,23 @@ fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
         client_ca: options.tls_client_ca.clone(),
     };
     let provider = proto_tls::provider().map_err(io::Error::other)?;
-    let config = files.load(provider).map_err(io::Error::other)?;
+    let mut config = files.load(provider).map_err(io::Error::other)?;
+    if !options.no_http2 {
+        config.alpn.insert(0, b"h2".to_vec());
+    }
     proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
 }
 
-fn until_signal<P: Protocol<Message = Infallible> + 'static>(
-    running: drivers::Running<P>,
-    signals: drivers::Signals,
-    print: bool,
-) -> io::Result<()> {
+fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>
+where
+    P: Protocol + 'static,
+    P::Message: Send + 'static,
+{
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
     running.until(signals, DRAIN).map(drop)
 }
-
-type Peer<'a> = protocol::Peer<'a, Infallible>;
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
@@ -169,10 +219,8 @@ fn print_address(address: SocketAddr) {
     println!("listening on {address}");
 }
 
-/// What makes the protocol of each connection.
-fn factory<const TLS: bool>(
-    options: &Options,
-) -> io::Result<impl Fn(&Peer<'_>) -> Switch<Server<Testbed<TLS>>> + Clone + Send + use<TLS>> {
+/// How connections of HTTP/1.1 are treated.
+fn config(options: &Options) -> Arc<ServerConfig> {
     let mut http = ServerConfig::new(SystemTime::now);
     // Whatever size a client wants echoed.
     http.rules.limits.body = None;
@@ -183,23 +231,15 @@ fn factory<const TLS: bool>(
     if let Some(seconds) = options.idle_timeout {
         http.timeouts.idle = Some(Duration::from_secs(seconds));
     }
+    Arc::new(http)
+}
+
+fn shared() -> io::Result<Arc<Shared>> {
     let text = FieldBlock::new("Content-Type: text/plain\r\n").map_err(io::Error::other)?;
-    let (http, shared) = (
-        Arc::new(http),
-        Arc::new(Shared {
-            ws: Arc::default(),
-            text,
-        }),
-    );
-    Ok(move |peer: &Peer<'_>| {
-        let testbed = Testbed::<TLS> {
-            shared: Arc::clone(&shared),
-            remote: peer.remote(),
-            echoing: false,
-            next: None,
-        };
-        Server::switching(Arc::clone(&http), testbed)
-    })
+    Ok(Arc::new(Shared {
+        ws: Arc::default(),
+        text,
+    }))
 }
 
 /// What all connections share.
@@ -209,18 +249,18 @@ struct Shared {
     text: FieldBlock<'static>,
 }
 
-/// The resources. Those behind TLS are compiled apart, so that what is measured without TLS is the code that it was.
-struct Testbed<const TLS: bool> {
+/// The resources.
+struct Testbed {
     shared: Arc<Shared>,
     /// The client's address, as the factory saw it.
     remote: Option<SocketAddr>,
     /// Whether the content of the request under way goes back.
     echoing: bool,
     /// What the connection becomes.
-    next: Option<Box<proto_ws::Server<Echo<TLS>>>>,
+    next: Option<Box<proto_ws::Server<Echo>>>,
 }
 
-impl<const TLS: bool> Testbed<TLS> {
+impl Testbed {
     fn start_echo(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let length = match request.body() {
             proto_http::BodyLength::Length(length) => Some(length),
@@ -256,7 +296,7 @@ impl<const TLS: bool> Testbed<TLS> {
                 let fields: Vec<_> = accepted.fields().collect();
                 let connection = proto_ws::Connection::server(config).accepted(&accepted);
                 responder.upgrade(&fields.as_slice())?;
-                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo::<TLS>)));
+                self.next = Some(Box::new(proto_ws::Server::with(connection, Echo)));
                 Ok(())
             }
             Err(rejection) => responder.send(rejection.status(), &rejection.fields(), b""),
@@ -264,9 +304,9 @@ impl<const TLS: bool> Testbed<TLS> {
     }
 }
 
-impl<const TLS: bool> Handler for Testbed<TLS> {
+impl Handler for Testbed {
     type Message = Infallible;
-    type Next = proto_ws::Server<Echo<TLS>>;
+    type Next = proto_ws::Server<Echo>;
 
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (request.path(), request.method()) {
@@ -301,9 +341,9 @@ impl<const TLS: bool> Handler for Testbed<TLS> {
 }
 
 /// Sends every WebSocket message back.
-struct Echo<const TLS: bool>;
+struct Echo;
 
-impl<const TLS: bool> proto_ws::Handler for Echo<TLS> {
+impl proto_ws::Handler for Echo {
     type Message = Infallible;
 
     fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), proto_ws::Misuse> {

@@ -89,6 +89,25 @@ mod with_memory {
     #[global_allocator]
     static MEMORY: None = None;
 
+    /// Reads a request of HTTP/2, and tells how long the answer is.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn h2_answer_length(byte: u8) -> usize {
+        let (limits, mut scratch) = (proto_h2::Limits::DEFAULT, proto_h2::Scratch::new());
+        let mut memory = [0; 256];
+        let mut out = proto_h2::SliceBuffer::new(&mut memory);
+        let mut connection = proto_h2::ServerConnection::new();
+        let mut frame = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
+        frame[14] = byte;
+        for mut input in [&proto_h2::PREFACE[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0], &frame[..]] {
+            if let Ok(Some(proto_h2::ServerEvent::Request { stream, .. })) =
+                connection.next(&limits, &mut input, &mut scratch, &mut out)
+            {
+                let _ = connection.respond(stream, 204, &(), b"", Option::None, &limits, &mut out);
+            }
+        }
+        out.as_slice().len()
+    }
+
     /// Arms a timer.
     #[unsafe(no_mangle)]
     pub extern "C" fn timers(deadline: u64) -> usize {

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use proto_http::{HeadScanner, Parsed, Response, Rules};
 use proto_ws::entropy::PerThread;
+use proto_ws::handshake::Key;
 use proto_ws::handshake::client::Request;
-use proto_ws::handshake::{Head, Key};
 use proto_ws::{Config, Connection, Entropy, Event, Masked, Message};
 use protocol::bytes::BytesMut;
 
@@ -35,10 +36,14 @@ impl Client {
         request.write(&key, &mut output).map_err(io::Error::other)?;
         stream.write_all(&output)?;
         output.clear();
-        let (mut input, mut scanned) = (Vec::new(), 0);
+        let (mut input, mut scanner) = (Vec::new(), HeadScanner::new());
         let connection = loop {
-            if let Some((head, length)) = Head::read(&input, &mut scanned).map_err(io::Error::other)? {
-                let granted = request.verify(&key, head).map_err(io::Error::other)?;
+            if scanner.ready(&input, &Rules::RESPONSES.limits)
+                && let Parsed::Complete { head, length } =
+                    Response::parse(&input, &Rules::RESPONSES).map_err(io::Error::other)?
+            {
+                let fields = head.fields().iter().map(|field| (field.name, field.value));
+                let granted = request.verify(&key, head.status(), fields).map_err(io::Error::other)?;
                 let connection = Connection::client(Arc::new(Config::default()), entropy).granted(&granted);
                 input.drain(..length);
                 break connection;

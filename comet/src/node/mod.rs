@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Sender, Stats};
+use drivers::Stats;
+use protocol::Sender;
 
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;

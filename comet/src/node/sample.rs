@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::Stats;
+use drivers::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::{Health, Node, UNANSWERED};

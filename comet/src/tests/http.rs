@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Rig, answer, post};
 
-const SITE: &str = r#"
+pub(super) const SITE: &str = r#"
     api_token = "let-me-in"
     [[channel]]
     name = "room:*"

@@ -3,6 +3,7 @@
 mod brokers;
 mod feed;
 mod http;
+mod http2;
 mod model;
 mod rights;
 mod websocket;
@@ -65,7 +66,7 @@ impl Rig {
     /// A connection over which nothing was sent.
     pub(crate) fn connect(&self) -> Harness<Connection> {
         let limits = protocol::Limits::default().high_water(2000);
-        Harness::accept(limits, |peer| Some(self.site.connection(peer.sender()))).unwrap()
+        Harness::accept(limits, |peer| Some(self.site.connection(peer))).unwrap()
     }
 
     /// A client on its WebSocket, which has been welcomed.

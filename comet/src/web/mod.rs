@@ -10,9 +10,10 @@ mod pages;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use proto_http::{Fields, Handler, Misuse, Request, Responder, Server, ServerConfig};
+use proto_h2::{Auto, StreamMessage};
+use proto_http::{Fields, Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
-use protocol::{Sender, Switch};
+use protocol::{Peer, Sender};
 
 use self::api::Call;
 use self::demo::Demo;
@@ -28,11 +29,18 @@ pub(crate) struct Site {
     app: Arc<App>,
     pages: Pages,
     http: Arc<ServerConfig>,
+    http2: Arc<proto_h2::ServerConfig>,
     ws: Arc<proto_ws::Config>,
 }
 
-/// One connection.
-pub(crate) type Connection = Switch<Server<Visitor>>;
+/// One connection, of HTTP/1.1 or HTTP/2.
+pub(crate) type Connection = Auto<Visitor, MakeVisitor>;
+
+/// What a connection has sent to it.
+pub(crate) type ToConnection = StreamMessage<Post>;
+
+/// Makes the visitor of a connection, or of a stream.
+pub(crate) type MakeVisitor = Box<dyn Fn(&Peer<'_, Post>) -> Option<Visitor> + Send>;
 
 impl Site {
     /// # Errors
@@ -42,6 +50,8 @@ impl Site {
         let message = app.settings.limits.message;
         let mut http = ServerConfig::new(SystemTime::now);
         http.rules.limits.body = Some(message as u64);
+        let mut http2 = proto_h2::ServerConfig::new(SystemTime::now);
+        http2.limits.body = http.rules.limits.body;
         let mut ws = proto_ws::Config::default();
         ws.limits.message = message as u64;
         ws.limits.frame = message as u64;
@@ -51,19 +61,32 @@ impl Site {
         Ok(Site {
             pages: Pages::new()?,
             http: Arc::new(http),
+            http2: Arc::new(http2),
             ws: Arc::new(ws),
             app,
         })
     }
 
-    /// The protocol of a new connection, which `sender` reaches.
-    pub(crate) fn connection(self: &Arc<Self>, sender: Sender<Post>) -> Connection {
-        let visitor = Visitor {
-            site: Arc::clone(self),
-            sender,
-            doing: Doing::Nothing,
-        };
-        Server::switching(Arc::clone(&self.http), visitor)
+    /// The protocol of a new connection: HTTP/2 where it begins with the preface, else HTTP/1.1.
+    pub(crate) fn connection(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> Connection {
+        Auto::new(Arc::clone(&self.http), Arc::clone(&self.http2), self.visitors(), peer)
+    }
+
+    /// The protocol of a new connection that was agreed on over TLS.
+    pub(crate) fn negotiated(self: &Arc<Self>, agreed: &[u8], peer: &Peer<'_, ToConnection>) -> Option<Connection> {
+        let (http, http2) = (Arc::clone(&self.http), Arc::clone(&self.http2));
+        Auto::negotiated(Some(agreed), http, http2, self.visitors(), peer)
+    }
+
+    fn visitors(self: &Arc<Self>) -> MakeVisitor {
+        let site = Arc::clone(self);
+        Box::new(move |peer| {
+            Some(Visitor {
+                site: Arc::clone(&site),
+                sender: peer.sender(),
+                doing: Doing::Nothing,
+            })
+        })
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use protocol::{SharedStats, Stats};
+use crate::{SharedStats, Stats};
 use timing_wheel::{Key, Wheel};
 
-use protocol::driver::{Config, PerAddress};
+use crate::Config;
+use protocol::driver::PerAddress;
 
 /// The state of one worker that its tasks see. Tasks lock it when a deadline comes nearer than the timer
 /// that is set, and when they begin and end: not once per exchange.

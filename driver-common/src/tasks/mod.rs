@@ -10,7 +10,7 @@
 //!
 //! The worker's part in the rules: accept within a budget; take a failed accept for a passing trouble and pause; call
 //! [`Group::expire`] when it says; stop accepting, spread [`Group::enter`]'s wakers by
-//! [`Stopping`](protocol::driver::Stopping), and enter [`Phase::Killing`] at the deadline. docs/writing-a-driver.md of the
+//! [`Stopping`](crate::Stopping), and enter [`Phase::Killing`] at the deadline. docs/writing-a-driver.md of the
 //! repository shows a whole driver.
 
 mod admission;

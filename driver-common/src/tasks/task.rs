@@ -309,7 +309,8 @@ impl<P: Protocol> Drop for Task<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::driver::{Config, Transfer};
+    use crate::Config;
+    use protocol::driver::Transfer;
     use protocol::{Cx, Input, Simple};
 
     /// A stream of one read.

@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use driver_common::Connect;
 use driver_common::trace;
-use protocol::driver::{Connect, Connection, Interest};
+use protocol::driver::{Connection, Interest};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use rustix::event::epoll;
 

@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use driver_common::Stats;
 use driver_common::trace;
+use protocol::Protocol;
 use protocol::driver::{Interest, Settled, Turn};
-use protocol::{Protocol, Stats};
 use rustix::event::epoll;
 
 use super::Loop;

@@ -11,8 +11,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::driver::{Config, PerAddress, Scratch, Stopping};
-use protocol::{Peer, Protocol, Reason, Stats};
+use driver_common::Stats;
+use driver_common::{Config, Stopping};
+use protocol::driver::{PerAddress, Scratch};
+use protocol::{Peer, Protocol, Reason};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use driver_common::Config;
 use driver_common::{Listening, Socket, deal, pin};
-use protocol::driver::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::SIGINT;
 
@@ -34,7 +34,7 @@ const WORKER: &str = "PREFORK_WORKER";
 /// workers get SIGTERM.
 ///
 /// ```no_run
-/// use drivers::{Driver, Prefork, Role, Server};
+/// use drivers::{Driver, Prefork, Role, Server, Signals};
 /// # use protocol::{Cx, Input, Protocol};
 /// # struct Echo;
 /// # impl Protocol for Echo {
@@ -48,8 +48,9 @@ const WORKER: &str = "PREFORK_WORKER";
 ///
 /// match Prefork::new(4).run("127.0.0.1:7000", |address| println!("listening on {address}"))? {
 ///     Role::Worker { places, .. } => {
+///         let signals = Signals::catch()?;
 ///         let server = Server::new(Driver::default()).serve_all(places, |_| Some(Echo))?;
-///         server.until_signal(std::time::Duration::from_secs(10))?;
+///         server.until(signals, std::time::Duration::from_secs(10))?;
 ///     }
 ///     Role::Parent { restarts } => println!("all workers have ended; {restarts} had to be started again"),
 /// }

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Makes a test of each function for each driver: `epoll::name`, `tokio::name`.
+#[allow(unused_macros, reason = "not every test file needs it")]
 macro_rules! on_every_driver {
     ($($name:ident: $body:ident;)*) => {
         #[cfg(target_os = "linux")]
@@ -12,6 +13,24 @@ macro_rules! on_every_driver {
         }
         mod tokio {
             $(#[test] fn $name() { super::$body(drivers::Driver::Tokio); })*
+        }
+    };
+}
+
+/// Makes a test of each function for each driver that is a host, the example driver among them: `epoll::name`, `tokio::name`,
+/// `smol::name`. The functions take `&impl Host`.
+#[allow(unused_macros, reason = "not every test file needs it")]
+macro_rules! on_every_host {
+    ($($name:ident: $body:ident;)*) => {
+        #[cfg(target_os = "linux")]
+        mod epoll {
+            $(#[test] fn $name() { super::$body(&crate::hosts::On(drivers::Driver::Epoll)); })*
+        }
+        mod tokio {
+            $(#[test] fn $name() { super::$body(&crate::hosts::On(drivers::Driver::Tokio)); })*
+        }
+        mod smol {
+            $(#[test] fn $name() { super::$body(&crate::hosts::Smol); })*
         }
     };
 }

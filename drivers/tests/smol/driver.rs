@@ -4,12 +4,14 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use driver_common::Stopping;
 use driver_common::tasks::{Group, Phase, Refused, Task, admit};
-use protocol::driver::{Stopping, Transfer, Transport};
+use protocol::driver::{Transfer, Transport};
 use protocol::{Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer};
@@ -74,7 +76,10 @@ where
                         Err(Refused) => driver_common::reset(&stream),
                     }
                 }
-                Err(_) => drop(Timer::after(PAUSE).await),
+                Err(_) => {
+                    group.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    Timer::after(PAUSE).await;
+                }
             }
             smol::future::yield_now().await;
         }

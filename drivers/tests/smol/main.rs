@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use behind::ProxyLayer;
+use driver_common::Config;
 use driver_common::tasks::{Group, open};
 use over::TlsLayer;
-use protocol::driver::Config;
 use protocol::testing::conformance::{
     self, Driver, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire,
 };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Prefork, Role, Server};
+use drivers::{Driver, Prefork, Role, Server, Signals};
 use protocol::{Cx, Input, Protocol};
 
 /// Greets each connection with the number of the process that serves it.
@@ -51,8 +51,9 @@ fn main() -> io::Result<()> {
     }
     match prefork.run(options.listen, |address| println!("listening on {address}"))? {
         Role::Worker { places, .. } => {
+            let signals = Signals::catch()?;
             let server = Server::new(options.driver).serve_all(places, |_| Some(Greeter))?;
-            server.until_signal(Duration::from_secs(5)).map(drop)
+            server.until(signals, Duration::from_secs(5)).map(drop)
         }
         Role::Parent { restarts } => {
             eprintln!("all workers have ended; {restarts} were started again");

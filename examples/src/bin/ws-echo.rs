@@ -75,6 +75,7 @@ fn main() -> io::Result<()> {
         };
         proto_http::Server::switching(Arc::clone(&http), visitor)
     };
+    let signals = drivers::Signals::catch()?;
     let server = Server::new(options.driver)
         .threads(options.threads)
         .limits(limits)
@@ -82,5 +83,5 @@ fn main() -> io::Result<()> {
     if let Some(address) = server.local_addr() {
         println!("listening on {address}");
     }
-    examples::until_signal(server)
+    examples::until(signals, server)
 }

@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
         return;
     };
     // What is wrong shows at the end of a line at the latest.
-    let end: &[u8] = if choice & 1 == 0 { b"\r\n\r\n\r\n" } else { b"" };
+    let end: &[u8] = if choice & 3 == 3 { b"" } else { b"\r\n\r\n\r\n" };
     let stream = [&opening(choice)[..], rest, end].concat();
     memory::within((2 << 20) + 256 * stream.len(), || {
         let expected = talk(choice, &stream, &whole(&stream));

@@ -1,8 +1,7 @@
 //! One connection's half of the rules, under a driver that does anything it may and a protocol that answers with anything it may:
 //! the numbered rules of the `protocol` crate, each where it can be seen.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -10,13 +9,13 @@ use protocol::Reason;
 use protocol::driver::{Connection, Interest, Scratch, Todo, Turn};
 use protocol::testing::Harness;
 
-use crate::scripted::{Scripted, World, byte, limits};
+use crate::scripted::{Scripted, World, byte, limits, lock};
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
     let world = World::new(data.iter().rev().step_by(2).copied().collect());
-    let world = Rc::new(RefCell::new(world));
-    world.borrow_mut().arrived = Some(0);
+    let world = Arc::new(Mutex::new(world));
+    lock(&world).arrived = Some(0);
     let mut events: Vec<u8> = data.iter().skip(1).step_by(2).copied().collect();
     events.reverse();
     Driver::new(world).run(events);
@@ -24,7 +23,7 @@ pub fn run(data: &[u8]) {
 
 /// A driver that follows the three steps, with a socket whose room is what the input says.
 struct Driver {
-    world: Rc<RefCell<World>>,
+    world: Arc<Mutex<World>>,
     connection: Connection<Scripted>,
     scratch: Scratch,
     interest: Interest,
@@ -41,11 +40,11 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(world: Rc<RefCell<World>>) -> Self {
+    fn new(world: Arc<Mutex<World>>) -> Self {
         // The only source of an instant here; the clock is then moved by hand.
-        let start = Harness::new(Scripted(Rc::default())).now();
+        let start = Harness::new(Scripted(Arc::default())).now();
         Driver {
-            connection: Connection::new(Scripted(Rc::clone(&world))),
+            connection: Connection::new(Scripted(Arc::clone(&world))),
             world,
             scratch: Scratch::new(limits(), start),
             interest: Interest {
@@ -78,7 +77,7 @@ impl Driver {
             self.turn().kill(Reason::Stopped);
             self.settle();
         }
-        let world = self.world.borrow();
+        let world = lock(&self.world);
         assert!(self.ended.is_some() && world.closed.is_some(), "it never ends");
         if self.ended == Some(false) {
             // Rule 10: the output in hand is still sent.
@@ -105,7 +104,7 @@ impl Driver {
                     *slot = byte(self.sent);
                     self.sent += 1;
                 }
-                self.world.borrow_mut().arrived = Some(self.sent);
+                lock(&self.world).arrived = Some(self.sent);
                 turn.received(len);
             }
             6 if self.interest.read && how.is_multiple_of(4) && !self.eof => {
@@ -133,7 +132,8 @@ impl Driver {
             // Harmless before the deadline.
             12 => self.turn().timeout(),
             13 => {
-                let waiting = core::iter::repeat_n((), 1 + how / 16);
+                let first = lock(&self.world).told;
+                let waiting = first..first + 1 + how as u32 / 16;
                 if self.turn().messages(waiting) == 0 {
                     return;
                 }
@@ -165,7 +165,7 @@ impl Driver {
                     let len = chunk.len().min(self.room);
                     let right = (self.taken..self.taken + len).map(byte);
                     assert!(chunk[..len].iter().copied().eq(right), "not what was to be sent");
-                    assert!(!self.world.borrow().fin, "output behind the end of the stream");
+                    assert!(!lock(&self.world).fin, "output behind the end of the stream");
                     self.taken += len;
                     self.room -= len;
                     turn.sent(len);
@@ -174,7 +174,7 @@ impl Driver {
                     }
                 }
                 Todo::Shutdown => {
-                    let mut world = self.world.borrow_mut();
+                    let mut world = lock(&self.world);
                     assert!(!world.fin, "half-closed twice");
                     assert_eq!(self.taken, world.appended, "half-closed before all was sent");
                     world.fin = true;
@@ -192,7 +192,7 @@ impl Driver {
                 }
                 Todo::Drop { reset } => {
                     drop(turn);
-                    let closed = self.world.borrow().closed;
+                    let closed = lock(&self.world).closed;
                     assert_eq!(closed, Some(self.connection.reason()), "dropped without being told");
                     self.ended = Some(reset);
                     return;
@@ -204,9 +204,9 @@ impl Driver {
 
     /// What must be so while it waits.
     fn waits(&self) {
-        let world = self.world.borrow();
         if self.connection.is_open() {
             // Rule 5.
+            let world = lock(&self.world);
             let wanted = !world.paused && !world.congested && !self.eof;
             assert_eq!(self.interest.read, wanted);
         }

@@ -8,6 +8,11 @@ pub mod chunked_body;
 pub mod clients;
 pub mod connection;
 mod cuts;
+#[cfg(target_os = "linux")]
+pub mod driver_loop;
+pub mod h2_client;
+pub mod h2_hpack;
+pub mod h2_server;
 pub mod http_client;
 pub mod http_messages;
 pub mod http_server;
@@ -38,6 +43,11 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chunked_body", chunked_body::run),
     ("clients", clients::run),
     ("connection", connection::run),
+    #[cfg(target_os = "linux")]
+    ("driver_loop", driver_loop::run),
+    ("h2_client", h2_client::run),
+    ("h2_hpack", h2_hpack::run),
+    ("h2_server", h2_server::run),
     ("http_client", http_client::run),
     ("http_messages", http_messages::run),
     ("http_server", http_server::run),

@@ -1,7 +1,7 @@
 //! A protocol that does anything it may, told by bytes, and sees whether the numbered rules of the `protocol` crate are kept.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use protocol::{Cx, Input, Intent, Limits, Protocol, Reason};
 pub(crate) struct World {
     /// What the protocol does, call by call.
     script: Vec<u8>,
-    connected: bool,
+    pub(crate) connected: bool,
     /// Nothing but `closed` may follow.
     over: bool,
     pub(crate) closed: Option<Reason>,
@@ -29,8 +29,46 @@ pub(crate) struct World {
     pub(crate) appended: usize,
     /// The driver has half-closed: what is appended now is dropped.
     pub(crate) fin: bool,
+    /// The peer may be gone: when a send fails, congestion is over without a word.
+    pub(crate) leaving: bool,
+    /// The protocol has half-closed.
+    pub(crate) shut: bool,
+    /// Messages that were told; each is the number of those before it.
+    pub(crate) told: u32,
     now: Option<Instant>,
     deadline: Option<Instant>,
+    /// Where the script may panic; nowhere where the test does not say so.
+    pub(crate) panics: Panics,
+    /// The next look at the deadline panics.
+    explosive: bool,
+    /// Panics so far.
+    pub(crate) panicked: u64,
+    /// Times that the protocol was dropped.
+    pub(crate) dropped: u32,
+}
+
+/// Where a protocol panics.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Panics {
+    /// In calls, and in `deadline`, when the script says so.
+    calls: bool,
+    closed: bool,
+    drop: bool,
+}
+
+impl Panics {
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Panics {
+            calls: bits & 1 != 0,
+            closed: bits & 2 != 0,
+            drop: bits & 4 != 0,
+        }
+    }
+}
+
+/// Panics as user code does, without the hook: a fuzzer takes whatever reaches the hook for a find.
+pub(crate) fn panic_quietly() -> ! {
+    resume_unwind(Box::new("told to panic"))
 }
 
 /// The byte at this place of a stream.
@@ -39,7 +77,18 @@ pub(crate) fn byte(at: usize) -> u8 {
 }
 
 #[derive(Debug)]
-pub(crate) struct Scripted(pub(crate) Rc<RefCell<World>>);
+pub(crate) struct Scripted(pub(crate) Arc<Mutex<World>>);
+
+impl Scripted {
+    fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.0)
+    }
+}
+
+/// What both sides know, also after a panic of one of them.
+pub(crate) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Debug)]
 pub(crate) struct Told;
@@ -74,6 +123,25 @@ impl World {
         );
         assert!(self.now.is_none_or(|before| before <= cx.now()), "time runs backwards");
         self.now = Some(cx.now());
+    }
+
+    /// Panics, and counts, so that a test knows how many panics there are to contain.
+    fn panic_if(&mut self, told: bool) {
+        if told {
+            self.over = true;
+            self.panicked += 1;
+            panic_quietly();
+        }
+    }
+
+    /// Nothing is to come of it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over || self.closed.is_some() || self.dropped > 0
+    }
+
+    /// Nothing that was shown waits for more.
+    pub(crate) fn consumed_all(&self) -> bool {
+        self.consumed == self.shown
     }
 
     /// Does what the script says next.
@@ -119,6 +187,9 @@ impl World {
         self.intent = cx.intent();
         // Rule 7.
         self.congested |= cx.output().len() > limits().high_water;
+        self.shut |= self.intent == Intent::Shutdown;
+        self.panic_if(self.panics.calls && what == 0xfe);
+        self.explosive = what == 0xfd;
         let failed = what == 0xff;
         self.over = failed || self.intent >= Intent::Close;
         if failed { Err(Told) } else { Ok(()) }
@@ -126,11 +197,11 @@ impl World {
 }
 
 impl Protocol for Scripted {
-    type Message = ();
+    type Message = u32;
     type Error = Told;
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         assert!(!world.connected, "connected twice");
         world.connected = true;
         world.called(cx);
@@ -138,10 +209,11 @@ impl Protocol for Scripted {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         world.called(cx);
         // Rules 3 and 5.
-        assert!(!world.paused && !world.congested, "input while paused or congested");
+        let congested = world.congested && !world.leaving;
+        assert!(!world.paused && !congested, "input while paused or congested");
         assert!(!input.is_empty(), "no input");
         let shown = world.consumed..world.consumed + input.len();
         assert!(
@@ -157,7 +229,7 @@ impl Protocol for Scripted {
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         world.called(cx);
         // Rule 8.
         assert!(!world.eof, "two ends of the stream");
@@ -170,11 +242,15 @@ impl Protocol for Scripted {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.0.borrow().deadline
+        let mut world = self.world();
+        let deadline = world.deadline;
+        let told = world.panics.calls && world.explosive;
+        world.panic_if(told);
+        deadline
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         world.called(cx);
         // Rule 9.
         let deadline = world.deadline.take();
@@ -183,7 +259,7 @@ impl Protocol for Scripted {
     }
 
     fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         world.called(cx);
         // Rule 7.
         assert!(world.congested, "drained without having been congested");
@@ -192,22 +268,37 @@ impl Protocol for Scripted {
         world.act(cx, None)
     }
 
-    fn posted(&mut self, cx: &mut Cx<'_>, (): ()) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+    fn posted(&mut self, cx: &mut Cx<'_>, number: u32) -> Result<(), Told> {
+        let mut world = self.world();
         world.called(cx);
+        // Rule 13.
+        assert_eq!(number, world.told, "not the next message");
+        world.told += 1;
         world.act(cx, None)
     }
 
     fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         world.called(cx);
         world.stopped = true;
         world.act(cx, None)
     }
 
     fn closed(&mut self, reason: Reason) {
-        let mut world = self.0.borrow_mut();
+        let mut world = self.world();
         assert!(world.closed.is_none(), "closed twice");
         world.closed = Some(reason);
+        let told = world.panics.closed;
+        world.panic_if(told);
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let mut world = self.world();
+        world.dropped += 1;
+        assert_eq!(world.dropped, 1, "dropped twice");
+        let told = world.panics.drop;
+        world.panic_if(told);
     }
 }

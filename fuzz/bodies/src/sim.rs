@@ -1,15 +1,14 @@
 //! Pairs on a simulated network of any weather: whatever both ends do, the rules of the `protocol` crate hold at each, no byte is lost,
 //! doubled or invented on the way, and the same seed makes the same run.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use protocol::Reason;
 use protocol::testing::{End, Sim, Weather};
 
-use crate::scripted::{Scripted, World, limits};
+use crate::scripted::{Scripted, World, limits, lock};
 
 /// The network, and what happens to one pair; the rest of the input is what the two ends do.
 #[derive(Debug, Arbitrary)]
@@ -50,10 +49,9 @@ impl Plan {
         weather.resets = u32::from(self.resets / 16);
         let mut sim = Sim::new(weather, limits(), self.seed);
         let (front, back) = script.split_at(script.len() / 2);
-        let ends =
-            [front, back].map(|script| Rc::new(RefCell::new(World::new(script.iter().rev().copied().collect()))));
+        let ends = [front, back].map(|script| Arc::new(Mutex::new(World::new(script.iter().rev().copied().collect()))));
         let [a, b] = &ends;
-        let id = sim.open(Duration::ZERO, Scripted(Rc::clone(a)), Scripted(Rc::clone(b)));
+        let id = sim.open(Duration::ZERO, Scripted(Arc::clone(a)), Scripted(Arc::clone(b)));
         for (stop, end) in self.stops.iter().zip([End::A, End::B]) {
             if let Some(stop) = stop {
                 sim.stop(Duration::from_millis(u64::from(*stop) * 10), id, end);
@@ -65,7 +63,7 @@ impl Plan {
         });
 
         let [a, b] = [a, b].map(|end| {
-            let end = end.borrow();
+            let end = lock(end);
             Outcome {
                 closed: end.closed,
                 shown: end.shown,

@@ -1,31 +1,20 @@
-//! Opening handshakes, both roles: a head is found at the same place however it is cut; a request read by the handshake's own reader
-//! and by the HTTP codec is judged alike; what one role writes the other accepts, compression among it, which both understand alike; an
-//! answer with the wrong key is never taken.
+//! Opening handshakes, both roles, over heads that the HTTP codec has read: what one role writes the other accepts, compression among
+//! it, which both understand alike; an answer with the wrong key is never taken.
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::BytesMut;
-use proto_http::{Parsed, Rules};
+use proto_http::{Fields, Parsed, Response, Rules};
 use proto_ws::deflate::Settings;
 use proto_ws::handshake::client::{Refusal, Request as Asking};
 use proto_ws::handshake::server::{OriginPolicy, Rejection, Request};
-use proto_ws::handshake::{Accept, Head, Key};
-
-use crate::cuts::cuts;
+use proto_ws::handshake::{Accept, Key};
 
 /// Runs the target: any bytes as either side's head, then as what an exchange is made of.
 pub fn run(data: &[u8]) {
-    let whole = Head::read(data, &mut 0);
-    for ends in cuts(data) {
-        let mut scanned = 0;
-        // The first that is not "more, please"; a head has its end where it is first seen.
-        let first = ends
-            .iter()
-            .find_map(|&end| Head::read(&data[..end], &mut scanned).transpose());
-        assert_eq!(first, whole.transpose());
+    if let Ok(Parsed::Complete { head, .. }) = proto_http::Request::parse(data, &Rules::DEFAULT) {
+        asked(head);
     }
-    if let Ok(Some((head, length))) = whole {
-        assert!(length <= Head::MAX && head.fields().count() <= Head::MAX_FIELDS);
-        asked(data, head);
+    if let Ok(Parsed::Complete { head, .. }) = Response::parse(data, &Rules::RESPONSES) {
         answered(head);
     }
     if let Ok(exchange) = Exchange::arbitrary(&mut Unstructured::new(data)) {
@@ -33,25 +22,29 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// `head` as a client's request.
-fn asked(data: &[u8], head: Head<'_>) {
-    let Some((method, _)) = head.request() else { return };
-    let request = Request::read(method, head.fields());
-    if let Ok(Parsed::Complete { head: http, .. }) = proto_http::Request::parse(data, &Rules::DEFAULT)
-        && !data.starts_with(b"\r\n")
-    {
-        let fields = http.fields();
-        let again = Request::read(http.method(), fields.iter().map(|field| (field.name, field.value)));
-        assert_eq!(again, request, "the two readers disagree");
+/// Fields as the handshake takes them.
+fn pairs(fields: Fields<'_>) -> impl Iterator<Item = (&str, &[u8])> {
+    fields.iter().map(|field| (field.name, field.value))
+}
+
+/// The one response that `bytes` are.
+fn response(bytes: &[u8]) -> Response<'_> {
+    match Response::parse(bytes, &Rules::DEFAULT) {
+        Ok(Parsed::Complete { head, length }) if length == bytes.len() => head,
+        other => panic!("{other:?}"),
     }
+}
+
+/// `head` as a client's request.
+fn asked(head: proto_http::Request<'_>) {
+    let request = Request::read(head.method(), pairs(head.fields()));
     match request {
         Ok(request) => {
             for settings in [settings(0, 7), settings(3, 1)] {
                 let mut out = BytesMut::new();
                 let accepted = request.accept().protocol(|_| true).deflate(&settings);
                 accepted.write(&mut out);
-                let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
-                assert_eq!((answer.status(), length), (Some(101), out.len()));
+                assert_eq!(response(&out).status(), 101);
                 if let Some(chosen) = accepted.chosen_deflate() {
                     let (server, client) = (chosen.server_max_window_bits, chosen.client_max_window_bits);
                     assert!((8..=settings.server_max_window_bits).contains(&server) && (8..=15).contains(&client));
@@ -64,14 +57,13 @@ fn asked(data: &[u8], head: Head<'_>) {
         Err(rejection) => {
             let mut out = BytesMut::new();
             rejection.write(&mut out);
-            let (answer, length) = Head::read(&out, &mut 0).unwrap().unwrap();
-            assert_eq!((answer.status(), length), (Some(rejection.status()), out.len()));
+            assert_eq!(response(&out).status(), rejection.status());
         }
     }
 }
 
 /// `head` as a server's answer, to a key that the corpus knows and to one it does not.
-fn answered(head: Head<'_>) {
+fn answered(head: Response<'_>) {
     for nonce in [b"the sample nonce", b"another nonce..."] {
         let key = Key::new(*nonce);
         let accept = Accept::new(key.as_str());
@@ -79,7 +71,7 @@ fn answered(head: Head<'_>) {
         match Asking::new("a", "/")
             .protocols(&["chat", "x"])
             .deflate(&settings)
-            .verify(&key, head)
+            .verify(&key, head.status(), pairs(head.fields()))
         {
             Ok(granted) => {
                 if let Some(deflate) = granted.deflate {
@@ -89,12 +81,11 @@ fn answered(head: Head<'_>) {
                     );
                     assert!(deflate.server_no_context_takeover && deflate.client_no_context_takeover);
                 }
-                let mut fields = head.fields();
                 assert!(
-                    fields.any(|(_, value)| value == accept.as_str().as_bytes()),
+                    pairs(head.fields()).any(|(_, value)| value == accept.as_str().as_bytes()),
                     "any key is answered"
                 );
-                assert_eq!(head.status(), Some(101));
+                assert_eq!(head.status(), 101);
                 assert!(matches!(granted.protocol, None | Some("chat" | "x")));
             }
             Err(Refusal::Status(status)) => assert_ne!(status, 101),
@@ -148,17 +139,22 @@ impl Exchange {
             assert!(out.is_empty(), "something was written of what may not be sent");
             return;
         }
-        let Ok(Some((head, length))) = Head::read(&out, &mut 0) else {
-            let own = 5 + protocols.len() + usize::from(compression.is_some());
-            assert!(out.len() > Head::MAX || own + fields.len() > Head::MAX_FIELDS);
-            return;
+        let mut rules = Rules::DEFAULT;
+        (rules.limits.fields, rules.limits.fields_bytes) = (usize::MAX, usize::MAX);
+        rules.limits.request_line = usize::MAX;
+        let head = match proto_http::Request::parse(&out, &rules) {
+            Ok(Parsed::Complete { head, length }) => {
+                assert_eq!(length, out.len(), "more than one head was written");
+                head
+            }
+            // A field of the caller's that a server of HTTP refuses, such as an unknown Expect.
+            other => {
+                assert!(other.is_err() && !fields.is_empty(), "{other:?}");
+                return;
+            }
         };
-        assert_eq!(
-            (length, head.request()),
-            (out.len(), Some(("GET", &*self.target))),
-            "more than one head was written"
-        );
-        let request = match Request::read("GET", head.fields()) {
+        assert_eq!((head.method(), head.target()), ("GET", &*self.target));
+        let request = match Request::read("GET", pairs(head.fields())) {
             Ok(request) => request,
             Err(Rejection::TooManyOffers) => return,
             // Fields of the caller's that only a server looks at.
@@ -178,10 +174,9 @@ impl Exchange {
             accepted = accepted.deflate(&settings(flags, bits));
         }
         accepted.write(&mut answer);
-        let (head, length) = Head::read(&answer, &mut 0).unwrap().unwrap();
-        assert_eq!(length, answer.len());
+        let head = response(&answer);
         let granted = asking
-            .verify(&key, head)
+            .verify(&key, head.status(), pairs(head.fields()))
             .map(|granted| (granted.protocol, granted.deflate));
         assert_eq!(granted, Ok((chosen, accepted.chosen_deflate())));
         assert!(

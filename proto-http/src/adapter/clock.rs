@@ -21,8 +21,10 @@ thread_local! {
 }
 
 /// The Date to send at `now`.
+#[doc(hidden)]
 #[inline]
-pub(super) fn date(clock: WallClock, now: Instant) -> [u8; DATE_LENGTH] {
+#[must_use]
+pub fn date(clock: WallClock, now: Instant) -> [u8; DATE_LENGTH] {
     CACHE.with(|cache| match cache.get() {
         Some(cached) if cached.from <= now && now < cached.until && std::ptr::fn_addr_eq(cached.clock, clock) => {
             cached.date

@@ -1,5 +1,6 @@
 //! HTTP/1.1 on the `protocol` contract.
 
+mod backend;
 mod client;
 mod clock;
 mod collect;
@@ -9,8 +10,12 @@ mod responder;
 mod server;
 mod timer;
 
+#[doc(hidden)]
+pub use backend::Backend;
 pub use client::{Caller, Client, ClientError, Requester, Unanswered};
 pub use clock::WallClock;
+#[doc(hidden)]
+pub use clock::date;
 pub use collect::Collect;
 pub use config::{ClientConfig, ClientTimeouts, ServerConfig, ServerTimeouts};
 pub use handler::{Handler, NoUpgrade};

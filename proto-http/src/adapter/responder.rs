@@ -1,14 +1,15 @@
 //! How a handler answers.
 
+use core::fmt;
 use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::Cx;
 
-use super::clock;
 use super::server::Core;
+use super::{Backend, clock};
 use crate::state::State;
-use crate::{FieldLines, Misuse, Status};
+use crate::{AnyFields, FieldLines, Misuse, Status};
 
 /// The answer to the request under way, and what its handler may know of the connection.
 ///
@@ -18,14 +19,39 @@ use crate::{FieldLines, Misuse, Status};
 /// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
 #[derive(Debug)]
 pub struct Responder<'a, 'c> {
-    core: &'a mut Core,
-    cx: &'a mut Cx<'c>,
+    exchange: Exchange<'a, 'c>,
+}
+
+/// Whose answer it is.
+enum Exchange<'a, 'c> {
+    /// That of a connection of HTTP/1.1.
+    One { core: &'a mut Core, cx: &'a mut Cx<'c> },
+    /// That of another codec.
+    Other(&'a mut dyn Backend),
+}
+
+impl fmt::Debug for Exchange<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exchange::One { core, .. } => core.fmt(f),
+            Exchange::Other(_) => f.write_str("Other"),
+        }
+    }
 }
 
 impl<'a, 'c> Responder<'a, 'c> {
     #[inline]
     pub(super) fn new(core: &'a mut Core, cx: &'a mut Cx<'c>) -> Self {
-        Self { core, cx }
+        let exchange = Exchange::One { core, cx };
+        Self { exchange }
+    }
+
+    /// For codecs of other versions.
+    #[doc(hidden)]
+    #[inline]
+    pub fn over(backend: &'a mut dyn Backend) -> Self {
+        let exchange = Exchange::Other(backend);
+        Self { exchange }
     }
 
     /// Sends a whole answer: head and `body`, which is copied.
@@ -35,10 +61,14 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// See the type.
     #[inline]
     pub fn send(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: &[u8]) -> Result<(), Misuse> {
-        self.core.before_whole_answer();
-        let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
-        let out = self.cx.output().tail();
-        self.core.connection.respond(status, fields, body, date.as_ref(), out)
+        let (core, cx) = match &mut self.exchange {
+            Exchange::One { core, cx } => (core, cx),
+            Exchange::Other(backend) => return backend.send(status, &fields as &dyn AnyFields, body),
+        };
+        core.before_whole_answer();
+        let date = core.config.date.map(|clock| clock::date(clock, cx.now()));
+        let out = cx.output().tail();
+        core.connection.respond(status, fields, body, date.as_ref(), out)
     }
 
     /// Sends a whole answer whose `body` is shared, not copied, unless it is small.
@@ -47,7 +77,10 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// See the type.
     pub fn send_shared(&mut self, status: u16, fields: &(impl FieldLines + ?Sized), body: Bytes) -> Result<(), Misuse> {
-        self.core.before_whole_answer();
+        match &mut self.exchange {
+            Exchange::One { core, .. } => core.before_whole_answer(),
+            Exchange::Other(backend) => return backend.send_shared(status, &fields, body),
+        }
         self.head(status.into(), fields, Some(body.len() as u64))?;
         self.write_shared(body)?;
         self.finish()
@@ -81,10 +114,13 @@ impl<'a, 'c> Responder<'a, 'c> {
         fields: &(impl FieldLines + ?Sized),
         length: Option<u64>,
     ) -> Result<(), Misuse> {
-        let date = self.core.config.date.map(|clock| clock::date(clock, self.cx.now()));
-        let out = self.cx.output().tail();
-        self.core
-            .connection
+        let (core, cx) = match &mut self.exchange {
+            Exchange::One { core, cx } => (core, cx),
+            Exchange::Other(backend) => return backend.start(status, &fields, length),
+        };
+        let date = core.config.date.map(|clock| clock::date(clock, cx.now()));
+        let out = cx.output().tail();
+        core.connection
             .send_response(status, fields, length, date.as_ref(), out)
     }
 
@@ -95,7 +131,10 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// See the type.
     #[inline]
     pub fn write(&mut self, data: &[u8]) -> Result<(), Misuse> {
-        self.core.connection.send_data(data, self.cx.output().tail())
+        match &mut self.exchange {
+            Exchange::One { core, cx } => core.connection.send_data(data, cx.output().tail()),
+            Exchange::Other(backend) => backend.write(data),
+        }
     }
 
     /// Sends some content of a started answer, shared, not copied, unless it is small.
@@ -104,9 +143,13 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// See the type.
     pub fn write_shared(&mut self, data: Bytes) -> Result<(), Misuse> {
-        if self.core.connection.begin_data(data.len(), self.cx.output().tail())? {
-            self.cx.output().push(data);
-            self.core.connection.end_data(self.cx.output().tail())?;
+        let (core, cx) = match &mut self.exchange {
+            Exchange::One { core, cx } => (core, cx),
+            Exchange::Other(backend) => return backend.write_shared(data),
+        };
+        if core.connection.begin_data(data.len(), cx.output().tail())? {
+            cx.output().push(data);
+            core.connection.end_data(cx.output().tail())?;
         }
         Ok(())
     }
@@ -126,7 +169,10 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// See the type; [`Misuse::TrailersNeedChunks`] where a length was announced.
     pub fn finish_with(&mut self, trailers: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
-        self.core.connection.finish(trailers, self.cx.output().tail())
+        match &mut self.exchange {
+            Exchange::One { core, cx } => core.connection.finish(trailers, cx.output().tail()),
+            Exchange::Other(backend) => backend.finish(&trailers),
+        }
     }
 
     /// Sends an informational response, such as 103 (RFC 8297), before the answer.
@@ -135,9 +181,10 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// See the type.
     pub fn inform(&mut self, status: u16, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
-        self.core
-            .connection
-            .send_informational(status, fields, self.cx.output().tail())
+        match &mut self.exchange {
+            Exchange::One { core, cx } => core.connection.send_informational(status, fields, cx.output().tail()),
+            Exchange::Other(backend) => backend.inform(status, &fields),
+        }
     }
 
     /// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1). Done for you when the handler has seen the
@@ -147,11 +194,11 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// See the type.
     pub fn proceed(&mut self) -> Result<(), Misuse> {
-        if self.core.connection.expects_continue() {
-            self.inform(100, &())
-        } else {
-            Ok(())
-        }
+        let expected = match &self.exchange {
+            Exchange::One { core, .. } => core.connection.expects_continue(),
+            Exchange::Other(backend) => backend.expects_continue(),
+        };
+        if expected { self.inform(100, &()) } else { Ok(()) }
     }
 
     /// Answers 101 with `fields`, among them the `Upgrade` chosen. When the handler has returned, its
@@ -176,52 +223,78 @@ impl<'a, 'c> Responder<'a, 'c> {
     }
 
     fn switch(&mut self, status: u16, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
-        if !self.core.can_switch {
+        let (core, cx) = match &mut self.exchange {
+            Exchange::One { core, cx } => (core, cx),
+            Exchange::Other(backend) if status == 101 => return backend.upgrade(&fields),
+            Exchange::Other(backend) => return backend.tunnel(&fields),
+        };
+        if !core.can_switch {
             return Err(Misuse::CannotSwitch);
         }
-        self.core.connection.switch(status, fields, self.cx.output().tail())
+        core.connection.switch(status, fields, cx.output().tail())
     }
 
     /// Stops (`true`) or resumes (`false`) the content of the request, for a handler that cannot keep up.
     pub fn pause(&mut self, pause: bool) {
-        self.core.paused_by_handler = pause;
+        match &mut self.exchange {
+            Exchange::One { core, .. } => core.paused_by_handler = pause,
+            Exchange::Other(backend) => backend.pause(pause),
+        }
     }
 
     /// Makes this answer the last of the connection. Its head says so if it is not yet sent.
     pub fn close(&mut self) {
-        self.core.connection.close_after();
+        match &mut self.exchange {
+            Exchange::One { core, .. } => core.connection.close_after(),
+            Exchange::Other(backend) => backend.close(),
+        }
     }
 
     /// Whether so much output waits that a streamed answer should stop until [`drained`](super::Handler::drained).
     #[inline]
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.cx.is_congested()
+        match &self.exchange {
+            Exchange::One { cx, .. } => cx.is_congested(),
+            Exchange::Other(backend) => backend.is_congested(),
+        }
     }
 
     /// The time of this call.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.cx.now()
+        match &self.exchange {
+            Exchange::One { cx, .. } => cx.now(),
+            Exchange::Other(backend) => backend.now(),
+        }
     }
 
     /// Whether the answer is still to be given.
     #[inline]
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.core.connection.can_respond()
+        match &self.exchange {
+            Exchange::One { core, .. } => core.connection.can_respond(),
+            Exchange::Other(backend) => backend.is_due(),
+        }
     }
 
     /// Whether the answer is under way: started, and not finished.
     #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.core.connection.response_state() == State::Body
+        match &self.exchange {
+            Exchange::One { core, .. } => core.connection.response_state() == State::Body,
+            Exchange::Other(backend) => backend.is_open(),
+        }
     }
 
     /// The Date that an answer sent now carries, for fields such as Last-Modified.
     #[must_use]
     pub fn date(&self) -> Option<[u8; crate::DATE_LENGTH]> {
-        self.core.config.date.map(|clock| clock::date(clock, self.cx.now()))
+        match &self.exchange {
+            Exchange::One { core, cx } => core.config.date.map(|clock| clock::date(clock, cx.now())),
+            Exchange::Other(backend) => backend.date(),
+        }
     }
 }

@@ -16,6 +16,9 @@ pub trait Buffer {
 
     /// Drops what was appended since `position` was read.
     fn rewind(&mut self, position: usize);
+
+    /// What was appended since `position` was read, to look at or to change.
+    fn appended(&mut self, position: usize) -> &mut [u8];
 }
 
 #[cfg(feature = "alloc")]
@@ -35,9 +38,14 @@ impl Buffer for alloc::vec::Vec<u8> {
     fn rewind(&mut self, position: usize) {
         self.truncate(position);
     }
+
+    #[inline]
+    fn appended(&mut self, position: usize) -> &mut [u8] {
+        self.get_mut(position..).unwrap_or_default()
+    }
 }
 
-#[cfg(feature = "protocol")]
+#[cfg(feature = "bytes")]
 impl Buffer for bytes::BytesMut {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Misuse> {
@@ -53,6 +61,11 @@ impl Buffer for bytes::BytesMut {
     #[inline]
     fn rewind(&mut self, position: usize) {
         self.truncate(position);
+    }
+
+    #[inline]
+    fn appended(&mut self, position: usize) -> &mut [u8] {
+        self.get_mut(position..).unwrap_or_default()
     }
 }
 
@@ -94,5 +107,9 @@ impl Buffer for SliceBuffer<'_> {
 
     fn rewind(&mut self, position: usize) {
         self.length = self.length.min(position);
+    }
+
+    fn appended(&mut self, position: usize) -> &mut [u8] {
+        self.memory.get_mut(position..self.length).unwrap_or_default()
     }
 }

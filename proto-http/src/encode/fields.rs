@@ -22,6 +22,32 @@ impl FieldFacts {
     /// There is a field at all.
     pub(super) const ANY: u16 = 1 << 8;
 
+    /// Whether there is a Date, which the encoder then does not write.
+    #[inline]
+    #[must_use]
+    pub const fn has_date(self) -> bool {
+        self.has(Self::DATE)
+    }
+
+    /// Whether there is a field at all.
+    #[inline]
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.has(Self::ANY)
+    }
+
+    /// Whether all of them may stand in a trailer section (RFC 9110 section 6.5.1).
+    #[must_use]
+    pub const fn may_trail(self) -> bool {
+        !self.has(Self::NOT_IN_TRAILER)
+    }
+
+    /// Whether there is exactly one Host, and it is valid (RFC 9110 section 7.2).
+    #[must_use]
+    pub const fn has_host(self) -> bool {
+        self.has(Self::HOST) && !self.has(Self::BAD_HOST)
+    }
+
     #[inline]
     pub(super) const fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
@@ -121,6 +147,50 @@ pub trait FieldLines: sealed::Sealed {
 
     /// Calls `each` with the name and the value of each field, in order.
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8]));
+}
+
+/// [`FieldLines`] behind a pointer: for codecs of other versions, whose answers go through a [`Backend`](crate::Backend).
+#[doc(hidden)]
+pub trait AnyFields: sealed::Sealed {
+    /// [`FieldLines::check`].
+    ///
+    /// # Errors
+    ///
+    /// The first [`Misuse`] in them.
+    fn check_any(&self) -> Result<FieldFacts, Misuse>;
+
+    /// [`FieldLines::visit`].
+    fn visit_any(&self, each: &mut dyn FnMut(&[u8], &[u8]));
+}
+
+impl<T: FieldLines> AnyFields for T {
+    fn check_any(&self) -> Result<FieldFacts, Misuse> {
+        self.check()
+    }
+
+    fn visit_any(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.visit(each);
+    }
+}
+
+impl FieldLines for dyn AnyFields + '_ {
+    fn check(&self) -> Result<FieldFacts, Misuse> {
+        self.check_any()
+    }
+
+    fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
+        let mut result = Ok(());
+        self.visit_any(&mut |name, value| {
+            if result.is_ok() {
+                result = put_field(name, value, out);
+            }
+        });
+        result
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.visit_any(each);
+    }
 }
 
 impl sealed::Sealed for () {}
@@ -323,6 +393,6 @@ impl FieldLines for FieldBlock<'_> {
     }
 
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        Fields::checked(self.lines).visit(each);
+        Fields::checked(self.lines).visit_lines(each);
     }
 }

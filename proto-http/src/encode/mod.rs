@@ -12,7 +12,7 @@ use crate::{DATE_LENGTH, Misuse, Target, Version, scan};
 pub use self::buffer::{Buffer, SliceBuffer};
 pub(crate) use self::fields::put_field;
 pub(crate) use self::fields::sealed;
-pub use self::fields::{FieldBlock, FieldFacts, FieldLines};
+pub use self::fields::{AnyFields, FieldBlock, FieldFacts, FieldLines};
 pub(crate) use self::fields::{asks_close, has_expect, has_upgrade};
 pub(crate) use self::sending::Sending;
 pub(crate) use self::status::is_bodiless;

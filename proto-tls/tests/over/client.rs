@@ -29,8 +29,7 @@ pub(crate) enum Kind {
     Stays,
 }
 
-#[allow(unused_imports, reason = "not every test needs both")]
-pub(crate) use Kind::{Echo, Stays};
+pub(crate) use Kind::Echo;
 
 /// What the protocols inside have seen.
 #[derive(Default)]

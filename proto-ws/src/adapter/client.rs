@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use std::time::Instant;
 
+use proto_http::{ClientConnection, ClientEvent, Parsed, Response, Rules};
 use protocol::{Cx, Input, Protocol, Reason};
 
 use super::session::Session;
 use super::{Handler, ServerError};
+use crate::handshake::Key;
 use crate::handshake::client::{BadRequest, Refusal, Request};
-use crate::handshake::{BadHead, Head, Key};
 use crate::{Config, Connection, Entropy, Masked, Misuse, Reader, Violation};
 
 /// What a client asks for, to be shared by many connections. See [`Request`].
@@ -70,8 +71,10 @@ impl Opening {
 pub enum ClientError {
     /// Ours: the request cannot be sent.
     Request(BadRequest),
-    /// The server's answer is no HTTP.
-    Head(BadHead),
+    /// The server's answer is no HTTP/1.1.
+    Http(proto_http::Violation),
+    /// More than 16 informational responses came before the one that counts.
+    Interims,
     /// The server's answer does not open the connection.
     Refused(Refusal),
     /// No answer came in [`Config::handshake_timeout`].
@@ -90,7 +93,8 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClientError::Request(error) => error.fmt(f),
-            ClientError::Head(error) => error.fmt(f),
+            ClientError::Http(violation) => violation.fmt(f),
+            ClientError::Interims => f.write_str("too many informational responses"),
             ClientError::Refused(refusal) => refusal.fmt(f),
             ClientError::Timeout => f.write_str("the server did not answer in time"),
             ClientError::Truncated => f.write_str("the stream ended before the server's answer did"),
@@ -151,7 +155,7 @@ struct Pending<E, M> {
     config: Arc<Config>,
     entropy: E,
     key: Key,
-    scanned: usize,
+    http: ClientConnection,
     interims: u8,
     deadline: Option<Instant>,
     /// Messages that came before the connection is open.
@@ -160,33 +164,14 @@ struct Pending<E, M> {
     told: bool,
 }
 
-impl<E, M> Pending<E, M> {
-    /// The length of the informational response at the front of `input`, if one is whole.
-    fn interim(&mut self, input: &mut Input<'_>) -> Result<Option<usize>, ClientError> {
-        let bytes = input.as_mut_slice();
-        let from = self.scanned.saturating_sub(3);
-        if bytes
-            .get(from..)
-            .is_some_and(|new| new.windows(4).any(|end| end == b"\r\n\r\n"))
-        {
-            Head::unfold(bytes);
-        }
-        match Head::read(bytes, &mut self.scanned) {
-            Ok(Some((head, len))) if matches!(head.status(), Some(100 | 102..200)) => {
-                self.scanned = 0;
-                self.interims += 1;
-                if self.interims > INTERIMS {
-                    return Err(ClientError::Head(BadHead::TooLong));
-                }
-                Ok(Some(len))
-            }
-            Ok(_) => Ok(None),
-            // Whatever else it is, a refusal is one.
-            Err(error) => Err(match Head::status_alone(bytes) {
-                Some(status @ 200..) => ClientError::Refused(Refusal::Status(status)),
-                _ => ClientError::Head(error),
-            }),
-        }
+/// The status of the response at the front of `bytes`, whatever its fields are like and however many: what is left to say of a
+/// refusal that is no HTTP/1.1 behind its first line.
+fn status_alone(bytes: &[u8]) -> Option<u16> {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let line = [bytes.get(..end)?, b"\r\n\r\n"].concat();
+    match Response::parse(&line, &Rules::RESPONSES) {
+        Ok(Parsed::Complete { head, .. }) => Some(head.status()),
+        _ => None,
     }
 }
 
@@ -212,7 +197,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             config,
             entropy,
             key: Key::new(nonce),
-            scanned: 0,
+            http: ClientConnection::new(),
             interims: 0,
             deadline: None,
             early: Vec::new(),
@@ -235,12 +220,32 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
             return Ok(());
         };
         let Some(pending) = slot else { return Ok(()) };
-        // The informational responses before the one that counts (RFC 9110 section 15.2).
-        while let Some(len) = pending.interim(input)? {
-            input.consume(len);
-        }
-        let read = Head::read(input.as_slice(), &mut pending.scanned).map_err(ClientError::Head)?;
-        let Some((head, len)) = read else { return Ok(()) };
+        let bytes = input.as_mut_slice();
+        let mut used = 0;
+        // The informational responses before the one that counts (RFC 9110 section 15.2) are passed over.
+        let head = loop {
+            let rest = bytes.get_mut(used..).unwrap_or_default();
+            pending.http.unfold(rest);
+            let (rest, len) = (&mut &*rest, rest.len());
+            let start = *rest;
+            let event = pending.http.next(&Rules::RESPONSES, rest).map_err(|violation| {
+                // Whatever else it is, a refusal is one.
+                match status_alone(start) {
+                    Some(status @ 200..) => ClientError::Refused(Refusal::Status(status)),
+                    _ => ClientError::Http(violation),
+                }
+            })?;
+            used += len - rest.len();
+            match event {
+                Some(ClientEvent::Informational(_)) if pending.interims < INTERIMS => pending.interims += 1,
+                Some(ClientEvent::Informational(_)) => return Err(ClientError::Interims),
+                Some(ClientEvent::Response(head)) => break head,
+                _ => {
+                    input.consume(used);
+                    return Ok(());
+                }
+            }
+        };
         let Some(pending) = slot.take() else { return Ok(()) };
         let Pending {
             opening,
@@ -253,13 +258,14 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
         let handler = &mut self.handler;
         let connection = opening
             .request(&config, |request| {
-                let granted = request.verify(&key, head)?;
+                let fields = head.fields().iter().map(|field| (field.name, field.value));
+                let granted = request.verify(&key, head.status(), fields)?;
                 handler.granted(&granted);
                 Ok(Connection::client(config.clone(), entropy).granted(&granted))
             })
             .map_err(ClientError::Refused)
             .inspect_err(|&error| self.handler.not_opened(NotOpened::Handshake(error)))?;
-        input.consume(len);
+        input.consume(used);
         let (mut session, reader) = Session::new(connection);
         let mut outcome = session.open(cx, &mut self.handler);
         for message in early {
@@ -293,10 +299,15 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
             return Ok(());
         };
         pending.deadline = cx.now().checked_add(pending.config.handshake_timeout);
-        let key = &pending.key;
-        let outcome = pending
-            .opening
-            .request(&pending.config, |request| request.write(key, cx.output().tail()))
+        let Pending {
+            opening,
+            config,
+            key,
+            http,
+            ..
+        } = &mut **pending;
+        let outcome = opening
+            .request(config, |request| request.send(key, http, cx.output().tail()))
             .map_err(ClientError::Request);
         self.judge(outcome)
     }

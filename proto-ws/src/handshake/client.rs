@@ -1,10 +1,10 @@
 //! The client's half of the opening handshake (RFC 6455 section 4.1).
 
 use bytes::BytesMut;
+use proto_http::{BodyLength, ClientConnection, Misuse};
 
 use super::fields::{self, Extensions};
-use super::server::field;
-use super::{Accept, Head, Key, VERSION};
+use super::{Accept, Key, VERSION};
 
 /// Why the request cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ impl core::error::Error for BadRequest {}
 pub enum Refusal {
     /// A status other than 101.
     Status(u16),
-    /// Not a response of HTTP/1.1.
+    /// A field with characters that it may not have, or not of its grammar.
     Malformed,
     /// No `Upgrade: websocket`.
     Upgrade,
@@ -59,7 +59,7 @@ impl core::fmt::Display for Refusal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Refusal::Status(status) => return write!(f, "the server answered {status}"),
-            Refusal::Malformed => "not an HTTP/1.1 response",
+            Refusal::Malformed => "a field is malformed",
             Refusal::Upgrade => "no Upgrade: websocket",
             Refusal::Connection => "no Connection: Upgrade",
             Refusal::Accept => "Sec-WebSocket-Accept does not fit the key",
@@ -156,63 +156,74 @@ impl<'a> Request<'a> {
     ///
     /// [`BadRequest`]; then nothing was appended.
     pub fn write(&self, key: &Key, out: &mut BytesMut) -> Result<(), BadRequest> {
+        self.send(key, &mut ClientConnection::new(), out)
+    }
+
+    /// Appends the request, sent by `http`, which then knows what to wait for.
+    pub(crate) fn send(&self, key: &Key, http: &mut ClientConnection, out: &mut BytesMut) -> Result<(), BadRequest> {
         self.check()?;
-        out.extend_from_slice(b"GET ");
-        out.extend_from_slice(self.target.as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        field(out, "Host", self.host);
-        field(out, "Upgrade", "websocket");
-        field(out, "Connection", "Upgrade");
-        field(out, "Sec-WebSocket-Key", key.as_str());
-        field(out, "Sec-WebSocket-Version", VERSION);
-        for protocol in self.protocols {
-            field(out, "Sec-WebSocket-Protocol", protocol);
-        }
+        let mut fields = alloc::vec![
+            ("Host", self.host),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", key.as_str()),
+            ("Sec-WebSocket-Version", VERSION),
+        ];
+        fields.extend(
+            self.protocols
+                .iter()
+                .map(|protocol| ("Sec-WebSocket-Protocol", *protocol)),
+        );
         #[cfg(feature = "deflate")]
-        if let Some(settings) = self.deflate {
-            field(out, "Sec-WebSocket-Extensions", &crate::deflate::offer(settings));
-        }
-        for (name, value) in self.fields {
-            field(out, name, value);
-        }
-        out.extend_from_slice(b"\r\n");
-        Ok(())
+        let offer = self.deflate.map(crate::deflate::offer);
+        #[cfg(feature = "deflate")]
+        fields.extend(offer.as_deref().map(|offer| ("Sec-WebSocket-Extensions", offer)));
+        fields.extend(self.fields);
+        http.send_request("GET", self.target, &fields, BodyLength::Empty, out)
+            .map_err(|misuse| match misuse {
+                Misuse::Target => BadRequest::Target,
+                Misuse::Host => BadRequest::Host,
+                _ => BadRequest::Field,
+            })
     }
 
     fn check(&self) -> Result<(), BadRequest> {
-        let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        if self.host.is_empty() || !visible(self.host) || self.host.contains(['/', '?', '#', '@', '\\', ',']) {
+        // A list of hosts is none, though a comma may stand in the name of one.
+        if self.host.is_empty() || self.host.contains(',') {
             Err(BadRequest::Host)
-        } else if !self.target.starts_with('/') || !visible(self.target) || self.target.contains('#') {
+        } else if !self.target.starts_with('/') {
             Err(BadRequest::Target)
         } else if !self.protocols.iter().all(|protocol| fields::is_token(protocol)) {
             Err(BadRequest::Protocol)
-        } else if !self.fields.iter().all(|(name, value)| {
-            fields::is_token(name)
-                && !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
-                && fields::text(value.as_bytes()).is_ok()
-        }) {
+        } else if self
+            .fields
+            .iter()
+            .any(|(name, value)| OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) || !value.is_ascii())
+        {
             Err(BadRequest::Field)
         } else {
             Ok(())
         }
     }
 
-    /// Checks the head of the server's answer against this request and its `key`. Informational responses other than 101
-    /// may come before the answer, and are to be skipped (RFC 9110 section 15.2).
+    /// Checks the server's answer, its status and its fields, against this request and its `key`. Informational responses
+    /// other than 101 may come before the answer, and are to be skipped (RFC 9110 section 15.2).
     ///
     /// # Errors
     ///
     /// [`Refusal`]: the connection must be dropped.
-    pub fn verify(&self, key: &Key, head: Head<'_>) -> Result<Granted<'a>, Refusal> {
-        match head.status() {
-            Some(101) => {}
-            Some(status) => return Err(Refusal::Status(status)),
-            None => return Err(Refusal::Malformed),
+    pub fn verify<'f>(
+        &self,
+        key: &Key,
+        status: u16,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8])>,
+    ) -> Result<Granted<'a>, Refusal> {
+        if status != 101 {
+            return Err(Refusal::Status(status));
         }
         let (mut upgrade, mut connection) = (None, false);
         let (mut accept, mut protocol, mut extensions) = (None, None, None);
-        for (name, value) in head.fields() {
+        for (name, value) in fields {
             let is = |field: &str| name.eq_ignore_ascii_case(field);
             let text = || fields::text(value).map_err(|_| Refusal::Malformed);
             if is("upgrade") {

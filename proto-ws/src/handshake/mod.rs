@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 section 4), both roles, over header fields from anywhere.
 //!
-//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser has it. Where there is no HTTP stack, [`Head`] reads
-//! just enough HTTP/1.1, and [`server::Response::write`] and [`client::Request::write`] write it.
+//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser has it; the crate `proto-http` is one.
+//! [`server::Response::write`] and [`client::Request::write`] write the heads of HTTP/1.1.
 
 use base64::Engine;
 use base64::alphabet;
@@ -10,11 +10,9 @@ use sha1::{Digest, Sha1};
 
 pub mod client;
 mod fields;
-mod head;
 pub mod server;
 
 pub use fields::{Extension, Extensions};
-pub use head::{BadHead, Head};
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

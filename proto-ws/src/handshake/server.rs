@@ -370,7 +370,7 @@ impl<'a> Response<'a> {
     }
 }
 
-pub(super) fn field(out: &mut BytesMut, name: &str, value: &str) {
+fn field(out: &mut BytesMut, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());

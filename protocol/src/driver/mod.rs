@@ -48,25 +48,17 @@
 //! and handles it in a [`layered`](Connection::layered) turn, over scratch memory from [`Scratch::lend`].
 
 mod backlog;
-mod config;
-mod connect;
 mod connection;
 mod datagrams;
 mod flags;
 mod per_address;
 mod scratch;
-mod stats;
-mod stopping;
 mod transport;
 mod turn;
 
-pub use self::config::{Config, Keepalive, SocketOptions};
-pub use self::connect::Connect;
 pub use self::connection::Connection;
 pub use self::datagrams::Datagrams;
 pub use self::per_address::PerAddress;
 pub use self::scratch::Scratch;
-pub use self::stats::{SharedStats, Stats};
-pub use self::stopping::Stopping;
 pub use self::transport::{Read, Settled, Transfer, Transport};
 pub use self::turn::{Interest, Todo, Turn};

@@ -102,6 +102,7 @@ fn send(bytes: &[u8], step: usize) {
 }
 
 /// What a client sends behind the handshake: its stream, and its end.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn stream(plain: &[u8]) -> Option<(Vec<u8>, Harness<Server>, Rc<RefCell<Seen>>)> {
     let (mut client, mut server, seen) = pair();
     join(&mut client, &mut server, usize::MAX);

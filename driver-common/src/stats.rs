@@ -3,7 +3,7 @@
 use core::ops::AddAssign;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Reason;
+use protocol::Reason;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -100,12 +100,13 @@ macro_rules! counter_of_end {
         match $reason {
             Reason::Closed => $($borrow)+ $counters.closed,
             Reason::Aborted => $($borrow)+ $counters.aborted,
-            Reason::Error => $($borrow)+ $counters.errors,
             Reason::Io(_) => $($borrow)+ $counters.io_errors,
             Reason::WriteTimeout => $($borrow)+ $counters.write_timeouts,
             Reason::OutputLimit | Reason::InputLimit => $($borrow)+ $counters.over_limits,
             Reason::Stopped => $($borrow)+ $counters.stopped,
             Reason::Panicked => $($borrow)+ $counters.panics,
+            // Reasons of a newer contract are errors, until they have a counter.
+            _ => $($borrow)+ $counters.errors,
         }
     };
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 /// Where to connect to, and how. Made from an address where nothing else is to be said.
 ///
 /// ```
-/// use protocol::driver::Connect;
+/// use driver_common::Connect;
 ///
 /// let to = "192.0.2.1:80".parse().unwrap();
 /// let connect = Connect::new(to).local("192.0.2.77:0".parse().unwrap());

@@ -71,7 +71,6 @@ impl<T> Stopping<T> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
 mod tests {
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Limits;
+use protocol::Limits;
 
 /// Everything an operator may set on a driver; the same on each. The defaults suit a server on the open internet.
 #[derive(Debug, Clone, PartialEq, Eq)]

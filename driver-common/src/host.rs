@@ -1,0 +1,45 @@
+//! What the suites of faults and of abuse need of a driver.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::{Peer, Protocol};
+
+use crate::{Config, Stats};
+
+/// A driver as an operator starts it: on a real port, with every setting. The suites of what goes wrong in production are
+/// written against this trait, so that the driver of a stranger can run them as well; see docs/writing-a-driver.md.
+///
+/// A method panics when the driver does not start: the test has failed.
+pub trait Host {
+    /// Serves what `factory` makes, in the background, on a free port of 127.0.0.1, with `threads` threads if the driver
+    /// has several.
+    fn serve<P, F>(&self, config: Config, threads: usize, factory: F) -> Box<dyn Hosted>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static;
+
+    /// Opens one connection to `to`, in the background; the driver ends when the connection has ended.
+    fn connect<P, F>(&self, config: Config, to: SocketAddr, make: F) -> Box<dyn Hosted>
+    where
+        P: Protocol + Send + 'static,
+        P::Message: Send + 'static,
+        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static;
+}
+
+/// A driver that runs. The counters are those that [`SharedStats`](crate::SharedStats) has.
+pub trait Hosted: Send {
+    /// Where it listens; `None` for a client.
+    fn address(&self) -> Option<SocketAddr>;
+
+    /// What was counted so far.
+    fn stats(&self) -> Stats;
+
+    /// Stops accepting, asks every protocol to stop, resets what is left after `drain`, and waits for the end. What was
+    /// counted by then.
+    fn stop(self: Box<Self>, drain: Duration) -> Stats;
+
+    /// Waits for the end without asking for it. What was counted by then.
+    fn join(self: Box<Self>) -> Stats;
+}

@@ -1,0 +1,458 @@
+//! The server's side of a connection on the contract.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto_http::{Fields, Handler, Request};
+
+use protocol::{Cx, Deadline, Input, Peer, Protocol, Reason};
+
+use super::origin::{Origin, StreamMessage};
+use super::slot::{Core, Owner, Slot, Wait, close};
+use super::{ServerConfig, with_scratch};
+use crate::{ErrorCode, Scratch, ServerConnection, ServerEvent, Violation};
+
+/// Serves HTTP/2 on one connection: reads requests, asks a [`Handler`] of each stream's own for the answer, and does the rest.
+///
+/// `F` makes the handlers, as a driver's factory makes those of connections: `Fn(&Peer<'_, H::Message>) -> Option<H>`. The [`Peer`] is that of
+/// the connection; what is sent through its [`sender`](Peer::sender) reaches the handler of this stream alone. `None` refuses the stream.
+///
+/// A stream whose handler [upgrades](proto_http::Responder::upgrade) carries [`Handler::Next`] from there on.
+pub struct Server<H: Handler, F> {
+    core: Core,
+    factory: F,
+    origin: Arc<Origin<H::Message>>,
+    slots: Vec<Slot<H>>,
+    wait: Deadline<Phase>,
+    /// When our SETTINGS must be acknowledged.
+    settings: Option<Instant>,
+    /// When the client's budget was last filled up.
+    replenished: Option<Instant>,
+    /// The client sends nothing more.
+    eof: bool,
+}
+
+impl<H: Handler, F> fmt::Debug for Server<H, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("connection", &self.core.connection)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Preface,
+    Frame,
+    Idle,
+    Streams,
+    Stop,
+}
+
+/// Why a server's connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The client broke the protocol.
+    Violation(Violation),
+    /// The client took too long for its preface, or a frame.
+    TimedOut,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Violation(violation) => violation.fmt(f),
+            ServerError::TimedOut => f.write_str("timed out: the client has sent part of a frame"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+impl<H, F> Server<H, F>
+where
+    H: Handler,
+    H::Message: Send + 'static,
+    F: Fn(&Peer<'_, H::Message>) -> Option<H>,
+{
+    /// A server of one connection, `peer`, whose streams get handlers from `factory`.
+    pub fn new(config: Arc<ServerConfig>, factory: F, peer: &Peer<'_, StreamMessage<H::Message>>) -> Self {
+        Self::from_origin(config, factory, Origin::new(peer))
+    }
+
+    pub(super) fn from_origin(config: Arc<ServerConfig>, factory: F, origin: Arc<Origin<H::Message>>) -> Self {
+        Self {
+            core: Core {
+                connection: ServerConnection::new(),
+                config,
+                due: None,
+            },
+            factory,
+            origin,
+            slots: Vec::new(),
+            wait: Deadline::new(Phase::Preface),
+            settings: None,
+            replenished: None,
+            eof: false,
+        }
+    }
+
+    /// Does what everything `rest` holds asks for.
+    #[inline]
+    fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8], scratch: &mut Scratch) -> Result<(), ServerError> {
+        loop {
+            if cx.is_congested() {
+                return Ok(());
+            }
+            let limits = &self.core.config.limits;
+            let event = self
+                .core
+                .connection
+                .next(limits, rest, scratch, cx.output().tail())
+                .map_err(ServerError::Violation)?;
+            match event {
+                None => return Ok(()),
+                Some(ServerEvent::Request { stream, request, end }) => self.request(cx, stream, &request, end),
+                Some(ServerEvent::Data { stream, data }) => {
+                    self.with(cx, stream, |core, cx, slot| core.data(cx, slot, data))
+                }
+                Some(ServerEvent::End { stream, trailers }) => {
+                    self.with(cx, stream, |core, cx, slot| core.end(cx, slot, trailers));
+                }
+                Some(ServerEvent::Window { stream: 0 }) => self.flush_all(cx),
+                Some(ServerEvent::Window { stream }) => self.with(cx, stream, Core::flush),
+                Some(ServerEvent::Reset { stream, .. }) => self.gone(stream),
+                Some(ServerEvent::Failed(violation)) => self.gone(violation.stream_id()),
+                Some(ServerEvent::Pong(_) | ServerEvent::Goaway(_)) => {}
+            }
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, cx: &mut Cx<'_>, stream: u32, request: &Request<'_>, end: bool) {
+        let Some(handler) = self.origin.show(stream, |peer| (self.factory)(peer)) else {
+            let out = cx.output().tail();
+            let limits = &self.core.config.limits;
+            let _ = self
+                .core
+                .connection
+                .reset(stream, ErrorCode::REFUSED_STREAM, limits, out);
+            return;
+        };
+        let place = self.core.connection.slot(stream).unwrap_or(0);
+        let mut slot = Slot::new(stream, Owner::Handler(handler));
+        slot.io.requested = end;
+        self.core
+            .call(cx, &mut slot, |handler, responder| handler.request(request, responder));
+        if end && !slot.io.ended && self.core.connection.is_open(stream) {
+            self.core.call(cx, &mut slot, |handler, responder| {
+                handler.end(Fields::EMPTY, responder)
+            });
+        }
+        if !self.core.settle(cx, &mut slot) {
+            close(&mut slot, Reason::Closed);
+            return;
+        }
+        self.store(place, slot);
+    }
+
+    /// Keeps a stream that goes on.
+    #[inline(never)]
+    fn store(&mut self, place: usize, slot: Slot<H>) {
+        while self.slots.len() <= place {
+            self.slots.push(Slot::new(0, Owner::Nobody));
+        }
+        if let Some(free) = self.slots.get_mut(place) {
+            debug_assert!(free.is_free(), "the stream before was told that it is over");
+            *free = slot;
+        }
+    }
+
+    /// Does something for a stream that is kept, and settles what follows from it.
+    fn with(&mut self, cx: &mut Cx<'_>, stream: u32, act: impl FnOnce(&mut Core, &mut Cx<'_>, &mut Slot<H>)) {
+        // The last event of a stream may come when the codec has forgotten it.
+        let place = self.core.connection.slot(stream);
+        let slot = match place.and_then(|place| self.slots.get_mut(place)) {
+            Some(slot) if slot.id == stream => slot,
+            _ => match self.slots.iter_mut().find(|slot| slot.id == stream && !slot.is_free()) {
+                Some(slot) => slot,
+                None => return,
+            },
+        };
+        act(&mut self.core, cx, slot);
+        if !self.core.settle(cx, slot) {
+            close(slot, Reason::Closed);
+        }
+    }
+
+    /// The client has ended a stream before its time.
+    fn gone(&mut self, stream: u32) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == stream && !slot.is_free()) {
+            slot.io.failed = true;
+            close(slot, Reason::Io(std::io::ErrorKind::ConnectionReset));
+        }
+    }
+
+    /// Sends what waits, the most urgent first (RFC 9218 section 10).
+    fn flush_all(&mut self, cx: &mut Cx<'_>) {
+        let waits = |slot: &Slot<H>| {
+            !slot.is_free() && (slot.io.queue.is_some() || slot.io.congested || matches!(slot.owner, Owner::Tunnel(_)))
+        };
+        if !self.slots.iter().any(waits) {
+            return;
+        }
+        for urgency in 0..8 {
+            for slot in &mut self.slots {
+                if !waits(slot) || self.core.connection.priority(slot.id).urgency != urgency {
+                    continue;
+                }
+                self.core.flush(cx, slot);
+                if !self.core.settle(cx, slot) {
+                    close(slot, Reason::Closed);
+                }
+            }
+        }
+    }
+
+    /// What the connection as a whole waits for now. `partial` says that part of a frame has come.
+    #[inline]
+    fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
+        let (now, timeouts) = (cx.now(), &self.core.config.timeouts);
+        let connection = &self.core.connection;
+        if self.wait.timer() == Phase::Stop {
+            // It goes on.
+        } else if !connection.has_begun() {
+            self.wait.keep(now, Phase::Preface, timeouts.preface);
+        } else if (partial || connection.is_inside()) && !cx.is_congested() {
+            self.wait.keep(now, Phase::Frame, timeouts.frame);
+        } else if connection.streams() == 0 {
+            self.wait.keep(now, Phase::Idle, timeouts.idle);
+        } else {
+            self.wait.set(Phase::Streams, None);
+        }
+        if self.settings.is_some() && !connection.awaits_settings() {
+            self.settings = None;
+        }
+        let (wait, settings) = (self.wait.at(), self.settings);
+        self.core.wake_at(wait);
+        self.core.wake_at(settings);
+    }
+
+    /// After each call: whether the connection is to end.
+    #[inline]
+    fn conclude(&mut self, cx: &mut Cx<'_>, partial: bool) {
+        let connection = &self.core.connection;
+        if connection.is_over() || self.eof && connection.streams() == 0 {
+            cx.close();
+            return;
+        }
+        self.set_deadline(cx, partial);
+    }
+
+    /// Time that passes fills up the client's budget.
+    #[inline]
+    fn replenish(&mut self, now: Instant) {
+        const POINT: Duration = Duration::from_millis(100);
+        if self.core.connection.spent() == 0 {
+            self.replenished = Some(now);
+            return;
+        }
+        let since = self.replenished.get_or_insert(now);
+        let points = now.saturating_duration_since(*since).as_millis() / POINT.as_millis();
+        if points > 0 {
+            *since = now;
+            self.core
+                .connection
+                .replenish(u32::try_from(points).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// A stream's wait is over.
+    fn stream_timeout(&mut self, cx: &mut Cx<'_>, place: usize) {
+        let Some(slot) = self.slots.get_mut(place) else {
+            return;
+        };
+        match slot.wait.timer() {
+            Wait::Tunnel => self.core.tunnel(cx, slot, |tunnel| {
+                tunnel.turn(|turn| turn.timeout());
+                tunnel.resume();
+            }),
+            wait => {
+                let status = if wait == Wait::Body { 408 } else { 503 };
+                let limits = self.core.config.limits;
+                let connection = &mut self.core.connection;
+                let out = cx.output().tail();
+                if wait != Wait::Window && connection.can_respond(slot.id) {
+                    let _ = connection.respond(slot.id, status, &(), b"", None, &limits, out);
+                }
+                let code = if wait == Wait::Answer {
+                    ErrorCode::INTERNAL_ERROR
+                } else {
+                    ErrorCode::CANCEL
+                };
+                self.core.fail(cx, slot, code);
+            }
+        }
+        if !self.core.settle(cx, slot) {
+            close(slot, Reason::Closed);
+        }
+    }
+}
+
+impl<H, F> Protocol for Server<H, F>
+where
+    H: Handler,
+    H::Message: Send + 'static,
+    F: Fn(&Peer<'_, H::Message>) -> Option<H>,
+{
+    type Message = StreamMessage<H::Message>;
+    type Error = ServerError;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        let limits = self.core.config.limits;
+        // Into an output that grows.
+        let _ = self.core.connection.start(&limits, cx.output().tail());
+        let (now, timeouts) = (cx.now(), self.core.config.timeouts);
+        self.wait.arm(now, Phase::Preface, timeouts.preface);
+        self.settings = timeouts.settings.and_then(|after| now.checked_add(after));
+        self.set_deadline(cx, false);
+        Ok(())
+    }
+
+    #[inline]
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ServerError> {
+        self.replenish(cx.now());
+        let mut rest = input.as_slice();
+        let result = with_scratch(|scratch| self.serve(cx, &mut rest, scratch));
+        let (left, used) = (rest.len(), input.len() - rest.len());
+        input.consume(used);
+        result?;
+        self.conclude(cx, left > 0);
+        Ok(())
+    }
+
+    fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.eof = true;
+        // Requests that are whole are still answered; the others never will be.
+        for slot in &mut self.slots {
+            let cut = match slot.owner {
+                Owner::Handler(_) => !slot.io.requested,
+                Owner::Tunnel(_) => true,
+                Owner::Nobody => false,
+            };
+            if cut {
+                self.core.fail(cx, slot, ErrorCode::CANCEL);
+                close(slot, Reason::Closed);
+            }
+        }
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        self.core.due
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        let now = cx.now();
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.core.due = None;
+        if passed(self.settings) {
+            let violation = self.core.connection.fail_settings(cx.output().tail());
+            return Err(ServerError::Violation(violation));
+        }
+        if passed(self.wait.at()) {
+            let out = cx.output().tail();
+            match self.wait.timer() {
+                Phase::Preface if !self.core.connection.has_begun() => {
+                    cx.close();
+                    return Ok(());
+                }
+                Phase::Frame => {
+                    let _ = self.core.connection.goaway(ErrorCode::NO_ERROR, out);
+                    return Err(ServerError::TimedOut);
+                }
+                Phase::Idle | Phase::Stop => {
+                    let _ = self.core.connection.goaway(ErrorCode::NO_ERROR, out);
+                    self.wait.set(Phase::Streams, None);
+                }
+                Phase::Preface | Phase::Streams => {}
+            }
+        }
+        for place in 0..self.slots.len() {
+            let due = self.slots.get(place).and_then(|slot| slot.wait.at());
+            if passed(due) {
+                self.stream_timeout(cx, place);
+            } else {
+                self.core.wake_at(due);
+            }
+        }
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    fn drained(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        self.flush_all(cx);
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    fn again(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        for slot in &mut self.slots {
+            if std::mem::take(&mut slot.io.again) {
+                self.core.tunnel(cx, slot, |tunnel| {
+                    tunnel.turn(|turn| turn.again());
+                    tunnel.resume();
+                });
+                if !self.core.settle(cx, slot) {
+                    close(slot, Reason::Closed);
+                }
+            }
+        }
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    fn posted(&mut self, cx: &mut Cx<'_>, message: StreamMessage<H::Message>) -> Result<(), ServerError> {
+        let StreamMessage { stream, message } = message;
+        self.with(cx, stream, |core, cx, slot| match slot.owner {
+            Owner::Tunnel(_) => core.tunnel(cx, slot, |tunnel| {
+                tunnel.turn(|turn| turn.posted(message));
+                tunnel.resume();
+            }),
+            _ => core.call(cx, slot, |handler, responder| handler.posted(message, responder)),
+        });
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        let _ = self.core.connection.shutdown(cx.output().tail());
+        let stop = self.core.config.timeouts.stop;
+        self.wait.arm(cx.now(), Phase::Stop, Some(stop));
+        for slot in &mut self.slots {
+            match slot.owner {
+                Owner::Nobody => continue,
+                Owner::Handler(_) => self.core.call(cx, slot, |handler, responder| handler.stop(responder)),
+                Owner::Tunnel(_) => self.core.tunnel(cx, slot, |tunnel| tunnel.turn(|turn| turn.stop())),
+            }
+            if !self.core.settle(cx, slot) {
+                close(slot, Reason::Closed);
+            }
+        }
+        self.conclude(cx, false);
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: Reason) {
+        for slot in &mut self.slots {
+            slot.io.failed = true;
+            close(slot, reason);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! One stream of a server: its handler or its tunnel, and what it waits for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto_http::{Fields, Handler, Misuse, Responder};
+use protocol::driver::Connection;
+use protocol::{Cx, Deadline, Reason};
+
+use super::ServerConfig;
+use super::exchange::{Exchange, Held, Io};
+use super::tunnel::Tunnel;
+use crate::{ErrorCode, ServerConnection};
+
+/// What a client gets to read whose request cannot be answered by a switch of protocols.
+const UNASKED: &str =
+    "This resource speaks another protocol. A request for it is an extended CONNECT for websocket (RFC 8441).\n";
+
+/// What a stream waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Content of the request.
+    Body,
+    /// Credit for the answer.
+    Window,
+    /// The handler.
+    Answer,
+    /// What runs in the tunnel knows.
+    Tunnel,
+}
+
+/// Who owns a stream.
+pub(super) enum Owner<H: Handler> {
+    Nobody,
+    Handler(H),
+    Tunnel(Box<Connection<H::Next>>),
+}
+
+pub(super) struct Slot<H: Handler> {
+    pub(super) id: u32,
+    pub(super) owner: Owner<H>,
+    pub(super) io: Io,
+    pub(super) wait: Deadline<Wait>,
+}
+
+impl<H: Handler> Slot<H> {
+    pub(super) fn new(id: u32, owner: Owner<H>) -> Self {
+        Self {
+            id,
+            owner,
+            io: Io::default(),
+            wait: Deadline::new(Wait::Answer),
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.owner, Owner::Nobody)
+    }
+}
+
+/// All of a server but its streams' handlers.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) connection: ServerConnection,
+    pub(super) config: Arc<ServerConfig>,
+    /// Nothing is due before.
+    pub(super) due: Option<Instant>,
+}
+
+impl Core {
+    /// Calls a handler, and answers for it where it fails. Then it is settled what its answer means for the stream.
+    #[inline]
+    pub(super) fn call<H: Handler>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: &mut Slot<H>,
+        call: impl FnOnce(&mut H, &mut Responder<'_, '_>) -> Result<(), Misuse>,
+    ) {
+        let Owner::Handler(handler) = &mut slot.owner else {
+            return;
+        };
+        let mut exchange = Exchange {
+            connection: &mut self.connection,
+            config: &self.config,
+            cx,
+            stream: slot.id,
+            io: &mut slot.io,
+        };
+        if let Err(misuse) = call(handler, &mut Responder::over(&mut exchange)) {
+            refuse(&mut exchange, misuse);
+        }
+        if slot.io.switching {
+            self.switch(cx, slot);
+        }
+    }
+
+    /// The handler has agreed to another protocol.
+    #[cold]
+    fn switch<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
+        slot.io.switching = false;
+        let Owner::Handler(handler) = &mut slot.owner else {
+            return;
+        };
+        match handler.switched() {
+            Some(next) => {
+                slot.owner = Owner::Tunnel(Box::new(Connection::new(next)));
+                slot.io.reads = true;
+                self.tunnel(cx, slot, |tunnel| {
+                    tunnel.turn(|turn| turn.connected());
+                    tunnel.resume();
+                });
+            }
+            None => self.fail(cx, slot, ErrorCode::INTERNAL_ERROR),
+        }
+    }
+
+    /// Does something in a tunnel.
+    pub(super) fn tunnel<H: Handler>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: &mut Slot<H>,
+        act: impl FnOnce(&mut Tunnel<'_, '_, H::Next>),
+    ) {
+        if let Owner::Tunnel(inner) = &mut slot.owner {
+            act(&mut Tunnel {
+                connection: &mut self.connection,
+                config: &self.config,
+                cx,
+                stream: slot.id,
+                io: &mut slot.io,
+                inner,
+            });
+        }
+    }
+
+    /// Ends a stream with a reset.
+    pub(super) fn fail<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, code: ErrorCode) {
+        slot.io.failed = true;
+        let out = cx.output().tail();
+        let _ = self.connection.reset(slot.id, code, &self.config.limits, out);
+    }
+
+    /// Content has come for a stream.
+    pub(super) fn data<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, data: &[u8]) {
+        match slot.owner {
+            Owner::Tunnel(_) => return self.tunnel(cx, slot, |tunnel| tunnel.data(data)),
+            Owner::Handler(_) if slot.io.paused || slot.io.held.is_some() => {
+                slot.io.held.get_or_insert_default().content.extend_from_slice(data);
+                return;
+            }
+            _ => {}
+        }
+        self.buy_time(cx.now(), slot, data.len(), Wait::Body);
+        // Credit first: the call may end the stream, and with it what is owed.
+        let out = cx.output().tail();
+        let limits = &self.config.limits;
+        let _ = self.connection.consume(slot.id, data.len(), limits, out);
+        self.call(cx, slot, |handler, responder| handler.data(data, responder));
+    }
+
+    /// The client has ended its half of a stream.
+    pub(super) fn end<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, trailers: Fields<'_>) {
+        slot.io.requested = true;
+        match (&slot.owner, &mut slot.io.held) {
+            (Owner::Tunnel(_), _) => self.tunnel(cx, slot, |tunnel| tunnel.end()),
+            (_, Some(held)) => held.end = Some(trailers.as_bytes().to_vec()),
+            _ => self.call(cx, slot, |handler, responder| handler.end(trailers, responder)),
+        }
+    }
+
+    /// Hands on what a handler has paused, if it goes on.
+    fn resume<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
+        while !slot.io.paused
+            && matches!(slot.owner, Owner::Handler(_))
+            && let Some(held) = slot.io.held.take()
+        {
+            let Held { content, end } = *held;
+            if !content.is_empty() && self.connection.is_open(slot.id) {
+                let out = cx.output().tail();
+                let limits = &self.config.limits;
+                let _ = self.connection.consume(slot.id, content.len(), limits, out);
+                self.call(cx, slot, |handler, responder| handler.data(&content, responder));
+            }
+            if let Some(lines) = end {
+                if slot.io.paused {
+                    slot.io.held = Some(Box::new(Held {
+                        content: Vec::new(),
+                        end: Some(lines),
+                    }));
+                } else if self.connection.is_open(slot.id) {
+                    let trailers = proto_http::Assembled::trailers(&lines);
+                    self.call(cx, slot, |handler, responder| handler.end(trailers, responder));
+                }
+            }
+        }
+    }
+
+    /// A window has grown, or the output has drained.
+    pub(super) fn flush<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
+        if let Owner::Tunnel(_) = slot.owner {
+            return self.tunnel(cx, slot, |tunnel| {
+                tunnel.turn(|turn| turn.writable());
+                tunnel.resume();
+            });
+        }
+        if let Some(queue) = &slot.io.queue {
+            let before = queue.output.len();
+            let mut exchange = Exchange {
+                connection: &mut self.connection,
+                config: &self.config,
+                cx,
+                stream: slot.id,
+                io: &mut slot.io,
+            };
+            if exchange.flush().is_err() {
+                exchange.fail(ErrorCode::INTERNAL_ERROR);
+            }
+            let left = slot.io.queue.as_ref().map_or(0, |queue| queue.output.len());
+            self.buy_time(cx.now(), slot, before - left.min(before), Wait::Window);
+        }
+        if slot.io.congested && slot.io.queue.is_none() && !slot.io.ended && !cx.is_congested() {
+            slot.io.congested = false;
+            self.call(cx, slot, |handler, responder| handler.drained(responder));
+        }
+    }
+
+    /// `bytes` have passed: the deadline moves by their share of the rate, but not beyond the pause that there may be.
+    fn buy_time<H: Handler>(&mut self, now: Instant, slot: &mut Slot<H>, bytes: usize, wait: Wait) {
+        let timeouts = &self.config.timeouts;
+        let (pause, rate) = match wait {
+            Wait::Window => (timeouts.window, timeouts.body_rate),
+            _ => (timeouts.body, timeouts.body_rate),
+        };
+        let latest = pause.and_then(|pause| now.checked_add(pause));
+        let at = match slot.wait.at() {
+            Some(at) if slot.wait.timer() == wait && rate > 0 => {
+                let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(rate);
+                at.checked_add(Duration::from_nanos(share)).min(latest)
+            }
+            _ => latest,
+        };
+        slot.wait.set(wait, at);
+    }
+
+    /// After a stream was called: hands on what it may have now, and sets what it waits for. False where the stream is over.
+    #[inline]
+    pub(super) fn settle<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) -> bool {
+        if slot.io.held.is_some() {
+            self.resume(cx, slot);
+        }
+        if slot.io.failed {
+            self.fail(cx, slot, ErrorCode::INTERNAL_ERROR);
+        }
+        if !self.connection.is_open(slot.id) {
+            return false;
+        }
+        let waits_for_content = !slot.io.requested && !slot.io.paused;
+        if waits_for_content && self.connection.expects_continue(slot.id) {
+            let out = cx.output().tail();
+            let _ = self.connection.send_informational(slot.id, 100, &(), out);
+        }
+        if !slot.io.congested && matches!(slot.owner, Owner::Handler(_)) {
+            slot.io.congested = slot.io.queue.is_some() || cx.is_congested();
+        }
+        let (now, timeouts) = (cx.now(), &self.config.timeouts);
+        match &slot.owner {
+            Owner::Tunnel(inner) => slot.wait.set(Wait::Tunnel, inner.deadline()),
+            _ if slot.io.queue.is_some() => slot.wait.keep(now, Wait::Window, timeouts.window),
+            _ if waits_for_content => slot.wait.keep(now, Wait::Body, timeouts.body),
+            _ => slot.wait.arm(now, Wait::Answer, timeouts.answer),
+        }
+        self.wake_at(slot.wait.at());
+        true
+    }
+
+    /// Something is due at `at`.
+    #[inline]
+    pub(super) fn wake_at(&mut self, at: Option<Instant>) {
+        if let Some(at) = at
+            && self.due.is_none_or(|due| at < due)
+        {
+            self.due = Some(at);
+        }
+    }
+}
+
+/// The handler broke a rule, or cannot do what the client asks for.
+#[cold]
+fn refuse(exchange: &mut Exchange<'_, '_>, misuse: Misuse) {
+    use proto_http::Backend;
+    let answer: &[u8] = match misuse {
+        Misuse::SwitchUnasked => UNASKED.as_bytes(),
+        _ => b"",
+    };
+    let status = if misuse == Misuse::SwitchUnasked { 400 } else { 500 };
+    let answered = exchange.is_due() && exchange.send(status, &[("content-type", "text/plain")], answer).is_ok();
+    if misuse != Misuse::SwitchUnasked {
+        exchange.io.failed |= !answered;
+    }
+    if !answered {
+        exchange.fail(ErrorCode::INTERNAL_ERROR);
+    }
+}
+
+/// Tells the owner of a stream that it is over.
+pub(super) fn close<H: Handler>(slot: &mut Slot<H>, reason: Reason) {
+    match std::mem::replace(&mut slot.owner, Owner::Nobody) {
+        Owner::Nobody => {}
+        Owner::Handler(mut handler) => {
+            let whole = slot.io.ended && slot.io.queue.is_none() && !slot.io.failed;
+            handler.closed(!whole);
+        }
+        Owner::Tunnel(mut inner) => inner.closed(reason),
+    }
+    slot.io = Io::default();
+    slot.wait.disarm();
+}

@@ -1,0 +1,138 @@
+//! A stream that carries another protocol, with a connection of its own (RFC 9113 section 8.5, RFC 8441).
+
+use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
+use protocol::{Cx, Limits, Protocol};
+
+use super::ServerConfig;
+use super::exchange::{Held, Io};
+use crate::{ErrorCode, ServerConnection};
+
+/// The stream as the transport of what runs in it.
+struct Pipe<'a, 'c> {
+    connection: &'a mut ServerConnection,
+    config: &'a ServerConfig,
+    cx: &'a mut Cx<'c>,
+    stream: u32,
+}
+
+impl Transport for Pipe<'_, '_> {
+    fn receive(&mut self, _: &mut [u8]) -> Transfer {
+        Transfer::Blocked
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Transfer {
+        if self.cx.is_congested() {
+            return Transfer::Blocked;
+        }
+        let out = self.cx.output().tail();
+        let limits = &self.config.limits;
+        match self.connection.send_data(self.stream, bytes, false, limits, out) {
+            Ok(0) => Transfer::Blocked,
+            Ok(sent) => Transfer::Bytes(sent),
+            Err(_) => Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+        }
+    }
+
+    fn shutdown(&mut self) {
+        let out = self.cx.output().tail();
+        let _ = self.connection.finish(self.stream, &(), &self.config.limits, out);
+    }
+}
+
+/// What a turn of a tunnel needs.
+pub(super) struct Tunnel<'a, 'c, P: Protocol> {
+    pub(super) connection: &'a mut ServerConnection,
+    pub(super) config: &'a ServerConfig,
+    pub(super) cx: &'a mut Cx<'c>,
+    pub(super) stream: u32,
+    pub(super) io: &'a mut Io,
+    pub(super) inner: &'a mut Connection<P>,
+}
+
+impl<P: Protocol> Tunnel<'_, '_, P> {
+    /// One turn: `event`, and what follows from it.
+    pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
+        let limits = Limits::default();
+        let now = self.cx.now();
+        let settled = Scratch::lend(limits, now, |scratch| {
+            let mut turn = self.inner.layered(scratch, self.cx);
+            event(&mut turn);
+            let mut pipe = Pipe {
+                connection: self.connection,
+                config: self.config,
+                cx: self.cx,
+                stream: self.stream,
+            };
+            turn.settle(&mut pipe)
+        });
+        self.io.reads = false;
+        match settled {
+            Settled::Waits(interest) => self.io.reads = interest.read,
+            Settled::Again => {
+                self.io.again = true;
+                self.cx.again();
+            }
+            Settled::Ended { reset } => {
+                let code = if reset { ErrorCode::CANCEL } else { ErrorCode::NO_ERROR };
+                let out = self.cx.output().tail();
+                let _ = self.connection.reset(self.stream, code, &self.config.limits, out);
+            }
+        }
+    }
+
+    /// Hands `data` on, as far as it is wanted. Returns how many bytes were.
+    pub(super) fn feed(&mut self, data: &[u8]) -> usize {
+        let mut rest = data;
+        while !rest.is_empty() && self.io.reads && !self.inner.is_done() {
+            let mut taken = 0;
+            self.turn(|turn| {
+                let buffer = turn.recv_buffer();
+                taken = rest.len().min(buffer.len());
+                let (piece, _) = rest.split_at(taken);
+                if let Some(place) = buffer.get_mut(..taken) {
+                    place.copy_from_slice(piece);
+                }
+                turn.received(taken);
+            });
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        data.len() - rest.len()
+    }
+
+    /// Hands on what was held, and the end behind it.
+    pub(super) fn resume(&mut self) {
+        let Some(mut held) = self.io.held.take() else {
+            return;
+        };
+        let used = self.feed(&held.content);
+        let out = self.cx.output().tail();
+        let limits = &self.config.limits;
+        let _ = self.connection.consume(self.stream, used, limits, out);
+        held.content.drain(..used);
+        if !held.content.is_empty() {
+            self.io.held = Some(held);
+        } else if held.end.is_some() {
+            self.turn(|turn| turn.eof());
+        }
+    }
+
+    /// Content has come.
+    pub(super) fn data(&mut self, data: &[u8]) {
+        let used = if self.io.held.is_none() { self.feed(data) } else { 0 };
+        let out = self.cx.output().tail();
+        let limits = &self.config.limits;
+        let _ = self.connection.consume(self.stream, used, limits, out);
+        if let Some(rest) = data.get(used..).filter(|rest| !rest.is_empty()) {
+            let held: &mut Held = self.io.held.get_or_insert_default();
+            held.content.extend_from_slice(rest);
+        }
+    }
+
+    /// The peer has ended its half.
+    pub(super) fn end(&mut self) {
+        match &mut self.io.held {
+            Some(held) => held.end = Some(Vec::new()),
+            None => self.turn(|turn| turn.eof()),
+        }
+    }
+}

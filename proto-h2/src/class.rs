@@ -1,0 +1,138 @@
+//! Byte classes of names and values.
+
+/// Bytes of a token (RFC 9110 section 5.6.2), but capital letters.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// Whether `name` may name a field: a token in small letters (RFC 9113 section 8.2.1).
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|&byte| NAME[usize::from(byte)])
+}
+
+/// Whether `name` is `small`, which has no capital letters, but for the size of letters.
+#[inline]
+pub(crate) fn is_same(name: &[u8], small: &[u8]) -> bool {
+    if name.len() != small.len() {
+        return false;
+    }
+    let (mut names, mut smalls) = (name, small);
+    while let (Some((a, behind)), Some((b, rest))) = (names.split_first_chunk::<8>(), smalls.split_first_chunk::<8>()) {
+        if !is_same_word(u64::from_le_bytes(*a), u64::from_le_bytes(*b)) {
+            return false;
+        }
+        (names, smalls) = (behind, rest);
+    }
+    match (name.last_chunk::<8>(), small.last_chunk::<8>()) {
+        (Some(a), Some(b)) => is_same_word(u64::from_le_bytes(*a), u64::from_le_bytes(*b)),
+        _ => names.eq_ignore_ascii_case(smalls),
+    }
+}
+
+#[inline(always)]
+const fn is_same_word(name: u64, small: u64) -> bool {
+    let different = name ^ small;
+    // They differ in the bit of a capital letter at most, and where they do, there is one.
+    let capitals = !below(name, b'A') & below(name, b'Z' + 1);
+    different == 0 || different & !(ONES * 0x20) == 0 && (different << 2) & !capitals & HIGHS == 0
+}
+
+/// Whether `value` may be a field's: no control but HTAB, and neither space nor HTAB at its ends (RFC 9113 section 8.2.1, RFC 9110
+/// section 5.5).
+#[inline]
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+        return false;
+    }
+    !any(value, |word| below(word, 0x20) | equal(word, 0x7f))
+        || value.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Whether all of `text` is visible ASCII.
+#[inline]
+pub(crate) fn is_visible(text: &[u8]) -> bool {
+    !any(text, |word| below(word, 0x21) | equal(word, 0x7f) | word & HIGHS)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Whether `flags` marks a byte of `text`, eight looked at together.
+#[inline(always)]
+fn any(text: &[u8], flags: impl Fn(u64) -> u64) -> bool {
+    let mut rest = text;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        if flags(u64::from_le_bytes(*word)) & HIGHS != 0 {
+            return true;
+        }
+        rest = behind;
+    }
+    if rest.is_empty() {
+        return false;
+    }
+    let mut word = *b"aaaaaaaa";
+    match text.last_chunk::<8>() {
+        Some(last) => word = *last,
+        None => word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from),
+    }
+    flags(u64::from_le_bytes(word)) & HIGHS != 0
+}
+
+/// The high bit of each byte below `bound`, which is at most 0x80. Bytes from 0x80 up are not below. No sum carries, since the high bits are
+/// off.
+#[inline(always)]
+const fn below(word: u64, bound: u8) -> u64 {
+    !((word & !HIGHS) + ONES * (0x80 - bound) as u64) & !word & HIGHS
+}
+
+#[inline(always)]
+const fn equal(word: u64, byte: u8) -> u64 {
+    let different = word ^ (ONES * byte as u64);
+    !((different & !HIGHS) + ONES * 0x7f) & !different & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_see_what_bytes_are() {
+        for byte in 0..=255_u8 {
+            for length in 1..20 {
+                for place in 0..length {
+                    let mut text = vec![b'x'; length];
+                    text[place] = byte;
+                    let edge = place == 0 || place == length - 1;
+                    let value = match byte {
+                        b' ' | b'\t' => !edge,
+                        _ => !byte.is_ascii_control(),
+                    };
+                    assert_eq!(is_value(&text), value, "{byte} at {place} of {length}");
+                    assert_eq!(
+                        is_visible(&text),
+                        byte.is_ascii_graphic(),
+                        "{byte} at {place} of {length}"
+                    );
+                }
+            }
+        }
+        for a in 0..=255_u8 {
+            for b in (0..=255_u8).filter(|byte| !byte.is_ascii_uppercase()) {
+                for (length, place) in [(1, 0), (8, 0), (8, 7), (11, 9)] {
+                    let (mut name, mut small) = (vec![b'Q'; length], vec![b'q'; length]);
+                    (name[place], small[place]) = (a, b);
+                    assert_eq!(is_same(&name, &small), a.eq_ignore_ascii_case(&b), "{a} {b} {length}");
+                }
+            }
+        }
+        assert!(!is_same(b"a", b"ab"));
+        assert!(is_value(b"") && is_name(b"x-a") && !is_name(b"") && !is_name(b"X") && !is_name(b"a b"));
+    }
+}

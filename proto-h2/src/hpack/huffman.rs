@@ -1,0 +1,314 @@
+//! The Huffman code of RFC 7541 section 5.2 and appendix B, both ways.
+//!
+//! The code is canonical: within a length, codes ascend with their symbols. The lengths are therefore all there is to it, and the tables
+//! are made from them when this is compiled.
+
+use alloc::vec::Vec;
+
+/// Bits of the code of each byte, and of EOS behind them (appendix B).
+#[rustfmt::skip]
+const LENGTHS: [u8; 257] = [
+    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
+    28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
+    6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
+    5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
+    13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+    7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
+    15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5,
+    6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
+    20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
+    24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
+    22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23,
+    21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25,
+    19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
+    20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
+    26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
+    30,
+];
+
+const LONGEST: usize = 30;
+const EOS: u16 = 256;
+/// Bits looked at together.
+const PEEK: u32 = 12;
+
+/// Symbols by length, then by value: the order of their codes.
+const SORTED: [u16; 257] = {
+    let mut sorted = [0; 257];
+    let (mut length, mut at) = (1, 0);
+    while length <= LONGEST {
+        let mut symbol = 0;
+        while symbol < 257 {
+            if LENGTHS[symbol] as usize == length {
+                sorted[at] = symbol as u16;
+                at += 1;
+            }
+            symbol += 1;
+        }
+        length += 1;
+    }
+    sorted
+};
+
+/// For each length: the first code behind those of this length, at the left of 32 bits; the place in [`SORTED`] of its first symbol;
+/// and its first code.
+const STEPS: [(u64, u16, u32); LONGEST + 1] = {
+    let mut steps = [(0, 0, 0); LONGEST + 1];
+    let (mut code, mut place, mut length) = (0_u32, 0_u16, 1);
+    while length <= LONGEST {
+        code <<= 1;
+        let (first, start) = (code, place);
+        while (place as usize) < 257 && LENGTHS[SORTED[place as usize] as usize] as usize == length {
+            code += 1;
+            place += 1;
+        }
+        steps[length] = ((code as u64) << (32 - length), start, first);
+        length += 1;
+    }
+    steps
+};
+
+/// The code of each symbol, at the right.
+const CODES: [u32; 257] = {
+    let mut codes = [0; 257];
+    let mut place = 0;
+    while place < 257 {
+        let symbol = SORTED[place] as usize;
+        let (_, start, first) = STEPS[LENGTHS[symbol] as usize];
+        codes[symbol] = first + (place as u32 - start as u32);
+        place += 1;
+    }
+    codes
+};
+
+/// What 12 bits begin with: one symbol or two that lie in them whole. None where the first symbol is longer.
+#[derive(Clone, Copy)]
+struct Pair {
+    symbols: [u8; 2],
+    /// Bits of them together.
+    bits: u8,
+    count: u8,
+}
+
+static PAIRS: [Pair; 1 << PEEK] = {
+    let none = Pair {
+        symbols: [0; 2],
+        bits: 0,
+        count: 0,
+    };
+    let mut pairs = [none; 1 << PEEK];
+    let mut bits = 0;
+    while bits < 1 << PEEK {
+        if let Some((first, length)) = short((bits as u32) << (32 - PEEK), PEEK) {
+            pairs[bits] = Pair {
+                symbols: [first, 0],
+                bits: length as u8,
+                count: 1,
+            };
+            if let Some((second, more)) = short(((bits as u64) << (32 - PEEK + length)) as u32, PEEK - length) {
+                pairs[bits] = Pair {
+                    symbols: [first, second],
+                    bits: (length + more) as u8,
+                    count: 2,
+                };
+            }
+        }
+        bits += 1;
+    }
+    pairs
+};
+
+/// The symbol at the left of `bits`, and its length, where that is at most `room`.
+const fn short(bits: u32, room: u32) -> Option<(u8, u32)> {
+    let (symbol, length) = first(bits);
+    if length <= room {
+        Some((symbol as u8, length))
+    } else {
+        None
+    }
+}
+
+/// The symbol at the left of `bits`, and its length.
+const fn first(bits: u32) -> (u16, u32) {
+    let mut length = 5;
+    while length < LONGEST && bits as u64 >= STEPS[length].0 {
+        length += 1;
+    }
+    let (_, start, first) = STEPS[length];
+    let place = start as u32 + (bits >> (32 - length)) - first;
+    let symbol = if place < 257 { SORTED[place as usize] } else { EOS };
+    (symbol, length as u32)
+}
+
+/// The string breaks the rules of RFC 7541 section 5.2: it holds EOS, or its padding is longer than 7 bits or not of ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Invalid;
+
+/// Appends what `input` stands for to `out`.
+pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
+    let start = out.len();
+    // The shortest code has 5 bits. One more, as symbols are written in pairs.
+    out.resize(start + input.len() * 8 / 5 + 2, 0);
+    let written = decode_into(input, out.get_mut(start..).unwrap_or_default());
+    out.truncate(start + written.unwrap_or(0));
+    written.map(|_| ()).ok_or(Invalid)
+}
+
+fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
+    // Bits not yet used stand at the left of `bits`, `count` of them.
+    let (mut rest, mut bits, mut count, mut at) = (input, 0_u64, 0_u32, 0_usize);
+    loop {
+        match rest.first_chunk::<8>() {
+            Some(word) => {
+                bits |= u64::from_be_bytes(*word) >> count;
+                rest = rest.get(((63 - count) >> 3) as usize..)?;
+                count |= 56;
+            }
+            None => {
+                while let Some((byte, behind)) = rest.split_first()
+                    && count <= 56
+                {
+                    bits |= u64::from(*byte) << (56 - count);
+                    count += 8;
+                    rest = behind;
+                }
+                if count < LONGEST as u32 {
+                    return finish(bits, count, out, at);
+                }
+            }
+        }
+        while count >= PEEK {
+            let pair = PAIRS[(bits >> (64 - PEEK)) as usize];
+            if pair.count > 0 {
+                let place: &mut [u8; 2] = out.get_mut(at..)?.first_chunk_mut()?;
+                *place = pair.symbols;
+                at += usize::from(pair.count);
+                bits <<= pair.bits;
+                count -= u32::from(pair.bits);
+                continue;
+            }
+            if count < LONGEST as u32 {
+                break;
+            }
+            let (symbol, length) = first((bits >> 32) as u32);
+            *out.get_mut(at)? = u8::try_from(symbol).ok()?;
+            at += 1;
+            bits <<= length;
+            count -= length;
+        }
+    }
+}
+
+/// The last bits, and the padding.
+fn finish(mut bits: u64, mut count: u32, out: &mut [u8], mut at: usize) -> Option<usize> {
+    loop {
+        let ones = bits.leading_ones();
+        if count < 8 && ones >= count {
+            return Some(at);
+        }
+        let (symbol, length) = first((bits >> 32) as u32);
+        if length > count {
+            return None;
+        }
+        *out.get_mut(at)? = u8::try_from(symbol).ok()?;
+        at += 1;
+        bits <<= length;
+        count -= length;
+    }
+}
+
+/// Bytes that [`encode`] appends for `text`.
+pub(crate) fn encoded_len(text: &[u8]) -> usize {
+    let bits: usize = text.iter().map(|&byte| usize::from(LENGTHS[usize::from(byte)])).sum();
+    bits.div_ceil(8)
+}
+
+/// Hands the code of `text` to `put`, in pieces.
+pub(crate) fn encode<E>(text: &[u8], mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let (mut bits, mut count) = (0_u64, 0_u32);
+    for &byte in text {
+        let (code, length) = (CODES[usize::from(byte)], u32::from(LENGTHS[usize::from(byte)]));
+        bits = bits << length | u64::from(code);
+        count += length;
+        if count >= 32 {
+            count -= 32;
+            put(&((bits >> count) as u32).to_be_bytes())?;
+        }
+    }
+    let bytes = count.div_ceil(8);
+    // The padding is the start of EOS: ones.
+    let padded = (bits << (bytes * 8 - count)) as u32 | ((1 << (bytes * 8 - count)) - 1);
+    let word = u64::from(padded) << 32 >> (bytes * 8);
+    put((word as u32).to_be_bytes().get(..bytes as usize).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let _ = encode(text, |piece| {
+            out.extend_from_slice(piece);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(out.len(), encoded_len(text));
+        out
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Vec<u8>, Invalid> {
+        let mut out = b"x".to_vec();
+        decode(bytes, &mut out)?;
+        Ok(out[1..].to_vec())
+    }
+
+    #[test]
+    fn the_examples_of_appendix_c() {
+        for (text, code) in [
+            ("www.example.com", "f1e3c2e5f23a6ba0ab90f4ff"),
+            ("no-cache", "a8eb10649cbf"),
+            ("custom-key", "25a849e95ba97d7f"),
+            ("private", "aec3771a4b"),
+            (
+                "Mon, 21 Oct 2013 20:13:21 GMT",
+                "d07abe941054d444a8200595040b8166e082a62d1bff",
+            ),
+            ("", ""),
+        ] {
+            let hex: String = encoded(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            assert_eq!(hex, code, "{text}");
+            assert_eq!(decoded(&encoded(text.as_bytes())).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place_comes_back() {
+        for byte in 0..=255_u8 {
+            for before in 0..20 {
+                for behind in 0..10 {
+                    let mut text = vec![b'a'; before];
+                    text.push(byte);
+                    text.extend(vec![b'Z'; behind]);
+                    assert_eq!(decoded(&encoded(&text)).unwrap(), text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bad_padding_and_eos_are_refused() {
+        // 5 bits of "a" (00011), then padding.
+        assert_eq!(decoded(&[0b0001_1111]), Ok(b"a".to_vec()));
+        assert_eq!(decoded(&[0b0001_1110]), Err(Invalid));
+        assert_eq!(decoded(&[0b0001_1111, 0xff]), Err(Invalid));
+        assert_eq!(decoded(&[0xff]), Err(Invalid));
+        assert_eq!(decoded(&[0xff; 4]), Err(Invalid));
+        assert_eq!(decoded(&[0xff; 40]), Err(Invalid));
+        let mut long = encoded(b"aaaaaaaaaaaaaaaaaaaaaaaa");
+        long.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(decoded(&long), Err(Invalid));
+    }
+}

@@ -1,0 +1,208 @@
+//! The client adapter, in memory, against the server adapter and against servers that go away.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_h2::{
+    Caller, Client, ClientConfig, ClientError, Failure, Head, Requester, Server, ServerConfig, StreamMessage,
+};
+use proto_http::{Collect, Fields, Misuse, Request, Responder, Response};
+use protocol::testing::Harness;
+use protocol::{Peer, Protocol, Reason};
+
+#[derive(Default)]
+struct Get {
+    /// Requests still to be sent.
+    paths: Vec<&'static str>,
+    body: Vec<u8>,
+    log: String,
+    /// Sends again what may be.
+    retries: bool,
+}
+
+impl Get {
+    fn more(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        while requester.can_request()
+            && let Some(path) = self.paths.pop()
+        {
+            let method = if self.body.is_empty() { "GET" } else { "POST" };
+            requester.send(Head::new(method, "http", "a", path), &[("x", "y")], &self.body)?;
+        }
+        Ok(())
+    }
+}
+
+impl Caller for Get {
+    type Message = &'static str;
+
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.log += "ready ";
+        self.more(requester)
+    }
+
+    fn response(&mut self, stream: u32, response: &Response<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.log += &format!("{stream}:{} ", response.status());
+        Ok(())
+    }
+
+    fn data(&mut self, stream: u32, data: &[u8], _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.log += &format!("{stream}+{} ", data.len());
+        Ok(())
+    }
+
+    fn end(&mut self, stream: u32, _: Fields<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.log += &format!("{stream}. ");
+        self.more(requester)
+    }
+
+    fn failed(&mut self, stream: u32, failure: Failure, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.log += &format!("{stream}!{} ", failure.is_repeatable());
+        if self.retries && failure.is_repeatable() {
+            self.paths.push("/again");
+        }
+        self.more(requester)
+    }
+
+    fn posted(&mut self, path: &'static str, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.paths.push(path);
+        self.more(requester)
+    }
+
+    fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: &[u32]) {
+        self.log += &format!("closed {} {unanswered:?}", error.is_some());
+    }
+}
+
+fn client(caller: Get) -> Harness<Client<Get>> {
+    Harness::new(Client::new(Arc::new(ClientConfig::default()), caller))
+}
+
+fn server(streams: u32) -> Harness<impl Protocol> {
+    let mut config = ServerConfig::default();
+    config.limits.streams = streams;
+    let factory = |_: &Peer<'_, Infallible>| {
+        Some(Collect::new(
+            1 << 20,
+            |_: &Request<'_>, body: &[u8], responder: &mut Responder<'_, '_>| responder.send(200, &(), body),
+        ))
+    };
+    let make = |peer: &Peer<'_, StreamMessage<Infallible>>| Some(Server::new(Arc::new(config), factory, peer));
+    Harness::accept(protocol::Limits::default(), make).unwrap()
+}
+
+fn exchange<A: Protocol, B: Protocol>(a: &mut Harness<A>, b: &mut Harness<B>) {
+    loop {
+        let (from_a, from_b) = (a.take_sent(), b.take_sent());
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+        b.receive(&from_a);
+        a.receive(&from_b);
+    }
+}
+
+fn log(client: &Harness<Client<Get>>) -> &str {
+    &client.protocol().caller().log
+}
+
+#[test]
+fn requests_share_a_connection() {
+    let mut client = client(Get {
+        paths: vec!["/a", "/b", "/c"],
+        ..Get::default()
+    });
+    let mut server = server(100);
+    exchange(&mut client, &mut server);
+    assert_eq!(log(&client), "ready 1:200 1. 3:200 3. 5:200 5. ");
+    client.post("/d");
+    client.pump();
+    exchange(&mut client, &mut server);
+    assert!(log(&client).ends_with("7:200 7. "));
+}
+
+#[test]
+fn the_servers_limit_is_kept() {
+    let mut client = client(Get {
+        paths: vec!["/a"; 20],
+        ..Get::default()
+    });
+    let mut server = server(2);
+    // The limit is known only when the server's settings have come: what is sent before may be refused, and is sent again.
+    client.receive(&server.take_sent());
+    exchange(&mut client, &mut server);
+    let log = log(&client);
+    let (answered, refused) = (log.matches(":200").count(), log.matches("!true").count());
+    assert_eq!(answered + refused, 20, "{log}");
+}
+
+#[test]
+fn large_bodies_wait_for_windows() {
+    let mut client = client(Get {
+        paths: vec!["/a", "/b"],
+        body: vec![7; 300_000],
+        ..Get::default()
+    });
+    let mut server = server(100);
+    exchange(&mut client, &mut server);
+    let sum = |stream: &str| -> usize {
+        log(&client)
+            .split(' ')
+            .filter_map(|word| word.strip_prefix(stream)?.parse::<usize>().ok())
+            .sum()
+    };
+    assert_eq!((sum("1+"), sum("3+")), (300_000, 300_000));
+}
+
+/// RFC 9113 sections 6.8 and 8.7.
+#[test]
+fn what_was_not_processed_is_known_to_be_repeatable() {
+    let frame = |kind: u8, stream: u32, payload: &[u8]| {
+        [
+            &[0, 0, payload.len() as u8, kind, 0][..],
+            &stream.to_be_bytes(),
+            payload,
+        ]
+        .concat()
+    };
+    let mut client = client(Get {
+        paths: vec!["/a", "/b", "/c"],
+        retries: true,
+        ..Get::default()
+    });
+    client.receive(&frame(4, 0, &[]));
+    client.receive(&frame(3, 5, &[0, 0, 0, 7]));
+    assert_eq!(log(&client), "ready 5!true ");
+    // It was sent again, on stream 7. The server goes away behind stream 1.
+    client.receive(&frame(7, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+    assert_eq!(log(&client), "ready 5!true 3!true 7!true ");
+    assert_eq!(client.ended(), None, "stream 1 goes on");
+    client.receive(&[&[0, 0, 1, 1, 5][..], &1_u32.to_be_bytes(), &[0x89]].concat());
+    assert!(log(&client).contains("1:204 1. "), "{}", log(&client));
+    client.eof();
+    client.advance(Duration::from_secs(3));
+    assert!(client.ended().is_some());
+    assert!(log(&client).ends_with("closed false []"), "{}", log(&client));
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let mut client = client(Get {
+        paths: vec!["/a"],
+        ..Get::default()
+    });
+    client.advance(Duration::from_secs(31));
+    client.eof();
+    client.advance(Duration::from_secs(3));
+    assert!(log(&client).ends_with("closed true [1]"), "{}", log(&client));
+    let mut config = ClientConfig::default();
+    config.answer = Some(Duration::from_secs(1));
+    let caller = Get {
+        paths: vec!["/a"],
+        ..Get::default()
+    };
+    let mut client = Harness::new(Client::new(Arc::new(config), caller));
+    client.receive(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]);
+    client.advance(Duration::from_millis(1100));
+    assert_eq!(log(&client), "ready 1!false ");
+}

@@ -1,0 +1,60 @@
+//! Heads that another codec has read, as views that handlers know.
+
+use crate::framing::Facts;
+use crate::{Fields, Request, Response};
+
+/// What the codec of another version of HTTP, such as `proto-h2`, has found out about a head: for views that the handlers of this crate
+/// take, over bytes of that codec.
+///
+/// ```
+/// use proto_http::{Assembled, BodyLength, Version};
+///
+/// let about = Assembled { length: Some(5), content: true, ..Assembled::default() };
+/// let request = about.request("PUT", "/a?b", b"host: example.org\r\ncontent-length: 5\r\n");
+/// assert_eq!((request.path(), request.authority()), ("/a", Some("example.org")));
+/// assert_eq!((request.body(), request.version()), (BodyLength::Length(5), Version::Http2));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Assembled {
+    /// The Content-Length.
+    pub length: Option<u64>,
+    /// Whether content may follow the head.
+    pub content: bool,
+    /// Whether the client waits for a 100 before it sends content (RFC 9110 section 10.1.1).
+    pub expects_continue: bool,
+    /// Whether the client asks for another protocol, which `fields` name as HTTP/1.1 does, in `Upgrade`.
+    pub upgrade: bool,
+}
+
+impl Assembled {
+    /// A request. `method` is a token, and `target` visible ASCII of the form that fits. `fields` are field lines, each with its CRLF: a
+    /// name that is a token, a colon, and a value without controls but HTAB; among them one Host. None of this is checked again; what does
+    /// not hold shows in the view and nowhere else.
+    #[must_use]
+    pub fn request<'a>(&self, method: &'a str, target: &'a str, fields: &'a [u8]) -> Request<'a> {
+        Request {
+            method,
+            target: target.as_bytes(),
+            fields: Fields::checked(fields),
+            facts: Facts::assembled(method, self),
+        }
+    }
+
+    /// A response, without a reason. For `fields` see [`request`](Self::request).
+    #[must_use]
+    pub fn response<'a>(&self, status: u16, fields: &'a [u8]) -> Response<'a> {
+        Response {
+            status,
+            reason: b"",
+            fields: Fields::checked(fields),
+            facts: Facts::assembled("", self),
+        }
+    }
+
+    /// A trailer section: fields that may not stand there are passed over (RFC 9110 section 6.5.1). For `fields` see
+    /// [`request`](Self::request).
+    #[must_use]
+    pub const fn trailers(fields: &[u8]) -> Fields<'_> {
+        Fields::checked(fields).as_trailers()
+    }
+}
