@@ -58,14 +58,25 @@ impl Stream {
 const EMPTY: u16 = u16::MAX;
 
 /// The streams that are not closed. A slot stays with its stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Streams {
     slots: Vec<Stream>,
-    /// Free slots.
-    free: Vec<u16>,
+    /// The first free slot; `held` of each names the next.
+    free: u16,
     /// Slots by identifier: open addressing, at most half full. Identifiers count up by two, so that a slice of them is a perfect hash.
     index: Vec<u16>,
     live: u32,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: EMPTY,
+            index: Vec::new(),
+            live: 0,
+        }
+    }
 }
 
 impl Streams {
@@ -125,14 +136,17 @@ impl Streams {
         if (self.live as usize + 1) * 2 > self.index.len() {
             self.grow();
         }
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-                    *place = stream;
-                }
-                slot
+        let slot = match self.slots.get_mut(usize::from(self.free)) {
+            Some(place) => {
+                let next = place.held as u16;
+                *place = stream;
+                core::mem::replace(&mut self.free, next)
             }
             None => {
+                if self.slots.len() < 2 {
+                    // Most connections that are idle had one stream at a time.
+                    self.slots.reserve_exact(1);
+                }
                 self.slots.push(stream);
                 (self.slots.len() - 1) as u16
             }
@@ -196,7 +210,8 @@ impl Streams {
         }
         self.index[hole] = EMPTY;
         self.slots[slot].id = 0;
-        self.free.push(slot as u16);
+        self.slots[slot].held = u32::from(self.free);
+        self.free = slot as u16;
         self.live -= 1;
         Some(stream)
     }

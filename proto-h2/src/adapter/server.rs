@@ -25,6 +25,10 @@ pub struct Server<H: Handler, F> {
     origin: Arc<Origin<H::Message>>,
     slots: Vec<Slot<H>>,
     wait: Deadline<Phase>,
+    /// Since when there is no stream.
+    idle: Option<Instant>,
+    /// Memory was given back since there was a stream.
+    tidy: bool,
     /// When our SETTINGS must be acknowledged.
     settings: Option<Instant>,
     /// When the client's budget was last filled up.
@@ -42,12 +46,14 @@ impl<H: Handler, F> fmt::Debug for Server<H, F> {
     }
 }
 
+/// How long a connection without a stream keeps the memory that it had for streams.
+const TIDY: Duration = Duration::from_secs(1);
+
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Preface,
     Frame,
-    Idle,
     Streams,
     Stop,
 }
@@ -95,6 +101,8 @@ where
             origin,
             slots: Vec::new(),
             wait: Deadline::new(Phase::Preface),
+            idle: None,
+            tidy: false,
             settings: None,
             replenished: None,
             eof: false,
@@ -229,11 +237,22 @@ where
             self.wait.keep(now, Phase::Preface, timeouts.preface);
         } else if (partial || connection.is_inside()) && !cx.is_congested() {
             self.wait.keep(now, Phase::Frame, timeouts.frame);
-        } else if connection.streams() == 0 {
-            self.wait.keep(now, Phase::Idle, timeouts.idle);
         } else {
             self.wait.set(Phase::Streams, None);
         }
+        if connection.streams() > 0 || !connection.has_begun() {
+            (self.idle, self.tidy) = (None, false);
+        } else {
+            // Frames that come meanwhile do not prolong it.
+            let since = *self.idle.get_or_insert(now);
+            let after = match timeouts.idle {
+                Some(idle) if self.tidy || idle < TIDY => Some(idle),
+                None if self.tidy => None,
+                _ => Some(TIDY),
+            };
+            self.core.wake_at(after.and_then(|after| since.checked_add(after)));
+        }
+        let connection = &self.core.connection;
         if self.settings.is_some() && !connection.awaits_settings() {
             self.settings = None;
         }
@@ -268,6 +287,23 @@ where
             self.core
                 .connection
                 .replenish(u32::try_from(points).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// There was no stream for a while: memory is given back, and at last the connection ends.
+    fn idle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let Some(since) = self.idle else {
+            return;
+        };
+        let idle = cx.now().saturating_duration_since(since);
+        if idle >= TIDY && !self.tidy {
+            self.tidy = true;
+            self.core.connection.give_back();
+            self.slots = Vec::new();
+        }
+        if self.core.config.timeouts.idle.is_some_and(|most| idle >= most) {
+            let out = cx.output().tail();
+            let _ = self.core.connection.goaway(ErrorCode::NO_ERROR, out);
         }
     }
 
@@ -377,13 +413,14 @@ where
                     let _ = self.core.connection.goaway(ErrorCode::NO_ERROR, out);
                     return Err(ServerError::TimedOut);
                 }
-                Phase::Idle | Phase::Stop => {
+                Phase::Stop => {
                     let _ = self.core.connection.goaway(ErrorCode::NO_ERROR, out);
                     self.wait.set(Phase::Streams, None);
                 }
                 Phase::Preface | Phase::Streams => {}
             }
         }
+        self.idle_timeout(cx);
         for place in 0..self.slots.len() {
             let due = self.slots.get(place).and_then(|slot| slot.wait.at());
             if passed(due) {

@@ -244,6 +244,11 @@ impl Decoder {
         Ok((name.len(), (token, valid)))
     }
 
+    /// Gives memory back that the entries do not need.
+    pub(crate) fn give_back(&mut self) {
+        self.table.give_back();
+    }
+
     /// Takes the changes of size at the start of a block (RFC 7541 section 4.2): one, or the lowest and then the last.
     #[cold]
     fn resize(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {

@@ -76,6 +76,11 @@ impl Encoder {
         self.table.resize(size);
     }
 
+    /// Gives memory back that the entries do not need.
+    pub(crate) fn give_back(&mut self) {
+        self.table.give_back();
+    }
+
     /// Begins a block: tells of changes of the table's size (RFC 7541 section 4.2).
     ///
     /// # Errors

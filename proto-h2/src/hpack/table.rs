@@ -109,6 +109,12 @@ impl Table {
         }
     }
 
+    /// Gives back what is more than the entries need.
+    pub(crate) fn give_back(&mut self) {
+        self.lines.shrink_to_fit();
+        self.entries.shrink_to_fit();
+    }
+
     fn evict(&mut self, until: u32) {
         while self.size > until
             && let Some(entry) = self.entries.pop_back()

@@ -455,6 +455,8 @@ impl Core {
     pub(crate) fn give_back(&mut self) {
         self.streams.give_back();
         self.resets = None;
+        self.decoder.give_back();
+        self.encoder.give_back();
     }
 
     /// The window we start a stream with.
