@@ -89,7 +89,8 @@ fn reconnect(driver: Driver) {
     }
     let stats = acceptor.stats();
     assert_eq!((stats.handshakes, stats.failed(), stats.broken), (5 * 256, 0, 0));
-    assert!(stats.resumed >= 4 * 256 / 2, "{stats:?}");
+    // A client of rustls keeps eight tickets of a server, and uses each once.
+    assert_eq!(stats.resumed, 4 * 8);
     server.stop(Duration::from_secs(5)).unwrap();
 }
 
