@@ -1,4 +1,4 @@
-//! What the suites of faults and of abuse need of a driver.
+//! What tests of whole drivers need of one: the suites of faults and of abuse are written against [`Host`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub trait Host {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static;
 }
 
-/// A driver that runs. The counters are those that [`SharedStats`](crate::SharedStats) has.
+/// A driver that runs. The counters are those of [`SharedStats`](crate::SharedStats).
 pub trait Hosted: Send {
     /// Where it listens; `None` for a client.
     fn address(&self) -> Option<SocketAddr>;

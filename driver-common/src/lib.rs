@@ -5,7 +5,7 @@
 mod config;
 mod connect;
 mod cpus;
-mod host;
+pub mod host;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listening;
@@ -22,7 +22,6 @@ pub use socket2::{SockRef, Socket};
 pub use crate::config::{Config, Keepalive, SocketOptions};
 pub use crate::connect::Connect;
 pub use crate::cpus::{allowed_cpus, pin};
-pub use crate::host::{Host, Hosted};
 pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
 pub use crate::stats::{SharedStats, Stats};

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use driver_common::Config;
-use driver_common::Stats;
-use driver_common::{Host, Hosted};
+use driver_common::host::{Host, Hosted};
+use driver_common::{Config, Stats};
 use proto_http::{Collect, Misuse, Request, Responder, ServerConfig};
 
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::eventually;
 use driver_common::Config;
-use driver_common::{Host, Hosted};
+use driver_common::host::{Host, Hosted};
 use proto_resp::{Caller, Client, ClientConfig, ClientError, Command, Misuse, Requester, Responder, ServerConfig};
 use proto_resp::{Unanswered, Value};
 use protocol::{Limits, Reason};

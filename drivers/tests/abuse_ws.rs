@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::eventually;
 use driver_common::Stats;
-use driver_common::{Host, Hosted};
+use driver_common::host::{Host, Hosted};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, Opening, Socket, Unmasked};

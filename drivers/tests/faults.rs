@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::eventually;
 use driver_common::Config;
-use driver_common::{Host, Hosted};
+use driver_common::host::{Host, Hosted};
 use protocol::{Cx, Input, Protocol};
 
 /// Echoes; `!` makes it panic, so does the end of a connection that said `?`, and the drop of one that said `%`.

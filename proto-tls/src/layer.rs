@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::driver::{Connection, Scratch, Todo, Turn};
-use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
+use protocol::{Cx, Input, Intent, Peer, PeerSource, Protocol, Reason, Sender};
 
 use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
 use crate::error::{Error, Fault, Waiting};
@@ -42,10 +42,14 @@ struct Core {
     begun: bool,
     /// Bytes of the handshake that have come.
     received: usize,
+    /// Bytes of the handshake's own that wait, in the call in which it ends.
+    own: usize,
     /// Whether output of the protocol inside waits to be sealed.
     unsealed: bool,
     /// Whether input waits that may be read when the protocol inside wants more.
     unread: bool,
+    /// Whether the protocol inside has ended its direction.
+    shut: bool,
     /// Whether the transport has ended.
     ended: bool,
     /// Whether the connection has failed, and the failure was counted.
@@ -194,7 +198,9 @@ impl Core {
             end: None,
             begun: false,
             received: 0,
+            own: 0,
             unsealed: false,
+            shut: false,
             unread: false,
             ended: false,
             failed: false,
@@ -246,7 +252,7 @@ impl Core {
     fn settle<P: Protocol>(&mut self, turn: &mut Turn<'_, P>, cx: &mut Cx<'_>) -> Result<Settled, Fault> {
         self.unsealed = false;
         loop {
-            turn.set_beneath(cx.waiting());
+            turn.set_beneath(cx.waiting().saturating_sub(self.own));
             match turn.todo() {
                 Todo::Send => {
                     let n = sealable(turn.output().len(), cx);
@@ -264,6 +270,7 @@ impl Core {
                     if !turn.connection().is_open() {
                         return Ok(Settled::Closes);
                     }
+                    self.shut = true;
                     cx.shutdown();
                 }
                 Todo::Wait(interest) => {
@@ -345,8 +352,15 @@ impl<P: Protocol, F> Tls<P, F> {
         let core = &mut *self.core;
         let settled = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
             let mut turn = inner.layered(scratch, cx);
-            if !cx.is_congested() {
+            turn.set_beneath(cx.waiting().saturating_sub(core.own));
+            if cx.intent() == Intent::Shutdown && !core.shut {
+                // The transport is broken: what the peer said before is still shown.
+                turn.drop_output();
+            } else if !cx.is_congested() {
                 turn.writable();
+            }
+            if core.unsealed {
+                turn.flush_due();
             }
             event(&mut turn);
             let settled = core.settle(&mut turn, cx).and_then(|settled| match input {
@@ -436,9 +450,9 @@ impl<P: Protocol, F: Factory<P>> Tls<P, F> {
             Inner::None => return Ok(()),
         };
         self.inner = Inner::Open(connection);
+        // What the handshake leaves to be sent is not what the protocol inside has said.
+        self.core.own = cx.waiting();
         let open = |turn: &mut Turn<'_, P>| {
-            // What the handshake leaves to be sent is not what the protocol inside has said.
-            turn.set_beneath(0);
             turn.connected();
             messages.into_iter().for_each(|message| turn.posted(message));
         };
@@ -466,10 +480,12 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         if !self.is_open() && !self.shake_hands(cx, input)? {
             return Ok(());
         }
-        if cx.intent() == protocol::Intent::Close || cx.intent() == protocol::Intent::Abort {
+        if cx.intent() >= Intent::Close {
             return Ok(());
         }
-        self.happen(cx, |_| {}, Some(input))
+        let happened = self.happen(cx, |_| {}, Some(input));
+        self.core.own = 0;
+        happened
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), Self::Error> {

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use driver_common::Config;
-use driver_common::Stats;
+use driver_common::host::{Host, Hosted};
 use driver_common::tasks::{Group, open};
-use driver_common::{Host, Hosted};
+use driver_common::{Config, Stats};
 use drivers::{Driver, Running, Server};
 use protocol::{Peer, Protocol};
 

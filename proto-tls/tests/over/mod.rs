@@ -17,8 +17,8 @@ use rustls::client::ClientConnection;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-/// How long the wire waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a new connection waits for its handshake. One that is not accepted yet goes on with it later.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Every connection is one over TLS.
 #[derive(Clone)]
@@ -86,10 +86,11 @@ impl Layer for TlsLayer {
             wire: Some(wire),
             tls: ClientConnection::new(Arc::clone(&self.client), name).unwrap(),
             plain: Vec::new(),
+            unsent: Vec::new(),
             closed: false,
             ended: None,
         };
-        wire.shake_hands();
+        wire.shake_hands(PATIENCE);
         Box::new(wire)
     }
 }
@@ -100,6 +101,8 @@ struct TlsWire {
     tls: ClientConnection,
     /// Plaintext that was not handed on.
     plain: Vec<u8>,
+    /// What was said before the handshake had ended.
+    unsent: Vec<u8>,
     /// Whether close_notify has come.
     closed: bool,
     ended: Option<Received>,
@@ -111,8 +114,8 @@ impl TlsWire {
     }
 
     /// Shakes hands, and waits for the session tickets that follow: an end of the wire that has unread bytes resets.
-    fn shake_hands(&mut self) {
-        let end = Instant::now() + PATIENCE;
+    fn shake_hands(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
         let tickets = |tls: &ClientConnection| match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => tls.tls13_tickets_received() >= 2,
             _ => true,
@@ -124,6 +127,10 @@ impl TlsWire {
             }
         }
         self.flush();
+        if !self.tls.is_handshaking() && !self.unsent.is_empty() {
+            let unsent = core::mem::take(&mut self.unsent);
+            self.send(&unsent);
+        }
     }
 
     fn flush(&mut self) {
@@ -176,7 +183,7 @@ impl TlsWire {
 impl Wire for TlsWire {
     fn send(&mut self, bytes: &[u8]) {
         if self.tls.is_handshaking() {
-            return;
+            return self.unsent.extend_from_slice(bytes);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -191,6 +198,9 @@ impl Wire for TlsWire {
 
     fn receive(&mut self, patience: Duration) -> Received {
         let mut left = patience;
+        if self.tls.is_handshaking() {
+            self.shake_hands(patience);
+        }
         loop {
             if !self.plain.is_empty() {
                 return Received::Bytes(core::mem::take(&mut self.plain));

@@ -72,6 +72,8 @@ impl<P: Protocol> Connection<P> {
     pub fn layered<'a>(&'a mut self, scratch: &'a mut Scratch, cx: &Cx<'_>) -> Turn<'a, P> {
         scratch.now = cx.now();
         scratch.limits = *cx.limits();
+        // What waits beneath falls to the low-water mark before the layer is called again.
+        scratch.limits.low_water = scratch.limits.high_water;
         Turn::new(self, scratch, cx.waiting())
     }
 

@@ -5,7 +5,6 @@
 //! * [`Sim`] runs any number of pairs on a network in any weather, the same every time.
 //! * [`Faulty`] does to a protocol what a bad network does: it chops, delays and cuts.
 //! * [`conformance`] checks the numbered rules of the contract on any driver.
-//! * [`Host`] is what the suites of faults and abuse start servers with, on any driver.
 //!
 //! ```
 //! use protocol::testing::Harness;

@@ -121,6 +121,12 @@ impl<P: Protocol> Turn<'_, P> {
         self.beneath = bytes + in_flight;
     }
 
+    /// Says that the protocol was called in a turn before this one, which ended before anything was asked: its
+    /// [`flush`](Protocol::flush) is due.
+    pub fn flush_due(&mut self) {
+        self.called = true;
+    }
+
     /// The time of this turn.
     pub fn now(&self) -> Instant {
         self.scratch.now
@@ -245,9 +251,11 @@ impl<P: Protocol> Turn<'_, P> {
         self.scratch.output.len() + self.beneath
     }
 
-    /// Nothing can be sent any more: forgets what waits, so that it does not keep the protocol from reading.
-    pub(in crate::driver) fn drop_output(&mut self) {
+    /// Nothing can be sent any more: forgets what waits, so that it does not keep the protocol from reading. A layer sees an
+    /// [`Intent::Shutdown`] that it has not asked for, and does the same to its inner connection.
+    pub fn drop_output(&mut self) {
         self.connection.flags.set(Flags::FIN);
+        self.connection.control.intent = self.connection.control.intent.max(Intent::Shutdown);
         self.connection.flags.clear(Flags::CONGESTED);
         self.scratch.output.clear();
     }
