@@ -40,7 +40,9 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
                     Some(rest) if lines[..at].iter().rev().take(3).any(|line| *line == "#[test]") => {
                         rest.split_once('(')
                     }
-                    None if text.contains("on_every_driver! {") => line.split_once(": "),
+                    None if text.contains("on_every_driver! {") || text.contains("on_every_host! {") => {
+                        line.split_once(": ")
+                    }
                     _ => None,
                 };
                 if let Some((name, _)) = name
@@ -93,14 +95,14 @@ fn attacks_are_made_over_sockets() {
     let sockets = ["abuse_http.rs", "abuse_ws.rs"]
         .map(|file| fs::read_to_string(root().join("drivers/tests").join(file)).unwrap())
         .concat();
-    let (_, lists) = sockets.split_once("on_every_driver! {").unwrap();
+    let (_, lists) = sockets.split_once("on_every_host! {").unwrap();
     for id in rows().keys().filter(|id| id.starts_with(['h', 'w'])) {
         let body = lists
             .lines()
             .find_map(|line| line.trim().strip_prefix(&format!("{id}: ")))
             .unwrap_or_else(|| panic!("{id} is not made over sockets"));
         let body = body.trim_end_matches(';');
-        assert!(body.starts_with(&format!("{id}_")) && sockets.contains(&format!("fn {body}(driver: Driver)")));
+        assert!(body.starts_with(&format!("{id}_")) && sockets.contains(&format!("fn {body}(host: &impl Host)")));
     }
 }
 
