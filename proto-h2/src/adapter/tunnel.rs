@@ -1,7 +1,7 @@
 //! A stream that carries another protocol, with a connection of its own (RFC 9113 section 8.5, RFC 8441).
 
 use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
-use protocol::{Cx, Limits, Protocol};
+use protocol::{Cx, Protocol};
 
 use super::ServerConfig;
 use super::exchange::{Held, Io};
@@ -52,8 +52,7 @@ pub(super) struct Tunnel<'a, 'c, P: Protocol> {
 impl<P: Protocol> Tunnel<'_, '_, P> {
     /// One turn: `event`, and what follows from it.
     pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
-        let limits = Limits::default();
-        let now = self.cx.now();
+        let (limits, now) = (*self.cx.limits(), self.cx.now());
         let settled = Scratch::lend(limits, now, |scratch| {
             let mut turn = self.inner.layered(scratch, self.cx);
             event(&mut turn);
