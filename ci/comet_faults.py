@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Breaks comet and its Redis in every way there is, and judges what the clients were told meanwhile, in the spirit of Jepsen.
 
-usage: comet_faults.py COMET [--seed N] [--long] [FAULT...]
+usage: comet_faults.py COMET [--seed N] [--long] [--many N] [FAULT...]
 
 Publishers over the API and WebSocket, subscribers over WebSocket and server-sent events that resume by position, on two
 servers, one on each driver. Every delivery is written down. The judge: nothing is lost in silence, nothing comes twice, there
 is one order for all, what was acknowledged is delivered or its loss is told, what was refused never comes, who is there is
 known, nobody's rights outlive the token, and /readyz tells the truth. Without --long one fault of each kind, a minute and a
 half; with it all of them, and mixtures of three that the seed chooses. A run of one seed does the same at about the same time.
+--many does one thing alone: N channels on each driver, whose connections to Redis are all killed once; every channel must
+receive again.
 
-Needs redis-server and the package `websockets`; without the first, what needs it is skipped, and said so.
+Needs redis-server and the package `websockets`; without the first, what needs it is skipped, and said so. The environment
+variable REDIS_SERVER names another server, such as valkey-server.
 """
 
 import argparse
@@ -28,7 +31,8 @@ import websockets
 import websockets.exceptions
 
 from comet_judge import Events, Publisher, Socket, SocketPublisher, judge
-from comet_parts import Comet, Proxy, Redis, token
+from comet_many import many
+from comet_parts import REDIS_SERVER, Comet, Proxy, Redis, token
 
 PATIENCE = 30
 
@@ -216,8 +220,11 @@ async def replica_promoted(world):
     world.redis.kill()
     link.drop()
     await asyncio.to_thread(world.replica.ask, "REPLICAOF", "NO", "ONE")
+    # It is the Redis from now on, which other faults break.
+    world.redis, world.replica = world.replica, world.redis
+    world.redis.master = None
     for proxy in world.proxies[:2]:
-        proxy.to = world.replica.port
+        proxy.to = world.redis.port
         proxy.drop()
 
 
@@ -479,6 +486,14 @@ def report(name, faults, world=None):
 
 async def main(options):
     program, well = str(options.comet.resolve()), True
+    if options.many:
+        for driver in ("epoll", "tokio"):
+            try:
+                faults = await many(program, driver, options.many)
+            except (TimeoutError, AssertionError) as error:
+                faults = [f"it does not get well: {error!r}"]
+            well &= report(f"{options.many} channels on {driver}", faults)
+        return well
     if not options.faults:
         well &= report("rights", await rights(program))
         # One that is stopped is missed after 20 s.
@@ -486,8 +501,8 @@ async def main(options):
         for name, kind, pause in workers:
             world, faults = await with_workers(program, options.seed, kind, pause)
             well &= report(f"workers {name}", faults, world)
-    if not shutil.which("redis-server"):
-        print("SKIPPED the faults of Redis: there is no redis-server here")
+    if not shutil.which(REDIS_SERVER):
+        print(f"SKIPPED the faults of Redis: there is no {REDIS_SERVER} here")
         return well
     chance = random.Random(options.seed)
     if options.faults:
@@ -512,5 +527,6 @@ if __name__ == "__main__":
     parser.add_argument("comet", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--many", type=int, default=0, metavar="N")
     parser.add_argument("faults", nargs="*", choices=[*FAULTS, []], metavar="FAULT")
     sys.exit(0 if asyncio.run(main(parser.parse_intermixed_args())) else 1)

@@ -5,7 +5,8 @@ usage: comet_nodes.py COMET [CASE...]
 
 `workers`: one server of several processes, one of which is killed. `redis`: two servers on one Redis; one server is killed
 and started again, then Redis. `amnesia`: Redis forgets everything, which clients are told. `handover`: a server is replaced
-while it serves, which refuses nobody. `refused`: what cannot be a broker. On every driver. Needs the
+while it serves, which refuses nobody. `orphaned`: a successor is killed, at any moment, and the next must serve. `refused`:
+what cannot be a broker. On every driver. Needs the
 package `websockets`, and for Redis redis-server; without one its cases are skipped, and said so.
 """
 
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -32,6 +34,8 @@ import lib
 
 PATIENCE = 20
 CLIENTS = 30
+# Successors that are killed.
+ORPHANS = 10
 API_TOKEN = "let-me-in"
 CHANNEL = "news"
 RULES = """
@@ -360,6 +364,40 @@ async def handover(comet, driver):
             broker.process.kill()
 
 
+async def orphaned(comet, driver):
+    """A successor is killed at some moment of the handover. Whoever starts next serves, though the first still drains."""
+    chance, taken = random.Random(1), 0
+    for moment in range(ORPHANS):
+        with tempfile.TemporaryDirectory() as home:
+            server = Server(comet, driver, "--handover", f"{home}/handover", "--drain", "20s")
+            first = server.process
+            try:
+                # It keeps the first from ending: the rest of the request never comes.
+                with socket.create_connection(server.endpoint, PATIENCE) as unfinished:
+                    unfinished.sendall(b"POST /api/publish HTTP/1.1\r\nHost: rig\r\n")
+                    await asyncio.sleep(0.05)
+                    command = [*server.command, "--listen", server.address]
+                    if moment % 2:
+                        # Anywhere in its start.
+                        server.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=server.environment)
+                        await asyncio.sleep(chance.random() * 0.04)
+                    else:
+                        # It has just taken over.
+                        await asyncio.to_thread(server.start)
+                        await asyncio.sleep(chance.random() * 0.1)
+                    server.process.kill()
+                    server.process.wait()
+                    await asyncio.sleep(0.1)
+                    await asyncio.to_thread(server.start)
+                    await asyncio.to_thread(server.nodes)
+                    taken += first.poll() is None
+            finally:
+                for process in (first, server.process):
+                    process.kill()
+                    process.wait()
+    print(f"orphaned on {driver}: {ORPHANS} successors were killed; the next served every time, {taken} times beside the first")
+
+
 async def refused(comet, driver):
     """What can never be a broker is refused when comet starts, in words."""
     for flags, word in ((["--cluster-enabled", "yes"], "Redis Cluster"), (["--sentinel"], "Redis Sentinel")):
@@ -387,13 +425,14 @@ async def refused(comet, driver):
 
 
 def main():
-    cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover, "refused": refused}
+    cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover}
+    cases |= {"orphaned": orphaned, "refused": refused}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comet", type=pathlib.Path)
     parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="CASE")
     options = parser.parse_args()
     for case in options.cases or cases:
-        if case != "workers" and not shutil.which("redis-server"):
+        if case not in ("workers", "orphaned") and not shutil.which("redis-server"):
             print(f"SKIPPED {case}: there is no redis-server here")
             continue
         for driver in ("epoll", "tokio"):

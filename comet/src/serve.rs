@@ -2,9 +2,10 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -69,15 +70,10 @@ fn alone(settings: &Settings) -> io::Result<()> {
     let server = serve(&server, settings, &node, places, acceptor)?;
     let stop = server.stopper();
     announce(settings, server.local_addrs(), redirecting.as_ref());
-    // First the predecessor is told, then a successor may come: one that is killed in between has taken nothing from it.
-    given.taken.map_or(Ok(()), Taken::ready)?;
-    if let Some(path) = &settings.handover {
-        let drain = settings.drain;
-        offer_sockets(path, &sockets, move || {
-            eprintln!("comet: a successor has taken over; draining");
-            stop(drain);
-        })?;
-    }
+    let drain = settings.drain;
+    hand_on(given.taken, settings.handover.as_deref(), &sockets, move || stop(drain))?;
+    // While this process drains, a socket that nobody accepts from would hold its address.
+    drop(sockets);
     server.until(signals, settings.drain)?;
     drop(redirecting);
     Ok(())
@@ -169,14 +165,8 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         let here = parent.local_addrs();
         redirecting = redirect(&Server::new(driver), settings, here.first().copied())?;
         announce(settings, &here, redirecting.as_ref());
-        given.taken.map_or(Ok(()), Taken::ready)?;
-        if let Some(path) = &settings.handover {
-            let stopper = parent.stopper();
-            offer_sockets(path, &parent.sockets(), move || {
-                eprintln!("comet: a successor has taken over; draining");
-                stopper.stop();
-            })?;
-        }
+        let (path, stopper) = (settings.handover.as_deref(), parent.stopper());
+        hand_on(given.taken, path, &parent.sockets(), move || stopper.stop())?;
         Ok(())
     })?;
     match role {
@@ -346,6 +336,24 @@ fn redirect(
     Ok(Some(running))
 }
 
+/// Tells the predecessor that its sockets are served, and only then offers them to a successor, at `path`. A process that is
+/// killed before it has told has changed nothing: the predecessor goes on, and `path` still leads to it.
+fn hand_on(
+    taken: Option<Taken>,
+    path: Option<&Path>,
+    sockets: &[impl AsFd],
+    stop: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    taken.map_or(Ok(()), Taken::ready)?;
+    let Some(path) = path else {
+        return Ok(());
+    };
+    offer_sockets(path, sockets, move || {
+        eprintln!("comet: a successor has taken over; draining");
+        stop();
+    })
+}
+
 /// Sockets that listen already.
 struct Given {
     places: Vec<Listening>,
@@ -421,4 +429,47 @@ fn cannot_listen(address: &str, error: &io::Error) -> io::Error {
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A predecessor waits 10 s for a successor to be ready. One that is later cannot tell that it serves, as one that is
+    /// killed cannot, and must leave the path to the predecessor, or to who has come in between.
+    #[test]
+    fn one_who_cannot_tell_the_predecessor_leaves_the_path() {
+        let path = std::env::temp_dir().join(format!("comet-hand-on-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let (tell, told) = std::sync::mpsc::channel();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        hand_on(None, Some(&path), &[&socket], move || tell.send(()).unwrap()).unwrap();
+        let before = std::fs::metadata(&path).unwrap().ino();
+        let late = take_over(&path).unwrap().unwrap();
+        // It is the next one's turn when the predecessor waits no longer.
+        let next = loop {
+            match take_over(&path) {
+                Ok(taken) => break taken.unwrap(),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        };
+        hand_on(Some(late), Some(&path), &[&socket], || {}).unwrap_err();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().ino(),
+            before,
+            "the path leads elsewhere"
+        );
+        next.ready().unwrap();
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        // The next start finds nobody, soon.
+        let until = Instant::now() + Duration::from_secs(10);
+        while !matches!(take_over(&path), Ok(None)) {
+            assert!(Instant::now() < until, "the path trips the next start");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -95,6 +95,11 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
+    // In a container every process has the same number. One that was killed here left its socket, which nobody needs.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let listener = UnixListener::bind(&beside)?;
     let named = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
         .and_then(|()| std::fs::rename(&beside, path));

@@ -7,6 +7,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -89,6 +90,20 @@ fn a_restart_refuses_nobody(driver: Driver) {
         client.join().unwrap();
     }
     new.stop(Duration::from_secs(5)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// A process was killed between binding its socket beside the path and renaming it. In a container the next has its number.
+#[test]
+fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
+    let path = std::env::temp_dir().join(format!("drivers-handover-{}-left", std::process::id()));
+    let mut beside = path.clone().into_os_string();
+    beside.push(format!(".{}", std::process::id()));
+    drop(UnixListener::bind(&beside).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    offer_sockets(&path, &[listener], || {}).unwrap();
+    take_over(&path).unwrap().unwrap().ready().unwrap();
+    assert!(!std::path::Path::new(&beside).exists());
     std::fs::remove_file(&path).unwrap();
 }
 

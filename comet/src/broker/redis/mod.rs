@@ -109,13 +109,29 @@ impl RedisUrl {
 
     /// A broker there. Publications have `message` bytes at most; `node` names this process, and never another.
     pub(crate) fn broker(self, driver: Driver, inbox: Weak<dyn Inbox>, node: &str, message: usize) -> Arc<Upstream> {
+        let look_up = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
+        self.broker_by(look_up, driver, inbox, node, message)
+    }
+
+    /// A broker whose addresses are found by `look_up`, which may block.
+    fn broker_by(
+        self,
+        look_up: impl LookUp,
+        driver: Driver,
+        inbox: Weak<dyn Inbox>,
+        node: &str,
+        message: usize,
+    ) -> Arc<Upstream> {
         let dialect = Redis::new(self.prefix.clone(), self.database, node.to_owned());
-        let url = Arc::new(self);
+        let (url, look_up) = (Arc::new(self), Arc::new(look_up));
         let connect = move |upstream: Arc<Upstream>, role, generation| {
-            let (url, told) = (Arc::clone(&url), Arc::clone(&upstream));
+            let (url, look_up, told) = (Arc::clone(&url), Arc::clone(&look_up), Arc::clone(&upstream));
             // On a thread of its own: to look up a name and to connect may take long.
             let connect = move || {
-                if let Err(error) = url.connect(driver, &upstream, role, generation, message) {
+                let addresses = look_up(&url.host, url.port);
+                let connected = addresses
+                    .and_then(|addresses| url.connect(addresses, driver, &upstream, role, generation, message));
+                if let Err(error) = connected {
                     upstream.is_down(role, generation, Refusal::Now(error.to_string()));
                 }
             };
@@ -128,13 +144,14 @@ impl RedisUrl {
 
     fn connect(
         &self,
+        addresses: Vec<SocketAddr>,
         driver: Driver,
         upstream: &Arc<Upstream>,
         role: Role,
         generation: u64,
         message: usize,
     ) -> io::Result<()> {
-        let stream = reach((self.host.as_str(), self.port).to_socket_addrs()?)?;
+        let stream = reach(addresses.into_iter())?;
         stream.set_nodelay(true)?;
         let mut config = ClientConfig::default();
         config.hello.username.clone_from(&self.username);
@@ -167,6 +184,11 @@ impl RedisUrl {
     }
 }
 
+/// Finds the addresses of a host, with a port.
+trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
+
+impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
+
 /// Connects to the first of these addresses that answers.
 fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut failed = io::Error::other("the name has no address");
@@ -194,7 +216,64 @@ impl fmt::Debug for RedisUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, mpsc};
+    use std::time::Instant;
+
     use super::*;
+    use crate::broker::{Broker, Done, Snapshot, Trouble};
+    use crate::channel::Name;
+    use crate::log::Keep;
+    use crate::publication::{Draft, Position, Publication};
+
+    struct Nobody;
+
+    impl Inbox for Nobody {
+        fn snapshot(&self, _: &Name, _: Snapshot) {}
+        fn publication(&self, _: &Arc<Publication>) {}
+        fn position(&self, _: &Name) -> Option<Position> {
+            None
+        }
+    }
+
+    /// Redis is down, and its name is being looked up: whoever publishes is told at once, and time goes on.
+    #[test]
+    fn a_slow_look_up_delays_nobody() {
+        let (begins, begun) = mpsc::channel();
+        let (go_on, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let look_up = move |_: &str, _| {
+            begins.send(()).unwrap();
+            // A resolver without servers takes 10 s as well.
+            let _ = gate.lock().unwrap().recv_timeout(Duration::from_secs(10));
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        let inbox: Arc<dyn Inbox> = Arc::new(Nobody);
+        let url = RedisUrl::read("redis://nowhere.invalid").unwrap();
+        let broker = url.broker_by(look_up, Driver::Epoll, Arc::downgrade(&inbox), "n", 1 << 16);
+        let start = Instant::now();
+        broker.tick(Instant::now());
+        begun.recv_timeout(Duration::from_secs(10)).unwrap();
+        let draft = Draft {
+            channel: "news".parse().unwrap(),
+            user: None,
+            data: "1".to_owned().into(),
+            key: None,
+        };
+        let keep = Keep {
+            publications: 5,
+            bytes: 1 << 20,
+            time: Duration::from_secs(60),
+        };
+        let (tell, told) = mpsc::channel();
+        broker.publish(draft, keep, Done::new(move |outcome| tell.send(outcome).unwrap()));
+        let outcome = told.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(outcome, Err(Trouble::Unavailable));
+        broker.tick(Instant::now());
+        // The look-up still goes on.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(begun.try_recv().is_err(), "it is looked up twice at a time");
+        go_on.send(()).unwrap();
+    }
 
     #[test]
     fn all_addresses_of_a_name_are_tried() {
