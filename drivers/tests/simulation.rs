@@ -249,8 +249,8 @@ type WsPairs = Sim<WsClient<Talking, Fixed>, Switch<HttpServer<Door>>>;
 fn open(sim: &mut WsPairs, after: Duration, talking: Talking, config: &Arc<Config>) -> usize {
     let opening = Arc::new(Opening::new("a", "/"));
     let client = WsClient::new(Arc::clone(config), opening, Fixed, talking);
-    let door = HttpServer::new(Arc::new(ServerConfig::default()), Door(Arc::clone(config)));
-    sim.open(after, client, Switch::new(door))
+    let door = HttpServer::switching(Arc::new(ServerConfig::default()), Door(Arc::clone(config)));
+    sim.open(after, client, door)
 }
 
 #[test]

@@ -44,7 +44,7 @@ enum Scope {
     Everywhere,
     /// Not in a rig in memory.
     Drivers,
-    /// As `Drivers`, and while no other check runs in this process: the check takes all descriptors.
+    /// As `Drivers`, and while no other check runs in this process: the check takes all descriptors, or looks at the threads.
     Alone,
 }
 
@@ -186,16 +186,8 @@ fn all<D: Driver>() -> Vec<Check<D>> {
             life::dropped_after_the_end,
         ),
         (
-            "driver rule 5: output that is not taken costs no turns",
-            turns::blocked_output_does_not_spin,
-        ),
-        (
             "driver rule 4: one that floods does not starve the others",
             turns::a_flood_is_fair,
-        ),
-        (
-            "driver rule 6: a hang-up of one that is paused does not spin",
-            turns::a_hang_up_does_not_spin,
         ),
         (
             "driver rule 6: one that asks to come again does not starve the others",
@@ -248,13 +240,25 @@ fn all<D: Driver>() -> Vec<Check<D>> {
         ("driver rule 11: a panic in stop costs its own connection", panics::stop),
     ];
     let with = |scope| move |(rule, check)| Check { rule, scope, check };
-    let alone = (
-        "driver rule 9: a failed accept is not the end of the server",
-        accepting::want_of_descriptors::<D> as fn(&D),
-    );
+    // What these look at is the whole process: its threads, its descriptors.
+    let alone: Vec<Named<D>> = vec![
+        (
+            "driver rule 5: output that is not taken costs no turns",
+            turns::blocked_output_does_not_spin,
+        ),
+        (
+            "driver rule 6: a hang-up of one that is paused does not spin",
+            turns::a_hang_up_does_not_spin,
+        ),
+        (
+            "driver rule 9: a failed accept is not the end of the server",
+            accepting::want_of_descriptors,
+        ),
+    ];
     let everywhere = everywhere.into_iter().map(with(Scope::Everywhere));
     let drivers = drivers.into_iter().map(with(Scope::Drivers));
-    everywhere.chain(drivers).chain([with(Scope::Alone)(alone)]).collect()
+    let alone = alone.into_iter().map(with(Scope::Alone));
+    everywhere.chain(drivers).chain(alone).collect()
 }
 
 /// A server of probes.
