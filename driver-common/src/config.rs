@@ -18,7 +18,7 @@ pub struct Config {
     /// Connections that one thread accepts from one address at most (of IPv6, one /64 network); more are closed at once.
     /// `None`, the default, for any number: many clients may share an address. Memory: 32 bytes per address.
     pub max_per_address: Option<usize>,
-    /// Messages that may wait before [`Sender::send`](crate::Sender::send) gives them back: for one connection, or, on
+    /// Messages that may wait before [`Sender::send`](protocol::Sender::send) gives them back: for one connection, or, on
     /// drivers whose connections share a queue per thread (`driver-epoll`), 256 times as many for one thread. 0 counts
     /// as 1. Default 1,024.
     pub mailbox: usize,

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 /// Counts connections by the address they come from and says when one address has enough. For drivers, see
-/// [`Config::max_per_address`](super::Config::max_per_address).
+/// `Config::max_per_address` of a driver.
 ///
 /// Of an IPv6 address the first 64 bits count: whoever has one address there has all of them.
 #[derive(Debug, Default)]
