@@ -189,7 +189,7 @@ impl<'a> Request<'a> {
 
     fn check(&self) -> Result<(), BadRequest> {
         // A list of hosts is none, though a comma may stand in the name of one.
-        if self.host.is_empty() || self.host.contains(',') {
+        if self.host.is_empty() || !self.host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
             Err(BadRequest::Host)
         } else if !self.target.starts_with('/') {
             Err(BadRequest::Target)
