@@ -112,9 +112,10 @@ def with_openssl(home, server, authority):
     for name in ("localhost", "second.example"):
         shown = s_client(server, *trusting, "-servername", name, "-verify_hostname", name)
         assert "Verification: OK" in shown and f"subject=CN = {name}" in shown, shown
-    agreed = s_client(server, *trusting, "-alpn", "h2,http/1.1")
-    assert "ALPN protocol: http/1.1" in agreed, agreed
-    refused = s_client(server, *trusting, "-alpn", "h2")
+    for offered, chosen in (("http/1.1", "http/1.1"), ("spdy/1,http/1.1", "http/1.1"), ("http/1.1,h2", "h2")):
+        agreed = s_client(server, *trusting, "-alpn", offered)
+        assert f"ALPN protocol: {chosen}" in agreed, agreed
+    refused = s_client(server, *trusting, "-alpn", "spdy/1")
     assert "no application protocol" in refused, refused
     for old in ("-tls1", "-tls1_1"):
         assert "Hello, World!" not in s_client(server, old)
