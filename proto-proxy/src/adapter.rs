@@ -11,7 +11,7 @@ use std::vec::Vec;
 
 use ipnet::IpNet;
 use protocol::driver::PerAddress;
-use protocol::{Cx, Input, Peer, PeerSource, Protocol, Sender, Switch, Upgrade, Wrapper};
+use protocol::{Cx, Input, KeptPeer, Peer, Protocol, Switch, Upgrade, Wrapper};
 
 use crate::{Addresses, Command, Decoder, Header, Rules, Violation};
 
@@ -144,30 +144,9 @@ struct State<P: Protocol, F> {
     shared: Arc<Shared>,
     decoder: Decoder,
     deadline: Option<Instant>,
-    known: Known<P::Message>,
+    known: KeptPeer<P::Message>,
     factory: F,
     next: Option<Counted<P>>,
-}
-
-/// What is known of the connection itself.
-struct Known<M> {
-    remote: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    sender: Sender<M>,
-}
-
-impl<M> PeerSource<M> for Known<M> {
-    fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.local
-    }
-
-    fn sender(&self) -> Sender<M> {
-        self.sender.clone()
-    }
 }
 
 /// Why a connection has no protocol. Each ends it with a reset, and nothing is sent.
@@ -213,12 +192,8 @@ where
     F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
 {
     fn new(shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
-        let known = Known {
-            remote: peer.remote(),
-            local: peer.local(),
-            // A sender that the factory does not ask for is gone with this state.
-            sender: peer.sender(),
-        };
+        // A sender that the factory does not ask for is gone with this state.
+        let known = peer.keep();
         Preamble(Box::new(State {
             decoder: Decoder::new(shared.config.rules),
             shared,

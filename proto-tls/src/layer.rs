@@ -2,12 +2,11 @@
 
 use core::fmt;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::driver::{Connection, Scratch, Todo, Turn};
-use protocol::{Cx, Input, Intent, Peer, PeerSource, Protocol, Reason, Sender};
+use protocol::{Cx, Input, Intent, KeptPeer, Peer, Protocol, Reason};
 
 use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
 use crate::error::{Error, Fault, Waiting};
@@ -74,34 +73,13 @@ enum Inner<P: Protocol, F> {
 }
 
 struct Unmade<M, F> {
-    known: Known<M>,
+    known: KeptPeer<M>,
     factory: F,
 }
 
 struct Opening<P: Protocol> {
     connection: Connection<P>,
     messages: Vec<P::Message>,
-}
-
-/// What is known of the connection beneath.
-struct Known<M> {
-    remote: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    sender: Sender<M>,
-}
-
-impl<M> PeerSource<M> for Known<M> {
-    fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.local
-    }
-
-    fn sender(&self) -> Sender<M> {
-        self.sender.clone()
-    }
 }
 
 /// How settling the connection inside ended.
@@ -140,12 +118,8 @@ impl<P: Protocol> Factory<P> for NoFactory {
 
 impl<P: Protocol, F> Tls<P, F> {
     pub(crate) fn server(engine: Engine, shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
-        let known = Known {
-            remote: peer.remote(),
-            local: peer.local(),
-            // A sender that the factory does not ask for is gone with this.
-            sender: peer.sender(),
-        };
+        // A sender that the factory does not ask for is gone with this.
+        let known = peer.keep();
         Tls {
             core: Core::new(engine, shared),
             inner: Inner::Unmade(Box::new(Unmade { known, factory })),

@@ -56,6 +56,20 @@ impl<T: Copy + PartialEq> Deadline<T> {
         self.at = at;
     }
 
+    /// `bytes` of what is waited for have come, or gone: the wait for `timer` goes on for their share of `rate` (bytes per second), but
+    /// from `now` on for no longer than `pause`. Where something else was waited for, or `rate` is 0, it is armed with `pause`.
+    pub fn prolong(&mut self, now: Instant, timer: T, bytes: usize, pause: Option<Duration>, rate: u32) {
+        let latest = pause.and_then(|pause| now.checked_add(pause));
+        self.at = match self.at {
+            Some(at) if self.timer == timer && rate > 0 => {
+                let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(rate);
+                at.checked_add(Duration::from_nanos(share)).min(latest)
+            }
+            _ => latest,
+        };
+        self.timer = timer;
+    }
+
     /// Waits for nothing.
     #[inline]
     pub const fn disarm(&mut self) {
@@ -67,6 +81,24 @@ impl<T: Copy + PartialEq> Deadline<T> {
 #[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_buy_their_share_of_a_second() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut deadline = Deadline::new('a');
+        deadline.prolong(start, 'b', 5, Some(second), 10);
+        assert_eq!((deadline.at(), deadline.timer()), (Some(start + second), 'b'));
+        // Half a second for 5 of 10 bytes, though most of the pause is over.
+        let later = start + second * 9 / 10;
+        deadline.prolong(later, 'b', 5, Some(second), 10);
+        assert_eq!(deadline.at(), Some(start + second * 3 / 2));
+        // No more than the pause, however many bytes there are.
+        deadline.prolong(later, 'b', 500, Some(second), 10);
+        assert_eq!(deadline.at(), Some(later + second));
+        deadline.prolong(later, 'b', 1, None, 0);
+        assert_eq!(deadline.at(), None);
+    }
 
     #[test]
     fn a_kept_wait_goes_on_and_an_armed_one_begins_anew() {

@@ -27,7 +27,7 @@ pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
 pub use crate::input::Input;
 pub use crate::limits::Limits;
 pub use crate::output::Output;
-pub use crate::peer::{Mailbox, Peer, PeerSource, SendError, Sender};
+pub use crate::peer::{KeptPeer, Mailbox, Peer, PeerSource, SendError, Sender};
 pub use crate::protocol::Protocol;
 pub use crate::reason::Reason;
 pub use crate::simple::{Simple, SimpleProtocol};

@@ -44,6 +44,50 @@ impl<'a, M> Peer<'a, M> {
     }
 }
 
+impl<M> Peer<'_, M> {
+    /// What is known of the connection, for a layer that makes its protocol later. Fetches all of it: see [`Peer`].
+    pub fn keep(&self) -> KeptPeer<M> {
+        KeptPeer {
+            remote: self.remote(),
+            local: self.local(),
+            sender: self.sender(),
+        }
+    }
+}
+
+/// What a [`Peer`] has shown, kept beyond the call of a factory, to be shown to another factory by [`Peer::new`]. A layer that
+/// knows better, as behind a proxy, changes the addresses first.
+pub struct KeptPeer<M> {
+    /// The peer's address.
+    pub remote: Option<SocketAddr>,
+    /// The own address.
+    pub local: Option<SocketAddr>,
+    /// A handle that reaches the connection.
+    pub sender: Sender<M>,
+}
+
+impl<M> PeerSource<M> for KeptPeer<M> {
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    fn sender(&self) -> Sender<M> {
+        self.sender.clone()
+    }
+}
+
+impl<M> fmt::Debug for KeptPeer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptPeer")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<M> fmt::Debug for Peer<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer")

@@ -8,7 +8,7 @@ use core::fmt;
 use bytes::Bytes;
 use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason, Switch, Upgrade};
 
-use super::timer::{buy_time, passed};
+use super::timer::passed;
 use super::{ClientConfig, Timer};
 use crate::state::State;
 use crate::{
@@ -383,13 +383,10 @@ impl<H: Caller> Client<H> {
                 }
                 Some(ClientEvent::Data(data)) => {
                     let timeouts = &self.core.config.timeouts;
-                    buy_time(
-                        &mut self.core.deadline,
-                        cx.now(),
-                        data.len(),
-                        timeouts.body,
-                        timeouts.body_rate,
-                    );
+                    let (pause, rate) = (timeouts.body, timeouts.body_rate);
+                    self.core
+                        .deadline
+                        .prolong(cx.now(), Timer::Body, data.len(), pause, rate);
                     self.call(cx, |caller, requester| caller.data(data, requester))?;
                 }
                 Some(ClientEvent::End(trailers)) => {

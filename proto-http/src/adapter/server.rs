@@ -7,7 +7,7 @@ use core::fmt;
 
 use protocol::{Cx, Deadline, Input, Protocol, Reason, Switch, Upgrade};
 
-use super::timer::{buy_time, passed};
+use super::timer::passed;
 use super::{Handler, Responder, ServerConfig, Timer};
 use crate::state::State;
 use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
@@ -160,13 +160,10 @@ impl<H: Handler> Server<H> {
 
     fn data(&mut self, cx: &mut Cx<'_>, data: &[u8]) -> Result<(), ServerError> {
         let timeouts = &self.core.config.timeouts;
-        buy_time(
-            &mut self.core.deadline,
-            cx.now(),
-            data.len(),
-            timeouts.body,
-            timeouts.body_rate,
-        );
+        let (pause, rate) = (timeouts.body, timeouts.body_rate);
+        self.core
+            .deadline
+            .prolong(cx.now(), Timer::Body, data.len(), pause, rate);
         if self.core.answering() {
             return self.call(cx, |handler, responder| handler.data(data, responder));
         }

@@ -1,6 +1,4 @@
-//! What a connection waits for, and how content prolongs the wait for more.
-
-use std::time::{Duration, Instant};
+//! What a connection waits for.
 
 use protocol::Deadline;
 
@@ -24,18 +22,4 @@ pub enum Timer {
 #[inline]
 pub(super) const fn passed(deadline: &mut Deadline<Timer>) {
     deadline.set(Timer::Answer, deadline.at());
-}
-
-/// Content has come: it moves the deadline of the body by its share of `rate` (bytes per second), but not beyond the `pause` that the
-/// body may make.
-pub(super) fn buy_time(deadline: &mut Deadline<Timer>, now: Instant, bytes: usize, pause: Option<Duration>, rate: u32) {
-    let latest = pause.and_then(|pause| now.checked_add(pause));
-    let at = match (deadline.timer(), deadline.at()) {
-        (Timer::Body, Some(at)) if rate > 0 => {
-            let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(rate);
-            at.checked_add(Duration::from_nanos(share)).min(latest)
-        }
-        _ => latest,
-    };
-    deadline.set(Timer::Body, at);
 }
