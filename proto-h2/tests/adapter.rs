@@ -148,6 +148,7 @@ impl Handler for Pages {
                 responder.pause(self.path == "/pause");
                 Ok(())
             }
+            "/echo" => responder.start(200, &(), None),
             "/stream" => {
                 self.left = 10;
                 responder.start(200, &(), None)?;
@@ -171,14 +172,18 @@ impl Handler for Pages {
         }
     }
 
-    fn data(&mut self, data: &[u8], _: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn data(&mut self, data: &[u8], responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.body += data.len();
-        Ok(())
+        match &*self.path {
+            "/echo" => responder.write(data),
+            _ => Ok(()),
+        }
     }
 
     fn end(&mut self, _: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match &*self.path {
             "/count" | "/pause" => responder.send(200, &(), self.body.to_string().as_bytes()),
+            "/echo" => responder.finish(),
             _ => Ok(()),
         }
     }
@@ -189,7 +194,7 @@ impl Handler for Pages {
             responder.write(&[b'x'; 20_000])?;
         }
         self.log.send(format!("left {}", self.left)).unwrap();
-        if self.left == 0 && responder.is_open() {
+        if self.path == "/stream" && self.left == 0 && responder.is_open() {
             responder.finish()
         } else {
             Ok(())
@@ -396,6 +401,58 @@ fn answers_wait_for_the_window() {
         assert_eq!(sum, 300_000 - 65_535);
         assert!(scene.logged().contains(&format!("closed {path} false")));
     }
+}
+
+/// A client that sends and does not read is given no more credit: what waits for its window is bounded, though the handler echoes all.
+#[test]
+fn content_waits_while_the_answer_to_it_backs_up() {
+    let mut scene = scene();
+    scene.client.consumes = false;
+    let echo = scene.client.post("/echo");
+    let (mut sent, mut log) = (0, String::new());
+    while sent < 1_000_000 {
+        let room = scene.client.connection.capacity(echo).min(10_000);
+        if room == 0 {
+            break;
+        }
+        scene.client.send(echo, &vec![0; room], false);
+        sent += room;
+        log += &scene.exchange();
+    }
+    // The client's window, the high-water mark of 64 KiB, what came before that was seen, and a window held without credit.
+    assert!(sent < 65_535 + (64 << 10) + 10_000 + 65_535, "{sent} bytes were taken");
+    // Another stream is served.
+    scene.client.get("/a");
+    assert!(scene.exchange().starts_with("[3:200]"));
+    // Reading makes all of it come back.
+    scene.client.consumes = true;
+    let client = &mut scene.client;
+    client
+        .connection
+        .consume(echo, 65_535, &client.limits, &mut client.out)
+        .unwrap();
+    log += &scene.exchange();
+    scene.client.send(echo, b"", true);
+    log += &scene.exchange();
+    let back: usize = log
+        .split('[')
+        .filter_map(|part| part.strip_prefix("1+")?.strip_suffix(']')?.parse::<usize>().ok())
+        .sum();
+    assert_eq!(back, sent, "{log}");
+    assert!(log.ends_with("[1.0]"), "{log}");
+}
+
+/// What may wait is bounded, in one piece as in many.
+#[test]
+fn an_answer_beyond_the_bound_is_no_answer() {
+    let mut config = ServerConfig::default();
+    config.max_queued = 200_000;
+    let mut scene = scene_with(config, Client::new());
+    scene.client.get("/big");
+    let log = scene.exchange();
+    assert!(log.contains("[1!") && !log.contains("[1.0]"), "{log}");
+    scene.client.get("/a");
+    assert!(scene.exchange().starts_with("[3:200]"));
 }
 
 #[test]

@@ -58,6 +58,13 @@ pub(super) struct Exchange<'a, 'c> {
     pub(super) io: &'a mut Io,
 }
 
+impl Io {
+    /// Whether so much of the answer waits for the window that the handler gets no more content.
+    pub(super) fn backs_up(&self, high_water: usize) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.output.len() > high_water)
+    }
+}
+
 impl Exchange<'_, '_> {
     fn now_date(&self) -> Option<[u8; DATE_LENGTH]> {
         self.config.date.map(|clock| proto_http::date(clock, self.cx.now()))
@@ -67,10 +74,10 @@ impl Exchange<'_, '_> {
         if self.io.ended { Err(Misuse::OutOfTurn) } else { Ok(()) }
     }
 
-    /// Queues what the window does not take.
-    fn queue(&mut self) -> Result<&mut Queue, Misuse> {
+    /// The queue for `length` bytes that the window does not take.
+    fn queue(&mut self, length: usize) -> Result<&mut Queue, Misuse> {
         let queue = self.io.queue.get_or_insert_default();
-        if queue.output.len() > self.config.max_queued {
+        if length > self.config.max_queued.saturating_sub(queue.output.len()) {
             self.io.failed = true;
             return Err(Misuse::NoSpace);
         }
@@ -87,7 +94,7 @@ impl Exchange<'_, '_> {
             .respond(self.stream, status, fields, body, date.as_ref(), limits, out)?;
         self.io.ended = true;
         if let Some(rest) = body.get(sent..).filter(|rest| !rest.is_empty()) {
-            let queue = self.queue()?;
+            let queue = self.queue(rest.len())?;
             queue.output.extend_from_slice(rest);
             queue.end = Some(Vec::new());
         }
@@ -165,7 +172,7 @@ impl Backend for Exchange<'_, '_> {
             rest = data.get(sent..).unwrap_or_default();
         }
         if !rest.is_empty() {
-            self.queue()?.output.extend_from_slice(rest);
+            self.queue(rest.len())?.output.extend_from_slice(rest);
         }
         Ok(())
     }
@@ -185,7 +192,7 @@ impl Backend for Exchange<'_, '_> {
             }
         }
         if !rest.is_empty() {
-            self.queue()?.output.push(rest);
+            self.queue(rest.len())?.output.push(rest);
         }
         Ok(())
     }
@@ -240,8 +247,7 @@ impl Backend for Exchange<'_, '_> {
     }
 
     fn is_congested(&self) -> bool {
-        let queued = self.io.queue.as_ref().map_or(0, |queue| queue.output.len());
-        queued > self.config.high_water || self.cx.is_congested()
+        self.io.backs_up(self.config.high_water) || self.cx.is_congested()
     }
 
     fn now(&self) -> Instant {

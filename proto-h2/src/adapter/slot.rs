@@ -1,7 +1,7 @@
 //! One stream of a server: its handler or its tunnel, and what it waits for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto_http::{Fields, Handler, Misuse, Responder};
 use protocol::driver::Connection;
@@ -144,7 +144,8 @@ impl Core {
     pub(super) fn data<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, data: &[u8]) {
         match slot.owner {
             Owner::Tunnel(_) => return self.tunnel(cx, slot, |tunnel| tunnel.data(data)),
-            Owner::Handler(_) if slot.io.paused || slot.io.held.is_some() => {
+            // Without credit for it the client sends no more than a window.
+            Owner::Handler(_) if self.holds_back(&slot.io) || slot.io.held.is_some() => {
                 slot.io.held.get_or_insert_default().content.extend_from_slice(data);
                 return;
             }
@@ -156,6 +157,11 @@ impl Core {
         let limits = &self.config.limits;
         let _ = self.connection.consume(slot.id, data.len(), limits, out);
         self.call(cx, slot, |handler, responder| handler.data(data, responder));
+    }
+
+    /// Whether the handler gets no content now: it has paused, or its answer backs up.
+    fn holds_back(&self, io: &Io) -> bool {
+        io.paused || io.backs_up(self.config.high_water)
     }
 
     /// The client has ended its half of a stream.
@@ -170,7 +176,7 @@ impl Core {
 
     /// Hands on what a handler has paused, if it goes on.
     fn resume<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
-        while !slot.io.paused
+        while !self.holds_back(&slot.io)
             && matches!(slot.owner, Owner::Handler(_))
             && let Some(held) = slot.io.held.take()
         {
@@ -182,7 +188,7 @@ impl Core {
                 self.call(cx, slot, |handler, responder| handler.data(&content, responder));
             }
             if let Some(lines) = end {
-                if slot.io.paused {
+                if self.holds_back(&slot.io) {
                     slot.io.held = Some(Box::new(Held {
                         content: Vec::new(),
                         end: Some(lines),
@@ -231,15 +237,7 @@ impl Core {
             Wait::Window => (timeouts.window, timeouts.body_rate),
             _ => (timeouts.body, timeouts.body_rate),
         };
-        let latest = pause.and_then(|pause| now.checked_add(pause));
-        let at = match slot.wait.at() {
-            Some(at) if slot.wait.timer() == wait && rate > 0 => {
-                let share = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(rate);
-                at.checked_add(Duration::from_nanos(share)).min(latest)
-            }
-            _ => latest,
-        };
-        slot.wait.set(wait, at);
+        slot.wait.prolong(now, wait, bytes, pause, rate);
     }
 
     /// After a stream was called: hands on what it may have now, and sets what it waits for. False where the stream is over.
