@@ -2,8 +2,7 @@
 
 use proto_http::{Buffer, FieldLines, Fields, Misuse, Response};
 
-use crate::machine::{Beginning, Core, RequestHead, Role, Step};
-
+use crate::machine::{Beginning, Core, Role, Step};
 use crate::streams::Stream;
 use crate::{ErrorCode, Limits, Scratch, Violation};
 
@@ -241,13 +240,6 @@ impl ClientConnection {
         limits: &Limits,
         out: &mut B,
     ) -> Result<u32, Misuse> {
-        let head = RequestHead {
-            method: head.method,
-            scheme: head.scheme,
-            authority: head.authority,
-            path: head.path,
-            protocol: head.protocol,
-        };
         let beginning = Beginning {
             length,
             end,

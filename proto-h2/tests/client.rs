@@ -196,7 +196,7 @@ fn a_server_that_says_nothing_is_given_up() {
     client.advance(Duration::from_secs(3));
     assert!(log(&client).ends_with("closed true [1]"), "{}", log(&client));
     let mut config = ClientConfig::default();
-    config.answer = Some(Duration::from_secs(1));
+    config.timeouts.answer = Some(Duration::from_secs(1));
     let caller = Get {
         paths: vec!["/a"],
         ..Get::default()

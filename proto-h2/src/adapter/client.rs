@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use proto_http::{FieldLines, Fields, Misuse, Response};
 use protocol::{Cx, Deadline, Input, Output, Protocol, Reason};
 
-use super::with_scratch;
-use crate::{ClientConnection, ClientEvent, ErrorCode, Head, Limits, Scratch, Violation};
+use super::{ClientConfig, with_scratch};
+use crate::{ClientConnection, ClientEvent, ErrorCode, Head, Scratch, Violation};
 
 /// Sends requests on one connection, any number at once, and gets their responses as they come.
 ///
@@ -151,36 +151,6 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// Settings that the connections of a client share, behind an `Arc`.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ClientConfig {
-    /// Limits. By default content of a response has no bound.
-    pub limits: Limits,
-    /// From the start of the connection to the server's SETTINGS, for the acknowledgement of ours, and for a frame that has begun. Default 30 s.
-    pub frame: Option<Duration>,
-    /// From a request to the head of its response, and from one piece of its content to the next. Default 60 s.
-    pub answer: Option<Duration>,
-    /// Without a request under way. Default 60 s.
-    pub idle: Option<Duration>,
-    /// Bytes of a request's content that may wait for the window; more is [`Misuse::NoSpace`]. Default 16 MiB.
-    pub max_queued: usize,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        let mut limits = Limits::DEFAULT;
-        limits.body = None;
-        Self {
-            limits,
-            frame: Some(Duration::from_secs(30)),
-            answer: Some(Duration::from_secs(60)),
-            idle: Some(Duration::from_secs(60)),
-            max_queued: 16 * 1024 * 1024,
-        }
-    }
-}
-
 /// A request under way.
 #[derive(Debug)]
 struct Call {
@@ -220,8 +190,12 @@ impl Requester<'_, '_> {
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::OutOfTurn`] where [`can_request`](Self::can_request) is false.
+    /// See the type; [`Misuse::OutOfTurn`] where [`can_request`](Self::can_request) is false, [`Misuse::NoSpace`] where `body` is more
+    /// than [`ClientConfig::max_queued`]: send such content in pieces.
     pub fn send(&mut self, head: Head<'_>, fields: &(impl FieldLines + ?Sized), body: &[u8]) -> Result<u32, Misuse> {
+        if body.len() > self.core.config.max_queued {
+            return Err(Misuse::NoSpace);
+        }
         if !body.is_empty() {
             let stream = self.start(head, fields, Some(body.len() as u64))?;
             self.write(stream, body)?;
@@ -256,7 +230,7 @@ impl Requester<'_, '_> {
     }
 
     fn begin(&mut self, stream: u32) {
-        let answer = self.core.config.answer;
+        let answer = self.core.config.timeouts.answer;
         self.core.calls.push(Call {
             stream,
             queue: Output::new(),
@@ -270,12 +244,16 @@ impl Requester<'_, '_> {
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::NoSpace`] where more than [`ClientConfig::max_queued`] waits.
+    /// See the type; [`Misuse::NoSpace`] where `data`, and what waits, are more than [`ClientConfig::max_queued`].
     pub fn write(&mut self, stream: u32, data: &[u8]) -> Result<(), Misuse> {
         let limits = self.core.config.limits;
         let max = self.core.config.max_queued;
         let call = self.core.calls.iter_mut().find(|call| call.stream == stream);
         let call = call.filter(|call| !call.end).ok_or(Misuse::OutOfTurn)?;
+        // Whatever the window takes of it: an error is to have written nothing.
+        if data.len() > max.saturating_sub(call.queue.len()) {
+            return Err(Misuse::NoSpace);
+        }
         let mut rest = data;
         if call.queue.is_empty() {
             let out = self.cx.output().tail();
@@ -284,9 +262,6 @@ impl Requester<'_, '_> {
         }
         if rest.is_empty() {
             return Ok(());
-        }
-        if call.queue.len() > max {
-            return Err(Misuse::NoSpace);
         }
         call.congested = true;
         call.queue.push(Bytes::copy_from_slice(rest));
@@ -472,7 +447,12 @@ impl<C: Caller> Client<C> {
 
     /// Something of a response has come.
     fn prolong(&mut self, cx: &Cx<'_>, stream: u32) {
-        let due = self.core.config.answer.and_then(|answer| cx.now().checked_add(answer));
+        let due = self
+            .core
+            .config
+            .timeouts
+            .answer
+            .and_then(|answer| cx.now().checked_add(answer));
         if let Some(call) = self.core.calls.iter_mut().find(|call| call.stream == stream) {
             call.due = due;
         }
@@ -525,9 +505,9 @@ impl<C: Caller> Client<C> {
             return Ok(());
         }
         if !connection.is_settled() || partial || connection.is_inside() {
-            self.wait.keep(now, Phase::Frame, self.core.config.frame);
+            self.wait.keep(now, Phase::Frame, self.core.config.timeouts.frame);
         } else if self.core.calls.is_empty() {
-            self.wait.keep(now, Phase::Idle, self.core.config.idle);
+            self.wait.keep(now, Phase::Idle, self.core.config.timeouts.idle);
         } else {
             self.wait.set(Phase::Streams, None);
         }
@@ -545,7 +525,7 @@ impl<C: Caller> Protocol for Client<C> {
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         let config = Arc::clone(&self.core.config);
         let _ = self.core.connection.start(&config.limits, cx.output().tail());
-        self.settings = config.frame.and_then(|after| cx.now().checked_add(after));
+        self.settings = config.timeouts.frame.and_then(|after| cx.now().checked_add(after));
         self.conclude(cx, false)
     }
 

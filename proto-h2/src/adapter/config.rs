@@ -1,4 +1,4 @@
-//! How a server treats its connections.
+//! How both roles treat their connections.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct ServerConfig {
     /// How long things may take.
     pub timeouts: ServerTimeouts,
     /// Bytes of an answer that may wait for one stream's window, when its handler does not heed
-    /// [`is_congested`](proto_http::Responder::is_congested); more resets the stream. Default 16 MiB.
+    /// [`is_congested`](proto_http::Responder::is_congested), or gives it whole; more resets the stream. Default 16 MiB.
     pub max_queued: usize,
     /// Bytes of an answer that wait for one stream's window above which its handler is told that it is congested. Default 64 KiB.
     pub high_water: usize,
@@ -84,6 +84,52 @@ impl Default for ServerTimeouts {
             idle: Some(Duration::from_secs(60)),
             stop: Duration::from_millis(500),
             answer: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+/// Settings that the connections of a client share, behind an `Arc`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Limits. By default content of a response has no bound.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: ClientTimeouts,
+    /// Bytes of a request's content that may wait for the window; more is [`Misuse::NoSpace`](crate::Misuse::NoSpace). Default 16 MiB.
+    pub max_queued: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        let mut limits = Limits::DEFAULT;
+        limits.body = None;
+        Self {
+            limits,
+            timeouts: ClientTimeouts::default(),
+            max_queued: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// How long things may take for a client. `None` waits for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTimeouts {
+    /// From the start of the connection to the server's SETTINGS, for the acknowledgement of ours, and for a frame that has begun. Default 30 s.
+    pub frame: Option<Duration>,
+    /// From a request to the head of its response, and from one piece of its content to the next. Default 60 s.
+    pub answer: Option<Duration>,
+    /// Without a request under way. Default 60 s.
+    pub idle: Option<Duration>,
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            frame: Some(Duration::from_secs(30)),
+            answer: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(60)),
         }
     }
 }

@@ -10,8 +10,8 @@ mod slot;
 mod tunnel;
 
 pub use auto::{Auto, AutoError};
-pub use client::{Caller, Client, ClientConfig, ClientError, Failure, Requester};
-pub use config::{ServerConfig, ServerTimeouts};
+pub use client::{Caller, Client, ClientError, Failure, Requester};
+pub use config::{ClientConfig, ClientTimeouts, ServerConfig, ServerTimeouts};
 pub use origin::StreamMessage;
 pub use server::{Server, ServerError};
 

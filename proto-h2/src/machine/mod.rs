@@ -16,7 +16,7 @@ use crate::section::Section;
 use crate::streams::{Stream, Streams};
 use crate::{ErrorCode, Limits, Violation, ViolationKind};
 
-pub(crate) use send::{Beginning, RequestHead};
+pub(crate) use send::Beginning;
 
 /// The window of a connection, and of a stream, that nobody has changed (RFC 9113 section 6.9.2).
 const WINDOW: u32 = 65_535;

@@ -10,18 +10,7 @@ use crate::hpack::{Encoder, Indexing};
 use crate::section::{is_scheme, is_token};
 use crate::state::{self, Half, Move};
 use crate::streams::Stream;
-use crate::{ErrorCode, Limits, Priority};
-
-/// What a request begins with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestHead<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) scheme: &'a str,
-    pub(crate) authority: &'a str,
-    pub(crate) path: &'a str,
-    /// The protocol of an extended CONNECT (RFC 8441).
-    pub(crate) protocol: Option<&'a str>,
-}
+use crate::{ErrorCode, Head, Limits, Priority};
 
 /// How a message begins.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +175,7 @@ impl Core {
     /// Opens a stream with a request.
     pub(crate) fn send_request<B: Buffer>(
         &mut self,
-        head: RequestHead<'_>,
+        head: Head<'_>,
         fields: &(impl FieldLines + ?Sized),
         beginning: Beginning<'_>,
         limits: &Limits,
