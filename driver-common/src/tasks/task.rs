@@ -194,6 +194,10 @@ impl<P: Protocol> Task<P> {
         self.timer = Some(self.group.arm(self.timer, to, waker));
         self.armed = to;
         self.fired = false;
+        if moved && !self.group.is_running() {
+            // The group may have entered its phase on another thread before it knew this waker.
+            waker.wake_by_ref();
+        }
     }
 
     /// Drops the protocol, which may panic.
@@ -310,8 +314,10 @@ impl<P: Protocol> Drop for Task<P> {
 mod tests {
     use super::*;
     use crate::Config;
+    use core::convert::Infallible;
     use protocol::driver::Transfer;
     use protocol::{Cx, Input, Simple};
+    use std::task::Wake;
 
     /// A stream of one read.
     struct Once(Option<&'static [u8]>, Vec<u8>);
@@ -331,6 +337,47 @@ mod tests {
         }
 
         fn shutdown(&mut self) {}
+    }
+
+    /// Its group stops, as if on another thread, just before its timer is set for the first time.
+    struct StoppedMeanwhile(Arc<Group>);
+
+    impl Protocol for StoppedMeanwhile {
+        type Message = Infallible;
+        type Error = Infallible;
+
+        fn received(&mut self, _: &mut Cx<'_>, _: &mut Input<'_>) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            self.0.enter(Phase::Stopping).into_iter().for_each(Waker::wake);
+            None
+        }
+    }
+
+    /// Wakes are counted.
+    #[derive(Default)]
+    struct Wakes(AtomicU64);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            count(&self.0, 1);
+        }
+    }
+
+    #[test]
+    fn a_stop_before_the_first_timer_is_set_is_not_lost() {
+        let group = Group::new(Config::default());
+        let mut task = Task::new(StoppedMeanwhile(Arc::clone(&group)), None, Arc::clone(&group), 0);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut stream = Once(None, Vec::new());
+        assert!(task.poll(&waker, &mut stream).is_pending());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(!task.stopped);
+        let _ = task.poll(&waker, &mut stream);
+        assert!(task.stopped);
     }
 
     #[test]
