@@ -28,6 +28,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-drivers",
+    "wirestate-processes",
 ]
 CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 

@@ -2,15 +2,16 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use drivers::{Listening, Prefork, Role, Running, Server, Signals, Taken, offer_sockets, take_over};
+use drivers::{Listening, Running, Server};
 use listenfd::ListenFd;
+use processes::{Offer, Prefork, Role, Signals, Taken, offer_sockets, take_over};
 use proto_resp::{Client, ClientConfig, ServerConfig};
 use proto_tls::Acceptor;
 use protocol::{Peer, Protocol};
@@ -71,10 +72,15 @@ fn alone(settings: &Settings) -> io::Result<()> {
     let stop = server.stopper();
     announce(settings, server.local_addrs(), redirecting.as_ref());
     let drain = settings.drain;
-    hand_on(given.taken, settings.handover.as_deref(), &sockets, move || stop(drain))?;
+    let offer = hand_on(given.taken, settings.handover.as_deref(), |path| {
+        offer_sockets(path, &sockets, move || {
+            taken_over();
+            stop(drain);
+        })
+    })?;
     // While this process drains, a socket that nobody accepts from would hold its address.
     drop(sockets);
-    server.until(signals, settings.drain)?;
+    server.until(signals, settings.drain, offer)?;
     drop(redirecting);
     Ok(())
 }
@@ -86,8 +92,8 @@ trait Serving {
     /// What stops it.
     fn stopper(&self) -> Stopper;
 
-    /// Serves until a signal comes, and says so.
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()>;
+    /// Serves until a signal comes, says so, and withdraws the offer to a successor.
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, offer: Option<Offer>) -> io::Result<()>;
 }
 
 type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
@@ -102,14 +108,17 @@ impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
         Box::new(move |drain| handle.stop(drain))
     }
 
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()> {
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, mut offer: Option<Offer>) -> io::Result<()> {
         let handle = self.handle();
         let told = move || {
             let connections = handle.stats().active;
             let limit = humantime::format_duration(drain);
             eprintln!("comet: draining {connections} connections, for {limit} at most");
+            if let Some(offer) = offer.take() {
+                offer.withdraw();
+            }
         };
-        self.until_told(signals, drain, told).map(drop)
+        signals.then_stop_telling(*self, drain, told).map(drop)
     }
 }
 
@@ -135,7 +144,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             };
             let (ours, theirs) = UnixStream::pair()?;
             // It lives as long as the process has its end.
-            Server::new(driver)
+            Server::on(driver)
                 .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
                 .adopt(ours, move |peer: &Peer<'_, HubPost>| {
                     let session = HubSession::new(hub, worker as u64, peer.sender());
@@ -163,11 +172,10 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             }
         }
         let here = parent.local_addrs();
-        redirecting = redirect(&Server::new(driver), settings, here.first().copied())?;
+        redirecting = redirect(&Server::on(driver), settings, here.first().copied())?;
         announce(settings, &here, redirecting.as_ref());
-        let (path, stopper) = (settings.handover.as_deref(), parent.stopper());
-        hand_on(given.taken, path, &parent.sockets(), move || stopper.stop())?;
-        Ok(())
+        let path = settings.handover.as_deref();
+        hand_on(given.taken, path, |path| parent.offer(path, taken_over)).map(drop)
     })?;
     match role {
         Role::Worker {
@@ -206,7 +214,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let server = serve(&server(settings), settings, &node, places, acceptor)?;
     // Set once, here.
     let _ = stop.set(server.stopper());
-    server.until(signals, settings.drain)
+    server.until(signals, settings.drain, None)
 }
 
 /// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
@@ -235,7 +243,7 @@ fn at_the_hub(
         let (tell, told) = std::sync::mpsc::channel();
         let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
         let config = Arc::clone(&config);
-        let adopted = Server::new(driver)
+        let adopted = Server::on(driver)
             .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
             .adopt(socket, move |peer: &Peer<'_, Wake>| {
                 // The other side waits for it.
@@ -282,7 +290,7 @@ fn node(
 
 fn server(settings: &Settings) -> Server {
     let limits = settings.limits;
-    Server::new(settings.driver)
+    Server::on(settings.driver)
         .threads(settings.threads)
         .configure(|config| {
             config.max_connections = limits.connections;
@@ -318,7 +326,7 @@ fn serve(
 
 fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
     let handle = running.handle();
-    node.serves(move || handle.stats_by_loop());
+    node.serves(move || handle.stats_by_thread());
     Box::new(running)
 }
 
@@ -336,22 +344,19 @@ fn redirect(
     Ok(Some(running))
 }
 
-/// Tells the predecessor that its sockets are served, and only then offers them to a successor, at `path`. A process that is
-/// killed before it has told has changed nothing: the predecessor goes on, and `path` still leads to it.
-fn hand_on(
+/// Tells the predecessor that its sockets are served, and only then has `offer` offer them to a successor, at `path`. A process
+/// that is killed before it has told has changed nothing: the predecessor goes on, and `path` still leads to it.
+fn hand_on<O>(
     taken: Option<Taken>,
     path: Option<&Path>,
-    sockets: &[impl AsFd],
-    stop: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+    offer: impl FnOnce(&Path) -> io::Result<O>,
+) -> io::Result<Option<O>> {
     taken.map_or(Ok(()), Taken::ready)?;
-    let Some(path) = path else {
-        return Ok(());
-    };
-    offer_sockets(path, sockets, move || {
-        eprintln!("comet: a successor has taken over; draining");
-        stop();
-    })
+    path.map(offer).transpose()
+}
+
+fn taken_over() {
+    eprintln!("comet: a successor has taken over; draining");
 }
 
 /// Sockets that listen already.
@@ -447,7 +452,10 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let (tell, told) = std::sync::mpsc::channel();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        hand_on(None, Some(&path), &[&socket], move || tell.send(()).unwrap()).unwrap();
+        hand_on(None, Some(&path), |path| {
+            offer_sockets(path, &[&socket], move || tell.send(()).unwrap())
+        })
+        .unwrap();
         let before = std::fs::metadata(&path).unwrap().ino();
         let late = take_over(&path).unwrap().unwrap();
         // It is the next one's turn when the predecessor waits no longer.
@@ -457,7 +465,7 @@ mod tests {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
         };
-        hand_on(Some(late), Some(&path), &[&socket], || {}).unwrap_err();
+        hand_on(Some(late), Some(&path), |path| offer_sockets(path, &[&socket], || {})).unwrap_err();
         assert_eq!(
             std::fs::metadata(&path).unwrap().ino(),
             before,

@@ -1,11 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+/// The front page of the project, whose program must compile.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Running, Server, Signals};
+use drivers::{Driver, Running, Server};
+use processes::Signals;
 use protocol::{Peer, Protocol};
 
 /// The flags of every example that serves.
@@ -36,7 +42,7 @@ where
     let options = Options::parse();
     // Before threads are started, and before whoever reads the address may send one.
     let signals = Signals::catch()?;
-    let server = Server::new(options.driver)
+    let server = Server::on(options.driver)
         .threads(options.threads)
         .serve(options.listen, factory)?;
     if let Some(address) = server.local_addr() {
@@ -55,5 +61,5 @@ where
     P: Protocol + 'static,
     P::Message: Send,
 {
-    running.until(signals, Duration::from_secs(5)).map(drop)
+    signals.then_stop(running, Duration::from_secs(5)).map(drop)
 }

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let server = drivers::Server::new(options.driver).threads(options.threads);
+    let server = drivers::Server::on(options.driver).threads(options.threads);
     #[cfg(target_os = "linux")]
     if let Some(workers) = options.prefork {
         return prefork(workers, server, options);
@@ -91,7 +91,7 @@ where
     I: IntoIterator<Item = drivers::Listening>,
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
-    let signals = drivers::Signals::catch()?;
+    let signals = processes::Signals::catch()?;
     let one = config(options);
     let shared = shared()?;
     let testbed = move |remote| Testbed {
@@ -131,7 +131,7 @@ fn serve_layered<I, P>(
     places: I,
     options: &Options,
     factory: impl Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + Sync + 'static,
-    signals: drivers::Signals,
+    signals: processes::Signals,
     print: bool,
 ) -> io::Result<()>
 where
@@ -181,7 +181,7 @@ fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
     proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
 }
 
-fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>
+fn until_signal<P>(running: drivers::Running<P>, signals: processes::Signals, print: bool) -> io::Result<()>
 where
     P: Protocol + 'static,
     P::Message: Send + 'static,
@@ -189,12 +189,12 @@ where
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
-    running.until(signals, DRAIN).map(drop)
+    signals.then_stop(running, DRAIN).map(drop)
 }
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
-    use drivers::{Prefork, Role};
+    use processes::{Prefork, Role};
     match Prefork::new(workers).run(options.listen, print_address)? {
         Role::Worker { places, .. } => {
             let room = connections_per_thread(options.threads);

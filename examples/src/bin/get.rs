@@ -231,7 +231,7 @@ fn fetch(options: &Options) -> io::Result<bool> {
             report,
         };
         let config = Arc::clone(&config);
-        let running = Server::new(options.driver).connect(first.address()?, move |_| Client::new(config, fetcher))?;
+        let running = Server::on(options.driver).connect(first.address()?, move |_| Client::new(config, fetcher))?;
         let outcome = reports.recv().unwrap_or_default();
         running.join()?;
         io::stdout().flush()?;

@@ -75,8 +75,8 @@ fn main() -> io::Result<()> {
         };
         proto_http::Server::switching(Arc::clone(&http), visitor)
     };
-    let signals = drivers::Signals::catch()?;
-    let server = Server::new(options.driver)
+    let signals = processes::Signals::catch()?;
+    let server = Server::on(options.driver)
         .threads(options.threads)
         .limits(limits)
         .serve(options.listen, move |_| Some(connection()))?;

@@ -171,7 +171,7 @@ impl RedisUrl {
             let _ = tell.send(peer.sender());
             Client::new(Arc::new(config), speaker)
         };
-        let server = Server::new(driver).configure(|config| {
+        let server = Server::on(driver).configure(|config| {
             config.limits = config
                 .limits
                 .max_output(OUTPUT + 2 * message)

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -36,8 +38,8 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
 /// Sockets that were taken over.
 #[derive(Debug)]
 pub struct Taken {
-    /// The sockets, in the order in which they were offered. [`Listening::group`](crate::Listening::group) sorts them into
-    /// the places they serve.
+    /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) sorts them
+    /// into the places they serve.
     pub sockets: Vec<OwnedFd>,
     stream: UnixStream,
 }
@@ -56,6 +58,9 @@ impl Taken {
 /// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready; then
 /// `taken` is called, to stop this process. Only processes of the same user can take them.
 ///
+/// The offer holds copies of the sockets: as long as it stands, they listen. Withdraw it where this process stops for another
+/// reason, or new connections wait for nobody until the process has ended.
+///
 /// # Errors
 ///
 /// When `path` cannot be bound, or there are more than 253 sockets. Somebody who offers there already is replaced.
@@ -63,7 +68,7 @@ pub fn offer_sockets(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
     taken: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<Offer> {
     if sockets.len() > descriptors::MOST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
     }
@@ -73,8 +78,13 @@ pub fn offer_sockets(
         .map(|socket| socket.as_fd().try_clone_to_owned())
         .collect::<io::Result<_>>()?;
     let listener = bind(&path)?;
+    let offer = Offer {
+        listener: listener.try_clone()?,
+        withdrawn: Arc::default(),
+    };
+    let withdrawn = Arc::clone(&offer.withdrawn);
     let offering = move || {
-        loop {
+        while !withdrawn.load(Ordering::Acquire) {
             match listener.accept() {
                 // A successor that goes away or does not get ready has taken nothing.
                 Ok((successor, _)) => {
@@ -82,12 +92,32 @@ pub fn offer_sockets(
                         return taken();
                     }
                 }
-                // Descriptors have run out.
-                Err(_) => thread::sleep(Duration::from_millis(100)),
+                // Descriptors have run out, or the offer was withdrawn.
+                Err(_) if !withdrawn.load(Ordering::Acquire) => thread::sleep(Duration::from_millis(100)),
+                Err(_) => {}
             }
         }
     };
-    thread::Builder::new().name("handover".into()).spawn(offering).map(drop)
+    thread::Builder::new().name("handover".into()).spawn(offering)?;
+    Ok(offer)
+}
+
+/// Sockets that are offered to a successor. Dropping this leaves the offer standing.
+#[derive(Debug)]
+pub struct Offer {
+    listener: UnixListener,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Offer {
+    /// Offers the sockets no longer, and closes the copies of them that the offer holds. A successor that has taken them
+    /// already keeps them. The path stays, for another process may offer there by now; whoever connects to a path that
+    /// nobody offers at is told so.
+    pub fn withdraw(self) {
+        self.withdrawn.store(true, Ordering::Release);
+        // Wakes the thread that accepts. It fails only for a socket that is not connected, which one that listens is not.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
 }
 
 /// Binds beside `path` first, so that at no time anyone else may connect there.

@@ -6,9 +6,12 @@ use std::process::Child;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use driver_common::Socket;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// The workers, by number, through descriptors that never come to mean another process.
+use crate::handover::Offer;
+
+/// The workers, by number, through descriptors that never come to mean another process, and the sockets they accept from.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     state: Mutex<State>,
@@ -19,6 +22,9 @@ pub(super) struct Crew {
 struct State {
     stopping: bool,
     workers: Vec<Option<OwnedFd>>,
+    /// Those of each worker, until all are to stop: nobody would accept from them any more.
+    sockets: Vec<Vec<Socket>>,
+    offer: Option<Offer>,
 }
 
 impl Crew {
@@ -30,13 +36,35 @@ impl Crew {
         self.lock().stopping
     }
 
-    /// Starts a worker; `None` when all are to stop.
-    pub(super) fn start(&self, number: usize, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Option<Child>> {
+    /// What the workers are to accept from.
+    pub(super) fn accept_from(&self, sockets: Vec<Vec<Socket>>) {
+        let mut crew = self.lock();
+        if !crew.stopping {
+            crew.sockets = sockets;
+        }
+    }
+
+    /// An offer of their sockets, which ends when all are to stop.
+    pub(super) fn offer(&self, offer: Offer) {
+        let mut crew = self.lock();
+        if crew.stopping {
+            offer.withdraw();
+        } else {
+            crew.offer = Some(offer);
+        }
+    }
+
+    /// Starts a worker with its sockets; `None` when all are to stop.
+    pub(super) fn start(
+        &self,
+        number: usize,
+        spawn: impl FnOnce(&[Socket]) -> io::Result<Child>,
+    ) -> io::Result<Option<Child>> {
         let mut crew = self.lock();
         if crew.stopping {
             return Ok(None);
         }
-        let child = spawn()?;
+        let child = spawn(crew.sockets.get(number).map_or(&[], Vec::as_slice))?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         if crew.workers.len() <= number {
             crew.workers.resize_with(number + 1, || None);
@@ -54,6 +82,10 @@ impl Crew {
     pub(super) fn stop(&self, signal: Signal) {
         let mut crew = self.lock();
         crew.stopping = true;
+        crew.sockets.clear();
+        if let Some(offer) = crew.offer.take() {
+            offer.withdraw();
+        }
         for pidfd in crew.workers.iter().flatten() {
             // It fails only when the worker has just ended.
             let _ = pidfd_send_signal(pidfd, signal);
@@ -90,6 +122,6 @@ mod tests {
             crew.stop(Signal::TERM);
         });
         assert!(begun.elapsed() < Duration::from_secs(30));
-        assert!(crew.start(0, || panic!("nobody starts any more")).unwrap().is_none());
+        assert!(crew.start(0, |_| panic!("nobody starts any more")).unwrap().is_none());
     }
 }
