@@ -20,7 +20,7 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
-pub use crate::config::{Config, Keepalive, SocketOptions};
+pub use crate::config::{ACCEPT_PAUSE, Config, Keepalive, SocketOptions};
 pub use crate::connect::Connect;
 pub use crate::cpus::{allowed_cpus, pin};
 pub use crate::listening::{Listening, deal, listen};

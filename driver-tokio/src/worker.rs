@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use driver_common::tasks::{self, Group, Phase, Refused};
-use driver_common::{Command, Connect, Make, Stopping};
+use driver_common::{ACCEPT_PAUSE, Command, Connect, Make, Stopping};
 use protocol::{Peer, Protocol};
 #[cfg(unix)]
 use tokio::net::{TcpStream, UnixStream};
@@ -19,9 +19,6 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use crate::drive::{Drive, open_stream};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::remote::Remote;
-
-/// How long accepting pauses when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where connections run.
 pub(crate) trait Spawn<P: Protocol>: 'static {

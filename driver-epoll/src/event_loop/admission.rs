@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use driver_common::{Connect, Make, trace};
+use driver_common::{ACCEPT_PAUSE, Connect, Make, trace};
 use protocol::driver::{Connection, Interest};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use rustix::event::epoll;
@@ -21,8 +20,6 @@ use crate::socket;
 
 /// Event and timer data of listeners: this bit and the index.
 pub(super) const LISTENER: u64 = 1 << 63;
-/// How long accepting pauses when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
 
