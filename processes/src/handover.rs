@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// When the other process does not answer as it should.
 pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
+    let path = path.as_ref();
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
@@ -32,7 +33,8 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     let [sockets, _] = descriptors::receive(&stream)?;
-    Ok(Some(Taken { sockets, stream }))
+    let path = path.to_owned();
+    Ok(Some(Taken { sockets, stream, path }))
 }
 
 /// Sockets that were taken over.
@@ -42,16 +44,25 @@ pub struct Taken {
     /// into the places they serve.
     pub sockets: Vec<OwnedFd>,
     stream: UnixStream,
+    path: PathBuf,
 }
 
 impl Taken {
-    /// Tells the predecessor that the sockets are served.
+    /// Tells the predecessor that the sockets are served. A predecessor that waits no longer, because this took more than 10
+    /// seconds, is asked once more; one that has died needs not be told.
     ///
     /// # Errors
     ///
-    /// When it is gone.
+    /// When the predecessor lives and does not answer, for instance because it waits for another successor: it goes on
+    /// serving, so this process should not.
     pub fn ready(mut self) -> io::Result<()> {
-        self.stream.write_all(b"!")
+        if self.stream.write_all(b"!").is_ok() {
+            return Ok(());
+        }
+        match take_over(&self.path)? {
+            Some(mut again) => again.stream.write_all(b"!"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -145,4 +156,52 @@ fn give(mut successor: UnixStream, sockets: &[OwnedFd]) -> io::Result<()> {
     let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     descriptors::send(&successor, [&sockets, &[]])?;
     successor.read_exact(&mut [0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A predecessor that gives its sockets to one successor after the other, `times` times, waits for the last alone, and is
+    /// gone then.
+    fn predecessor(path: &Path, times: usize) -> thread::JoinHandle<io::Result<()>> {
+        let listener = bind(path).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        thread::spawn(move || {
+            for left in (0..times).rev() {
+                let (mut stream, _) = listener.accept()?;
+                descriptors::send(&stream, [&[socket.as_fd()], &[]])?;
+                if left == 0 && times > 1 {
+                    stream.read_exact(&mut [0])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("processes-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_dead_predecessor_needs_not_be_told() {
+        let path = path("dead");
+        let predecessor = predecessor(&path, 1);
+        let taken = take_over(&path).unwrap().unwrap();
+        predecessor.join().unwrap().unwrap();
+        taken.ready().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_predecessor_that_waited_in_vain_is_told_all_the_same() {
+        let path = path("late");
+        let predecessor = predecessor(&path, 2);
+        let taken = take_over(&path).unwrap().unwrap();
+        // The predecessor closes its end as soon as it has given the sockets.
+        assert_eq!((&taken.stream).read(&mut [0]).unwrap(), 0);
+        taken.ready().unwrap();
+        predecessor.join().unwrap().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
 }
