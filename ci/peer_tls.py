@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from lib import DRIVERS, PATIENCE, Server, skipped
+from lib import DRIVERS, PATIENCE, Server, free_port, skipped
 from lib.tools import command
 
 HERE = pathlib.Path(__file__).parent
@@ -280,6 +280,30 @@ def with_renewals(home, comet_program, driver):
         comet.stop()
 
 
+def with_handover(home, comet_program, driver, authority):
+    """Clients resume their sessions with a successor, in one process and in several, and are redirected by it."""
+    port = free_port()
+    flags = ["--tls-cert", home / "localhost.pem", "--tls-key", home / "localhost.key", "--tls-redirect", f"127.0.0.1:{port}"]
+    command_line = [comet_program, "--driver", driver, "--handover", home / f"handover-{driver}", *flags]
+    trusting = ["-CAfile", authority, "-verify_return_error", "-servername", "localhost"]
+    get = GET.replace(b"GET / ", b"GET /healthz ")
+    with Server(*command_line, stderr=subprocess.DEVNULL) as comet:
+        for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+            said = s_client(comet, version, *trusting, "-sess_out", home / f"over{version}", say=get)
+            assert f"New, {name}" in said and "200 OK" in said, said
+        clean = comet.command
+        for prefork in (["--prefork", "2"], []):
+            old, comet.command = comet.process, [*clean, *prefork]
+            comet.start()
+            assert old.wait(PATIENCE) == 0
+            for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+                said = s_client(comet, version, *trusting, "-sess_in", home / f"over{version}", say=get)
+                assert f"Reused, {name}" in said and "200 OK" in said, said
+            away = run("curl", "-sS", "-w", "%{redirect_url}", f"http://127.0.0.1:{port}/a?b").stdout.decode()
+            assert away == f"https://127.0.0.1:{comet.endpoint[1]}/a?b", away
+        comet.stop()
+
+
 def main(testbed, comet):
     with tempfile.TemporaryDirectory() as home:
         home = pathlib.Path(home)
@@ -301,6 +325,7 @@ def main(testbed, comet):
                 with_certificates_of_clients(home, server, authority)
                 server.stop()
             with_renewals(home, comet, driver)
+            with_handover(home, comet, driver, authority)
             print(f"TLS on {driver}: all is well", flush=True)
 
 

@@ -29,8 +29,12 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let [sockets, _] = descriptors::receive(&stream)?;
-    Ok(Some(Taken { sockets, stream }))
+    let [sockets, inherited] = descriptors::receive(&stream)?;
+    Ok(Some(Taken {
+        sockets,
+        inherited,
+        stream,
+    }))
 }
 
 /// Sockets that were taken over.
@@ -39,6 +43,8 @@ pub struct Taken {
     /// The sockets, in the order in which they were offered. [`Listening::group`](crate::Listening::group) sorts them into
     /// the places they serve.
     pub sockets: Vec<OwnedFd>,
+    /// What else the predecessor gave, by [`offer_sockets_with`]; nothing when it offered sockets alone.
+    pub inherited: Vec<OwnedFd>,
     stream: UnixStream,
 }
 
@@ -64,6 +70,21 @@ pub fn offer_sockets(
     sockets: &[impl AsFd],
     taken: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
+    offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
+}
+
+/// As [`offer_sockets`]; each successor gets the descriptors that `inherit` makes for it as well, for instance a pipe with
+/// the keys of session tickets. Where `inherit` fails, that successor gets nothing, and fails in [`take_over`].
+///
+/// # Errors
+///
+/// As [`offer_sockets`]. Sockets and what `inherit` makes may be 253 together.
+pub fn offer_sockets_with(
+    path: impl Into<PathBuf>,
+    sockets: &[impl AsFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + 'static,
+    taken: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     if sockets.len() > descriptors::MOST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
     }
@@ -78,7 +99,7 @@ pub fn offer_sockets(
             match listener.accept() {
                 // A successor that goes away or does not get ready has taken nothing.
                 Ok((successor, _)) => {
-                    if give(successor, &sockets).is_ok() {
+                    if give(successor, &sockets, &inherit).is_ok() {
                         return taken();
                     }
                 }
@@ -109,10 +130,16 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     named.map(|()| listener)
 }
 
-/// Hands the sockets to `successor` and waits until it is ready.
-fn give(mut successor: UnixStream, sockets: &[OwnedFd]) -> io::Result<()> {
+/// Hands the sockets, and what `inherit` makes, to `successor` and waits until it is ready.
+fn give(
+    mut successor: UnixStream,
+    sockets: &[OwnedFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>>,
+) -> io::Result<()> {
     successor.set_read_timeout(Some(PATIENCE))?;
-    let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-    descriptors::send(&successor, [&sockets, &[]])?;
+    let inherited = inherit()?;
+    let [sockets, inherited] =
+        [sockets, &inherited].map(|list| list.iter().map(AsFd::as_fd).collect::<Vec<BorrowedFd<'_>>>());
+    descriptors::send(&successor, [&sockets, &inherited])?;
     successor.read_exact(&mut [0])
 }

@@ -27,7 +27,7 @@ pub use driver_tokio::{Listening, allowed_cpus, listen};
 use protocol::{Endpoint, Limits, Peer, Protocol, Reason};
 
 #[cfg(target_os = "linux")]
-pub use crate::handover::{Taken, offer_sockets, take_over};
+pub use crate::handover::{Taken, offer_sockets, offer_sockets_with, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Parent, Prefork, Role, Stopper};
 #[cfg(unix)]
