@@ -32,9 +32,13 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let [sockets, _] = descriptors::receive(&stream)?;
-    let path = path.to_owned();
-    Ok(Some(Taken { sockets, stream, path }))
+    let [sockets, inherited] = descriptors::receive(&stream)?;
+    Ok(Some(Taken {
+        sockets,
+        inherited,
+        stream,
+        path: path.to_owned(),
+    }))
 }
 
 /// Sockets that were taken over.
@@ -43,6 +47,8 @@ pub struct Taken {
     /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) sorts them
     /// into the places they serve.
     pub sockets: Vec<OwnedFd>,
+    /// What else the predecessor gave, by [`offer_sockets_with`]; nothing when it offered sockets alone.
+    pub inherited: Vec<OwnedFd>,
     stream: UnixStream,
     path: PathBuf,
 }
@@ -80,6 +86,21 @@ pub fn offer_sockets(
     sockets: &[impl AsFd],
     taken: impl FnOnce() + Send + 'static,
 ) -> io::Result<Offer> {
+    offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
+}
+
+/// As [`offer_sockets`]; each successor gets the descriptors that `inherit` makes for it as well, for instance a pipe with
+/// the keys of session tickets. Where `inherit` fails, that successor gets nothing, and fails in [`take_over`].
+///
+/// # Errors
+///
+/// As [`offer_sockets`]. Sockets and what `inherit` makes may be 253 together.
+pub fn offer_sockets_with(
+    path: impl Into<PathBuf>,
+    sockets: &[impl AsFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + 'static,
+    taken: impl FnOnce() + Send + 'static,
+) -> io::Result<Offer> {
     if sockets.len() > descriptors::MOST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
     }
@@ -99,7 +120,7 @@ pub fn offer_sockets(
             match listener.accept() {
                 // A successor that goes away or does not get ready has taken nothing.
                 Ok((successor, _)) => {
-                    if give(successor, &sockets).is_ok() {
+                    if give(successor, &sockets, &inherit).is_ok() {
                         return taken();
                     }
                 }
@@ -150,11 +171,17 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     named.map(|()| listener)
 }
 
-/// Hands the sockets to `successor` and waits until it is ready.
-fn give(mut successor: UnixStream, sockets: &[OwnedFd]) -> io::Result<()> {
+/// Hands the sockets, and what `inherit` makes, to `successor` and waits until it is ready.
+fn give(
+    mut successor: UnixStream,
+    sockets: &[OwnedFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>>,
+) -> io::Result<()> {
     successor.set_read_timeout(Some(PATIENCE))?;
-    let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-    descriptors::send(&successor, [&sockets, &[]])?;
+    let inherited = inherit()?;
+    let [sockets, inherited] =
+        [sockets, &inherited].map(|list| list.iter().map(AsFd::as_fd).collect::<Vec<BorrowedFd<'_>>>());
+    descriptors::send(&successor, [&sockets, &inherited])?;
     successor.read_exact(&mut [0])
 }
 

@@ -12,7 +12,7 @@ mod prefork;
 mod signals;
 
 #[cfg(target_os = "linux")]
-pub use crate::handover::{Offer, Taken, offer_sockets, take_over};
+pub use crate::handover::{Offer, Taken, offer_sockets, offer_sockets_with, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Parent, Prefork, Role, Stopper};
 pub use crate::signals::Signals;

@@ -8,14 +8,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use drivers::{Driver, Server};
-use processes::{offer_sockets, take_over};
+use processes::{offer_sockets, offer_sockets_with, take_over};
 use protocol::{Cx, Input, Protocol};
 
 /// Answers one question with its name, and does not go before.
@@ -127,6 +127,35 @@ fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
     let mut name = [0; 3];
     inside.read_exact(&mut name).unwrap();
     server.join().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Each successor gets something of its own beside the sockets, also one that does not get ready.
+#[test]
+fn successors_inherit() {
+    let path = std::env::temp_dir().join(format!("drivers-handover-{}-inherit", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (count, (tell, told)) = (AtomicU64::new(0), std::sync::mpsc::channel());
+    let inherit = move || {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        ours.write_all(&[count.fetch_add(1, Ordering::Relaxed) as u8; 3])?;
+        Ok(vec![theirs.into()])
+    };
+    offer_sockets_with(&path, &[listener], inherit, move || tell.send(()).unwrap()).unwrap();
+    for n in 0..3 {
+        let mut taken = take_over(&path).unwrap().unwrap();
+        let inherited = std::mem::take(&mut taken.inherited);
+        assert_eq!((taken.sockets.len(), inherited.len()), (1, 1));
+        let mut read = Vec::new();
+        for stream in inherited {
+            UnixStream::from(stream).read_to_end(&mut read).unwrap();
+        }
+        assert_eq!(read, [n; 3]);
+        if n == 2 {
+            taken.ready().unwrap();
+        }
+    }
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use common::eventually;
 use drivers::{Driver, Listening, Server, allowed_cpus};
-use processes::{Prefork, Role, Signals, take_over};
+use processes::{Prefork, Role, Signals, offer_sockets, take_over};
 use protocol::{Cx, Input, Protocol};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -446,7 +446,9 @@ fn answer(driver: Driver, task: &str) {
                 None
             }
         };
-        parent.offer(path, || {})?;
+        let stopper = parent.stopper();
+        let offer = offer_sockets(path, &parent.sockets(), move || stopper.stop())?;
+        parent.when_stopped(move || offer.withdraw());
         println!("listening on {}", parent.local_addrs()[0]);
         taken.map_or(Ok(()), |taken| taken.ready())
     });
@@ -473,7 +475,8 @@ fn draining(driver: Driver) {
         let (how, path) = task.split_once(' ').unwrap();
         let role = prefork(2, how).run_with(|parent| {
             let address = parent.listen("127.0.0.1:0")?;
-            parent.offer(path, || {})?;
+            let offer = offer_sockets(path, &parent.sockets(), || panic!("nobody takes them"))?;
+            parent.when_stopped(move || offer.withdraw());
             println!("listening on {address}");
             Ok(())
         });

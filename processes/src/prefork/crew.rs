@@ -1,5 +1,6 @@
 //! The workers that run.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
@@ -9,8 +10,6 @@ use std::time::{Duration, Instant};
 use driver_common::Socket;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::handover::Offer;
-
 /// The workers, by number, through descriptors that never come to mean another process, and the sockets they accept from.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
@@ -18,13 +17,23 @@ pub(super) struct Crew {
     stopped: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     stopping: bool,
     workers: Vec<Option<OwnedFd>>,
     /// Those of each worker, until all are to stop: nobody would accept from them any more.
     sockets: Vec<Vec<Socket>>,
-    offer: Option<Offer>,
+    /// What is to be done when all are to stop.
+    leaving: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("stopping", &self.stopping)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Crew {
@@ -44,14 +53,14 @@ impl Crew {
         }
     }
 
-    /// An offer of their sockets, which ends when all are to stop.
-    pub(super) fn offer(&self, offer: Offer) {
+    /// Has `leave` called when all are to stop.
+    pub(super) fn when_stopped(&self, leave: Box<dyn FnOnce() + Send>) {
         let mut crew = self.lock();
-        if crew.stopping {
-            offer.withdraw();
-        } else {
-            crew.offer = Some(offer);
+        if !crew.stopping {
+            return crew.leaving.push(leave);
         }
+        drop(crew);
+        leave();
     }
 
     /// Starts a worker with its sockets; `None` when all are to stop.
@@ -83,14 +92,15 @@ impl Crew {
         let mut crew = self.lock();
         crew.stopping = true;
         crew.sockets.clear();
-        if let Some(offer) = crew.offer.take() {
-            offer.withdraw();
-        }
         for pidfd in crew.workers.iter().flatten() {
             // It fails only when the worker has just ended.
             let _ = pidfd_send_signal(pidfd, signal);
         }
         self.stopped.notify_all();
+        let leaving = core::mem::take(&mut crew.leaving);
+        // Without the lock: they may look at the workers.
+        drop(crew);
+        leaving.into_iter().for_each(|leave| leave());
     }
 
     /// Waits, but not longer than until all are to stop.

@@ -8,7 +8,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +20,6 @@ use signal_hook::consts::SIGINT;
 
 use self::crew::Crew;
 use crate::descriptors;
-use crate::handover::offer_sockets;
 use crate::signals::{self, Signals};
 
 /// Names the number of a worker and its parent, `3 of 4711`, in the worker's environment.
@@ -357,26 +355,15 @@ impl Parent<'_> {
         self.places.iter().filter_map(Listening::local_addr).collect()
     }
 
-    /// The sockets of all places so far.
+    /// The sockets of all places so far, for [`offer_sockets`](crate::offer_sockets).
     pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
         self.places.iter().flat_map(Listening::as_fds).collect()
     }
 
-    /// Offers the sockets of all places so far to a successor, as [`offer_sockets`](crate::offer_sockets) does. When one is
-    /// ready, `taken` is called and the workers are stopped. When the workers stop for another reason, the offer is
-    /// withdrawn.
-    ///
-    /// # Errors
-    ///
-    /// As [`offer_sockets`](crate::offer_sockets).
-    pub fn offer(&self, path: impl Into<PathBuf>, taken: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let stopper = self.stopper();
-        let offer = offer_sockets(path, &self.sockets(), move || {
-            taken();
-            stopper.stop();
-        })?;
-        self.crew.offer(offer);
-        Ok(())
+    /// Has `leave` called, once, when the workers are to stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop
+    /// what else runs in the parent. Called at once when they stop already.
+    pub fn when_stopped(&self, leave: impl FnOnce() + Send + 'static) {
+        self.crew.when_stopped(Box::new(leave));
     }
 
     /// What stops the workers, from any thread.
