@@ -180,10 +180,12 @@ impl Core {
         let section = Section::read(&mut self.decoder, block, part, limits, scratch)
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         match receiving {
-            None if self.was_reset(id) || self.role == Role::Client => {
+            None if self.was_reset(id) => {
                 self.spend(1, limits)?;
                 Ok(None)
             }
+            // It may be one that was reset too long ago to be remembered.
+            None if self.role == Role::Client => Err(Broken::Stream(ViolationKind::StreamClosed)),
             // Where streams were left out, it may be one of those.
             None if u64::from(self.opened) * 2 > u64::from(self.last) => Err(ViolationKind::StreamClosed.into()),
             None => Err(ViolationKind::StreamId.into()),

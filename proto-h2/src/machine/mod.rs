@@ -415,8 +415,10 @@ impl Core {
         resets[0] = id;
     }
 
+    /// Whether we have given a stream up that the peer may still send on: it was reset, or the peer's GOAWAY left it out.
     fn was_reset(&self, id: u32) -> bool {
-        self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
+        self.role == Role::Client && id > self.peer_goaway
+            || self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
     }
 
     /// Whether a stream was ever opened, by either side.
