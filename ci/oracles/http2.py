@@ -70,6 +70,7 @@ TABLE = [
     ("nghttp2", r"status 204", r"^S ", r"^R \d+ 1$", "a 204 with a Content-Length is refused (RFC 9110 section 8.6: a server must not send it)"),
     ("nghttp2", r"trailers: length", r"^T .*", r"^R \d+ 1$", "a Content-Length in trailers is refused; here it is left out (RFC 9110 section 6.5.1)"),
     ("nghttp2", r"push promise", r"^G 1$", r"^R \d+ 8$", "a push before the acknowledgement of our settings is reset (RFC 9113 section 6.5.2)"),
+    ("h2 (Python)", r"continuation alone", r"^G 1$", r"^R \d+ 5$", "a CONTINUATION on a stream that is closed is taken for a head (RFC 9113 section 6.10)"),
     ("h2 (Python)", r"headers on even", r"^G 1$", r"^Q ", "a server opens a stream with a request there (RFC 9113 section 5.1.1)"),
     ("h2 (Python)", r"reset of idle", r"^G 1$", r"^-$", "a reset of what was never opened is passed over (RFC 9113 section 6.4)"),
     ("-", r"push promise", r"^G 1$", r"^-$", "a push on a stream that is closed is passed over (RFC 9113 section 8.4)"),

@@ -95,6 +95,7 @@ where
             core: Core {
                 connection: ServerConnection::new(),
                 config,
+                keeps_reading: false,
                 due: None,
             },
             factory,
@@ -113,7 +114,7 @@ where
     #[inline]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8], scratch: &mut Scratch) -> Result<(), ServerError> {
         loop {
-            if cx.is_congested() {
+            if cx.is_congested() && !self.core.keeps_reading {
                 return Ok(());
             }
             let limits = &self.core.config.limits;
@@ -243,6 +244,7 @@ where
         if connection.streams() > 0 || !connection.has_begun() {
             (self.idle, self.tidy) = (None, false);
         } else {
+            self.core.keeps_reading = false;
             // Frames that come meanwhile do not prolong it.
             let since = *self.idle.get_or_insert(now);
             let after = match timeouts.idle {
@@ -392,6 +394,11 @@ where
     #[inline]
     fn deadline(&self) -> Option<Instant> {
         self.core.due
+    }
+
+    /// As a protocol in a tunnel asks for.
+    fn keeps_reading(&self) -> bool {
+        self.core.keeps_reading
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {

@@ -1,5 +1,7 @@
 //! A stream that carries another protocol, with a connection of its own (RFC 9113 section 8.5, RFC 8441).
 
+use std::io::IoSlice;
+
 use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
 use protocol::{Cx, Protocol};
 
@@ -30,6 +32,42 @@ impl Transport for Pipe<'_, '_> {
             Ok(0) => Transfer::Blocked,
             Ok(sent) => Transfer::Bytes(sent),
             Err(_) => Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+        }
+    }
+
+    /// All slices in one frame, as far as the windows and the frame allow.
+    fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        if self.cx.is_congested() {
+            return Transfer::Blocked;
+        }
+        let all: usize = slices.iter().map(|slice| slice.len()).sum();
+        let (mut sent, mut pieces) = (0, slices.iter());
+        let mut piece: &[u8] = &[];
+        while sent < all {
+            let out = self.cx.output().tail();
+            let (taken, append) = match self.connection.begin_data(self.stream, all - sent, out) {
+                Ok((0, _)) => break,
+                Ok(begun) => begun,
+                Err(_) => return Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+            };
+            sent += taken;
+            let mut left = taken;
+            while left > 0 {
+                if piece.is_empty() {
+                    let Some(next) = pieces.next() else { break };
+                    piece = next;
+                }
+                let (now, later) = piece.split_at(piece.len().min(left));
+                if append {
+                    out.extend_from_slice(now);
+                }
+                (piece, left) = (later, left - now.len());
+            }
+        }
+        if sent == 0 {
+            Transfer::Blocked
+        } else {
+            Transfer::Bytes(sent)
         }
     }
 
@@ -72,9 +110,13 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
                 self.cx.again();
             }
             Settled::Ended { reset } => {
+                let (limits, out) = (&self.config.limits, self.cx.output().tail());
+                if !reset {
+                    // Where the client has ended its half before, the end of ours is all there is to say.
+                    let _ = self.connection.finish(self.stream, &(), limits, out);
+                }
                 let code = if reset { ErrorCode::CANCEL } else { ErrorCode::NO_ERROR };
-                let out = self.cx.output().tail();
-                let _ = self.connection.reset(self.stream, code, &self.config.limits, out);
+                let _ = self.connection.reset(self.stream, code, limits, out);
             }
         }
     }
