@@ -255,6 +255,15 @@ impl ClientConnection {
         core.has_room() && !core.has_failed() && !core.is_shutting_down() && core.peer_goaway == u32::MAX
     }
 
+    /// Whether no request can be sent any more: one of both sides goes away, the server broke the protocol, or the numbers of streams are
+    /// used up.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        let core = &self.core;
+        let used_up = core.next_own > u32::MAX >> 1;
+        used_up || core.has_failed() || core.is_shutting_down() || core.peer_goaway != u32::MAX
+    }
+
     /// Whether the server offers the extended CONNECT (RFC 8441). False until its settings have come.
     #[must_use]
     pub fn offers_extended_connect(&self) -> bool {
