@@ -171,7 +171,8 @@ def memory():
 @part
 def simulation():
     """a hundred thousand simulated connections"""
-    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "simulation")
+    tests = ["--test", "simulation", "--test", "simulation_h2"]
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", *tests)
 
 
 @part

@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) config: Arc<ServerConfig>,
     /// A tunnel was opened, since there was no stream, whose protocol reads while its output is congested.
     pub(super) keeps_reading: bool,
+    /// Some stream is [`unsettled`](Io::unsettled).
+    pub(super) unsettled: bool,
     /// Nothing is due before.
     pub(super) due: Option<Instant>,
 }

@@ -15,11 +15,19 @@ struct Pipe<'a, 'c> {
     config: &'a ServerConfig,
     cx: &'a mut Cx<'c>,
     stream: u32,
+    /// What came before the stream broke.
+    last: &'a [u8],
 }
 
 impl Transport for Pipe<'_, '_> {
-    fn receive(&mut self, _: &mut [u8]) -> Transfer {
-        Transfer::Blocked
+    fn receive(&mut self, buffer: &mut [u8]) -> Transfer {
+        let (now, later) = self.last.split_at(self.last.len().min(buffer.len()));
+        let Some(place) = buffer.get_mut(..now.len()).filter(|place| !place.is_empty()) else {
+            return Transfer::Blocked;
+        };
+        place.copy_from_slice(now);
+        self.last = later;
+        Transfer::Bytes(now.len())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Transfer {
@@ -88,8 +96,35 @@ pub(super) struct Tunnel<'a, 'c, P: Protocol> {
 }
 
 impl<P: Protocol> Tunnel<'_, '_, P> {
+    /// A message has come. What follows from it is settled with what follows from others, before the output is looked at.
+    pub(super) fn posted(&mut self, message: P::Message) {
+        let (limits, now) = (*self.cx.limits(), self.cx.now());
+        Scratch::lend(limits, now, |scratch| {
+            self.inner.layered(scratch, self.cx).posted(message);
+        });
+        self.io.unsettled = true;
+    }
+
+    /// The client has reset the stream: what it said before is read first, as over a socket.
+    pub(super) fn broken(&mut self) {
+        let (limits, now) = (*self.cx.limits(), self.cx.now());
+        let held = self.io.held.take().unwrap_or_default();
+        Scratch::lend(limits, now, |scratch| {
+            let mut turn = self.inner.layered(scratch, self.cx);
+            let mut pipe = Pipe {
+                connection: self.connection,
+                config: self.config,
+                cx: self.cx,
+                stream: self.stream,
+                last: &held.content,
+            };
+            turn.broken(&mut pipe, std::io::ErrorKind::ConnectionReset);
+        });
+    }
+
     /// One turn: `event`, and what follows from it.
     pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
+        self.io.unsettled = false;
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let settled = Scratch::lend(limits, now, |scratch| {
             let mut turn = self.inner.layered(scratch, self.cx);
@@ -99,6 +134,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
                 config: self.config,
                 cx: self.cx,
                 stream: self.stream,
+                last: &[],
             };
             turn.settle(&mut pipe)
         });

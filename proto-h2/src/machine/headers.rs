@@ -114,7 +114,6 @@ impl Core {
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         if id > self.goaway {
             // The peer opened it before it knew, and knows that it is not served (RFC 9113 section 6.8).
-            self.last = self.goaway;
             self.spend(1, limits)?;
             return Ok(None);
         }

@@ -415,10 +415,13 @@ impl Core {
         resets[0] = id;
     }
 
-    /// Whether we have given a stream up that the peer may still send on: it was reset, or the peer's GOAWAY left it out.
+    /// Whether a stream was given up that the peer may still send on: we have reset it, or a GOAWAY left it out (RFC 9113 section 6.8).
     fn was_reset(&self, id: u32) -> bool {
-        self.role == Role::Client && id > self.peer_goaway
-            || self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
+        let left_out = match self.role {
+            Role::Server => self.goaway,
+            Role::Client => self.peer_goaway,
+        };
+        id > left_out || self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
     }
 
     /// Whether a stream was ever opened, by either side.

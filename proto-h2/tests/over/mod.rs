@@ -154,6 +154,7 @@ impl Layer for StreamLayer {
         (timeouts.preface, timeouts.settings, timeouts.idle) = (None, None, None);
         // What the suite sends at once goes out at once, as over a socket; what is held back is up to the protocol inside.
         (config.limits.stream_window, config.limits.connection_window) = (1 << 28, 1 << 28);
+        config.limits.frame = 1 << 20;
         let factory = Mutex::new(factory);
         let handlers: Factory<P> = Box::new(move |peer: &Peer<'_, P::Message>| {
             // A check may have its factory panic.

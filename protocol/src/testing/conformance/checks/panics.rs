@@ -187,8 +187,8 @@ pub(super) fn one_connection<D: Driver>(driver: &D) {
         let (mut victim, sender) = field.connect(place);
         if place != Place::Connected {
             victim.send(b"x");
-            // One that panics when its deadline is read, after the echo, may take the echo along.
-            if place != Place::Deadline {
+            // One that panics after the echo, when its deadline is read or it is flushed once more, may take the echo along.
+            if !matches!(place, Place::Deadline | Place::Flush) {
                 expect_bytes("the echo", &read(&mut *victim, 1), b"x");
             } else if victim.receive(PATIENCE) == Received::Reset {
                 continue;
