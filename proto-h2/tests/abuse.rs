@@ -192,6 +192,22 @@ fn f18_priority_churn() {
 #[test]
 fn f19_priority_updates_for_idle_streams() {
     all("f19");
+    // Those that come before their stream count, the latest of each, and more than its field; but a hundred at most are kept.
+    let update = |id: u32, urgency: u8| frame(16, 0, 0, &[&id.to_be_bytes()[..], b"u=", &[b'0' + urgency]].concat());
+    let mut scene = Scene::new();
+    scene.read(&hello()).unwrap();
+    scene
+        .read(&[update(1, 1), update(3, 7), update(3, 5), post(1), post(3), post(5)].concat())
+        .unwrap();
+    let urgency = |scene: &Scene, id| scene.connection.priority(id).urgency;
+    assert_eq!([1, 3, 5].map(|id| urgency(&scene, id)), [1, 5, 3]);
+    let updates: Vec<u8> = (0..150).flat_map(|n| update(7 + 2 * n, 6)).collect();
+    scene.read(&[updates, post(7), post(107), post(305)].concat()).unwrap();
+    assert_eq!(
+        [7, 107, 305].map(|id| urgency(&scene, id)),
+        [3, 6, 6],
+        "the oldest were forgotten"
+    );
 }
 
 #[test]

@@ -96,13 +96,20 @@ pub(super) struct Tunnel<'a, 'c, P: Protocol> {
 }
 
 impl<P: Protocol> Tunnel<'_, '_, P> {
-    /// A message has come. What follows from it is settled with what follows from others, before the output is looked at.
+    /// A message has come. What follows from it is settled with what follows from others, before the output is looked at, unless much waits.
     pub(super) fn posted(&mut self, message: P::Message) {
         let (limits, now) = (*self.cx.limits(), self.cx.now());
-        Scratch::lend(limits, now, |scratch| {
-            self.inner.layered(scratch, self.cx).posted(message);
+        let may_wait = Scratch::lend(limits, now, |scratch| {
+            let mut turn = self.inner.layered(scratch, self.cx);
+            turn.posted(message);
+            let waiting = self.cx.waiting() + turn.output().len();
+            turn.connection().is_open() && waiting <= self.cx.high_water()
         });
         self.io.unsettled = true;
+        if !may_wait {
+            self.turn(|_| {});
+            self.resume();
+        }
     }
 
     /// The client has reset the stream: what it said before is read first, as over a socket.
@@ -124,10 +131,12 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
 
     /// One turn: `event`, and what follows from it.
     pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
-        self.io.unsettled = false;
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let settled = Scratch::lend(limits, now, |scratch| {
             let mut turn = self.inner.layered(scratch, self.cx);
+            if std::mem::take(&mut self.io.unsettled) {
+                turn.flush_due();
+            }
             event(&mut turn);
             let mut pipe = Pipe {
                 connection: self.connection,

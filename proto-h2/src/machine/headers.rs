@@ -144,6 +144,11 @@ impl Core {
         if let Some(priority) = section.priority(scratch) {
             stream.priority = Priority::parse(priority).pack();
         }
+        if self.hints.is_some()
+            && let Some(priority) = self.take_hint(id)
+        {
+            stream.priority = priority;
+        }
         self.streams.insert(stream);
         let _ = out;
         Ok(Some(Step::Head {

@@ -141,6 +141,8 @@ pub(crate) struct Core {
     block: Option<Box<Block>>,
     data: Option<Data>,
     resets: Option<Box<[u32; RESETS]>>,
+    /// Priorities of streams that are not open yet, in the order in which they came.
+    hints: Option<Box<Vec<(u32, u8)>>>,
 }
 
 impl Core {
@@ -177,6 +179,7 @@ impl Core {
             block: None,
             data: None,
             resets: None,
+            hints: None,
         }
     }
 
@@ -459,7 +462,7 @@ impl Core {
     /// Gives memory back that only a connection in use needs.
     pub(crate) fn give_back(&mut self) {
         self.streams.give_back();
-        self.resets = None;
+        (self.resets, self.hints) = (None, None);
         self.decoder.give_back();
         self.encoder.give_back();
     }
