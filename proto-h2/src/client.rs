@@ -171,19 +171,21 @@ impl ClientConnection {
                 return Ok(None);
             };
             let event = match step {
-                Step::Head { stream, section, .. } if section.status < 200 => ClientEvent::Informational {
+                Step::Head { stream, .. } if scratch.section.status < 200 => ClientEvent::Informational {
                     stream,
-                    response: section.response(scratch, true),
+                    response: scratch.section.response(scratch, true),
                 },
-                Step::Head { stream, section, end } => ClientEvent::Response {
+                Step::Head { stream, end } => ClientEvent::Response {
                     stream,
-                    response: section.response(scratch, end),
+                    response: scratch.section.response(scratch, end),
                     end,
                 },
                 Step::Data { stream, data } => ClientEvent::Data { stream, data },
                 Step::End { stream, trailers } => ClientEvent::End {
                     stream,
-                    trailers: trailers.map_or(Fields::EMPTY, |section| section.trailers(scratch)),
+                    trailers: trailers
+                        .then(|| scratch.section.trailers(scratch))
+                        .unwrap_or(Fields::EMPTY),
                 },
                 Step::Reset { stream, code } => ClientEvent::Reset { stream, code },
                 Step::Failed(violation) => ClientEvent::Failed(violation),
