@@ -178,7 +178,8 @@ def memory():
 @part
 def simulation():
     """a hundred thousand simulated connections"""
-    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "simulation")
+    tests = ["--test", "simulation", "--test", "simulation_h2"]
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", *tests)
 
 
 @part
@@ -260,10 +261,11 @@ def http2():
 
 @part
 def differential(*arguments):
-    """each codec beside two of other people: h11, llhttp; wsproto, tungstenite; hiredis, redis-protocol"""
+    """each codec beside others: h11, llhttp; the crate h2, Python's, nghttp2; wsproto, tungstenite; hiredis, redis-protocol"""
     frames = debug_example("fuzz-bodies", "frame_verdicts")
-    python = python_with("h11", "wsproto", "hiredis")
-    script("differential.py", verdicts(), frames, *arguments, python=python)
+    http2 = debug_example("fuzz-bodies", "h2_verdicts")
+    python = python_with("h11", "h2", "hpack", "wsproto", "hiredis")
+    script("differential.py", verdicts(), http2, frames, *arguments, python=python)
 
 
 @part

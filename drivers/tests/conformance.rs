@@ -4,6 +4,8 @@
 mod behind;
 #[path = "../../proto-tls/tests/over/mod.rs"]
 mod over;
+#[path = "../../proto-h2/tests/over/mod.rs"]
+mod streams;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use drivers::{Driver, Running, Server};
 use over::TlsLayer;
 use protocol::testing::conformance::{self, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire};
 use protocol::{Limits, Peer, Protocol};
+use streams::StreamLayer;
 
 struct Subject {
     driver: Driver,
@@ -120,4 +123,15 @@ fn epoll_conforms_over_tls() {
 #[test]
 fn tokio_conforms_over_tls() {
     conforms_over_tls(Driver::Tokio);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn epoll_conforms_in_streams_of_http_2() {
+    with(Driver::Epoll, StreamLayer);
+}
+
+#[test]
+fn tokio_conforms_in_streams_of_http_2() {
+    with(Driver::Tokio, StreamLayer);
 }

@@ -30,6 +30,8 @@ pub(super) struct Io {
     pub(super) failed: bool,
     /// The tunnel comes again in the next turn.
     pub(super) again: bool,
+    /// What was posted to the tunnel is not settled yet.
+    pub(super) unsettled: bool,
     /// The tunnel wants input.
     pub(super) reads: bool,
 }
