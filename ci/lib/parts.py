@@ -369,7 +369,7 @@ def package():
 
 @part
 def autobahn(*arguments):
-    """the Autobahn TestSuite judges proto-ws, over blocking sockets and on both drivers"""
+    """the Autobahn TestSuite judges proto-ws, over blocking sockets, and on both drivers, over TLS too"""
     if arguments:
         return script("autobahn.py", *arguments)
     # All 517 cases, those of permessage-deflate among them, take ten minutes a line: AUTOBAHN=--deflate.
@@ -378,6 +378,10 @@ def autobahn(*arguments):
     for driver in DRIVERS:
         server = f"{echo} --driver {driver} --listen 127.0.0.1:{{port}}"
         script("autobahn.py", "--server", server, "--client", f"{client} --driver {driver} {{address}} {{agent}}")
+        # Over wss, a sample: without the large messages.
+        pair = ROOT / "fuzz/bodies/src/tls"
+        sealed = f"{server} --tls-cert {pair / 'cert.pem'} --tls-key {pair / 'key.pem'}"
+        script("autobahn.py", "--tls", "--cases", "1.*,2.*,3.*,4.*,5.*,6.1.*,6.2.*,7.*,9.1.*,9.2.*,10.*", "--server", sealed)
 
 
 @part

@@ -312,3 +312,33 @@ fn get_goes_on_over_another_connection() {
         }
     }
 }
+
+#[test]
+fn hello_and_get_over_tls() {
+    // For localhost, signed by itself.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/bodies/src/tls");
+    let (certificate, key) = (format!("{folder}/cert.pem"), format!("{folder}/key.pem"));
+    for driver in Driver::ALL {
+        let flags = ["--driver", driver.name(), "--listen", "127.0.0.1:0", "--tls-cert"];
+        let flags = [&flags[..], &[&certificate, "--tls-key", &key]].concat();
+        let hello = Example::start_with(env!("CARGO_BIN_EXE_hello"), &flags);
+        let port = hello.address.rsplit_once(':').unwrap().1;
+        let get = |url: String, flags: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_get"));
+            command.args(["--driver", driver.name(), &url, &url]).args(flags);
+            command.output().unwrap()
+        };
+        let fetched = get(format!("https://localhost:{port}/"), &["--tls-ca", &certificate]);
+        assert!(fetched.status.success(), "{fetched:?}");
+        assert_eq!(fetched.stdout, b"Hello!\nHello!\n");
+        // Another name than the certificate's, and an authority that nobody knows.
+        let wrong = get(format!("https://127.0.0.1:{port}/"), &["--tls-ca", &certificate]);
+        assert_eq!(
+            (wrong.status.code(), &wrong.stdout[..]),
+            (Some(2), &b""[..]),
+            "{wrong:?}"
+        );
+        let plain = get(format!("http://127.0.0.1:{port}/"), &[]);
+        assert_eq!(plain.status.code(), Some(1), "{plain:?}");
+    }
+}
