@@ -9,6 +9,7 @@ pub mod host;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listening;
+mod nearest;
 mod options;
 mod stats;
 mod stopping;
@@ -23,6 +24,7 @@ pub use crate::config::{Config, Keepalive, SocketOptions};
 pub use crate::connect::Connect;
 pub use crate::cpus::{allowed_cpus, pin};
 pub use crate::listening::{Listening, deal, listen};
+pub use crate::nearest::{nearest, runs_here};
 pub use crate::options::{connecting, prepare, reset};
 pub use crate::stats::{SharedStats, Stats};
 pub use crate::stopping::Stopping;

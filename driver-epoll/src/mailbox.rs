@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use driver_common::Connect;
-use driver_common::Stats;
+use driver_common::{Stats, nearest};
 use protocol::{Mailbox, Peer, Protocol, SendError};
 
 use crate::queue::Queue;
@@ -72,7 +72,7 @@ pub struct Handle<P: Protocol> {
 }
 
 impl<P: Protocol> Handle<P> {
-    /// Opens a connection on the first loop, to an address or as [`Connect`] says. The protocol is told how it went:
+    /// Opens a connection, to an address or as [`Connect`] says, on the loop that runs on this thread, else on the first. The protocol is told how it went:
     /// `connected`, or `closed` with the reason. False when the loop is gone.
     pub fn connect(
         &self,
@@ -80,22 +80,18 @@ impl<P: Protocol> Handle<P> {
         make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     ) -> bool {
         let to = to.into();
-        self.loops
-            .first()
-            .is_some_and(|first| first.post(Mail::Connect(Box::new((to, Box::new(make))))))
+        nearest(&self.loops).is_some_and(|looped| looped.post(Mail::Connect(Box::new((to, Box::new(make))))))
     }
 
-    /// Runs a protocol on a stream socket that is connected already, on the first loop: one of a pair, one that was accepted
-    /// or handed over elsewhere. False when the loop is gone.
+    /// Runs a protocol on a stream socket that is connected already: one of a pair, one that was accepted or handed over elsewhere.
+    /// On the loop that [`connect`](Handle::connect) takes. False when the loop is gone.
     pub fn adopt(
         &self,
         socket: impl Into<OwnedFd>,
         make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     ) -> bool {
         let socket = socket.into();
-        self.loops
-            .first()
-            .is_some_and(|first| first.post(Mail::Adopt(Box::new((socket, Box::new(make))))))
+        nearest(&self.loops).is_some_and(|looped| looped.post(Mail::Adopt(Box::new((socket, Box::new(make))))))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns

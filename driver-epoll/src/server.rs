@@ -196,6 +196,7 @@ impl Server {
             let config = self.config.clone();
             let started = threads.start(move |ready| {
                 let mut looped = Loop::new(config)?;
+                driver_common::runs_here(&looped.shared());
                 setup(&mut looped)?;
                 ready.tell(looped.shared());
                 looped.run()?;

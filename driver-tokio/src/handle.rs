@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use driver_common::Connect;
-use driver_common::Stats;
 use driver_common::tasks::Group;
+use driver_common::{Stats, nearest};
 use protocol::{Peer, Protocol};
 
 /// Makes the protocol of a connection that this side opens.
@@ -73,7 +73,7 @@ pub struct Handle<P: Protocol> {
 }
 
 impl<P: Protocol> Handle<P> {
-    /// Opens a connection on the first worker, to an address or as [`Connect`] says. The protocol is told how it went:
+    /// Opens a connection, to an address or as [`Connect`] says, on the worker that runs on this thread, else on the first. The protocol is told how it went:
     /// `connected`, or `closed` with the reason. False when the worker is gone.
     pub fn connect(
         &self,
@@ -81,13 +81,11 @@ impl<P: Protocol> Handle<P> {
         make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     ) -> bool {
         let to = to.into();
-        self.workers
-            .first()
-            .is_some_and(|first| first.command(Command::Connect(to, Box::new(make))))
+        nearest(&self.workers).is_some_and(|worker| worker.command(Command::Connect(to, Box::new(make))))
     }
 
-    /// Runs a protocol on a stream socket that is connected already, on the first worker: one of a pair, one that was
-    /// accepted or handed over elsewhere. False when the worker is gone.
+    /// Runs a protocol on a stream socket that is connected already: one of a pair, one that was accepted or handed over elsewhere.
+    /// On the worker that [`connect`](Handle::connect) takes. False when the worker is gone.
     #[cfg(unix)]
     pub fn adopt(
         &self,
@@ -95,9 +93,7 @@ impl<P: Protocol> Handle<P> {
         make: impl FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     ) -> bool {
         let socket = socket.into();
-        self.workers
-            .first()
-            .is_some_and(|first| first.command(Command::Adopt(socket, Box::new(make))))
+        nearest(&self.workers).is_some_and(|worker| worker.command(Command::Adopt(socket, Box::new(make))))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns

@@ -235,6 +235,7 @@ impl Server {
             let remote = Remote::new(Group::new(self.config.clone()));
             let theirs = Arc::clone(&remote);
             let started = threads.start(move |ready| {
+                driver_common::runs_here(&theirs);
                 let group = Arc::clone(&theirs.group);
                 let runtime = Builder::new_current_thread()
                     .enable_all()

@@ -407,7 +407,7 @@ impl<P: Protocol> Clone for Handle<P> {
 }
 
 impl<P: Protocol> Handle<P> {
-    /// Opens a connection; false when the driver has ended.
+    /// Opens a connection, on the thread of this call if it is one of the driver's, else on the first; false when the driver has ended.
     pub fn connect(
         &self,
         to: impl Into<Connect>,
@@ -416,7 +416,8 @@ impl<P: Protocol> Handle<P> {
         on_either!(&self.0, HandleKind, handle => handle.connect(to, make))
     }
 
-    /// Runs a protocol on a stream socket that is connected already; false when the driver has ended.
+    /// Runs a protocol on a stream socket that is connected already, on the thread that [`connect`](Handle::connect) takes; false when
+    /// the driver has ended.
     #[cfg(unix)]
     pub fn adopt(
         &self,
