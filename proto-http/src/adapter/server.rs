@@ -267,7 +267,7 @@ impl<H: Handler> Protocol for Server<H> {
                 }
             },
             // The answer to a whole request is still sent, then the connection closes.
-            _ if self.core.answering() => Ok(()),
+            _ if self.core.answering() && self.core.config.half_closed => Ok(()),
             _ => {
                 cx.close();
                 Ok(())
