@@ -68,7 +68,7 @@ impl Config {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// [`serve_in_runtime`]: https://docs.rs/wirestate-driver-tokio/latest/driver_tokio/struct.Server.html#method.serve_in_runtime
+/// [`serve_in_runtime`]: https://docs.rs/wirestate-driver-tokio/latest/driver_tokio/fn.serve_in_runtime.html
 pub fn connection<S, B>(
     config: &Config,
     service: S,

@@ -86,14 +86,11 @@ fn main() -> std::io::Result<()> {
     let app = app(&options);
     let config = proto_tower::Config::new(SystemTime::now);
     let signals = processes::Signals::catch()?;
-    let server = drivers::Server::new(drivers::Driver::Tokio)
+    let server = drivers::Server::on(drivers::Driver::Tokio)
         .threads(options.threads)
         .serve(options.listen, move |peer| {
             let app = app.clone().layer(Extension(ConnectInfo(peer.remote()?)));
             Some(proto_tower::connection(&config, app, peer))
         })?;
-    if let Some(address) = server.local_addr() {
-        println!("listening on {address}");
-    }
     examples::until(signals, server)
 }

@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
-use drivers::{Server, Signals};
+use drivers::Server;
+use processes::Signals;
 use proto_http::{ClientConfig, ServerConfig};
 use protocol::{Either, Switch};
 
@@ -63,7 +64,7 @@ fn main() -> std::io::Result<()> {
     });
     let signals = Signals::catch()?;
     let ours = Arc::clone(&shared);
-    let running = Server::new(options.serve.driver).threads(options.serve.threads).serve(
+    let running = Server::on(options.serve.driver).threads(options.serve.threads).serve(
         options.serve.listen,
         move |peer| -> Option<Proxy> {
             let inward = Inward::new(Arc::clone(&ours), peer.remote(), peer.sender());
@@ -78,6 +79,5 @@ fn main() -> std::io::Result<()> {
         shared.name.set(address.to_string()),
         shared.handle.set(running.handle()),
     );
-    println!("listening on {address}");
     examples::until(signals, running)
 }
