@@ -60,7 +60,7 @@ fn codecs_know_no_driver_and_no_runtime() {
     assert!(!dependencies("proto-http").contains("proto-ws"));
     assert_eq!(
         dependencies("proto-resp"),
-        BTreeSet::from(["bytes".to_owned(), "protocol".to_owned()])
+        BTreeSet::from(["bytes", "proto-buffer", "protocol"].map(str::to_owned))
     );
     assert_eq!(
         dependencies("proto-proxy"),

@@ -311,7 +311,7 @@ impl FieldLines for Fields<'_> {
 
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         if !self.is_of_trailers() {
-            return out.put(self.as_bytes());
+            return Ok(out.put(self.as_bytes())?);
         }
         // Those that may not stand in a trailer section are passed over.
         self.iter()
@@ -329,7 +329,7 @@ pub(crate) fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Re
     out.put(name)?;
     out.put(b": ")?;
     out.put(value)?;
-    out.put(b"\r\n")
+    Ok(out.put(b"\r\n")?)
 }
 
 /// Fields checked once and sent many times, in one copy.
@@ -389,7 +389,7 @@ impl FieldLines for FieldBlock<'_> {
 
     #[inline]
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
-        out.put(self.lines)
+        Ok(out.put(self.lines)?)
     }
 
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
