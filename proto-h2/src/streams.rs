@@ -1,5 +1,6 @@
 //! The streams of a connection: a slab, and an index by identifier.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::state::Half;
@@ -57,9 +58,65 @@ impl Stream {
 
 const EMPTY: u16 = u16::MAX;
 
-/// The streams that are not closed. A slot stays with its stream.
+/// The streams that are not closed. A slot stays with its stream. Without streams, and after [`give_back`](Self::give_back), it is a pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Option<Box<Open>>);
+
+impl Streams {
+    /// The most there may be.
+    pub(crate) const MOST: u32 = 32_768;
+
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        self.0.as_ref().map_or(0, |open| open.live)
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, id: u32) -> Option<usize> {
+        self.0.as_ref()?.slot(id)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+        self.0.as_ref()?.get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+        self.0.as_mut()?.get_mut(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.0.iter().flat_map(|open| open.iter())
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.0.iter_mut().flat_map(|open| open.iter_mut())
+    }
+
+    /// Adds a stream whose identifier is new. There must be fewer than [`MOST`](Self::MOST).
+    #[inline]
+    pub(crate) fn insert(&mut self, stream: Stream) {
+        self.0.get_or_insert_default().insert(stream);
+    }
+
+    /// Removes a stream.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Stream> {
+        self.0.as_mut()?.remove(id)
+    }
+
+    /// Gives memory back, where there is no stream.
+    pub(crate) fn give_back(&mut self) {
+        if self.len() == 0 {
+            self.0 = None;
+        }
+    }
+}
+
+/// What there is where streams are open.
 #[derive(Debug)]
-pub(crate) struct Streams {
+struct Open {
     slots: Vec<Stream>,
     /// The first free slot; `held` of each names the next.
     free: u16,
@@ -68,7 +125,7 @@ pub(crate) struct Streams {
     live: u32,
 }
 
-impl Default for Streams {
+impl Default for Open {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
@@ -79,22 +136,14 @@ impl Default for Streams {
     }
 }
 
-impl Streams {
-    /// The most there may be.
-    pub(crate) const MOST: u32 = 32_768;
-
-    #[inline]
-    pub(crate) fn len(&self) -> u32 {
-        self.live
-    }
-
+impl Open {
     #[inline]
     fn place(&self, id: u32) -> usize {
         (id >> 1) as usize & (self.index.len().wrapping_sub(1))
     }
 
     #[inline]
-    pub(crate) fn slot(&self, id: u32) -> Option<usize> {
+    fn slot(&self, id: u32) -> Option<usize> {
         if self.index.is_empty() {
             return None;
         }
@@ -112,27 +161,27 @@ impl Streams {
     }
 
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+    fn get(&self, id: u32) -> Option<&Stream> {
         self.slots.get(self.slot(id)?)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+    fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
         let slot = self.slot(id)?;
         self.slots.get_mut(slot)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+    fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.slots.iter().filter(|stream| stream.id != 0)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.slots.iter_mut().filter(|stream| stream.id != 0)
     }
 
-    /// Adds a stream whose identifier is new. There must be fewer than [`MOST`](Self::MOST).
+    /// Adds a stream whose identifier is new.
     #[inline]
-    pub(crate) fn insert(&mut self, stream: Stream) {
+    fn insert(&mut self, stream: Stream) {
         if (self.live as usize + 1) * 2 > self.index.len() {
             self.grow();
         }
@@ -183,7 +232,7 @@ impl Streams {
 
     /// Removes a stream.
     #[inline]
-    pub(crate) fn remove(&mut self, id: u32) -> Option<Stream> {
+    fn remove(&mut self, id: u32) -> Option<Stream> {
         let slot = self.slot(id)?;
         let stream = *self.slots.get(slot)?;
         let mask = self.index.len() - 1;
@@ -214,13 +263,6 @@ impl Streams {
         self.free = slot as u16;
         self.live -= 1;
         Some(stream)
-    }
-
-    /// Gives memory back, where there is no stream.
-    pub(crate) fn give_back(&mut self) {
-        if self.live == 0 {
-            *self = Self::default();
-        }
     }
 }
 
@@ -270,6 +312,6 @@ mod tests {
         let mut ids: Vec<_> = streams.iter().map(|stream| stream.id).collect();
         ids.sort_unstable();
         assert_eq!(ids, model.into_iter().collect::<Vec<_>>());
-        assert!(streams.slots.len() <= 60);
+        assert!(streams.0.is_some_and(|open| open.slots.len() <= 60));
     }
 }
