@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Lets the Autobahn TestSuite judge proto-ws, as a server and as a client.
 
-usage: autobahn.py [--deflate] [--role server|client] [--cases PATTERNS] [--server CMD] [--client CMD]
+usage: autobahn.py [--deflate] [--tls] [--role server|client] [--cases PATTERNS] [--server CMD] [--client CMD]
 
 Runs the 301 cases without compression, or with --deflate all 517, and compares what came out with
 autobahn-expected.json: every case has to be OK (or informational, as listed), and every connection that has to be failed
 has to be failed by a Close frame with the listed code. By default the example `blocking_echo` is judged; CMD is another
-echo server or client, with {port}, or {url} or {address} and {agent}, in it.
+echo server or client, with {port}, or {url} or {address} and {agent}, in it. With --tls, the suite speaks wss, to the example
+`ws-echo`, or to CMD, as the server.
 
 The suite comes from PyPI into --dir (default: target/autobahn) at first. It needs a CPython 2.7, found as $PYTHON27,
 `python2.7` or in pyenv; with $AUTOBAHN_DIR, the suite is taken from there: a folder whose wstest.json names its Python.
@@ -75,7 +76,7 @@ def run(options, python, role):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     port = free_port()
-    url = f"ws://127.0.0.1:{port}"
+    url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{port}"
     spec = {
         "outdir": str(out),
         "cases": options.cases.split(","),
@@ -121,17 +122,31 @@ def verdict(results, role, deflate, whole):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--role", choices=["server", "client"])
     parser.add_argument("--cases", default="*")
     parser.add_argument("--dir", type=pathlib.Path, default=ROOT / "target/autobahn")
     echo = ROOT / "target/quick/examples/blocking_echo"
-    parser.add_argument("--server", default=f"{echo} serve 127.0.0.1:{{port}}")
+    parser.add_argument("--server")
     parser.add_argument("--client", default=f"{echo} autobahn {{url}} {{agent}}")
     options = parser.parse_args()
     options.dir = options.dir.resolve()
     options.dir.mkdir(parents=True, exist_ok=True)
-    build = "cargo build -q --profile quick -p wirestate-ws --all-features --example blocking_echo"
-    subprocess.run(shlex.split(build), cwd=ROOT, check=True)
+    if options.tls:
+        if options.role == "client":
+            parser.error("--tls is for the role server")
+        options.role = "server"
+        # For localhost; the suite looks at no certificate.
+        pair = ROOT / "fuzz/bodies/src/tls"
+        flags = f"--tls-cert {pair / 'cert.pem'} --tls-key {pair / 'key.pem'}"
+        server = f"{ROOT / 'target/quick/ws-echo'} --listen 127.0.0.1:{{port}} {flags}"
+        build = "cargo build -q --profile quick -p examples --bin ws-echo"
+    else:
+        server = f"{echo} serve 127.0.0.1:{{port}}"
+        build = "cargo build -q --profile quick -p wirestate-ws --all-features --example blocking_echo"
+    if not options.server or not options.tls:
+        subprocess.run(shlex.split(build), cwd=ROOT, check=True)
+    options.server = options.server or server
     python = suite(options.dir)
     roles = [options.role] if options.role else ["server", "client"]
     whole = options.cases == "*"

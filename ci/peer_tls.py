@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from lib import DRIVERS, PATIENCE, Server, skipped
+from lib import DRIVERS, PATIENCE, Server, free_port, listening, skipped
 from lib.tools import command
 
 HERE = pathlib.Path(__file__).parent
@@ -280,6 +280,57 @@ def with_renewals(home, comet_program, driver):
         comet.stop()
 
 
+def with_doctor(home, comet_program, driver, authority):
+    """comet's doctor finds nothing amiss in comet over TLS, and a lot in openssl's server with everything old turned on."""
+    pair = ["--tls-cert", home / "localhost.pem", "--tls-key", home / "localhost.key"]
+
+    def doctor(endpoint, *words):
+        url = f"https://localhost:{endpoint[1]}"
+        said = run(comet_program, "doctor", url, "--connections", 10, "--json", *words)
+        assert said.stdout, said.stderr
+        checks = json.loads(said.stdout)
+        assert (said.returncode == 0) == all(check["verdict"] != "bad" for check in checks), said
+        return checks
+
+    with Server(comet_program, "--driver", driver, "--demo", *pair, stderr=subprocess.DEVNULL) as comet:
+        checks = doctor(comet.endpoint, "--tls-ca", authority)
+        amiss = [check for check in checks if check["verdict"] != "good" and not check["id"].startswith(("syn", "accept"))]
+        assert not amiss and {"tls-certificate", "tls-old", "s04", "h01", "w01"} <= {check["id"] for check in checks}, amiss
+        comet.stop()
+    port = free_port()
+    old = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", home / "localhost.pem", "-key", home / "localhost.key"]
+    old += ["-www", "-quiet", "-tls1_2", "-cipher", "ALL:@SECLEVEL=0", "-no_ticket", "-no_cache"]
+    with listening([str(word) for word in old], port):
+        checks = doctor(("127.0.0.1", port), "--no-ws")
+        verdicts = {check["id"]: check["verdict"] for check in checks}
+        expected = {"tls-certificate": "bad", "tls-version": "fair", "tls-ciphers": "bad", "tls-resumption": "fair"}
+        assert expected.items() <= verdicts.items(), verdicts
+
+
+def with_handover(home, comet_program, driver, authority):
+    """Clients resume their sessions with a successor, in one process and in several, and are redirected by it."""
+    port = free_port()
+    flags = ["--tls-cert", home / "localhost.pem", "--tls-key", home / "localhost.key", "--tls-redirect", f"127.0.0.1:{port}"]
+    command_line = [comet_program, "--driver", driver, "--handover", home / f"handover-{driver}", *flags]
+    trusting = ["-CAfile", authority, "-verify_return_error", "-servername", "localhost"]
+    get = GET.replace(b"GET / ", b"GET /healthz ")
+    with Server(*command_line, stderr=subprocess.DEVNULL) as comet:
+        for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+            said = s_client(comet, version, *trusting, "-sess_out", home / f"over{version}", say=get)
+            assert f"New, {name}" in said and "200 OK" in said, said
+        clean = comet.command
+        for prefork in (["--prefork", "2"], []):
+            old, comet.command = comet.process, [*clean, *prefork]
+            comet.start()
+            assert old.wait(PATIENCE) == 0
+            for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+                said = s_client(comet, version, *trusting, "-sess_in", home / f"over{version}", say=get)
+                assert f"Reused, {name}" in said and "200 OK" in said, said
+            away = run("curl", "-sS", "-w", "%{redirect_url}", f"http://127.0.0.1:{port}/a?b").stdout.decode()
+            assert away == f"https://127.0.0.1:{comet.endpoint[1]}/a?b", away
+        comet.stop()
+
+
 def main(testbed, comet):
     with tempfile.TemporaryDirectory() as home:
         home = pathlib.Path(home)
@@ -301,6 +352,8 @@ def main(testbed, comet):
                 with_certificates_of_clients(home, server, authority)
                 server.stop()
             with_renewals(home, comet, driver)
+            with_handover(home, comet, driver, authority)
+            with_doctor(home, comet, driver, authority)
             print(f"TLS on {driver}: all is well", flush=True)
 
 

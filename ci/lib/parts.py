@@ -28,6 +28,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-drivers",
+    "wirestate-processes",
 ]
 CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
@@ -54,11 +55,17 @@ def format():
 
 
 @part
+def figures(*arguments):
+    """the figures that pages quote are those of docs/figures.json"""
+    script("figures.py", *arguments)
+
+
+@part
 def clippy():
     """lints, of everything and of the libraries with all features"""
     run("cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings")
     features = ["--all-targets", "--all-features"]
-    run("cargo", "clippy", *packages(LIBRARIES[:-1]), *features, "--", "-D", "warnings")
+    run("cargo", "clippy", *packages(LIBRARIES[:-2]), *features, "--", "-D", "warnings")
 
 
 @part
@@ -205,7 +212,7 @@ def verdicts():
 
 @part
 def instr(*arguments):
-    """instructions per request, against ci/instr-baseline.json"""
+    """instructions per request, against docs/figures.json"""
     if not command("valgrind", "valgrind"):
         return skipped("instr.py", "valgrind is not installed")
     [testbed] = release("benches", "testbed")
@@ -362,7 +369,7 @@ def package():
 
 @part
 def autobahn(*arguments):
-    """the Autobahn TestSuite judges proto-ws, over blocking sockets and on both drivers"""
+    """the Autobahn TestSuite judges proto-ws, over blocking sockets, and on both drivers, over TLS too"""
     if arguments:
         return script("autobahn.py", *arguments)
     # All 517 cases, those of permessage-deflate among them, take ten minutes a line: AUTOBAHN=--deflate.
@@ -371,6 +378,10 @@ def autobahn(*arguments):
     for driver in DRIVERS:
         server = f"{echo} --driver {driver} --listen 127.0.0.1:{{port}}"
         script("autobahn.py", "--server", server, "--client", f"{client} --driver {driver} {{address}} {{agent}}")
+        # Over wss, a sample: without the large messages.
+        pair = ROOT / "fuzz/bodies/src/tls"
+        sealed = f"{server} --tls-cert {pair / 'cert.pem'} --tls-key {pair / 'key.pem'}"
+        script("autobahn.py", "--tls", "--cases", "1.*,2.*,3.*,4.*,5.*,6.1.*,6.2.*,7.*,9.1.*,9.2.*,10.*", "--server", sealed)
 
 
 @part

@@ -9,6 +9,7 @@ mod channel;
 mod cli;
 mod client;
 mod doctor;
+mod handover;
 mod inspect;
 mod log;
 mod machine;

@@ -2,22 +2,22 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use drivers::{Listening, Prefork, Role, Running, Server, Signals, Taken, offer_sockets, take_over};
-use listenfd::ListenFd;
+use drivers::{Listening, Running, Server};
+use processes::{Prefork, Role, Signals};
 use proto_resp::{Client, ClientConfig, ServerConfig};
-use proto_tls::Acceptor;
+use proto_tls::{Acceptor, TicketKeys};
 use protocol::{Peer, Protocol};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
+use crate::handover::{Gift, Given, copies};
 use crate::machine;
 use crate::node::{Node, NodeConfig};
 use crate::settings::{BrokerUrl, Settings};
@@ -53,8 +53,8 @@ fn alone(settings: &Settings) -> io::Result<()> {
         ),
     })?;
     let server = server(settings);
-    let given = Given::here(settings)?;
-    let mut places = given.places;
+    let mut given = Given::here(settings)?;
+    let mut places = core::mem::take(&mut given.places);
     if places.is_empty() {
         for address in &settings.listen {
             places.push(
@@ -65,18 +65,39 @@ fn alone(settings: &Settings) -> io::Result<()> {
         }
     }
     let sockets: Vec<OwnedFd> = copies(places.iter().flat_map(Listening::as_fds))?;
-    let acceptor = settings.tls.as_ref().map(|tls| tls::acceptor(tls, None)).transpose()?;
-    let redirecting = redirect(&server, settings, places.iter().find_map(Listening::local_addr))?;
+    let acceptor = match &settings.tls {
+        Some(tls) => Some(tls::acceptor(tls, given.keys.take())?),
+        None => None,
+    };
+    let port = places.iter().find_map(Listening::local_addr).map(|here| here.port());
+    let mut gift = Gift {
+        keys: acceptor.as_ref().map(|acceptor| acceptor.tickets().clone()),
+        ..Gift::default()
+    };
+    let redirecting = redirect(&server, settings, port, &mut given, &mut gift)?;
     let server = serve(&server, settings, &node, places, acceptor)?;
     let stop = server.stopper();
     announce(settings, server.local_addrs(), redirecting.as_ref());
     let drain = settings.drain;
-    hand_on(given.taken, settings.handover.as_deref(), &sockets, move || stop(drain))?;
+    let stop_redirecting = redirecting.as_ref().map(Running::handle);
+    let redirecting_too = stop_redirecting.clone();
+    let offer = given.hand_on(settings.handover.as_deref(), &sockets, gift, move || {
+        if let Some(redirecting) = redirecting_too {
+            redirecting.stop(drain);
+        }
+        stop(drain);
+    })?;
     // While this process drains, a socket that nobody accepts from would hold its address.
     drop(sockets);
-    server.until(signals, settings.drain)?;
-    drop(redirecting);
-    Ok(())
+    let leave = move || {
+        if let Some(offer) = offer {
+            offer.withdraw();
+        }
+        if let Some(redirecting) = stop_redirecting {
+            redirecting.stop(drain);
+        }
+    };
+    server.until(signals, drain, Box::new(leave))
 }
 
 /// A server that runs, over TLS or not.
@@ -86,8 +107,8 @@ trait Serving {
     /// What stops it.
     fn stopper(&self) -> Stopper;
 
-    /// Serves until a signal comes, and says so.
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()>;
+    /// Serves until a signal comes, says so, and calls `leave`.
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
 type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
@@ -102,14 +123,17 @@ impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
         Box::new(move |drain| handle.stop(drain))
     }
 
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()> {
-        let handle = self.handle();
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let (handle, mut leave) = (self.handle(), Some(leave));
         let told = move || {
             let connections = handle.stats().active;
             let limit = humantime::format_duration(drain);
             eprintln!("comet: draining {connections} connections, for {limit} at most");
+            if let Some(leave) = leave.take() {
+                leave();
+            }
         };
-        self.until_told(signals, drain, told).map(drop)
+        signals.then_stop_telling(*self, drain, told).map(drop)
     }
 }
 
@@ -120,11 +144,12 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     // Even shares: connections stay for long, and each worker holds its part of the memory.
     let has_hub = settings.broker == BrokerUrl::Memory;
     let (hub, watch) = (Mutex::new(None), Arc::<Watch>::default());
-    // A client that comes back may come to another process.
-    let keys = settings.tls.as_ref().map(|_| tls::keys()).transpose()?;
+    // A client that comes back may come to another process. Known before the first of them starts.
+    let keys = Arc::new(OnceLock::<TicketKeys>::new());
+    let for_workers = Arc::clone(&keys);
     let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
         let mut given: Vec<OwnedFd> = vec![watch.starts(worker)?.into()];
-        if let Some(keys) = &keys {
+        if let Some(keys) = for_workers.get() {
             given.push(tls::give(keys)?);
         }
         if has_hub {
@@ -135,7 +160,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             };
             let (ours, theirs) = UnixStream::pair()?;
             // It lives as long as the process has its end.
-            Server::new(driver)
+            Server::on(driver)
                 .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
                 .adopt(ours, move |peer: &Peer<'_, HubPost>| {
                     let session = HubSession::new(hub, worker as u64, peer.sender());
@@ -145,14 +170,15 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         }
         Ok(given)
     });
-    let mut redirecting = None;
     let role = prefork.run_with(|parent| {
+        let mut given = Given::here(settings)?;
         if settings.tls.is_some() {
             // Its processes look at the files themselves.
             tls::hangup()?;
+            // Set once, here.
+            let _ = keys.set(tls::keys(given.keys.take())?);
         }
-        let given = Given::here(settings)?;
-        for place in given.places {
+        for place in core::mem::take(&mut given.places) {
             parent.accept_in(place);
         }
         if parent.sockets().is_empty() {
@@ -163,10 +189,22 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             }
         }
         let here = parent.local_addrs();
-        redirecting = redirect(&Server::new(driver), settings, here.first().copied())?;
+        let mut gift = Gift {
+            keys: keys.get().cloned(),
+            ..Gift::default()
+        };
+        let port = here.first().map(|here| here.port());
+        let redirecting = redirect(&Server::on(driver), settings, port, &mut given, &mut gift)?;
         announce(settings, &here, redirecting.as_ref());
-        let (path, stopper) = (settings.handover.as_deref(), parent.stopper());
-        hand_on(given.taken, path, &parent.sockets(), move || stopper.stop())?;
+        let (path, drain) = (settings.handover.as_deref(), settings.drain);
+        if let Some(redirecting) = redirecting {
+            let redirecting = redirecting.handle();
+            parent.when_stopped(move || redirecting.stop(drain));
+        }
+        let stopper = parent.stopper();
+        if let Some(offer) = given.hand_on(path, &parent.sockets(), gift, move || stopper.stop())? {
+            parent.when_stopped(move || offer.withdraw());
+        }
         Ok(())
     })?;
     match role {
@@ -175,10 +213,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             places,
             inherited,
         } => worker(settings, number, places, inherited),
-        Role::Parent { .. } => {
-            drop(redirecting);
-            Ok(())
-        }
+        Role::Parent { .. } => Ok(()),
     }
 }
 
@@ -206,7 +241,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let server = serve(&server(settings), settings, &node, places, acceptor)?;
     // Set once, here.
     let _ = stop.set(server.stopper());
-    server.until(signals, settings.drain)
+    server.until(signals, settings.drain, Box::new(|| {}))
 }
 
 /// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
@@ -235,7 +270,7 @@ fn at_the_hub(
         let (tell, told) = std::sync::mpsc::channel();
         let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
         let config = Arc::clone(&config);
-        let adopted = Server::new(driver)
+        let adopted = Server::on(driver)
             .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
             .adopt(socket, move |peer: &Peer<'_, Wake>| {
                 // The other side waits for it.
@@ -282,7 +317,7 @@ fn node(
 
 fn server(settings: &Settings) -> Server {
     let limits = settings.limits;
-    Server::new(settings.driver)
+    Server::on(settings.driver)
         .threads(settings.threads)
         .configure(|config| {
             config.max_connections = limits.connections;
@@ -318,77 +353,33 @@ fn serve(
 
 fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
     let handle = running.handle();
-    node.serves(move || handle.stats_by_loop());
+    node.serves(move || handle.stats_by_thread());
     Box::new(running)
 }
 
-/// Redirects those who come without TLS to `here`, where that is wanted.
+/// Redirects those who come without TLS to `port`, where that is wanted: at the sockets of a predecessor, if there was one that
+/// redirected.
 fn redirect(
     server: &Server,
     settings: &Settings,
-    here: Option<SocketAddr>,
+    port: Option<u16>,
+    given: &mut Given,
+    gift: &mut Gift,
 ) -> io::Result<Option<Running<Redirecting>>> {
+    let mut places = core::mem::take(&mut given.redirecting);
     let address = settings.tls.as_ref().and_then(|tls| tls.redirect.as_ref());
-    let Some((address, here)) = address.zip(here) else {
+    let Some((address, port)) = address.zip(port) else {
         return Ok(None);
     };
-    let running = tls::redirect(server, address, here.port()).map_err(|error| cannot_listen(address, &error))?;
-    Ok(Some(running))
-}
-
-/// Tells the predecessor that its sockets are served, and only then offers them to a successor, at `path`. A process that is
-/// killed before it has told has changed nothing: the predecessor goes on, and `path` still leads to it.
-fn hand_on(
-    taken: Option<Taken>,
-    path: Option<&Path>,
-    sockets: &[impl AsFd],
-    stop: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
-    taken.map_or(Ok(()), Taken::ready)?;
-    let Some(path) = path else {
-        return Ok(());
-    };
-    offer_sockets(path, sockets, move || {
-        eprintln!("comet: a successor has taken over; draining");
-        stop();
-    })
-}
-
-/// Sockets that listen already.
-struct Given {
-    places: Vec<Listening>,
-    /// Whose they were, and who waits to hear that they are served.
-    taken: Option<Taken>,
-}
-
-impl Given {
-    /// Those of a predecessor, or those that a service manager has bound.
-    fn here(settings: &Settings) -> io::Result<Self> {
-        if let Some(path) = &settings.handover
-            && let Some(mut taken) = take_over(path)?
-        {
-            let places = Listening::group(core::mem::take(&mut taken.sockets));
-            return Ok(Given {
-                places,
-                taken: Some(taken),
-            });
-        }
-        let mut activated = ListenFd::from_env();
-        let mut places = Vec::new();
-        for index in 0..activated.len() {
-            // A socket of another kind is said to be one.
-            if let Ok(Some(listener)) = activated.take_tcp_listener(index) {
-                places.push(OwnedFd::from(listener).into());
-            } else if let Some(listener) = activated.take_unix_listener(index)? {
-                places.push(OwnedFd::from(listener).into());
-            }
-        }
-        Ok(Given { places, taken: None })
+    if places.is_empty() {
+        places.push(
+            server
+                .listen(address.as_str())
+                .map_err(|error| cannot_listen(address, &error))?,
+        );
     }
-}
-
-fn copies<'a>(sockets: impl Iterator<Item = std::os::fd::BorrowedFd<'a>>) -> io::Result<Vec<OwnedFd>> {
-    sockets.map(|socket| socket.try_clone_to_owned()).collect()
+    gift.redirecting = copies(places.iter().flat_map(Listening::as_fds))?;
+    tls::redirect(server, places, port).map(Some)
 }
 
 fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&Running<Redirecting>>) {
@@ -429,47 +420,4 @@ fn cannot_listen(address: &str, error: &io::Error) -> io::Error {
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-    use std::os::unix::fs::MetadataExt;
-    use std::time::Instant;
-
-    use super::*;
-
-    /// A predecessor waits 10 s for a successor to be ready. One that is later cannot tell that it serves, as one that is
-    /// killed cannot, and must leave the path to the predecessor, or to who has come in between.
-    #[test]
-    fn one_who_cannot_tell_the_predecessor_leaves_the_path() {
-        let path = std::env::temp_dir().join(format!("comet-hand-on-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let (tell, told) = std::sync::mpsc::channel();
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        hand_on(None, Some(&path), &[&socket], move || tell.send(()).unwrap()).unwrap();
-        let before = std::fs::metadata(&path).unwrap().ino();
-        let late = take_over(&path).unwrap().unwrap();
-        // It is the next one's turn when the predecessor waits no longer.
-        let next = loop {
-            match take_over(&path) {
-                Ok(taken) => break taken.unwrap(),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-            }
-        };
-        hand_on(Some(late), Some(&path), &[&socket], || {}).unwrap_err();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().ino(),
-            before,
-            "the path leads elsewhere"
-        );
-        next.ready().unwrap();
-        told.recv_timeout(Duration::from_secs(10)).unwrap();
-        // The next start finds nobody, soon.
-        let until = Instant::now() + Duration::from_secs(10);
-        while !matches!(take_over(&path), Ok(None)) {
-            assert!(Instant::now() < until, "the path trips the next start");
-        }
-        std::fs::remove_file(&path).unwrap();
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use drivers::{Running, Server};
+use drivers::{Listening, Running, Server};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, TicketKeys};
 use protocol::Peer;
@@ -19,7 +19,7 @@ use crate::web::{Connection, Site, ToConnection};
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What accepts connections over TLS. The `keys` of tickets are those of all processes of this server, where there are several.
+/// What accepts connections over TLS, with the `keys` of tickets that another process gave; with new ones where none did.
 ///
 /// # Errors
 ///
@@ -28,24 +28,29 @@ pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor>
     let provider = proto_tls::provider().map_err(io::Error::other)?;
     let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
     config.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    if let Some(keys) = keys {
-        let mut exported = [0; EXPORTED];
-        UnixStream::from(keys).read_exact(&mut exported)?;
-        config.tickets = Some(TicketKeys::import(&provider, &exported).map_err(io::Error::other)?);
-    }
+    config.tickets = keys.map(|keys| read(&provider, keys)).transpose()?;
     let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
     watch(tls.clone(), provider, acceptor.clone())?;
     Ok(acceptor)
 }
 
-/// New keys of tickets, to be given to processes.
+/// Keys of tickets to be given to processes: those that a predecessor `gave`, or new ones.
 ///
 /// # Errors
 ///
-/// When there is no randomness.
-pub(crate) fn keys() -> io::Result<TicketKeys> {
+/// When there is no randomness, or they cannot be read.
+pub(crate) fn keys(gave: Option<OwnedFd>) -> io::Result<TicketKeys> {
     let provider = proto_tls::provider().map_err(io::Error::other)?;
-    TicketKeys::random(&provider).map_err(io::Error::other)
+    match gave {
+        Some(keys) => read(&provider, keys),
+        None => TicketKeys::random(&provider).map_err(io::Error::other),
+    }
+}
+
+fn read(provider: &Arc<CryptoProvider>, keys: OwnedFd) -> io::Result<TicketKeys> {
+    let mut exported = [0; EXPORTED];
+    UnixStream::from(keys).read_exact(&mut exported)?;
+    TicketKeys::import(provider, &exported).map_err(io::Error::other)
 }
 
 /// A socket from which a process reads the keys, as they are now.
@@ -118,14 +123,14 @@ impl Factory<Connection> for Inside {
     }
 }
 
-/// Redirects plain HTTP at `address` to https at `port`.
+/// Redirects plain HTTP in `places` to https at `port`.
 ///
 /// # Errors
 ///
-/// When nobody can listen there.
-pub(crate) fn redirect(server: &Server, address: &str, port: u16) -> io::Result<Running<Redirecting>> {
+/// When the system has no room.
+pub(crate) fn redirect(server: &Server, places: Vec<Listening>, port: u16) -> io::Result<Running<Redirecting>> {
     let config = Arc::new(ServerConfig::new(SystemTime::now));
-    server.serve(address, move |_: &Peer<'_, _>| {
+    server.serve_all(places, move |_: &Peer<'_, _>| {
         Some(proto_http::Server::new(Arc::clone(&config), Redirect(port)))
     })
 }

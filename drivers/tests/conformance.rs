@@ -33,7 +33,7 @@ impl conformance::Driver for Subject {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let server = Server::new(self.driver).threads(self.threads).limits(limits);
+        let server = Server::on(self.driver).threads(self.threads).limits(limits);
         let running = server.serve("127.0.0.1:0", factory).unwrap();
         Box::new(Serving { running })
     }
@@ -46,7 +46,7 @@ impl conformance::Driver for Subject {
     {
         // Bound and dropped: a port where nobody listens.
         let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Server::new(self.driver).connect(nobody, make).unwrap();
+        Server::on(self.driver).connect(nobody, make).unwrap();
     }
 }
 

@@ -1,12 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+/// The front page of the project, whose program must compile.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Running, Server, Signals};
-use protocol::{Peer, Protocol};
+use drivers::{Driver, Running, Server};
+use processes::Signals;
+use proto_tls::{Acceptor, Files, Session};
+use protocol::{Limits, Peer, Protocol};
 
 /// The flags of every example that serves.
 #[derive(Debug, Parser)]
@@ -20,32 +28,58 @@ pub struct Options {
     /// How many threads serve.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Serve over TLS, with this certificate in PEM, its issuers behind it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
-/// Serves the protocols that `factory` makes until SIGINT or SIGTERM.
+/// Serves the protocols that `factory` makes, over TLS where the flags say so, until SIGINT or SIGTERM.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound or a thread fails.
+/// When the address cannot be bound, the certificate cannot be used, or a thread fails.
 pub fn serve<P, F>(factory: F) -> io::Result<()>
 where
-    P: Protocol + 'static,
+    P: Protocol + Send + 'static,
     P::Message: Send + 'static,
-    F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+    F: Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+{
+    serve_with(Limits::default(), factory)
+}
+
+/// The same within `limits`.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn serve_with<P, F>(limits: Limits, factory: F) -> io::Result<()>
+where
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+    F: Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
 {
     let options = Options::parse();
     // Before threads are started, and before whoever reads the address may send one.
     let signals = Signals::catch()?;
-    let server = Server::new(options.driver)
-        .threads(options.threads)
-        .serve(options.listen, factory)?;
-    if let Some(address) = server.local_addr() {
-        println!("listening on {address}");
-    }
-    until(signals, server)
+    let server = Server::on(options.driver).threads(options.threads).limits(limits);
+    let Some(pair) = options.tls_cert.zip(options.tls_key) else {
+        return until(signals, server.serve(options.listen, factory)?);
+    };
+    let files = Files {
+        pairs: vec![pair],
+        client_ca: None,
+    };
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let config = files.load(provider).map_err(io::Error::other)?;
+    let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
+    let factory = acceptor.accept(move |peer: &Peer<'_, P::Message>, _: Session<'_>| factory(peer));
+    until(signals, server.serve(options.listen, factory)?)
 }
 
-/// Waits for one of the caught signals, or for the end, and drains.
+/// Says where it listens, waits for one of the caught signals, or for the end, and drains.
 ///
 /// # Errors
 ///
@@ -55,5 +89,8 @@ where
     P: Protocol + 'static,
     P::Message: Send,
 {
-    running.until(signals, Duration::from_secs(5)).map(drop)
+    if let Some(address) = running.local_addr() {
+        println!("listening on {address}");
+    }
+    signals.then_stop(running, Duration::from_secs(5)).map(drop)
 }

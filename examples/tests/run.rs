@@ -249,7 +249,7 @@ fn client() {
         let factory = move |_: &protocol::Peer<'_, Infallible>| {
             Some(proto_http::Server::switching(Arc::clone(&config), Upgrader))
         };
-        let server = Server::new(*driver).serve("127.0.0.1:0", factory).unwrap();
+        let server = Server::on(*driver).serve("127.0.0.1:0", factory).unwrap();
         let address = server.local_addr().unwrap().to_string();
         let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
             .args([&address, "/any", "--driver", driver.name()])
@@ -310,5 +310,35 @@ fn get_goes_on_over_another_connection() {
             assert_eq!(String::from_utf8_lossy(&got.stdout), expected, "{said}");
             assert_eq!(got.status.success(), !posts, "{said}");
         }
+    }
+}
+
+#[test]
+fn hello_and_get_over_tls() {
+    // For localhost, signed by itself.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/bodies/src/tls");
+    let (certificate, key) = (format!("{folder}/cert.pem"), format!("{folder}/key.pem"));
+    for driver in Driver::ALL {
+        let flags = ["--driver", driver.name(), "--listen", "127.0.0.1:0", "--tls-cert"];
+        let flags = [&flags[..], &[&certificate, "--tls-key", &key]].concat();
+        let hello = Example::start_with(env!("CARGO_BIN_EXE_hello"), &flags);
+        let port = hello.address.rsplit_once(':').unwrap().1;
+        let get = |url: String, flags: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_get"));
+            command.args(["--driver", driver.name(), &url, &url]).args(flags);
+            command.output().unwrap()
+        };
+        let fetched = get(format!("https://localhost:{port}/"), &["--tls-ca", &certificate]);
+        assert!(fetched.status.success(), "{fetched:?}");
+        assert_eq!(fetched.stdout, b"Hello!\nHello!\n");
+        // Another name than the certificate's, and an authority that nobody knows.
+        let wrong = get(format!("https://127.0.0.1:{port}/"), &["--tls-ca", &certificate]);
+        assert_eq!(
+            (wrong.status.code(), &wrong.stdout[..]),
+            (Some(2), &b""[..]),
+            "{wrong:?}"
+        );
+        let plain = get(format!("http://127.0.0.1:{port}/"), &[]);
+        assert_eq!(plain.status.code(), Some(1), "{plain:?}");
     }
 }

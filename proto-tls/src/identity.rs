@@ -130,6 +130,11 @@ impl Identity {
     }
 }
 
+/// When `certificate` expires; `None` when it has, is not valid yet, or cannot be read.
+pub fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    valid_until(0, certificate, UnixTime::now()).ok()
+}
+
 /// When a certificate expires, if it is valid at `now`. webpki looks at times before it looks for an issuer, and we name none: so
 /// its answer is about the time, or the time is right.
 fn valid_until(index: usize, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<SystemTime, IdentityError> {

@@ -24,7 +24,7 @@ pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use client::{ClientConfig, Connector, InvalidName, Pin, Roots};
 pub use error::{Error, Fault, FaultKind, Waiting};
 pub use files::{Files, FilesError, Stamp};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, expiry};
 pub use layer::{Factory, NoFactory, Tls};
 pub use limits::Limits;
 pub use provider::{NoProvider, provider};

@@ -4,10 +4,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
+
+use super::tls::Tls;
 use super::{Check, Verdict};
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are looked at.
 const ENOUGH: usize = 64 * 1024;
 
@@ -197,6 +200,44 @@ pub(super) struct Patient {
     pub(super) path: String,
     /// The path of its WebSocket.
     pub(super) ws: String,
+    /// How it is spoken to over TLS.
+    pub(super) tls: Option<Tls>,
+}
+
+impl Patient {
+    /// A connection, without TLS.
+    pub(super) fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// A connection on which HTTP is spoken.
+    fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = self.connect()?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(tls.open(stream)?),
+        })
+    }
+}
+
+/// A connection, over TLS or not.
+trait Stream: Read + Write {
+    /// What is beneath.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
 }
 
 /// What came back.
@@ -230,8 +271,7 @@ impl Attempt {
     }
 
     fn exchange(&self, patient: &Patient) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&patient.address, PATIENCE)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = patient.open()?;
         let fill = |text: &str| {
             let text = text.replace("HOST", &patient.address.to_string());
             text.replace("PATH", &patient.path)
@@ -257,11 +297,11 @@ impl Attempt {
             }
             _ => {}
         }
-        self.read(&mut stream)
+        self.read(&mut *stream)
     }
 
     /// Reads until the connection ends, or what was expected has come, or it takes too long.
-    fn read(&self, stream: &mut TcpStream) -> io::Result<Answer> {
+    fn read(&self, stream: &mut dyn Stream) -> io::Result<Answer> {
         let begun = Instant::now();
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
@@ -270,14 +310,17 @@ impl Attempt {
                 return Ok(Answer { bytes, ended: false });
             }
             if matches!(self.expected, Expected::Status(_) | Expected::Twice(_)) && self.is_satisfied(&bytes) {
-                let _ = stream.shutdown(Shutdown::Both);
+                let _ = stream.socket().shutdown(Shutdown::Both);
                 return Ok(Answer { bytes, ended: false });
             }
-            stream.set_read_timeout(Some(left))?;
+            stream.socket().set_read_timeout(Some(left))?;
             match stream.read(&mut buffer) {
                 Ok(0) => return Ok(Answer { bytes, ended: true }),
                 Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Answer { bytes, ended: true }),
+                // The second is an end without close_notify, which is looked at elsewhere.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                    return Ok(Answer { bytes, ended: true });
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return Ok(Answer { bytes, ended: false });
                 }

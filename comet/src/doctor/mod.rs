@@ -2,20 +2,23 @@
 
 mod machine;
 mod manners;
+mod tls;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use self::manners::{ATTEMPTS, Patient};
+use self::tls::Tls;
 use crate::client;
 
 /// Checks this machine's limits, and how a server of yours answers to known attacks
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// A server of yours, HOST:PORT; each known attack is tried on it once
+    /// A server of yours, HOST:PORT or https://HOST[:PORT]; each known attack is tried on it once
     #[arg(value_name = "ADDR")]
     address: Option<String>,
     /// How many connections the machine should hold
@@ -33,6 +36,9 @@ pub(crate) struct Doctor {
     /// It has no WebSocket
     #[arg(long)]
     no_ws: bool,
+    /// Its certificate may be by an authority in this file, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// The server is mine, though it is not on this machine
     #[arg(long)]
     mine: bool,
@@ -80,7 +86,9 @@ impl Doctor {
     }
 
     fn examine(&self, address: &str) -> io::Result<Vec<Check>> {
-        let address = client::resolve(address)?;
+        let (place, host) = place(address);
+        let tls = host.map(|host| Tls::new(host, self.tls_ca.as_deref())).transpose()?;
+        let address = client::resolve(&place)?;
         if !address.ip().is_loopback() && !self.mine {
             return Err(io::Error::other(format!(
                 "{address} is not on this machine; attacks are for servers of your own: say --mine if it is"
@@ -90,16 +98,24 @@ impl Doctor {
             address,
             path: self.path.clone(),
             ws: self.ws.clone(),
+            tls,
         };
         let attempts: Vec<_> = ATTEMPTS
             .iter()
             .filter(|attempt| attempt.is_http() || !self.no_ws)
             .collect();
-        let bar = ProgressBar::new(attempts.len() as u64);
+        let more = patient.tls.as_ref().map_or(0, |_| tls::COUNT);
+        let bar = ProgressBar::new((attempts.len() + more) as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
         let mut checks = Vec::new();
+        if let Some(tls) = &patient.tls {
+            checks = tls::checks(&patient, tls, |what| {
+                bar.set_message(what.to_owned());
+                bar.inc(1);
+            });
+        }
         for attempt in attempts {
             bar.set_message(attempt.name());
             checks.push(attempt.run(&patient));
@@ -107,6 +123,19 @@ impl Doctor {
         }
         bar.finish_and_clear();
         Ok(checks)
+    }
+}
+
+/// HOST:PORT of an address, and HOST alone when it is to be spoken to over TLS.
+fn place(address: &str) -> (String, Option<&str>) {
+    let address = address.trim_end_matches('/');
+    let Some(rest) = address.strip_prefix("https://") else {
+        return (address.strip_prefix("http://").unwrap_or(address).to_owned(), None);
+    };
+    // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets, so that the last colon may be part of it.
+    match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, _)) => (rest.to_owned(), Some(host)),
+        None => (format!("{rest}:443"), Some(rest)),
     }
 }
 
@@ -128,6 +157,25 @@ fn print(checks: &[Check]) {
         println!("{begin}{word:<5}{end} {id:<24} {what}");
         if let Some(advice) = advice {
             println!("{:30} {advice}", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn addresses_may_be_urls() {
+        for (address, expected, host) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080", None),
+            ("http://localhost:80/", "localhost:80", None),
+            ("https://localhost:8443", "localhost:8443", Some("localhost")),
+            ("https://example.org/", "example.org:443", Some("example.org")),
+            ("https://[::1]", "[::1]:443", Some("[::1]")),
+            ("https://[::1]:444", "[::1]:444", Some("[::1]")),
+        ] {
+            assert_eq!(place(address), (expected.to_owned(), host));
         }
     }
 }

@@ -14,17 +14,21 @@ use proto_http::{
     BodyLength, Caller, Client, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Target,
     Unanswered,
 };
+use proto_tls::{Connector, Roots};
 use protocol::Reason;
 
 /// Fetches URLs: their content goes to standard output, the status of each to standard error.
 #[derive(Parser)]
 struct Options {
-    /// What to fetch, such as http://127.0.0.1:8080/.
+    /// What to fetch, such as http://127.0.0.1:8080/ or https://localhost:8443/.
     #[arg(required = true)]
     urls: Vec<Url>,
     /// Which driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
+    /// Trust the authorities in this file, in PEM, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// Ask for the heads alone.
     #[arg(long)]
     head: bool,
@@ -39,6 +43,7 @@ struct Options {
 /// Where a resource is, and how to ask for it there.
 #[derive(Clone)]
 struct Url {
+    secure: bool,
     authority: String,
     target: String,
 }
@@ -49,11 +54,12 @@ impl std::str::FromStr for Url {
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         match Target::parse("GET", url) {
             Some(Target::Absolute {
-                scheme: "http",
+                scheme: scheme @ ("http" | "https"),
                 authority,
                 path,
                 query,
             }) => Ok(Url {
+                secure: scheme == "https",
                 authority: authority.to_owned(),
                 target: format!(
                     "{}{}{}",
@@ -62,22 +68,50 @@ impl std::str::FromStr for Url {
                     query.unwrap_or_default()
                 ),
             }),
-            _ => Err("not of the form http://host/path"),
+            _ => Err("not of the form http://host/path or https://host/path"),
         }
     }
 }
 
 impl Url {
+    /// The host, and what stands behind its colon.
+    fn parts(&self) -> (&str, Option<&str>) {
+        // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets.
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (&self.authority, None),
+        }
+    }
+
+    /// The name, or address, that a certificate must be for.
+    fn host(&self) -> &str {
+        self.parts().0.trim_start_matches('[').trim_end_matches(']')
+    }
+
     fn address(&self) -> io::Result<SocketAddr> {
-        let has_port = self.authority.parse::<SocketAddr>().is_ok()
-            || !self.authority.ends_with(']') && self.authority.contains(':');
-        let found = if has_port {
-            self.authority.to_socket_addrs()?.next()
-        } else {
-            format!("{}:80", self.authority).to_socket_addrs()?.next()
+        let found = match self.parts() {
+            (_, Some(_)) => self.authority.to_socket_addrs()?.next(),
+            (host, None) => {
+                let port = if self.secure { 443 } else { 80 };
+                format!("{host}:{port}").to_socket_addrs()?.next()
+            }
         };
         found.ok_or_else(|| io::Error::other(format!("{} has no address", self.authority)))
     }
+}
+
+/// Connects over TLS, where one of the URLs wants that.
+fn connector(options: &Options) -> io::Result<Option<Connector>> {
+    if !options.urls.iter().any(|url| url.secure) {
+        return Ok(None);
+    }
+    let roots = match &options.tls_ca {
+        Some(file) => Roots::from_pem(&std::fs::read(file)?),
+        None => Roots::native(),
+    };
+    let provider = proto_tls::provider().map_err(io::Error::other)?;
+    let config = proto_tls::ClientConfig::new(provider, roots.map_err(io::Error::other)?);
+    Connector::new(config).map(Some).map_err(io::Error::other)
 }
 
 /// What is to be sent with each request.
@@ -218,10 +252,13 @@ fn fetch(options: &Options) -> io::Result<bool> {
     // It is written as it comes, so it may be of any size.
     config.rules.limits.body = None;
     let config = Arc::new(config);
+    let connector = connector(options)?;
     let mut left = &options.urls[..];
     let mut all_well = true;
     while let Some(first) = left.first() {
-        let same = left.iter().take_while(|url| url.authority == first.authority);
+        let same = left
+            .iter()
+            .take_while(|url| (url.secure, &url.authority) == (first.secure, &first.authority));
         let (report, reports) = mpsc::channel();
         let fetcher = Fetcher {
             left: same.cloned().collect(),
@@ -231,9 +268,23 @@ fn fetch(options: &Options) -> io::Result<bool> {
             report,
         };
         let config = Arc::clone(&config);
-        let running = Server::new(options.driver).connect(first.address()?, move |_| Client::new(config, fetcher))?;
-        let outcome = reports.recv().unwrap_or_default();
-        running.join()?;
+        let (server, address) = (Server::on(options.driver), first.address()?);
+        let client = Client::new(config, fetcher);
+        let outcome = match connector.as_ref().filter(|_| first.secure) {
+            None => {
+                let running = server.connect(address, move |_| client)?;
+                let outcome = reports.recv().unwrap_or_default();
+                running.join()?;
+                outcome
+            }
+            Some(connector) => {
+                let client = connector.connect(first.host(), client).map_err(io::Error::other)?;
+                let running = server.connect(address, move |_| client)?;
+                let outcome = reports.recv().unwrap_or_default();
+                running.join()?;
+                outcome
+            }
+        };
         io::stdout().flush()?;
         if let Some(failure) = outcome.failure {
             return Err(io::Error::other(failure));

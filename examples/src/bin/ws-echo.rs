@@ -5,9 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use clap::Parser;
-use drivers::Server;
-use examples::Options;
 use proto_http::{Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Config, Connection, Handler, Message, Socket};
@@ -58,7 +55,6 @@ impl proto_http::Handler for Visitor {
 }
 
 fn main() -> io::Result<()> {
-    let options = Options::parse();
     // The Autobahn TestSuite sends messages of 16 MiB, and some in 65,537 frames.
     let mut config = Config::default();
     config.limits.frame = 16 << 20;
@@ -68,20 +64,11 @@ fn main() -> io::Result<()> {
     let mut limits = Limits::default();
     limits.max_output = 64 << 20;
     let http = Arc::new(ServerConfig::new(SystemTime::now));
-    let connection = move || {
+    examples::serve_with(limits, move |_| {
         let visitor = Visitor {
             config: Arc::clone(&config),
             next: None,
         };
-        proto_http::Server::switching(Arc::clone(&http), visitor)
-    };
-    let signals = drivers::Signals::catch()?;
-    let server = Server::new(options.driver)
-        .threads(options.threads)
-        .limits(limits)
-        .serve(options.listen, move |_| Some(connection()))?;
-    if let Some(address) = server.local_addr() {
-        println!("listening on {address}");
-    }
-    examples::until(signals, server)
+        Some(proto_http::Server::switching(Arc::clone(&http), visitor))
+    })
 }

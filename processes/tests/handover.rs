@@ -3,17 +3,19 @@
 #![cfg(target_os = "linux")]
 
 #[macro_use]
+#[path = "../../drivers/tests/common/mod.rs"]
 mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use drivers::{Driver, Server, offer_sockets, take_over};
+use drivers::{Driver, Server};
+use processes::{offer_sockets, offer_sockets_with, take_over};
 use protocol::{Cx, Input, Protocol};
 
 /// Answers one question with its name, and does not go before.
@@ -43,7 +45,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
     );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
-    let old = Server::new(driver).threads(2);
+    let old = Server::on(driver).threads(2);
     let old = old
         .serve_on(listener.try_clone().unwrap(), |_| Some(Answerer(b"old")))
         .unwrap();
@@ -77,9 +79,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
 
     let mut taken = take_over(&path).unwrap().unwrap();
     let socket = taken.sockets.pop().unwrap();
-    let new = Server::new(driver)
-        .serve_on(socket, |_| Some(Answerer(b"new")))
-        .unwrap();
+    let new = Server::on(driver).serve_on(socket, |_| Some(Answerer(b"new"))).unwrap();
     taken.ready().unwrap();
     let stats = old.join().unwrap();
     assert_eq!(stats.stopped, 0, "{stats:?}");
@@ -107,6 +107,59 @@ fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// A server stops without a successor: its offer, withdrawn, does not keep the address while the server drains.
+fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
+    let path = std::env::temp_dir().join(format!("drivers-withdrawn-{}-{driver}", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let offer = offer_sockets(&path, &[&listener], || panic!("nobody takes them")).unwrap();
+    let server = Server::on(driver)
+        .serve_on(listener, |_| Some(Answerer(b"old")))
+        .unwrap();
+    let mut inside = TcpStream::connect(to).unwrap();
+    inside.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    common::eventually("it is accepted", || server.handle().stats().accepted == 1);
+    server.handle().stop(Duration::from_secs(60));
+    offer.withdraw();
+    common::eventually("nobody can connect", || TcpStream::connect(to).is_err());
+    assert!(take_over(&path).unwrap().is_none());
+    inside.write_all(b"who?").unwrap();
+    let mut name = [0; 3];
+    inside.read_exact(&mut name).unwrap();
+    server.join().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Each successor gets something of its own beside the sockets, also one that does not get ready.
+#[test]
+fn successors_inherit() {
+    let path = std::env::temp_dir().join(format!("drivers-handover-{}-inherit", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (count, (tell, told)) = (AtomicU64::new(0), std::sync::mpsc::channel());
+    let inherit = move || {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        ours.write_all(&[count.fetch_add(1, Ordering::Relaxed) as u8; 3])?;
+        Ok(vec![theirs.into()])
+    };
+    offer_sockets_with(&path, &[listener], inherit, move || tell.send(()).unwrap()).unwrap();
+    for n in 0..3 {
+        let mut taken = take_over(&path).unwrap().unwrap();
+        let inherited = std::mem::take(&mut taken.inherited);
+        assert_eq!((taken.sockets.len(), inherited.len()), (1, 1));
+        let mut read = Vec::new();
+        for stream in inherited {
+            UnixStream::from(stream).read_to_end(&mut read).unwrap();
+        }
+        assert_eq!(read, [n; 3]);
+        if n == 2 {
+            taken.ready().unwrap();
+        }
+    }
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
 on_every_driver! {
+    withdrawn: a_withdrawn_offer_keeps_no_socket;
     restart: a_restart_refuses_nobody;
 }

@@ -1,0 +1,234 @@
+//! A listening socket that goes from a process to its successor, so that a restart refuses nobody.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::descriptors;
+
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes the listening sockets of the process that [offers](offer_sockets) them at `path`; none when nobody does, which
+/// is a first start.
+///
+/// From then on both processes accept from them. Serve on them, then call [`Taken::ready`]: the other stops accepting
+/// then. A successor that fails before takes nothing away.
+///
+/// # Errors
+///
+/// When the other process does not answer as it should.
+pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
+    let path = path.as_ref();
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let [sockets, inherited] = descriptors::receive(&stream)?;
+    Ok(Some(Taken {
+        sockets,
+        inherited,
+        stream,
+        path: path.to_owned(),
+    }))
+}
+
+/// Sockets that were taken over.
+#[derive(Debug)]
+pub struct Taken {
+    /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) sorts them
+    /// into the places they serve.
+    pub sockets: Vec<OwnedFd>,
+    /// What else the predecessor gave, by [`offer_sockets_with`]; nothing when it offered sockets alone.
+    pub inherited: Vec<OwnedFd>,
+    stream: UnixStream,
+    path: PathBuf,
+}
+
+impl Taken {
+    /// Tells the predecessor that the sockets are served. A predecessor that waits no longer, because this took more than 10
+    /// seconds, is asked once more; one that has died needs not be told.
+    ///
+    /// # Errors
+    ///
+    /// When the predecessor lives and does not answer, for instance because it waits for another successor: it goes on
+    /// serving, so this process should not.
+    pub fn ready(mut self) -> io::Result<()> {
+        if self.stream.write_all(b"!").is_ok() {
+            return Ok(());
+        }
+        match take_over(&self.path)? {
+            Some(mut again) => again.stream.write_all(b"!"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready; then
+/// `taken` is called, to stop this process. Only processes of the same user can take them.
+///
+/// The offer holds copies of the sockets: as long as it stands, they listen. Withdraw it where this process stops for another
+/// reason, or new connections wait for nobody until the process has ended.
+///
+/// # Errors
+///
+/// When `path` cannot be bound, or there are more than 253 sockets. Somebody who offers there already is replaced.
+pub fn offer_sockets(
+    path: impl Into<PathBuf>,
+    sockets: &[impl AsFd],
+    taken: impl FnOnce() + Send + 'static,
+) -> io::Result<Offer> {
+    offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
+}
+
+/// As [`offer_sockets`]; each successor gets the descriptors that `inherit` makes for it as well, for instance a pipe with
+/// the keys of session tickets. Where `inherit` fails, that successor gets nothing, and fails in [`take_over`].
+///
+/// # Errors
+///
+/// As [`offer_sockets`]. Sockets and what `inherit` makes may be 253 together.
+pub fn offer_sockets_with(
+    path: impl Into<PathBuf>,
+    sockets: &[impl AsFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + 'static,
+    taken: impl FnOnce() + Send + 'static,
+) -> io::Result<Offer> {
+    if sockets.len() > descriptors::MOST {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
+    }
+    let path = path.into();
+    let sockets: Vec<OwnedFd> = sockets
+        .iter()
+        .map(|socket| socket.as_fd().try_clone_to_owned())
+        .collect::<io::Result<_>>()?;
+    let listener = bind(&path)?;
+    let offer = Offer {
+        listener: listener.try_clone()?,
+        withdrawn: Arc::default(),
+    };
+    let withdrawn = Arc::clone(&offer.withdrawn);
+    let offering = move || {
+        while !withdrawn.load(Ordering::Acquire) {
+            match listener.accept() {
+                // A successor that goes away or does not get ready has taken nothing.
+                Ok((successor, _)) => {
+                    if give(successor, &sockets, &inherit).is_ok() {
+                        return taken();
+                    }
+                }
+                // Descriptors have run out, or the offer was withdrawn.
+                Err(_) if !withdrawn.load(Ordering::Acquire) => thread::sleep(Duration::from_millis(100)),
+                Err(_) => {}
+            }
+        }
+    };
+    thread::Builder::new().name("handover".into()).spawn(offering)?;
+    Ok(offer)
+}
+
+/// Sockets that are offered to a successor. Dropping this leaves the offer standing.
+#[derive(Debug)]
+pub struct Offer {
+    listener: UnixListener,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Offer {
+    /// Offers the sockets no longer, and closes the copies of them that the offer holds. A successor that has taken them
+    /// already keeps them. The path stays, for another process may offer there by now; whoever connects to a path that
+    /// nobody offers at is told so.
+    pub fn withdraw(self) {
+        self.withdrawn.store(true, Ordering::Release);
+        // Wakes the thread that accepts. It fails only for a socket that is not connected, which one that listens is not.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
+}
+
+/// Binds beside `path` first, so that at no time anyone else may connect there.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // In a container every process has the same number. One that was killed here left its socket, which nobody needs.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&beside)?;
+    let named = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    named.map(|()| listener)
+}
+
+/// Hands the sockets, and what `inherit` makes, to `successor` and waits until it is ready.
+fn give(
+    mut successor: UnixStream,
+    sockets: &[OwnedFd],
+    inherit: impl Fn() -> io::Result<Vec<OwnedFd>>,
+) -> io::Result<()> {
+    successor.set_read_timeout(Some(PATIENCE))?;
+    let inherited = inherit()?;
+    let [sockets, inherited] =
+        [sockets, &inherited].map(|list| list.iter().map(AsFd::as_fd).collect::<Vec<BorrowedFd<'_>>>());
+    descriptors::send(&successor, [&sockets, &inherited])?;
+    successor.read_exact(&mut [0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A predecessor that gives its sockets to one successor after the other, `times` times, waits for the last alone, and is
+    /// gone then.
+    fn predecessor(path: &Path, times: usize) -> thread::JoinHandle<io::Result<()>> {
+        let listener = bind(path).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        thread::spawn(move || {
+            for left in (0..times).rev() {
+                let (mut stream, _) = listener.accept()?;
+                descriptors::send(&stream, [&[socket.as_fd()], &[]])?;
+                if left == 0 && times > 1 {
+                    stream.read_exact(&mut [0])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("processes-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_dead_predecessor_needs_not_be_told() {
+        let path = path("dead");
+        let predecessor = predecessor(&path, 1);
+        let taken = take_over(&path).unwrap().unwrap();
+        predecessor.join().unwrap().unwrap();
+        taken.ready().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_predecessor_that_waited_in_vain_is_told_all_the_same() {
+        let path = path("late");
+        let predecessor = predecessor(&path, 2);
+        let taken = take_over(&path).unwrap().unwrap();
+        // The predecessor closes its end as soon as it has given the sockets.
+        assert_eq!((&taken.stream).read(&mut [0]).unwrap(), 0);
+        taken.ready().unwrap();
+        predecessor.join().unwrap().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+}
