@@ -45,6 +45,21 @@ impl Stream {
     /// The tunnel is open.
     pub(crate) const SWITCHED: u8 = 1 << 6;
 
+    /// A place without a stream.
+    const FREE: Self = Self {
+        id: 0,
+        receiving: Half::Head,
+        sending: Half::Head,
+        flags: 0,
+        priority: 0,
+        send_window: 0,
+        receive_window: 0,
+        held: 0,
+        consumed: 0,
+        expected: 0,
+        left: 0,
+    };
+
     #[inline]
     pub(crate) const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -58,9 +73,22 @@ impl Stream {
 
 const EMPTY: u16 = u16::MAX;
 
-/// The streams that are not closed. A slot stays with its stream. Without streams, and after [`give_back`](Self::give_back), it is a pointer.
-#[derive(Debug, Default)]
-pub(crate) struct Streams(Option<Box<Open>>);
+/// The streams that are not closed. A slot stays with its stream. The first has its place here, so that a connection with one stream at a time
+/// allocates nothing.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    first: Stream,
+    others: Option<Box<Open>>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            first: Stream::FREE,
+            others: None,
+        }
+    }
+}
 
 impl Streams {
     /// The most there may be.
@@ -68,53 +96,71 @@ impl Streams {
 
     #[inline]
     pub(crate) fn len(&self) -> u32 {
-        self.0.as_ref().map_or(0, |open| open.live)
+        u32::from(self.first.id != 0) + self.others.as_ref().map_or(0, |open| open.live)
     }
 
     #[inline]
     pub(crate) fn slot(&self, id: u32) -> Option<usize> {
-        self.0.as_ref()?.slot(id)
+        if self.first.id == id {
+            return (id != 0).then_some(0);
+        }
+        Some(self.others.as_ref()?.slot(id)? + 1)
     }
 
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
-        self.0.as_ref()?.get(id)
+        if self.first.id == id {
+            return (id != 0).then_some(&self.first);
+        }
+        self.others.as_ref()?.get(id)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
-        self.0.as_mut()?.get_mut(id)
+        if self.first.id == id {
+            return (id != 0).then_some(&mut self.first);
+        }
+        self.others.as_mut()?.get_mut(id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.0.iter().flat_map(|open| open.iter())
+        let first = core::iter::once(&self.first).filter(|stream| stream.id != 0);
+        first.chain(self.others.iter().flat_map(|open| open.iter()))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.0.iter_mut().flat_map(|open| open.iter_mut())
+        let first = core::iter::once(&mut self.first).filter(|stream| stream.id != 0);
+        first.chain(self.others.iter_mut().flat_map(|open| open.iter_mut()))
     }
 
     /// Adds a stream whose identifier is new. There must be fewer than [`MOST`](Self::MOST).
     #[inline]
     pub(crate) fn insert(&mut self, stream: Stream) {
-        self.0.get_or_insert_default().insert(stream);
+        if self.first.id == 0 {
+            self.first = stream;
+        } else {
+            self.others.get_or_insert_default().insert(stream);
+        }
     }
 
     /// Removes a stream.
     #[inline]
     pub(crate) fn remove(&mut self, id: u32) -> Option<Stream> {
-        self.0.as_mut()?.remove(id)
+        if self.first.id == id {
+            return (id != 0).then(|| core::mem::replace(&mut self.first, Stream::FREE));
+        }
+        self.others.as_mut()?.remove(id)
     }
 
     /// Gives memory back, where there is no stream.
     pub(crate) fn give_back(&mut self) {
         if self.len() == 0 {
-            self.0 = None;
+            self.others = None;
         }
     }
 }
 
-/// What there is where streams are open.
+/// The streams beside the first.
 #[derive(Debug)]
 struct Open {
     slots: Vec<Stream>,
@@ -192,10 +238,6 @@ impl Open {
                 core::mem::replace(&mut self.free, next)
             }
             None => {
-                if self.slots.len() < 2 {
-                    // Most connections that are idle had one stream at a time.
-                    self.slots.reserve_exact(1);
-                }
                 self.slots.push(stream);
                 (self.slots.len() - 1) as u16
             }
@@ -312,6 +354,6 @@ mod tests {
         let mut ids: Vec<_> = streams.iter().map(|stream| stream.id).collect();
         ids.sort_unstable();
         assert_eq!(ids, model.into_iter().collect::<Vec<_>>());
-        assert!(streams.0.is_some_and(|open| open.slots.len() <= 60));
+        assert!(streams.others.is_some_and(|open| open.slots.len() <= 60));
     }
 }
