@@ -46,7 +46,7 @@ pub enum Indexing {
 pub struct Encoder {
     table: Table,
     /// Sizes to be told at the start of the next block: the lowest since the last one, and the present one.
-    due: Option<(u32, u32)>,
+    due: Option<(u16, u16)>,
 }
 
 impl Default for Encoder {
@@ -71,8 +71,9 @@ impl Encoder {
         if size == self.table.max() {
             return;
         }
-        let lowest = self.due.map_or(self.table.max(), |(lowest, _)| lowest).min(size);
-        self.due = Some((lowest, size));
+        let lowest = self.due.map_or(self.table.max(), |(lowest, _)| u32::from(lowest));
+        // Neither is above 4,096.
+        self.due = Some((lowest.min(size) as u16, size as u16));
         self.table.resize(size);
     }
 
@@ -95,9 +96,9 @@ impl Encoder {
     fn resize<B: Buffer>(&mut self, out: &mut B) -> Result<(), Misuse> {
         if let Some((lowest, last)) = self.due {
             if lowest < last {
-                out.put(Written::new(0x20, 5, lowest).as_slice())?;
+                out.put(Written::new(0x20, 5, lowest.into()).as_slice())?;
             }
-            out.put(Written::new(0x20, 5, last).as_slice())?;
+            out.put(Written::new(0x20, 5, last.into()).as_slice())?;
             self.due = None;
         }
         Ok(())
