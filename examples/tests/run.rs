@@ -333,7 +333,11 @@ fn hello_and_get_over_tls() {
         assert_eq!(fetched.stdout, b"Hello!\nHello!\n");
         // Another name than the certificate's, and an authority that nobody knows.
         let wrong = get(format!("https://127.0.0.1:{port}/"), &["--tls-ca", &certificate]);
-        assert_eq!((wrong.status.code(), &wrong.stdout[..]), (Some(2), &b""[..]), "{wrong:?}");
+        assert_eq!(
+            (wrong.status.code(), &wrong.stdout[..]),
+            (Some(2), &b""[..]),
+            "{wrong:?}"
+        );
         let plain = get(format!("http://127.0.0.1:{port}/"), &[]);
         assert_eq!(plain.status.code(), Some(1), "{plain:?}");
     }
