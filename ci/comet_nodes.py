@@ -5,8 +5,8 @@ usage: comet_nodes.py COMET [CASE...]
 
 `workers`: one server of several processes, one of which is killed. `redis`: two servers on one Redis; one server is killed
 and started again, then Redis. `amnesia`: Redis forgets everything, which clients are told. `handover`: a server is replaced
-while it serves, which refuses nobody. `orphaned`: a successor is killed, at any moment, and the next must serve. `refused`:
-what cannot be a broker. On every driver. Needs the
+while it serves, which refuses nobody. `orphaned`: a successor is killed, at any moment, and the next must serve. `encrypted`:
+Redis over TLS, with certificates both ways; `refused`: what cannot be a broker. On every driver. Needs the
 package `websockets`, and for Redis redis-server; without one its cases are skipped, and said so.
 """
 
@@ -31,6 +31,7 @@ import urllib.request
 import websockets
 
 import lib
+import peer_tls
 
 PATIENCE = 20
 CLIENTS = 30
@@ -398,6 +399,46 @@ async def orphaned(comet, driver):
     print(f"orphaned on {driver}: {ORPHANS} successors were killed; the next served every time, {taken} times beside the first")
 
 
+async def encrypted(comet, driver):
+    """Redis over TLS: both show certificates, the link is cut and made anew, and who is not trusted is told in words."""
+    with tempfile.TemporaryDirectory() as home:
+        home = pathlib.Path(home)
+        (authority, _), (stranger, _) = peer_tls.make(home, "authority"), peer_tls.make(home, "stranger")
+        certificate, key = peer_tls.make(home, "localhost", "DNS:localhost", by="authority")
+        port = lib.free_port()
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", "0", "--tls-port", str(port), "--dir", home, "--save", ""]
+        command += ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority, "--tls-auth-clients", "yes"]
+        broker = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        url = f"rediss://localhost:{port}?ca={authority}&cert={certificate}&key={key}"
+        servers = []
+        try:
+            lib.wait_for_port(port, broker)
+            servers.append(Server(comet, driver, "--broker", url))
+            clients = [Client(servers[0].url) for _ in range(CLIENTS)]
+            await asyncio.wait_for(asyncio.gather(*(client.ready.wait() for client in clients)), PATIENCE)
+            publisher = Publisher(servers)
+            await asyncio.sleep(0.5)
+            cli = ["redis-cli", "-p", str(port), "--tls", "--cacert", authority, "--cert", certificate, "--key", key]
+            for kind in ("normal", "pubsub"):
+                subprocess.run([*cli, "-h", "localhost", "client", "kill", "type", kind], check=True, stdout=subprocess.DEVNULL)
+            await asyncio.sleep(1)
+            await settled(clients, publisher, servers[0])
+            end(clients)
+            # Neither an authority that did not sign, nor a client without a certificate, nor another name gets through.
+            for bad in (f"rediss://localhost:{port}?ca={stranger}", f"rediss://127.0.0.1:{port}?ca={authority}&cert={certificate}&key={key}"):
+                command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", "--broker", bad]
+                lonely = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                said = await asyncio.to_thread(lonely.stderr.readline)
+                lonely.kill()
+                assert "TLS: " in said and "certificate" in said, said
+        finally:
+            for server in servers:
+                server.process.kill()
+            broker.kill()
+            broker.wait()
+    print(f"encrypted on {driver}: {len(publisher.taken)} publications over TLS, links cut meanwhile; strangers were refused in words")
+
+
 async def refused(comet, driver):
     """What can never be a broker is refused when comet starts, in words."""
     for flags, word in ((["--cluster-enabled", "yes"], "Redis Cluster"), (["--sentinel"], "Redis Sentinel")):
@@ -426,7 +467,7 @@ async def refused(comet, driver):
 
 def main():
     cases = {"workers": workers, "redis": redis, "amnesia": amnesia, "handover": handover}
-    cases |= {"orphaned": orphaned, "refused": refused}
+    cases |= {"orphaned": orphaned, "encrypted": encrypted, "refused": refused}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comet", type=pathlib.Path)
     parser.add_argument("cases", nargs="*", choices=[*cases, []], metavar="CASE")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compares the codecs with other people's parsers, two for each protocol that know nothing of each other: proto-http with h11 and llhttp,
-proto-ws with wsproto and tungstenite, proto-resp with hiredis and redis-protocol.
+"""Compares the codecs with other people's parsers, two or three for each protocol that know nothing of each other: proto-http with h11 and
+llhttp, proto-h2 with the crate h2, Python's h2 and nghttp2, proto-ws with wsproto and tungstenite, proto-resp with hiredis and
+redis-protocol.
 
-usage: differential.py HTTP FRAMES [--cases N] [--seed S] [--only http|ws|resp]
+usage: differential.py HTTP HTTP2 FRAMES [--cases N] [--seed S] [--only http|h2|ws|resp]
 
-HTTP and FRAMES are the examples `verdicts` of proto-http and `frame_verdicts` of fuzz-bodies. N streams a protocol follow from S: a generator makes
+HTTP, HTTP2 and FRAMES are the examples `verdicts` of proto-http, and `h2_verdicts` and `frame_verdicts` of fuzz-bodies. N streams a protocol follow from S: a generator makes
 them, and most have small changes. What two take must be the same, in the same order; every other difference must be explained by a
 row of the tables in ci/oracles, the list of disagreements that are deliberate, each with its section. 2,000 streams take a
 minute; --cases 100000 is the long run. What is not installed is named as SKIPPED.
@@ -17,7 +18,7 @@ import random
 import sys
 
 from lib import skipped
-from oracles import http, resp, websocket
+from oracles import http, http2, resp, websocket
 
 # Streams that are compared at once: no program holds more.
 BATCH = 5000
@@ -55,15 +56,23 @@ def compare(name, protocol, ours, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("http")
+    parser.add_argument("http2")
     parser.add_argument("frames")
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=["http", "ws", "resp"])
+    parser.add_argument("--only", choices=["http", "h2", "ws", "resp"])
     options = parser.parse_args()
     frames = [options.frames, "ours"]
     websocket.VERDICTS = resp.VERDICTS = options.frames
+    http2.VERDICTS = options.http2
+    protocols = [
+        ("http", http, [options.http]),
+        ("h2", http2, [options.http2, "ours"]),
+        ("ws", websocket, frames),
+        ("resp", resp, frames),
+    ]
     unexplained = {}
-    for name, protocol, ours in [("http", http, [options.http]), ("ws", websocket, frames), ("resp", resp, frames)]:
+    for name, protocol, ours in protocols:
         if options.only in (None, name):
             unexplained[name] = compare(name, protocol, lambda streams: protocol.by_program(ours, streams), options)
     if any(unexplained.values()):

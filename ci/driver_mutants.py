@@ -20,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 180
+# What the suite of the example driver needs of other people, in the versions that the crate `drivers` has.
+OTHERS = ["smol", "graviola", "rcgen", "rustls"]
 
 DRIVER = "suite/smol/driver.rs"
 TASK = "driver-common/src/tasks/task.rs"
@@ -115,13 +117,15 @@ def prepare(folder):
     main.write_text(main.read_text().replace('path = "../../../', f'path = "{ROOT}/'))
     (folder / "suite/src").mkdir()
     (folder / "suite/src/lib.rs").write_text("")
-    smol = re.search(r"^smol = .*$", (ROOT / "drivers/Cargo.toml").read_text(), flags=re.M)[0]
+    manifest = (ROOT / "drivers/Cargo.toml").read_text()
+    others = "\n".join(re.search(rf"^{name} = .*$", manifest, flags=re.M)[0] for name in OTHERS)
     (folder / "suite/Cargo.toml").write_text(
         "[package]\nname = \"suite\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n"
         "[dependencies]\ndriver-common.workspace = true\n"
         "proto-proxy = { workspace = true, features = [\"protocol\"] }\n"
+        "proto-tls = { workspace = true, features = [\"graviola\"] }\n"
         "protocol = { workspace = true, features = [\"testing\"] }\n"
-        f"{smol}\n\n[[test]]\nname = \"smol\"\npath = \"smol/main.rs\"\n"
+        f"{others}\n\n[[test]]\nname = \"smol\"\npath = \"smol/main.rs\"\n"
     )
 
 

@@ -5,12 +5,11 @@ usage: instr.py TESTBED [--driver epoll|tokio]... [--check | --update]
 
 Two runs with different numbers of requests; the difference leaves out the start. The counts do not depend on how fast
 or busy the machine is, so they are what a change is held against: --check fails if one grew by more than 5 % over
-instr-baseline.json, --update writes that file. A change that is worth its instructions updates it and says why.
+docs/figures.json, --update writes that file, and figures.py the pages that quote it. A change that is worth its instructions updates it and says why.
 Needs valgrind.
 """
 
 import argparse
-import json
 import os
 import re
 import socket
@@ -20,12 +19,12 @@ import sys
 import tempfile
 import zlib
 
+import figures
 from lib import Server
 
 CONNECTIONS = 64
 ROUNDS = (10, 60)
 
-BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instr-baseline.json")
 GROWTH = 1.05
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
@@ -173,14 +172,11 @@ def main():
     parser.add_argument("--driver", action="append", choices=["epoll", "tokio"])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="fail if a count grew")
-    what.add_argument("--update", action="store_true", help="write the counts to instr-baseline.json")
+    what.add_argument("--update", action="store_true", help="write the counts to docs/figures.json")
     options = parser.parse_args()
     drivers = options.driver or ["epoll", "tokio"]
-    try:
-        with open(BASELINE) as file:
-            baseline = json.load(file)
-    except FileNotFoundError:
-        baseline = {}
+    known = figures.read()
+    baseline = known["instructions"]
     grown = []
     print("| | " + " | ".join(drivers) + " |\n|--|" + "--:|" * len(drivers))
     for name, case in CASES.items():
@@ -196,9 +192,8 @@ def main():
                     grown.append(f"{name}, {driver}: {count:,} instructions, {before[driver]:,} before")
         before.update(row)
     if options.update:
-        with open(BASELINE, "w") as file:
-            json.dump(baseline, file, indent=2)
-            file.write("\n")
+        figures.write(known)
+        figures.hold(correct=True)
     if grown:
         sys.exit("\n".join(grown))
 

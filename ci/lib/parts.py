@@ -28,6 +28,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-drivers",
+    "wirestate-processes",
 ]
 CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
 
@@ -54,11 +55,17 @@ def format():
 
 
 @part
+def figures(*arguments):
+    """the figures that pages quote are those of docs/figures.json"""
+    script("figures.py", *arguments)
+
+
+@part
 def clippy():
     """lints, of everything and of the libraries with all features"""
     run("cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings")
     features = ["--all-targets", "--all-features"]
-    run("cargo", "clippy", *packages(LIBRARIES[:-1]), *features, "--", "-D", "warnings")
+    run("cargo", "clippy", *packages(LIBRARIES[:-2]), *features, "--", "-D", "warnings")
 
 
 @part
@@ -171,7 +178,8 @@ def memory():
 @part
 def simulation():
     """a hundred thousand simulated connections"""
-    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", "--test", "simulation")
+    tests = ["--test", "simulation", "--test", "simulation_h2"]
+    run("cargo", "test", "--profile", "quick", "-p", "wirestate-drivers", *tests)
 
 
 @part
@@ -204,7 +212,7 @@ def verdicts():
 
 @part
 def instr(*arguments):
-    """instructions per request, against ci/instr-baseline.json"""
+    """instructions per request, against docs/figures.json"""
     if not command("valgrind", "valgrind"):
         return skipped("instr.py", "valgrind is not installed")
     [testbed] = release("benches", "testbed")
@@ -253,10 +261,11 @@ def http2():
 
 @part
 def differential(*arguments):
-    """each codec beside two of other people: h11, llhttp; wsproto, tungstenite; hiredis, redis-protocol"""
+    """each codec beside others: h11, llhttp; the crate h2, Python's, nghttp2; wsproto, tungstenite; hiredis, redis-protocol"""
     frames = debug_example("fuzz-bodies", "frame_verdicts")
-    python = python_with("h11", "wsproto", "hiredis")
-    script("differential.py", verdicts(), frames, *arguments, python=python)
+    http2 = debug_example("fuzz-bodies", "h2_verdicts")
+    python = python_with("h11", "h2", "hpack", "wsproto", "hiredis")
+    script("differential.py", verdicts(), http2, frames, *arguments, python=python)
 
 
 @part

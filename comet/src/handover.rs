@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use drivers::{Listening, Taken, offer_sockets_with, take_over};
+use drivers::Listening;
 use listenfd::ListenFd;
+use processes::{Offer, Taken, offer_sockets_with, take_over};
 use proto_tls::TicketKeys;
 
 use crate::settings::Settings;
@@ -83,12 +84,12 @@ impl Given {
         sockets: &[impl AsFd],
         gift: Gift,
         stop: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Offer>> {
         self.taken.map_or(Ok(()), Taken::ready)?;
         let Some(path) = path else {
-            return Ok(());
+            return Ok(None);
         };
-        offer_sockets_with(
+        let offer = offer_sockets_with(
             path,
             sockets,
             move || gift.descriptors(),
@@ -96,7 +97,8 @@ impl Given {
                 eprintln!("comet: a successor has taken over; draining");
                 stop();
             },
-        )
+        );
+        offer.map(Some)
     }
 }
 

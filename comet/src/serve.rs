@@ -8,7 +8,8 @@ use std::os::unix::process::parent_id;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use drivers::{Listening, Prefork, Role, Running, Server, Signals};
+use drivers::{Listening, Running, Server};
+use processes::{Prefork, Role, Signals};
 use proto_resp::{Client, ClientConfig, ServerConfig};
 use proto_tls::{Acceptor, TicketKeys};
 use protocol::{Peer, Protocol};
@@ -77,18 +78,26 @@ fn alone(settings: &Settings) -> io::Result<()> {
     let server = serve(&server, settings, &node, places, acceptor)?;
     let stop = server.stopper();
     announce(settings, server.local_addrs(), redirecting.as_ref());
-    let (drain, stop_redirecting) = (settings.drain, redirecting.as_ref().map(Running::handle));
-    given.hand_on(settings.handover.as_deref(), &sockets, gift, move || {
-        if let Some(redirecting) = stop_redirecting {
+    let drain = settings.drain;
+    let stop_redirecting = redirecting.as_ref().map(Running::handle);
+    let redirecting_too = stop_redirecting.clone();
+    let offer = given.hand_on(settings.handover.as_deref(), &sockets, gift, move || {
+        if let Some(redirecting) = redirecting_too {
             redirecting.stop(drain);
         }
         stop(drain);
     })?;
     // While this process drains, a socket that nobody accepts from would hold its address.
     drop(sockets);
-    server.until(signals, settings.drain)?;
-    drop(redirecting);
-    Ok(())
+    let leave = move || {
+        if let Some(offer) = offer {
+            offer.withdraw();
+        }
+        if let Some(redirecting) = stop_redirecting {
+            redirecting.stop(drain);
+        }
+    };
+    server.until(signals, drain, Box::new(leave))
 }
 
 /// A server that runs, over TLS or not.
@@ -98,8 +107,8 @@ trait Serving {
     /// What stops it.
     fn stopper(&self) -> Stopper;
 
-    /// Serves until a signal comes, and says so.
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()>;
+    /// Serves until a signal comes, says so, and calls `leave`.
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
 type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
@@ -114,14 +123,17 @@ impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
         Box::new(move |drain| handle.stop(drain))
     }
 
-    fn until(self: Box<Self>, signals: Signals, drain: Duration) -> io::Result<()> {
-        let handle = self.handle();
+    fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let (handle, mut leave) = (self.handle(), Some(leave));
         let told = move || {
             let connections = handle.stats().active;
             let limit = humantime::format_duration(drain);
             eprintln!("comet: draining {connections} connections, for {limit} at most");
+            if let Some(leave) = leave.take() {
+                leave();
+            }
         };
-        self.until_told(signals, drain, told).map(drop)
+        signals.then_stop_telling(*self, drain, told).map(drop)
     }
 }
 
@@ -148,7 +160,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             };
             let (ours, theirs) = UnixStream::pair()?;
             // It lives as long as the process has its end.
-            Server::new(driver)
+            Server::on(driver)
                 .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
                 .adopt(ours, move |peer: &Peer<'_, HubPost>| {
                     let session = HubSession::new(hub, worker as u64, peer.sender());
@@ -158,7 +170,6 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         }
         Ok(given)
     });
-    let mut redirecting = None;
     let role = prefork.run_with(|parent| {
         let mut given = Given::here(settings)?;
         if settings.tls.is_some() {
@@ -183,16 +194,18 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             ..Gift::default()
         };
         let port = here.first().map(|here| here.port());
-        redirecting = redirect(&Server::new(driver), settings, port, &mut given, &mut gift)?;
+        let redirecting = redirect(&Server::on(driver), settings, port, &mut given, &mut gift)?;
         announce(settings, &here, redirecting.as_ref());
-        let (stopper, stop_redirecting) = (parent.stopper(), redirecting.as_ref().map(Running::handle));
         let (path, drain) = (settings.handover.as_deref(), settings.drain);
-        given.hand_on(path, &parent.sockets(), gift, move || {
-            if let Some(redirecting) = stop_redirecting {
-                redirecting.stop(drain);
-            }
-            stopper.stop();
-        })
+        if let Some(redirecting) = redirecting {
+            let redirecting = redirecting.handle();
+            parent.when_stopped(move || redirecting.stop(drain));
+        }
+        let stopper = parent.stopper();
+        if let Some(offer) = given.hand_on(path, &parent.sockets(), gift, move || stopper.stop())? {
+            parent.when_stopped(move || offer.withdraw());
+        }
+        Ok(())
     })?;
     match role {
         Role::Worker {
@@ -200,10 +213,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
             places,
             inherited,
         } => worker(settings, number, places, inherited),
-        Role::Parent { .. } => {
-            drop(redirecting);
-            Ok(())
-        }
+        Role::Parent { .. } => Ok(()),
     }
 }
 
@@ -231,7 +241,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     let server = serve(&server(settings), settings, &node, places, acceptor)?;
     // Set once, here.
     let _ = stop.set(server.stopper());
-    server.until(signals, settings.drain)
+    server.until(signals, settings.drain, Box::new(|| {}))
 }
 
 /// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
@@ -260,7 +270,7 @@ fn at_the_hub(
         let (tell, told) = std::sync::mpsc::channel();
         let speaker = Speaker::new(Arc::clone(&upstream), role, generation);
         let config = Arc::clone(&config);
-        let adopted = Server::new(driver)
+        let adopted = Server::on(driver)
             .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
             .adopt(socket, move |peer: &Peer<'_, Wake>| {
                 // The other side waits for it.
@@ -307,7 +317,7 @@ fn node(
 
 fn server(settings: &Settings) -> Server {
     let limits = settings.limits;
-    Server::new(settings.driver)
+    Server::on(settings.driver)
         .threads(settings.threads)
         .configure(|config| {
             config.max_connections = limits.connections;
@@ -343,7 +353,7 @@ fn serve(
 
 fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
     let handle = running.handle();
-    node.serves(move || handle.stats_by_loop());
+    node.serves(move || handle.stats_by_thread());
     Box::new(running)
 }
 

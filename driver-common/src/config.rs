@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use protocol::Limits;
 
+/// How long a driver pauses accepting when descriptors or memory run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Everything an operator may set on a driver; the same on each. The defaults suit a server on the open internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -10,6 +10,7 @@ pub mod host;
 mod linux;
 mod listening;
 mod options;
+mod server;
 mod stats;
 mod stopping;
 pub mod tasks;
@@ -19,11 +20,12 @@ pub mod udp;
 
 pub use socket2::{SockRef, Socket};
 
-pub use crate::config::{Config, Keepalive, SocketOptions};
+pub use crate::config::{ACCEPT_PAUSE, Config, Keepalive, SocketOptions};
 pub use crate::connect::Connect;
 pub use crate::cpus::{allowed_cpus, pin};
 pub use crate::listening::{Listening, deal, listen};
 pub use crate::options::{connecting, prepare, reset};
+pub use crate::server::{Backend, Command, Handle, Make, Running, Server, Work, Worker};
 pub use crate::stats::{SharedStats, Stats};
 pub use crate::stopping::Stopping;
 pub use crate::threads::{Ready, Threads};

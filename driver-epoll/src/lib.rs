@@ -21,6 +21,5 @@ pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::Limits;
 
 pub use crate::event_loop::Loop;
-pub use crate::mailbox::Handle;
-pub use crate::server::{Running, Server};
+pub use crate::server::{Epoll, Handle, Running, Server};
 pub use crate::udp::serve_datagrams;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::buffer::SpareCapacity;
 use rustix::event::{Timespec, epoll};
+use timing_wheel::Ticks;
 
 /// Waits for events, at most for `sleep`, rounded up to a millisecond: waking before a deadline would only mean waking
 /// twice. An interrupted wait is a short one.
@@ -14,7 +15,7 @@ pub(crate) fn wait(
     events: SpareCapacity<'_, epoll::Event>,
     sleep: Option<Duration>,
 ) -> io::Result<()> {
-    let millis = sleep.map(|sleep| i32::try_from(sleep.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+    let millis = sleep.map(|sleep| i32::try_from(Ticks::MILLISECOND.deadline(sleep)).unwrap_or(i32::MAX));
     let timespec = millis.map(|millis| Timespec {
         tv_sec: i64::from(millis / 1000),
         tv_nsec: i64::from(millis % 1000) * 1_000_000,

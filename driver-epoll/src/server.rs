@@ -1,263 +1,73 @@
 //! Loops on threads.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::sync::Arc;
 
-use driver_common::Stats;
-use driver_common::{Config, Connect};
-use driver_common::{Listening, Threads, deal};
-use protocol::{Limits, Peer, Protocol};
+use driver_common::{Backend, Config, Threads, Work, Worker};
+use protocol::{Peer, Protocol};
 
 use crate::event_loop::Loop;
-use crate::mailbox::{Handle, Mail};
+use crate::mailbox::Shared;
 
-/// Sets up loops that serve and connect. Each of the threads runs a loop with a listening socket of its own
-/// (`SO_REUSEPORT`); a connection stays on the thread that accepted it.
-#[derive(Debug, Clone)]
-pub struct Server {
-    config: Config,
-    threads: usize,
-}
+/// This driver, as [`Server`] starts its threads: each runs a [`Loop`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Epoll;
 
-impl Default for Server {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// Sets up loops that serve and connect, one per thread.
+///
+/// ```
+/// # use protocol::{Cx, Input, Protocol};
+/// # struct Echo;
+/// # impl Protocol for Echo {
+/// #     type Message = std::convert::Infallible;
+/// #     type Error = std::convert::Infallible;
+/// #     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
+/// #         cx.send(input.take_all());
+/// #         Ok(())
+/// #     }
+/// # }
+/// let server = driver_epoll::Server::new().threads(2).configure(|config| config.max_connections = 10_000);
+/// let places = [server.listen("127.0.0.1:0")?, server.listen("127.0.0.2:0")?];
+/// let server = server.serve_all(places, |_| Some(Echo))?;
+/// assert_eq!(server.local_addrs().len(), 2);
+/// server.stop(std::time::Duration::ZERO)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub type Server = driver_common::Server<Epoll>;
 
-impl Server {
-    /// One thread, default limits.
-    pub fn new() -> Self {
-        Server {
-            config: Config::default(),
-            threads: 1,
-        }
-    }
+/// Loops that run in the background.
+pub type Running<P> = driver_common::Running<P, Epoll>;
 
-    /// How many threads serve; 0 counts as 1.
-    #[must_use]
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads.max(1);
-        self
-    }
+/// Reaches one loop, or all loops of a server, from any thread.
+pub type Handle<P> = driver_common::Handle<P, Epoll>;
 
-    /// The bounds of each connection.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.limits = limits;
-        self
-    }
+impl Backend for Epoll {
+    type Worker<P: Protocol> = Shared<P>;
 
-    /// Changes any other setting.
-    ///
-    /// ```
-    /// let server = driver_epoll::Server::new().configure(|config| config.max_connections = 10_000);
-    /// ```
-    #[must_use]
-    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut self.config);
-        self
+    fn name(&self) -> &'static str {
+        "epoll"
     }
 
-    /// Listens on the first of `addresses` that can be bound and serves in the background. For each connection `factory`
-    /// makes a protocol, or refuses it with `None`; each thread has a clone of it.
-    ///
-    /// # Errors
-    ///
-    /// When no address can be bound, for instance because somebody listens there already
-    /// ([`AddrInUse`](io::ErrorKind::AddrInUse)), or no thread can be started.
-    pub fn serve<P, F>(&self, addresses: impl ToSocketAddrs, factory: F) -> io::Result<Running<P>>
+    fn start<P, F>(&self, threads: &mut Threads, config: Config, work: Work<P, F>) -> io::Result<Arc<Shared<P>>>
     where
         P: Protocol + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        self.serve_all([Listening::bind(addresses, &self.config, self.threads)?], factory)
-    }
-
-    /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
-    /// threads accept from it.
-    ///
-    /// # Errors
-    ///
-    /// When no thread can be started.
-    pub fn serve_on<P, F>(&self, listener: impl Into<OwnedFd>, factory: F) -> io::Result<Running<P>>
-    where
-        P: Protocol + 'static,
-        P::Message: Send + 'static,
-        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
-    {
-        self.serve_all([listener.into().into()], factory)
-    }
-
-    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all): with the options of this
-    /// server, and a socket for each of its threads.
-    ///
-    /// # Errors
-    ///
-    /// As [`serve`](Server::serve).
-    pub fn listen(&self, addresses: impl ToSocketAddrs) -> io::Result<Listening> {
-        Listening::bind(addresses, &self.config, self.threads)
-    }
-
-    /// Serves in several places with one factory, which can tell them apart by [`Peer::local`]. Each thread accepts in all
-    /// of them.
-    ///
-    /// ```
-    /// # use protocol::{Cx, Input, Protocol};
-    /// # struct Echo;
-    /// # impl Protocol for Echo {
-    /// #     type Message = std::convert::Infallible;
-    /// #     type Error = std::convert::Infallible;
-    /// #     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
-    /// #         cx.send(input.take_all());
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// let server = driver_epoll::Server::new().threads(2);
-    /// let places = [server.listen("127.0.0.1:0")?, server.listen("127.0.0.2:0")?];
-    /// let server = server.serve_all(places, |_| Some(Echo))?;
-    /// assert_eq!(server.local_addrs().len(), 2);
-    /// server.stop(std::time::Duration::ZERO)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When a socket does not listen, or no thread can be started.
-    pub fn serve_all<P, F>(&self, places: impl IntoIterator<Item = Listening>, factory: F) -> io::Result<Running<P>>
-    where
-        P: Protocol + 'static,
-        P::Message: Send + 'static,
-        F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
-    {
-        let (addresses, dealt) = deal(places, self.threads)?;
-        let loops = dealt.into_iter().map(|sockets| {
-            let factory = factory.clone();
-            move |looped: &mut Loop<P>| {
-                let mut sockets = sockets.into_iter();
-                sockets.try_for_each(|socket| looped.listen(socket, factory.clone()))
-            }
-        });
-        self.start(addresses, loops)
-    }
-
-    /// Opens one connection in the background, to an address or as [`Connect`] says, on one thread that ends with it. More
-    /// can be opened by the handle.
-    ///
-    /// # Errors
-    ///
-    /// When no thread can be started. How the connect went the protocol is told.
-    pub fn connect<P, F>(&self, to: impl Into<Connect>, make: F) -> io::Result<Running<P>>
-    where
-        P: Protocol + 'static,
-        P::Message: Send + 'static,
-        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
-    {
-        let to = to.into();
-        let setup = move |looped: &mut Loop<P>| {
-            looped.shared().post(Mail::Connect(Box::new((to, Box::new(make)))));
-            Ok(())
-        };
-        self.start(Vec::new(), [setup].into_iter())
-    }
-
-    /// Runs a protocol, in the background, on a stream socket that is connected already, on one thread that ends with it. See
-    /// [`Handle::adopt`].
-    ///
-    /// # Errors
-    ///
-    /// When no thread can be started.
-    pub fn adopt<P, F>(&self, socket: impl Into<OwnedFd>, make: F) -> io::Result<Running<P>>
-    where
-        P: Protocol + 'static,
-        P::Message: Send + 'static,
-        F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
-    {
-        let socket = socket.into();
-        let setup = move |looped: &mut Loop<P>| {
-            looped.shared().post(Mail::Adopt(Box::new((socket, Box::new(make)))));
-            Ok(())
-        };
-        self.start(Vec::new(), [setup].into_iter())
-    }
-
-    fn start<P, S>(&self, addresses: Vec<SocketAddr>, setups: impl Iterator<Item = S>) -> io::Result<Running<P>>
-    where
-        P: Protocol + 'static,
-        P::Message: Send + 'static,
-        S: FnOnce(&mut Loop<P>) -> io::Result<()> + Send + 'static,
-    {
-        let mut threads = Threads::new("epoll", &self.config.cpus);
-        let mut loops = Vec::new();
-        for setup in setups {
-            let config = self.config.clone();
-            let started = threads.start(move |ready| {
-                let mut looped = Loop::new(config)?;
-                setup(&mut looped)?;
-                ready.tell(looped.shared());
-                looped.run()?;
-                Ok(looped.stats())
-            });
-            match started {
-                Ok(shared) => loops.push(shared),
-                Err(error) => {
-                    Handle { loops: loops.into() }.stop(Duration::ZERO);
-                    return Err(error);
+        threads.start(move |ready| {
+            let mut looped = Loop::new(config)?;
+            match work {
+                Work::Accept { sockets, factory } => {
+                    let mut sockets = sockets.into_iter();
+                    sockets.try_for_each(|socket| looped.listen(socket, factory.clone()))?;
+                }
+                Work::Open(command) => {
+                    looped.shared().command(command);
                 }
             }
-        }
-        Ok(Running {
-            addresses,
-            handle: Handle { loops: loops.into() },
-            threads,
+            ready.tell(looped.shared());
+            looped.run()?;
+            Ok(looped.stats())
         })
-    }
-}
-
-/// Loops that run in the background. Dropping it leaves them running.
-#[derive(Debug)]
-pub struct Running<P: Protocol> {
-    addresses: Vec<SocketAddr>,
-    handle: Handle<P>,
-    threads: Threads,
-}
-
-impl<P: Protocol> Running<P> {
-    /// Where the server listens, with the port that was chosen for port 0, and first where in several places; `None` for a
-    /// client, and where there is no such address (a Unix socket).
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addresses.first().copied()
-    }
-
-    /// All addresses where the server listens, in the order in which they were given. Unix sockets have none.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// A handle for other threads.
-    pub fn handle(&self) -> Handle<P> {
-        self.handle.clone()
-    }
-
-    /// Stops gracefully, see [`Handle::stop`], and waits for the end.
-    ///
-    /// # Errors
-    ///
-    /// See [`join`](Running::join).
-    pub fn stop(self, drain: Duration) -> io::Result<Stats> {
-        self.handle.stop(drain);
-        self.join()
-    }
-
-    /// Waits until all loops have ended, and tells what they counted.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel made a loop fail.
-    pub fn join(self) -> io::Result<Stats> {
-        self.threads.join()
     }
 }

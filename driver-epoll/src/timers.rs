@@ -3,7 +3,10 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use timing_wheel::{Key, Wheel};
+use timing_wheel::{Key, Ticks, Wheel};
+
+/// What `epoll_wait` can sleep.
+const TICKS: Ticks = Ticks::MILLISECOND;
 
 /// Deadlines rounded up to the next millisecond, so that none fires early.
 #[derive(Debug)]
@@ -38,25 +41,21 @@ impl Timers {
 
     /// Moves to `now` and adds the owners of timers that are due to `due`, with at most `budget` steps of work.
     pub(crate) fn expire(&mut self, now: Instant, budget: usize, due: &mut Vec<u64>) {
-        let ticks = now.saturating_duration_since(self.start).as_millis();
-        let now = u64::try_from(ticks).unwrap_or(u64::MAX);
+        let now = TICKS.elapsed(now.saturating_duration_since(self.start));
         due.extend(self.wheel.poll(now, budget).map(|(_, owner)| owner.get() - 1));
     }
 
     /// How long from `now` until [`expire`](Timers::expire) may find something; `None` when nothing is armed.
     pub(crate) fn sleep(&self, now: Instant) -> Option<Duration> {
         let wake = self.wheel.next_wake()?;
-        Some(match self.start.checked_add(Duration::from_millis(wake)) {
+        Some(match self.start.checked_add(TICKS.duration(wake)) {
             Some(wake) => wake.saturating_duration_since(now),
             None => Duration::MAX,
         })
     }
 
     fn tick(&self, deadline: Instant) -> u64 {
-        let after = deadline.saturating_duration_since(self.start);
-        // The tick at or after the deadline.
-        let ticks = after.as_secs().saturating_mul(1000);
-        ticks.saturating_add(u64::from(after.subsec_nanos().div_ceil(1_000_000)))
+        TICKS.deadline(deadline.saturating_duration_since(self.start))
     }
 }
 

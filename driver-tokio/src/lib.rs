@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod drive;
-mod handle;
 mod listener;
+mod remote;
 mod server;
 mod udp;
 mod worker;
@@ -15,7 +15,6 @@ pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::Limits;
 
 pub use crate::drive::{Drive, connect, drive};
-pub use crate::handle::Handle;
 pub use crate::listener::Listener;
-pub use crate::server::{Running, Server};
+pub use crate::server::{Handle, Running, Server, Tokio, serve_in_runtime};
 pub use crate::udp::serve_datagrams;

@@ -10,18 +10,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use driver_common::tasks::{self, Group, Phase, Refused};
-use driver_common::{Connect, Stopping};
+use driver_common::{ACCEPT_PAUSE, Command, Connect, Make, Stopping};
 use protocol::{Peer, Protocol};
 #[cfg(unix)]
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use crate::drive::{Drive, open_stream};
-use crate::handle::{Command, Opening, Remote};
 use crate::listener::{Accepted, Listener, Stream};
-
-/// How long accepting pauses when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::remote::Remote;
 
 /// Where connections run.
 pub(crate) trait Spawn<P: Protocol>: 'static {
@@ -196,7 +193,7 @@ where
         }
     }
 
-    fn connect(&self, connect: Connect, make: Opening<P>) {
+    fn connect(&self, connect: Connect, make: Make<P>) {
         let group = Arc::clone(&self.remote.group);
         let within = group.config.connect_timeout;
         // The attempt counts as a connection, so that the worker waits for it.
@@ -211,7 +208,7 @@ where
 
     /// Takes a socket that is connected already.
     #[cfg(unix)]
-    fn adopt(&self, socket: std::os::fd::OwnedFd, make: Opening<P>) {
+    fn adopt(&self, socket: std::os::fd::OwnedFd, make: Make<P>) {
         let group = &self.remote.group;
         driver_common::prepare(&socket, &group.config.socket);
         // Only a socket of TCP has such an address.
@@ -229,7 +226,7 @@ where
 }
 
 /// Starts a connection of this side's making, or tells its protocol what went wrong.
-fn begin<S, P, W>(group: &Arc<Group>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Opening<P>)
+fn begin<S, P, W>(group: &Arc<Group>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Make<P>)
 where
     S: Stream,
     W: Spawn<P>,

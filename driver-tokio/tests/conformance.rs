@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use driver_tokio::{Handle, Server, connect};
+use driver_tokio::{Config, Handle, connect, serve_in_runtime};
 use protocol::testing::conformance::{self, Driver, IdentityLayer, Layered, Served, SocketWire, Wire};
 use protocol::{Limits, Peer, PeerSource, Protocol, Sender};
 use tokio::runtime::{Builder, Runtime};
@@ -29,7 +29,9 @@ impl Driver for ManyThreads {
         let address = listener.local_addr().unwrap();
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (handle, serving) = Server::new().limits(limits).serve_in_runtime([listener], factory);
+        let mut config = Config::default();
+        config.limits = limits;
+        let (handle, serving) = serve_in_runtime(config, [listener], factory);
         self.runtime.spawn(serving);
         Box::new(Serving { handle, address })
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use driver_tokio::{Limits, Server, connect, drive};
+use driver_tokio::{Config, Limits, Server, connect, drive, serve_in_runtime};
 use protocol::{Cx, Input, Protocol, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,7 +47,7 @@ fn many_threads_share_the_connections() {
     let stats = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (handle, serving) = Server::new().serve_in_runtime([listener], move |_| Some(echo.clone()));
+        let (handle, serving) = serve_in_runtime(Config::default(), [listener], move |_| Some(echo.clone()));
         let serving = tokio::spawn(serving);
         let clients = (0..100_u32).map(|n| {
             tokio::spawn(async move {

@@ -67,7 +67,7 @@ fn scene(driver: Driver, change: impl FnOnce(&mut ServerConfig)) -> Scene<impl P
         let answers = |_: &Peer<'_, ()>| Some(Answers);
         Some(proto_h2::Server::new(Arc::clone(&config), answers, peer))
     };
-    let running = Server::new(driver).serve("127.0.0.1:0", factory).unwrap();
+    let running = Server::on(driver).serve("127.0.0.1:0", factory).unwrap();
     let to = running.local_addr().unwrap();
     let mut honest = connect(to);
     honest.write_all(&hello()).unwrap();

@@ -46,7 +46,7 @@ fn connect(number: u32, to: SocketAddr) -> TcpStream {
 fn split_evenly(driver: Driver) {
     const CONNECTIONS: u32 = 10_000;
     const AT_ONCE: u32 = 500;
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .threads(2)
         .serve("127.0.0.1:0", |_| Some(Greeter))
         .unwrap();
@@ -60,7 +60,7 @@ fn split_evenly(driver: Driver) {
             handle.stats().accepted == u64::from(first + AT_ONCE)
         });
     }
-    let shares: Vec<u64> = handle.stats_by_loop().iter().map(|stats| stats.accepted).collect();
+    let shares: Vec<u64> = handle.stats_by_thread().iter().map(|stats| stats.accepted).collect();
     assert_eq!(shares.len(), 2);
     assert!(
         shares.iter().all(|share| (4750..=5250).contains(share)),

@@ -4,6 +4,8 @@
 mod behind;
 #[path = "../../proto-tls/tests/over/mod.rs"]
 mod over;
+#[path = "../../proto-h2/tests/over/mod.rs"]
+mod streams;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use drivers::{Driver, Running, Server};
 use over::TlsLayer;
 use protocol::testing::conformance::{self, IdentityLayer, Layer, Layered, Served, SocketWire, TracerLayer, Wire};
 use protocol::{Limits, Peer, Protocol};
+use streams::StreamLayer;
 
 struct Subject {
     driver: Driver,
@@ -30,7 +33,7 @@ impl conformance::Driver for Subject {
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
     {
-        let server = Server::new(self.driver).threads(self.threads).limits(limits);
+        let server = Server::on(self.driver).threads(self.threads).limits(limits);
         let running = server.serve("127.0.0.1:0", factory).unwrap();
         Box::new(Serving { running })
     }
@@ -43,7 +46,7 @@ impl conformance::Driver for Subject {
     {
         // Bound and dropped: a port where nobody listens.
         let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Server::new(self.driver).connect(nobody, make).unwrap();
+        Server::on(self.driver).connect(nobody, make).unwrap();
     }
 }
 
@@ -120,4 +123,15 @@ fn epoll_conforms_over_tls() {
 #[test]
 fn tokio_conforms_over_tls() {
     conforms_over_tls(Driver::Tokio);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn epoll_conforms_in_streams_of_http_2() {
+    with(Driver::Epoll, StreamLayer);
+}
+
+#[test]
+fn tokio_conforms_in_streams_of_http_2() {
+    with(Driver::Tokio, StreamLayer);
 }

@@ -42,7 +42,7 @@ fn two_cpus() -> Option<[usize; 2]> {
 fn pinned(driver: Driver) {
     let cpus = allowed_cpus().unwrap();
     let last = cpus[cpus.len() - 1];
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .threads(2)
         .configure(|config| config.cpus = vec![last]);
     let server = server.serve("127.0.0.1:0", |_| Some(Where)).unwrap();
@@ -53,7 +53,7 @@ fn pinned(driver: Driver) {
         assert_eq!(said, format!("[{last}]"));
     }
     server.stop(Duration::from_secs(5)).unwrap();
-    let nowhere = Server::new(driver).configure(|config| config.cpus = vec![100_000]);
+    let nowhere = Server::on(driver).configure(|config| config.cpus = vec![100_000]);
     let nowhere = nowhere.serve("127.0.0.1:0", |_| Some(Where)).unwrap_err();
     assert_eq!(nowhere.kind(), ErrorKind::InvalidInput);
 }
@@ -64,7 +64,7 @@ fn steered(driver: Driver) {
         return eprintln!("SKIPPED: one CPU");
     };
     for cpus in [[one, two], [two, one]] {
-        let server = Server::new(driver).threads(2).configure(|config| {
+        let server = Server::on(driver).threads(2).configure(|config| {
             config.cpus = cpus.to_vec();
             config.steer = true;
         });
@@ -84,7 +84,7 @@ fn steered(driver: Driver) {
         });
         client.join().unwrap();
         let handle = server.handle();
-        let shares = || -> Vec<u64> { handle.stats_by_loop().iter().map(|stats| stats.accepted).collect() };
+        let shares = || -> Vec<u64> { handle.stats_by_thread().iter().map(|stats| stats.accepted).collect() };
         common::eventually("each thread has those of its CPU", || shares() == [30, 20]);
         server.stop(Duration::from_secs(5)).unwrap();
     }
@@ -92,7 +92,7 @@ fn steered(driver: Driver) {
 
 fn no_steering_without_cpus(driver: Driver) {
     let steering = |cpus: Vec<usize>, share: bool| {
-        let server = Server::new(driver).threads(2).configure(|config| {
+        let server = Server::on(driver).threads(2).configure(|config| {
             config.cpus = cpus;
             config.steer = true;
             config.socket.share_port = share;

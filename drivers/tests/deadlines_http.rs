@@ -34,7 +34,7 @@ fn serve(driver: Driver) -> (Running<impl Protocol<Message: Send>>, SocketAddr) 
     }
     timeouts.body_rate = 1000;
     let config = Arc::new(config);
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .serve("127.0.0.1:0", move |_| {
             let handler = |request: &Request<'_>, responder: &mut Responder<'_, '_>| -> Result<(), Misuse> {
                 match request.method() {

@@ -88,7 +88,7 @@ fn encryption_knows_no_driver_and_no_codec() {
 
 #[test]
 fn drivers_know_no_protocol() {
-    for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers"] {
+    for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers", "processes"] {
         for dependency in dependencies(driver) {
             assert!(!dependency.starts_with("proto-"), "{driver} depends on {dependency}");
         }

@@ -54,7 +54,7 @@ fn echo_a_gibibyte(driver: Driver) {
     const TOTAL: usize = 1 << 30;
     const PIECE: usize = 1 << 18;
     let alive = Arc::default();
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .serve("127.0.0.1:0", move |_| Some(Echo::new(&alive)))
         .unwrap();
     let mut stream = TcpStream::connect(server.local_addr().unwrap()).unwrap();
@@ -91,7 +91,7 @@ fn exchange(to: SocketAddr, n: usize) {
 fn reconnect(driver: Driver, connections: usize, times: usize) {
     let alive: Arc<AtomicUsize> = Arc::default();
     let counted = Arc::clone(&alive);
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .threads(2)
         .serve("127.0.0.1:0", move |_| Some(Echo::new(&counted)))
         .unwrap();
@@ -145,13 +145,13 @@ fn clients(driver: Driver) {
         }
     }
     let alive = Arc::default();
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .serve("127.0.0.1:0", move |_| Some(Echo::new(&alive)))
         .unwrap();
     let to = server.local_addr().unwrap();
     let done: Arc<AtomicUsize> = Arc::default();
     let count = Arc::clone(&done);
-    let client = Server::new(driver).connect(to, move |_| Asker { done: count }).unwrap();
+    let client = Server::on(driver).connect(to, move |_| Asker { done: count }).unwrap();
     let handle = client.handle();
     for _ in 0..499 {
         let count = Arc::clone(&done);

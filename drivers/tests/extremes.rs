@@ -76,7 +76,7 @@ fn every_setting_serves_and_stops() {
 }
 
 fn run(driver: Driver, name: &str, change: fn(&mut Config), serves: bool, drain: Duration) {
-    let server = Server::new(driver).configure(change);
+    let server = Server::on(driver).configure(change);
     let running = server.serve("127.0.0.1:0", |peer| Some(Echo(peer.sender()))).unwrap();
     let mut client = TcpStream::connect(running.local_addr().unwrap()).unwrap();
     if serves {

@@ -53,10 +53,7 @@ fn serve(driver: Driver, limits: Limits, size: usize) -> drivers::Running<Poster
             size,
         })
     };
-    Server::new(driver)
-        .limits(limits)
-        .serve("127.0.0.1:0", factory)
-        .unwrap()
+    Server::on(driver).limits(limits).serve("127.0.0.1:0", factory).unwrap()
 }
 
 fn clients(server: &drivers::Running<Poster>, count: u64) -> Vec<TcpStream> {

@@ -28,7 +28,7 @@ impl Protocol for Echo {
 }
 
 fn serve(driver: Driver, configure: impl FnOnce(&mut Config)) -> (Running<Echo>, SocketAddr) {
-    let server = Server::new(driver).configure(configure);
+    let server = Server::on(driver).configure(configure);
     let running = server.serve("127.0.0.1:0", |_| Some(Echo)).unwrap();
     let address = running.local_addr().unwrap();
     (running, address)
@@ -63,7 +63,7 @@ fn defers(driver: Driver) {
 
 fn listens_on_v6_only(driver: Driver) {
     let only = |config: &mut Config| config.socket.only_v6 = true;
-    let server = Server::new(driver).configure(only).threads(2);
+    let server = Server::on(driver).configure(only).threads(2);
     // The port that is free on the one may be taken on the other.
     let mut pairs = (0..100).map(|_| {
         let v6 = server.serve((Ipv6Addr::UNSPECIFIED, 0), |_| Some(Echo)).unwrap();
@@ -106,7 +106,7 @@ impl Protocol for Asker {
 
 fn ask(driver: Driver, connect: Connect) -> Receiver<Result<Vec<u8>, Reason>> {
     let (tell, told) = channel();
-    let client = Server::new(driver).connect(connect, move |_| Asker(tell)).unwrap();
+    let client = Server::on(driver).connect(connect, move |_| Asker(tell)).unwrap();
     client.join().unwrap();
     told
 }
@@ -116,7 +116,7 @@ fn comes_from_an_address_of_its_own(driver: Driver) {
     let to = listener.local_addr().unwrap();
     let free = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
     let (tell, told) = channel();
-    let server = Server::new(driver);
+    let server = Server::on(driver);
     let server = server.serve_on(listener, move |peer| {
         tell.send(peer.remote().unwrap()).unwrap();
         Some(Echo)

@@ -40,7 +40,7 @@ fn said(mut stream: impl Read + Write, expected: &str) {
 fn serves_them_all(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-places-{}-{driver}", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    let server = Server::new(driver).threads(2);
+    let server = Server::on(driver).threads(2);
     let handed_over = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let places = vec![
         server.listen("127.0.0.1:0").unwrap(),
@@ -73,7 +73,7 @@ fn serves_them_all(driver: Driver) {
 }
 
 fn one_that_does_not_listen_is_an_error(driver: Driver) {
-    let server = Server::new(driver);
+    let server = Server::on(driver);
     let stream = UnixStream::pair().unwrap().0;
     let places = [
         server.listen("127.0.0.1:0").unwrap(),

@@ -166,7 +166,7 @@ impl Link {
     fn open(driver: Driver, redis: &Redis, config: ClientConfig) -> Link {
         let (report, seen) = mpsc::channel();
         let (give, take) = mpsc::channel();
-        let running = Server::new(driver)
+        let running = Server::on(driver)
             .connect(redis.address, move |peer| {
                 give.send(peer.sender()).unwrap();
                 Client::new(Arc::new(config), Forwarder(report))

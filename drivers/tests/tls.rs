@@ -47,7 +47,7 @@ fn serve(driver: Driver) -> (Running<Tls<Echo, Echoes>>, Acceptor, Authority) {
     let authority = Authority::new("the authority");
     let config = ServerConfig::new(provider().unwrap(), [authority.identity(&["localhost"])]);
     let acceptor = Acceptor::new(config).unwrap();
-    let server = Server::new(driver).threads(2);
+    let server = Server::on(driver).threads(2);
     let running = server.serve("127.0.0.1:0", acceptor.accept(Echoes)).unwrap();
     (running, acceptor, authority)
 }
@@ -164,7 +164,7 @@ fn both_roles(driver: Driver) {
                 back: 0,
             };
             let tls = connector.connect("localhost", asker).unwrap();
-            Server::new(driver).connect(to, move |_: &Peer<'_, _>| tls).unwrap()
+            Server::on(driver).connect(to, move |_: &Peer<'_, _>| tls).unwrap()
         })
         .collect();
     for client in clients {

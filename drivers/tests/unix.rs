@@ -35,7 +35,7 @@ fn serves_a_unix_socket(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-test-{}-{driver}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
-    let server = Server::new(driver).threads(2).serve_on(listener, |peer| {
+    let server = Server::on(driver).threads(2).serve_on(listener, |peer| {
         assert_eq!(peer.remote(), None);
         Some(Echo)
     });
@@ -52,7 +52,7 @@ fn serves_a_unix_socket(driver: Driver) {
 fn serves_a_socket_that_listens(driver: Driver) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .threads(2)
         .serve_on(listener, |_| Some(Echo))
         .unwrap();
@@ -66,7 +66,7 @@ fn serves_a_socket_that_listens(driver: Driver) {
 fn adopts_connected_sockets(driver: Driver) {
     // One end of a pair, in a driver that has nothing else to do.
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let running = Server::new(driver)
+    let running = Server::on(driver)
         .adopt(theirs, |peer| {
             assert_eq!((peer.remote(), peer.local()), (None, None));
             Echo
@@ -104,7 +104,7 @@ fn tells_of_sockets_that_cannot_be_adopted(driver: Driver) {
     let (tell, told) = std::sync::mpsc::channel();
     // A plain file cannot be waited for.
     let file = std::fs::File::open("Cargo.toml").unwrap();
-    let running = Server::new(driver).adopt(file, |_| Told(tell)).unwrap();
+    let running = Server::on(driver).adopt(file, |_| Told(tell)).unwrap();
     assert!(matches!(told.recv().unwrap(), protocol::Reason::Io(_)));
     assert_eq!(running.join().unwrap().io_errors, 1);
 }

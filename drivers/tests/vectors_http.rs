@@ -146,7 +146,7 @@ fn expected(outcome: &str) -> String {
 
 fn the_verdicts_are_those_of_the_file(driver: Driver) {
     let config = Arc::new(ServerConfig::default());
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .serve("127.0.0.1:0", move |_| {
             Some(proto_http::Server::new(Arc::clone(&config), Witness::default()))
         })

@@ -1,12 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+/// The front page of the project, whose program must compile.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Running, Server, Signals};
+use drivers::{Driver, Running, Server};
+use processes::Signals;
 use proto_tls::{Acceptor, Files, Session};
 use protocol::{Limits, Peer, Protocol};
 
@@ -58,7 +64,7 @@ where
     let options = Options::parse();
     // Before threads are started, and before whoever reads the address may send one.
     let signals = Signals::catch()?;
-    let server = Server::new(options.driver).threads(options.threads).limits(limits);
+    let server = Server::on(options.driver).threads(options.threads).limits(limits);
     let Some(pair) = options.tls_cert.zip(options.tls_key) else {
         return until(signals, server.serve(options.listen, factory)?);
     };
@@ -86,5 +92,5 @@ where
     if let Some(address) = running.local_addr() {
         println!("listening on {address}");
     }
-    running.until(signals, Duration::from_secs(5)).map(drop)
+    signals.then_stop(running, Duration::from_secs(5)).map(drop)
 }

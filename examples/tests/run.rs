@@ -249,7 +249,7 @@ fn client() {
         let factory = move |_: &protocol::Peer<'_, Infallible>| {
             Some(proto_http::Server::switching(Arc::clone(&config), Upgrader))
         };
-        let server = Server::new(*driver).serve("127.0.0.1:0", factory).unwrap();
+        let server = Server::on(*driver).serve("127.0.0.1:0", factory).unwrap();
         let address = server.local_addr().unwrap().to_string();
         let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
             .args([&address, "/any", "--driver", driver.name()])

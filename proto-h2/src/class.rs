@@ -13,8 +13,14 @@ const NAME: [bool; 256] = {
 };
 
 /// Whether `name` may name a field: a token in small letters (RFC 9113 section 8.2.1).
+#[inline]
 pub(crate) fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|&byte| NAME[usize::from(byte)])
+    // Nearly all are of small letters, digits and hyphens.
+    let unusual = any(name, |word| {
+        let gap = below(word, b'a') & !below(word, b'9' + 1);
+        below(word, b'0') & !equal(word, b'-') | gap | !below(word, b'z' + 1)
+    });
+    !name.is_empty() && (!unusual || name.iter().all(|&byte| NAME[usize::from(byte)]))
 }
 
 /// Whether `name` is `small`, which has no capital letters, but for the size of letters.
@@ -107,6 +113,9 @@ mod tests {
         for byte in 0..=255_u8 {
             for length in 1..20 {
                 for place in 0..length {
+                    let mut name = vec![b'x'; length];
+                    name[place] = byte;
+                    assert_eq!(is_name(&name), NAME[usize::from(byte)], "{byte} at {place} of {length}");
                     let mut text = vec![b'x'; length];
                     text[place] = byte;
                     let edge = place == 0 || place == length - 1;

@@ -171,19 +171,21 @@ impl ClientConnection {
                 return Ok(None);
             };
             let event = match step {
-                Step::Head { stream, section, .. } if section.status < 200 => ClientEvent::Informational {
+                Step::Head { stream, .. } if scratch.section.status < 200 => ClientEvent::Informational {
                     stream,
-                    response: section.response(scratch, true),
+                    response: scratch.section.response(scratch, true),
                 },
-                Step::Head { stream, section, end } => ClientEvent::Response {
+                Step::Head { stream, end } => ClientEvent::Response {
                     stream,
-                    response: section.response(scratch, end),
+                    response: scratch.section.response(scratch, end),
                     end,
                 },
                 Step::Data { stream, data } => ClientEvent::Data { stream, data },
                 Step::End { stream, trailers } => ClientEvent::End {
                     stream,
-                    trailers: trailers.map_or(Fields::EMPTY, |section| section.trailers(scratch)),
+                    trailers: trailers
+                        .then(|| scratch.section.trailers(scratch))
+                        .unwrap_or(Fields::EMPTY),
                 },
                 Step::Reset { stream, code } => ClientEvent::Reset { stream, code },
                 Step::Failed(violation) => ClientEvent::Failed(violation),
@@ -253,6 +255,15 @@ impl ClientConnection {
     pub fn can_request(&self) -> bool {
         let core = &self.core;
         core.has_room() && !core.has_failed() && !core.is_shutting_down() && core.peer_goaway == u32::MAX
+    }
+
+    /// Whether no request can be sent any more: one of both sides goes away, the server broke the protocol, or the numbers of streams are
+    /// used up.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        let core = &self.core;
+        let used_up = core.next_own > u32::MAX >> 1;
+        used_up || core.has_failed() || core.is_shutting_down() || core.peer_goaway != u32::MAX
     }
 
     /// Whether the server offers the extended CONNECT (RFC 8441). False until its settings have come.

@@ -12,6 +12,8 @@ use crate::{Limits, ViolationKind};
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     lines: Vec<u8>,
+    /// What the last block said: here, so that no event has to carry it.
+    pub(crate) section: Section,
 }
 
 impl Scratch {
@@ -21,7 +23,10 @@ impl Scratch {
     /// No memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Vec::new() }
+        Self {
+            lines: Vec::new(),
+            section: Section::NONE,
+        }
     }
 }
 
@@ -65,7 +70,26 @@ pub(crate) struct Section {
 const UPGRADE: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 impl Section {
-    /// Decodes a whole block.
+    const NONE: Self = Self {
+        method: (0, 0),
+        scheme: (0, 0),
+        path: (0, 0),
+        authority: (0, 0),
+        protocol: (0, 0),
+        host: (0, 0),
+        priority: (0, 0),
+        status: 0,
+        seen: 0,
+        regular: false,
+        expects: false,
+        cookies: 0,
+        count: 0,
+        fields: 0,
+        length: None,
+        wrong: None,
+    };
+
+    /// Decodes a whole block; what it says is in `scratch` then.
     ///
     /// # Errors
     ///
@@ -77,13 +101,13 @@ impl Section {
         part: Part,
         limits: &Limits,
         scratch: &mut Scratch,
-    ) -> Result<Result<Self, ViolationKind>, DecodeError> {
-        let lines = &mut scratch.lines;
+    ) -> Result<Result<(), ViolationKind>, DecodeError> {
+        let Scratch { lines, section } = scratch;
         lines.clear();
         if lines.capacity() > Scratch::KEPT {
             *lines = Vec::new();
         }
-        let mut section = Self::default();
+        *section = Self::NONE;
         let trailers = part == Part::Trailers;
         let (most_bytes, most) = if trailers {
             (limits.trailers_bytes, limits.trailers)
@@ -101,12 +125,11 @@ impl Section {
         if let Some(kind) = section.wrong {
             return Ok(Err(kind));
         }
-        let checked = match part {
+        Ok(match part {
             Part::Request { extended } => section.check_request(lines, extended),
             Part::Response => section.check_response(),
             Part::Trailers => Ok(()),
-        };
-        Ok(checked.map(|()| section))
+        })
     }
 
     #[inline]

@@ -129,15 +129,17 @@ impl ServerConnection {
                 return Ok(None);
             };
             let event = match step {
-                Step::Head { stream, section, end } => ServerEvent::Request {
+                Step::Head { stream, end } => ServerEvent::Request {
                     stream,
-                    request: section.request(scratch, end),
+                    request: scratch.section.request(scratch, end),
                     end,
                 },
                 Step::Data { stream, data } => ServerEvent::Data { stream, data },
                 Step::End { stream, trailers } => ServerEvent::End {
                     stream,
-                    trailers: trailers.map_or(Fields::EMPTY, |section| section.trailers(scratch)),
+                    trailers: trailers
+                        .then(|| scratch.section.trailers(scratch))
+                        .unwrap_or(Fields::EMPTY),
                 },
                 Step::Reset { stream, code } => ServerEvent::Reset { stream, code },
                 Step::Failed(violation) => ServerEvent::Failed(violation),

@@ -192,6 +192,22 @@ fn f18_priority_churn() {
 #[test]
 fn f19_priority_updates_for_idle_streams() {
     all("f19");
+    // Those that come before their stream count, the latest of each, and more than its field; but a hundred at most are kept.
+    let update = |id: u32, urgency: u8| frame(16, 0, 0, &[&id.to_be_bytes()[..], b"u=", &[b'0' + urgency]].concat());
+    let mut scene = Scene::new();
+    scene.read(&hello()).unwrap();
+    scene
+        .read(&[update(1, 1), update(3, 7), update(3, 5), post(1), post(3), post(5)].concat())
+        .unwrap();
+    let urgency = |scene: &Scene, id| scene.connection.priority(id).urgency;
+    assert_eq!([1, 3, 5].map(|id| urgency(&scene, id)), [1, 5, 3]);
+    let updates: Vec<u8> = (0..150).flat_map(|n| update(7 + 2 * n, 6)).collect();
+    scene.read(&[updates, post(7), post(107), post(305)].concat()).unwrap();
+    assert_eq!(
+        [7, 107, 305].map(|id| urgency(&scene, id)),
+        [3, 6, 6],
+        "the oldest were forgotten"
+    );
 }
 
 #[test]
@@ -355,13 +371,17 @@ fn f32_frames_behind_goaway() {
     assert_eq!(scene.answered, 1, "what was sent before the client knew is served");
     // The client has seen the GOAWAY.
     scene.read(&frame(6, 1, 0, b"shutdown")).unwrap();
-    scene
-        .read(&[get(5), frame(0, 0, 5, b"x"), frame(3, 0, 5, &[0; 4])].concat())
-        .unwrap_err();
+    let late = [post(5), frame(0, 0, 5, b"x"), frame(8, 0, 5, &[0, 0, 0, 1])].concat();
+    scene.read(&late).unwrap();
+    assert_eq!(scene.answered, 1, "later streams are passed over, with what is on them");
     let mut scene = Scene::new();
     scene.read(&[hello(), post(1)].concat()).unwrap();
     scene.connection.goaway(ErrorCode::NO_ERROR, &mut scene.out).unwrap();
-    scene.read(&get(5)).unwrap();
+    // They may be under way already, with their content and trailers, and cost no other stream (RFC 9113 section 6.8).
+    let trailers = frame(1, 5, 5, &[0, 1, b'a', 1, b'b']);
+    scene
+        .read(&[post(5), frame(0, 0, 5, b"x"), trailers, get(7)].concat())
+        .unwrap();
     assert_eq!(scene.answered, 0, "later streams are ignored");
     assert!(!scene.connection.is_over());
     scene.read(&frame(0, 1, 1, b"x")).unwrap();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto_h2::{
-    Caller, Client, ClientConfig, ClientError, Failure, Head, Requester, Server, ServerConfig, StreamMessage,
+    Caller, Client, ClientConfig, ClientError, Failure, Head, KeptRequest, Requester, Server, ServerConfig,
+    StreamMessage,
 };
 use proto_http::{Collect, Fields, Misuse, Request, Responder, Response};
 use protocol::testing::Harness;
@@ -19,6 +20,10 @@ struct Get {
     log: String,
     /// Sends again what may be.
     retries: bool,
+    /// Has the client keep its requests.
+    keeps: bool,
+    /// Requests that came back.
+    back: Vec<KeptRequest>,
 }
 
 impl Get {
@@ -27,7 +32,12 @@ impl Get {
             && let Some(path) = self.paths.pop()
         {
             let method = if self.body.is_empty() { "GET" } else { "POST" };
-            requester.send(Head::new(method, "http", "a", path), &[("x", "y")], &self.body)?;
+            let head = Head::new(method, "http", "a", path);
+            if self.keeps {
+                requester.send_kept(KeptRequest::new(head, &[("x", "y")], self.body.clone())?)?;
+            } else {
+                requester.send(head, &[("x", "y")], &self.body)?;
+            }
         }
         Ok(())
     }
@@ -58,6 +68,7 @@ impl Caller for Get {
 
     fn failed(&mut self, stream: u32, failure: Failure, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         self.log += &format!("{stream}!{} ", failure.is_repeatable());
+        self.back.extend(requester.take_kept());
         if self.retries && failure.is_repeatable() {
             self.paths.push("/again");
         }
@@ -183,6 +194,102 @@ fn what_was_not_processed_is_known_to_be_repeatable() {
     client.advance(Duration::from_secs(3));
     assert!(client.ended().is_some());
     assert!(log(&client).ends_with("closed false []"), "{}", log(&client));
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let head = [0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags];
+    [&head[..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Streams that HEADERS were sent on, and the content that was sent on each.
+fn asked(sent: &[u8]) -> Vec<(u32, usize)> {
+    let mut rest = sent.strip_prefix(proto_h2::PREFACE.as_slice()).unwrap_or(sent);
+    let mut streams: Vec<(u32, usize)> = Vec::new();
+    while let [_, a, b, kind, _, c, d, e, f, behind @ ..] = rest {
+        let (length, stream) = (
+            usize::from(*a) << 8 | usize::from(*b),
+            u32::from_be_bytes([*c, *d, *e, *f]),
+        );
+        match kind {
+            0 => streams.iter_mut().find(|(id, _)| *id == stream).unwrap().1 += length,
+            1 => streams.push((stream, 0)),
+            _ => {}
+        }
+        rest = &behind[length..];
+    }
+    streams
+}
+
+/// RFC 9113 section 8.7: a refused request that is kept is sent again, under its name, as soon as there is room.
+#[test]
+fn a_refused_request_is_sent_again() {
+    let mut client = client(Get {
+        paths: vec!["/a", "/b"],
+        body: vec![7; 70_000],
+        keeps: true,
+        ..Get::default()
+    });
+    // The server permits two streams.
+    client.receive(&frame(4, 0, 0, &[0, 3, 0, 0, 0, 2]));
+    assert_eq!(
+        asked(&client.take_sent()),
+        [(1, 65_535), (3, 0)],
+        "the connection's window is used up"
+    );
+    client.receive(&frame(3, 0, 1, &[0, 0, 0, 7]));
+    assert_eq!(asked(&client.take_sent()), [(5, 0)]);
+    client.receive(&frame(8, 0, 0, &[0, 16, 0, 0]));
+    client.receive(&frame(1, 5, 5, &[0x89]));
+    client.receive(&frame(1, 5, 3, &[0x89]));
+    assert_eq!(log(&client), "ready 1:204 1. 3:204 3. ", "its name is its first stream");
+}
+
+/// A request that the server has begun to answer is not sent again, and none is without end.
+#[test]
+fn a_request_is_sent_again_a_few_times_at_most() {
+    let mut client = client(Get {
+        paths: vec!["/a", "/b"],
+        keeps: true,
+        ..Get::default()
+    });
+    client.receive(&frame(4, 0, 0, &[]));
+    client.receive(&frame(1, 4, 3, &[0x88]));
+    client.receive(&frame(3, 0, 3, &[0, 0, 0, 7]));
+    assert_eq!(log(&client), "ready 3:200 3!true ");
+    for stream in [1, 5, 7] {
+        client.receive(&frame(3, 0, stream, &[0, 0, 0, 7]));
+    }
+    assert_eq!(log(&client), "ready 3:200 3!true ");
+    client.receive(&frame(3, 0, 9, &[0, 0, 0, 7]));
+    assert_eq!(log(&client), "ready 3:200 3!true 1!true ");
+    let back = &client.protocol().caller().back;
+    assert_eq!(back.len(), 1);
+    assert_eq!(back[0].head(), Head::new("GET", "http", "a", "/b"));
+    assert_eq!(back[0].fields().get("x"), Some(&b"y"[..]));
+}
+
+/// RFC 9113 section 6.8: what the server has not looked at comes back, to be sent on another connection; what waits does too.
+#[test]
+fn what_a_goaway_leaves_out_comes_back() {
+    let mut client = client(Get {
+        paths: vec!["/a", "/b", "/c"],
+        keeps: true,
+        ..Get::default()
+    });
+    // One stream at a time: stream 5 is refused, and waits.
+    client.receive(&frame(4, 0, 0, &[0, 3, 0, 0, 0, 1]));
+    client.receive(&frame(3, 0, 5, &[0, 0, 0, 7]));
+    client.receive(&frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+    assert_eq!(log(&client), "ready 3!true 5!true ");
+    client.receive(&frame(1, 5, 1, &[0x89]));
+    let back: Vec<_> = client.protocol().caller().back.iter().collect();
+    assert_eq!(
+        back.iter().map(|request| request.head().path).collect::<Vec<_>>(),
+        ["/b", "/a"]
+    );
+    client.eof();
+    client.advance(Duration::from_secs(3));
+    assert!(log(&client).ends_with("1:204 1. closed false []"), "{}", log(&client));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let server = drivers::Server::new(options.driver).threads(options.threads);
+    let server = drivers::Server::on(options.driver).threads(options.threads);
     #[cfg(target_os = "linux")]
     if let Some(workers) = options.prefork {
         return prefork(workers, server, options);
@@ -91,12 +91,12 @@ where
     I: IntoIterator<Item = drivers::Listening>,
 {
     // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
-    let signals = drivers::Signals::catch()?;
+    let signals = processes::Signals::catch()?;
     let one = config(options);
     let shared = shared()?;
-    let testbed = move |remote| Testbed {
+    let testbed = move |remote: Option<SocketAddr>| Testbed {
         shared: Arc::clone(&shared),
-        remote,
+        remote: remote.map(|remote| (mapped(remote.ip()), remote.port())),
         echoing: false,
         next: None,
     };
@@ -131,7 +131,7 @@ fn serve_layered<I, P>(
     places: I,
     options: &Options,
     factory: impl Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + Sync + 'static,
-    signals: drivers::Signals,
+    signals: processes::Signals,
     print: bool,
 ) -> io::Result<()>
 where
@@ -181,7 +181,7 @@ fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
     proto_tls::Acceptor::new(config).map(Some).map_err(io::Error::other)
 }
 
-fn until_signal<P>(running: drivers::Running<P>, signals: drivers::Signals, print: bool) -> io::Result<()>
+fn until_signal<P>(running: drivers::Running<P>, signals: processes::Signals, print: bool) -> io::Result<()>
 where
     P: Protocol + 'static,
     P::Message: Send + 'static,
@@ -189,12 +189,12 @@ where
     if let Some(address) = running.local_addr().filter(|_| print) {
         print_address(address);
     }
-    running.until(signals, DRAIN).map(drop)
+    signals.then_stop(running, DRAIN).map(drop)
 }
 
 #[cfg(target_os = "linux")]
 fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Result<()> {
-    use drivers::{Prefork, Role};
+    use processes::{Prefork, Role};
     match Prefork::new(workers).run(options.listen, print_address)? {
         Role::Worker { places, .. } => {
             let room = connections_per_thread(options.threads);
@@ -242,6 +242,13 @@ fn shared() -> io::Result<Arc<Shared>> {
     }))
 }
 
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
+}
+
 /// What all connections share.
 struct Shared {
     ws: Arc<proto_ws::Config>,
@@ -252,8 +259,8 @@ struct Shared {
 /// The resources.
 struct Testbed {
     shared: Arc<Shared>,
-    /// The client's address, as the factory saw it.
-    remote: Option<SocketAddr>,
+    /// The client's address, as the factory saw it, and its port: 32 bytes as a `SocketAddr`, 20 like this.
+    remote: Option<(Ipv6Addr, u16)>,
     /// Whether the content of the request under way goes back.
     echoing: bool,
     /// What the connection becomes.
@@ -276,9 +283,10 @@ impl Testbed {
     /// Tells clients who they are. Its fields are an array: were they the block that `GET /` has, the compiler would see two
     /// callers of one function, and would no longer put the one that is measured in line.
     fn whoami(&self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        let remote = self
-            .remote
-            .map_or_else(|| "unknown".into(), |remote| remote.to_string());
+        let remote = self.remote.map_or_else(
+            || "unknown".into(),
+            |(ip, port)| SocketAddr::from((ip.to_canonical(), port)).to_string(),
+        );
         responder.send(200, &[("Content-Type", "text/plain")], remote.as_bytes())
     }
 

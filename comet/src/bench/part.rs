@@ -131,7 +131,7 @@ fn open_all(plan: &Plan, seen: &Arc<Seen>) -> io::Result<()> {
             Client::new(Arc::clone(&config), Arc::clone(&opening), PerThread, subscriber)
         }
     };
-    let server = Server::new(driver).configure(|config| config.connect_timeout = PATIENCE);
+    let server = Server::on(driver).configure(|config| config.connect_timeout = PATIENCE);
     let mut handle: Option<Handle<_>> = None;
     for index in 0..plan.subscribers {
         seen.wait_for_room(plan.opening)?;

@@ -1,6 +1,6 @@
 //! One connection to a broker in another process, on any driver.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use proto_resp::{Caller, ClientError, Misuse, Push, Requester, Unanswered, Value};
 use protocol::{Reason, Sender};
@@ -17,6 +17,8 @@ pub(crate) struct Speaker {
     beginning: Vec<Value>,
     expected: usize,
     refusal: Option<Refusal>,
+    /// Why what is beneath, such as TLS, failed, where it did.
+    beneath: Arc<OnceLock<String>>,
 }
 
 /// What a connection is told.
@@ -32,7 +34,13 @@ type Out<'a, 'c> = Requester<'a, 'c, Ticket>;
 
 impl Speaker {
     pub(crate) fn new(upstream: Arc<Upstream>, role: Role, generation: u64) -> Self {
+        Self::over(upstream, role, generation, Arc::default())
+    }
+
+    /// One over a layer that notes in `beneath` why it failed.
+    pub(crate) fn over(upstream: Arc<Upstream>, role: Role, generation: u64, beneath: Arc<OnceLock<String>>) -> Self {
         Speaker {
+            beneath,
             upstream,
             role,
             generation,
@@ -141,7 +149,10 @@ impl Caller for Speaker {
         let why = match (refusal, error, reason) {
             (Some(refusal), ..) => refusal,
             (None, Some(error), _) => Refusal::Now(error.to_string()),
-            (None, None, reason) => Refusal::Now(reason.to_string()),
+            (None, None, reason) => {
+                let beneath = self.beneath.get().cloned();
+                Refusal::Now(beneath.unwrap_or_else(|| reason.to_string()))
+            }
         };
         // The tickets are dropped with the connection, so that those who wait learn that nobody knows.
         self.upstream.is_down(self.role, self.generation, why);

@@ -352,7 +352,7 @@ fn at_a_hub(driver: Driver) {
     let hub = Hub::start(200, 7).unwrap();
     let mut processes = 0;
     let sessions = Arc::clone(&hub);
-    let server = Server::new(driver)
+    let server = Server::on(driver)
         .serve("127.0.0.1:0", move |peer: &Peer<'_, HubPost>| {
             processes += 1;
             let session = HubSession::new(Arc::clone(&sessions), processes, peer.sender());
@@ -369,7 +369,7 @@ fn at_a_hub(driver: Driver) {
                     tell.send(peer.sender()).unwrap();
                     Client::new(Arc::default(), speaker)
                 };
-                Server::new(driver).connect(address, make).unwrap();
+                Server::on(driver).connect(address, make).unwrap();
                 upstream.linked(role, generation, Box::new(told.recv().unwrap()));
             };
             Box::new(Upstream::new(HubDialect, inbox, Box::new(connect)))

@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{SharedStats, Stats};
-use timing_wheel::{Key, Wheel};
+use timing_wheel::{Key, Ticks, Wheel};
 
 use crate::Config;
 use protocol::driver::PerAddress;
+
+/// The length of a tick of the wheel.
+const TICKS: Ticks = Ticks::MILLISECOND;
 
 /// The state of one worker that its tasks see. Tasks lock it when a deadline comes nearer than the timer
 /// that is set, and when they begin and end: not once per exchange.
@@ -184,14 +187,14 @@ impl Group {
     /// there in time: after a pause of the process or of the thread, that is not the present.
     pub fn expire(&self, at: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
         let mut timers = self.lock();
-        let tick = u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX);
+        let tick = TICKS.elapsed(at.saturating_duration_since(self.start));
         self.fired.fetch_max(tick, Ordering::AcqRel);
         let due: Vec<Waker> = timers.wheel.poll(tick, budget).map(|(_, waker)| waker).collect();
         timers.wakes = timers.wheel.next_wake().unwrap_or(u64::MAX);
         if !timers.worker.as_ref().is_some_and(|known| known.will_wake(worker)) {
             timers.worker = Some(worker.clone());
         }
-        let next = self.start.checked_add(Duration::from_millis(timers.wakes));
+        let next = self.start.checked_add(TICKS.duration(timers.wakes));
         drop(timers);
         due.into_iter().for_each(Waker::wake);
         next
@@ -210,10 +213,8 @@ impl Group {
         }
     }
 
-    /// The tick at or after `deadline`, in milliseconds.
+    /// The tick at or after `deadline`.
     fn tick(&self, deadline: Instant) -> u64 {
-        let after = deadline.saturating_duration_since(self.start);
-        let ticks = after.as_secs().saturating_mul(1000);
-        ticks.saturating_add(u64::from(after.subsec_nanos().div_ceil(1_000_000)))
+        TICKS.deadline(deadline.saturating_duration_since(self.start))
     }
 }

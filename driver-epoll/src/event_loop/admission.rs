@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use driver_common::Connect;
-use driver_common::trace;
+use driver_common::{ACCEPT_PAUSE, Connect, Make, trace};
 use protocol::driver::{Connection, Interest};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use rustix::event::epoll;
@@ -16,14 +14,12 @@ use rustix::event::epoll;
 use super::Loop;
 use super::conn::{Conn, State};
 use crate::listener::Accepted;
-use crate::mailbox::{Opening, Shared};
+use crate::mailbox::Shared;
 use crate::slab::Key;
 use crate::socket;
 
 /// Event and timer data of listeners: this bit and the index.
 pub(super) const LISTENER: u64 = 1 << 63;
-/// How long accepting pauses when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
 
@@ -104,7 +100,7 @@ where
         }
     }
 
-    pub(super) fn connect(&mut self, connect: &Connect, make: Opening<P>) {
+    pub(super) fn connect(&mut self, connect: &Connect, make: Make<P>) {
         let key = self.connections.next_key();
         let opened = driver_common::connecting(connect, &self.config.socket).and_then(|socket| {
             let socket = OwnedFd::from(socket);
@@ -130,7 +126,7 @@ where
     }
 
     /// Takes a socket that is connected already.
-    pub(super) fn adopt(&mut self, socket: OwnedFd, make: Opening<P>) {
+    pub(super) fn adopt(&mut self, socket: OwnedFd, make: Make<P>) {
         let key = self.connections.next_key();
         driver_common::prepare(&socket, &self.config.socket);
         let remote = socket::remote_address(&socket);
@@ -148,13 +144,7 @@ where
 
     /// Makes a protocol for a connection of this side's making, and keeps it under the next key, or tells it what went
     /// wrong. Returns whether it is there.
-    fn open(
-        &mut self,
-        opened: io::Result<OwnedFd>,
-        remote: Option<SocketAddr>,
-        make: Opening<P>,
-        state: State,
-    ) -> bool {
+    fn open(&mut self, opened: io::Result<OwnedFd>, remote: Option<SocketAddr>, make: Make<P>, state: State) -> bool {
         let key = self.connections.next_key();
         let source = Source {
             socket: opened.as_ref().ok(),

@@ -11,8 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver_common::Stats;
-use driver_common::{Config, Stopping};
+use driver_common::{Command, Config, Stats, Stopping};
 use protocol::driver::{PerAddress, Scratch};
 use protocol::{Peer, Protocol, Reason};
 use rustix::buffer::spare_capacity;
@@ -20,9 +19,10 @@ use rustix::event::epoll;
 
 use self::admission::{LISTENER, Listener, register_listener};
 use self::conn::{Conn, State};
+use crate::Handle;
 use crate::batch::Batch;
 use crate::listener::Acceptor;
-use crate::mailbox::{Handle, Mail, Shared};
+use crate::mailbox::{Mail, Shared};
 use crate::poll::wait;
 use crate::slab::{Key, Slab};
 use crate::timers::Timers;
@@ -111,9 +111,7 @@ impl<P: Protocol> Loop<P> {
 
     /// A handle by which other threads reach this loop.
     pub fn handle(&self) -> Handle<P> {
-        Handle {
-            loops: Arc::new([Arc::clone(&self.shared)]),
-        }
+        Handle::new(self.shared())
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared<P>> {
@@ -262,9 +260,11 @@ where
                 continue;
             }
             match mail.pop_front() {
-                Some(Mail::Connect(opening)) => self.connect(&opening.0, opening.1),
-                Some(Mail::Adopt(opening)) => self.adopt(opening.0, opening.1),
-                Some(Mail::Stop(drain)) => self.begin_stop(drain),
+                Some(Mail::Command(command)) => match *command {
+                    Command::Connect(to, make) => self.connect(&to, make),
+                    Command::Adopt(socket, make) => self.adopt(socket, make),
+                    Command::Stop(drain) => self.begin_stop(drain),
+                },
                 Some(Mail::Message(..)) | None => break,
             }
             budget -= 1;

@@ -21,7 +21,7 @@ pub(crate) struct On(pub(crate) Driver);
 
 impl On {
     fn server(&self, config: Config, threads: usize) -> Server {
-        Server::new(self.0)
+        Server::on(self.0)
             .threads(threads)
             .configure(|settings| *settings = config)
     }

@@ -70,7 +70,7 @@ fn main() -> io::Result<()> {
     let options = Options::parse();
     let opening = Arc::new(Opening::new(options.server.to_string(), options.path));
     let (open, opened) = mpsc::channel();
-    let running = Server::new(options.driver).connect(options.server, move |peer| {
+    let running = Server::on(options.driver).connect(options.server, move |peer| {
         let console = Console {
             sender: Some(peer.sender()),
             open,

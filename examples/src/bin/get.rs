@@ -268,7 +268,7 @@ fn fetch(options: &Options) -> io::Result<bool> {
             report,
         };
         let config = Arc::clone(&config);
-        let (server, address) = (Server::new(options.driver), first.address()?);
+        let (server, address) = (Server::on(options.driver), first.address()?);
         let client = Client::new(config, fetcher);
         let outcome = match connector.as_ref().filter(|_| first.secure) {
             None => {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use drivers::{Driver, Prefork, Role, Server, Signals};
+use drivers::{Driver, Server};
+use processes::{Prefork, Role, Signals};
 use protocol::{Cx, Input, Protocol};
 
 /// Greets each connection with the number of the process that serves it.
@@ -52,8 +53,8 @@ fn main() -> io::Result<()> {
     match prefork.run(options.listen, |address| println!("listening on {address}"))? {
         Role::Worker { places, .. } => {
             let signals = Signals::catch()?;
-            let server = Server::new(options.driver).serve_all(places, |_| Some(Greeter))?;
-            server.until(signals, Duration::from_secs(5)).map(drop)
+            let server = Server::on(options.driver).serve_all(places, |_| Some(Greeter))?;
+            signals.then_stop(server, Duration::from_secs(5)).map(drop)
         }
         Role::Parent { restarts } => {
             eprintln!("all workers have ended; {restarts} were started again");

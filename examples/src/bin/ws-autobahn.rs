@@ -48,7 +48,7 @@ fn connect(options: &Options, config: &Arc<Config>, target: String) -> io::Resul
     opening.deflate = true;
     let last = Arc::new(Mutex::new(String::new()));
     let (config, echo, opening) = (Arc::clone(config), Echo(Arc::clone(&last)), Arc::new(opening));
-    let running = Server::new(options.driver)
+    let running = Server::on(options.driver)
         .limits(limits)
         .connect(options.server, move |_| Client::new(config, opening, PerThread, echo))?;
     running.join()?;

@@ -101,7 +101,7 @@ impl Rig {
         let address = SocketAddr::from_abstract_name(name).expect("a short name");
         let listener = UnixListener::bind_addr(&address).expect("a name of its own");
         let [driver, messages, timers, mailbox, buffers, _] = plan.head;
-        let server = Server::new(if driver & 1 == 0 { Driver::Epoll } else { Driver::Tokio });
+        let server = Server::on(if driver & 1 == 0 { Driver::Epoll } else { Driver::Tokio });
         let server = server.limits(limits()).configure(|config| {
             config.message_budget = 1 + usize::from(messages);
             config.timer_budget = 1 + usize::from(timers);

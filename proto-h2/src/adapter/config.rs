@@ -98,6 +98,9 @@ pub struct ClientConfig {
     pub timeouts: ClientTimeouts,
     /// Bytes of a request's content that may wait for the window; more is [`Misuse::NoSpace`](crate::Misuse::NoSpace). Default 16 MiB.
     pub max_queued: usize,
+    /// How often a request that is [kept](super::Requester::send_kept) is sent again on this connection when the server refuses its stream.
+    /// Default 3.
+    pub repeats: u8,
 }
 
 impl Default for ClientConfig {
@@ -108,6 +111,7 @@ impl Default for ClientConfig {
             limits,
             timeouts: ClientTimeouts::default(),
             max_queued: 16 * 1024 * 1024,
+            repeats: 3,
         }
     }
 }

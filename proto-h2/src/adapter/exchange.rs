@@ -16,6 +16,8 @@ pub(super) struct Io {
     pub(super) queue: Option<Box<Queue>>,
     /// Content that the handler does not want yet.
     pub(super) held: Option<Box<Held>>,
+    /// The handler says when the client is to continue.
+    pub(super) withheld: bool,
     /// The handler wants no more content now.
     pub(super) paused: bool,
     /// The answer is complete, though some of it may wait.
@@ -30,6 +32,8 @@ pub(super) struct Io {
     pub(super) failed: bool,
     /// The tunnel comes again in the next turn.
     pub(super) again: bool,
+    /// What was posted to the tunnel is not settled yet.
+    pub(super) unsettled: bool,
     /// The tunnel wants input.
     pub(super) reads: bool,
 }
@@ -224,6 +228,14 @@ impl Backend for Exchange<'_, '_> {
         self.connection.expects_continue(self.stream)
     }
 
+    fn withhold_continue(&mut self) {
+        self.io.withheld = true;
+    }
+
+    fn withholds_continue(&self) -> bool {
+        self.io.withheld && self.expects_continue()
+    }
+
     fn upgrade(&mut self, fields: &dyn AnyFields) -> Result<(), Misuse> {
         if !self.connection.is_extended(self.stream) {
             return Err(Misuse::SwitchUnasked);
@@ -244,6 +256,12 @@ impl Backend for Exchange<'_, '_> {
 
     fn close(&mut self) {
         let _ = self.connection.shutdown(self.cx.output().tail());
+    }
+
+    fn abort(&mut self) {
+        if !self.io.ended {
+            self.fail(ErrorCode::INTERNAL_ERROR);
+        }
     }
 
     fn is_congested(&self) -> bool {

@@ -1,18 +1,24 @@
 //! HTTP/2 on the `protocol` contract.
 
 mod auto;
+mod caller;
 mod client;
 mod config;
 mod exchange;
+mod kept;
 mod origin;
+mod requester;
 mod server;
 mod slot;
 mod tunnel;
 
 pub use auto::{Auto, AutoError};
-pub use client::{Caller, Client, ClientError, Failure, Requester};
+pub use caller::{Caller, ClientError, Failure};
+pub use client::Client;
 pub use config::{ClientConfig, ClientTimeouts, ServerConfig, ServerTimeouts};
+pub use kept::KeptRequest;
 pub use origin::StreamMessage;
+pub use requester::Requester;
 pub use server::{Server, ServerError};
 
 use std::cell::Cell;

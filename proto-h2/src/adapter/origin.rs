@@ -14,6 +14,27 @@ pub struct StreamMessage<M> {
     pub(super) message: M,
 }
 
+impl<M> StreamMessage<M> {
+    /// A message for `stream`, which a layer around a [`Server`](super::Server) makes; others send through the handler's own
+    /// [`Sender`]. Where the stream has ended, the message is dropped.
+    #[must_use]
+    pub const fn new(stream: u32, message: M) -> Self {
+        Self { stream, message }
+    }
+
+    /// The stream that the message is for; 0 where the connection is of HTTP/1.1.
+    #[must_use]
+    pub const fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// The message itself.
+    #[must_use]
+    pub fn into_message(self) -> M {
+        self.message
+    }
+}
+
 impl<M> fmt::Debug for StreamMessage<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamMessage")
@@ -80,7 +101,7 @@ fn send<M>(sender: &Sender<StreamMessage<M>>, token: u64, message: M) -> Result<
         .send(StreamMessage { stream, message })
         .map_err(|error| match error {
             SendError::Full(message) => SendError::Full(message.message),
-            other => SendError::Closed(other.into_message().message),
+            other => SendError::Closed(other.into_message().into_message()),
         })
 }
 

@@ -95,6 +95,8 @@ where
             core: Core {
                 connection: ServerConnection::new(),
                 config,
+                keeps_reading: false,
+                unsettled: false,
                 due: None,
             },
             factory,
@@ -113,7 +115,7 @@ where
     #[inline]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8], scratch: &mut Scratch) -> Result<(), ServerError> {
         loop {
-            if cx.is_congested() {
+            if cx.is_congested() && !self.core.keeps_reading {
                 return Ok(());
             }
             let limits = &self.core.config.limits;
@@ -133,8 +135,8 @@ where
                 }
                 Some(ServerEvent::Window { stream: 0 }) => self.flush_all(cx),
                 Some(ServerEvent::Window { stream }) => self.with(cx, stream, Core::flush),
-                Some(ServerEvent::Reset { stream, .. }) => self.gone(stream),
-                Some(ServerEvent::Failed(violation)) => self.gone(violation.stream_id()),
+                Some(ServerEvent::Reset { stream, .. }) => self.gone(cx, stream),
+                Some(ServerEvent::Failed(violation)) => self.gone(cx, violation.stream_id()),
                 Some(ServerEvent::Pong(_) | ServerEvent::Goaway(_)) => {}
             }
         }
@@ -198,9 +200,10 @@ where
     }
 
     /// The client has ended a stream before its time.
-    fn gone(&mut self, stream: u32) {
+    fn gone(&mut self, cx: &mut Cx<'_>, stream: u32) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == stream && !slot.is_free()) {
             slot.io.failed = true;
+            self.core.tunnel(cx, slot, |tunnel| tunnel.broken());
             close(slot, Reason::Io(std::io::ErrorKind::ConnectionReset));
         }
     }
@@ -226,6 +229,21 @@ where
         }
     }
 
+    #[inline(never)]
+    fn settle_posted(&mut self, cx: &mut Cx<'_>) {
+        self.core.unsettled = false;
+        for slot in self.slots.iter_mut().filter(|slot| slot.io.unsettled) {
+            self.core.tunnel(cx, slot, |tunnel| {
+                tunnel.turn(|_| {});
+                tunnel.resume();
+            });
+            if !self.core.settle(cx, slot) {
+                close(slot, Reason::Closed);
+            }
+        }
+        self.conclude(cx, false);
+    }
+
     /// What the connection as a whole waits for now. `partial` says that part of a frame has come.
     #[inline]
     fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
@@ -243,6 +261,7 @@ where
         if connection.streams() > 0 || !connection.has_begun() {
             (self.idle, self.tidy) = (None, false);
         } else {
+            self.core.keeps_reading = false;
             // Frames that come meanwhile do not prolong it.
             let since = *self.idle.get_or_insert(now);
             let after = match timeouts.idle {
@@ -394,6 +413,11 @@ where
         self.core.due
     }
 
+    /// As a protocol in a tunnel asks for.
+    fn keeps_reading(&self) -> bool {
+        self.core.keeps_reading
+    }
+
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         let now = cx.now();
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -458,13 +482,22 @@ where
     fn posted(&mut self, cx: &mut Cx<'_>, message: StreamMessage<H::Message>) -> Result<(), ServerError> {
         let StreamMessage { stream, message } = message;
         self.with(cx, stream, |core, cx, slot| match slot.owner {
-            Owner::Tunnel(_) => core.tunnel(cx, slot, |tunnel| {
-                tunnel.turn(|turn| turn.posted(message));
-                tunnel.resume();
-            }),
+            Owner::Tunnel(_) => {
+                core.unsettled = true;
+                core.tunnel(cx, slot, |tunnel| tunnel.posted(message));
+            }
             _ => core.call(cx, slot, |handler, responder| handler.posted(message, responder)),
         });
         self.conclude(cx, false);
+        Ok(())
+    }
+
+    /// Before output is looked at: what messages have led to in tunnels goes out at once, however many came.
+    #[inline]
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        if self.core.unsettled {
+            self.settle_posted(cx);
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proto_http::{Fields, Handler, Misuse, Responder};
 use protocol::driver::Connection;
-use protocol::{Cx, Deadline, Reason};
+use protocol::{Cx, Deadline, Protocol, Reason};
 
 use super::ServerConfig;
 use super::exchange::{Exchange, Held, Io};
@@ -63,6 +63,10 @@ impl<H: Handler> Slot<H> {
 pub(super) struct Core {
     pub(super) connection: ServerConnection,
     pub(super) config: Arc<ServerConfig>,
+    /// A tunnel was opened, since there was no stream, whose protocol reads while its output is congested.
+    pub(super) keeps_reading: bool,
+    /// Some stream is [`unsettled`](Io::unsettled).
+    pub(super) unsettled: bool,
     /// Nothing is due before.
     pub(super) due: Option<Instant>,
 }
@@ -103,6 +107,7 @@ impl Core {
         };
         match handler.switched() {
             Some(next) => {
+                self.keeps_reading |= next.keeps_reading();
                 slot.owner = Owner::Tunnel(Box::new(Connection::new(next)));
                 slot.io.reads = true;
                 self.tunnel(cx, slot, |tunnel| {
@@ -253,7 +258,8 @@ impl Core {
             return false;
         }
         let waits_for_content = !slot.io.requested && !slot.io.paused;
-        if waits_for_content && self.connection.expects_continue(slot.id) {
+        let withheld = slot.io.withheld && self.connection.expects_continue(slot.id);
+        if waits_for_content && !withheld && self.connection.expects_continue(slot.id) {
             let out = cx.output().tail();
             let _ = self.connection.send_informational(slot.id, 100, &(), out);
         }
@@ -264,7 +270,7 @@ impl Core {
         match &slot.owner {
             Owner::Tunnel(inner) => slot.wait.set(Wait::Tunnel, inner.deadline()),
             _ if slot.io.queue.is_some() => slot.wait.keep(now, Wait::Window, timeouts.window),
-            _ if waits_for_content => slot.wait.keep(now, Wait::Body, timeouts.body),
+            _ if waits_for_content && !withheld => slot.wait.keep(now, Wait::Body, timeouts.body),
             _ => slot.wait.arm(now, Wait::Answer, timeouts.answer),
         }
         self.wake_at(slot.wait.at());

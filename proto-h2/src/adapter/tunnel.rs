@@ -1,5 +1,7 @@
 //! A stream that carries another protocol, with a connection of its own (RFC 9113 section 8.5, RFC 8441).
 
+use std::io::IoSlice;
+
 use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
 use protocol::{Cx, Protocol};
 
@@ -13,11 +15,19 @@ struct Pipe<'a, 'c> {
     config: &'a ServerConfig,
     cx: &'a mut Cx<'c>,
     stream: u32,
+    /// What came before the stream broke.
+    last: &'a [u8],
 }
 
 impl Transport for Pipe<'_, '_> {
-    fn receive(&mut self, _: &mut [u8]) -> Transfer {
-        Transfer::Blocked
+    fn receive(&mut self, buffer: &mut [u8]) -> Transfer {
+        let (now, later) = self.last.split_at(self.last.len().min(buffer.len()));
+        let Some(place) = buffer.get_mut(..now.len()).filter(|place| !place.is_empty()) else {
+            return Transfer::Blocked;
+        };
+        place.copy_from_slice(now);
+        self.last = later;
+        Transfer::Bytes(now.len())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Transfer {
@@ -30,6 +40,42 @@ impl Transport for Pipe<'_, '_> {
             Ok(0) => Transfer::Blocked,
             Ok(sent) => Transfer::Bytes(sent),
             Err(_) => Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+        }
+    }
+
+    /// All slices in one frame, as far as the windows and the frame allow.
+    fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        if self.cx.is_congested() {
+            return Transfer::Blocked;
+        }
+        let all: usize = slices.iter().map(|slice| slice.len()).sum();
+        let (mut sent, mut pieces) = (0, slices.iter());
+        let mut piece: &[u8] = &[];
+        while sent < all {
+            let out = self.cx.output().tail();
+            let (taken, append) = match self.connection.begin_data(self.stream, all - sent, out) {
+                Ok((0, _)) => break,
+                Ok(begun) => begun,
+                Err(_) => return Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+            };
+            sent += taken;
+            let mut left = taken;
+            while left > 0 {
+                if piece.is_empty() {
+                    let Some(next) = pieces.next() else { break };
+                    piece = next;
+                }
+                let (now, later) = piece.split_at(piece.len().min(left));
+                if append {
+                    out.extend_from_slice(now);
+                }
+                (piece, left) = (later, left - now.len());
+            }
+        }
+        if sent == 0 {
+            Transfer::Blocked
+        } else {
+            Transfer::Bytes(sent)
         }
     }
 
@@ -50,17 +96,54 @@ pub(super) struct Tunnel<'a, 'c, P: Protocol> {
 }
 
 impl<P: Protocol> Tunnel<'_, '_, P> {
+    /// A message has come. What follows from it is settled with what follows from others, before the output is looked at, unless much waits.
+    pub(super) fn posted(&mut self, message: P::Message) {
+        let (limits, now) = (*self.cx.limits(), self.cx.now());
+        let may_wait = Scratch::lend(limits, now, |scratch| {
+            let mut turn = self.inner.layered(scratch, self.cx);
+            turn.posted(message);
+            let waiting = self.cx.waiting() + turn.output().len();
+            turn.connection().is_open() && waiting <= self.cx.high_water()
+        });
+        self.io.unsettled = true;
+        if !may_wait {
+            self.turn(|_| {});
+            self.resume();
+        }
+    }
+
+    /// The client has reset the stream: what it said before is read first, as over a socket.
+    pub(super) fn broken(&mut self) {
+        let (limits, now) = (*self.cx.limits(), self.cx.now());
+        let held = self.io.held.take().unwrap_or_default();
+        Scratch::lend(limits, now, |scratch| {
+            let mut turn = self.inner.layered(scratch, self.cx);
+            let mut pipe = Pipe {
+                connection: self.connection,
+                config: self.config,
+                cx: self.cx,
+                stream: self.stream,
+                last: &held.content,
+            };
+            turn.broken(&mut pipe, std::io::ErrorKind::ConnectionReset);
+        });
+    }
+
     /// One turn: `event`, and what follows from it.
     pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let settled = Scratch::lend(limits, now, |scratch| {
             let mut turn = self.inner.layered(scratch, self.cx);
+            if std::mem::take(&mut self.io.unsettled) {
+                turn.flush_due();
+            }
             event(&mut turn);
             let mut pipe = Pipe {
                 connection: self.connection,
                 config: self.config,
                 cx: self.cx,
                 stream: self.stream,
+                last: &[],
             };
             turn.settle(&mut pipe)
         });
@@ -72,9 +155,13 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
                 self.cx.again();
             }
             Settled::Ended { reset } => {
+                let (limits, out) = (&self.config.limits, self.cx.output().tail());
+                if !reset {
+                    // Where the client has ended its half before, the end of ours is all there is to say.
+                    let _ = self.connection.finish(self.stream, &(), limits, out);
+                }
                 let code = if reset { ErrorCode::CANCEL } else { ErrorCode::NO_ERROR };
-                let out = self.cx.output().tail();
-                let _ = self.connection.reset(self.stream, code, &self.config.limits, out);
+                let _ = self.connection.reset(self.stream, code, limits, out);
             }
         }
     }

@@ -111,7 +111,7 @@ impl Decoder {
     ///
     /// [`DecodeError`]; no further block can be decoded then.
     pub fn decode(&mut self, block: &[u8], mut visit: impl FnMut(&[u8], &[u8], bool)) -> Result<(), DecodeError> {
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(256);
         self.read(block, usize::MAX, &mut buffer, |buffer, line| {
             let text = buffer.get(line.start..).unwrap_or_default();
             let (name, rest) = text.split_at(line.name.min(text.len()));

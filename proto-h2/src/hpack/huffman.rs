@@ -81,36 +81,16 @@ const CODES: [u32; 257] = {
     codes
 };
 
-/// What 12 bits begin with: one symbol or two that lie in them whole. None where the first symbol is longer.
-#[derive(Clone, Copy)]
-struct Pair {
-    symbols: [u8; 2],
-    /// Bits of them together.
-    bits: u8,
-    count: u8,
-}
-
-static PAIRS: [Pair; 1 << PEEK] = {
-    let none = Pair {
-        symbols: [0; 2],
-        bits: 0,
-        count: 0,
-    };
-    let mut pairs = [none; 1 << PEEK];
+/// What 12 bits begin with: one symbol or two that lie in them whole, the first in the lowest byte; eight times their number in the third
+/// byte; the bits of their codes in the highest. 0 where the first symbol is longer.
+static PAIRS: [u32; 1 << PEEK] = {
+    let mut pairs = [0; 1 << PEEK];
     let mut bits = 0;
     while bits < 1 << PEEK {
         if let Some((first, length)) = short((bits as u32) << (32 - PEEK), PEEK) {
-            pairs[bits] = Pair {
-                symbols: [first, 0],
-                bits: length as u8,
-                count: 1,
-            };
+            pairs[bits] = length << 24 | 8 << 16 | first as u32;
             if let Some((second, more)) = short(((bits as u64) << (32 - PEEK + length)) as u32, PEEK - length) {
-                pairs[bits] = Pair {
-                    symbols: [first, second],
-                    bits: (length + more) as u8,
-                    count: 2,
-                };
+                pairs[bits] = (length + more) << 24 | 16 << 16 | (second as u32) << 8 | first as u32;
             }
         }
         bits += 1;
@@ -147,49 +127,42 @@ pub(crate) struct Invalid;
 /// Appends what `input` stands for to `out`.
 pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
     let start = out.len();
-    // The shortest code has 5 bits. One more, as symbols are written in pairs.
-    out.resize(start + input.len() * 8 / 5 + 2, 0);
+    // The shortest code has 5 bits. Symbols are written eight at a time.
+    out.resize(start + input.len() * 8 / 5 + 8, 0);
     let written = decode_into(input, out.get_mut(start..).unwrap_or_default());
     out.truncate(start + written.unwrap_or(0));
     written.map(|_| ()).ok_or(Invalid)
 }
 
+/// The pairs at the left of `bits`, four at most, as bytes; eight times their number; and the bits of their codes. The last value is 0 where
+/// they end at a code that is longer than a look.
+#[inline(always)]
+fn pairs(bits: u64) -> (u64, u32, u32, u32) {
+    let (mut bits, mut symbols, mut filled, mut used, mut pair) = (bits, 0, 0, 0, 0);
+    for _ in 0..4 {
+        pair = PAIRS[(bits >> (64 - PEEK)) as usize];
+        symbols |= u64::from(pair & 0xffff) << filled;
+        filled += pair >> 16 & 0xff;
+        used += pair >> 24;
+        bits <<= pair >> 24;
+    }
+    (symbols, filled, used, pair)
+}
+
 fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
     // Bits not yet used stand at the left of `bits`, `count` of them.
     let (mut rest, mut bits, mut count, mut at) = (input, 0_u64, 0_u32, 0_usize);
-    loop {
-        match rest.first_chunk::<8>() {
-            Some(word) => {
-                bits |= u64::from_be_bytes(*word) >> count;
-                rest = rest.get(((63 - count) >> 3) as usize..)?;
-                count |= 56;
-            }
-            None => {
-                while let Some((byte, behind)) = rest.split_first()
-                    && count <= 56
-                {
-                    bits |= u64::from(*byte) << (56 - count);
-                    count += 8;
-                    rest = behind;
-                }
-                if count < LONGEST as u32 {
-                    return finish(bits, count, out, at);
-                }
-            }
-        }
-        while count >= PEEK {
-            let pair = PAIRS[(bits >> (64 - PEEK)) as usize];
-            if pair.count > 0 {
-                let place: &mut [u8; 2] = out.get_mut(at..)?.first_chunk_mut()?;
-                *place = pair.symbols;
-                at += usize::from(pair.count);
-                bits <<= pair.bits;
-                count -= u32::from(pair.bits);
-                continue;
-            }
-            if count < LONGEST as u32 {
-                break;
-            }
+    while let Some(word) = rest.first_chunk::<8>() {
+        bits |= u64::from_be_bytes(*word) >> count;
+        rest = rest.get(((63 - count) >> 3) as usize..)?;
+        count |= 56;
+        let (symbols, filled, used, last) = pairs(bits);
+        let place: &mut [u8; 8] = out.get_mut(at..)?.first_chunk_mut()?;
+        *place = symbols.to_le_bytes();
+        at += (filled >> 3) as usize;
+        bits <<= used;
+        count -= used;
+        if last == 0 && count >= LONGEST as u32 {
             let (symbol, length) = first((bits >> 32) as u32);
             *out.get_mut(at)? = u8::try_from(symbol).ok()?;
             at += 1;
@@ -197,23 +170,38 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
             count -= length;
         }
     }
+    // Less than eight octets are left; they lie at the end of the last eight, if there are so many.
+    let last = match input.last_chunk::<8>() {
+        Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
+        Some(_) => 0,
+        None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)) << (64 - 8 * rest.len()) % 64,
+    };
+    let bits = u128::from(bits) << 64 | (u128::from(last) << 64) >> count;
+    finish(bits, count + 8 * rest.len() as u32, out, at)
 }
 
-/// The last bits, and the padding.
-fn finish(mut bits: u64, mut count: u32, out: &mut [u8], mut at: usize) -> Option<usize> {
+/// The last bits, and the padding: `count` bits at the left of `bits`.
+fn finish(bits: u128, mut count: u32, out: &mut [u8], mut at: usize) -> Option<usize> {
+    // Ones follow: behind a symbol they begin no code that a look finds, and where they make a code whole, the padding was not of ones.
+    let mut zeros = !bits & !(u128::MAX >> count);
     loop {
-        let ones = bits.leading_ones();
-        if count < 8 && ones >= count {
+        let (symbols, filled, used, last) = pairs(!((zeros >> 64) as u64));
+        let place: &mut [u8; 8] = out.get_mut(at..)?.first_chunk_mut()?;
+        *place = symbols.to_le_bytes();
+        at += (filled >> 3) as usize;
+        zeros <<= used;
+        count = count.checked_sub(used)?;
+        if last != 0 {
+            continue;
+        }
+        if count < 8 && zeros == 0 {
             return Some(at);
         }
-        let (symbol, length) = first((bits >> 32) as u32);
-        if length > count {
-            return None;
-        }
+        let (symbol, length) = first(!((zeros >> 96) as u32));
         *out.get_mut(at)? = u8::try_from(symbol).ok()?;
         at += 1;
-        bits <<= length;
-        count -= length;
+        zeros <<= length;
+        count = count.checked_sub(length)?;
     }
 }
 

@@ -136,6 +136,9 @@ impl Core {
             *input = rest;
             data.left -= piece.len() as u32;
             if !data.dropped {
+                if data.left == 0 && data.padding == 0 && !data.end {
+                    self.data = None;
+                }
                 return Ok(Some(Step::Data {
                     stream: id,
                     data: piece,
@@ -162,7 +165,7 @@ impl Core {
         self.end_received(id);
         Ok(Some(Step::End {
             stream: id,
-            trailers: None,
+            trailers: false,
         }))
     }
 

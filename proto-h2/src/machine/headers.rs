@@ -110,18 +110,18 @@ impl Core {
         let part = Part::Request {
             extended: self.extended_connect,
         };
-        let section = Section::read(&mut self.decoder, block, part, limits, scratch)
+        let read = Section::read(&mut self.decoder, block, part, limits, scratch)
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         if id > self.goaway {
             // The peer opened it before it knew, and knows that it is not served (RFC 9113 section 6.8).
-            self.last = self.goaway;
             self.spend(1, limits)?;
             return Ok(None);
         }
         if self.streams.len() >= limits.streams.min(Streams::MOST) {
             return Err(Broken::Stream(ViolationKind::TooManyStreams));
         }
-        let section = section.map_err(Broken::Stream)?;
+        read.map_err(Broken::Stream)?;
+        let section = &scratch.section;
         let mut stream = Stream::new(id);
         stream.send_window = self.offered.initial_window as i32;
         stream.receive_window = self.initial_receive_window(limits);
@@ -138,20 +138,21 @@ impl Core {
             }
         }
         if !end {
-            expect(&mut stream, &section, limits).map_err(Broken::Stream)?;
+            expect(&mut stream, section, limits).map_err(Broken::Stream)?;
         } else if section.length.is_some_and(|length| length > 0) {
             return Err(Broken::Stream(ViolationKind::LengthDiffers));
         }
         if let Some(priority) = section.priority(scratch) {
             stream.priority = Priority::parse(priority).pack();
         }
+        if self.hints.is_some()
+            && let Some(priority) = self.take_hint(id)
+        {
+            stream.priority = priority;
+        }
         self.streams.insert(stream);
         let _ = out;
-        Ok(Some(Step::Head {
-            stream: id,
-            section,
-            end,
-        }))
+        Ok(Some(Step::Head { stream: id, end }))
     }
 
     /// A block on a stream that was opened before: a response, trailers, or too late.
@@ -177,23 +178,31 @@ impl Core {
             _ => Part::Trailers,
         };
         // The table has to stay in step, whatever becomes of the block.
-        let section = Section::read(&mut self.decoder, block, part, limits, scratch)
+        let read = Section::read(&mut self.decoder, block, part, limits, scratch)
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         match receiving {
-            None if self.was_reset(id) || self.role == Role::Client => {
+            None if self.was_reset(id) => {
                 self.spend(1, limits)?;
                 Ok(None)
             }
+            // It may be one that was reset too long ago to be remembered.
+            None if self.role == Role::Client => Err(Broken::Stream(ViolationKind::StreamClosed)),
             // Where streams were left out, it may be one of those.
             None if u64::from(self.opened) * 2 > u64::from(self.last) => Err(ViolationKind::StreamClosed.into()),
             None => Err(ViolationKind::StreamId.into()),
             Some(Half::Done) => Err(Broken::Stream(ViolationKind::StreamClosed)),
-            Some(Half::Body) => self.trailers(id, end, section.map_err(Broken::Stream)?),
-            Some(Half::Head) => self.response(id, end, section.map_err(Broken::Stream)?, limits),
+            Some(Half::Body) => {
+                read.map_err(Broken::Stream)?;
+                self.trailers(id, end)
+            }
+            Some(Half::Head) => {
+                read.map_err(Broken::Stream)?;
+                self.response(id, end, &scratch.section, limits)
+            }
         }
     }
 
-    fn trailers<'a>(&mut self, id: u32, end: bool, section: Section) -> Outcome<'a> {
+    fn trailers<'a>(&mut self, id: u32, end: bool) -> Outcome<'a> {
         let Some(stream) = self.streams.get(id) else {
             return Ok(None);
         };
@@ -207,12 +216,12 @@ impl Core {
         self.end_received(id);
         Ok(Some(Step::End {
             stream: id,
-            trailers: Some(section),
+            trailers: true,
         }))
     }
 
     /// The head of a response, informational or final.
-    fn response<'a>(&mut self, id: u32, end: bool, section: Section, limits: &Limits) -> Outcome<'a> {
+    fn response<'a>(&mut self, id: u32, end: bool, section: &Section, limits: &Limits) -> Outcome<'a> {
         let Some(stream) = self.streams.get_mut(id) else {
             return Ok(None);
         };
@@ -237,7 +246,7 @@ impl Core {
                 stream.flags |= Stream::KNOWN;
                 stream.expected = 0;
             } else if !end {
-                expect(stream, &section, limits).map_err(Broken::Stream)?;
+                expect(stream, section, limits).map_err(Broken::Stream)?;
             } else if section.length.is_some_and(|length| length > 0) {
                 return Err(Broken::Stream(ViolationKind::LengthDiffers));
             }
@@ -250,11 +259,7 @@ impl Core {
                 self.close(id);
             }
         }
-        Ok(Some(Step::Head {
-            stream: id,
-            section,
-            end,
-        }))
+        Ok(Some(Step::Head { stream: id, end }))
     }
 }
 

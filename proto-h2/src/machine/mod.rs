@@ -12,7 +12,6 @@ use proto_http::{Buffer, Misuse};
 
 use crate::frame::{self, Head, SMALLEST_MAX, flag, kind};
 use crate::hpack::{Decoder, Encoder};
-use crate::section::Section;
 use crate::streams::{Stream, Streams};
 use crate::{ErrorCode, Limits, Violation, ViolationKind};
 
@@ -74,12 +73,11 @@ struct Data {
     dropped: bool,
 }
 
-/// One thing that happened. What a [`Section`] speaks of is in the scratch memory.
+/// One thing that happened. What a header block said is in the scratch memory.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     Head {
         stream: u32,
-        section: Section,
         end: bool,
     },
     Data {
@@ -88,7 +86,7 @@ pub(crate) enum Step<'a> {
     },
     End {
         stream: u32,
-        trailers: Option<Section>,
+        trailers: bool,
     },
     Reset {
         stream: u32,
@@ -141,6 +139,8 @@ pub(crate) struct Core {
     block: Option<Box<Block>>,
     data: Option<Data>,
     resets: Option<Box<[u32; RESETS]>>,
+    /// Priorities of streams that are not open yet, in the order in which they came.
+    hints: Option<Box<Vec<(u32, u8)>>>,
 }
 
 impl Core {
@@ -177,6 +177,7 @@ impl Core {
             block: None,
             data: None,
             resets: None,
+            hints: None,
         }
     }
 
@@ -415,8 +416,13 @@ impl Core {
         resets[0] = id;
     }
 
+    /// Whether a stream was given up that the peer may still send on: we have reset it, or a GOAWAY left it out (RFC 9113 section 6.8).
     fn was_reset(&self, id: u32) -> bool {
-        self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
+        let left_out = match self.role {
+            Role::Server => self.goaway,
+            Role::Client => self.peer_goaway,
+        };
+        id > left_out || self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
     }
 
     /// Whether a stream was ever opened, by either side.
@@ -454,7 +460,7 @@ impl Core {
     /// Gives memory back that only a connection in use needs.
     pub(crate) fn give_back(&mut self) {
         self.streams.give_back();
-        self.resets = None;
+        (self.resets, self.hints) = (None, None);
         self.decoder.give_back();
         self.encoder.give_back();
     }
@@ -488,13 +494,20 @@ fn frame_head(length: u32, kind: u8, flags: u8, stream: u32) -> [u8; frame::HEAD
 }
 
 fn window_update<B: Buffer>(stream: u32, grant: u32, out: &mut B) -> Result<(), Misuse> {
-    out.put(&frame_head(4, kind::WINDOW_UPDATE, 0, stream))?;
-    out.put(&grant.to_be_bytes())
+    short_frame(kind::WINDOW_UPDATE, stream, grant, out)
 }
 
 fn rst_stream<B: Buffer>(stream: u32, code: ErrorCode, out: &mut B) -> Result<(), Misuse> {
-    out.put(&frame_head(4, kind::RST_STREAM, 0, stream))?;
-    out.put(&code.0.to_be_bytes())
+    short_frame(kind::RST_STREAM, stream, code.0, out)
+}
+
+/// A frame of 32 bits.
+fn short_frame<B: Buffer>(kind: u8, stream: u32, value: u32, out: &mut B) -> Result<(), Misuse> {
+    let mut octets = [0; frame::HEAD + 4];
+    let (head, payload) = octets.split_at_mut(frame::HEAD);
+    head.copy_from_slice(&frame_head(4, kind, 0, stream));
+    payload.copy_from_slice(&value.to_be_bytes());
+    out.put(&octets)
 }
 
 fn settings_ack<B: Buffer>(out: &mut B) -> Result<(), Misuse> {

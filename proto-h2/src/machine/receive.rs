@@ -9,6 +9,9 @@ use crate::{ErrorCode, Limits, Priority, Scratch, Violation, ViolationKind};
 /// What a reset costs, by either side: more than a served stream earns, so that nobody pays for resets with requests.
 const RESET: u32 = 5;
 
+/// Streams that are not open yet whose priority is kept at most.
+const HINTS: u32 = 100;
+
 /// How reading goes on behind a frame.
 pub(super) type Outcome<'a> = Result<Option<Step<'a>>, Broken>;
 
@@ -344,17 +347,44 @@ impl Core {
         }
     }
 
-    /// RFC 9218 section 7.1. Those for streams that are not open are not kept: their own `priority` field counts.
+    /// RFC 9218 section 7.1. Those for streams that are not open yet are kept: as many as there may be streams, the latest.
     fn priority_update<'a>(&mut self, payload: &[u8], limits: &Limits) -> Outcome<'a> {
         self.spend(1, limits)?;
         let id = word(payload) & 0x7fff_ffff;
         if id == 0 || self.role == Role::Client {
             return Err(ViolationKind::PriorityUpdate.into());
         }
+        let priority = Priority::parse(payload.get(4..).unwrap_or_default()).pack();
         if let Some(stream) = self.streams.get_mut(id) {
-            stream.priority = Priority::parse(payload.get(4..).unwrap_or_default()).pack();
+            stream.priority = priority;
+        } else if id % 2 == 1 && self.is_idle(id) {
+            self.keep_hint(id, priority, limits.streams.min(HINTS) as usize);
         }
         Ok(None)
+    }
+
+    #[cold]
+    fn keep_hint(&mut self, id: u32, priority: u8, most: usize) {
+        let hints = self.hints.get_or_insert_default();
+        // A client may skip streams, whose hints are then of no use.
+        let last = self.last;
+        hints.retain(|&(other, _)| other != id && other > last);
+        if hints.len() >= most && !hints.is_empty() {
+            hints.remove(0);
+        }
+        hints.push((id, priority));
+    }
+
+    /// What a PRIORITY_UPDATE has said of a stream that opens now. It counts more than the `priority` field (RFC 9218 section 7).
+    #[cold]
+    pub(super) fn take_hint(&mut self, id: u32) -> Option<u8> {
+        let hints = self.hints.as_mut()?;
+        let place = hints.iter().position(|&(other, _)| other == id)?;
+        let (_, priority) = hints.remove(place);
+        if hints.is_empty() {
+            self.hints = None;
+        }
+        Some(priority)
     }
 }
 

@@ -2,17 +2,19 @@
 
 mod dialect;
 mod scripts;
+mod tls;
 mod wire;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
 use drivers::{Driver, Server};
 use proto_resp::{Client, ClientConfig};
+use proto_tls::Connector;
 use protocol::Peer;
 use url::Url;
 
@@ -25,6 +27,7 @@ use dialect::Redis;
 #[cfg(test)]
 pub(crate) use dialect::Redis as RedisDialect;
 pub(crate) use dialect::WISH;
+use tls::{Noted, RedisTls};
 
 /// How long the other side may be silent before it is asked whether it is there, and then, or after a command, before the
 /// connection is given up.
@@ -45,10 +48,12 @@ pub(crate) struct RedisUrl {
     password: Option<String>,
     database: u32,
     prefix: String,
+    tls: Option<RedisTls>,
 }
 
 impl RedisUrl {
-    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`.
+    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`, or the same with `rediss://`, for TLS, where `ca`,
+    /// `cert` and `key` name files: of the authorities that are trusted, and of what comet shows. Looks whether the files are good.
     ///
     /// # Errors
     ///
@@ -56,9 +61,6 @@ impl RedisUrl {
     pub(crate) fn read(url: &str) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
         match url.scheme() {
-            "rediss" | "valkeys" => {
-                return Err("comet does not speak TLS to Redis yet: use redis:// and a tunnel".into());
-            }
             "redis+sentinel" | "redis-sentinel" => {
                 return Err("comet does not ask Redis Sentinel: give the Redis itself".into());
             }
@@ -68,12 +70,15 @@ impl RedisUrl {
             }
             _ => {}
         }
-        if !matches!(url.scheme(), "redis" | "valkey") {
-            return Err(format!(
-                "{:?} is not the scheme of Redis, which is redis://",
-                url.scheme()
-            ));
-        }
+        let mut tls = match url.scheme() {
+            "redis" | "valkey" => None,
+            "rediss" | "valkeys" => Some(RedisTls::default()),
+            scheme => {
+                return Err(format!(
+                    "{scheme:?} is not the scheme of Redis, which is redis:// or rediss://"
+                ));
+            }
+        };
         let host = url
             .host_str()
             .filter(|host| !host.is_empty())
@@ -82,10 +87,17 @@ impl RedisUrl {
         let decode = |text: &str| decode(text).map_err(|_| "user or password is not UTF-8".to_owned());
         let mut prefix = "comet:".to_owned();
         for (name, value) in url.query_pairs() {
-            match &*name {
-                "prefix" => prefix = value.into_owned(),
-                _ => return Err(format!("{name:?} is no parameter; there is prefix")),
+            match (&*name, &mut tls) {
+                ("prefix", _) => prefix = value.into_owned(),
+                ("ca", Some(tls)) => tls.authorities = Some(value.into_owned().into()),
+                ("cert", Some(tls)) => tls.certificate = Some(value.into_owned().into()),
+                ("key", Some(tls)) => tls.key = Some(value.into_owned().into()),
+                ("ca" | "cert" | "key", None) => return Err(format!("{name:?} is for TLS, which is rediss://")),
+                _ => return Err(format!("{name:?} is no parameter; there are prefix, ca, cert and key")),
             }
+        }
+        if let Some(tls) = &tls {
+            tls.connector()?;
         }
         let database = match url.path().trim_start_matches('/') {
             "" => 0,
@@ -104,6 +116,7 @@ impl RedisUrl {
             password: url.password().map(decode).transpose()?,
             database,
             prefix,
+            tls,
         })
     }
 
@@ -124,13 +137,26 @@ impl RedisUrl {
     ) -> Arc<Upstream> {
         let dialect = Redis::new(self.prefix.clone(), self.database, node.to_owned());
         let (url, look_up) = (Arc::new(self), Arc::new(look_up));
+        // Made once, so that its sessions are resumed.
+        let connector: Arc<OnceLock<Connector>> = Arc::default();
         let connect = move |upstream: Arc<Upstream>, role, generation| {
             let (url, look_up, told) = (Arc::clone(&url), Arc::clone(&look_up), Arc::clone(&upstream));
+            let connector = Arc::clone(&connector);
             // On a thread of its own: to look up a name and to connect may take long.
             let connect = move || {
+                let connector = url.connector(&connector);
                 let addresses = look_up(&url.host, url.port);
-                let connected = addresses
-                    .and_then(|addresses| url.connect(addresses, driver, &upstream, role, generation, message));
+                let connected = connector.and_then(|connector| {
+                    let connection = Wanted {
+                        driver,
+                        upstream: &upstream,
+                        role,
+                        generation,
+                        message,
+                        connector,
+                    };
+                    url.connect(addresses?, &connection)
+                });
                 if let Err(error) = connected {
                     upstream.is_down(role, generation, Refusal::Now(error.to_string()));
                 }
@@ -142,15 +168,20 @@ impl RedisUrl {
         Upstream::new(dialect, inbox, Box::new(connect))
     }
 
-    fn connect(
-        &self,
-        addresses: Vec<SocketAddr>,
-        driver: Driver,
-        upstream: &Arc<Upstream>,
-        role: Role,
-        generation: u64,
-        message: usize,
-    ) -> io::Result<()> {
+    /// What connects over TLS, where that is wanted.
+    fn connector<'a>(&self, made: &'a OnceLock<Connector>) -> io::Result<Option<&'a Connector>> {
+        match &self.tls {
+            None => Ok(None),
+            Some(tls) if made.get().is_none() => {
+                let connector = tls.connector().map_err(io::Error::other)?;
+                Ok(Some(made.get_or_init(|| connector)))
+            }
+            Some(_) => Ok(made.get()),
+        }
+    }
+
+    fn connect(&self, addresses: Vec<SocketAddr>, wanted: &Wanted<'_>) -> io::Result<()> {
+        let (upstream, role, generation, message) = (wanted.upstream, wanted.role, wanted.generation, wanted.message);
         let stream = reach(addresses.into_iter())?;
         stream.set_nodelay(true)?;
         let mut config = ClientConfig::default();
@@ -165,23 +196,45 @@ impl RedisUrl {
         config.timeouts.ping = Some(SILENCE);
         config.timeouts.pong = Some(PATIENCE);
         let (tell, told) = std::sync::mpsc::channel();
-        let speaker = Speaker::new(Arc::clone(upstream), role, generation);
-        let make = move |peer: &Peer<'_, Wake>| {
-            // The other side waits for it.
-            let _ = tell.send(peer.sender());
-            Client::new(Arc::new(config), speaker)
-        };
-        let server = Server::new(driver).configure(|config| {
+        let why: Arc<OnceLock<String>> = Arc::default();
+        let speaker = Speaker::over(Arc::clone(upstream), role, generation, Arc::clone(&why));
+        let client = Client::new(Arc::new(config), speaker);
+        let server = Server::on(wanted.driver).configure(|config| {
             config.limits = config
                 .limits
                 .max_output(OUTPUT + 2 * message)
                 .write_timeout(Some(PATIENCE));
         });
-        server.adopt(stream, make)?;
+        // The other side waits for the sender.
+        match wanted.connector {
+            None => drop(server.adopt(stream, move |peer: &Peer<'_, Wake>| {
+                let _ = tell.send(peer.sender());
+                client
+            })?),
+            Some(connector) => {
+                let client = connector.connect(&self.host, client).map_err(io::Error::other)?;
+                drop(server.adopt(stream, move |peer: &Peer<'_, Wake>| {
+                    let _ = tell.send(peer.sender());
+                    Noted::new(client, why)
+                })?);
+            }
+        }
         let sender = told.recv().map_err(io::Error::other)?;
         upstream.linked(role, generation, Box::new(sender));
         Ok(())
     }
+}
+
+/// A connection that is wanted.
+struct Wanted<'a> {
+    driver: Driver,
+    upstream: &'a Arc<Upstream>,
+    role: Role,
+    generation: u64,
+    /// Bytes of a publication.
+    message: usize,
+    /// Where it is to be over TLS.
+    connector: Option<&'a Connector>,
 }
 
 /// Finds the addresses of a host, with a port.
@@ -204,7 +257,8 @@ fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
 impl fmt::Display for RedisUrl {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redis://{}:{}/{}", self.host, self.port, self.database)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{}:{}/{}", self.host, self.port, self.database)
     }
 }
 
@@ -312,7 +366,9 @@ mod tests {
             "redis://h/x",
             "redis://h?y=1",
             "redis://h:99999",
-            "rediss://h",
+            "rediss://h?ca=/nowhere",
+            "rediss://h?cert=/dev/null",
+            "redis://h?ca=/dev/null",
             "redis+sentinel://h",
         ] {
             assert!(RedisUrl::read(bad).is_err(), "{bad}");

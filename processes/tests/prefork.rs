@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 #[macro_use]
+#[path = "../../drivers/tests/common/mod.rs"]
 mod common;
 
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::eventually;
-use drivers::{Driver, Listening, Prefork, Role, Server, allowed_cpus, offer_sockets, take_over};
+use drivers::{Driver, Listening, Server, allowed_cpus};
+use processes::{Prefork, Role, Signals, offer_sockets, take_over};
 use protocol::{Cx, Input, Protocol};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -103,7 +105,10 @@ fn greet(prefork: &Prefork, server: &Server) {
     match prefork.run("127.0.0.1:0", |address| println!("listening on {address}")) {
         Ok(Role::Worker { places, .. }) => {
             let server = server.serve_all(places, |_| Some(Greeter)).unwrap();
-            server.until_signal(Duration::from_secs(5)).unwrap();
+            Signals::catch()
+                .unwrap()
+                .then_stop(server, Duration::from_secs(5))
+                .unwrap();
         }
         Ok(Role::Parent { restarts }) => println!("restarts {restarts}"),
         Err(error) => panic!("{error}"),
@@ -145,7 +150,7 @@ fn prefork(workers: usize, task: &str) -> Prefork {
 /// has a queue of its own. Where they share one, all that is sure is that everybody is served.
 fn shares(driver: Driver) {
     if let Ok(task) = std::env::var(TASK) {
-        return greet(&prefork(3, &task), &Server::new(driver));
+        return greet(&prefork(3, &task), &Server::on(driver));
     }
     for task in ["shared", "own"] {
         let mut program = Program::start(driver, "shares", task);
@@ -168,7 +173,7 @@ fn shares(driver: Driver) {
 /// Workers that are full leave connections to the others, where they share a queue.
 fn full_workers(driver: Driver) {
     if let Ok(task) = std::env::var(TASK) {
-        let server = Server::new(driver).configure(|config| config.max_connections = 5);
+        let server = Server::on(driver).configure(|config| config.max_connections = 5);
         return greet(&prefork(3, &task), &server);
     }
     let mut program = Program::start(driver, "full", "shared");
@@ -186,7 +191,7 @@ fn deaths(driver: Driver) {
     const CLIENTS: u64 = 4;
     const KILLED: u64 = 6;
     if let Ok(task) = std::env::var(TASK) {
-        return greet(&prefork(2, &task).young_deaths(100), &Server::new(driver));
+        return greet(&prefork(2, &task).young_deaths(100), &Server::on(driver));
     }
     for task in ["shared", "own"] {
         let mut program = Program::start(driver, "deaths", task);
@@ -280,8 +285,11 @@ fn cpus(driver: Driver) {
     });
     match prefork.run("127.0.0.1:0", |address| println!("listening on {address}")) {
         Ok(Role::Worker { places, .. }) => {
-            let server = Server::new(driver).serve_all(places, |_| Some(Where)).unwrap();
-            server.until_signal(Duration::from_secs(5)).unwrap();
+            let server = Server::on(driver).serve_all(places, |_| Some(Where)).unwrap();
+            Signals::catch()
+                .unwrap()
+                .then_stop(server, Duration::from_secs(5))
+                .unwrap();
         }
         Ok(Role::Parent { restarts }) => assert_eq!(restarts, 0),
         Err(error) => panic!("{error}"),
@@ -339,10 +347,13 @@ fn channels(driver: Driver) {
     });
     match role.unwrap() {
         Role::Worker { places, inherited, .. } => {
-            let server = Server::new(driver).serve_all(places, |_| Some(Greeter)).unwrap();
+            let server = Server::on(driver).serve_all(places, |_| Some(Greeter)).unwrap();
             let mut channel = UnixStream::from(inherited.into_iter().next().unwrap());
             writeln!(channel, "{}", std::process::id()).unwrap();
-            server.until_signal(Duration::from_secs(5)).unwrap();
+            Signals::catch()
+                .unwrap()
+                .then_stop(server, Duration::from_secs(5))
+                .unwrap();
         }
         Role::Parent { restarts } => {
             std::fs::remove_file(&path).unwrap();
@@ -436,7 +447,8 @@ fn answer(driver: Driver, task: &str) {
             }
         };
         let stopper = parent.stopper();
-        offer_sockets(path, &parent.sockets(), move || stopper.stop())?;
+        let offer = offer_sockets(path, &parent.sockets(), move || stopper.stop())?;
+        parent.when_stopped(move || offer.withdraw());
         println!("listening on {}", parent.local_addrs()[0]);
         taken.map_or(Ok(()), |taken| taken.ready())
     });
@@ -444,15 +456,65 @@ fn answer(driver: Driver, task: &str) {
         Role::Worker { places, .. } => {
             let name: Arc<str> = name.into();
             let factory = move |_: &protocol::Peer<'_, ()>| Some(Answerer(Arc::clone(&name)));
-            let server = Server::new(driver).serve_all(places, factory).unwrap();
-            let stats = server.until_signal(Duration::from_secs(10)).unwrap();
+            let server = Server::on(driver).serve_all(places, factory).unwrap();
+            let stats = Signals::catch()
+                .unwrap()
+                .then_stop(server, Duration::from_secs(10))
+                .unwrap();
             assert_eq!(stats.stopped, 0, "{stats:?}");
         }
         Role::Parent { restarts } => println!("restarts {restarts}"),
     }
 }
 
+/// Workers that drain are served to the end, but nobody can connect any more: neither the parent nor its offer to a successor
+/// keeps a socket that nobody accepts from.
+fn draining(driver: Driver) {
+    let path = std::env::temp_dir().join(format!("drivers-draining-{}-{driver}", std::process::id()));
+    if let Ok(task) = std::env::var(TASK) {
+        let (how, path) = task.split_once(' ').unwrap();
+        let role = prefork(2, how).run_with(|parent| {
+            let address = parent.listen("127.0.0.1:0")?;
+            let offer = offer_sockets(path, &parent.sockets(), || panic!("nobody takes them"))?;
+            parent.when_stopped(move || offer.withdraw());
+            println!("listening on {address}");
+            Ok(())
+        });
+        if let Role::Worker { places, .. } = role.unwrap() {
+            let factory = |_: &protocol::Peer<'_, ()>| Some(Answerer(Arc::from("yes")));
+            let server = Server::on(driver).serve_all(places, factory).unwrap();
+            Signals::catch()
+                .unwrap()
+                .then_stop(server, Duration::from_secs(60))
+                .unwrap();
+        }
+        return;
+    }
+    for how in ["shared", "own"] {
+        let mut program = Program::start(driver, "draining", &format!("{how} {}", path.display()));
+        let to = program.address();
+        let mut inside: Vec<_> = (0..8).map(|number| connect(number, to)).collect();
+        // Those that wait in a queue when the workers stop are reset; these were accepted.
+        for stream in &mut inside {
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        }
+        thread::sleep(Duration::from_millis(300));
+        kill(program.child.id(), Signal::TERM);
+        eventually("nobody can connect", || TcpStream::connect(to).is_err());
+        assert!(take_over(&path).unwrap().is_none());
+        for mut stream in inside {
+            stream.write_all(b"who?").unwrap();
+            let mut name = [0; 3];
+            stream.read_exact(&mut name).unwrap();
+            assert_eq!(&name, b"yes");
+        }
+        program.end_of_itself();
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
 on_every_driver! {
+    draining: draining;
     shares: shares;
     full: full_workers;
     deaths: deaths;

@@ -34,7 +34,8 @@ const WORKER: &str = "PREFORK_WORKER";
 /// workers get SIGTERM.
 ///
 /// ```no_run
-/// use drivers::{Driver, Prefork, Role, Server, Signals};
+/// use driver_tokio::Server;
+/// use processes::{Prefork, Role, Signals};
 /// # use protocol::{Cx, Input, Protocol};
 /// # struct Echo;
 /// # impl Protocol for Echo {
@@ -49,8 +50,8 @@ const WORKER: &str = "PREFORK_WORKER";
 /// match Prefork::new(4).run("127.0.0.1:7000", |address| println!("listening on {address}"))? {
 ///     Role::Worker { places, .. } => {
 ///         let signals = Signals::catch()?;
-///         let server = Server::new(Driver::default()).serve_all(places, |_| Some(Echo))?;
-///         server.until(signals, std::time::Duration::from_secs(10))?;
+///         let server = Server::new().serve_all(places, |_| Some(Echo))?;
+///         signals.then_stop(server, std::time::Duration::from_secs(10))?;
 ///     }
 ///     Role::Parent { restarts } => println!("all workers have ended; {restarts} had to be started again"),
 /// }
@@ -85,7 +86,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 /// What this process is.
 #[derive(Debug)]
 pub enum Role {
-    /// A worker: serve in these places, with [`Server::serve_all`](crate::Server::serve_all).
+    /// A worker: serve in these places, with [`Server::serve_all`](driver_common::Server::serve_all).
     Worker {
         /// Which of the workers, from 0.
         number: usize,
@@ -172,7 +173,7 @@ impl Prefork {
     /// workers alone, so such threads end at the latest with the program; they can stop the workers by a [`Stopper`].
     ///
     /// ```no_run
-    /// # use drivers::{Prefork, Role};
+    /// # use processes::{Prefork, Role};
     /// # use std::os::unix::net::UnixListener;
     /// let role = Prefork::new(4).run_with(|parent| {
     ///     parent.listen("0.0.0.0:80")?;
@@ -201,7 +202,8 @@ impl Prefork {
         };
         set_up(&mut parent)?;
         let (_, dealt) = deal(parent.places, self.workers)?;
-        self.tend_all(signals, &dealt, &parent.crew)
+        parent.crew.accept_from(dealt);
+        self.tend_all(signals, &parent.crew)
     }
 
     /// What the parent left in the standard input.
@@ -230,12 +232,7 @@ impl Prefork {
         cpus.get(number % cpus.len().max(1)).copied()
     }
 
-    fn tend_all(
-        &self,
-        mut signals: signal_hook::iterator::Signals,
-        dealt: &[Vec<Socket>],
-        crew: &Crew,
-    ) -> io::Result<Role> {
+    fn tend_all(&self, mut signals: signal_hook::iterator::Signals, crew: &Crew) -> io::Result<Role> {
         let closer = signals.handle();
         thread::scope(|scope| {
             let watcher = scope.spawn(|| {
@@ -243,9 +240,8 @@ impl Prefork {
                     crew.stop(if signal == SIGINT { Signal::INT } else { Signal::TERM });
                 }
             });
-            let tending: Vec<_> = (0..)
-                .zip(dealt)
-                .map(|(number, sockets)| scope.spawn(move || self.tend(number, sockets, crew)))
+            let tending: Vec<_> = (0..self.workers)
+                .map(|number| scope.spawn(move || self.tend(number, crew)))
                 .collect();
             let mut outcome = Ok(0);
             for thread in tending {
@@ -261,8 +257,8 @@ impl Prefork {
     }
 
     /// Keeps one worker running, and stops all when that does not go. Returns how often it was started again.
-    fn tend(&self, number: usize, sockets: &[Socket], crew: &Crew) -> io::Result<u64> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.keep_running(number, sockets, crew)));
+    fn tend(&self, number: usize, crew: &Crew) -> io::Result<u64> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.keep_running(number, crew)));
         let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("what tends a worker panicked")));
         if outcome.is_err() {
             crew.stop(Signal::TERM);
@@ -270,13 +266,14 @@ impl Prefork {
         outcome
     }
 
-    fn keep_running(&self, number: usize, sockets: &[Socket], crew: &Crew) -> io::Result<u64> {
+    fn keep_running(&self, number: usize, crew: &Crew) -> io::Result<u64> {
         let (mut restarts, mut young) = (0, 0);
         loop {
             let begun = Instant::now();
             // Outside of `start`, for it may stop the crew.
             let inherited = self.inherit.as_ref().map_or(Ok(Vec::new()), |make| make(number));
-            let started = inherited.and_then(|inherited| crew.start(number, || spawn(number, sockets, &inherited)));
+            let started =
+                inherited.and_then(|inherited| crew.start(number, |sockets| spawn(number, sockets, &inherited)));
             let ended = match started {
                 Ok(None) => return Ok(restarts),
                 Ok(Some(mut child)) => {
@@ -361,6 +358,12 @@ impl Parent<'_> {
     /// The sockets of all places so far, for [`offer_sockets`](crate::offer_sockets).
     pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
         self.places.iter().flat_map(Listening::as_fds).collect()
+    }
+
+    /// Has `leave` called, once, when the workers are to stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop
+    /// what else runs in the parent. Called at once when they stop already.
+    pub fn when_stopped(&self, leave: impl FnOnce() + Send + 'static) {
+        self.crew.when_stopped(Box::new(leave));
     }
 
     /// What stops the workers, from any thread.

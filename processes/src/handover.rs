@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// When the other process does not answer as it should.
 pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
+    let path = path.as_ref();
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
@@ -34,33 +37,46 @@ pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
         sockets,
         inherited,
         stream,
+        path: path.to_owned(),
     }))
 }
 
 /// Sockets that were taken over.
 #[derive(Debug)]
 pub struct Taken {
-    /// The sockets, in the order in which they were offered. [`Listening::group`](crate::Listening::group) sorts them into
-    /// the places they serve.
+    /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) sorts them
+    /// into the places they serve.
     pub sockets: Vec<OwnedFd>,
     /// What else the predecessor gave, by [`offer_sockets_with`]; nothing when it offered sockets alone.
     pub inherited: Vec<OwnedFd>,
     stream: UnixStream,
+    path: PathBuf,
 }
 
 impl Taken {
-    /// Tells the predecessor that the sockets are served.
+    /// Tells the predecessor that the sockets are served. A predecessor that waits no longer, because this took more than 10
+    /// seconds, is asked once more; one that has died needs not be told.
     ///
     /// # Errors
     ///
-    /// When it is gone.
+    /// When the predecessor lives and does not answer, for instance because it waits for another successor: it goes on
+    /// serving, so this process should not.
     pub fn ready(mut self) -> io::Result<()> {
-        self.stream.write_all(b"!")
+        if self.stream.write_all(b"!").is_ok() {
+            return Ok(());
+        }
+        match take_over(&self.path)? {
+            Some(mut again) => again.stream.write_all(b"!"),
+            None => Ok(()),
+        }
     }
 }
 
 /// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready; then
 /// `taken` is called, to stop this process. Only processes of the same user can take them.
+///
+/// The offer holds copies of the sockets: as long as it stands, they listen. Withdraw it where this process stops for another
+/// reason, or new connections wait for nobody until the process has ended.
 ///
 /// # Errors
 ///
@@ -69,7 +85,7 @@ pub fn offer_sockets(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
     taken: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<Offer> {
     offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
 }
 
@@ -84,7 +100,7 @@ pub fn offer_sockets_with(
     sockets: &[impl AsFd],
     inherit: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + 'static,
     taken: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<Offer> {
     if sockets.len() > descriptors::MOST {
         return Err(io::Error::new(ErrorKind::InvalidInput, "too many sockets"));
     }
@@ -94,8 +110,13 @@ pub fn offer_sockets_with(
         .map(|socket| socket.as_fd().try_clone_to_owned())
         .collect::<io::Result<_>>()?;
     let listener = bind(&path)?;
+    let offer = Offer {
+        listener: listener.try_clone()?,
+        withdrawn: Arc::default(),
+    };
+    let withdrawn = Arc::clone(&offer.withdrawn);
     let offering = move || {
-        loop {
+        while !withdrawn.load(Ordering::Acquire) {
             match listener.accept() {
                 // A successor that goes away or does not get ready has taken nothing.
                 Ok((successor, _)) => {
@@ -103,12 +124,32 @@ pub fn offer_sockets_with(
                         return taken();
                     }
                 }
-                // Descriptors have run out.
-                Err(_) => thread::sleep(Duration::from_millis(100)),
+                // Descriptors have run out, or the offer was withdrawn.
+                Err(_) if !withdrawn.load(Ordering::Acquire) => thread::sleep(Duration::from_millis(100)),
+                Err(_) => {}
             }
         }
     };
-    thread::Builder::new().name("handover".into()).spawn(offering).map(drop)
+    thread::Builder::new().name("handover".into()).spawn(offering)?;
+    Ok(offer)
+}
+
+/// Sockets that are offered to a successor. Dropping this leaves the offer standing.
+#[derive(Debug)]
+pub struct Offer {
+    listener: UnixListener,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Offer {
+    /// Offers the sockets no longer, and closes the copies of them that the offer holds. A successor that has taken them
+    /// already keeps them. The path stays, for another process may offer there by now; whoever connects to a path that
+    /// nobody offers at is told so.
+    pub fn withdraw(self) {
+        self.withdrawn.store(true, Ordering::Release);
+        // Wakes the thread that accepts. It fails only for a socket that is not connected, which one that listens is not.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
 }
 
 /// Binds beside `path` first, so that at no time anyone else may connect there.
@@ -142,4 +183,52 @@ fn give(
         [sockets, &inherited].map(|list| list.iter().map(AsFd::as_fd).collect::<Vec<BorrowedFd<'_>>>());
     descriptors::send(&successor, [&sockets, &inherited])?;
     successor.read_exact(&mut [0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A predecessor that gives its sockets to one successor after the other, `times` times, waits for the last alone, and is
+    /// gone then.
+    fn predecessor(path: &Path, times: usize) -> thread::JoinHandle<io::Result<()>> {
+        let listener = bind(path).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        thread::spawn(move || {
+            for left in (0..times).rev() {
+                let (mut stream, _) = listener.accept()?;
+                descriptors::send(&stream, [&[socket.as_fd()], &[]])?;
+                if left == 0 && times > 1 {
+                    stream.read_exact(&mut [0])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("processes-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_dead_predecessor_needs_not_be_told() {
+        let path = path("dead");
+        let predecessor = predecessor(&path, 1);
+        let taken = take_over(&path).unwrap().unwrap();
+        predecessor.join().unwrap().unwrap();
+        taken.ready().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_predecessor_that_waited_in_vain_is_told_all_the_same() {
+        let path = path("late");
+        let predecessor = predecessor(&path, 2);
+        let taken = take_over(&path).unwrap().unwrap();
+        // The predecessor closes its end as soon as it has given the sockets.
+        assert_eq!((&taken.stream).read(&mut [0]).unwrap(), 0);
+        taken.ready().unwrap();
+        predecessor.join().unwrap().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
 }

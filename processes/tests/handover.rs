@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 #[macro_use]
+#[path = "../../drivers/tests/common/mod.rs"]
 mod common;
 
 use std::io::{Read, Write};
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use drivers::{Driver, Server, offer_sockets, offer_sockets_with, take_over};
+use drivers::{Driver, Server};
+use processes::{offer_sockets, offer_sockets_with, take_over};
 use protocol::{Cx, Input, Protocol};
 
 /// Answers one question with its name, and does not go before.
@@ -43,7 +45,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
     );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
-    let old = Server::new(driver).threads(2);
+    let old = Server::on(driver).threads(2);
     let old = old
         .serve_on(listener.try_clone().unwrap(), |_| Some(Answerer(b"old")))
         .unwrap();
@@ -77,9 +79,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
 
     let mut taken = take_over(&path).unwrap().unwrap();
     let socket = taken.sockets.pop().unwrap();
-    let new = Server::new(driver)
-        .serve_on(socket, |_| Some(Answerer(b"new")))
-        .unwrap();
+    let new = Server::on(driver).serve_on(socket, |_| Some(Answerer(b"new"))).unwrap();
     taken.ready().unwrap();
     let stats = old.join().unwrap();
     assert_eq!(stats.stopped, 0, "{stats:?}");
@@ -104,6 +104,29 @@ fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
     offer_sockets(&path, &[listener], || {}).unwrap();
     take_over(&path).unwrap().unwrap().ready().unwrap();
     assert!(!std::path::Path::new(&beside).exists());
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// A server stops without a successor: its offer, withdrawn, does not keep the address while the server drains.
+fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
+    let path = std::env::temp_dir().join(format!("drivers-withdrawn-{}-{driver}", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let offer = offer_sockets(&path, &[&listener], || panic!("nobody takes them")).unwrap();
+    let server = Server::on(driver)
+        .serve_on(listener, |_| Some(Answerer(b"old")))
+        .unwrap();
+    let mut inside = TcpStream::connect(to).unwrap();
+    inside.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    common::eventually("it is accepted", || server.handle().stats().accepted == 1);
+    server.handle().stop(Duration::from_secs(60));
+    offer.withdraw();
+    common::eventually("nobody can connect", || TcpStream::connect(to).is_err());
+    assert!(take_over(&path).unwrap().is_none());
+    inside.write_all(b"who?").unwrap();
+    let mut name = [0; 3];
+    inside.read_exact(&mut name).unwrap();
+    server.join().unwrap();
     std::fs::remove_file(&path).unwrap();
 }
 
@@ -137,5 +160,6 @@ fn successors_inherit() {
 }
 
 on_every_driver! {
+    withdrawn: a_withdrawn_offer_keeps_no_socket;
     restart: a_restart_refuses_nobody;
 }

@@ -1,24 +1,39 @@
 //! The workers that run.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use driver_common::Socket;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// The workers, by number, through descriptors that never come to mean another process.
+/// The workers, by number, through descriptors that never come to mean another process, and the sockets they accept from.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     state: Mutex<State>,
     stopped: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     stopping: bool,
     workers: Vec<Option<OwnedFd>>,
+    /// Those of each worker, until all are to stop: nobody would accept from them any more.
+    sockets: Vec<Vec<Socket>>,
+    /// What is to be done when all are to stop.
+    leaving: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("stopping", &self.stopping)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Crew {
@@ -30,13 +45,35 @@ impl Crew {
         self.lock().stopping
     }
 
-    /// Starts a worker; `None` when all are to stop.
-    pub(super) fn start(&self, number: usize, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Option<Child>> {
+    /// What the workers are to accept from.
+    pub(super) fn accept_from(&self, sockets: Vec<Vec<Socket>>) {
+        let mut crew = self.lock();
+        if !crew.stopping {
+            crew.sockets = sockets;
+        }
+    }
+
+    /// Has `leave` called when all are to stop.
+    pub(super) fn when_stopped(&self, leave: Box<dyn FnOnce() + Send>) {
+        let mut crew = self.lock();
+        if !crew.stopping {
+            return crew.leaving.push(leave);
+        }
+        drop(crew);
+        leave();
+    }
+
+    /// Starts a worker with its sockets; `None` when all are to stop.
+    pub(super) fn start(
+        &self,
+        number: usize,
+        spawn: impl FnOnce(&[Socket]) -> io::Result<Child>,
+    ) -> io::Result<Option<Child>> {
         let mut crew = self.lock();
         if crew.stopping {
             return Ok(None);
         }
-        let child = spawn()?;
+        let child = spawn(crew.sockets.get(number).map_or(&[], Vec::as_slice))?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         if crew.workers.len() <= number {
             crew.workers.resize_with(number + 1, || None);
@@ -54,11 +91,16 @@ impl Crew {
     pub(super) fn stop(&self, signal: Signal) {
         let mut crew = self.lock();
         crew.stopping = true;
+        crew.sockets.clear();
         for pidfd in crew.workers.iter().flatten() {
             // It fails only when the worker has just ended.
             let _ = pidfd_send_signal(pidfd, signal);
         }
         self.stopped.notify_all();
+        let leaving = core::mem::take(&mut crew.leaving);
+        // Without the lock: they may look at the workers.
+        drop(crew);
+        leaving.into_iter().for_each(|leave| leave());
     }
 
     /// Waits, but not longer than until all are to stop.
@@ -90,6 +132,6 @@ mod tests {
             crew.stop(Signal::TERM);
         });
         assert!(begun.elapsed() < Duration::from_secs(30));
-        assert!(crew.start(0, || panic!("nobody starts any more")).unwrap().is_none());
+        assert!(crew.start(0, |_| panic!("nobody starts any more")).unwrap().is_none());
     }
 }

@@ -1,0 +1,303 @@
+//! How requests are sent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use proto_http::{FieldLines, Misuse};
+use protocol::{Cx, Output};
+
+use super::{ClientConfig, KeptRequest};
+use crate::{ClientConnection, ErrorCode, Head};
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) stream: u32,
+    /// What the caller knows it as: its first stream.
+    pub(super) name: u32,
+    /// Content that waits for the window.
+    pub(super) queue: Output,
+    /// The request ends behind it.
+    pub(super) end: bool,
+    pub(super) congested: bool,
+    pub(super) due: Option<Instant>,
+    /// The request, as long as it may have to be sent again.
+    pub(super) kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) request: KeptRequest,
+    /// How often it may still be sent again here.
+    pub(super) left: u8,
+}
+
+/// A request that the server has refused, and that waits for room to be sent again.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) name: u32,
+    pub(super) kept: Box<Kept>,
+    pub(super) due: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) connection: ClientConnection,
+    pub(super) calls: Vec<Call>,
+    pub(super) waiting: VecDeque<Waiting>,
+    /// The request whose failure the caller is told of.
+    pub(super) returned: Option<KeptRequest>,
+}
+
+impl Core {
+    fn named(&mut self, name: u32) -> Option<&mut Call> {
+        self.calls.iter_mut().find(|call| call.name == name)
+    }
+
+    /// What the caller knows `stream` as.
+    pub(super) fn name_of(&self, stream: u32) -> u32 {
+        let call = self.calls.iter().find(|call| call.stream == stream);
+        call.map_or(stream, |call| call.name)
+    }
+
+    /// Forgets a request, and gives what was kept of it. `None` where it was given up before.
+    pub(super) fn forget(&mut self, stream: u32) -> Option<Call> {
+        let place = self.calls.iter().position(|call| call.stream == stream)?;
+        Some(self.calls.remove(place))
+    }
+
+    /// Sends a request that is kept. Its content waits where the window does not take it.
+    pub(super) fn send_kept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        name: Option<u32>,
+        due: Option<Instant>,
+        kept: Box<Kept>,
+    ) -> Result<u32, (Misuse, Box<Kept>)> {
+        let (limits, request) = (&self.config.limits, &kept.request);
+        let (head, fields, body) = (request.head(), request.fields(), request.body());
+        let (out, connection) = (cx.output().tail(), &mut self.connection);
+        let started = if body.is_empty() {
+            connection.request(head, &fields, limits, out)
+        } else {
+            connection.start_request(head, &fields, Some(body.len() as u64), limits, out)
+        };
+        let stream = match started {
+            Ok(stream) => stream,
+            Err(misuse) => return Err((misuse, kept)),
+        };
+        let mut queue = Output::new();
+        if !body.is_empty() {
+            let sent = connection.send_data(stream, body, true, limits, out).unwrap_or(0);
+            let rest = body.slice(sent..);
+            if !rest.is_empty() {
+                queue.push(rest);
+            }
+        }
+        self.calls.push(Call {
+            stream,
+            name: name.unwrap_or(stream),
+            end: true,
+            congested: !queue.is_empty(),
+            queue,
+            due,
+            kept: Some(kept),
+        });
+        Ok(name.unwrap_or(stream))
+    }
+}
+
+/// How a caller sends requests.
+///
+/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+#[derive(Debug)]
+pub struct Requester<'a, 'c> {
+    pub(super) core: &'a mut Core,
+    pub(super) cx: &'a mut Cx<'c>,
+}
+
+impl Requester<'_, '_> {
+    /// Whether a request may be sent now: the server permits one more, and neither side goes away.
+    #[must_use]
+    pub fn can_request(&self) -> bool {
+        self.core.connection.can_request()
+    }
+
+    /// Sends a whole request, and returns its stream.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::OutOfTurn`] where [`can_request`](Self::can_request) is false, [`Misuse::NoSpace`] where `body` is more
+    /// than [`ClientConfig::max_queued`]: send such content in pieces.
+    pub fn send(&mut self, head: Head<'_>, fields: &(impl FieldLines + ?Sized), body: &[u8]) -> Result<u32, Misuse> {
+        if body.len() > self.core.config.max_queued {
+            return Err(Misuse::NoSpace);
+        }
+        if !body.is_empty() {
+            let stream = self.start(head, fields, Some(body.len() as u64))?;
+            self.write(stream, body)?;
+            self.finish(stream)?;
+            return Ok(stream);
+        }
+        let limits = &self.core.config.limits;
+        let stream = self
+            .core
+            .connection
+            .request(head, fields, limits, self.cx.output().tail())?;
+        self.begin(stream);
+        Ok(stream)
+    }
+
+    /// Sends a whole request, and keeps it until the server answers: where the server [refuses](ErrorCode::REFUSED_STREAM) the stream, which
+    /// says that nothing was done for the request (RFC 9113 section 8.7), it is sent again on a new stream as soon as the server permits one,
+    /// [`ClientConfig::repeats`] times at most. The stream that this returns stays its name. Where it cannot be sent again here, as after a
+    /// GOAWAY, [`failed`](super::Caller::failed) gets it back by [`take_kept`](Self::take_kept), to be sent on another connection.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub fn send_kept(&mut self, request: KeptRequest) -> Result<u32, Misuse> {
+        if request.body().len() > self.core.config.max_queued {
+            return Err(Misuse::NoSpace);
+        }
+        let due = self.due();
+        let left = self.core.config.repeats;
+        let kept = Box::new(Kept { request, left });
+        let sent = self.core.send_kept(self.cx, None, due, kept);
+        sent.map_err(|(misuse, _)| misuse)
+    }
+
+    /// In [`failed`](super::Caller::failed): the request that has failed, if it was [kept](Self::send_kept) and its failure is
+    /// [repeatable](super::Failure::is_repeatable).
+    pub fn take_kept(&mut self) -> Option<KeptRequest> {
+        self.core.returned.take()
+    }
+
+    /// Sends the head of a request whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn start(
+        &mut self,
+        head: Head<'_>,
+        fields: &(impl FieldLines + ?Sized),
+        length: Option<u64>,
+    ) -> Result<u32, Misuse> {
+        let limits = &self.core.config.limits;
+        let out = self.cx.output().tail();
+        let stream = self.core.connection.start_request(head, fields, length, limits, out)?;
+        self.begin(stream);
+        Ok(stream)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let answer = self.core.config.timeouts.answer;
+        answer.and_then(|answer| self.cx.now().checked_add(answer))
+    }
+
+    fn begin(&mut self, stream: u32) {
+        let due = self.due();
+        self.core.calls.push(Call {
+            stream,
+            name: stream,
+            queue: Output::new(),
+            end: false,
+            congested: false,
+            due,
+            kept: None,
+        });
+    }
+
+    /// Sends some content. What the window does not take yet waits.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::NoSpace`] where `data`, and what waits, are more than [`ClientConfig::max_queued`].
+    pub fn write(&mut self, stream: u32, data: &[u8]) -> Result<(), Misuse> {
+        let limits = self.core.config.limits;
+        let max = self.core.config.max_queued;
+        let call = self.core.calls.iter_mut().find(|call| call.name == stream);
+        let call = call.filter(|call| !call.end).ok_or(Misuse::OutOfTurn)?;
+        // Whatever the window takes of it: an error is to have written nothing.
+        if data.len() > max.saturating_sub(call.queue.len()) {
+            return Err(Misuse::NoSpace);
+        }
+        let mut rest = data;
+        if call.queue.is_empty() {
+            let out = self.cx.output().tail();
+            let sent = self.core.connection.send_data(call.stream, data, false, &limits, out)?;
+            rest = data.get(sent..).unwrap_or_default();
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        call.congested = true;
+        call.queue.push(Bytes::copy_from_slice(rest));
+        Ok(())
+    }
+
+    /// Ends a request.
+    ///
+    /// # Errors
+    ///
+    /// See the type.
+    pub fn finish(&mut self, stream: u32) -> Result<(), Misuse> {
+        let limits = self.core.config.limits;
+        let call = self.core.calls.iter_mut().find(|call| call.name == stream);
+        let call = call.filter(|call| !call.end).ok_or(Misuse::OutOfTurn)?;
+        call.end = true;
+        if call.queue.is_empty() {
+            self.core
+                .connection
+                .finish(call.stream, &(), &limits, self.cx.output().tail())?;
+        }
+        Ok(())
+    }
+
+    /// Gives a request up: the server is told to stop ([`CANCEL`](ErrorCode::CANCEL)). Nothing more is heard of it.
+    pub fn cancel(&mut self, stream: u32) {
+        let limits = self.core.config.limits;
+        self.core.waiting.retain(|waiting| waiting.name != stream);
+        if let Some(call) = self.core.named(stream) {
+            let stream = call.stream;
+            let out = self.cx.output().tail();
+            let _ = self.core.connection.reset(stream, ErrorCode::CANCEL, &limits, out);
+            self.core.forget(stream);
+        }
+    }
+
+    /// Whether content of a stream waits, so that a streamed request should stop until [`drained`](Caller::drained).
+    #[must_use]
+    pub fn is_congested(&self, stream: u32) -> bool {
+        self.cx.is_congested()
+            || self
+                .core
+                .calls
+                .iter()
+                .any(|call| call.name == stream && !call.queue.is_empty())
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.core.calls.len() + self.core.waiting.len()
+    }
+
+    /// Sends no more requests, and closes when those under way have their responses.
+    pub fn close(&mut self) {
+        let _ = self
+            .core
+            .connection
+            .goaway(ErrorCode::NO_ERROR, self.cx.output().tail());
+    }
+
+    /// The time of this call.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.cx.now()
+    }
+}
