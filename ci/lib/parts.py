@@ -27,6 +27,7 @@ LIBRARIES = [
     "wirestate-driver-common",
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
+    "wirestate-tower",
     "wirestate-drivers",
     "wirestate-processes",
 ]

@@ -122,7 +122,7 @@ fn websocket() {
         let factory = move |_: &protocol::Peer<'_, Infallible>| {
             Some(proto_http::Server::switching(Arc::clone(&config), Upgrader))
         };
-        let server = drivers::Server::new(*driver).serve("127.0.0.1:0", factory).unwrap();
+        let server = drivers::Server::on(*driver).serve("127.0.0.1:0", factory).unwrap();
         let proxy = Proxy::start(*driver, &["--to", &server.local_addr().unwrap().to_string()]);
         let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
             .args([&proxy.address, "/any", "--driver", driver.name()])
