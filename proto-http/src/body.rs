@@ -233,9 +233,12 @@ pub(crate) fn is_allowed_trailer(name: &[u8]) -> bool {
         19 => &["proxy-authorization"],
         _ => &[],
     };
-    !forbidden
-        .iter()
-        .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
+    // The first letter tells most of them apart.
+    let first = name.first().map(u8::to_ascii_lowercase);
+    !forbidden.iter().any(|forbidden| {
+        let forbidden = forbidden.as_bytes();
+        forbidden.first().copied() == first && name.eq_ignore_ascii_case(forbidden)
+    })
 }
 
 /// Reads a chunk-size line (RFC 9112 section 7.1): the size, the bytes of the line, those of its extensions.

@@ -4,23 +4,26 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use proto_http::Fields;
 
-/// The fields, whose values share one copy of the section.
+/// Up to so many values are copied one by one; more share one copy of the section.
+const FEW: usize = 3;
+
+/// The fields.
 pub(crate) fn fields(fields: Fields<'_>) -> Result<HeaderMap, http::Error> {
-    let count = fields.iter().count();
+    let lines = fields.as_bytes();
+    let count = lines.iter().filter(|byte| **byte == b'\n').count();
     let mut map = HeaderMap::try_with_capacity(count)?;
-    if count == 0 {
-        return Ok(map);
-    }
-    let (lines, base) = (
-        Bytes::copy_from_slice(fields.as_bytes()),
-        fields.as_bytes().as_ptr().addr(),
-    );
+    let shared = if count > FEW {
+        Bytes::copy_from_slice(lines)
+    } else {
+        Bytes::new()
+    };
+    let base = lines.as_ptr().addr();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes())?;
         let start = field.value.as_ptr().addr().wrapping_sub(base);
         let end = start.wrapping_add(field.value.len());
-        let value = if start <= end && end <= lines.len() {
-            HeaderValue::from_maybe_shared(lines.slice(start..end))?
+        let value = if start <= end && end <= shared.len() {
+            HeaderValue::from_maybe_shared(shared.slice(start..end))?
         } else {
             HeaderValue::from_bytes(field.value)?
         };
