@@ -59,10 +59,10 @@ impl TryFrom<&Response<'_>> for http::Response<()> {
 
 /// What a field says that the encoder has to know. Its bytes were checked when it was made, but for spaces around the value.
 fn facts(name: &HeaderName, value: &HeaderValue) -> Result<FieldFacts, Misuse> {
-    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+    let (name, value) = (name.as_str(), value.as_bytes());
     match name.len() {
         // As long as a name that means something to the encoder.
-        4 | 6 | 7 | 10 | 14 | 17 => FieldFacts::of(name, value),
+        4 | 6 | 7 | 10 | 14 | 17 => FieldFacts::of(name.as_bytes(), value),
         _ if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) => Err(Misuse::FieldValue),
         _ => Ok(FieldFacts::of_no_meaning(name)),
     }

@@ -4,15 +4,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use proto_http::Fields;
 
-/// Up to so many values are copied one by one; more share one copy of the section.
-const FEW: usize = 3;
+/// Values of a section of up to so many bytes are copied one by one; those of a longer one share one copy of the section.
+const SHORT: usize = 128;
+/// About the bytes of a field.
+const FIELD: usize = 32;
 
 /// The fields.
 pub(crate) fn fields(fields: Fields<'_>) -> Result<HeaderMap, http::Error> {
     let lines = fields.as_bytes();
-    let count = lines.iter().filter(|byte| **byte == b'\n').count();
-    let mut map = HeaderMap::try_with_capacity(count)?;
-    let shared = if count > FEW {
+    let mut map = HeaderMap::try_with_capacity(lines.len() / FIELD)?;
+    let shared = if lines.len() > SHORT {
         Bytes::copy_from_slice(lines)
     } else {
         Bytes::new()

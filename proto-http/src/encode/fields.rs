@@ -65,10 +65,10 @@ impl FieldFacts {
         }
     }
 
-    /// Those of a field that was checked before, and whose name means nothing but that it may not stand in a trailer section.
+    /// Those of a field that was checked before, whose name in lower case means nothing but that it may not stand in a trailer section.
     #[cfg(feature = "http")]
-    pub(crate) fn of_no_meaning(name: &[u8]) -> Self {
-        let trails = is_allowed_trailer(name);
+    pub(crate) fn of_no_meaning(name: &str) -> Self {
+        let trails = !crate::body::forbidden_trailers(name.len()).contains(&name);
         Self {
             flags: Self::ANY | if trails { 0 } else { Self::NOT_IN_TRAILER },
         }
