@@ -27,6 +27,7 @@ LIBRARIES = [
     "wirestate-driver-common",
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
+    "wirestate-tower",
     "wirestate-drivers",
 ]
 CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "wirestate-proxy"]
