@@ -87,6 +87,18 @@ fn encryption_knows_no_driver_and_no_codec() {
 }
 
 #[test]
+fn services_know_no_driver() {
+    let dependencies = dependencies("proto-tower");
+    assert!(!dependencies.iter().any(|dependency| dependency.starts_with("driver")));
+    // Of the runtime it knows the traits of streams alone.
+    assert!(
+        ["proto-http", "proto-h2", "tower-service"]
+            .iter()
+            .all(|codec| dependencies.contains(*codec))
+    );
+}
+
+#[test]
 fn drivers_know_no_protocol() {
     for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers", "processes"] {
         for dependency in dependencies(driver) {

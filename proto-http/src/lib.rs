@@ -33,6 +33,8 @@ pub use adapter::*;
 pub use assembled::Assembled;
 pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
+#[cfg(feature = "http")]
+pub use convert::Unframed;
 pub use date::{DATE_LENGTH, imf_fixdate};
 #[doc(hidden)]
 pub use encode::AnyFields;

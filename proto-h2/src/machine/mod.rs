@@ -140,6 +140,10 @@ pub(crate) struct Core {
     data: Option<Data>,
     resets: Option<Box<[u32; RESETS]>>,
     /// Priorities of streams that are not open yet, in the order in which they came.
+    #[expect(
+        clippy::box_collection,
+        reason = "rare, and so a word in each connection instead of three"
+    )]
     hints: Option<Box<Vec<(u32, u8)>>>,
 }
 

@@ -65,6 +65,15 @@ impl FieldFacts {
         }
     }
 
+    /// Those of a field that was checked before, whose name in lower case means nothing but that it may not stand in a trailer section.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_no_meaning(name: &str) -> Self {
+        let trails = !crate::body::forbidden_trailers(name.len()).contains(&name);
+        Self {
+            flags: Self::ANY | if trails { 0 } else { Self::NOT_IN_TRAILER },
+        }
+    }
+
     /// Checks one field and says what it means.
     #[inline]
     pub(crate) fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
