@@ -3,10 +3,12 @@
 
 usage: peer_http2.py TESTBED PEER
 
-TESTBED serves on every driver: curl, nghttp, h2load, node and Python's h2 talk to it, with WebSocket inside a stream. PEER is the example of
-proto-h2: it gets from nghttpd and node, and its coder passes blocks to and from Python's. What is not installed is named as SKIPPED.
+TESTBED serves on every driver: curl, nghttp, h2load, node and Python's h2 talk to it, with WebSocket inside a stream, and over TLS a headless
+Chromium, which opens its WebSocket inside the connection that it has. PEER is the example of proto-h2: it gets from nghttpd, nginx and node,
+and its coder passes blocks to and from Python's. What is not installed is named as SKIPPED.
 """
 
+import asyncio
 import os
 import random
 import shutil
@@ -133,8 +135,91 @@ def python_h2(endpoint):
         assert body == b"y" * 3000 and h2.events.PingAckReceived in seen, (len(body), seen)
 
 
+# Asks for a page, echoes through a WebSocket, asks again; and tells by which protocol the page and the answers came.
+IN_THE_PAGE = """new Promise((done) => {
+  const fetched = [];
+  const ask = () => fetch("/", {cache: "no-store"}).then((answer) => answer.text()).then((text) => fetched.push(text));
+  const socket = new WebSocket(location.origin.replace("https", "wss") + "/ws");
+  socket.onerror = () => done("error");
+  socket.onopen = () => ask().then(() => socket.send("hello"));
+  socket.onmessage = (message) => {
+    const answer = message.data;
+    ask().then(() => {
+      const entries = performance.getEntries().filter((entry) => "nextHopProtocol" in entry);
+      done(JSON.stringify([answer, fetched, [...new Set(entries.map((entry) => entry.nextHopProtocol))]]));
+    });
+  };
+})"""
+
+
+async def in_chromium(program, server):
+    import browser
+
+    chromium = browser.Browser(program, "--ignore-certificate-errors")
+    try:
+        page = await chromium.page(f"https://{server.address}/")
+        told = await page.value(IN_THE_PAGE)
+        assert told == '["hello",["Hello, World!","Hello, World!"],["h2"]]', told
+        # The WebSocket is a stream of the page's connection (RFC 8441): there is no other.
+        connections = established(server.endpoint[1])
+        assert connections == 1, f"{connections} connections"
+    finally:
+        chromium.close()
+
+
+def established(port):
+    """Connections that the server on `port` has."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in list(table)[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+def chromium(testbed, driver, folder):
+    try:
+        import browser
+    except ImportError:
+        print("SKIPPED: Chromium, as the package websockets is not installed")
+        return
+    program = browser.find()
+    if not program:
+        print("SKIPPED: Chromium is not installed")
+        return
+    if not have("openssl"):
+        return
+    key, certificate = os.path.join(folder, "key.pem"), os.path.join(folder, "certificate.pem")
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    output("openssl", *new, "-keyout", key, "-out", certificate)
+    with Server(testbed, "--driver", driver, "--tls-cert", certificate, "--tls-key", key) as server:
+        asyncio.run(in_chromium(program, server))
+        server.stop()
+
+
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; events {{}}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{ listen 127.0.0.1:{port} http2; root {folder}; }}
+}}
+"""
+
+
 def servers(peer, folder):
     paths = ["/"] * 30
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    nginx = shutil.which("nginx", path=path)
+    if nginx:
+        port, config = free_port(), os.path.join(folder, "nginx.conf")
+        with open(os.path.join(folder, "index.html"), "wb") as file:
+            file.write(b"x" * SIZE)
+        with open(config, "w") as file:
+            file.write(NGINX.format(folder=folder, port=port))
+        # It serves as another user, who may read the folder.
+        os.chmod(folder, 0o755)
+        server = subprocess.Popen([nginx, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        gets(peer, port, server, paths)
+    else:
+        print("SKIPPED: nginx is not installed")
     if have("nghttpd"):
         with open(os.path.join(folder, "index.html"), "wb") as file:
             file.write(b"x" * SIZE)
@@ -153,8 +238,8 @@ def gets(peer, port, server, paths):
         lines = output(peer, "get", f"127.0.0.1:{port}", *paths).decode().split("\n")
         assert lines[:-1] == [f"{2 * n + 1} 200 {SIZE}" for n in range(len(paths))], lines
     finally:
-        server.kill()
-        server.wait()
+        server.terminate()
+        server.wait(PATIENCE)
 
 
 def coder(peer):
@@ -201,6 +286,7 @@ def main():
                 node(server.address)
                 python_h2(server.endpoint)
                 server.stop()
+            chromium(testbed, driver, folder)
         servers(peer, folder)
     coder(peer)
     print("HTTP/2 peers: ok")

@@ -17,6 +17,7 @@ PARTS = {}
 # The names of packages; folders have no prefix (docs/releasing.md).
 LIBRARIES = [
     "wirestate-protocol",
+    "wirestate-buffer",
     "wirestate-http",
     "wirestate-h2",
     "wirestate-ws",
@@ -256,7 +257,9 @@ def http2():
     """other people's clients and servers of HTTP/2, and their coder"""
     command("nghttp", "nghttp2-client")
     command("nghttpd", "nghttp2-server")
-    python = python_with("h2", "hpack")
+    command("nginx", "nginx")
+    command("chromium", "chromium")
+    python = python_with("h2", "hpack", "websockets")
     script("peer_http2.py", *quick("benches", "testbed"), debug_example("wirestate-h2", "peer"), python=python)
 
 

@@ -1,5 +1,6 @@
 //! The streams of a connection: a slab, and an index by identifier.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::state::Half;
@@ -44,6 +45,21 @@ impl Stream {
     /// The tunnel is open.
     pub(crate) const SWITCHED: u8 = 1 << 6;
 
+    /// A place without a stream.
+    const FREE: Self = Self {
+        id: 0,
+        receiving: Half::Head,
+        sending: Half::Head,
+        flags: 0,
+        priority: 0,
+        send_window: 0,
+        receive_window: 0,
+        held: 0,
+        consumed: 0,
+        expected: 0,
+        left: 0,
+    };
+
     #[inline]
     pub(crate) const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -57,24 +73,19 @@ impl Stream {
 
 const EMPTY: u16 = u16::MAX;
 
-/// The streams that are not closed. A slot stays with its stream.
+/// The streams that are not closed. A slot stays with its stream. The first has its place here, so that a connection with one stream at a time
+/// allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    slots: Vec<Stream>,
-    /// The first free slot; `held` of each names the next.
-    free: u16,
-    /// Slots by identifier: open addressing, at most half full. Identifiers count up by two, so that a slice of them is a perfect hash.
-    index: Vec<u16>,
-    live: u32,
+    first: Stream,
+    others: Option<Box<Open>>,
 }
 
 impl Default for Streams {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
-            free: EMPTY,
-            index: Vec::new(),
-            live: 0,
+            first: Stream::FREE,
+            others: None,
         }
     }
 }
@@ -85,16 +96,100 @@ impl Streams {
 
     #[inline]
     pub(crate) fn len(&self) -> u32 {
-        self.live
+        u32::from(self.first.id != 0) + self.others.as_ref().map_or(0, |open| open.live)
     }
 
+    #[inline]
+    pub(crate) fn slot(&self, id: u32) -> Option<usize> {
+        if self.first.id == id {
+            return (id != 0).then_some(0);
+        }
+        Some(self.others.as_ref()?.slot(id)? + 1)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+        if self.first.id == id {
+            return (id != 0).then_some(&self.first);
+        }
+        self.others.as_ref()?.get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+        if self.first.id == id {
+            return (id != 0).then_some(&mut self.first);
+        }
+        self.others.as_mut()?.get_mut(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        let first = core::iter::once(&self.first).filter(|stream| stream.id != 0);
+        first.chain(self.others.iter().flat_map(|open| open.iter()))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        let first = core::iter::once(&mut self.first).filter(|stream| stream.id != 0);
+        first.chain(self.others.iter_mut().flat_map(|open| open.iter_mut()))
+    }
+
+    /// Adds a stream whose identifier is new. There must be fewer than [`MOST`](Self::MOST).
+    #[inline]
+    pub(crate) fn insert(&mut self, stream: Stream) {
+        if self.first.id == 0 {
+            self.first = stream;
+        } else {
+            self.others.get_or_insert_default().insert(stream);
+        }
+    }
+
+    /// Removes a stream.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Stream> {
+        if self.first.id == id {
+            return (id != 0).then(|| core::mem::replace(&mut self.first, Stream::FREE));
+        }
+        self.others.as_mut()?.remove(id)
+    }
+
+    /// Gives memory back, where there is no stream.
+    pub(crate) fn give_back(&mut self) {
+        if self.len() == 0 {
+            self.others = None;
+        }
+    }
+}
+
+/// The streams beside the first.
+#[derive(Debug)]
+struct Open {
+    slots: Vec<Stream>,
+    /// The first free slot; `held` of each names the next.
+    free: u16,
+    /// Slots by identifier: open addressing, at most half full. Identifiers count up by two, so that a slice of them is a perfect hash.
+    index: Vec<u16>,
+    live: u32,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: EMPTY,
+            index: Vec::new(),
+            live: 0,
+        }
+    }
+}
+
+impl Open {
     #[inline]
     fn place(&self, id: u32) -> usize {
         (id >> 1) as usize & (self.index.len().wrapping_sub(1))
     }
 
     #[inline]
-    pub(crate) fn slot(&self, id: u32) -> Option<usize> {
+    fn slot(&self, id: u32) -> Option<usize> {
         if self.index.is_empty() {
             return None;
         }
@@ -112,27 +207,27 @@ impl Streams {
     }
 
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+    fn get(&self, id: u32) -> Option<&Stream> {
         self.slots.get(self.slot(id)?)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+    fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
         let slot = self.slot(id)?;
         self.slots.get_mut(slot)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+    fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.slots.iter().filter(|stream| stream.id != 0)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.slots.iter_mut().filter(|stream| stream.id != 0)
     }
 
-    /// Adds a stream whose identifier is new. There must be fewer than [`MOST`](Self::MOST).
+    /// Adds a stream whose identifier is new.
     #[inline]
-    pub(crate) fn insert(&mut self, stream: Stream) {
+    fn insert(&mut self, stream: Stream) {
         if (self.live as usize + 1) * 2 > self.index.len() {
             self.grow();
         }
@@ -143,10 +238,6 @@ impl Streams {
                 core::mem::replace(&mut self.free, next)
             }
             None => {
-                if self.slots.len() < 2 {
-                    // Most connections that are idle had one stream at a time.
-                    self.slots.reserve_exact(1);
-                }
                 self.slots.push(stream);
                 (self.slots.len() - 1) as u16
             }
@@ -183,7 +274,7 @@ impl Streams {
 
     /// Removes a stream.
     #[inline]
-    pub(crate) fn remove(&mut self, id: u32) -> Option<Stream> {
+    fn remove(&mut self, id: u32) -> Option<Stream> {
         let slot = self.slot(id)?;
         let stream = *self.slots.get(slot)?;
         let mask = self.index.len() - 1;
@@ -214,13 +305,6 @@ impl Streams {
         self.free = slot as u16;
         self.live -= 1;
         Some(stream)
-    }
-
-    /// Gives memory back, where there is no stream.
-    pub(crate) fn give_back(&mut self) {
-        if self.live == 0 {
-            *self = Self::default();
-        }
     }
 }
 
@@ -270,6 +354,6 @@ mod tests {
         let mut ids: Vec<_> = streams.iter().map(|stream| stream.id).collect();
         ids.sort_unstable();
         assert_eq!(ids, model.into_iter().collect::<Vec<_>>());
-        assert!(streams.slots.len() <= 60);
+        assert!(streams.others.is_some_and(|open| open.slots.len() <= 60));
     }
 }

@@ -270,7 +270,7 @@ impl ServerConnection {
             && let Err(error) = out.put(body)
         {
             out.rewind(position);
-            return Err(error);
+            return Err(error.into());
         }
         self.exchange.response_head(true, keep_alive).ok_or(Misuse::OutOfTurn)?;
         self.settle();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Frame;
-use proto_http::{BodyLength, Fields, Handler, Misuse, Request, Responder};
+use proto_http::{BodyLength, Fields, Handler, Misuse, Request, Responder, Unframed};
 use protocol::Sender;
 use tower_service::Service;
 
@@ -43,31 +43,55 @@ where
     service: S,
     waking: Arc<Waking>,
     waker: Waker,
-    exchange: Exchange<S::Future, B>,
+    exchange: Exchange,
+    /// What the service works on. The memory is kept for the next request.
+    future: Slot<S::Future>,
+    /// Content of the response, likewise.
+    body: Slot<B>,
+    /// Content that the connection has not taken yet.
+    rest: Bytes,
     /// The content of the request, if it has any.
     feed: Option<Feed>,
     upgrade: Option<Box<Asked>>,
 }
 
+/// A place for something that does not move. It is made when it is first needed.
+type Slot<T> = Option<Pin<Box<Option<T>>>>;
+
+/// Puts `value` into a slot.
+fn put<T>(slot: &mut Slot<T>, value: T) {
+    match slot {
+        Some(place) => place.set(Some(value)),
+        None => *slot = Some(Box::pin(Some(value))),
+    }
+}
+
+/// What is in a slot.
+fn get<T>(slot: &mut Slot<T>) -> Option<Pin<&mut T>> {
+    slot.as_mut().and_then(|place| place.as_mut().as_pin_mut())
+}
+
+/// Drops what is in a slot.
+fn clear<T>(slot: &mut Slot<T>) {
+    if let Some(place) = slot {
+        place.set(None);
+    }
+}
+
 /// How far an exchange has come.
-enum Exchange<F, B> {
+#[derive(Default)]
+enum Exchange {
     /// None is under way, or it is all said.
+    #[default]
     Idle,
     /// The service is not ready yet.
     Held(Box<http::Request<Body>>),
     /// The service works on the response.
-    Working(Pin<Box<F>>),
+    Working,
     /// The response is being sent.
-    Sending(Sending<B>),
+    Sending,
     /// The connection becomes a tunnel.
     Switching(Arc<Pipe>),
-}
-
-/// Content of a response.
-struct Sending<B> {
-    body: Pin<Box<B>>,
-    /// Content that the connection has not taken yet.
-    rest: Bytes,
 }
 
 /// The client asks for another protocol, or a tunnel.
@@ -102,6 +126,9 @@ where
             waking,
             waker,
             exchange: Exchange::Idle,
+            future: None,
+            body: None,
+            rest: Bytes::new(),
             feed: None,
             upgrade: None,
         }
@@ -146,38 +173,47 @@ where
         Ok(http::Request::from_parts(parts, body))
     }
 
+    /// The service is ready.
+    fn call(&mut self, request: http::Request<Body>) {
+        put(&mut self.future, self.service.call(request));
+        self.exchange = Exchange::Working;
+    }
+
     /// Goes on with what is under way, as far as it can.
     fn go_on(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let waker = self.waker.clone();
         let cx = &mut Context::from_waker(&waker);
         loop {
-            match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            match std::mem::take(&mut self.exchange) {
                 Exchange::Held(request) => match self.service.poll_ready(cx) {
                     Poll::Pending => {
                         self.exchange = Exchange::Held(request);
                         break;
                     }
-                    Poll::Ready(Ok(())) => {
-                        self.exchange = Exchange::Working(Box::pin(self.service.call(*request)));
-                    }
+                    Poll::Ready(Ok(())) => self.call(*request),
                     Poll::Ready(Err(_)) => self.fail(responder)?,
                 },
-                Exchange::Working(mut future) => match future.as_mut().poll(cx) {
-                    Poll::Pending => {
-                        self.exchange = Exchange::Working(future);
+                Exchange::Working => match get(&mut self.future).map(|future| future.poll(cx)) {
+                    None => {}
+                    Some(Poll::Pending) => {
+                        self.exchange = Exchange::Working;
                         break;
                     }
-                    Poll::Ready(Ok(response)) => {
-                        drop(future);
-                        self.respond(response, cx, responder)?;
+                    Some(Poll::Ready(outcome)) => {
+                        clear(&mut self.future);
+                        match outcome {
+                            Ok(response) => self.respond(response, cx, responder)?,
+                            Err(_) => self.fail(responder)?,
+                        }
                     }
-                    Poll::Ready(Err(_)) => self.fail(responder)?,
                 },
-                Exchange::Sending(mut sending) => {
-                    if !sending.go_on(cx, responder)? {
-                        self.exchange = Exchange::Sending(sending);
+                Exchange::Sending => {
+                    if !self.send(cx, responder)? {
+                        self.exchange = Exchange::Sending;
                         break;
                     }
+                    clear(&mut self.body);
+                    self.rest = Bytes::new();
                 }
                 other => {
                     self.exchange = other;
@@ -225,18 +261,17 @@ where
         cx: &mut Context<'_>,
         responder: &mut Responder<'_, '_>,
     ) -> Result<(), Misuse> {
-        let (mut parts, body) = response.into_parts();
-        let (status, headers) = (parts.status, &mut parts.headers);
-        let announced = length(headers);
+        let (parts, body) = response.into_parts();
+        let (status, headers) = (parts.status, &parts.headers);
         if let Some(asked) = self.upgrade.take() {
             if agrees(&asked, status) {
                 return self.switch(*asked, headers, responder);
             }
             asked.pipe.close();
         }
-        let status = status.as_u16();
-        let hint = body.size_hint().exact();
-        if body.is_end_stream() || hint == Some(0) {
+        let (status, announced, hint) = (status.as_u16(), length(headers), body.size_hint().exact());
+        let headers = &Unframed(headers);
+        if hint == Some(0) || body.is_end_stream() {
             let Some(length) = announced.filter(|length| *length > 0) else {
                 return responder.send(status, headers, b"");
             };
@@ -244,76 +279,35 @@ where
             responder.start(status, headers, Some(length))?;
             return responder.finish();
         }
-        let mut sending = Sending {
-            body: Box::pin(body),
-            rest: Bytes::new(),
-        };
+        put(&mut self.body, body);
         if let Some(whole) = hint
             && announced.is_none_or(|announced| announced == whole)
+            && let Some(mut body) = get(&mut self.body)
         {
-            match sending.body.as_mut().poll_frame(cx) {
-                Poll::Pending => {}
+            match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    sending.rest = data(frame).unwrap_or_default();
+                    self.rest = data(frame).unwrap_or_default();
                     // Trailers may follow.
-                    let complete = sending.rest.len() as u64 == whole && sending.body.is_end_stream();
+                    let complete = self.rest.len() as u64 == whole && body.is_end_stream();
                     if complete && whole <= SMALL as u64 {
-                        return responder.send(status, headers, &sending.rest);
+                        clear(&mut self.body);
+                        return responder.send(status, headers, &std::mem::take(&mut self.rest));
                     }
                 }
-                Poll::Ready(Some(Err(_))) => return self.fail(responder),
-                Poll::Ready(None) => {}
+                Poll::Ready(Some(Err(_))) => {
+                    clear(&mut self.body);
+                    return self.fail(responder);
+                }
+                Poll::Ready(None) | Poll::Pending => {}
             }
         }
         responder.start(status, headers, announced.or(hint))?;
-        self.exchange = Exchange::Sending(sending);
+        self.exchange = Exchange::Sending;
         Ok(())
     }
 
-    /// The service agrees to what the client has asked for.
-    #[cold]
-    fn switch(&mut self, asked: Asked, headers: &HeaderMap, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        if asked.tunnel {
-            responder.tunnel(headers)?;
-        } else {
-            responder.upgrade(headers)?;
-        }
-        if let Some(stream) = asked.pipe.claim() {
-            #[cfg(feature = "hyper")]
-            if let Some(rehearsal) = asked.rehearsal {
-                rehearsal.open(stream);
-            }
-            // Without anybody who would have it, the connection ends: the stream is dropped.
-            #[cfg(not(feature = "hyper"))]
-            drop(stream);
-        }
-        self.exchange = Exchange::Switching(asked.pipe);
-        Ok(())
-    }
-}
-
-fn agrees(asked: &Asked, status: StatusCode) -> bool {
-    if asked.tunnel {
-        status.is_success()
-    } else {
-        status == StatusCode::SWITCHING_PROTOCOLS
-    }
-}
-
-/// Takes out what frames a response, and returns its announced length.
-fn length(headers: &mut HeaderMap) -> Option<u64> {
-    headers.remove(TRANSFER_ENCODING);
-    let length = headers.remove(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
-}
-
-fn data<D: Buf>(frame: Frame<D>) -> Result<Bytes, Frame<D>> {
-    frame.into_data().map(|mut data| data.copy_to_bytes(data.remaining()))
-}
-
-impl<B: http_body::Body> Sending<B> {
     /// Sends what there is, and what the connection takes. True when all is sent, or broken off.
-    fn go_on(&mut self, cx: &mut Context<'_>, responder: &mut Responder<'_, '_>) -> Result<bool, Misuse> {
+    fn send(&mut self, cx: &mut Context<'_>, responder: &mut Responder<'_, '_>) -> Result<bool, Misuse> {
         loop {
             if responder.is_congested() {
                 return Ok(false);
@@ -323,7 +317,7 @@ impl<B: http_body::Body> Sending<B> {
                 responder.write_shared(piece)?;
                 continue;
             }
-            match self.body.as_mut().poll_frame(cx) {
+            match get(&mut self.body).map_or(Poll::Ready(None), |body| body.poll_frame(cx)) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(None) => {
                     responder.finish()?;
@@ -348,6 +342,45 @@ impl<B: http_body::Body> Sending<B> {
             }
         }
     }
+
+    /// The service agrees to what the client has asked for.
+    #[cold]
+    fn switch(&mut self, asked: Asked, headers: &HeaderMap, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        if asked.tunnel {
+            responder.tunnel(&Unframed(headers))?;
+        } else {
+            responder.upgrade(&Unframed(headers))?;
+        }
+        if let Some(stream) = asked.pipe.claim() {
+            #[cfg(feature = "hyper")]
+            if let Some(rehearsal) = asked.rehearsal {
+                rehearsal.open(stream);
+            }
+            // Without anybody who would have it, the connection ends: the stream is dropped.
+            #[cfg(not(feature = "hyper"))]
+            drop(stream);
+        }
+        self.exchange = Exchange::Switching(asked.pipe);
+        Ok(())
+    }
+}
+
+fn agrees(asked: &Asked, status: StatusCode) -> bool {
+    if asked.tunnel {
+        status.is_success()
+    } else {
+        status == StatusCode::SWITCHING_PROTOCOLS
+    }
+}
+
+/// The announced length of a response. Few fields are looked through faster than looked up.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let (_, length) = headers.iter().find(|(name, _)| **name == CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn data<D: Buf>(frame: Frame<D>) -> Result<Bytes, Frame<D>> {
+    frame.into_data().map(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
 impl<S, B> Handler for Adapter<S, B>
@@ -364,7 +397,11 @@ where
             // A target, or a number of fields, that the types of `http` do not hold.
             return responder.send(400, &(), b"");
         };
-        self.exchange = Exchange::Held(Box::new(request));
+        match self.service.poll_ready(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => self.exchange = Exchange::Held(Box::new(request)),
+            Poll::Ready(Ok(())) => self.call(request),
+            Poll::Ready(Err(_)) => self.fail(responder)?,
+        }
         self.go_on(responder)
     }
 
@@ -399,7 +436,7 @@ where
     }
 
     fn switched(&mut self) -> Option<Tunnel> {
-        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+        match std::mem::take(&mut self.exchange) {
             Exchange::Switching(pipe) => Some(Tunnel::new(pipe, Arc::clone(&self.waking))),
             _ => None,
         }
@@ -407,6 +444,7 @@ where
 
     fn closed(&mut self, _: bool) {
         self.exchange = Exchange::Idle;
+        (self.future, self.body) = (None, None);
         self.finish(BodyError::Incomplete);
     }
 }

@@ -4,23 +4,27 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use proto_http::Fields;
 
-/// The fields, whose values share one copy of the section.
+/// Values of a section of up to so many bytes are copied one by one; those of a longer one share one copy of the section.
+const SHORT: usize = 128;
+/// About the bytes of a field.
+const FIELD: usize = 32;
+
+/// The fields.
 pub(crate) fn fields(fields: Fields<'_>) -> Result<HeaderMap, http::Error> {
-    let count = fields.iter().count();
-    let mut map = HeaderMap::try_with_capacity(count)?;
-    if count == 0 {
-        return Ok(map);
-    }
-    let (lines, base) = (
-        Bytes::copy_from_slice(fields.as_bytes()),
-        fields.as_bytes().as_ptr().addr(),
-    );
+    let lines = fields.as_bytes();
+    let mut map = HeaderMap::try_with_capacity(lines.len() / FIELD)?;
+    let shared = if lines.len() > SHORT {
+        Bytes::copy_from_slice(lines)
+    } else {
+        Bytes::new()
+    };
+    let base = lines.as_ptr().addr();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes())?;
         let start = field.value.as_ptr().addr().wrapping_sub(base);
         let end = start.wrapping_add(field.value.len());
-        let value = if start <= end && end <= lines.len() {
-            HeaderValue::from_maybe_shared(lines.slice(start..end))?
+        let value = if start <= end && end <= shared.len() {
+            HeaderValue::from_maybe_shared(shared.slice(start..end))?
         } else {
             HeaderValue::from_bytes(field.value)?
         };

@@ -29,6 +29,9 @@ struct Options {
     /// How long a turn is.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
+    /// The share of its core that a server must have used for a turn to count.
+    #[arg(long, default_value_t = 0.85)]
+    busy: f64,
     /// Idle connections.
     #[arg(long, default_value_t = 5000)]
     idle: usize,
@@ -56,8 +59,6 @@ impl Name {
 
 /// The core of the servers, and that of the load.
 const CORES: (usize, usize) = (0, 1);
-/// A turn counts when the server kept its core so busy.
-const BUSY: f64 = 0.85;
 /// What ours may cost of hyper's: processor time, and memory.
 const BARS: (f64, f64) = (0.8, 0.3);
 
@@ -162,7 +163,7 @@ fn processor_time(options: &Options, servers: [(Name, SocketAddr); 2], in_flight
                 return Err(io::Error::other(format!("{}: {error}", servers[at].0.text())));
             }
             let Some(nanos) = report.cpu_nanos else { continue };
-            if nanos * report.rate() / 1e9 >= BUSY {
+            if nanos * report.rate() / 1e9 >= options.busy {
                 counted[at] += 1;
                 best[at] = best[at].min(nanos / 1000.0);
             }

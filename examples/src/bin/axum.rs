@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, Json, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -46,7 +46,9 @@ fn app(options: &Options) -> Router {
     let echo = |upgrade: WebSocketUpgrade| async {
         upgrade.on_upgrade(|mut socket| async move {
             while let Some(Ok(message)) = socket.recv().await {
-                if socket.send(message).await.is_err() {
+                // A Close is answered by the next `recv`.
+                let is_close = matches!(message, Message::Close(_));
+                if !is_close && socket.send(message).await.is_err() {
                     return;
                 }
             }

@@ -23,7 +23,7 @@ enum State<H: Handler, F> {
     /// The first bytes will tell.
     Sniffing(Box<Sniffing<H, F>>),
     One(One<H>),
-    Two(Box<Server<H, F>>),
+    Two(Server<H, F>),
     /// No protocol: the factory has refused the connection.
     Refused,
 }
@@ -89,7 +89,7 @@ where
         let origin = Origin::new(peer);
         if alpn == Some(b"h2") {
             let server = Server::from_origin(two, factory, origin);
-            return Some(Self(State::Two(Box::new(server))));
+            return Some(Self(State::Two(server)));
         }
         let handler = origin.show(0, |peer| factory(peer))?;
         Some(Self(State::One(proto_http::Server::switching(one, handler))))
@@ -110,7 +110,7 @@ where
             return Ok(true);
         };
         if is_two {
-            let mut server = Box::new(Server::from_origin(sniffing.two, sniffing.factory, sniffing.origin));
+            let mut server = Server::from_origin(sniffing.two, sniffing.factory, sniffing.origin);
             let connected = server.connected(cx);
             self.0 = State::Two(server);
             connected.map_err(AutoError::Two)?;

@@ -11,7 +11,7 @@ use protocol::{Cx, Deadline, Input, Peer, Protocol, Reason};
 use super::origin::{Origin, StreamMessage};
 use super::slot::{Core, Owner, Slot, Wait, close};
 use super::{ServerConfig, with_scratch};
-use crate::{ErrorCode, Scratch, ServerConnection, ServerEvent, Violation};
+use crate::{ErrorCode, Scratch, ServerEvent, Violation};
 
 /// Serves HTTP/2 on one connection: reads requests, asks a [`Handler`] of each stream's own for the answer, and does the rest.
 ///
@@ -20,21 +20,13 @@ use crate::{ErrorCode, Scratch, ServerConnection, ServerEvent, Violation};
 ///
 /// A stream whose handler [upgrades](proto_http::Responder::upgrade) carries [`Handler::Next`] from there on.
 pub struct Server<H: Handler, F> {
-    core: Core,
+    core: Box<Core>,
     factory: F,
     origin: Arc<Origin<H::Message>>,
     slots: Vec<Slot<H>>,
     wait: Deadline<Phase>,
     /// Since when there is no stream.
     idle: Option<Instant>,
-    /// Memory was given back since there was a stream.
-    tidy: bool,
-    /// When our SETTINGS must be acknowledged.
-    settings: Option<Instant>,
-    /// When the client's budget was last filled up.
-    replenished: Option<Instant>,
-    /// The client sends nothing more.
-    eof: bool,
 }
 
 impl<H: Handler, F> fmt::Debug for Server<H, F> {
@@ -92,22 +84,12 @@ where
 
     pub(super) fn from_origin(config: Arc<ServerConfig>, factory: F, origin: Arc<Origin<H::Message>>) -> Self {
         Self {
-            core: Core {
-                connection: ServerConnection::new(),
-                config,
-                keeps_reading: false,
-                unsettled: false,
-                due: None,
-            },
+            core: Box::new(Core::new(config)),
             factory,
             origin,
             slots: Vec::new(),
             wait: Deadline::new(Phase::Preface),
             idle: None,
-            tidy: false,
-            settings: None,
-            replenished: None,
-            eof: false,
         }
     }
 
@@ -259,23 +241,23 @@ where
             self.wait.set(Phase::Streams, None);
         }
         if connection.streams() > 0 || !connection.has_begun() {
-            (self.idle, self.tidy) = (None, false);
+            (self.idle, self.core.tidy) = (None, false);
         } else {
             self.core.keeps_reading = false;
             // Frames that come meanwhile do not prolong it.
             let since = *self.idle.get_or_insert(now);
             let after = match timeouts.idle {
-                Some(idle) if self.tidy || idle < TIDY => Some(idle),
-                None if self.tidy => None,
+                Some(idle) if self.core.tidy || idle < TIDY => Some(idle),
+                None if self.core.tidy => None,
                 _ => Some(TIDY),
             };
             self.core.wake_at(after.and_then(|after| since.checked_add(after)));
         }
         let connection = &self.core.connection;
-        if self.settings.is_some() && !connection.awaits_settings() {
-            self.settings = None;
+        if self.core.settings.is_some() && !connection.awaits_settings() {
+            self.core.settings = None;
         }
-        let (wait, settings) = (self.wait.at(), self.settings);
+        let (wait, settings) = (self.wait.at(), self.core.settings);
         self.core.wake_at(wait);
         self.core.wake_at(settings);
     }
@@ -284,7 +266,7 @@ where
     #[inline]
     fn conclude(&mut self, cx: &mut Cx<'_>, partial: bool) {
         let connection = &self.core.connection;
-        if connection.is_over() || self.eof && connection.streams() == 0 {
+        if connection.is_over() || self.core.eof && connection.streams() == 0 {
             cx.close();
             return;
         }
@@ -296,10 +278,10 @@ where
     fn replenish(&mut self, now: Instant) {
         const POINT: Duration = Duration::from_millis(100);
         if self.core.connection.spent() == 0 {
-            self.replenished = Some(now);
+            self.core.replenished = Some(now);
             return;
         }
-        let since = self.replenished.get_or_insert(now);
+        let since = self.core.replenished.get_or_insert(now);
         let points = now.saturating_duration_since(*since).as_millis() / POINT.as_millis();
         if points > 0 {
             *since = now;
@@ -315,8 +297,8 @@ where
             return;
         };
         let idle = cx.now().saturating_duration_since(since);
-        if idle >= TIDY && !self.tidy {
-            self.tidy = true;
+        if idle >= TIDY && !self.core.tidy {
+            self.core.tidy = true;
             self.core.connection.give_back();
             self.slots = Vec::new();
         }
@@ -373,7 +355,7 @@ where
         let _ = self.core.connection.start(&limits, cx.output().tail());
         let (now, timeouts) = (cx.now(), self.core.config.timeouts);
         self.wait.arm(now, Phase::Preface, timeouts.preface);
-        self.settings = timeouts.settings.and_then(|after| now.checked_add(after));
+        self.core.settings = timeouts.settings.and_then(|after| now.checked_add(after));
         self.set_deadline(cx, false);
         Ok(())
     }
@@ -391,7 +373,7 @@ where
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        self.eof = true;
+        self.core.eof = true;
         // Requests that are whole are still answered; the others never will be.
         for slot in &mut self.slots {
             let cut = match slot.owner {
@@ -422,7 +404,7 @@ where
         let now = cx.now();
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         self.core.due = None;
-        if passed(self.settings) {
+        if passed(self.core.settings) {
             let violation = self.core.connection.fail_settings(cx.output().tail());
             return Err(ServerError::Violation(violation));
         }

@@ -69,9 +69,31 @@ pub(super) struct Core {
     pub(super) unsettled: bool,
     /// Nothing is due before.
     pub(super) due: Option<Instant>,
+    /// Memory was given back since there was a stream.
+    pub(super) tidy: bool,
+    /// The client sends nothing more.
+    pub(super) eof: bool,
+    /// When our SETTINGS must be acknowledged.
+    pub(super) settings: Option<Instant>,
+    /// When the client's budget was last filled up.
+    pub(super) replenished: Option<Instant>,
 }
 
 impl Core {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        Self {
+            connection: ServerConnection::new(),
+            config,
+            keeps_reading: false,
+            unsettled: false,
+            due: None,
+            tidy: false,
+            eof: false,
+            settings: None,
+            replenished: None,
+        }
+    }
+
     /// Calls a handler, and answers for it where it fails. Then it is settled what its answer means for the stream.
     #[inline]
     pub(super) fn call<H: Handler>(

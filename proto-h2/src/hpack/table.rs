@@ -142,15 +142,15 @@ impl Table {
         }
     }
 
-    /// Makes room for another entry, in large steps: those of a first request come together.
+    /// Makes room for another entry, in steps that grow: few connections have more than two entries, and the many of a browser come together.
     #[inline]
     fn reserve(&mut self, line: usize) {
         if self.lines.capacity() - self.lines.len() < line {
-            let more = line.max(self.lines.capacity() * 2).max(256);
+            let more = line.max(self.lines.capacity() * 2).max(80);
             self.lines.reserve_exact(more);
         }
-        if self.entries.capacity() == 0 {
-            self.entries.reserve_exact(8);
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact((self.entries.len() * 2).max(2));
         }
     }
 

@@ -217,3 +217,49 @@ fn axum_websocket() {
     let refused = served.get("/ws");
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
 }
+
+/// RFC 8441: the same over HTTP/2, where axum wants to see what it knows of HTTP/1.1.
+#[cfg(feature = "hyper")]
+#[tokio::test]
+async fn axum_websocket_over_http2() {
+    use axum::extract::ws::WebSocketUpgrade;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let app = Router::new().route(
+        "/ws",
+        any(|upgrade: WebSocketUpgrade| async {
+            upgrade.on_upgrade(|mut socket| async move {
+                while let Some(Ok(message)) = socket.recv().await {
+                    if socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            })
+        }),
+    );
+    let served = serve(app);
+    let stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    // The server's SETTINGS, which permit it, must have come.
+    let first = http::Request::get("http://a/none")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    assert_eq!(
+        sender.send_request(first).await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+    let request = http::Request::connect("http://a/ws")
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut socket = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    socket.write_all(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
+    let mut frame = [0; 4];
+    socket.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame, [0x81, 2, b'h', b'i']);
+}
