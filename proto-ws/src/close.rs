@@ -25,7 +25,7 @@ impl CloseCode {
     pub const INVALID_PAYLOAD: Self = CloseCode(1007);
     /// 1008: a policy is violated.
     pub const POLICY: Self = CloseCode(1008);
-    /// 1009: a message too big.
+    /// 1009: the message is too big.
     pub const TOO_BIG: Self = CloseCode(1009);
     /// 1010: the server did not negotiate an extension the client needs.
     pub const EXTENSION: Self = CloseCode(1010);
@@ -58,7 +58,7 @@ impl core::fmt::Display for CloseCode {
     }
 }
 
-/// What a Close frame says.
+/// The content of a Close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseReason<'a> {
     /// The code; [`CloseCode::NO_STATUS`] when the frame had no payload.

@@ -1,55 +1,54 @@
-//! What an endpoint does of its own accord.
+//! The settings of an endpoint.
 
 use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use crate::Limits;
 
-/// The settings many connections share.
+/// The settings that many connections share.
 ///
-/// The times are kept by whoever owns the clock: the adapters, or the caller of a bare
-/// [`Connection`](crate::Connection).
+/// The owner of the clock enforces the times: the adapters, or the caller of a bare [`Connection`](crate::Connection).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bounds on what the peer may send.
+    /// Limits on the peer's input.
     pub limits: Limits,
-    /// Hand out messages that do not lie whole in one read in parts, as they arrive, instead of putting them together.
-    /// Default: put together.
+    /// Returns messages that are not complete in one read in parts, as they arrive, instead of assembling them. Default:
+    /// assemble.
     pub parts: bool,
-    /// Send messages longer than this in frames of this size, so that control frames find room between them.
-    /// Default: one frame each.
+    /// Sends longer messages in frames of this size, so that control frames can be sent between them. Default: one frame per
+    /// message.
     pub fragment: Option<NonZeroUsize>,
-    /// A Ping goes out after so much silence from the peer. Default 30 s; `None`: never.
+    /// Time without input from the peer after which a Ping is sent. Default 30 s; `None`: never.
     pub ping_interval: Option<Duration>,
-    /// The connection fails when nothing came for so long after a Ping. Default 20 s.
+    /// The connection fails if no input arrives for this time after a Ping. Default 20 s.
     pub pong_timeout: Duration,
-    /// The connection is dropped when the closing handshake takes longer. Default 5 s.
+    /// The connection is dropped if the closing handshake takes longer. Default 5 s.
     pub close_timeout: Duration,
-    /// The connection fails when a message takes longer from its first frame to its last byte. Default 60 s.
+    /// The connection fails if a message takes longer from its first frame to its last byte. Default 60 s.
     pub message_timeout: Duration,
-    /// A client gives up when the opening handshake takes longer. Default 10 s.
+    /// A client gives up if the opening handshake takes longer. Default 10 s.
     pub handshake_timeout: Duration,
-    /// What becomes of messages to a peer that does not read. Default: queue.
+    /// How messages to a peer that does not read are treated. Default: queue.
     pub slow_consumer: SlowConsumer,
-    /// How messages are compressed where permessage-deflate was negotiated.
+    /// How messages are compressed if permessage-deflate was negotiated.
     #[cfg(feature = "deflate")]
     pub deflate: crate::deflate::Settings,
 }
 
-/// What becomes of a message while more output waits than the driver's high-water mark allows. Control frames are
-/// always queued; every message not sent is counted.
+/// How a message is treated while more output waits than the driver's high-water mark allows. Control frames are always
+/// queued; every message that is not sent is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlowConsumer {
-    /// Queue it. The driver's cap on waiting output ends the connection.
+    /// Queue the message. The driver's limit on waiting output ends the connection.
     #[default]
     Queue,
-    /// Drop it and close with 1013 (try again later).
+    /// Drop the message and close with 1013 (try again later).
     Close,
-    /// Drop it.
+    /// Drop the message.
     Skip,
-    /// Keep the latest one, one message of memory, and send it when the output has drained.
+    /// Keep the latest message, which takes the memory of one message, and send it when the output has drained.
     KeepLatest,
 }
 

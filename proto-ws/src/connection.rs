@@ -1,4 +1,4 @@
-//! One connection after its handshake, pulled: messages in, frames out, and the closing handshake between.
+//! One connection after its opening handshake, without I/O: messages in, frames out, and the closing handshake.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -13,11 +13,11 @@ use crate::encode::{Masked, Side, Unmasked};
 use crate::writer::Writer;
 use crate::{Config, Entropy, Event, Kind, Message, Violation};
 
-/// A connection whose opening handshake is over, in two halves, so that an event lent by the one can be answered
-/// through the other.
+/// A connection after its opening handshake, in two halves, so that an event borrowed from the reader can be answered
+/// through the writer.
 ///
-/// Pings are answered and Close frames echoed while receiving. When the peer breaks the protocol, the Close frame that
-/// says so is in the output before the error is returned.
+/// The reader answers Pings and echoes Close frames. When the peer breaks the protocol, the reader appends the Close frame
+/// that reports the violation to the output, then returns the error.
 ///
 /// ```
 /// use proto_ws::{Connection, Event};
@@ -36,9 +36,9 @@ use crate::{Config, Entropy, Event, Kind, Message, Violation};
 /// ```
 #[derive(Debug)]
 pub struct Connection<S = Unmasked> {
-    /// What comes in.
+    /// The receiving half.
     pub reader: Reader,
-    /// What goes out, and how far the connection has closed.
+    /// The sending half, and the state of the closing handshake.
     pub writer: Writer<S>,
 }
 
@@ -127,21 +127,22 @@ impl Reader {
         }
     }
 
-    /// Whether a message has begun to arrive and not ended.
+    /// Whether a message has begun to arrive and is not complete.
     #[inline]
     pub fn is_inside_message(&self) -> bool {
         self.core.is_inside_message()
     }
 
-    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`; what it
-    /// leaves there (130 bytes at most) must be offered again with more behind it. Answers go to `out`.
+    /// Returns the next event, or `None` when more input is needed. Consumes the bytes that it used from the front of
+    /// `input`; pass the bytes that are left (130 at most) again, with newer ones after them. Answers are appended to `out`.
     ///
-    /// After [`Event::Close`] the closing handshake is over: send `out`, then end the stream; a server first, a client
-    /// when the server has (RFC 6455 section 7.1.1). Further input is dropped.
+    /// After [`Event::Close`] the closing handshake is over: send `out`, then end the stream. A server ends the stream
+    /// first; a client waits until the server has ended it (RFC 6455 section 7.1.1). Further input is dropped.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit; the Close frame that says so is in `out`. Further input is dropped.
+    /// The peer broke the protocol or exceeded a limit; `out` holds the Close frame that reports this. Further input is
+    /// dropped.
     #[inline]
     pub fn next<'e, 'a: 'e, S: Side>(
         &'e mut self,

@@ -1,4 +1,4 @@
-//! From bytes to events, pulled, without memory of its own (RFC 6455 sections 5 and 8.1).
+//! From bytes to events, without allocating (RFC 6455 sections 5 and 8.1).
 
 use crate::frame::{self, Opcode, RSV1, Role};
 use crate::mask::Mask;
@@ -43,30 +43,30 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What came in.
+/// An event in the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A whole message.
     Message(Message<'a>),
-    /// The next part of a message. Parts of text end between characters; parts may be empty.
+    /// The next part of a message. Parts of text end between characters. A part may be empty.
     Part {
         /// The part.
         part: Message<'a>,
-        /// Whether the message ends with it.
+        /// Whether this part is the message's last.
         last: bool,
     },
-    /// The next bytes of a message marked by RSV1 (RFC 7692 section 6), as they are: compressed, text not checked.
-    /// Only from a [`Decoder`] told that it may ([`Decoder::compressed`]).
+    /// The next bytes of a message marked by RSV1 (RFC 7692 section 6), unchanged: still compressed, and the text not
+    /// checked. Only from a [`Decoder`] that permits such messages ([`Decoder::compressed`]).
     Compressed {
-        /// What the message is when inflated.
+        /// The kind of the message after inflating.
         kind: Kind,
         /// Its next bytes.
         bytes: &'a [u8],
-        /// Whether the message ends with them.
+        /// Whether these bytes are the message's last.
         last: bool,
     },
-    /// A Ping, to be answered by a Pong with the same payload (section 5.5.2).
+    /// A Ping; answer it with a Pong with the same payload (section 5.5.2).
     Ping(&'a [u8]),
     /// A Pong.
     Pong(&'a [u8]),
@@ -74,11 +74,11 @@ pub enum Event<'a> {
     Close(CloseReason<'a>),
 }
 
-/// Decodes frames into events, without allocating: a message that lies whole in the input is lent whole, any other in
-/// parts as it arrives.
+/// Decodes frames into events, without allocating: a message that is complete in the input is borrowed as a whole, any other
+/// message in parts as they arrive.
 ///
-/// Bytes of `input` that cannot be used yet (less than a header, less than a control frame) are left in it, 130 at
-/// most: offer them again with more behind them.
+/// The decoder leaves bytes in `input` that it cannot use yet (less than a header, less than a control frame), 130 at most.
+/// Pass them again, with more bytes after them.
 ///
 /// ```
 /// use proto_ws::{Decoder, Event, Limits, Message, Role};
@@ -109,7 +109,7 @@ impl Decoder {
         }
     }
 
-    /// Takes RSV1 for the mark of a compressed message, as negotiated by an extension, instead of refusing it.
+    /// Accepts RSV1 as the mark of a compressed message, as negotiated by an extension, instead of refusing it.
     #[must_use]
     pub fn compressed(self) -> Self {
         Decoder {
@@ -121,16 +121,17 @@ impl Decoder {
         }
     }
 
-    /// Whether a message has begun to arrive and not ended: its owner may want to give it a deadline.
+    /// Whether a message has begun to arrive and is not complete; the caller may set a deadline for it.
     pub fn is_inside_message(&self) -> bool {
         self.core.is_inside_message()
     }
 
-    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
+    /// Returns the next event, or `None` when more input is needed. Consumes the bytes that it used from the front of
+    /// `input`.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. The connection has failed; every later call returns the same error.
+    /// The peer broke the protocol or exceeded a limit. The connection has failed; every later call returns the same error.
     #[inline]
     pub fn next<'e, 'a: 'e>(&'e mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'e>>, Violation> {
         if let Some(error) = self.failed {

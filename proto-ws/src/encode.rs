@@ -10,7 +10,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// One side of a connection as it writes: with masks or without. Implemented by [`Unmasked`] and [`Masked`].
+/// How one side of a connection writes: with masks or without. Implemented by [`Unmasked`] and [`Masked`].
 pub trait Side: sealed::Sealed {
     /// Which side.
     const ROLE: Role;
@@ -77,7 +77,7 @@ pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key:
     }
 }
 
-/// A message encoded once, to be sent on any number of connections: to those of a server without copying.
+/// A message that is encoded once and sent on any number of connections; connections of a server send it without copying.
 #[derive(Debug, Clone)]
 pub struct PreparedMessage {
     kind: Kind,
@@ -130,8 +130,8 @@ impl PreparedMessage {
         &self.plain
     }
 
-    /// Compresses the message as well, once, for the connections that negotiated permessage-deflate with a window of
-    /// at least `settings.prepared_window_bits`.
+    /// Also compresses the message, once, for the connections that negotiated permessage-deflate with a window of at least
+    /// `settings.prepared_window_bits`.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compressed(mut self, settings: &crate::deflate::Settings) -> Self {

@@ -1,6 +1,6 @@
-//! Random bytes for masking keys and nonces, always handed in (RFC 6455 section 10.3).
+//! Random bytes for masking keys and nonces, always passed in by the caller (RFC 6455 section 10.3).
 
-/// A source of bytes a peer cannot predict.
+/// A source of bytes that a peer cannot predict.
 pub trait Entropy {
     /// Fills `bytes`.
     fn fill(&mut self, bytes: &mut [u8]);
@@ -15,7 +15,7 @@ impl<E: Entropy + ?Sized> Entropy for &mut E {
 /// Bytes held at a time by a [`Buffered`] source.
 const BUFFER: usize = 4096;
 
-/// Asks a costly source for 4 KiB at a time: one system call for a thousand frames. Bytes are forgotten once used.
+/// Reads 4 KiB at a time from an expensive source: one system call for a thousand frames. Bytes are erased once used.
 pub struct Buffered<E> {
     source: E,
     buffer: [u8; BUFFER],
@@ -23,7 +23,7 @@ pub struct Buffered<E> {
 }
 
 impl<E: Entropy> Buffered<E> {
-    /// Buffers `source`. Nothing is fetched before the first use.
+    /// Buffers `source`. Reads nothing before the first use.
     pub const fn new(source: E) -> Self {
         Buffered {
             source,
@@ -60,8 +60,8 @@ impl<E> core::fmt::Debug for Buffered<E> {
 ///
 /// # Panics
 ///
-/// [`fill`](Entropy::fill) does if the operating system has none, which none of those in use does: no connection could
-/// go on with keys that can be guessed.
+/// If the operating system provides no random bytes in [`fill`](Entropy::fill). No system in use does so, and no connection
+/// could go on with predictable keys.
 #[cfg(feature = "getrandom")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;

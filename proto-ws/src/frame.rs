@@ -1,18 +1,18 @@
-//! Frame headers (RFC 6455 section 5.2), between bytes and fields. No judgement of roles, states or limits here:
-//! [`Decoder`](crate::Decoder) has those.
+//! Frame headers (RFC 6455 section 5.2): conversion between bytes and fields. This module does not check roles, states or
+//! limits; [`Decoder`](crate::Decoder) does.
 
 use crate::Violation;
 
-/// Which end of the connection we are.
+/// The side of the connection that this endpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Sends without mask, takes masked frames only.
+    /// Sends without masks, accepts only masked frames.
     Server,
-    /// Masks every frame, takes frames without mask only.
+    /// Masks every frame, accepts only frames without masks.
     Client,
 }
 
-/// What a frame is (section 5.2).
+/// The type of a frame (section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
@@ -57,7 +57,7 @@ pub const RSV: u8 = 0x70;
 /// The bit that marks a compressed message (RFC 7692 section 6).
 pub const RSV1: u8 = 0x40;
 
-/// A frame header, whole.
+/// A complete frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The last frame of its message.
@@ -105,7 +105,7 @@ impl core::ops::Deref for HeaderBytes {
 }
 
 impl Header {
-    /// Reads a header from the front of `bytes`: it and its length, or `None` when it is not all there.
+    /// Reads a header from the front of `bytes`. Returns the header and its length, or `None` if the header is incomplete.
     ///
     /// # Errors
     ///

@@ -1,13 +1,13 @@
-//! Masking (RFC 6455 section 5.3), in place or while copying, carrying the key's phase from one piece of a payload to
-//! the next.
+//! Masking (RFC 6455 section 5.3), in place or while copying. The phase of the key carries over from one piece of a payload
+//! to the next.
 //!
-//! Short payloads are done in 8-byte words with an overlapping tail, so that a 16-byte message costs a handful of
-//! instructions; long ones in blocks that the compiler turns into the widest vectors the processor has.
+//! Short payloads are masked in 8-byte words with an overlapping tail, so a 16-byte message costs a handful of instructions;
+//! long payloads in blocks that the compiler turns into the widest vectors of the processor.
 
 #[cfg(feature = "alloc")]
 use core::mem::MaybeUninit;
 
-/// A masking key together with how far into it the payload is. Advancing it is a rotation, so no counter is kept.
+/// A masking key together with its position in the payload. Advancing is a rotation, so no counter is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mask(u32);
 
@@ -27,20 +27,20 @@ impl Mask {
         Mask(u32::from_le_bytes(key))
     }
 
-    /// The key, rotated to the phase reached: byte 0 applies to the next byte of the payload.
+    /// The key, rotated to the current phase: byte 0 applies to the next byte of the payload.
     #[inline]
     pub const fn key(self) -> [u8; 4] {
         self.0.to_le_bytes()
     }
 
-    /// The mask `bytes` further on.
+    /// The mask `bytes` further on in the payload.
     #[inline]
     #[must_use]
     pub const fn advanced(self, bytes: usize) -> Self {
         Mask(self.0.rotate_right(8 * (bytes % 4) as u32))
     }
 
-    /// Masks or unmasks `payload` in place, and moves on behind it.
+    /// Masks or unmasks `payload` in place, and advances by its length.
     #[inline(always)]
     pub fn apply(&mut self, payload: &mut [u8]) {
         let key = *self;
@@ -52,7 +52,7 @@ impl Mask {
         }
     }
 
-    /// Appends `payload` to `out`, masked in the same pass, and moves on behind it.
+    /// Appends `payload` to `out`, masked in the same pass, and advances by its length.
     #[cfg(feature = "alloc")]
     #[inline]
     #[allow(unsafe_code)]

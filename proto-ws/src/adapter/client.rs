@@ -16,7 +16,7 @@ use crate::handshake::Key;
 use crate::handshake::client::{BadRequest, Refusal, Request};
 use crate::{Config, Connection, Entropy, Masked, Misuse, Reader, Violation};
 
-/// What a client asks for, to be shared by many connections. See [`Request`].
+/// The client's request, shared by many connections. See [`Request`].
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
     /// The host, with its port if that is not the default.
@@ -69,19 +69,19 @@ impl Opening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// Ours: the request cannot be sent.
+    /// Local fault: the request cannot be sent.
     Request(BadRequest),
-    /// The server's answer is no HTTP/1.1.
+    /// The server's answer is not HTTP/1.1.
     Http(proto_http::Violation),
-    /// More than 16 informational responses came before the one that counts.
+    /// More than 16 informational responses came before the final one.
     Interims,
     /// The server's answer does not open the connection.
     Refused(Refusal),
-    /// No answer came in [`Config::handshake_timeout`].
+    /// No answer came within [`Config::handshake_timeout`].
     Timeout,
-    /// The stream ended before the answer did.
+    /// The stream ended before the answer was complete.
     Truncated,
-    /// Ours: more than 1,024 messages were sent to the connection before it was open.
+    /// Local fault: more than 1,024 messages were sent to the connection before it was open.
     TooEarly,
     /// The server broke the protocol or a limit.
     Violation(Violation),
@@ -116,13 +116,14 @@ impl From<ServerError> for ClientError {
     }
 }
 
-/// Why a client's connection never opened, told to [`Handler::not_opened`].
+/// Why a client's connection never opened: the argument of [`Handler::not_opened`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotOpened {
-    /// The handshake failed: what was asked, what the server answered, or that it did not in time.
+    /// The handshake failed: the request, the server's answer, or the lack of an answer in time.
     Handshake(ClientError),
-    /// The connection ended before: the connect failed, the peer reset it, the driver stopped.
+    /// The connection ended before the handshake did: the connect failed, the peer reset the connection, or the driver
+    /// stopped.
     Ended(Reason),
 }
 

@@ -1,4 +1,4 @@
-//! WebSocket for the contract of the `protocol` crate: the machines of this crate with a handler and a clock.
+//! WebSocket for the contract of the `protocol` crate: the state machines of this crate with a handler and a clock.
 
 mod client;
 mod server;
@@ -15,13 +15,13 @@ pub use socket::{Delivery, Socket};
 use crate::handshake::client::Granted;
 use crate::{CloseCode, Message, Misuse, Side, Unmasked, Violation};
 
-/// What an application does with a connection. Pings, Pongs, Close frames, time limits and errors are taken care of.
+/// The application's side of a connection. The adapter handles Pings, Pongs, Close frames, time limits and errors.
 ///
-/// Each method returns what went wrong, usually straight from the [`Socket`]. The connection then fails with the code 1011
-/// ([`CloseCode::INTERNAL`]), unless it is closing anyway: then the error is no fault, and is dropped.
+/// Each method returns an error, usually one that the [`Socket`] returned. The connection then fails with the code 1011
+/// ([`CloseCode::INTERNAL`]). If the connection is already closing, the error is no fault, and is dropped.
 ///
-/// A handler for servers implements `Handler`, one for clients [`Handler<Masked<E>>`](crate::Masked), one for both
-/// `impl<S: Side> Handler<S>`.
+/// A handler for servers implements `Handler`, a handler for clients [`Handler<Masked<E>>`](crate::Masked), a handler for
+/// both `impl<S: Side> Handler<S>`.
 ///
 /// ```
 /// use proto_ws::{Handler, Message, Misuse, Server, Side, Socket};
@@ -41,16 +41,16 @@ use crate::{CloseCode, Message, Misuse, Side, Unmasked, Violation};
 /// # let _ = connection;
 /// ```
 pub trait Handler<S: Side = Unmasked> {
-    /// What other threads and connections may send here; [`Infallible`](core::convert::Infallible) when nothing.
+    /// The type of messages from other threads and connections; [`Infallible`](core::convert::Infallible) if there are none.
     type Message;
 
-    /// The server granted what a client asked for. Called once, before [`opened`](Self::opened), on clients only.
+    /// The server accepted the client's request. Called once, before [`opened`](Self::opened), on clients only.
     fn granted(&mut self, granted: &Granted<'_>) {
         let _ = granted;
     }
 
-    /// The connection will never open: the server refused, did not answer in time, or the connect failed. Called once and last,
-    /// on clients only, instead of [`opened`](Self::opened) and [`closed`](Self::closed).
+    /// The connection will never open: the server refused, did not answer in time, or the connect failed. Called once, as
+    /// the last call, on clients only, instead of [`opened`](Self::opened) and [`closed`](Self::closed).
     fn not_opened(&mut self, why: NotOpened) {
         let _ = why;
     }
@@ -65,15 +65,15 @@ pub trait Handler<S: Side = Unmasked> {
         Ok(())
     }
 
-    /// A message has come, whole.
+    /// A whole message has arrived.
     ///
     /// # Errors
     ///
     /// See the trait.
     fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_, S>) -> Result<(), Misuse>;
 
-    /// A part of a message has come; the message ends with the `last`. Only where [`Config::parts`](crate::Config)
-    /// asks for it, and then for messages that do not lie whole in one read.
+    /// A part of a message has arrived; the message ends with the `last`. Called only if [`Config::parts`](crate::Config) is
+    /// set, for messages that are not complete in one read.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ pub trait Handler<S: Side = Unmasked> {
         Ok(())
     }
 
-    /// A Pong has come. `round_trip` is the time since the keep-alive Ping it answers, as far as the peer is honest;
+    /// A Pong has arrived. `round_trip` is the time since the keep-alive Ping that the Pong answers, if the peer is honest;
     /// `None` for other Pongs.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ pub trait Handler<S: Side = Unmasked> {
         Ok(())
     }
 
-    /// The output, once above the driver's high-water mark, has drained.
+    /// The output was above the driver's high-water mark and has now drained.
     ///
     /// # Errors
     ///
@@ -119,8 +119,9 @@ pub trait Handler<S: Side = Unmasked> {
         Ok(())
     }
 
-    /// The connection is over: `code` and `reason` of the peer's Close frame; those of the Close frame that failed the
-    /// connection; or [`CloseCode::ABNORMAL`] when it ended without. Called once and last, if it was ever opened.
+    /// The connection is over. `code` and `reason` are those of the peer's Close frame, or those of the Close frame with
+    /// which this side failed the connection, or [`CloseCode::ABNORMAL`] if the connection ended without a Close frame.
+    /// Called once, as the last call, if the connection was ever opened.
     fn closed(&mut self, code: CloseCode, reason: &str) {
         let _ = (code, reason);
     }

@@ -1,4 +1,4 @@
-//! The handler's way to answer.
+//! The handle by which a handler answers.
 
 use alloc::boxed::Box;
 use std::time::Instant;
@@ -9,18 +9,18 @@ use protocol::Cx;
 use super::session::Session;
 use crate::{CloseCode, Kind, Message, Misuse, PreparedMessage, Side, SlowConsumer, State, Unmasked};
 
-/// What became of a message that was to be sent.
+/// What happened to a message that the handler sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is in the output.
+    /// The message is in the output.
     Queued,
-    /// The peer is slow: it is kept, in place of the one kept before, until the output has drained.
+    /// The peer is slow: the message is kept until the output has drained, and replaces the one kept before.
     Kept,
-    /// The peer is slow: it is dropped, and counted.
+    /// The peer is slow: the message is dropped and counted.
     Dropped,
 }
 
-/// One connection, lent to its handler for one call.
+/// One connection, borrowed by its handler for one call.
 #[derive(Debug)]
 pub struct Socket<'a, 'c, S = Unmasked> {
     session: &'a mut Session<S>,
@@ -53,7 +53,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         self.message(Message::Binary(bytes))
     }
 
-    /// Sends a message, copying it. What becomes of it when the peer is slow, [`SlowConsumer`] says.
+    /// Sends a message, copying it. [`SlowConsumer`] says how the message is treated when the peer is slow.
     ///
     /// # Errors
     ///
@@ -67,7 +67,8 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         Ok(Delivery::Queued)
     }
 
-    /// Sends a binary message without copying it, where the frame allows: a client has to mask, compression compresses.
+    /// Sends a binary message, without a copy if the frame allows that: a client must mask, and compression writes new
+    /// bytes.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         Ok(Delivery::Queued)
     }
 
-    /// Sends a message encoded before, for many connections: a server's share its bytes.
+    /// Sends a message that was encoded before, for many connections: the connections of a server share its bytes.
     ///
     /// # Errors
     ///
@@ -100,8 +101,8 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         Ok(Delivery::Queued)
     }
 
-    /// Sends the next part of a message as one frame. Never dropped: watch [`is_congested`](Self::is_congested), and go
-    /// on in [`Handler::drained`](crate::Handler::drained).
+    /// Sends the next part of a message as one frame. Parts are never dropped: check [`is_congested`](Self::is_congested),
+    /// and continue in [`Handler::drained`](crate::Handler::drained).
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         self.session.writer.ping(self.cx.output().tail(), payload)
     }
 
-    /// Begins the closing handshake. Messages of the peer may still come until it has answered.
+    /// Begins the closing handshake. Messages from the peer may still arrive until it has answered.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         Ok(())
     }
 
-    /// Resets the connection: no Close frame, no waiting.
+    /// Resets the connection, without a Close frame and without waiting.
     pub fn abort(&mut self) {
         self.cx.abort();
     }
@@ -147,13 +148,13 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         self.cx.is_congested()
     }
 
-    /// How far the closing handshake has got.
+    /// The progress of the closing handshake.
     #[inline]
     pub fn state(&self) -> State {
         self.session.writer.state()
     }
 
-    /// Messages the peer was too slow for, on this connection so far.
+    /// The number of messages dropped on this connection so far because the peer was too slow.
     pub fn dropped(&self) -> u32 {
         self.session.dropped
     }

@@ -2,10 +2,10 @@
 //!
 //! # Memory
 //!
-//! With context takeover a connection that has received a compressed message keeps an inflater, 46 KiB, and one that has
-//! sent one a deflater: 371 KiB with the default window of 15 bits, 259 KiB with 12, 247 KiB with 10 or less. Without
-//! context takeover both are borrowed from the pool of the [`Settings`] for one message, and an idle connection keeps
-//! nothing. A deflater keeps 64 KiB of output memory at most.
+//! With context takeover, a connection that has received a compressed message keeps an inflater, 46 KiB. A connection that
+//! has sent one keeps a deflater: 371 KiB with the default window of 15 bits, 259 KiB with 12, 247 KiB with 10 or less.
+//! Without context takeover, a connection borrows both from the pool of the [`Settings`] for one message, and an idle
+//! connection keeps nothing. A deflater keeps 64 KiB of output memory at most.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,29 +33,28 @@ const POOL: usize = 8;
 /// Bytes of output memory an engine keeps from one message to the next.
 const KEEP: usize = 64 * 1024;
 
-/// How an endpoint compresses, and what it asks of its peer. Shared by many connections.
+/// How an endpoint compresses, and the parameters that it asks of its peer. Shared by many connections.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// zlib's level, 0 (stored) to 9; others are brought into that range. Default 1, which costs half of 6 and is 10 %
-    /// larger on JSON.
+    /// zlib's level, 0 (stored) to 9; other values are clamped to that range. Default 1, which costs half of the time of 6
+    /// and makes JSON 10 % larger.
     pub level: i32,
-    /// Messages with fewer bytes are sent as they are. Default 256.
+    /// Messages with fewer bytes are sent uncompressed. Default 256.
     pub threshold: usize,
-    /// The server forgets its context after each message: a deflater less for each connection, and worse compression
-    /// of short messages. Default true.
+    /// The server forgets its context after each message: each connection needs one deflater less, but short messages
+    /// compress worse. Default true.
     pub server_no_context_takeover: bool,
-    /// The client forgets its context after each message: the server needs no inflater of its own for each connection.
-    /// Default true.
+    /// The client forgets its context after each message: the server needs no inflater for each connection. Default true.
     pub client_no_context_takeover: bool,
-    /// The largest window of the server, 8 to 15 bits; others are brought into that range. Default 15.
+    /// The largest window of the server, 8 to 15 bits; other values are clamped to that range. Default 15.
     pub server_max_window_bits: u8,
-    /// The largest window of the client, likewise.
+    /// The largest window of the client; the same range and default.
     pub client_max_window_bits: u8,
-    /// The window a [`PreparedMessage`](crate::PreparedMessage) is compressed with; connections with a smaller one get
-    /// it as it is. Default 15.
+    /// The window with which a [`PreparedMessage`](crate::PreparedMessage) is compressed; connections with a smaller window
+    /// get the message uncompressed. Default 15.
     pub prepared_window_bits: u8,
-    /// Where connections without context takeover get their engines.
+    /// The pool from which connections without context takeover get their engines.
     pub pool: Pool,
 }
 
@@ -74,7 +73,7 @@ impl Default for Settings {
     }
 }
 
-/// What two endpoints agreed upon (RFC 7692 section 7.1).
+/// The parameters that both endpoints agreed on (RFC 7692 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
     /// The server forgets its context after each message.
@@ -97,7 +96,7 @@ impl Parameters {
     }
 }
 
-/// Engines at rest, eight of each sort at most; shared by its clones.
+/// Unused engines, eight of each kind at most; all clones share them.
 #[derive(Clone, Default)]
 pub struct Pool(Arc<Shelves>);
 

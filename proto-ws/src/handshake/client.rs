@@ -10,13 +10,13 @@ use super::{Accept, Key, VERSION};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BadRequest {
-    /// The host is empty or has a character no host has.
+    /// The host is empty or has a character that no host may have.
     Host,
     /// The target is not a path of visible ASCII characters that begins with a slash.
     Target,
     /// A subprotocol is not a token.
     Protocol,
-    /// A field of the caller's is not a field, or is one the handshake sends itself.
+    /// A field given by the caller is not a valid field, or is one that the handshake sends itself.
     Field,
 }
 
@@ -39,19 +39,19 @@ impl core::error::Error for BadRequest {}
 pub enum Refusal {
     /// A status other than 101.
     Status(u16),
-    /// A field with characters that it may not have, or not of its grammar.
+    /// A field contains invalid characters or breaks its grammar.
     Malformed,
     /// No `Upgrade: websocket`.
     Upgrade,
     /// No `Connection: Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing or wrong: not an answer to this request.
+    /// `Sec-WebSocket-Accept` is missing or wrong: this is not an answer to this request.
     Accept,
     /// A subprotocol that was not offered.
     Protocol,
-    /// An extension that was not offered, or with parameters that may not be.
+    /// An extension that was not offered, or with invalid parameters.
     Extension,
-    /// A field that may be there once is there twice.
+    /// A field occurs twice that may occur only once.
     Duplicate,
 }
 
@@ -72,7 +72,7 @@ impl core::fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// What a client asks for.
+/// A client's request.
 ///
 /// ```
 /// use proto_ws::handshake::{Key, client::Request};
@@ -93,10 +93,10 @@ pub struct Request<'a> {
     deflate: Option<&'a crate::deflate::Settings>,
 }
 
-/// What the server granted.
+/// The server's choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Granted<'a> {
-    /// The subprotocol it chose, one of those offered.
+    /// The subprotocol that the server chose, one of those offered.
     pub protocol: Option<&'a str>,
     /// permessage-deflate, if offered and accepted.
     #[cfg(feature = "deflate")]
@@ -207,7 +207,7 @@ impl<'a> Request<'a> {
     }
 
     /// Checks the server's answer, its status and its fields, against this request and its `key`. Informational responses
-    /// other than 101 may come before the answer, and are to be skipped (RFC 9110 section 15.2).
+    /// other than 101 may come before the answer; skip them (RFC 9110 section 15.2).
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! The opening handshake (RFC 6455 section 4), both roles, over header fields from anywhere.
+//! The opening handshake (RFC 6455 section 4), both roles, with header fields from any source.
 //!
-//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser has it; the crate `proto-http` is one.
+//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser returns it; the crate `proto-http` is one.
 //! [`server::Response::write`] and [`client::Request::write`] write the heads of HTTP/1.1.
 
 use base64::Engine;
@@ -17,7 +17,7 @@ pub use fields::{Extension, Extensions};
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The only version there is (section 4.1).
+/// The only version (section 4.1).
 pub const VERSION: &str = "13";
 
 /// A `Sec-WebSocket-Accept` value: 20 bytes of SHA-1 in base64.
@@ -46,7 +46,7 @@ impl Accept {
 pub struct Key([u8; 24]);
 
 impl Key {
-    /// The key made of `nonce`, which must be random and is used once.
+    /// The key made from `nonce`, which must be random and used only once.
     pub fn new(nonce: [u8; 16]) -> Self {
         let mut key = [b'='; 24];
         // 16 bytes make 24 characters always.
@@ -60,8 +60,8 @@ impl Key {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Whether `value` is a key: base64 of 16 bytes. The last character may have bits set that stand for nothing, as some
-    /// clients draw 22 random characters instead of encoding 16 random bytes.
+    /// Whether `value` is a key: base64 of 16 bytes. The last character may have unused bits set, because some clients draw
+    /// 22 random characters instead of encoding 16 random bytes.
     pub fn is_valid(value: &str) -> bool {
         const LAX: GeneralPurpose = GeneralPurpose::new(
             &alphabet::STANDARD,

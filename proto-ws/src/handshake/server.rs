@@ -33,7 +33,7 @@ const MAX_LINES: usize = 4;
 /// Subprotocols, and extensions, a request may offer.
 const MAX_OFFERS: usize = 32;
 
-/// Why a request is not answered by 101.
+/// Why a request is not answered with 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -49,11 +49,11 @@ pub enum Rejection {
     Key,
     /// No Host field (400).
     Host,
-    /// A field that may be there once is there twice (400).
+    /// A field occurs twice that may occur only once (400).
     Duplicate,
     /// A field that does not follow its grammar (400).
     Malformed,
-    /// More subprotocols or extensions offered than a client could mean (400).
+    /// More subprotocols or extensions are offered than any client needs (400).
     TooManyOffers,
     /// The page's origin may not connect (403).
     Origin,
@@ -70,7 +70,7 @@ impl Rejection {
         }
     }
 
-    /// The fields the answer needs.
+    /// The fields that the answer needs.
     pub const fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Rejection::Method => &[("Allow", "GET")],
@@ -84,7 +84,7 @@ impl Rejection {
         }
     }
 
-    /// Appends the whole answer, for servers without an HTTP stack. The connection closes after it.
+    /// Appends the whole answer, for servers without an HTTP stack. The connection must close after it.
     pub fn write(self, out: &mut BytesMut) {
         let line = match self.status() {
             405 => "HTTP/1.1 405 Method Not Allowed\r\n",
@@ -128,26 +128,26 @@ impl core::fmt::Display for Rejection {
 
 impl core::error::Error for Rejection {}
 
-/// Which pages may connect (RFC 6455 section 10.2). Browsers always send `Origin`; a request without it is not a
-/// browser's, and passes all policies but [`OneOf`](OriginPolicy::OneOf) with `required`.
+/// Which pages may connect (RFC 6455 section 10.2). Browsers always send `Origin`. A request without `Origin` does not come
+/// from a browser, and passes all policies except [`OneOf`](OriginPolicy::OneOf) with `required`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
-    /// Pages of the host the request goes to.
+    /// Pages of the host that the request is for.
     #[default]
     SameHost,
-    /// Pages of these origins, such as `https://example.com`; requests without origin unless `required`.
+    /// Pages of these origins, such as `https://example.com`; also requests without an origin, unless `required`.
     OneOf {
         /// The origins, in lower case.
         origins: Vec<String>,
         /// Whether a request must have an origin.
         required: bool,
     },
-    /// Every page of the web may connect with its visitor's cookies. For servers that authenticate otherwise.
+    /// Every page of the web may connect, with its visitor's cookies. For servers that authenticate in another way.
     Any,
 }
 
-/// A client's request, checked.
+/// A checked request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     key: &'a str,
@@ -225,18 +225,18 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The host the request goes to, with its port if that is not the default.
+    /// The host that the request is for, with its port if that is not the default.
     pub fn host(&self) -> &'a str {
         self.host
     }
 
-    /// The origin of the page that connects, if a browser says so.
+    /// The origin of the page that connects, if the browser sent it.
     pub fn origin(&self) -> Option<&'a str> {
         self.origin
     }
 
-    /// The subprotocols offered, the client's favourite first. What is no token (RFC 6455 section 4.1) is passed over: such
-    /// names cannot be chosen, and some clients offer them beside others.
+    /// The offered subprotocols, the client's favourite first. Names that are not tokens (RFC 6455 section 4.1) are skipped:
+    /// they cannot be chosen, and some clients offer them beside valid ones.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + Clone {
         self.offered().filter(|name| fields::is_token(name))
     }
@@ -245,7 +245,7 @@ impl<'a> Request<'a> {
         self.protocols.into_iter().flat_map(fields::list)
     }
 
-    /// The extensions offered, the client's favourite first.
+    /// The offered extensions, the client's favourite first.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + Clone {
         self.extensions
             .into_iter()
@@ -311,7 +311,7 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Chooses the first subprotocol offered that `choose` takes; none if it takes none.
+    /// Chooses the first offered subprotocol for which `choose` returns true, or none.
     #[must_use]
     pub fn protocol(mut self, mut choose: impl FnMut(&str) -> bool) -> Self {
         self.protocol = self.request.protocols().find(|offered| choose(offered));
@@ -323,8 +323,7 @@ impl<'a> Response<'a> {
         self.protocol
     }
 
-    /// Accepts the first offer of permessage-deflate that `settings` can keep (RFC 7692 section 5.1); none if there is
-    /// none.
+    /// Accepts the first offer of permessage-deflate that `settings` can satisfy (RFC 7692 section 5.1), or none.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(mut self, settings: &crate::deflate::Settings) -> Self {
