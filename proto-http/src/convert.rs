@@ -90,8 +90,8 @@ impl FieldLines for HeaderMap {
 
 impl crate::encode::sealed::Sealed for HeaderMap {}
 
-/// The fields of a map but Content-Length and Transfer-Encoding, to be sent: for a message made elsewhere, with framing of its own, which the
-/// encoder writes anew (RFC 9112 section 6).
+/// The fields of a map without Content-Length and Transfer-Encoding, to be sent: for a message made elsewhere with its own
+/// framing, which the encoder writes anew (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug)]
 pub struct Unframed<'a>(pub &'a HeaderMap);
 

@@ -1,4 +1,4 @@
-//! The Date field (RFC 9110 sections 5.6.7 and 6.6.1). The time is the caller's; nothing here looks at a clock.
+//! The Date field (RFC 9110 sections 5.6.7 and 6.6.1). The caller provides the time; this module reads no clock.
 
 /// Bytes of an IMF-fixdate.
 pub const DATE_LENGTH: usize = 29;

@@ -1,11 +1,11 @@
-//! What can go wrong, and who is to blame: [`Violation`] is the peer's doing, [`Misuse`] the caller's.
+//! The errors, by the side at fault: [`Violation`] is the peer's fault, [`Misuse`] the caller's.
 
 use core::fmt;
 
-/// The peer broke the protocol (or one of our limits).
+/// The peer broke the protocol, or exceeded one of our limits.
 ///
-/// After a violation the connection has no further events: answer with [`status`](Violation::status) where a response can still be
-/// sent, then close. Never resynchronise (RFC 9112 section 11.2).
+/// After a violation the connection has no further events: answer with [`status`](Violation::status) if a response can still
+/// be sent, then close. Never resynchronise (RFC 9112 section 11.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
     kind: ViolationKind,
@@ -26,13 +26,13 @@ impl Violation {
         }
     }
 
-    /// What was broken.
+    /// The kind of violation.
     #[must_use]
     pub const fn kind(&self) -> ViolationKind {
         self.kind
     }
 
-    /// Where, in bytes from the start of the head, chunk line or trailer section being read.
+    /// The place, in bytes from the start of the head, chunk line or trailer section being read.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
@@ -67,7 +67,7 @@ impl core::error::Error for Violation {}
 
 macro_rules! violations {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $section:literal, $text:literal;)*) => {
-        /// What the peer broke.
+        /// The kind of violation by the peer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ViolationKind {
@@ -104,9 +104,9 @@ macro_rules! violations {
 }
 
 violations! {
-    /// A line ended by LF alone.
+    /// A line that ends with LF alone.
     BareLf = 400, "RFC 9112 section 2.2", "a line feed without carriage return";
-    /// A CR that no LF follows.
+    /// A CR without an LF after it.
     BareCr = 400, "RFC 9112 section 2.2", "a carriage return without line feed";
     /// More empty lines before the start line than [`Limits::leading_lines`](crate::Limits::leading_lines).
     LeadingLines = 400, "RFC 9112 section 2.2", "too many empty lines before the head";
@@ -116,7 +116,7 @@ violations! {
     Target = 400, "RFC 9112 section 3.2", "an invalid request target";
     /// A request line longer than [`Limits::request_line`](crate::Limits::request_line), while the target is read.
     TargetTooLong = 414, "RFC 9110 section 15.5.15", "a request line over the limit";
-    /// Something else where `HTTP/1.1` must stand.
+    /// Other bytes in the place of `HTTP/1.1`.
     Version = 400, "RFC 9112 section 2.3", "a malformed protocol version";
     /// A major version other than 1.
     VersionUnsupported = 505, "RFC 9110 section 15.6.6", "an unsupported protocol version";
@@ -148,7 +148,7 @@ violations! {
     LengthAndCoding = 400, "RFC 9112 section 6.1", "both Content-Length and Transfer-Encoding";
     /// A Transfer-Encoding whose one final coding is not `chunked`.
     TransferEncoding = 400, "RFC 9112 section 6.3", "a Transfer-Encoding that does not end in chunked";
-    /// A transfer coding we do not know.
+    /// An unknown transfer coding.
     CodingUnknown = 501, "RFC 9112 section 6.1", "an unknown transfer coding";
     /// A Transfer-Encoding in an HTTP/1.0 message.
     CodingInOldVersion = 400, "RFC 9112 section 6.1", "a Transfer-Encoding in an HTTP/1.0 message";
@@ -174,11 +174,11 @@ violations! {
     Truncated = 400, "RFC 9112 section 8", "the end of the connection inside a message";
     /// A response that switches protocols though the request did not ask for it.
     UnaskedSwitch = 502, "RFC 9110 section 7.8", "a switch of protocols nobody asked for";
-    /// Bytes that no request asked for.
+    /// Bytes after the responses to all requests.
     Unexpected = 400, "RFC 9112 section 9.2", "bytes where no message was expected";
 }
 
-/// The caller broke a rule of this crate; nothing was written and no state moved.
+/// The caller broke a rule of this crate; nothing was written and the state is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -208,14 +208,15 @@ pub enum Misuse {
     TrailersNeedChunks,
     /// A body for a message that cannot have one, or a response that does not fit a switch of protocols.
     NotAllowed,
-    /// A switch of protocols that the request does not ask for: it is of HTTP/1.0, has content, or has no `Connection: Upgrade` beside an
-    /// `Upgrade` (RFC 9110 section 7.8); or a tunnel for another method than CONNECT. The client's doing, not the caller's.
+    /// A switch of protocols that the request does not ask for: the request is of HTTP/1.0, has content, or has no
+    /// `Connection: Upgrade` beside an `Upgrade` (RFC 9110 section 7.8); or a tunnel for another method than CONNECT. The
+    /// client's fault, not the caller's.
     SwitchUnasked,
     /// An upgrade or a tunnel on a server or client that was made without `switching`: nothing could take over the connection.
     CannotSwitch,
     /// The answer was an upgrade or a tunnel, and the handler named no protocol to take over.
     NoSuccessor,
-    /// Not now: for instance a response before the request, or a second one (RFC 9112 section 9.3).
+    /// Not allowed now: for instance a response before the request, or a second one (RFC 9112 section 9.3).
     OutOfTurn,
     /// The buffer to write into is too small.
     NoSpace,

@@ -19,10 +19,10 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The field lines of a head or a trailer section, in the order they came.
+/// The field lines of a head or a trailer section, in the order in which they arrived.
 ///
-/// A view over checked bytes: it holds no table, so a lookup walks the lines. That costs nothing for the many handlers that look
-/// at no field, and no memory for anybody.
+/// A view over checked bytes, without a table: a lookup reads the lines. So the many handlers that look at no field pay
+/// nothing, and no connection pays memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     /// Checked field lines, each with its CRLF.

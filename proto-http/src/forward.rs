@@ -1,4 +1,4 @@
-//! Received fields as a proxy sends them on: some of them, and those that are not for the next hop alone.
+//! Received fields in the form that a proxy sends on: a selection of them, without those for the next hop.
 
 use crate::encode::{self, Buffer, FieldFacts, FieldLines, put_field};
 use crate::{Field, Fields, Misuse};
@@ -10,7 +10,7 @@ pub struct Without<'a, D> {
     drops: D,
 }
 
-/// Received fields that are meant for the other end; made by [`Fields::end_to_end`].
+/// Received fields that are meant for the final recipient; made by [`Fields::end_to_end`].
 #[derive(Clone, Copy, Debug)]
 pub struct EndToEnd<'a> {
     fields: Fields<'a>,
@@ -27,10 +27,10 @@ const HOP_BY_HOP: [&str; 6] = [
 ];
 
 impl<'a> Fields<'a> {
-    /// These fields without those whose name `drops` is true for, to be sent or looked at. Nothing is copied.
+    /// These fields without those for whose name `drops` returns true, for sending or reading. Nothing is copied.
     ///
-    /// `Content-Length` and `Transfer-Encoding` are always left out: how a message is delimited is written by the encoder
-    /// (RFC 9112 section 6).
+    /// `Content-Length` and `Transfer-Encoding` are always left out: the encoder writes the framing of a message (RFC 9112
+    /// section 6).
     ///
     /// ```
     /// use proto_http::{Parsed, Request, Rules};
@@ -46,9 +46,9 @@ impl<'a> Fields<'a> {
         Without { fields: self, drops }
     }
 
-    /// These fields as a proxy passes them on (RFC 9110 section 7.6.1): without `Connection` and the fields that it names, and without
-    /// `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding` and `Upgrade`, and without `Content-Length`, as the encoder writes
-    /// how a message is delimited. Nothing is copied.
+    /// These fields as a proxy passes them on (RFC 9110 section 7.6.1): without `Connection` and the fields that it names,
+    /// and without `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding` and `Upgrade`. `Content-Length` is left out
+    /// too, because the encoder writes the framing of a message. Nothing is copied.
     ///
     /// A proxy that asks for credentials of its own also drops `Proxy-Authorization` (RFC 9110 section 11.7.2), and a proxy that
     /// passes an upgrade on adds `Upgrade` again. A pair of fields is sent as one: `(request.fields().end_to_end(), [("Via", "1.1 me")])`.

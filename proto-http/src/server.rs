@@ -1,4 +1,4 @@
-//! The server's side of a connection, pulled: bytes in, events out; answers in, bytes out.
+//! The server's side of a connection, without I/O: bytes in, events out; answers in, bytes out.
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending, Status};
@@ -7,22 +7,23 @@ use crate::head::parse_request;
 use crate::state::{Exchange, State};
 use crate::{BodyLength, DATE_LENGTH, Fields, Misuse, Piece, Request, Rules, Version, Violation, ViolationKind};
 
-/// What a server reads next.
+/// The next event of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerEvent<'a> {
-    /// A request head. When its [`body`](Request::body) is empty the request is complete with it.
+    /// A request head. If its [`body`](Request::body) is empty, the request is complete.
     Request(Request<'a>),
     /// Some content of the request; never empty.
     Data(&'a [u8]),
     /// The end of a request that has a body, with its trailers.
     End(Fields<'a>),
-    /// The request is complete and its answer is not, or the connection is another protocol's now: nothing more is read.
+    /// The request is complete and its answer is not, or another protocol has taken over the connection: nothing more is
+    /// read.
     Paused,
-    /// The client has closed between messages, or the connection is not to be used any more.
+    /// The client has closed between messages, or the connection must not be used any more.
     Closed,
 }
 
-/// The server's side of an HTTP/1.1 connection. Holds no bytes.
+/// The server's side of an HTTP/1.1 connection. It stores no input or output bytes.
 ///
 /// Sorted by use: input ([`next`](Self::next), [`eof`](Self::eof)), output (`send_*`,
 /// [`respond`](Self::respond), [`finish`](Self::finish), [`switch`](Self::switch)), getters. One exchange is under way at a time;
@@ -75,13 +76,13 @@ impl ServerConnection {
         self.flags & flag != 0
     }
 
-    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left in `input` again, with newer bytes
-    /// behind it.
+    /// Consumes and returns the next event of `input`; `None` if more bytes are needed: pass the bytes left in `input`
+    /// again, with newer bytes after them.
     ///
     /// # Errors
     ///
-    /// [`Violation`] where the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond), then close;
-    /// no event follows.
+    /// [`Violation`] if the client broke the protocol. Answer with its status if [`can_respond`](Self::can_respond) returns
+    /// true, then close; no event follows.
     #[inline(always)]
     pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.exchange.request {
@@ -176,7 +177,7 @@ impl ServerConnection {
         violation
     }
 
-    /// The request takes too long: no event follows, and an answer, if one is still due, is the last.
+    /// The request took too long: no event follows, and an answer, if still due, is the last.
     pub fn give_up(&mut self) {
         if self.exchange.request == State::Idle {
             self.flags &= Self::EOF;
@@ -186,13 +187,13 @@ impl ServerConnection {
         Exchange::fail(&mut self.exchange.request);
     }
 
-    /// The client has half-closed: no byte follows those in the input. Ask for events as before.
+    /// The client has half-closed: no bytes follow those in the input. Call [`next`](Self::next) as before.
     pub fn eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
     }
 
-    /// Makes the exchange under way the last: its answer, if not begun, says so.
+    /// Makes the current exchange the last: its answer, if not begun, says so.
     pub fn close_after(&mut self) {
         self.exchange.last();
         self.settle();
@@ -226,9 +227,9 @@ impl ServerConnection {
     }
 
     /// Appends the head of a final response whose content follows with [`send_data`](Self::send_data) and ends with
-    /// [`finish`](Self::finish). With a `length` it is announced; without, the content goes out in chunks, or up to the close of the
-    /// connection for a client of HTTP/1.0. Where method or status allow no content, what is given is dropped; a `length` is announced
-    /// all the same in a response to HEAD and in a 304 (RFC 9110 section 8.6).
+    /// [`finish`](Self::finish). A `length` is announced; without a `length`, the content is sent in chunks, or up to the
+    /// close of the connection for a client of HTTP/1.0. If the method or the status allows no content, the content is
+    /// dropped; a `length` is announced all the same in a response to HEAD and in a 304 (RFC 9110 section 8.6).
     ///
     /// # Errors
     ///
@@ -249,7 +250,7 @@ impl ServerConnection {
         self.exchange.response_head(false, keep_alive).ok_or(Misuse::OutOfTurn)
     }
 
-    /// Appends a whole response. `body` is counted, and left out where the method or the status allows none.
+    /// Appends a whole response. `body` is counted, and left out if the method or the status allows none.
     ///
     /// # Errors
     ///
@@ -328,8 +329,8 @@ impl ServerConnection {
         self.sending.data(data, out)
     }
 
-    /// For content that is not to be copied: appends what stands before `length` bytes of it. Where `true` comes back, send them
-    /// behind, then call [`end_data`](Self::end_data); where `false`, drop them.
+    /// For content that must not be copied: appends the bytes that precede `length` bytes of content. If this returns
+    /// `true`, send the content next, then call [`end_data`](Self::end_data); if `false`, drop the content.
     ///
     /// # Errors
     ///
@@ -338,7 +339,7 @@ impl ServerConnection {
         self.sending.before(length, out)
     }
 
-    /// Appends what stands behind the content announced to [`begin_data`](Self::begin_data).
+    /// Appends the bytes that follow the content announced to [`begin_data`](Self::begin_data).
     ///
     /// # Errors
     ///
@@ -347,8 +348,8 @@ impl ServerConnection {
         self.sending.after(out)
     }
 
-    /// Ends the response, with trailers where it is chunked. Trailers for a client of HTTP/1.0, or for a response without a body, are
-    /// dropped, as any recipient might do (RFC 9110 section 6.5.1).
+    /// Ends the response, with trailers if it is chunked. Trailers for a client of HTTP/1.0, or for a response without a
+    /// body, are dropped, as any recipient might do (RFC 9110 section 6.5.1).
     ///
     /// # Errors
     ///
@@ -365,8 +366,8 @@ impl ServerConnection {
     ///
     /// # Errors
     ///
-    /// [`Misuse::SwitchUnasked`] where the client asked for no switch, another [`Misuse`] where the response is not of that kind or not
-    /// due; nothing was written then.
+    /// [`Misuse::SwitchUnasked`] if the client asked for no switch, another [`Misuse`] if the response is not of that kind
+    /// or not due; nothing was written then.
     pub fn switch(
         &mut self,
         status: u16,
@@ -392,14 +393,14 @@ impl ServerConnection {
         self.exchange.switch().ok_or(Misuse::OutOfTurn)
     }
 
-    /// How far the request has come.
+    /// The progress of the request.
     #[inline]
     #[must_use]
     pub const fn request_state(&self) -> State {
         self.exchange.request
     }
 
-    /// How far the response has come.
+    /// The progress of the response.
     #[inline]
     #[must_use]
     pub const fn response_state(&self) -> State {
@@ -420,8 +421,8 @@ impl ServerConnection {
         self.has(Facts::EXPECT_CONTINUE)
     }
 
-    /// Leaves it to the caller when to send the 100 that the client waits for: whatever calls this connection is not to send it by itself.
-    /// Holds until the end of this exchange.
+    /// Leaves it to the caller to send the 100 that the client waits for: the adapter that drives this connection must not
+    /// send it by itself. Holds until the end of this exchange.
     pub fn withhold_continue(&mut self) {
         self.flags |= Self::WITHHELD;
     }
@@ -434,14 +435,14 @@ impl ServerConnection {
         self.flags & both == both
     }
 
-    /// Whether the response is complete and the connection is to be closed behind it (RFC 9112 section 9.6).
+    /// Whether the response is complete and the connection must be closed after it (RFC 9112 section 9.6).
     #[inline]
     #[must_use]
     pub const fn must_close(&self) -> bool {
         matches!(self.exchange.response, State::MustClose | State::Closed)
     }
 
-    /// Whether no exchange is under way.
+    /// Whether no exchange is in progress.
     #[inline]
     #[must_use]
     pub const fn is_idle(&self) -> bool {
@@ -451,13 +452,13 @@ impl ServerConnection {
         )
     }
 
-    /// Whether only the close of the connection ends the response under way.
+    /// Whether only the close of the connection ends the current response.
     #[must_use]
     pub const fn ends_by_close(&self) -> bool {
         matches!(self.sending, Sending::UntilClose)
     }
 
-    /// Bytes of the request body still to come, where that is known.
+    /// Bytes of the request body still to come, if known.
     #[must_use]
     pub const fn body_remaining(&self) -> Option<u64> {
         self.body.remaining()

@@ -2,17 +2,17 @@
 
 use crate::scan;
 
-/// A request target, taken apart. Nothing is decoded.
+/// A request target, parsed. Nothing is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// `/path?query`, the usual one.
     Origin {
         /// From the first `/` up to the `?` or the end.
         path: &'a str,
-        /// What stands behind the `?`.
+        /// The part after the `?`.
         query: Option<&'a str>,
     },
-    /// `http://host/path?query`, as sent to a proxy; every server must take it.
+    /// `http://host/path?query`, as sent to a proxy; every server must accept it.
     Absolute {
         /// The scheme, as sent.
         scheme: &'a str,
@@ -20,7 +20,7 @@ pub enum Target<'a> {
         authority: &'a str,
         /// The path; empty where none was sent, which means `/`.
         path: &'a str,
-        /// What stands behind the `?`.
+        /// The part after the `?`.
         query: Option<&'a str>,
     },
     /// `host:port`, for CONNECT alone.
@@ -30,7 +30,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Takes `target` apart, as a request with this method has it. `None` where it fits none of the forms `method` may have.
+    /// Parses `target`, for a request with this method. `None` if it has none of the forms that `method` allows.
     #[must_use]
     pub fn parse(method: &str, target: &'a str) -> Option<Self> {
         let bytes = target.as_bytes();
@@ -72,7 +72,7 @@ impl<'a> Target<'a> {
         scan::is_authority(bytes, false, false)
     }
 
-    /// The path of the resource: `/` where an absolute form has none, empty for the authority form, `*` for the asterisk form.
+    /// The path of the resource: `/` if an absolute form has none, empty for the authority form, `*` for the asterisk form.
     #[must_use]
     pub fn path(&self) -> &'a str {
         match *self {
@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What stands behind the `?`, if there is one.
+    /// The part after the `?`, if there is one.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
         match *self {

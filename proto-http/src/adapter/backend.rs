@@ -1,4 +1,4 @@
-//! Where the answers of a [`Responder`](super::Responder) go that does not belong to a connection of HTTP/1.1.
+//! The destination of the answers of a [`Responder`](super::Responder) that does not belong to an HTTP/1.1 connection.
 
 use std::time::Instant;
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{AnyFields, DATE_LENGTH, Misuse, Status};
 
-/// One exchange of a codec for another version of HTTP, as a [`Responder`](super::Responder) uses it. Each method is that of the
-/// responder which has its name.
+/// One exchange of a codec for another version of HTTP, as a [`Responder`](super::Responder) uses it. Each method
+/// corresponds to the responder's method of the same name.
 #[doc(hidden)]
 pub trait Backend {
     fn send(&mut self, status: u16, fields: &dyn AnyFields, body: &[u8]) -> Result<(), Misuse>;

@@ -1,4 +1,4 @@
-//! What answers requests.
+//! The trait that answers requests.
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -10,31 +10,33 @@ use crate::{Fields, Misuse, Request};
 
 /// Answers the requests of one connection, one after the other.
 ///
-/// For each request [`request`](Self::request) is called once, then [`data`](Self::data) for each piece of content and
-/// [`end`](Self::end), until the answer is complete; what is left of the request then is read and dropped. The answer may be given in
-/// any of these calls, at once ([`Responder::send`]) or in pieces ([`Responder::start`]), or later: in [`posted`](Self::posted),
-/// which another thread sends, or in [`drained`](Self::drained). Requests behind it wait meanwhile.
+/// For each request, [`request`](Self::request) is called once, then [`data`](Self::data) for each piece of content and
+/// [`end`](Self::end), until the answer is complete; the rest of the request is then read and dropped. A handler may answer
+/// in any of these calls, at once ([`Responder::send`]) or in pieces ([`Responder::start`]). It may also answer later: in
+/// [`posted`](Self::posted), with a message from another thread, or in [`drained`](Self::drained). The next requests wait
+/// meanwhile.
 ///
-/// Each method returns what went wrong, usually straight from the [`Responder`]; the client gets a 500 if no answer has begun, and
-/// the connection closes. For [`Misuse::SwitchUnasked`], which is the client's fault, it gets a 400, and the connection goes on.
+/// Each method returns an error, usually one that the [`Responder`] returned. The client gets a 500 if no answer has begun,
+/// and the connection closes. For [`Misuse::SwitchUnasked`], which is the client's fault, the client gets a 400, and the
+/// connection goes on.
 ///
 /// A closure `FnMut(&Request<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>` is a handler that answers at once;
-/// [`Collect`](super::Collect) one that gets the whole body as well.
+/// [`Collect`](super::Collect) is a handler whose closure gets the whole body as well.
 pub trait Handler {
-    /// What other threads and connections may send here.
+    /// The type of messages from other threads and connections.
     type Message;
-    /// What may take over the connection: the protocol of an upgrade or a CONNECT tunnel. [`NoUpgrade`] where nothing does. A handler
-    /// that upgrades is served by [`Server::switching`](super::Server::switching).
+    /// The protocol that may take over the connection after an upgrade or in a CONNECT tunnel; [`NoUpgrade`] if there is
+    /// none. A handler that upgrades must be served by [`Server::switching`](super::Server::switching).
     type Next: Protocol<Message = Self::Message>;
 
-    /// A request has come.
+    /// A request has arrived.
     ///
     /// # Errors
     ///
     /// See the trait.
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
-    /// Some content of the request has come; never empty. Dropped by default.
+    /// Some content of the request has arrived; never empty. Dropped by default.
     ///
     /// # Errors
     ///
@@ -54,7 +56,7 @@ pub trait Handler {
         Ok(())
     }
 
-    /// The output is no longer [congested](Responder::is_congested): time for more of a streamed answer.
+    /// The output is no longer [congested](Responder::is_congested): a streamed answer may continue.
     ///
     /// # Errors
     ///
@@ -64,7 +66,7 @@ pub trait Handler {
         Ok(())
     }
 
-    /// A message has come. It may be late: [`Responder::is_due`] tells whether an answer is still wanted.
+    /// A message has arrived. It may be late: [`Responder::is_due`] tells whether an answer is still due.
     ///
     /// # Errors
     ///
@@ -74,8 +76,8 @@ pub trait Handler {
         Ok(())
     }
 
-    /// The driver stops, and this answer is not complete: one that would go on for ever, such as a stream of events, should
-    /// [`finish`](Responder::finish) now. Others are given the driver's drain time.
+    /// The driver stops, and this answer is not complete. An endless answer, such as a stream of events, should
+    /// [`finish`](Responder::finish) now. Other answers have the driver's drain time to end.
     ///
     /// # Errors
     ///
@@ -85,14 +87,14 @@ pub trait Handler {
         Ok(())
     }
 
-    /// The answer was [`upgrade`](Responder::upgrade) or [`tunnel`](Responder::tunnel): returns the protocol that takes over. Called
-    /// once and last. `None` resets the connection, as the client was promised a protocol.
+    /// The answer was [`upgrade`](Responder::upgrade) or [`tunnel`](Responder::tunnel): returns the protocol that takes
+    /// over. Called once, as the last call. `None` resets the connection, because the client was promised a protocol.
     fn switched(&mut self) -> Option<Self::Next> {
         None
     }
 
-    /// The connection is over; `unanswered` says that a request or its answer was cut short. Called once and last, unless another
-    /// protocol has taken over.
+    /// The connection is over; `unanswered` says that a request or its answer was cut short. Called once, as the last call,
+    /// unless another protocol has taken over.
     fn closed(&mut self, unanswered: bool) {
         let _ = unanswered;
     }
@@ -111,7 +113,7 @@ where
     }
 }
 
-/// The successor of a connection that never has one. It has no values.
+/// The successor type of a connection that never has a successor. The type has no values.
 #[derive(Debug)]
 pub struct NoUpgrade<M> {
     never: Infallible,

@@ -1,4 +1,4 @@
-//! How a handler answers.
+//! The handle by which a handler answers.
 
 use core::fmt;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use super::{Backend, clock};
 use crate::state::State;
 use crate::{AnyFields, FieldLines, Misuse, Status};
 
-/// The answer to the request under way, and what its handler may know of the connection.
+/// The answer to the current request, and the facts about the connection that its handler may use.
 ///
-/// `Date`, `Connection`, `Content-Length` and `Transfer-Encoding` are written for you. To a HEAD request, and with a status that has
-/// no content, content may be given all the same: it is counted and left out.
+/// The responder writes `Date`, `Connection`, `Content-Length` and `Transfer-Encoding` itself. Content may also be given for
+/// a HEAD request or a status without content: the content is counted and left out.
 ///
-/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+/// Every method that writes returns [`Misuse`], with nothing written, if the data may not be sent, or not now.
 #[derive(Debug)]
 pub struct Responder<'a, 'c> {
     exchange: Exchange<'a, 'c>,
@@ -71,7 +71,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         core.connection.respond(status, fields, body, date.as_ref(), out)
     }
 
-    /// Sends a whole answer whose `body` is shared, not copied, unless it is small.
+    /// Sends a whole answer whose `body` is shared instead of copied, unless the body is small.
     ///
     /// # Errors
     ///
@@ -86,11 +86,11 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.finish()
     }
 
-    /// Starts an answer whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish). With a `length` it
-    /// is announced, in answers to HEAD and in a 304 too; without, the content goes out in chunks. The status is a number, or that of
-    /// a received [`Response`](crate::Response), whose reason phrase is passed on.
+    /// Starts an answer whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish). A `length`
+    /// is announced, also in answers to HEAD and in a 304; without a `length`, the content is sent in chunks. The status is
+    /// a number, or that of a received [`Response`](crate::Response), whose reason phrase is passed on.
     ///
-    /// A client that waits for `100 Continue` is told to continue first, since the status is decided, unless that is
+    /// A client that waits for `100 Continue` is first told to continue, because the status is then decided, unless that is
     /// [withheld](Self::withhold_continue).
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Sends some content of a started answer, shared, not copied, unless it is small.
+    /// Sends some content of a started answer, shared instead of copied, unless the content is small.
     ///
     /// # Errors
     ///
@@ -159,16 +159,17 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::BodyTooShort`] where less content was sent than announced.
+    /// See the type; [`Misuse::BodyTooShort`] if less content was sent than announced.
     pub fn finish(&mut self) -> Result<(), Misuse> {
         self.finish_with(&())
     }
 
-    /// Ends a started answer with trailer fields (RFC 9110 section 6.5), which a client gets only where the answer goes out in chunks.
+    /// Ends a started answer with trailer fields (RFC 9110 section 6.5). A client gets them only if the answer is sent in
+    /// chunks.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::TrailersNeedChunks`] where a length was announced.
+    /// See the type; [`Misuse::TrailersNeedChunks`] if a length was announced.
     pub fn finish_with(&mut self, trailers: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         match &mut self.exchange {
             Exchange::One { core, cx } => core.connection.finish(trailers, cx.output().tail()),
@@ -188,8 +189,9 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1). Done for you when the handler has seen the
-    /// request, has not answered it and has not paused the body, unless it is [withheld](Self::withhold_continue).
+    /// Tells a client that waits for `100 Continue` to send its body (RFC 9110 section 10.1.1). The server does this itself
+    /// when the handler has seen the request, has not answered it and has not paused the body, unless it is
+    /// [withheld](Self::withhold_continue).
     ///
     /// # Errors
     ///
@@ -202,9 +204,10 @@ impl<'a, 'c> Responder<'a, 'c> {
         if expected { self.inform(100, &()) } else { Ok(()) }
     }
 
-    /// Leaves it to the handler to tell a client that waits for `100 Continue` to continue: by [`proceed`](Self::proceed), or by an
-    /// [`inform`](Self::inform) of 100. Content that such a client sends all the same is read. For a proxy, which passes on the 100 of the
-    /// server behind it (RFC 9110 section 10.1.1). Call this in [`request`](super::Handler::request).
+    /// Leaves it to the handler to tell a client that waits for `100 Continue` to continue: by [`proceed`](Self::proceed),
+    /// or by an [`inform`](Self::inform) of 100. If such a client sends content all the same, the content is read. For a
+    /// proxy, which passes on the 100 of the server behind it (RFC 9110 section 10.1.1). Call this in
+    /// [`request`](super::Handler::request).
     pub fn withhold_continue(&mut self) {
         match &mut self.exchange {
             Exchange::One { core, .. } => core.connection.withhold_continue(),
@@ -219,13 +222,13 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Answers 101 with `fields`, among them the `Upgrade` chosen. When the handler has returned, its
-    /// [`switched`](super::Handler::switched) is asked for the protocol that takes over the connection.
+    /// Answers 101 with `fields`, among them the chosen `Upgrade`. After the handler has returned, its
+    /// [`switched`](super::Handler::switched) returns the protocol that takes over the connection.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::SwitchUnasked`] where the client asked for no upgrade: a handler that returns this error has the client
-    /// get a 400 that says so. [`Misuse::CannotSwitch`] where the server was not made by
+    /// See the type; [`Misuse::SwitchUnasked`] if the client asked for no upgrade: if the handler returns this error, the
+    /// client gets a 400 that says so. [`Misuse::CannotSwitch`] if the server was not made by
     /// [`Server::switching`](super::Server::switching).
     pub fn upgrade(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         self.switch(101, fields)
@@ -235,7 +238,7 @@ impl<'a, 'c> Responder<'a, 'c> {
     ///
     /// # Errors
     ///
-    /// Those of [`upgrade`](Self::upgrade); [`Misuse::SwitchUnasked`] where the request was no CONNECT.
+    /// Those of [`upgrade`](Self::upgrade); [`Misuse::SwitchUnasked`] if the request was not a CONNECT.
     pub fn tunnel(&mut self, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         self.switch(200, fields)
     }
@@ -260,7 +263,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Makes this answer the last of the connection. Its head says so if it is not yet sent.
+    /// Makes this answer the last of the connection. Its head says so if the head is not yet sent.
     pub fn close(&mut self) {
         match &mut self.exchange {
             Exchange::One { core, .. } => core.connection.close_after(),
@@ -268,8 +271,9 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Breaks the answer off, so that the client cannot take for complete what has come of it: for a handler whose own source has
-    /// failed. The connection ends, over HTTP/2 the stream; the handler is [`closed`](super::Handler::closed) as unanswered.
+    /// Aborts the answer, so that the client cannot take the received part for a complete answer: for a handler whose own
+    /// source has failed. Ends the connection, or over HTTP/2 the stream; the handler is [`closed`](super::Handler::closed)
+    /// as unanswered.
     #[cold]
     pub fn abort(&mut self) {
         match &mut self.exchange {
@@ -297,7 +301,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Whether the answer is still to be given.
+    /// Whether the answer is still due.
     #[inline]
     #[must_use]
     pub fn is_due(&self) -> bool {
@@ -307,7 +311,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Whether the answer is under way: started, and not finished.
+    /// Whether the answer is started and not finished.
     #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {

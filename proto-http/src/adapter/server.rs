@@ -16,7 +16,7 @@ use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
 const UNASKED: &str = "This resource speaks another protocol. A request for it has no content, is of HTTP/1.1, and says \
     \"Connection: Upgrade\" beside an Upgrade field (RFC 9110 section 7.8), or is a CONNECT.\n";
 
-/// Serves HTTP/1.1 on one connection: reads requests, asks its [`Handler`] for answers, and does the rest.
+/// Serves HTTP/1.1 on one connection: reads requests, asks its [`Handler`] for answers, and handles everything else.
 ///
 /// Runs on any driver.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
-//! Fields to be sent, and what they say that the encoder has to know.
+//! Fields to be sent, and the facts about them that the encoder needs.
 
 use super::Buffer;
 use crate::body::is_allowed_trailer;
 use crate::{Fields, Misuse, scan};
 
-/// What the fields to be sent say that the encoder has to know.
+/// The facts about the fields to be sent that the encoder needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldFacts {
     flags: u16,
@@ -137,7 +137,7 @@ pub(crate) mod sealed {
 /// * a pair of any two of these, one behind the other; `()` for none;
 /// * `http::HeaderMap`, with the feature `http`.
 ///
-/// No other crate can implement this trait: the encoder relies on [`check`](Self::check) having looked at what
+/// No other crate can implement this trait: the encoder relies on [`check`](Self::check) having checked the bytes that
 /// [`write`](Self::write) appends.
 pub trait FieldLines: sealed::Sealed {
     /// Checks every field.
@@ -358,7 +358,7 @@ pub struct FieldBlock<'a> {
 }
 
 impl<'a> FieldBlock<'a> {
-    /// Checks `lines`: field lines as they are sent, each ended by CRLF.
+    /// Checks `lines`: field lines in the form in which they are sent, each ended by CRLF.
     ///
     /// # Errors
     ///
