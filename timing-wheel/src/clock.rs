@@ -1,8 +1,8 @@
-//! Between time and ticks, with each conversion rounded the way it must be.
+//! Conversions between time and ticks, each rounded in the safe direction.
 
 use core::time::Duration;
 
-/// The length of a tick, and the conversions between ticks and a [`Duration`] since some start. No clock is read.
+/// The length of a tick, and the conversions between ticks and a [`Duration`] since some start. The type reads no clock.
 ///
 /// ```
 /// use core::time::Duration;
@@ -24,7 +24,7 @@ impl Ticks {
     pub const NANOSECOND: Self = Self { nanos: 1 };
     /// Ticks of a microsecond.
     pub const MICROSECOND: Self = Self { nanos: 1_000 };
-    /// Ticks of a millisecond, which is what `epoll_wait` can sleep.
+    /// Ticks of a millisecond, the unit of `epoll_wait`.
     pub const MILLISECOND: Self = Self { nanos: 1_000_000 };
     /// Ticks of a second.
     pub const SECOND: Self = Self { nanos: 1_000_000_000 };
@@ -39,14 +39,13 @@ impl Ticks {
         Some(Self { nanos: nanos as u64 })
     }
 
-    /// How long a tick is.
+    /// The length of a tick.
     #[must_use]
     pub const fn length(self) -> Duration {
         Duration::from_nanos(self.nanos)
     }
 
-    /// The present as a tick: how many ticks have passed completely since the start. Rounded down; `u64::MAX` where there are
-    /// more.
+    /// The current time as a tick: the number of complete ticks since the start. Rounded down; `u64::MAX` if there are more.
     #[must_use]
     pub const fn elapsed(self, since_start: Duration) -> u64 {
         let nanos = since_start.as_nanos();
@@ -56,8 +55,8 @@ impl Ticks {
         saturated(nanos / self.nanos as u128)
     }
 
-    /// A deadline as a tick: the first that is not before it. Rounded up, for a timer must not fire early; `u64::MAX` where there
-    /// are more.
+    /// A deadline as a tick: the first tick that is not before it. Rounded up, because a timer must not fire early;
+    /// `u64::MAX` if there are more.
     #[must_use]
     pub const fn deadline(self, since_start: Duration) -> u64 {
         let nanos = since_start.as_nanos();
@@ -67,7 +66,7 @@ impl Ticks {
         saturated(nanos.div_ceil(self.nanos as u128))
     }
 
-    /// How long after the start `tick` comes; [`Duration::MAX`] where that is longer.
+    /// The time from the start to `tick`; [`Duration::MAX`] if that is longer.
     #[must_use]
     pub const fn duration(self, tick: u64) -> Duration {
         const NANOS: u128 = 1_000_000_000;
@@ -98,7 +97,8 @@ mod with_std {
 
     use super::Ticks;
 
-    /// Converts between [`Instant`]s and the ticks since one of them. It does not read the clock: instants are arguments.
+    /// Converts between [`Instant`]s and the ticks since one of them. The type does not read the clock: instants are
+    /// arguments.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -142,7 +142,7 @@ mod with_std {
             self.ticks
         }
 
-        /// The tick to tell a wheel at `now`, rounded down; 0 before the start.
+        /// The tick to pass to a wheel at `now`, rounded down; 0 before the start.
         #[must_use]
         pub fn now(&self, now: Instant) -> u64 {
             self.ticks.elapsed(now.saturating_duration_since(self.start))
@@ -154,14 +154,14 @@ mod with_std {
             self.ticks.deadline(at.saturating_duration_since(self.start))
         }
 
-        /// The instant at which `tick` comes; `None` where an [`Instant`] does not reach so far.
+        /// The instant at which `tick` comes; `None` if an [`Instant`] does not reach that far.
         #[must_use]
         pub fn instant(&self, tick: u64) -> Option<Instant> {
             self.start.checked_add(self.ticks.duration(tick))
         }
 
-        /// How long to sleep at `now` until the wheel's [`next_wake`](crate::Wheel::next_wake); zero where that has come, `None`
-        /// where there is none.
+        /// How long to sleep at `now` until the wheel's [`next_wake`](crate::Wheel::next_wake); zero if that time has come,
+        /// `None` if no timer is set.
         #[must_use]
         pub fn sleep(&self, next_wake: Option<u64>, now: Instant) -> Option<Duration> {
             let elapsed = now.saturating_duration_since(self.start);

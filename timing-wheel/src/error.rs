@@ -1,8 +1,9 @@
-//! What can go wrong.
+//! The errors of this crate.
 
 use core::fmt;
 
-/// There was no memory for another timer; the value comes back. Made by [`Wheel::try_insert`](crate::Wheel::try_insert).
+/// There was no memory for another timer; the error returns the value. Made by
+/// [`Wheel::try_insert`](crate::Wheel::try_insert).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InsertError<T> {
     value: T,

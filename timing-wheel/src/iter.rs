@@ -1,4 +1,4 @@
-//! What [`Wheel::iter`] and [`Wheel::poll`] return.
+//! The iterators that [`Wheel::iter`] and [`Wheel::poll`] return.
 
 use core::iter::FusedIterator;
 
@@ -50,7 +50,7 @@ impl<T> core::fmt::Debug for Iter<'_, T> {
 
 /// The timers that are due, as `(key, value)`, until the budget is used up; made by [`Wheel::poll`].
 ///
-/// Dropping it early loses nothing: what was not taken is still due.
+/// Dropping the iterator early loses nothing: the timers that were not taken are still due.
 #[derive(Debug)]
 #[must_use = "timers fire as they are taken from this iterator"]
 pub struct Drain<'a, T> {
@@ -63,7 +63,8 @@ impl<'a, T> Drain<'a, T> {
         Self { wheel, budget }
     }
 
-    /// The same timers with their deadlines: how late each is, and when one that is to go off regularly is due again.
+    /// The same timers with their deadlines. A deadline shows how late a timer is, and is the base for the next deadline of
+    /// a periodic timer.
     pub fn with_deadlines(self) -> DrainWithDeadlines<'a, T> {
         DrainWithDeadlines(self)
     }

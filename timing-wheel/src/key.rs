@@ -1,12 +1,13 @@
-//! The name a timer is known by.
+//! The key that identifies a timer.
 
 use core::num::NonZeroU32;
 
-/// Names one timer of one [`Wheel`](crate::Wheel): eight bytes, and `Option<Key>` is eight bytes too.
+/// Identifies one timer of one [`Wheel`](crate::Wheel): eight bytes, and `Option<Key>` is eight bytes too.
 ///
-/// A key holds the place of the timer and the generation of that place. When the timer has fired or was cancelled the generation moves on,
-/// so an old key is stale for good: every method that takes it answers `false` or `None`, and it never reaches a timer that was
-/// inserted later. A key handed to another wheel than its own is not detected: it is stale there or names an unrelated timer.
+/// A key holds the place of the timer and the generation of that place. When the timer has fired or was cancelled, the
+/// generation increases, so the old key is stale for ever: every method returns `false` or `None` for it, and it never
+/// reaches a timer that was inserted later. A key passed to another wheel than its own is not detected: it is stale there or
+/// names an unrelated timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,

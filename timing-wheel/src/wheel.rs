@@ -8,13 +8,14 @@ use crate::iter::{Drain, Iter};
 use crate::key::Key;
 use crate::slots::{self, DUE, Occupied};
 
-/// A set of timers, each a deadline in ticks and a value, ordered well enough to find those that are due.
+/// A set of timers, each a deadline in ticks and a value. The wheel finds the timers that are due.
 ///
-/// A tick is whatever the caller wants it to be, and time is what the caller says it is. The [crate documentation](crate) explains how
-/// the wheel works and how to drive it.
+/// The caller chooses the length of a tick and tells the wheel the time. The [crate documentation](crate) explains how the
+/// wheel works and how to drive it.
 ///
-/// A timer takes 20 bytes plus the size of `Option<T>`; an empty wheel takes 6 KiB. A place is used for some four million timers, one after
-/// the other, and then given up, so that no key is ever valid twice: that costs one timer's memory per four million inserts.
+/// A timer takes 20 bytes plus the size of `Option<T>`; an empty wheel takes 6 KiB. A place is used for some four million
+/// timers, one after the other, and then retired, so that no key is ever valid twice: that costs one timer's memory per four
+/// million inserts.
 #[derive(Clone)]
 pub struct Wheel<T> {
     now: u64,
@@ -24,17 +25,17 @@ pub struct Wheel<T> {
 
 /// Asking.
 impl<T> Wheel<T> {
-    /// The time of the wheel: the highest that [`advance`](Self::advance) or [`poll`](Self::poll) was told. O(1).
+    /// The time of the wheel: the highest that [`advance`](Self::advance) or [`poll`](Self::poll) was called with. O(1).
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// How many timers are set, those included that are due but were not taken yet. O(1).
+    /// The number of timers, including those that are due but not taken yet. O(1).
     pub fn len(&self) -> usize {
         self.arena.len()
     }
 
-    /// Whether a timer is still set: whether the key is not stale. O(1).
+    /// Whether a timer is still set, that is, whether its key is not stale. O(1).
     pub fn contains(&self, key: Key) -> bool {
         self.arena.find(key).is_some()
     }
@@ -44,7 +45,7 @@ impl<T> Wheel<T> {
         self.len() == 0
     }
 
-    /// How many timers fit into the memory the wheel has. O(capacity / 16384).
+    /// The number of timers that fit into the memory of the wheel. O(capacity / 16384).
     pub fn capacity(&self) -> usize {
         self.arena.capacity()
     }
@@ -54,7 +55,7 @@ impl<T> Wheel<T> {
         self.arena.value(self.arena.find(key)?)
     }
 
-    /// The value of a timer, to be changed; `None` if the key is stale. O(1).
+    /// The value of a timer, mutable; `None` if the key is stale. O(1).
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let index = self.arena.find(key)?;
         self.arena.value_mut(index)
@@ -65,7 +66,7 @@ impl<T> Wheel<T> {
         Some(self.arena.deadline(self.arena.find(key)?))
     }
 
-    /// The tick to call [`poll`](Self::poll) at next; `None` if no timer is set. O(1).
+    /// The tick at which to call [`poll`](Self::poll) next; `None` if no timer is set. O(1).
     ///
     /// * It is never later than the first deadline, if that lies ahead.
     /// * It may be earlier: when a far timer has to be filed more precisely, or when a timer was reset to a later deadline since
@@ -80,10 +81,10 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// The first deadline, which may lie in the past; `None` if no timer is set.
+    /// The first deadline, which may be in the past; `None` if no timer is set.
     ///
-    /// Where `next_wake` may cause a few wake-ups for nothing this is exact, but not O(1): it looks at all timers of the first slot, and of
-    /// those slots after it that may hold an earlier one. It is meant for tests and for saving power.
+    /// `next_wake` may cause a few needless wake-ups. This method is exact, but not O(1): it reads all timers of the first
+    /// slot, and of those slots after it that may hold an earlier one. Use it in tests and to save power.
     pub fn next_deadline(&self) -> Option<u64> {
         let mut first = None;
         for slot in self.occupied.iter() {
@@ -113,7 +114,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// An empty wheel whose time is `now` and which takes `capacity` timers before it asks for memory again. O(capacity).
+    /// An empty wheel whose time is `now`, with memory for `capacity` timers. O(capacity).
     ///
     /// # Panics
     ///
@@ -124,7 +125,7 @@ impl<T> Wheel<T> {
         wheel
     }
 
-    /// Asks for memory so that `additional` timers more can be set before memory is asked for again. O(additional).
+    /// Reserves memory for `additional` further timers. O(additional).
     ///
     /// # Panics
     ///
@@ -136,14 +137,16 @@ impl<T> Wheel<T> {
         );
     }
 
-    /// Sets a timer. O(1); where memory is missing it is taken in chunks of 16384 timers, and at most 1024 are ever copied.
+    /// Sets a timer. O(1). If memory is needed, the wheel allocates it in chunks of 16384 timers, and never copies more than
+    /// 1024.
     ///
-    /// Every deadline is legal. One at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due when the time is
-    /// `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
+    /// Every deadline is valid. A deadline at or before [`now`](Self::now) is due at the next poll, and `u64::MAX` is due
+    /// when the time is `u64::MAX`. The wheel never fires a timer before its deadline: round up when converting to ticks.
     ///
     /// # Panics
     ///
-    /// When 2^32 timers are set, which takes over 80 GiB, or when there is no memory; [`try_insert`](Self::try_insert) does not.
+    /// When 2^32 timers are set, which takes over 80 GiB, or when memory runs out; [`try_insert`](Self::try_insert) does not
+    /// panic.
     pub fn insert(&mut self, deadline: u64, value: T) -> Key {
         let slot = slots::place(self.now, deadline);
         let key = self.arena.insert(deadline, slot, value);
@@ -151,11 +154,11 @@ impl<T> Wheel<T> {
         key
     }
 
-    /// Sets a timer as [`insert`](Self::insert) does, where memory may be short.
+    /// Sets a timer as [`insert`](Self::insert) does, for cases where memory may run out.
     ///
     /// # Errors
     ///
-    /// [`InsertError`], with the value, when there is no memory for another timer, or 2^32 are set. The wheel is as it was before.
+    /// [`InsertError`], with the value, when there is no memory for another timer, or 2^32 are set. The wheel is unchanged.
     pub fn try_insert(&mut self, deadline: u64, value: T) -> Result<Key, InsertError<T>> {
         match self.arena.make_room() {
             Ok(()) => Ok(self.insert(deadline, value)),
@@ -181,13 +184,13 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Unsets a timer and hands its value back; `None` if the key is stale. O(1), and the memory can be used again at once.
+    /// Unsets a timer and returns its value; `None` if the key is stale. O(1), and the memory can be used again at once.
     pub fn cancel(&mut self, key: Key) -> Option<T> {
         let index = self.arena.find(key)?;
         Some(self.remove(index)?.1)
     }
 
-    /// Unsets the timers for which `keep` answers `false`, in no particular order. O(capacity).
+    /// Unsets the timers for which `keep` returns `false`, in no particular order. O(capacity).
     pub fn retain(&mut self, mut keep: impl FnMut(Key, u64, &mut T) -> bool) {
         // Between two timers the wheel is whole: a panic in `keep` or in a destructor leaves a sound wheel.
         let mut from = 0;
@@ -215,7 +218,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Gives back the memory of those chunks, of 16384 timers each, in which none is set. O(capacity).
+    /// Frees the memory of those chunks, of 16384 timers each, in which no timer is set. O(capacity).
     ///
     /// Keys stay as valid or as stale as they were.
     pub fn shrink_to_fit(&mut self) {
@@ -225,10 +228,10 @@ impl<T> Wheel<T> {
 
 /// Letting time pass.
 impl<T> Wheel<T> {
-    /// Tells the time. Timers whose deadline is reached can be taken with [`pop`](Self::pop) afterwards.
+    /// Sets the time. Timers whose deadline is reached can then be taken with [`pop`](Self::pop).
     ///
-    /// An earlier time than [`now`](Self::now) changes nothing. O(1) in the number of timers and in the time that has passed: the lists
-    /// of the slots passed are moved as they are, at most 64 per level.
+    /// An earlier time than [`now`](Self::now) changes nothing. O(1) in the number of timers and in the time that has
+    /// passed: the lists of the slots passed are moved as a whole, at most 64 per level.
     pub fn advance(&mut self, now: u64) {
         if now <= self.now {
             return;
@@ -245,13 +248,14 @@ impl<T> Wheel<T> {
 
     /// Takes a timer that is due; `None` if none is.
     ///
-    /// Between two calls the wheel is the caller's: timers may be set, reset and cancelled, also those that are due.
+    /// Between two calls the caller may set, reset and cancel timers, including those that are due.
     ///
-    /// Amortised O(1): between two resets a timer is looked at no more than twelve times, once per level. But one call may look at many
-    /// timers that turn out not to be due; [`poll`](Self::poll) puts a bound on that.
+    /// Amortised O(1): between two resets a timer is visited at most twelve times, once per level. But one call may visit
+    /// many timers that are not due; [`poll`](Self::poll) bounds the number of visits.
     ///
-    /// If every tick is told and its timers are taken, the order is that of the deadlines, and of insertion within one tick (a timer that
-    /// was reset takes any place among those of its tick). After a jump the order is that of the slots passed.
+    /// If the caller advances tick by tick and takes all timers each time, the order is that of the deadlines, and of
+    /// insertion within one tick (a timer that was reset takes any place among those of its tick). After a jump the order is
+    /// that of the slots passed.
     pub fn pop(&mut self) -> Option<(Key, T)> {
         loop {
             match self.step() {
@@ -262,8 +266,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Takes a timer that is due as [`pop`](Self::pop) does, with its deadline: how late it is, and when a timer that is to go off
-    /// regularly is due again.
+    /// Takes a timer that is due as [`pop`](Self::pop) does, with its deadline. The deadline shows how late the timer is,
+    /// and is the base for the next deadline of a periodic timer.
     pub fn pop_with_deadline(&mut self) -> Option<(Key, u64, T)> {
         loop {
             let deadline = self.first_deadline()?;
@@ -287,9 +291,9 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Tells the time and takes the timers that are due, looking at no more than `budget` timers, so that the time it takes is bounded.
+    /// Sets the time and takes the timers that are due. Visits at most `budget` timers, so the time of a call is bounded.
     ///
-    /// What is left over is still due, and [`next_wake`](Self::next_wake) is `now` until a later poll has got to it.
+    /// The remaining timers are still due, and [`next_wake`](Self::next_wake) is `now` until a later poll has visited them.
     pub fn poll(&mut self, now: u64, budget: usize) -> Drain<'_, T> {
         self.advance(now);
         Drain::new(self, budget)

@@ -1,31 +1,31 @@
-//! What sends commands.
+//! The trait that sends commands.
 
 use protocol::Reason;
 
 use super::{ClientError, Requester};
 use crate::{ClientConnection, Misuse, Push, Value};
 
-/// Sends the commands of one connection and gets their replies.
+/// Sends the commands of one connection and receives their replies.
 ///
-/// Commands are sent through the [`Requester`] that each method is lent, when the connection is [`ready`](Self::ready), or
-/// at any time after that, for instance in [`posted`](Self::posted). Each has a ticket, of any type, which comes back with
-/// its reply.
+/// Commands are sent through the [`Requester`] that each method receives: when the connection is [`ready`](Self::ready), or
+/// at any time after that, for instance in [`posted`](Self::posted). Each command has a ticket, of any type, which is
+/// returned with its reply.
 ///
-/// Each method returns what went wrong, usually straight from the [`Requester`]; the connection closes.
+/// Each method returns an error, usually one that the [`Requester`] returned; the connection then closes.
 pub trait Caller {
-    /// What other threads and connections may send here; [`Infallible`](core::convert::Infallible) when nothing.
+    /// The type of messages from other threads and connections; [`Infallible`](core::convert::Infallible) if there are none.
     type Message;
-    /// What a command is known by.
+    /// The type that identifies a command.
     type Ticket;
 
-    /// The handshake is over. `greeting` is the map that the server answered HELLO with, or null where it speaks RESP2.
+    /// The handshake is over. `greeting` is the map with which the server answered HELLO, or null if it speaks RESP2.
     ///
     /// # Errors
     ///
     /// See the trait.
     fn ready(&mut self, greeting: Value, requester: &mut Requester<'_, '_, Self::Ticket>) -> Result<(), Misuse>;
 
-    /// The reply to a command has come. It may be an error ([`Value::as_error`]).
+    /// The reply to a command has arrived. The reply may be an error ([`Value::as_error`]).
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ pub trait Caller {
         requester: &mut Requester<'_, '_, Self::Ticket>,
     ) -> Result<(), Misuse>;
 
-    /// Something has come that no command had asked for, such as a message on a channel. Dropped by default.
+    /// Data has arrived that no command asked for, such as a message on a channel. Dropped by default.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ pub trait Caller {
         Ok(())
     }
 
-    /// A message has come, maybe before the connection is [`ready`](Requester::is_ready).
+    /// A message has arrived, possibly before the connection is [`ready`](Requester::is_ready).
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The connection is over: by `error`, or for `reason` of the driver. Nobody knows whether the commands of the
+    /// The connection is over: because of `error`, or for the driver's `reason`. It is unknown whether the commands of the
     /// `unanswered` tickets were carried out.
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered<'_, Self::Ticket>) {
         let _ = (error, reason, unanswered);

@@ -11,8 +11,8 @@ use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason};
 use super::{Caller, ClientConfig, Requester, Timer, Unanswered};
 use crate::{ClientConnection, ClientEvent, Misuse, Value, Violation};
 
-/// Speaks RESP to one server: shakes hands, sends what its [`Caller`] asks for, hands it what comes, and looks whether the
-/// server is still there.
+/// Speaks RESP to one server: makes the handshake, sends the commands of its [`Caller`], passes the replies to it, and
+/// checks with PING that the server is still there.
 #[derive(Debug)]
 pub struct Client<H: Caller> {
     core: Core<H::Ticket>,

@@ -1,4 +1,4 @@
-//! How both roles treat their connections.
+//! The settings of clients and servers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{Hello, Rules};
 pub struct ClientConfig {
     /// Limits and leniency. Default [`Rules::REPLIES`].
     pub rules: Rules,
-    /// How long things may take.
+    /// Time limits.
     pub timeouts: ClientTimeouts,
     /// How the connection begins.
     pub hello: Hello,
@@ -26,19 +26,19 @@ impl Default for ClientConfig {
     }
 }
 
-/// How long things may take for a client. `None` waits for ever. Each connection has one timer, so none of these costs
-/// memory.
+/// Time limits of a client. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTimeouts {
     /// From the start of the connection to the end of its handshake. Default 10 s.
     pub handshake: Option<Duration>,
-    /// For the reply to the oldest command without one, from when it was sent or the reply before it came; the bytes of a long
-    /// reply renew it. Default 30 s. Commands that block, such as BLPOP, need more, or a connection with `None`.
+    /// Time for the reply to the oldest command without one, counted from its sending or from the previous reply; the bytes
+    /// of a long reply renew it. Default 30 s. Commands that block, such as BLPOP, need a longer time, or a connection with
+    /// `None`.
     pub reply: Option<Duration>,
-    /// With no command under way, silence for so long is followed by a PING. Default 30 s; `None` sends none.
+    /// With no outstanding command, a PING is sent after this time without input. Default 30 s; `None` sends none.
     pub ping: Option<Duration>,
-    /// For the reply to that PING. Default 20 s.
+    /// Time for the reply to that PING. Default 20 s.
     pub pong: Option<Duration>,
 }
 
@@ -59,14 +59,14 @@ impl Default for ClientTimeouts {
 pub struct ServerConfig {
     /// Limits and leniency.
     pub rules: Rules,
-    /// How long things may take.
+    /// Time limits.
     pub timeouts: ServerTimeouts,
-    /// Whether a client must say who it is, by HELLO or AUTH, before any other command (`-NOAUTH`); until then its commands
+    /// Whether a client must authenticate, by HELLO or AUTH, before any other command (`-NOAUTH`); until then its commands
     /// may have 4 KiB and 16 arguments. [`Handler::authenticate`](super::Handler::authenticate) decides. Default false.
     pub authentication: bool,
-    /// The name of the server's software, as HELLO is told. Default `proto-resp`.
+    /// The name of the server's software in the answer to HELLO. Default `proto-resp`.
     pub server: &'static str,
-    /// Its version. Default that of this crate.
+    /// The version of the server's software. Default: the version of this crate.
     pub version: &'static str,
 }
 
@@ -82,17 +82,16 @@ impl Default for ServerConfig {
     }
 }
 
-/// How long things may take for a server. `None` waits for ever. Each connection has one timer, so none of these costs
-/// memory.
+/// Time limits of a server. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTimeouts {
-    /// Between two commands, and before the first. What is sent, pushes too, counts as well, so that subscribers stay as long
-    /// as there is news. Default 300 s.
+    /// Time between two commands, and before the first. Output, including pushes, renews it, so subscribers stay connected
+    /// as long as they get messages. Default 300 s.
     pub idle: Option<Duration>,
     /// From the first byte of a command to its last. Default 30 s.
     pub command: Option<Duration>,
-    /// For a handler: from the command, or the last piece of its reply, to the next. Default 60 s.
+    /// Time for a handler: from the command, or from the last piece of its reply, to the next piece. Default 60 s.
     pub answer: Option<Duration>,
 }
 

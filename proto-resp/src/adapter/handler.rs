@@ -1,4 +1,4 @@
-//! What answers commands.
+//! The trait that answers commands.
 
 use core::convert::Infallible;
 
@@ -7,35 +7,35 @@ use crate::{Command, Misuse};
 
 /// Answers the commands of one connection, one after the other.
 ///
-/// For each command [`command`](Self::command) is called once. The reply may be given there, or later: in
-/// [`posted`](Self::posted), which another thread sends, or in [`drained`](Self::drained). Commands behind it wait
+/// For each command, [`command`](Self::command) is called once. The handler may reply there, or later: in
+/// [`posted`](Self::posted), with a message from another thread, or in [`drained`](Self::drained). The next commands wait
 /// meanwhile, so that replies stay in order. Pushes may be sent in each of these calls.
 ///
-/// HELLO and AUTH are answered by the server; [`authenticate`](Self::authenticate) is asked.
+/// The server answers HELLO and AUTH itself, and calls [`authenticate`](Self::authenticate) for them.
 ///
-/// Each method returns what went wrong, usually straight from the [`Responder`]; the client gets an error if no reply has
+/// Each method returns an error, usually one that the [`Responder`] returned. The client gets an error if no reply has
 /// begun, and the connection closes.
 ///
 /// A closure `FnMut(&Command<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>` is a handler that answers at once.
 pub trait Handler {
-    /// What other threads and connections may send here; [`Infallible`] when nothing.
+    /// The type of messages from other threads and connections; [`Infallible`] if there are none.
     type Message;
 
-    /// A command has come.
+    /// A command has arrived.
     ///
     /// # Errors
     ///
     /// See the trait.
     fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
-    /// Whether a client is who it says, by HELLO or AUTH; without a name it is `default`. Compare passwords in a time that
-    /// does not tell how much of them was right. False by default.
+    /// Whether a client's name and password, from HELLO or AUTH, are right; without a name, the name is `default`. Compare
+    /// passwords in constant time. False by default.
     fn authenticate(&mut self, username: &[u8], password: &[u8]) -> bool {
         let _ = (username, password);
         false
     }
 
-    /// The output is no longer [congested](Responder::is_congested): time for more of a long reply.
+    /// The output is no longer [congested](Responder::is_congested): a long reply may continue.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ pub trait Handler {
         Ok(())
     }
 
-    /// A message has come: the reply to a command ([`Responder::is_due`]), or something to push.
+    /// A message has arrived: the reply to a command ([`Responder::is_due`]), or data to push.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ pub trait Handler {
         Ok(())
     }
 
-    /// The connection is over; `unanswered` says that a command had no reply, or half of one.
+    /// The connection is over; `unanswered` says that a command had no reply, or only part of one.
     fn closed(&mut self, unanswered: bool) {
         let _ = unanswered;
     }

@@ -1,4 +1,4 @@
-//! How a caller sends commands.
+//! The handle by which a caller sends commands.
 
 use std::time::Instant;
 
@@ -8,9 +8,9 @@ use protocol::Cx;
 use super::client::Core;
 use crate::{Arguments, Misuse, PreparedCommand, Version};
 
-/// One connection, lent to its caller for one call.
+/// One connection, borrowed by its caller for one call.
 ///
-/// Every method that sends returns [`Misuse`], with nothing written, for what may not be sent or not now.
+/// Every method that sends returns [`Misuse`], with nothing written, if the data may not be sent, or not now.
 #[derive(Debug)]
 pub struct Requester<'a, 'c, T> {
     core: &'a mut Core<T>,
@@ -22,19 +22,19 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
         Self { core, cx }
     }
 
-    /// Whether commands may be sent: the handshake is over, and the connection not closing.
+    /// Whether commands may be sent: the handshake is over, and the connection is not closing.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.core.connection.is_ready() && !self.core.closing
     }
 
-    /// Which version is spoken.
+    /// The version of RESP in use.
     #[must_use]
     pub fn version(&self) -> Version {
         self.core.connection.version()
     }
 
-    /// Commands whose replies have not come.
+    /// The number of commands whose replies have not arrived.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.core.connection.outstanding()
@@ -51,7 +51,7 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
         self.core.connection.command(ticket, arguments, self.cx.output().tail())
     }
 
-    /// Sends a command whose last argument is `payload`, shared, not copied, unless it is small.
+    /// Sends a command whose last argument is `payload`, shared instead of copied, unless it is small.
     ///
     /// # Errors
     ///
@@ -94,27 +94,27 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
             .transaction(ticket, commands, self.cx.output().tail())
     }
 
-    /// Stops (`true`) or resumes (`false`) replies and pushes, for a caller that cannot keep up. Those of the piece of input
-    /// at hand wait too.
+    /// Stops (`true`) or resumes (`false`) replies and pushes, for a caller that cannot keep up. Those in the current piece
+    /// of input wait too.
     pub fn pause(&mut self, pause: bool) {
         self.core.paused = pause;
     }
 
-    /// Whether so much output waits that no more should be sent until [`drained`](super::Caller::drained).
+    /// Whether so much output waits that the caller should send no more until [`drained`](super::Caller::drained).
     ///
-    /// Meanwhile the driver does not read either. A caller that goes on regardless may wait for a server that takes no more
-    /// commands before its replies are taken, as ours does, and which waits for the caller: until a write timeout ends it.
+    /// Meanwhile the driver does not read either. A caller that goes on sending may deadlock with a server that, like ours,
+    /// takes no more commands before its replies are taken, until a write timeout ends the connection.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.cx.is_congested()
     }
 
-    /// Closes the connection when the replies to all commands have come. No more commands may be sent.
+    /// Closes the connection when the replies to all commands have arrived. No more commands may be sent.
     pub fn close(&mut self) {
         self.core.closing = true;
     }
 
-    /// Resets the connection: no waiting for replies.
+    /// Resets the connection, without waiting for replies.
     pub fn abort(&mut self) {
         self.cx.abort();
     }

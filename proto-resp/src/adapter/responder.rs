@@ -1,4 +1,4 @@
-//! How a handler answers.
+//! The handle by which a handler answers.
 
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use protocol::Cx;
 use super::server::Core;
 use crate::{Bulk, Encoder, Event, Misuse, Null, PreparedPush, Value, Version};
 
-/// The reply to the command under way, pushes, and what a handler may know of the connection.
+/// The reply to the current command, pushes, and the facts about the connection that a handler may use.
 ///
 /// A reply is one item: a string, or an aggregate and then its elements, one call each, in one call of the handler or in
-/// several. What RESP2 has no type for is turned into what it has, as [`Encoder`] says.
+/// several. Types that RESP2 lacks are converted to types that it has, as [`Encoder`] says.
 ///
-/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+/// Every method that writes returns [`Misuse`], with nothing written, if the data may not be sent, or not now.
 #[derive(Debug)]
 pub struct Responder<'a, 'c> {
     core: &'a mut Core,
@@ -43,31 +43,31 @@ impl<'a, 'c> Responder<'a, 'c> {
     }
 
     shorthands! {
-        /// Replies a simple string, which has no line breaks, such as `OK`.
+        /// Replies with a simple string, without line breaks, such as `OK`.
         simple(text: &str) => Event::Simple(text.as_bytes());
-        /// Replies an error: a code such as `ERR`, a space, and what is wrong, without line breaks.
+        /// Replies with an error: a code such as `ERR`, a space, and a message, without line breaks.
         error(text: &str) => Event::Error(text.as_bytes());
-        /// Replies an integer.
+        /// Replies with an integer.
         integer(value: i64) => Event::Integer(value);
-        /// Replies a double.
+        /// Replies with a double.
         double(value: f64) => Event::Double(value);
-        /// Replies a boolean.
+        /// Replies with a boolean.
         boolean(value: bool) => Event::Boolean(value);
-        /// Replies a null, which in RESP2 is one of a string.
+        /// Replies with a null, which in RESP2 is a null string.
         null() => Event::Null(Null::Null);
-        /// Replies a bulk string, which is copied.
+        /// Replies with a bulk string, which is copied.
         bulk(bytes: &[u8]) => Event::Bulk(Bulk::String, bytes);
-        /// Replies a verbatim string of an encoding such as `txt`.
+        /// Replies with a verbatim string of an encoding such as `txt`.
         verbatim(encoding: [u8; 3], text: &[u8]) => Event::Bulk(Bulk::Verbatim(encoding), text);
-        /// Replies an array of so many elements, which follow.
+        /// Begins a reply with an array of this many elements, which follow.
         array(len: u32) => Event::Begin { kind: crate::Aggregate::Array, len: Some(len) };
-        /// Replies a map of so many pairs, which follow, each key in front of its value.
+        /// Begins a reply with a map of this many pairs, which follow, each key before its value.
         map(len: u32) => Event::Begin { kind: crate::Aggregate::Map, len: Some(len) };
-        /// Replies a set of so many elements, which follow.
+        /// Begins a reply with a set of this many elements, which follow.
         set(len: u32) => Event::Begin { kind: crate::Aggregate::Set, len: Some(len) };
     }
 
-    /// Replies a null, which in RESP2 is one of an array.
+    /// Replies with a null, which in RESP2 is a null array.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.null_array(self.cx.output().tail())
     }
 
-    /// Replies a bulk string that is shared, not copied, unless it is small.
+    /// Replies with a bulk string that is shared instead of copied, unless it is small.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         Ok(())
     }
 
-    /// Replies any event.
+    /// Replies with any event.
     ///
     /// # Errors
     ///
@@ -104,16 +104,16 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.event(event, self.cx.output().tail())
     }
 
-    /// Replies a value.
+    /// Replies with a value.
     ///
     /// # Errors
     ///
-    /// See the type. Where a part of the value fails, the reply cannot go on.
+    /// See the type. If a part of the value fails, the reply cannot go on.
     pub fn value(&mut self, value: &Value) -> Result<(), Misuse> {
         self.core.connection.writer.value(value, self.cx.output().tail())
     }
 
-    /// The command gets no reply, or none besides pushes: SUBSCRIBE and its like.
+    /// The command gets no reply, or none but pushes: SUBSCRIBE and similar commands.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.none()
     }
 
-    /// Sends push data, at any time but inside of a reply.
+    /// Sends push data, at any time except inside a reply.
     ///
     /// # Errors
     ///
@@ -134,11 +134,11 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.push(self.cx.output().tail(), write)
     }
 
-    /// Sends push data that was encoded before, for many connections, which share its bytes unless they are few.
+    /// Sends push data that was encoded before, for many connections, which share its bytes unless there are few.
     ///
     /// # Errors
     ///
-    /// [`Misuse::Unfinished`] inside of a reply.
+    /// [`Misuse::Unfinished`] inside a reply.
     pub fn prepared_push(&mut self, push: &PreparedPush) -> Result<(), Misuse> {
         let writer = &self.core.connection.writer;
         if writer.is_open() {
@@ -149,40 +149,40 @@ impl<'a, 'c> Responder<'a, 'c> {
         Ok(())
     }
 
-    /// Which version is spoken.
+    /// The version of RESP in use.
     #[must_use]
     pub fn version(&self) -> Version {
         self.core.connection.writer.version()
     }
 
-    /// Whether a reply is to be given, or what is left of one.
+    /// Whether a reply, or the rest of one, is due.
     #[inline]
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.core.connection.writer.is_due()
     }
 
-    /// Whether a reply has begun and not ended.
+    /// Whether a reply has begun and is not complete.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.core.connection.writer.is_open()
     }
 
-    /// Whether the client has said who it is, and [`Handler::authenticate`](super::Handler::authenticate) agreed.
+    /// Whether the client has authenticated, and [`Handler::authenticate`](super::Handler::authenticate) agreed.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         self.core.authenticated
     }
 
     /// Whether so much output waits that a long reply should stop until [`drained`](super::Handler::drained), and pushes
-    /// might be left out.
+    /// should perhaps be left out.
     #[inline]
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.cx.is_congested()
     }
 
-    /// Closes the connection when the reply under way is complete. No more commands are read.
+    /// Closes the connection when the current reply is complete. No more commands are read.
     pub fn close(&mut self) {
         self.core.closing = true;
     }

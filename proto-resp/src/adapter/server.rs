@@ -11,7 +11,7 @@ use super::greet::{self, Greeting};
 use super::{Handler, Responder, ServerConfig, Timer};
 use crate::{Command, CommandReader, Limits, Misuse, ReplyWriter, Rules, ServerConnection, Version, Violation};
 
-/// Serves RESP on one connection: reads commands, asks its [`Handler`] for replies, and does the rest.
+/// Serves RESP on one connection: reads commands, asks its [`Handler`] for replies, and handles everything else.
 #[derive(Debug)]
 pub struct Server<H> {
     core: Core,

@@ -1,14 +1,14 @@
-//! What a connection waits for.
+//! The event that a connection waits for.
 
-/// What a connection waits for.
+/// The event that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
     /// The end of the handshake.
     Handshake,
-    /// The reply to the oldest command without one, or more of it.
+    /// The reply to the oldest command without one, or more bytes of that reply.
     Reply,
-    /// Anything at all; a client sends PING when it does not come.
+    /// Any input; if none comes, a client sends PING.
     Idle,
     /// The reply to that PING.
     Pong,

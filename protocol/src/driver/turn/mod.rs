@@ -1,4 +1,4 @@
-//! One connection's turn: what happened to it, and what there is to do.
+//! One connection's turn: the events, and the work that follows from them.
 
 mod calls;
 mod todo;
@@ -22,8 +22,9 @@ const ROUNDS: u8 = 16;
 
 /// One connection's turn: the connection and the thread's scratch memory together.
 ///
-/// Say what happened, then do what [`todo`](Turn::todo) says until it waits, wants to come again, or ends. A turn that is
-/// dropped takes the unsent output into its connection, so nothing is lost or sent elsewhere whatever was left undone.
+/// Report an event, then do what [`todo`](Turn::todo) says until the connection waits, asks for another turn, or ends.
+/// Dropping a turn moves the unsent output into its connection, so nothing is lost or sent elsewhere, even if the driver
+/// left work undone.
 pub struct Turn<'a, P: Protocol> {
     pub(super) connection: &'a mut Connection<P>,
     pub(super) scratch: &'a mut Scratch,
@@ -62,7 +63,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
         }
     }
 
-    /// Where to read into: at least 4 KiB, at most 64 KiB.
+    /// The buffer to read into: at least 4 KiB, at most 64 KiB.
     #[inline(always)]
     pub fn recv_buffer(&mut self) -> &mut [u8] {
         let backlog = self.connection.backlog.as_deref_mut();
@@ -92,8 +93,9 @@ impl<'a, P: Protocol> Turn<'a, P> {
         }
     }
 
-    /// `bytes` were received, and lie where the driver has them: a buffer of the kernel, or plaintext that a layer has
-    /// decrypted in place. They are shown there, unless earlier ones wait, which come in front. All of them are taken.
+    /// `bytes` were received into memory of the driver: a buffer of the kernel, or plaintext that a layer has decrypted in
+    /// place. The protocol sees them there, without a copy, unless earlier bytes wait, which come first. All of `bytes` are
+    /// consumed.
     pub fn receive(&mut self, bytes: &mut [u8]) {
         if !self.connection.may_deliver() {
             let n = bytes.len();
@@ -133,7 +135,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
         self.connection.flags.clear(Flags::BLOCKED);
     }
 
-    /// Goes on after [`Todo::Again`].
+    /// Continues after [`Todo::Again`].
     pub fn again(&mut self) {
         if self.connection.control.again {
             self.connection.control.again = false;
@@ -141,7 +143,8 @@ impl<'a, P: Protocol> Turn<'a, P> {
         }
     }
 
-    /// [`deadline`](Connection::deadline) may have passed: called when [`Scratch::now`] has reached it, harmless before.
+    /// The time of [`deadline`](Connection::deadline) may have passed. Call this when [`Scratch::now`] has reached the
+    /// deadline; an early call does nothing.
     pub fn timeout(&mut self) {
         let now = self.scratch.now;
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
@@ -156,15 +159,15 @@ impl<'a, P: Protocol> Turn<'a, P> {
         }
     }
 
-    /// A message for the protocol. Dropped when the connection has begun to close.
+    /// A message for the protocol. It is dropped if the connection has begun to close.
     pub fn posted(&mut self, message: P::Message) {
         self.call(|protocol, cx| protocol.posted(cx, message));
     }
 
-    /// Messages for the protocol that wait at once, so that what it says to all of them is one write. Takes no more of
-    /// them when their output has to be sent first, being above the high-water mark, or when the protocol has asked for
-    /// the end. Returns how many it took: do what [`todo`](Turn::todo) says, and come back with the others. When it
-    /// took none, nothing has happened.
+    /// Several waiting messages for the protocol, whose output goes out in one write. The turn stops taking messages when
+    /// the output is above the high-water mark and must be sent first, or when the protocol has asked for the end. Returns
+    /// how many messages it took: do what [`todo`](Turn::todo) says, and call this again with the others. If it took none,
+    /// nothing has happened.
     pub fn messages(&mut self, messages: impl IntoIterator<Item = P::Message>) -> usize {
         let mut messages = messages.into_iter();
         let mut taken = 0;
@@ -189,7 +192,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
         self.call(P::stop);
     }
 
-    /// The transport failed, or never came to be.
+    /// The transport failed, or could not be established.
     pub fn failed(&mut self, kind: io::ErrorKind) {
         self.connection.fail(Reason::Io(kind));
     }

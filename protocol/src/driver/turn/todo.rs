@@ -13,9 +13,9 @@ use crate::{Output, Protocol, Reason};
 /// What a driver has to do next for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Todo {
-    /// Send from [`Turn::output`], then say how it went. Or take it along with [`Turn::take_output`].
+    /// Send from [`Turn::output`], then report the result. Or take the output with [`Turn::take_output`].
     Send,
-    /// Half-close: the peer is to see the end of the stream. Then ask again.
+    /// Half-close, so that the peer sees the end of the stream. Then ask again.
     Shutdown,
     /// Nothing now: wait for the transport, the deadline or a message.
     Wait(Interest),
@@ -24,7 +24,7 @@ pub enum Todo {
     /// Drop the connection: [`Protocol::closed`] has been called. Close the transport, with a reset if `reset`. Output in
     /// flight is cancelled or forgotten.
     Drop {
-        /// Whether the peer is to see a reset instead of an orderly end.
+        /// Whether the peer must see a reset instead of an orderly end.
         reset: bool,
     },
 }
