@@ -183,9 +183,11 @@ impl ClientConnection {
                 Step::Data { stream, data } => ClientEvent::Data { stream, data },
                 Step::End { stream, trailers } => ClientEvent::End {
                     stream,
-                    trailers: trailers
-                        .then(|| scratch.section.trailers(scratch))
-                        .unwrap_or(Fields::EMPTY),
+                    trailers: if trailers {
+                        scratch.section.trailers(scratch)
+                    } else {
+                        Fields::EMPTY
+                    },
                 },
                 Step::Reset { stream, code } => ClientEvent::Reset { stream, code },
                 Step::Failed(violation) => ClientEvent::Failed(violation),

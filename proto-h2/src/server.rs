@@ -137,9 +137,11 @@ impl ServerConnection {
                 Step::Data { stream, data } => ServerEvent::Data { stream, data },
                 Step::End { stream, trailers } => ServerEvent::End {
                     stream,
-                    trailers: trailers
-                        .then(|| scratch.section.trailers(scratch))
-                        .unwrap_or(Fields::EMPTY),
+                    trailers: if trailers {
+                        scratch.section.trailers(scratch)
+                    } else {
+                        Fields::EMPTY
+                    },
                 },
                 Step::Reset { stream, code } => ServerEvent::Reset { stream, code },
                 Step::Failed(violation) => ServerEvent::Failed(violation),

@@ -174,7 +174,7 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
     let last = match input.last_chunk::<8>() {
         Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
         Some(_) => 0,
-        None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)) << (64 - 8 * rest.len()) % 64,
+        None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)) << ((64 - 8 * rest.len()) % 64),
     };
     let bits = u128::from(bits) << 64 | (u128::from(last) << 64) >> count;
     finish(bits, count + 8 * rest.len() as u32, out, at)

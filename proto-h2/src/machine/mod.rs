@@ -140,6 +140,10 @@ pub(crate) struct Core {
     data: Option<Data>,
     resets: Option<Box<[u32; RESETS]>>,
     /// Priorities of streams that are not open yet, in the order in which they came.
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly all connections have none, and then it is a pointer"
+    )]
     hints: Option<Box<Vec<(u32, u8)>>>,
 }
 

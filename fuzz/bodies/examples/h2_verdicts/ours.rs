@@ -45,11 +45,7 @@ pub(crate) fn server(pieces: &[Vec<u8>], answering: bool) -> Vec<String> {
         let (mut taken, mut out) = (Taken::default(), Vec::new());
         input.extend_from_slice(piece);
         let mut rest = &input[..];
-        loop {
-            let event = match connection.next(&limits, &mut rest, &mut scratch, &mut out) {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(_) => break,
-            };
+        while let Ok(Some(event)) = connection.next(&limits, &mut rest, &mut scratch, &mut out) {
             let ended = match event {
                 ServerEvent::Request {
                     stream,
@@ -114,11 +110,7 @@ pub(crate) fn client(pieces: &[Vec<u8>]) -> Vec<String> {
         let (mut taken, mut out) = (Taken::default(), Vec::new());
         input.extend_from_slice(piece);
         let mut rest = &input[..];
-        loop {
-            let event = match connection.next(&limits, &mut rest, &mut scratch, &mut out) {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(_) => break,
-            };
+        while let Ok(Some(event)) = connection.next(&limits, &mut rest, &mut scratch, &mut out) {
             match event {
                 ClientEvent::Informational { stream, response } => {
                     taken.push(format!("I {stream} {} {}", response.status(), all(response.fields())));
