@@ -17,6 +17,7 @@ PARTS = {}
 # The names of packages; folders have no prefix (docs/releasing.md).
 LIBRARIES = [
     "wirestate-protocol",
+    "wirestate-buffer",
     "wirestate-http",
     "wirestate-h2",
     "wirestate-ws",
@@ -27,6 +28,7 @@ LIBRARIES = [
     "wirestate-driver-common",
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
+    "wirestate-tower",
     "wirestate-drivers",
     "wirestate-processes",
 ]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::Stats;
 
@@ -68,6 +68,11 @@ impl Threads {
                 .err()
                 .unwrap_or_else(|| io::Error::other("the thread ended at once"))),
         }
+    }
+
+    /// The thread that was started last.
+    pub(crate) fn last(&self) -> Option<ThreadId> {
+        Some(self.running.last()?.thread().id())
     }
 
     /// Waits until all have ended, and tells what they counted together.

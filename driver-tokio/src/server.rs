@@ -103,7 +103,7 @@ where
 {
     let group = Group::new(config);
     let remote = Remote::new(Arc::clone(&group));
-    let handle = Handle::new([Arc::clone(&remote)]);
+    let handle = Handle::new(Arc::clone(&remote));
     let listeners = listeners.into_iter().map(Into::into).collect();
     let worker = Worker::<P, F, Anywhere>::new(remote, Some((listeners, factory)));
     (handle, async move {

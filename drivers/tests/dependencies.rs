@@ -60,7 +60,7 @@ fn codecs_know_no_driver_and_no_runtime() {
     assert!(!dependencies("proto-http").contains("proto-ws"));
     assert_eq!(
         dependencies("proto-resp"),
-        BTreeSet::from(["bytes".to_owned(), "protocol".to_owned()])
+        BTreeSet::from(["bytes", "proto-buffer", "protocol"].map(str::to_owned))
     );
     assert_eq!(
         dependencies("proto-proxy"),
@@ -84,6 +84,18 @@ fn encryption_knows_no_driver_and_no_codec() {
             "proto-tls depends on {dependency}"
         );
     }
+}
+
+#[test]
+fn services_know_no_driver() {
+    let dependencies = dependencies("proto-tower");
+    assert!(!dependencies.iter().any(|dependency| dependency.starts_with("driver")));
+    // Of the runtime it knows the traits of streams alone.
+    assert!(
+        ["proto-http", "proto-h2", "tower-service"]
+            .iter()
+            .all(|codec| dependencies.contains(*codec))
+    );
 }
 
 #[test]

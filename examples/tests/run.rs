@@ -342,3 +342,50 @@ fn hello_and_get_over_tls() {
         assert_eq!(plain.status.code(), Some(1), "{plain:?}");
     }
 }
+
+#[test]
+fn axum() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let axum = Example::start_with(
+        env!("CARGO_BIN_EXE_axum"),
+        &["--listen", "127.0.0.1:0", "--files", folder],
+    );
+    let ask = |request: &str, content: &str| {
+        let mut stream = axum.connect();
+        let length = content.len();
+        write!(stream, "{request}\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{content}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    assert_eq!(ask("GET / HTTP/1.1", ""), "Hello, World!");
+    assert_eq!(
+        ask("POST /greet HTTP/1.1", r#"{"name":"you"}"#),
+        r#"{"text":"Hello, you!"}"#
+    );
+    assert_eq!(ask("GET /greet?name=you HTTP/1.1", ""), "Hello, you!\n");
+    assert_eq!(ask("GET /users/7 HTTP/1.1", ""), "user 7\n");
+    assert!(ask("GET /who HTTP/1.1", "").starts_with("127.0.0.1:"));
+    assert_eq!(ask("GET /files/lib.rs HTTP/1.1", ""), include_str!("../src/lib.rs"));
+    assert_eq!(ask("POST /echo HTTP/1.0", "as it comes"), "as it comes");
+    let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
+        .args([&axum.address, "/ws"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client
+        .stdin
+        .take()
+        .unwrap()
+        .write_all("first\nzweite ✓\n".as_bytes())
+        .unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "first\nzweite ✓\n");
+    // The closing handshake is complete.
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("closed: CloseCode(1000)"),
+        "{output:?}"
+    );
+}

@@ -216,7 +216,14 @@ impl BodyDecoder {
 /// Whether a field may stand in a trailer section: none that frames, routes, authenticates or describes the content does
 /// (RFC 9110 section 6.5.1).
 pub(crate) fn is_allowed_trailer(name: &[u8]) -> bool {
-    let forbidden: &[&str] = match name.len() {
+    !forbidden_trailers(name.len())
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
+}
+
+/// Names of so many bytes that may not stand in a trailer section, in lower case.
+pub(crate) const fn forbidden_trailers(length: usize) -> &'static [&'static str] {
+    match length {
         2 => &["te"],
         4 => &["host"],
         5 => &["range"],
@@ -232,10 +239,7 @@ pub(crate) fn is_allowed_trailer(name: &[u8]) -> bool {
         18 => &["proxy-authenticate"],
         19 => &["proxy-authorization"],
         _ => &[],
-    };
-    !forbidden
-        .iter()
-        .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
+    }
 }
 
 /// Reads a chunk-size line (RFC 9112 section 7.1): the size, the bytes of the line, those of its extensions.

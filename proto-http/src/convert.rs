@@ -1,6 +1,6 @@
 //! Conversions from and to the types of the `http` crate.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use crate::{Buffer, FieldFacts, FieldLines, Fields, Misuse, Request, Response, Version};
 
@@ -57,11 +57,22 @@ impl TryFrom<&Response<'_>> for http::Response<()> {
     }
 }
 
+/// What a field says that the encoder has to know. Its bytes were checked when it was made, but for spaces around the value.
+fn facts(name: &HeaderName, value: &HeaderValue) -> Result<FieldFacts, Misuse> {
+    let (name, value) = (name.as_str(), value.as_bytes());
+    match name.len() {
+        // As long as a name that means something to the encoder.
+        4 | 6 | 7 | 10 | 14 | 17 => FieldFacts::of(name.as_bytes(), value),
+        _ if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) => Err(Misuse::FieldValue),
+        _ => Ok(FieldFacts::of_no_meaning(name)),
+    }
+}
+
 /// Fields to be sent.
 impl FieldLines for HeaderMap {
     fn check(&self) -> Result<FieldFacts, Misuse> {
-        self.iter().try_fold(FieldFacts::default(), |facts, (name, value)| {
-            Ok(facts.and(FieldFacts::of(name.as_ref(), value.as_bytes())?))
+        self.iter().try_fold(FieldFacts::default(), |sum, (name, value)| {
+            Ok(sum.and(facts(name, value)?))
         })
     }
 
@@ -79,10 +90,77 @@ impl FieldLines for HeaderMap {
 
 impl crate::encode::sealed::Sealed for HeaderMap {}
 
+/// The fields of a map but Content-Length and Transfer-Encoding, to be sent: for a message made elsewhere, with framing of its own, which the
+/// encoder writes anew (RFC 9112 section 6).
+#[derive(Clone, Copy, Debug)]
+pub struct Unframed<'a>(pub &'a HeaderMap);
+
+impl Unframed<'_> {
+    fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0
+            .iter()
+            .filter(|(name, _)| **name != CONTENT_LENGTH && **name != TRANSFER_ENCODING)
+    }
+}
+
+impl FieldLines for Unframed<'_> {
+    fn check(&self) -> Result<FieldFacts, Misuse> {
+        self.iter().try_fold(FieldFacts::default(), |sum, (name, value)| {
+            Ok(sum.and(facts(name, value)?))
+        })
+    }
+
+    fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
+        self.iter()
+            .try_for_each(|(name, value)| crate::encode::put_field(name.as_ref(), value.as_bytes(), out))
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self.iter() {
+            each(name.as_ref(), value.as_bytes());
+        }
+    }
+}
+
+impl crate::encode::sealed::Sealed for Unframed<'_> {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Parsed, Rules};
+
+    /// RFC 9112 section 6: what frames the message is the encoder's to write.
+    #[test]
+    fn a_map_without_framing() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            ("content-length", "7"),
+            ("date", "x"),
+            ("x", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x", "2"),
+        ] {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        assert_eq!(map.check(), Err(Misuse::FramingField));
+        let unframed = Unframed(&map);
+        assert!(
+            unframed
+                .check()
+                .is_ok_and(|facts| facts.has_date() && facts.may_trail())
+        );
+        let (mut written, mut visited) = (Vec::new(), Vec::new());
+        assert_eq!(unframed.write(&mut written), Ok(()));
+        assert_eq!(written, b"date: x\r\nx: 1\r\nx: 2\r\n");
+        unframed.visit(&mut |name, value| visited.extend([name, b"=", value, b" "].concat()));
+        assert_eq!(visited, b"date=x x=1 x=2 ");
+        // Spaces around a value, and what may not trail, are seen whatever the name.
+        map.insert("a", HeaderValue::from_static("b "));
+        assert_eq!(Unframed(&map).check(), Err(Misuse::FieldValue));
+        map.insert("a", HeaderValue::from_static("b"));
+        map.insert("content-type", HeaderValue::from_static("b"));
+        assert!(Unframed(&map).check().is_ok_and(|facts| !facts.may_trail()));
+    }
 
     #[test]
     fn heads_survive_both_ways() -> Result<(), Box<dyn std::error::Error>> {

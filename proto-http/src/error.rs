@@ -253,3 +253,9 @@ impl fmt::Display for Misuse {
 }
 
 impl core::error::Error for Misuse {}
+
+impl From<proto_buffer::NoSpace> for Misuse {
+    fn from(_: proto_buffer::NoSpace) -> Self {
+        Misuse::NoSpace
+    }
+}

@@ -33,10 +33,12 @@ pub use adapter::*;
 pub use assembled::Assembled;
 pub use body::{BodyDecoder, Piece};
 pub use client::{ClientConnection, ClientEvent, PIPELINE};
+#[cfg(feature = "http")]
+pub use convert::Unframed;
 pub use date::{DATE_LENGTH, imf_fixdate};
 #[doc(hidden)]
 pub use encode::AnyFields;
-pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, SliceBuffer, Status, reason};
+pub use encode::{Buffer, FieldBlock, FieldFacts, FieldLines, NoSpace, SliceBuffer, Status, reason};
 pub use error::{Misuse, Violation, ViolationKind};
 pub use fields::{Field, Fields, FieldsIter};
 pub use forward::{EndToEnd, Without};

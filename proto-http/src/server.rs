@@ -56,6 +56,8 @@ impl ServerConnection {
     const REQUEST: u32 = Facts::HEAD | Facts::CONNECT | Facts::HTTP10 | Facts::EXPECT_CONTINUE;
     /// The client has half-closed. No fact of a request has this bit.
     const EOF: u32 = 1 << 31;
+    /// The caller says when the client is to continue. No fact of a request has this bit.
+    const WITHHELD: u32 = 1 << 30;
 
     /// A connection before its first request.
     #[must_use]
@@ -268,7 +270,7 @@ impl ServerConnection {
             && let Err(error) = out.put(body)
         {
             out.rewind(position);
-            return Err(error);
+            return Err(error.into());
         }
         self.exchange.response_head(true, keep_alive).ok_or(Misuse::OutOfTurn)?;
         self.settle();
@@ -416,6 +418,20 @@ impl ServerConnection {
     #[must_use]
     pub const fn expects_continue(&self) -> bool {
         self.has(Facts::EXPECT_CONTINUE)
+    }
+
+    /// Leaves it to the caller when to send the 100 that the client waits for: whatever calls this connection is not to send it by itself.
+    /// Holds until the end of this exchange.
+    pub fn withhold_continue(&mut self) {
+        self.flags |= Self::WITHHELD;
+    }
+
+    /// Whether the client waits for a 100 that is [withheld](Self::withhold_continue).
+    #[inline]
+    #[must_use]
+    pub const fn withholds_continue(&self) -> bool {
+        let both = Self::WITHHELD | Facts::EXPECT_CONTINUE;
+        self.flags & both == both
     }
 
     /// Whether the response is complete and the connection is to be closed behind it (RFC 9112 section 9.6).

@@ -301,6 +301,20 @@ fn a_client_that_half_closes_gets_its_answers() {
 }
 
 #[test]
+fn a_client_that_half_closes_may_count_as_gone() {
+    let mut gone = ServerConfig::default();
+    gone.half_closed = false;
+    let mut harness = Harness::new(Server::switching(Arc::new(gone), Site::default()));
+    harness.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
+    harness.eof();
+    let Switch::Before(server) = harness.protocol() else {
+        panic!()
+    };
+    assert_eq!((harness.sent(), server.handler().aborted), (&b""[..], 1));
+    assert!(harness.ended().is_some());
+}
+
+#[test]
 fn a_request_cut_short_is_never_complete() {
     for request in [
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234",

@@ -1,8 +1,8 @@
 //! A client's commands, written into the caller's buffer without allocating.
 
-use crate::buffer::all_or_nothing;
 use crate::number::{Double, Header};
 use crate::{Buffer, Misuse};
+use proto_buffer::all_or_nothing;
 
 /// Arguments of a command, its name among them: strings, bytes and numbers, and slices, arrays, options and tuples of such,
 /// one behind the other.
@@ -45,7 +45,7 @@ impl<B: Buffer + ?Sized> ArgumentWriter<'_, B> {
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Misuse> {
         self.head(bytes, bytes.len())?;
-        self.out.put(bytes)
+        Ok(self.out.put(bytes)?)
     }
 
     /// What stands in front of an argument of `len` bytes, of which some are shown.
@@ -77,9 +77,9 @@ impl<B: Buffer + ?Sized> ArgumentWriter<'_, B> {
 #[inline]
 fn put_line<B: Buffer + ?Sized>(out: &mut B, byte: u8, number: usize) -> Result<(), Misuse> {
     match number {
-        0..10 => out.put(&[byte, b'0' + number as u8, b'\r', b'\n']),
-        10..100 => out.put(&[byte, tens(number), ones(number), b'\r', b'\n']),
-        _ => out.put(Header::new().line(byte, number as u64)),
+        0..10 => Ok(out.put(&[byte, b'0' + number as u8, b'\r', b'\n'])?),
+        10..100 => Ok(out.put(&[byte, tens(number), ones(number), b'\r', b'\n'])?),
+        _ => Ok(out.put(Header::new().line(byte, number as u64))?),
     }
 }
 
@@ -87,9 +87,9 @@ fn put_line<B: Buffer + ?Sized>(out: &mut B, byte: u8, number: usize) -> Result<
 #[inline]
 fn put_next_line<B: Buffer + ?Sized>(out: &mut B, len: usize) -> Result<(), Misuse> {
     match len {
-        0..10 => out.put(&[b'\r', b'\n', b'$', b'0' + len as u8, b'\r', b'\n']),
-        10..100 => out.put(&[b'\r', b'\n', b'$', tens(len), ones(len), b'\r', b'\n']),
-        _ => out.put(Header::new().next_line(b'$', len as u64)),
+        0..10 => Ok(out.put(&[b'\r', b'\n', b'$', b'0' + len as u8, b'\r', b'\n'])?),
+        10..100 => Ok(out.put(&[b'\r', b'\n', b'$', tens(len), ones(len), b'\r', b'\n'])?),
+        _ => Ok(out.put(Header::new().next_line(b'$', len as u64))?),
     }
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn write<B: Buffer + ?Sized>(
         }
         class = writer.class;
         if payload.is_none() {
-            writer.out.put(b"\r\n")
+            Ok(writer.out.put(b"\r\n")?)
         } else {
             Ok(())
         }

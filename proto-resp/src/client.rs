@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::arguments::{self, Channels, Class, Written};
-use crate::buffer::all_or_nothing;
 use crate::number::Header;
 use crate::push::{Confirmation, Push, is_push_in_resp2};
 use crate::{Arguments, Attributed, Buffer, Hello, Limits, Misuse, Rules, Value, ValueDecoder, Version, Violation};
+use proto_buffer::all_or_nothing;
 
 /// What a client's connection has to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -276,7 +276,7 @@ impl<T> ClientConnection<T> {
                 let mut left = 0;
                 all_or_nothing(out, |out| {
                     left = hello.write_apart(out)?;
-                    Ok(())
+                    Ok::<_, Misuse>(())
                 })?;
                 self.await_handshake(left, Value::Null);
             }
@@ -328,7 +328,10 @@ impl<T> ClientConnection<T> {
         command: &PreparedCommand,
         out: &mut B,
     ) -> Result<(), Misuse> {
-        self.send(ticket, out, |out| out.put(&command.bytes).map(|()| command.written))
+        self.send(ticket, out, |out| {
+            out.put(&command.bytes)?;
+            Ok(command.written)
+        })
     }
 
     /// Sends commands between MULTI and EXEC. Their one reply is that of EXEC: an array of their replies, or null where

@@ -1,10 +1,10 @@
 //! From events to bytes.
 
-use crate::buffer::all_or_nothing;
 use crate::frames::{Below, COUNT, Frames, Inline};
 use crate::number::{Double, Header, put_bulk};
 use crate::scan::is_big_number;
 use crate::{Aggregate, Buffer, Bulk, Event, Misuse, Null, Version};
+use proto_buffer::all_or_nothing;
 
 /// Encodes events, appending them to the caller's buffer, and sees to it that they make whole replies: the other way round
 /// of a [`Decoder`](crate::Decoder).
@@ -273,7 +273,10 @@ impl<S: Below> Core<S> {
                         _ => out.put(Header::new().line(b'$', total))?,
                     }
                     out.put(bytes)?;
-                    if left == 0 { out.put(b"\r\n") } else { Ok(()) }
+                    if left == 0 {
+                        out.put(b"\r\n")?;
+                    }
+                    Ok::<_, Misuse>(())
                 })?;
                 Parts::Known(left)
             }
@@ -283,7 +286,10 @@ impl<S: Below> Core<S> {
                 }
                 all_or_nothing(out, |out| {
                     out.put(bytes)?;
-                    if left == 0 { out.put(b"\r\n") } else { Ok(()) }
+                    if left == 0 {
+                        out.put(b"\r\n")?;
+                    }
+                    Ok::<_, Misuse>(())
                 })?;
                 Parts::Known(left)
             }
@@ -302,7 +308,10 @@ impl<S: Below> Core<S> {
                     if len > 0 {
                         put_bulk(out, b';', bytes)?;
                     }
-                    if left == Some(0) { out.put(b";0\r\n") } else { Ok(()) }
+                    if left == Some(0) {
+                        out.put(b";0\r\n")?;
+                    }
+                    Ok::<_, Misuse>(())
                 })?;
                 if left == Some(0) {
                     Parts::Known(0)
@@ -336,17 +345,17 @@ fn scalar<B: Buffer + ?Sized>(version: Version, event: &Event<'_>, out: &mut B) 
     match *event {
         Event::Bulk(Bulk::String, bytes) => put_bulk(out, b'$', bytes),
         Event::Simple(text) => line(out, b'+', text),
-        Event::Integer(value) => out.put(Header::new().signed_line(b':', value)),
+        Event::Integer(value) => Ok(out.put(Header::new().signed_line(b':', value))?),
         Event::Error(text) => line(out, b'-', text),
-        Event::Null(Null::Null) if resp3 => out.put(b"_\r\n"),
-        Event::Null(Null::Array) => out.put(b"*-1\r\n"),
-        Event::Null(_) => out.put(b"$-1\r\n"),
-        Event::Boolean(value) => out.put(match (resp3, value) {
+        Event::Null(Null::Null) if resp3 => Ok(out.put(b"_\r\n")?),
+        Event::Null(Null::Array) => Ok(out.put(b"*-1\r\n")?),
+        Event::Null(_) => Ok(out.put(b"$-1\r\n")?),
+        Event::Boolean(value) => Ok(out.put(match (resp3, value) {
             (true, true) => b"#t\r\n",
             (true, false) => b"#f\r\n",
             (false, true) => b":1\r\n",
             (false, false) => b":0\r\n",
-        }),
+        })?),
         Event::Double(value) => {
             let double = Double::new(value);
             if resp3 {
@@ -368,14 +377,14 @@ fn scalar<B: Buffer + ?Sized>(version: Version, event: &Event<'_>, out: &mut B) 
                     out.put(b" ")?;
                 }
             }
-            out.put(b"\r\n")
+            Ok(out.put(b"\r\n")?)
         }
         Event::Bulk(Bulk::Verbatim(encoding), text) if resp3 => {
             out.put(Header::new().line(b'=', text.len() as u64 + 4))?;
             out.put(&encoding)?;
             out.put(b":")?;
             out.put(text)?;
-            out.put(b"\r\n")
+            Ok(out.put(b"\r\n")?)
         }
         Event::Bulk(Bulk::Verbatim(_), text) => put_bulk(out, b'$', text),
         // Told apart before.
@@ -390,5 +399,5 @@ fn line<B: Buffer + ?Sized>(out: &mut B, byte: u8, text: &[u8]) -> Result<(), Mi
     }
     out.put(&[byte])?;
     out.put(text)?;
-    out.put(b"\r\n")
+    Ok(out.put(b"\r\n")?)
 }

@@ -9,7 +9,6 @@ extern crate alloc;
 #[cfg(feature = "protocol")]
 mod adapter;
 mod arguments;
-mod buffer;
 #[cfg(feature = "alloc")]
 mod builder;
 #[cfg(feature = "alloc")]
@@ -34,10 +33,11 @@ mod server;
 #[cfg(feature = "alloc")]
 mod value;
 
+pub use proto_buffer::{Buffer, NoSpace, SliceBuffer};
+
 #[cfg(feature = "protocol")]
 pub use adapter::*;
 pub use arguments::{ArgumentWriter, Arguments, write_command};
-pub use buffer::{Buffer, SliceBuffer};
 #[cfg(feature = "alloc")]
 pub use builder::ValueDecoder;
 #[cfg(feature = "alloc")]

@@ -138,7 +138,7 @@ pub(crate) fn put_bulk<B: Buffer + ?Sized>(out: &mut B, byte: u8, bytes: &[u8]) 
         len => out.put(Header::new().line(byte, len as u64))?,
     }
     out.put(bytes)?;
-    out.put(b"\r\n")
+    Ok(out.put(b"\r\n")?)
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::buffer::all_or_nothing;
 use crate::encode::{Core, no_array};
 use crate::frames::Spilled;
 use crate::{Buffer, Command, CommandDecoder, Encoder, Event, Misuse, Rules, Value, Version, Violation, inline, scan};
+use proto_buffer::all_or_nothing;
 
 /// Bytes of an unfinished command that are left in the input.
 const HOLD: usize = 16 * 1024;
@@ -356,7 +356,7 @@ impl PreparedPush {
         let encode = |version| {
             let mut out = Vec::new();
             push(version, &mut out, &write)?;
-            Ok(Bytes::from(out))
+            Ok::<_, Misuse>(Bytes::from(out))
         };
         Ok(PreparedPush {
             resp2: encode(Version::Resp2)?,

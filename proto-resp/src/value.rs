@@ -140,7 +140,7 @@ impl Value {
     /// [`Misuse`], with nothing written, for what may not be sent: a simple string with line breaks, push data inside of
     /// something.
     pub fn encode<B: Buffer + ?Sized>(&self, version: Version, out: &mut B) -> Result<(), Misuse> {
-        crate::buffer::all_or_nothing(out, |out| {
+        proto_buffer::all_or_nothing(out, |out| {
             let mut encoder = Encoder::new(version);
             self.events(version, &mut |event| encoder.event(event, out))
         })

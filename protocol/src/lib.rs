@@ -5,6 +5,7 @@
 mod cx;
 mod deadline;
 pub mod driver;
+mod either;
 mod endpoint;
 mod input;
 mod limits;
@@ -23,6 +24,7 @@ pub use bytes;
 
 pub use crate::cx::{Control, Cx, Intent};
 pub use crate::deadline::Deadline;
+pub use crate::either::Either;
 pub use crate::endpoint::{Datagram, Ecn, Endpoint, EndpointCx, Transmit};
 pub use crate::input::Input;
 pub use crate::limits::Limits;

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::script::{Progress, Script, Violation};
+use super::tls::Tls;
 use super::{Length, Plan};
 
 /// So many connections are being opened at once: less than the backlog of any server.
@@ -40,6 +41,7 @@ pub(super) struct Tally {
 struct Conn {
     /// None when it has failed.
     socket: Option<OwnedFd>,
+    tls: Option<Tls>,
     phase: Phase,
     progress: Progress,
     /// Requests permitted but not sent yet, in bytes.
@@ -54,6 +56,8 @@ struct Conn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
+    /// The handshake of TLS.
+    Encrypting,
     Handshake,
     Open,
 }
@@ -64,6 +68,8 @@ pub(super) struct Generator {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    /// What came over TLS.
+    plain: Vec<u8>,
     conns: Vec<Conn>,
     /// Of them, those not open yet.
     opening: usize,
@@ -93,6 +99,7 @@ impl Generator {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; READ_BUFFER],
+            plain: Vec::new(),
             conns: Vec::with_capacity(plan.connections),
             opening: 0,
             alive: 0,
@@ -174,8 +181,10 @@ impl Generator {
         }
         let data = epoll::EventData::new_u64(self.conns.len() as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
+        let encryption = self.plan.encryption.as_ref();
         self.conns.push(Conn {
             socket: Some(socket),
+            tls: encryption.map(|encryption| encryption.begin()).transpose()?,
             phase: Phase::Connecting,
             progress: Progress::default(),
             to_send: 0,
@@ -340,10 +349,20 @@ impl Generator {
             Ok(Ok(())) => {}
             Ok(Err(errno)) | Err(errno) => return Err(Violation::Failed(io::Error::from(errno).kind())),
         }
+        if conn.tls.is_some() {
+            conn.phase = Phase::Encrypting;
+            return self.flush(index);
+        }
+        self.begin(index)
+    }
+
+    /// Says what comes first, on a connection that is ready for it.
+    fn begin(&mut self, index: usize) -> Result<(), Violation> {
+        let conn = &mut self.conns[index];
+        let Some(socket) = &conn.socket else { return Ok(()) };
         if let Some(opening) = self.script.opening() {
             // A socket that was opened just now takes a few hundred bytes.
-            let sent = rustix::net::send(socket, opening, SendFlags::NOSIGNAL);
-            if sent != Ok(opening.len()) {
+            if send(socket, &mut conn.tls, opening)? != opening.len() {
                 return Err(Violation::Handshake);
             }
             conn.phase = Phase::Handshake;
@@ -365,7 +384,22 @@ impl Generator {
             Err(errno) => return Err(Violation::Failed(io::Error::from(errno).kind())),
         };
         let now = Instant::now();
-        let answers = self.script.check(&mut conn.progress, &self.buffer[..n])?;
+        let mut came = &self.buffer[..n];
+        if let Some(tls) = &mut conn.tls {
+            self.plain.clear();
+            tls.receive(socket, came, &mut self.plain)?;
+            if conn.phase == Phase::Encrypting && tls.is_open() {
+                // Nothing but tickets comes before the client has spoken.
+                self.begin(index)?;
+            }
+            came = &self.plain;
+            if came.is_empty() {
+                return Ok(());
+            }
+        }
+        let conn = &mut self.conns[index];
+        let Some(socket) = &conn.socket else { return Ok(()) };
+        let answers = self.script.check(&mut conn.progress, came)?;
         if conn.phase == Phase::Handshake && conn.progress.open {
             conn.phase = Phase::Open;
             self.opening -= 1;
@@ -374,7 +408,7 @@ impl Generator {
             let reply = std::mem::take(&mut conn.progress.reply);
             // Only between requests, or it would end up inside of one; the server then asks once more.
             if conn.to_send == 0 {
-                let _ = rustix::net::send(socket, &reply, SendFlags::NOSIGNAL);
+                let _ = send(socket, &mut conn.tls, &reply);
             }
         }
         for _ in 0..answers {
@@ -419,22 +453,21 @@ impl Generator {
     fn flush(&mut self, index: usize) -> Result<(), Violation> {
         let conn = &mut self.conns[index];
         let Some(socket) = &conn.socket else { return Ok(()) };
-        while conn.to_send > 0 {
+        if let Some(tls) = &mut conn.tls {
+            tls.flush(socket)?;
+        }
+        while conn.to_send > 0 && conn.phase == Phase::Open {
             let rest = &self.script.requests[conn.at..];
             let piece = &rest[..rest.len().min(conn.to_send)];
-            match rustix::net::send(socket, piece, SendFlags::NOSIGNAL) {
-                Ok(n) => {
-                    conn.to_send -= n;
-                    conn.at = (conn.at + n) % self.script.period;
-                    if n < piece.len() {
-                        break;
-                    }
-                }
-                Err(Errno::AGAIN | Errno::INTR) => break,
-                Err(errno) => return Err(Violation::Failed(io::Error::from(errno).kind())),
+            let n = send(socket, &mut conn.tls, piece)?;
+            conn.to_send -= n;
+            conn.at = (conn.at + n) % self.script.period;
+            if n < piece.len() {
+                break;
             }
         }
-        let wants_out = conn.to_send > 0;
+        let sealed = conn.tls.as_ref().is_some_and(Tls::waits);
+        let wants_out = (conn.to_send > 0 && conn.phase == Phase::Open) || sealed;
         if conn.wants_out != wants_out {
             conn.wants_out = wants_out;
             let mut flags = epoll::EventFlags::IN;
@@ -469,5 +502,17 @@ impl Generator {
         conn.waiting.clear();
         conn.to_send = 0;
         self.tally.first_error.get_or_insert_with(|| violation.to_string());
+    }
+}
+
+/// Sends what the socket takes of `piece`, over TLS where there is some. Returns how much that is.
+fn send(socket: &OwnedFd, tls: &mut Option<Tls>, piece: &[u8]) -> Result<usize, Violation> {
+    if let Some(tls) = tls {
+        return tls.send(socket, piece);
+    }
+    match rustix::net::send(socket, piece, SendFlags::NOSIGNAL) {
+        Ok(n) => Ok(n),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(Violation::Failed(io::Error::from(errno).kind())),
     }
 }

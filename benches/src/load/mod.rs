@@ -11,6 +11,7 @@ mod http;
 mod machine;
 mod report;
 mod script;
+mod tls;
 mod websocket;
 
 use std::io;
@@ -22,6 +23,7 @@ pub use abuse::{Abuse, Outcome};
 pub use churn::Churned;
 pub use machine::{Process, Sample, Server, pin, raise_descriptor_limit};
 pub use report::{Idle, Report};
+pub use tls::Encryption;
 
 use generator::{Generator, Tally};
 use script::Script;
@@ -51,6 +53,8 @@ pub struct Plan {
     pub target: SocketAddr,
     /// What it speaks.
     pub mode: Mode,
+    /// Whether that goes over TLS, and how. Attacks and churning go without.
+    pub encryption: Option<Encryption>,
     /// The resource asked for; `None` takes the testbed's.
     pub path: Option<String>,
     /// Field lines added to each request, without their line ends.
@@ -89,6 +93,7 @@ impl Plan {
         Plan {
             target,
             mode,
+            encryption: None,
             path: None,
             fields: Vec::new(),
             connections: 1,

@@ -19,6 +19,8 @@ pub(super) enum Violation {
     Content,
     /// An answer nobody asked for.
     Unasked,
+    /// The handshake of TLS failed, or a record is broken.
+    Tls,
     /// The connection ended.
     Closed,
     /// The connection failed.
@@ -35,6 +37,7 @@ impl fmt::Display for Violation {
             Violation::Head => f.write_str("an answer whose head or length is wrong"),
             Violation::Content => f.write_str("a wrong byte in an answer"),
             Violation::Unasked => f.write_str("an answer that nobody asked for"),
+            Violation::Tls => f.write_str("TLS failed"),
             Violation::Closed => f.write_str("the server closed a connection"),
             Violation::Failed(kind) => write!(f, "a connection failed: {kind}"),
             Violation::Silent => f.write_str("an answer did not come in time"),

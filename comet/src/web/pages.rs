@@ -23,7 +23,7 @@ impl Pages {
         let page = |path, kind: &str, body| {
             let fields = format!("Content-Type: {kind}; charset=utf-8\r\n{POLICY}");
             FieldBlock::new(&fields)?;
-            Ok(Page { path, fields, body })
+            Ok::<_, proto_http::Misuse>(Page { path, fields, body })
         };
         Ok(Pages(vec![
             page("/", "text/html", include_str!("../../page/index.html"))?,

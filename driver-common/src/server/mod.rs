@@ -197,13 +197,13 @@ impl<B: Backend> Server<B> {
         let mut workers = Vec::new();
         for work in works {
             match self.backend.start(&mut threads, self.config.clone(), work) {
-                Ok(worker) => workers.push(worker),
+                Ok(worker) => workers.push((worker, threads.last())),
                 Err(error) => {
-                    Handle::<P, B>::new(workers).stop(Duration::ZERO);
+                    Handle::<P, B>::of(workers).stop(Duration::ZERO);
                     return Err(error);
                 }
             }
         }
-        Ok(Running::new(addresses, Handle::new(workers), threads))
+        Ok(Running::new(addresses, Handle::of(workers), threads))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use protocol::{Peer, Protocol};
@@ -74,18 +75,26 @@ impl<P: Protocol, B: Backend> fmt::Debug for Running<P, B> {
 
 /// Reaches one thread of a driver, or all threads of a server, from any thread.
 pub struct Handle<P: Protocol, B: Backend> {
-    workers: Arc<[Arc<B::Worker<P>>]>,
+    workers: Arc<[Member<B::Worker<P>>]>,
 }
 
+/// A thread of the driver, and which it is, where it is one that the driver has started.
+type Member<W> = (Arc<W>, Option<ThreadId>);
+
 impl<P: Protocol, B: Backend> Handle<P, B> {
-    /// Reaches these threads.
-    pub fn new(workers: impl Into<Arc<[Arc<B::Worker<P>>]>>) -> Self {
+    /// Reaches this worker, which is not on a thread of its own.
+    pub fn new(worker: Arc<B::Worker<P>>) -> Self {
+        Self::of(vec![(worker, None)])
+    }
+
+    pub(super) fn of(workers: Vec<Member<B::Worker<P>>>) -> Self {
         Handle {
             workers: workers.into(),
         }
     }
 
-    /// Opens a connection on the first thread, to an address or as [`Connect`] says. The protocol is told how it went:
+    /// Opens a connection, to an address or as [`Connect`] says: on the thread that calls this if it is one of the driver's,
+    /// so that what a connection opens for itself wakes no other thread; else on the first. The protocol is told how it went:
     /// `connected`, or `closed` with the reason. False when the thread has ended, or far too many connections wait to be
     /// opened.
     pub fn connect(
@@ -96,8 +105,9 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
         self.open(Command::Connect(to.into(), Box::new(make)))
     }
 
-    /// Runs a protocol on a stream socket that is connected already, on the first thread: one of a pair, one that was
-    /// accepted or handed over elsewhere. False when the thread has ended, or far too many connections wait to be opened.
+    /// Runs a protocol on a stream socket that is connected already: one of a pair, one that was accepted or handed over
+    /// elsewhere. On the thread that [`connect`](Handle::connect) takes. False when the thread has ended, or far too many
+    /// connections wait to be opened.
     #[cfg(unix)]
     pub fn adopt(
         &self,
@@ -108,13 +118,17 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
     }
 
     fn open(&self, command: Command<P>) -> bool {
-        self.workers.first().is_some_and(|first| first.command(command))
+        let here = thread::current().id();
+        let nearest = self.workers.iter().find(|(_, thread)| *thread == Some(here));
+        nearest
+            .or(self.workers.first())
+            .is_some_and(|(worker, _)| worker.command(command))
     }
 
     /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns
     /// at once; the threads end when their connections have.
     pub fn stop(&self, drain: Duration) {
-        for worker in self.workers.iter() {
+        for (worker, _) in self.workers.iter() {
             worker.command(Command::Stop(drain));
         }
     }
@@ -122,7 +136,7 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
     /// What all threads have counted, as of their last turn.
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
-        for worker in self.workers.iter() {
+        for (worker, _) in self.workers.iter() {
             sum += worker.stats();
         }
         sum
@@ -130,7 +144,7 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
 
     /// What each thread has counted, as of its last turn: shows how evenly connections are spread.
     pub fn stats_by_thread(&self) -> Vec<Stats> {
-        self.workers.iter().map(|worker| worker.stats()).collect()
+        self.workers.iter().map(|(worker, _)| worker.stats()).collect()
     }
 }
 

@@ -111,7 +111,7 @@ impl<P: Protocol> Loop<P> {
 
     /// A handle by which other threads reach this loop.
     pub fn handle(&self) -> Handle<P> {
-        Handle::new([self.shared()])
+        Handle::new(self.shared())
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared<P>> {

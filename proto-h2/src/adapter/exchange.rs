@@ -16,6 +16,8 @@ pub(super) struct Io {
     pub(super) queue: Option<Box<Queue>>,
     /// Content that the handler does not want yet.
     pub(super) held: Option<Box<Held>>,
+    /// The handler says when the client is to continue.
+    pub(super) withheld: bool,
     /// The handler wants no more content now.
     pub(super) paused: bool,
     /// The answer is complete, though some of it may wait.
@@ -226,6 +228,14 @@ impl Backend for Exchange<'_, '_> {
         self.connection.expects_continue(self.stream)
     }
 
+    fn withhold_continue(&mut self) {
+        self.io.withheld = true;
+    }
+
+    fn withholds_continue(&self) -> bool {
+        self.io.withheld && self.expects_continue()
+    }
+
     fn upgrade(&mut self, fields: &dyn AnyFields) -> Result<(), Misuse> {
         if !self.connection.is_extended(self.stream) {
             return Err(Misuse::SwitchUnasked);
@@ -246,6 +256,12 @@ impl Backend for Exchange<'_, '_> {
 
     fn close(&mut self) {
         let _ = self.connection.shutdown(self.cx.output().tail());
+    }
+
+    fn abort(&mut self) {
+        if !self.io.ended {
+            self.fail(ErrorCode::INTERNAL_ERROR);
+        }
     }
 
     fn is_congested(&self) -> bool {

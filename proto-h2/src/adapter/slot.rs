@@ -280,7 +280,8 @@ impl Core {
             return false;
         }
         let waits_for_content = !slot.io.requested && !slot.io.paused;
-        if waits_for_content && self.connection.expects_continue(slot.id) {
+        let withheld = slot.io.withheld && self.connection.expects_continue(slot.id);
+        if waits_for_content && !withheld && self.connection.expects_continue(slot.id) {
             let out = cx.output().tail();
             let _ = self.connection.send_informational(slot.id, 100, &(), out);
         }
@@ -291,7 +292,7 @@ impl Core {
         match &slot.owner {
             Owner::Tunnel(inner) => slot.wait.set(Wait::Tunnel, inner.deadline()),
             _ if slot.io.queue.is_some() => slot.wait.keep(now, Wait::Window, timeouts.window),
-            _ if waits_for_content => slot.wait.keep(now, Wait::Body, timeouts.body),
+            _ if waits_for_content && !withheld => slot.wait.keep(now, Wait::Body, timeouts.body),
             _ => slot.wait.arm(now, Wait::Answer, timeouts.answer),
         }
         self.wake_at(slot.wait.at());

@@ -121,7 +121,7 @@ impl Encoder {
         if indexing == Indexing::Auto
             && let Some(place) = self.table.find(name, value, hash)
         {
-            return out.put(Written::new(0x80, 7, place as u32 + fixed::COUNT + 1).as_slice());
+            return Ok(out.put(Written::new(0x80, 7, place as u32 + fixed::COUNT + 1).as_slice())?);
         }
         self.literal(name, value, hash, indexing, out)
     }
@@ -142,7 +142,7 @@ impl Encoder {
                 return self.field(b":status", &[digit(100), digit(10), digit(1)], Indexing::Auto, out);
             }
         };
-        out.put(&[0x80 | index])
+        Ok(out.put(&[0x80 | index])?)
     }
 
     /// Appends `content-length`, not indexed.
@@ -162,7 +162,7 @@ impl Encoder {
         octets[start - 1] = (octets.len() - start) as u8;
         octets[start - 2] = 28 - 15;
         octets[start - 3] = 0x0f;
-        out.put(octets.get(start - 3..).unwrap_or_default())
+        Ok(out.put(octets.get(start - 3..).unwrap_or_default())?)
     }
 
     #[inline(never)]
@@ -182,7 +182,7 @@ impl Encoder {
                     && line.get(..name.len()).is_some_and(|own| class::is_same(name, own))
                     && line.get(name.len() + 2..line.len() - 2) == Some(value)
                 {
-                    return out.put(&[0x80 | index as u8]);
+                    return Ok(out.put(&[0x80 | index as u8])?);
                 }
             }
         }
@@ -263,7 +263,7 @@ fn string<B: Buffer>(text: &[u8], code: bool, small: bool, out: &mut B) -> Resul
             rest = place;
         } else if text.iter().any(u8::is_ascii_uppercase) {
             out.put(Written::new(0, 7, text.len() as u32).as_slice())?;
-            return text.iter().try_for_each(|byte| out.put(&[byte.to_ascii_lowercase()]));
+            return Ok(text.iter().try_for_each(|byte| out.put(&[byte.to_ascii_lowercase()]))?);
         }
         return string_of(rest, code, out);
     }
@@ -275,11 +275,11 @@ fn string_of<B: Buffer>(text: &[u8], code: bool, out: &mut B) -> Result<(), Misu
         let length = huffman::encoded_len(text);
         if length < text.len() {
             out.put(Written::new(0x80, 7, length as u32).as_slice())?;
-            return huffman::encode(text, |piece| out.put(piece));
+            return huffman::encode(text, |piece| Ok(out.put(piece)?));
         }
     }
     out.put(Written::new(0, 7, text.len() as u32).as_slice())?;
-    out.put(text)
+    Ok(out.put(text)?)
 }
 
 #[cfg(test)]

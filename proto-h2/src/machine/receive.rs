@@ -1,6 +1,6 @@
 //! Frames that come.
 
-use proto_http::{Buffer, Misuse};
+use proto_http::{Buffer, Misuse, NoSpace};
 
 use super::{Core, LARGEST, Phase, Role, SHUTDOWN, Step, frame_head, max_frame, rst_stream, settings_ack};
 use crate::frame::{self, Head, PREFACE, flag, kind};
@@ -28,6 +28,12 @@ pub(super) enum Broken {
 
 impl From<Misuse> for Broken {
     fn from(_: Misuse) -> Self {
+        Self::Output
+    }
+}
+
+impl From<NoSpace> for Broken {
+    fn from(_: NoSpace) -> Self {
         Self::Output
     }
 }

@@ -18,10 +18,13 @@ pub trait Backend {
     fn finish(&mut self, trailers: &dyn AnyFields) -> Result<(), Misuse>;
     fn inform(&mut self, status: u16, fields: &dyn AnyFields) -> Result<(), Misuse>;
     fn expects_continue(&self) -> bool;
+    fn withhold_continue(&mut self);
+    fn withholds_continue(&self) -> bool;
     fn upgrade(&mut self, fields: &dyn AnyFields) -> Result<(), Misuse>;
     fn tunnel(&mut self, fields: &dyn AnyFields) -> Result<(), Misuse>;
     fn pause(&mut self, pause: bool);
     fn close(&mut self);
+    fn abort(&mut self);
     fn is_congested(&self) -> bool;
     fn now(&self) -> Instant;
     fn is_due(&self) -> bool;

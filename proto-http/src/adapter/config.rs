@@ -26,6 +26,10 @@ pub struct ServerConfig {
     /// Unread body bytes drained to keep the connection alive; a request that has more left when its answer is complete is the last
     /// of its connection. Default 256 KiB.
     pub drain: u64,
+    /// Whether a client that half-closes its connection still gets the answer to a request that has come whole, as a client may do that
+    /// needs no other (RFC 9112 section 9.6). Else it counts as gone, as most are that do this: the handler is
+    /// [`closed`](super::Handler::closed) at once. Default true.
+    pub half_closed: bool,
     /// Where the Date of responses comes from; without a clock none is sent (RFC 9110 section 6.6.1).
     pub date: Option<WallClock>,
 }
@@ -48,6 +52,7 @@ impl Default for ServerConfig {
             timeouts: ServerTimeouts::default(),
             pipelined: 4096,
             drain: 256 * 1024,
+            half_closed: true,
             date: None,
         }
     }

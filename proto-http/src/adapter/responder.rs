@@ -90,7 +90,8 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// is announced, in answers to HEAD and in a 304 too; without, the content goes out in chunks. The status is a number, or that of
     /// a received [`Response`](crate::Response), whose reason phrase is passed on.
     ///
-    /// A client that waits for `100 Continue` is told to continue first, since the status is decided.
+    /// A client that waits for `100 Continue` is told to continue first, since the status is decided, unless that is
+    /// [withheld](Self::withhold_continue).
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         length: Option<u64>,
     ) -> Result<(), Misuse> {
         let status = status.into();
-        if matches!(status.code(), 200..300) {
+        if matches!(status.code(), 200..300) && !self.withholds_continue() {
             self.proceed()?;
         }
         self.head(status, fields, length)
@@ -188,7 +189,7 @@ impl<'a, 'c> Responder<'a, 'c> {
     }
 
     /// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1). Done for you when the handler has seen the
-    /// request, has not answered it and has not paused the body.
+    /// request, has not answered it and has not paused the body, unless it is [withheld](Self::withhold_continue).
     ///
     /// # Errors
     ///
@@ -199,6 +200,23 @@ impl<'a, 'c> Responder<'a, 'c> {
             Exchange::Other(backend) => backend.expects_continue(),
         };
         if expected { self.inform(100, &()) } else { Ok(()) }
+    }
+
+    /// Leaves it to the handler to tell a client that waits for `100 Continue` to continue: by [`proceed`](Self::proceed), or by an
+    /// [`inform`](Self::inform) of 100. Content that such a client sends all the same is read. For a proxy, which passes on the 100 of the
+    /// server behind it (RFC 9110 section 10.1.1). Call this in [`request`](super::Handler::request).
+    pub fn withhold_continue(&mut self) {
+        match &mut self.exchange {
+            Exchange::One { core, .. } => core.connection.withhold_continue(),
+            Exchange::Other(backend) => backend.withhold_continue(),
+        }
+    }
+
+    fn withholds_continue(&self) -> bool {
+        match &self.exchange {
+            Exchange::One { core, .. } => core.connection.withholds_continue(),
+            Exchange::Other(backend) => backend.withholds_continue(),
+        }
     }
 
     /// Answers 101 with `fields`, among them the `Upgrade` chosen. When the handler has returned, its
@@ -247,6 +265,16 @@ impl<'a, 'c> Responder<'a, 'c> {
         match &mut self.exchange {
             Exchange::One { core, .. } => core.connection.close_after(),
             Exchange::Other(backend) => backend.close(),
+        }
+    }
+
+    /// Breaks the answer off, so that the client cannot take for complete what has come of it: for a handler whose own source has
+    /// failed. The connection ends, over HTTP/2 the stream; the handler is [`closed`](super::Handler::closed) as unanswered.
+    #[cold]
+    pub fn abort(&mut self) {
+        match &mut self.exchange {
+            Exchange::One { core, cx } => core.abort(cx),
+            Exchange::Other(backend) => backend.abort(),
         }
     }
 

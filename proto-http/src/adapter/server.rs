@@ -152,7 +152,8 @@ impl<H: Handler> Server<H> {
 
     /// Lets a client that waits for it send its body, unless the handler does not want that yet.
     fn proceed(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        if self.core.connection.can_respond() && !self.core.body_paused() {
+        let connection = &self.core.connection;
+        if connection.can_respond() && !self.core.body_paused() && !connection.withholds_continue() {
             return self.call(cx, |_, responder| responder.proceed());
         }
         Ok(())
@@ -266,7 +267,7 @@ impl<H: Handler> Protocol for Server<H> {
                 }
             },
             // The answer to a whole request is still sent, then the connection closes.
-            _ if self.core.answering() => Ok(()),
+            _ if self.core.answering() && self.core.config.half_closed => Ok(()),
             _ => {
                 cx.close();
                 Ok(())
@@ -380,6 +381,20 @@ impl Core {
         }
     }
 
+    /// Ends the connection so that what was sent of the answer cannot pass for complete.
+    pub(super) fn abort(&mut self, cx: &mut Cx<'_>) {
+        if !self.answering() {
+            return;
+        }
+        self.cut_short = true;
+        self.connection.give_up();
+        if self.connection.can_respond() || self.connection.ends_by_close() {
+            cx.abort();
+        } else {
+            cx.close();
+        }
+    }
+
     /// Ends the wait for the next request [`ServerTimeouts::stop`](super::ServerTimeouts::stop) after it has begun. True if that is
     /// over already.
     fn shorten(&mut self, now: Instant) -> bool {
@@ -413,7 +428,9 @@ impl Core {
             State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts.idle),
             // A head has one deadline, however its bytes trickle in.
             State::Idle => self.deadline.keep(now, Timer::Head, timeouts.head),
-            State::Body if self.body_paused() => self.deadline.arm(now, Timer::Answer, timeouts.answer),
+            State::Body if self.body_paused() || self.connection.withholds_continue() => {
+                self.deadline.arm(now, Timer::Answer, timeouts.answer)
+            }
             State::Body => self.deadline.keep(now, Timer::Body, timeouts.body),
             _ => self.deadline.arm(now, Timer::Answer, timeouts.answer),
         }

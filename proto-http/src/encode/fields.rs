@@ -65,6 +65,15 @@ impl FieldFacts {
         }
     }
 
+    /// Those of a field that was checked before, whose name in lower case means nothing but that it may not stand in a trailer section.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_no_meaning(name: &str) -> Self {
+        let trails = !crate::body::forbidden_trailers(name.len()).contains(&name);
+        Self {
+            flags: Self::ANY | if trails { 0 } else { Self::NOT_IN_TRAILER },
+        }
+    }
+
     /// Checks one field and says what it means.
     #[inline]
     pub(crate) fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
@@ -311,7 +320,7 @@ impl FieldLines for Fields<'_> {
 
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
         if !self.is_of_trailers() {
-            return out.put(self.as_bytes());
+            return Ok(out.put(self.as_bytes())?);
         }
         // Those that may not stand in a trailer section are passed over.
         self.iter()
@@ -329,7 +338,7 @@ pub(crate) fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Re
     out.put(name)?;
     out.put(b": ")?;
     out.put(value)?;
-    out.put(b"\r\n")
+    Ok(out.put(b"\r\n")?)
 }
 
 /// Fields checked once and sent many times, in one copy.
@@ -389,7 +398,7 @@ impl FieldLines for FieldBlock<'_> {
 
     #[inline]
     fn write<B: Buffer>(&self, out: &mut B) -> Result<(), Misuse> {
-        out.put(self.lines)
+        Ok(out.put(self.lines)?)
     }
 
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {

@@ -1,6 +1,5 @@
 //! Writes heads and bodies. What is written is checked first; on an error nothing was written.
 
-mod buffer;
 mod fields;
 mod number;
 mod sending;
@@ -9,7 +8,6 @@ mod status;
 use self::number::LengthLine;
 use crate::{DATE_LENGTH, Misuse, Target, Version, scan};
 
-pub use self::buffer::{Buffer, SliceBuffer};
 pub(crate) use self::fields::put_field;
 pub(crate) use self::fields::sealed;
 pub use self::fields::{AnyFields, FieldBlock, FieldFacts, FieldLines};
@@ -17,6 +15,7 @@ pub(crate) use self::fields::{asks_close, has_expect, has_upgrade};
 pub(crate) use self::sending::Sending;
 pub(crate) use self::status::is_bodiless;
 pub use self::status::{Status, reason};
+pub use proto_buffer::{Buffer, NoSpace, SliceBuffer};
 
 /// Framing and persistence lines of a head.
 #[derive(Clone, Copy)]
@@ -38,12 +37,12 @@ impl Framing {
         }
         if let Some(length) = self.length {
             let mut line = LengthLine::new();
-            return out.put(line.format(length));
+            return Ok(out.put(line.format(length))?);
         }
         if self.chunked {
-            return out.put(b"Transfer-Encoding: chunked\r\n\r\n");
+            return Ok(out.put(b"Transfer-Encoding: chunked\r\n\r\n")?);
         }
-        out.put(b"\r\n")
+        Ok(out.put(b"\r\n")?)
     }
 }
 
@@ -118,13 +117,13 @@ pub(crate) fn response_head<B: Buffer>(
 fn status_line<B: Buffer>(status: Status<'_>, out: &mut B) -> Result<(), Misuse> {
     let (code, reason) = (status.code(), status.reason());
     if code == 200 && reason == b"OK" {
-        return out.put(b"HTTP/1.1 200 OK\r\n");
+        return Ok(out.put(b"HTTP/1.1 200 OK\r\n")?);
     }
     let digit = |unit: u16| b'0' + (code / unit % 10) as u8;
     out.put(b"HTTP/1.1 ")?;
     out.put(&[digit(100), digit(10), digit(1), b' '])?;
     out.put(reason)?;
-    out.put(b"\r\n")
+    Ok(out.put(b"\r\n")?)
 }
 
 /// Appends a request head (RFC 9112 section 3).

@@ -43,7 +43,7 @@ impl Sending {
     #[inline]
     pub(crate) fn after<B: Buffer>(&mut self, out: &mut B) -> Result<(), Misuse> {
         if matches!(self, Sending::Chunked) {
-            out.put(b"\r\n")
+            Ok(out.put(b"\r\n")?)
         } else {
             Ok(())
         }
@@ -80,7 +80,7 @@ impl Sending {
             Sending::Chunked => all_or_nothing(out, |out| {
                 out.put(b"0\r\n")?;
                 trailers.write(out)?;
-                out.put(b"\r\n")
+                Ok(out.put(b"\r\n")?)
             })?,
         }
         *self = Sending::Nothing;

@@ -10,6 +10,8 @@ pub(crate) struct Case {
     /// Of the file of its chart.
     pub(crate) file: &'static str,
     pub(crate) mode: Mode,
+    /// Whether it goes over TLS.
+    pub(crate) tls: bool,
     pub(crate) kind: Kind,
 }
 
@@ -33,41 +35,75 @@ const SIXTEEN: Kind = Kind::Load {
     in_flight: 16,
 };
 
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 10] = [
     Case {
         name: "HTTP: GET, 64 connections",
         file: "http",
         mode: Mode::Http,
+        tls: false,
         kind: ONE,
     },
     Case {
         name: "HTTP: GET, 64 connections, 16 pipelined",
         file: "http-pipelined",
         mode: Mode::Http,
+        tls: false,
         kind: SIXTEEN,
     },
     Case {
         name: "WebSocket: echo of 20 bytes, 64 connections, 16 in flight",
         file: "websocket-16",
         mode: Mode::WebSocket,
+        tls: false,
         kind: SIXTEEN,
     },
     Case {
         name: "WebSocket: echo of 20 bytes, 64 connections",
         file: "websocket",
         mode: Mode::WebSocket,
+        tls: false,
         kind: ONE,
     },
     Case {
         name: "HTTP: idle connections",
         file: "http-idle",
         mode: Mode::Http,
+        tls: false,
         kind: Kind::Idle,
     },
     Case {
         name: "WebSocket: idle connections",
         file: "websocket-idle",
         mode: Mode::WebSocket,
+        tls: false,
+        kind: Kind::Idle,
+    },
+    Case {
+        name: "HTTPS: GET, 64 connections",
+        file: "https",
+        mode: Mode::Http,
+        tls: true,
+        kind: ONE,
+    },
+    Case {
+        name: "HTTPS: GET, 64 connections, 16 pipelined",
+        file: "https-pipelined",
+        mode: Mode::Http,
+        tls: true,
+        kind: SIXTEEN,
+    },
+    Case {
+        name: "WSS: echo of 20 bytes, 64 connections",
+        file: "wss",
+        mode: Mode::WebSocket,
+        tls: true,
+        kind: ONE,
+    },
+    Case {
+        name: "WSS: idle connections",
+        file: "wss-idle",
+        mode: Mode::WebSocket,
+        tls: true,
         kind: Kind::Idle,
     },
 ];

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use benches::load::Mode;
 
+use crate::cases::Case;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driver {
     Epoll,
@@ -30,11 +32,16 @@ pub(crate) struct Contestant {
     arguments: Vec<String>,
     http: bool,
     websocket: bool,
+    /// Whether it speaks TLS, and nothing else.
+    tls: bool,
 }
 
 impl Contestant {
-    pub(crate) fn speaks(&self, mode: Mode) -> bool {
-        match mode {
+    pub(crate) fn takes_part(&self, case: &Case) -> bool {
+        if self.tls != case.tls {
+            return false;
+        }
+        match case.mode {
             Mode::Http => self.http,
             Mode::WebSocket => self.websocket,
         }
@@ -64,11 +71,31 @@ const PEERS: [(&str, &str, Role, (bool, bool)); 9] = [
     ("tokio-websockets", "tokio-websockets", Role::Peer, WEBSOCKET),
 ];
 
+/// For nothing but tests and measurements.
+const CERTIFICATE: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/cert.pem");
+const KEY: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/key.pem");
+
+/// Where the certificate of all servers over TLS is, which is signed by itself.
+pub(crate) fn certificate(scratch: &Path) -> PathBuf {
+    scratch.join("certificate.pem")
+}
+
 /// All that can be started here. `scratch` is a folder for configuration.
 pub(crate) fn all(programs: &Path, port: u16, scratch: &Path) -> io::Result<Vec<Contestant>> {
     let mut ports = (port..).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let mut next = || ports.next().ok_or_else(|| io::Error::other("no ports left"));
     let mut contestants = Vec::new();
+    let (certificate, key) = (certificate(scratch), scratch.join("key.pem"));
+    fs::write(&certificate, CERTIFICATE)?;
+    fs::write(&key, KEY)?;
+    let pair = [
+        "--tls-cert",
+        &certificate.to_string_lossy(),
+        "--tls-key",
+        &key.to_string_lossy(),
+    ]
+    .map(str::to_owned);
+    let pair = pair.to_vec();
     for (driver, name) in [(Driver::Epoll, "epoll"), (Driver::Tokio, "tokio")] {
         let address = next()?;
         contestants.push(Contestant {
@@ -79,6 +106,22 @@ pub(crate) fn all(programs: &Path, port: u16, scratch: &Path) -> io::Result<Vec<
             arguments: words(&["--driver", name, "--listen", &address.to_string()]),
             http: true,
             websocket: true,
+            tls: false,
+        });
+        let address = next()?;
+        contestants.push(Contestant {
+            name: format!("**proto, driver-{name}, over TLS**"),
+            role: Role::Ours(driver),
+            address,
+            program: programs.join("testbed"),
+            arguments: [
+                words(&["--driver", name, "--listen", &address.to_string()]),
+                pair.clone(),
+            ]
+            .concat(),
+            http: true,
+            websocket: true,
+            tls: true,
         });
     }
     for (name, krate, role, (http, websocket)) in PEERS {
@@ -94,10 +137,27 @@ pub(crate) fn all(programs: &Path, port: u16, scratch: &Path) -> io::Result<Vec<
             arguments: words(&[name, "--listen", &address.to_string()]),
             http,
             websocket,
+            tls: false,
         });
     }
+    let address = next()?;
+    contestants.push(Contestant {
+        name: format!(
+            "hyper {} over tokio-rustls {}",
+            version("hyper"),
+            version("tokio-rustls")
+        ),
+        role: Role::Peer,
+        address,
+        program: programs.join("peer"),
+        arguments: [words(&["hyper-tls", "--listen", &address.to_string()]), pair].concat(),
+        http: true,
+        websocket: false,
+        tls: true,
+    });
     contestants.extend(uwebsockets(next()?, programs));
-    contestants.extend(nginx(next()?, scratch)?);
+    contestants.extend(nginx(next()?, scratch, false)?);
+    contestants.extend(nginx(next()?, scratch, true)?);
     Ok(contestants)
 }
 
@@ -125,35 +185,48 @@ fn uwebsockets(address: SocketAddr, programs: &Path) -> Option<Contestant> {
         arguments: words(&["--listen", &address.to_string()]),
         http: true,
         websocket: true,
+        tls: false,
     })
 }
 
 /// nginx, where it is installed.
-fn nginx(address: SocketAddr, scratch: &Path) -> io::Result<Option<Contestant>> {
+fn nginx(address: SocketAddr, scratch: &Path, tls: bool) -> io::Result<Option<Contestant>> {
     let Ok(output) = Command::new("nginx").arg("-v").output() else {
         return Ok(None);
     };
     let version = String::from_utf8_lossy(&output.stderr).into_owned();
     let version = version.trim().rsplit('/').next().unwrap_or_default();
     let folder = scratch.display();
-    let configuration = scratch.join("nginx.conf");
+    let (configuration, ssl, encryption) = match tls {
+        false => (scratch.join("nginx.conf"), "", String::new()),
+        true => (
+            scratch.join("nginx-tls.conf"),
+            " ssl",
+            format!("ssl_certificate {folder}/certificate.pem;\nssl_certificate_key {folder}/key.pem;\n"),
+        ),
+    };
     fs::write(
         &configuration,
         format!(
-            "daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log crit;\n\
+            "daemon off;\nworker_processes 1;\npid {folder}/nginx{}.pid;\nerror_log {folder}/nginx.log crit;\n\
              events {{ worker_connections 20000; }}\n\
              http {{\n  access_log off;\n  default_type text/plain;\n  keepalive_timeout 3600;\n\
-             keepalive_requests 1000000000;\n  server {{\n    listen {address} backlog=4096;\n\
-             location / {{ return 200 'Hello, World!'; }}\n  }}\n}}\n"
+             keepalive_requests 1000000000;\n  server {{\n    listen {address}{ssl} backlog=4096;\n\
+             {encryption}location / {{ return 200 'Hello, World!'; }}\n  }}\n}}\n",
+            ssl.trim()
         ),
     )?;
     Ok(Some(Contestant {
-        name: format!("nginx {version}"),
+        name: match tls {
+            false => format!("nginx {version}"),
+            true => format!("nginx {version} over OpenSSL"),
+        },
         role: Role::Peer,
         address,
         program: "nginx".into(),
         arguments: words(&["-c", &configuration.display().to_string()]),
         http: true,
         websocket: false,
+        tls,
     }))
 }

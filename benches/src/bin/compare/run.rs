@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use benches::load::{self, Length, Mode, Plan, Server};
+use benches::load::{self, Encryption, Length, Mode, Plan, Server};
 use clap::Parser;
 
 use crate::cases::{CASES, Case, Kind, PAYLOAD};
@@ -64,7 +64,10 @@ fn compare(options: &Options) -> io::Result<()> {
     let programs = build()?;
     let scratch = std::env::temp_dir().join(format!("compare-{}", std::process::id()));
     fs::create_dir_all(&scratch)?;
-    let done = contestants::all(&programs, options.port, &scratch).and_then(|all| cases(options, &all));
+    let done = contestants::all(&programs, options.port, &scratch).and_then(|all| {
+        let encryption = Encryption::trusting(&contestants::certificate(&scratch))?;
+        cases(options, &all, &encryption)
+    });
     fs::remove_dir_all(&scratch)?;
     done
 }
@@ -86,13 +89,15 @@ fn build() -> io::Result<PathBuf> {
     Ok(program.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
-fn cases(options: &Options, all: &[Contestant]) -> io::Result<()> {
+fn cases(options: &Options, all: &[Contestant], encryption: &Encryption) -> io::Result<()> {
     println!("{}\n", machine());
     let mut all_rows = Vec::new();
     for case in CASES.iter().filter(|case| case.name.contains(&options.only)) {
         let rows = match case.kind {
-            Kind::Load { connections, in_flight } => under_load(options, case, all, connections, in_flight)?,
-            Kind::Idle => idle(options, case, all)?,
+            Kind::Load { connections, in_flight } => {
+                under_load(options, case, all, encryption, (connections, in_flight))?
+            }
+            Kind::Idle => idle(options, case, all, encryption)?,
         };
         println!("{}", table::markdown(case, &rows));
         if let Some(folder) = &options.svg {
@@ -129,9 +134,10 @@ fn machine() -> String {
     )
 }
 
-fn plan(contestant: &Contestant, mode: Mode, server: &Server) -> Plan {
-    let mut plan = Plan::new(contestant.address, mode);
-    plan.payload = if mode == Mode::WebSocket { PAYLOAD } else { 0 };
+fn plan(contestant: &Contestant, case: &Case, server: &Server, encryption: &Encryption) -> Plan {
+    let mut plan = Plan::new(contestant.address, case.mode);
+    plan.encryption = case.tls.then(|| encryption.clone());
+    plan.payload = if case.mode == Mode::WebSocket { PAYLOAD } else { 0 };
     plan.server = Some(server.process());
     plan
 }
@@ -150,11 +156,11 @@ fn under_load(
     options: &Options,
     case: &Case,
     all: &[Contestant],
-    connections: usize,
-    in_flight: usize,
+    encryption: &Encryption,
+    (connections, in_flight): (usize, usize),
 ) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for contestant in all.iter().filter(|contestant| contestant.speaks(case.mode)) {
+    for contestant in all.iter().filter(|contestant| contestant.takes_part(case)) {
         let row = Row {
             name: contestant.name.clone(),
             role: contestant.role,
@@ -171,7 +177,7 @@ fn under_load(
             if row.figures.len() >= options.rounds {
                 continue;
             }
-            let mut plan = plan(contestant, case.mode, server);
+            let mut plan = plan(contestant, case, server, encryption);
             (plan.connections, plan.in_flight) = (connections, in_flight);
             (plan.length, plan.warm_up) = (Length::Time(time), time / 5);
             plan.spin = true;
@@ -197,11 +203,11 @@ fn under_load(
 }
 
 /// Each on a server of its own, that nobody talked to before.
-fn idle(options: &Options, case: &Case, all: &[Contestant]) -> io::Result<Vec<Row>> {
+fn idle(options: &Options, case: &Case, all: &[Contestant], encryption: &Encryption) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for contestant in all.iter().filter(|contestant| contestant.speaks(case.mode)) {
+    for contestant in all.iter().filter(|contestant| contestant.takes_part(case)) {
         let server = start(options, contestant)?;
-        let mut plan = plan(contestant, case.mode, &server);
+        let mut plan = plan(contestant, case, &server, encryption);
         plan.connections = options.idle;
         let idle = load::idle(&plan, Duration::from_millis(500))?;
         if let Some(error) = &idle.first_error {

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use benches::load::{self, Abuse, Length, Mode, Plan, Process, Server};
+use benches::load::{self, Abuse, Encryption, Length, Mode, Plan, Process, Server};
 use clap::{Parser, ValueEnum};
 
 /// Drives an HTTP or WebSocket server, checks every byte of its answers, and tells how it did.
@@ -17,6 +18,9 @@ struct Options {
     /// What it speaks.
     #[arg(long, value_enum, default_value_t = Speaks::Http)]
     mode: Speaks,
+    /// Over TLS, with a server whose certificate is for localhost, and by an authority in this file, or in it itself, in PEM.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["churn", "abuse"])]
+    tls_ca: Option<PathBuf>,
     /// The resource; `/` (HTTP), `/echo` (HTTP with a payload) or `/ws` if not given.
     #[arg(long)]
     path: Option<String>,
@@ -132,6 +136,7 @@ fn run(options: Options) -> io::Result<bool> {
     };
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(io::Error::other);
     let mut plan = Plan::new(options.target, mode);
+    plan.encryption = options.tls_ca.as_deref().map(Encryption::trusting).transpose()?;
     plan.path = options.path;
     plan.fields = options.fields;
     plan.connections = options.connections;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -29,6 +30,12 @@ struct Options {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// The certificate of those that speak TLS, in PEM.
+    #[arg(long, value_name = "FILE", required_if_eq("name", "hyper-tls"))]
+    tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", required_if_eq("name", "hyper-tls"))]
+    tls_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -38,6 +45,8 @@ enum Name {
     /// The same on tokio.
     FloorTokio,
     Hyper,
+    /// hyper over tokio-rustls.
+    HyperTls,
     ActixWeb,
     Ntex,
     MayMinihttp,
@@ -47,7 +56,12 @@ enum Name {
 }
 
 fn main() -> ExitCode {
-    let Options { name, listen } = Options::parse();
+    let Options {
+        name,
+        listen,
+        tls_cert,
+        tls_key,
+    } = Options::parse();
     let served = match name {
         #[cfg(target_os = "linux")]
         Name::FloorEpoll => floor_epoll::serve(listen),
@@ -55,6 +69,7 @@ fn main() -> ExitCode {
         Name::FloorEpoll => Err(io::ErrorKind::Unsupported.into()),
         Name::FloorTokio => floor_tokio::serve(listen),
         Name::Hyper => http::hyper(listen),
+        Name::HyperTls => http::hyper_tls(listen, &tls_cert.unwrap_or_default(), &tls_key.unwrap_or_default()),
         Name::ActixWeb => http::actix_web(listen),
         Name::Ntex => http::ntex(listen),
         Name::MayMinihttp => http::may_minihttp(listen),
