@@ -1,8 +1,8 @@
-//! What a program may choose about a connection that it opens.
+//! Settings of one connection that a program opens.
 
 use std::net::SocketAddr;
 
-/// Where to connect to, and how. Made from an address where nothing else is to be said.
+/// The address to connect to, and the options of the connection. An address converts into a `Connect` with the defaults.
 ///
 /// ```
 /// use driver_common::Connect;
@@ -16,19 +16,20 @@ use std::net::SocketAddr;
 pub struct Connect {
     /// The peer.
     pub to: SocketAddr,
-    /// The own address. Default the system's choice. Port 0 has the system choose the port, on Linux when it connects
-    /// (`IP_BIND_ADDRESS_NO_PORT`): one address then has its 28,000 ports towards each peer, not towards all together.
-    /// With a port of one's own no second connection to the same peer is possible while the first is in `TIME_WAIT`.
+    /// The local address. Default: the system's choice. With port 0 the system chooses the port; on Linux it does so at the
+    /// time of the connect (`IP_BIND_ADDRESS_NO_PORT`), so one local address has its 28,000 ports towards each peer, not
+    /// towards all peers together. With a fixed port, no second connection to the same peer is possible while the first is
+    /// in `TIME_WAIT`.
     pub local: Option<SocketAddr>,
-    /// `TCP_FASTOPEN_CONNECT` (Linux): what is sent first travels in the SYN, if this peer has answered so before
-    /// (RFC 7413). `connected` is then called before the peer was asked, and whether it is there the first read tells, not
-    /// [`connect_timeout`](super::Config::connect_timeout). Default off: the bytes may arrive twice, and a client that
-    /// waits for the server to speak first never connects.
+    /// `TCP_FASTOPEN_CONNECT` (Linux): the first output travels in the SYN, if this peer has accepted that before (RFC
+    /// 7413). `connected` is then called before the peer has answered; the first read, not
+    /// [`connect_timeout`](super::Config::connect_timeout), shows whether the peer is there. Default off: the bytes may
+    /// arrive twice, and a client that waits for the server to speak first never connects.
     pub fast_open: bool,
 }
 
 impl Connect {
-    /// Connects to `to`, the rest as the system has it.
+    /// Connects to `to`, with the defaults for all other settings.
     pub fn new(to: SocketAddr) -> Self {
         Connect {
             to,

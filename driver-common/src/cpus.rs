@@ -1,12 +1,12 @@
-//! Which CPU a thread runs on.
+//! The CPU that a thread runs on.
 
 use std::io;
 
-/// The CPUs that this thread, and those it starts, may run on: for [`Config::cpus`](crate::Config::cpus).
+/// Returns the CPUs that this thread, and the threads it starts, may run on: for [`Config::cpus`](crate::Config::cpus).
 ///
 /// # Errors
 ///
-/// When the kernel does not tell, or this system cannot ([`Unsupported`](io::ErrorKind::Unsupported)).
+/// When the kernel does not answer, or this system does not support the query ([`Unsupported`](io::ErrorKind::Unsupported)).
 pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     #[cfg(target_os = "linux")]
     {
@@ -19,11 +19,11 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Keeps this thread, and those it starts from now on, on one CPU. Elsewhere than on Linux it does nothing.
+/// Pins this thread, and the threads that it starts from now on, to one CPU. Does nothing on systems other than Linux.
 ///
 /// # Errors
 ///
-/// When there is no such CPU, or it is not for this process.
+/// When there is no such CPU, or this process may not use it.
 pub fn pin(cpu: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {

@@ -1,4 +1,4 @@
-//! What tests of whole drivers need of one: the suites of faults and of abuse are written against [`Host`].
+//! The interface that tests of whole drivers need: the suites of faults and of abuse are written against [`Host`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use protocol::{Peer, Protocol};
 
 use crate::{Config, Stats};
 
-/// A driver as an operator starts it: on a real port, with every setting. The suites of what goes wrong in production are
-/// written against this trait, so that the driver of a stranger can run them as well; see docs/writing-a-driver.md.
+/// A driver as an operator starts it: on a real port, with every setting. The suites of production faults and of abuse are
+/// written against this trait, so that third-party drivers can run them as well; see docs/writing-a-driver.md.
 ///
-/// A method panics when the driver does not start: the test has failed.
+/// A method panics if the driver does not start; the test has then failed.
 pub trait Host {
-    /// Serves what `factory` makes, in the background, on a free port of 127.0.0.1, with `threads` threads if the driver
-    /// has several.
+    /// Serves the protocols that `factory` makes, in the background, on a free port of 127.0.0.1, with `threads` threads if
+    /// the driver supports several.
     fn serve<P, F>(&self, config: Config, threads: usize, factory: F) -> Box<dyn Hosted>
     where
         P: Protocol + Send + 'static,
@@ -28,18 +28,18 @@ pub trait Host {
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static;
 }
 
-/// A driver that runs. The counters are those of [`SharedStats`](crate::SharedStats).
+/// A running driver. The counters are those of [`SharedStats`](crate::SharedStats).
 pub trait Hosted: Send {
-    /// Where it listens; `None` for a client.
+    /// The address it listens on; `None` for a client.
     fn address(&self) -> Option<SocketAddr>;
 
-    /// What was counted so far.
+    /// The counters so far.
     fn stats(&self) -> Stats;
 
-    /// Stops accepting, asks every protocol to stop, resets what is left after `drain`, and waits for the end. What was
-    /// counted by then.
+    /// Stops accepting, asks every protocol to stop, resets the connections left after `drain`, waits for the end, and
+    /// returns the final counters.
     fn stop(self: Box<Self>, drain: Duration) -> Stats;
 
-    /// Waits for the end without asking for it. What was counted by then.
+    /// Waits for the end without asking for it, and returns the final counters.
     fn join(self: Box<Self>) -> Stats;
 }

@@ -14,10 +14,10 @@ use socket2::{Domain, Socket, Type};
 use crate::linux;
 use crate::options::prepare_listening;
 
-/// One place where a server accepts: a socket that all of its threads accept from, or one for each of them.
+/// One address where a server accepts: either one socket that all of its threads accept from, or one socket for each thread.
 ///
-/// One for each (`SO_REUSEPORT`) has the kernel spread connections evenly, and no lock or wake-up is shared. Bound by
-/// [`bind`](Listening::bind); sockets that listen already come in by `from`.
+/// With one socket for each thread (`SO_REUSEPORT`), the kernel spreads connections evenly, and threads share no lock or
+/// wake-up. [`bind`](Listening::bind) creates the sockets; `from` accepts sockets that already listen.
 #[derive(Debug)]
 pub struct Listening {
     address: Option<SocketAddr>,
@@ -25,11 +25,11 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens on the first of `addresses` that can be bound, for a server with so many threads.
+    /// Listens on the first of `addresses` that can be bound, for a server with `threads` threads.
     ///
     /// # Errors
     ///
-    /// When no address can be bound, for instance because somebody listens there already
+    /// When no address can be bound, for instance because another program listens there already
     /// ([`AddrInUse`](ErrorKind::AddrInUse)).
     pub fn bind(addresses: impl ToSocketAddrs, config: &Config, threads: usize) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::InvalidInput, "no address to listen on");
@@ -71,8 +71,8 @@ impl Listening {
         })
     }
 
-    /// Sorts sockets that listen into places by their addresses, for instance those of a predecessor that had one for each
-    /// of its threads.
+    /// Groups listening sockets by their addresses, for instance those of a predecessor that had one socket for each of its
+    /// threads.
     #[cfg(unix)]
     pub fn group(sockets: impl IntoIterator<Item = OwnedFd>) -> Vec<Self> {
         let mut places: Vec<Listening> = Vec::new();
@@ -87,13 +87,14 @@ impl Listening {
         places
     }
 
-    /// Its sockets.
+    /// The sockets of this address.
     #[cfg(unix)]
     pub fn as_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
-    /// Where it is, with the port that was chosen for port 0; `None` where there is no such address (a Unix socket).
+    /// The local address, with the port that the system chose for port 0; `None` if there is no such address (a Unix
+    /// socket).
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -129,22 +130,22 @@ impl From<OwnedFd> for Listening {
     }
 }
 
-/// One socket that listens, for [`Listening`], `Loop::listen` or whoever else takes one. Other programs may listen on the
-/// same port with [`share_port`](SocketOptions::share_port).
+/// Creates one listening socket, for [`Listening`], `Loop::listen` or other users. With
+/// [`share_port`](SocketOptions::share_port) other programs may listen on the same port.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, or an option that was asked for cannot be set.
+/// When the address cannot be bound, or a requested option cannot be set.
 pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     bind(address, options, options.share_port).map(TcpListener::from)
 }
 
-/// Deals sockets out to the threads of a server: to each the ones it accepts from, which do not block then. Also tells the
-/// addresses.
+/// Distributes sockets to the threads of a server: each thread gets the sockets that it accepts from, in non-blocking mode.
+/// Also returns the addresses.
 ///
 /// # Errors
 ///
-/// When one does not listen, or descriptors run out.
+/// When a socket does not listen, or file descriptors run out.
 pub fn deal(
     places: impl IntoIterator<Item = Listening>,
     threads: usize,

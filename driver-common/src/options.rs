@@ -9,7 +9,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 #[cfg(target_os = "linux")]
 use crate::linux;
 
-/// Sets what belongs on the socket of a connection: one that was accepted, or is about to connect.
+/// Sets the options of a connection's socket: one that was accepted, or is about to connect.
 pub fn prepare<'a>(socket: impl Into<SockRef<'a>>, options: &SocketOptions) {
     let socket = socket.into();
     // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
@@ -62,11 +62,11 @@ pub(crate) fn prepare_listening(socket: &Socket, options: &SocketOptions) -> io:
     Ok(())
 }
 
-/// A socket that does not block, ready to connect.
+/// Creates a non-blocking socket, ready to connect.
 ///
 /// # Errors
 ///
-/// When the own address that was asked for cannot be had, or descriptors run out.
+/// When the requested local address is not available, or file descriptors run out.
 pub fn connecting(connect: &Connect, options: &SocketOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(connect.to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -94,7 +94,7 @@ fn number(value: u64) -> libc::c_int {
     libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
 }
 
-/// Has a connection reset when its socket is closed, which is to follow.
+/// Makes the connection end with a reset when its socket is closed, which must follow.
 pub fn reset<'a>(socket: impl Into<SockRef<'a>>) {
     // It fails only on a socket that is broken already.
     let _ = socket.into().set_linger(Some(Duration::ZERO));

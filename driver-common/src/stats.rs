@@ -1,4 +1,4 @@
-//! What a driver counts.
+//! The counters of a driver.
 
 use core::ops::AddAssign;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use protocol::Reason;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a driver has counted since it started. The same on every driver, so that dashboards are too.
+        /// The counters of a driver since it started. They are the same on every driver, so one dashboard fits all drivers.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -20,7 +20,7 @@ macro_rules! counters {
             }
         }
 
-        /// [`Stats`] that several threads count in.
+        /// [`Stats`] that several threads update.
         #[derive(Debug, Default)]
         #[allow(missing_docs, reason = "the counters of `Stats`, which have the docs")]
         #[non_exhaustive]
@@ -29,7 +29,7 @@ macro_rules! counters {
         }
 
         impl SharedStats {
-            /// What was counted so far.
+            /// Returns the counters so far.
             pub fn load(&self) -> Stats {
                 Stats { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
@@ -43,7 +43,7 @@ macro_rules! counters {
         }
 
         impl Stats {
-            /// Each counter with its name, for exporters.
+            /// Returns each counter with its name, for exporters.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -54,25 +54,25 @@ macro_rules! counters {
 counters! {
     /// Connections accepted from listeners.
     accepted,
-    /// Connections closed at once: the factory refused, or a limit was reached.
+    /// Connections closed at once: the factory refused them, or a limit was reached.
     refused,
     /// Connections opened by this side that were established.
     connected,
-    /// Connections open now, counting those being opened or closed.
+    /// Connections open now, including those being opened or closed.
     active,
-    /// Connections ended by their protocol in order.
+    /// Connections that their protocol ended in order.
     closed,
-    /// Connections ended by their protocol with a reset.
+    /// Connections that their protocol ended with a reset.
     aborted,
-    /// Connections ended by an error of their protocol.
+    /// Connections that an error of their protocol ended.
     errors,
-    /// Connections ended by the transport: resets, failed connects.
+    /// Connections that the transport ended: resets, failed connects.
     io_errors,
     /// Connections ended because the peer took no output in time.
     write_timeouts,
     /// Connections ended at the limit of unsent output or unconsumed input.
     over_limits,
-    /// Connections ended because the driver stopped and they did not end by themselves.
+    /// Connections ended because the driver stopped and they did not end by themselves in time.
     stopped,
     /// Connections dropped because their protocol panicked.
     panics,
@@ -88,9 +88,9 @@ counters! {
     timeouts,
     /// Messages delivered to protocols.
     messages,
-    /// Messages for connections that were gone when their turn came.
+    /// Messages dropped because their connection was gone at delivery.
     messages_late,
-    /// Times that accepting stopped for want of descriptors or memory.
+    /// Times that accepting paused because file descriptors or memory ran out.
     accept_pauses,
 }
 

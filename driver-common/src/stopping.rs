@@ -1,12 +1,12 @@
-//! Stopping without a burst.
+//! Stopping the connections of a thread without a burst.
 
 use std::time::{Duration, Instant};
 
 /// Protocols asked to stop per second at most, as long as that leaves half of the drain time for the last of them.
 const RATE: u32 = 20_000;
 
-/// A driver's thread that is stopping: which connections have still to be asked, by whatever names them, and how long they
-/// all have. At most 20,000 are asked per second, unless that would take more than half of the drain time.
+/// Shutdown state of a thread: the connections not yet asked to stop, named by any value `T`, and the drain deadline. At
+/// most 20,000 are asked per second, unless that would take more than half of the drain time.
 #[derive(Debug)]
 pub struct Stopping<T> {
     /// `None` for never.
@@ -20,7 +20,8 @@ pub struct Stopping<T> {
 }
 
 impl<T> Stopping<T> {
-    /// Asks those in `connections` one after the other, from the last to the first, and lets them take `drain`.
+    /// Starts the shutdown: `connections` are asked one after the other, from the last to the first, and have `drain` to
+    /// end.
     pub fn new(now: Instant, drain: Duration, connections: Vec<T>) -> Self {
         let total = connections.len();
         let spread = Duration::from_secs(total as u64) / RATE;
@@ -33,7 +34,7 @@ impl<T> Stopping<T> {
         }
     }
 
-    /// Lets them take `drain` from `now` at most, if that is sooner.
+    /// Moves the deadline to `drain` from `now`, if that is sooner.
     pub fn hasten(&mut self, now: Instant, drain: Duration) {
         let Some(deadline) = now.checked_add(drain) else { return };
         let deadline = self.deadline.map_or(deadline, |before| before.min(deadline));
@@ -41,12 +42,12 @@ impl<T> Stopping<T> {
         self.spread = self.spread.min(deadline.saturating_duration_since(self.begun) / 2);
     }
 
-    /// Whether what is left is to be reset.
+    /// Whether the connections that are left must be reset.
     pub fn is_over(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Those whose turn has come.
+    /// The connections to ask now.
     pub fn next(&mut self, now: Instant) -> Vec<T> {
         let left = self.spread.saturating_sub(now.saturating_duration_since(self.begun));
         let keep = if left.is_zero() {
@@ -59,7 +60,7 @@ impl<T> Stopping<T> {
         self.waiting.split_off(keep.min(self.waiting.len()))
     }
 
-    /// How long from `now` until there is something to do; `None` for ever.
+    /// Time from `now` until the next action; `None` if there is none.
     pub fn sleep(&self, now: Instant) -> Option<Duration> {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         if self.waiting.is_empty() {

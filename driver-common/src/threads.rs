@@ -8,7 +8,7 @@ use crate::Stats;
 
 use crate::cpus::pin;
 
-/// Threads that run in the background. Dropping it leaves them running.
+/// Threads that run in the background. Dropping this value leaves them running.
 #[derive(Debug)]
 pub struct Threads {
     name: &'static str,
@@ -17,12 +17,12 @@ pub struct Threads {
     running: Vec<JoinHandle<io::Result<Stats>>>,
 }
 
-/// How a thread that was started says that it runs.
+/// The means by which a started thread reports that it is ready.
 #[derive(Debug)]
 pub struct Ready<T>(SyncSender<T>);
 
 impl<T> Ready<T> {
-    /// All is set up. What fails from now on, [`Threads::join`] tells.
+    /// Reports that all is set up. [`Threads::join`] reports later failures.
     pub fn tell(self, what: T) {
         // It fails only when whoever waited has panicked.
         let _ = self.0.send(what);
@@ -30,7 +30,7 @@ impl<T> Ready<T> {
 }
 
 impl Threads {
-    /// None yet. They will be called `name`, and pinned to `cpus` in turn, if there are any.
+    /// No threads yet. Threads will be named `name`, and pinned to the CPUs in `cpus` in turn, if there are any.
     pub fn new(name: &'static str, cpus: &[usize]) -> Self {
         Threads {
             name,
@@ -39,8 +39,8 @@ impl Threads {
         }
     }
 
-    /// Starts a thread and waits until it is ready, or has failed before. It makes for itself what cannot leave it, so
-    /// that neither protocols nor factories need to.
+    /// Starts a thread and waits until it is ready or has failed. The thread creates the values that cannot leave it, so
+    /// neither protocols nor factories need be `Send`.
     ///
     /// # Errors
     ///
@@ -75,11 +75,11 @@ impl Threads {
         Some(self.running.last()?.thread().id())
     }
 
-    /// Waits until all have ended, and tells what they counted together.
+    /// Waits until all threads have ended, and returns the sum of their counters.
     ///
     /// # Errors
     ///
-    /// The first of those that failed, or panicked.
+    /// The first error of a thread that failed or panicked.
     pub fn join(self) -> io::Result<Stats> {
         let mut outcome = Ok(Stats::default());
         for thread in self.running {

@@ -1,4 +1,4 @@
-//! What drivers tell `tracing`, with the feature of that name; nothing without.
+//! The events that drivers send to `tracing`, with the feature of that name; without the feature these functions do nothing.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ pub fn connected(token: u64) {
     let _ = token;
 }
 
-/// A connection has ended: why, and what its protocol said went wrong.
+/// A connection has ended: the reason, and the error of its protocol.
 #[inline(always)]
 pub fn ended(token: u64, reason: Reason, error: Option<&(dyn Error + 'static)>) {
     #[cfg(feature = "tracing")]
@@ -34,7 +34,7 @@ pub fn panicked(token: u64) {
     let _ = token;
 }
 
-/// Accepting pauses for want of descriptors or memory.
+/// Accepting pauses because file descriptors or memory ran out.
 #[cold]
 pub fn exhausted() {
     #[cfg(feature = "tracing")]

@@ -18,7 +18,7 @@ const BATCH: usize = 32;
 /// Room for one member of a batch, which the kernel may have joined from several datagrams of one sender.
 const ROOM: usize = 64 * 1024;
 
-/// What receiving and sending on one socket needs besides the socket. Memory: 2 MiB of buffers.
+/// The state for receiving and sending on one socket, besides the socket itself. Memory: 2 MiB of buffers.
 #[derive(Debug)]
 pub struct Batches {
     state: UdpSocketState,
@@ -30,7 +30,7 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// When an option that is needed cannot be set.
+    /// When a required option cannot be set.
     pub fn new(socket: UdpSockRef<'_>) -> io::Result<Self> {
         Ok(Batches {
             state: UdpSocketState::new(socket)?,
@@ -38,11 +38,12 @@ impl Batches {
         })
     }
 
-    /// Sends one transmit: in one call where the system can cut it into segments, else in several.
+    /// Sends one transmit: in one call if the system can split it into segments, otherwise in several.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](ErrorKind::WouldBlock) when the socket takes nothing now; any other means that it is lost.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) when the socket takes nothing now; any other error means that the transmit is
+    /// lost.
     pub fn send<'s>(&self, socket: impl Fn() -> UdpSockRef<'s>, transmit: &Transmit) -> io::Result<()> {
         let of = |contents, segment_size| quinn_udp::Transmit {
             destination: transmit.to,
@@ -65,11 +66,11 @@ impl Batches {
         Ok(())
     }
 
-    /// Receives one batch and shows it to the endpoint. A socket that has failed the endpoint is told of.
+    /// Receives one batch and passes it to the endpoint. If the socket has failed, the endpoint is told.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](ErrorKind::WouldBlock) when nothing is there.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) when no datagram waits.
     pub fn receive<E: Endpoint>(
         &mut self,
         socket: UdpSockRef<'_>,

@@ -17,7 +17,7 @@ pub(crate) enum Mail<P: Protocol> {
     Command(Box<Command<P>>),
 }
 
-/// A loop, seen from other threads.
+/// An event loop, as other threads see it.
 pub struct Shared<P: Protocol> {
     pub(crate) queue: Arc<Queue<Mail<P>>>,
     stats: Mutex<Stats>,

@@ -1,4 +1,4 @@
-//! Loops on threads.
+//! Event loops on threads.
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use protocol::{Peer, Protocol};
 use crate::event_loop::Loop;
 use crate::mailbox::Shared;
 
-/// This driver, as [`Server`] starts its threads: each runs a [`Loop`].
+/// This driver for [`Server`], which starts its threads: each runs a [`Loop`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Epoll;
 
-/// Sets up loops that serve and connect, one per thread.
+/// Sets up event loops that serve and connect, one per thread.
 ///
 /// ```
 /// # use protocol::{Cx, Input, Protocol};
@@ -35,10 +35,10 @@ pub struct Epoll;
 /// ```
 pub type Server = driver_common::Server<Epoll>;
 
-/// Loops that run in the background.
+/// Event loops that run in the background.
 pub type Running<P> = driver_common::Running<P, Epoll>;
 
-/// Reaches one loop, or all loops of a server, from any thread.
+/// Controls one event loop, or all event loops of a server, from any thread.
 pub type Handle<P> = driver_common::Handle<P, Epoll>;
 
 impl Backend for Epoll {

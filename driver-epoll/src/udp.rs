@@ -23,13 +23,13 @@ const BATCHES: usize = 4;
 const SOCKET: u64 = 0;
 const WAKE: u64 = 1;
 
-/// Runs the endpoint that `make` makes on `socket`, on this thread, until it closes or fails. Receives and sends in
-/// batches where the system can (`recvmmsg`, segmentation offload).
+/// Runs the endpoint that `make` returns on `socket`, on this thread, until the endpoint closes or fails. Receives and sends
+/// in batches where the system supports it (`recvmmsg`, segmentation offload).
 ///
 /// # Errors
 ///
-/// When the socket's options cannot be set or the kernel refuses to wait. A socket that fails later the endpoint is told
-/// of, as `closed`.
+/// When the socket's options cannot be set, or the kernel refuses to wait. If the socket fails later, the endpoint is told
+/// with `closed`.
 pub fn serve_datagrams<E>(socket: UdpSocket, make: impl FnOnce(&Peer<'_, E::Message>) -> E) -> io::Result<Reason>
 where
     E: Endpoint,

@@ -17,8 +17,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// One connection: a stream, its protocol, and a future that ends with it.
 ///
-/// Cancel-safe: nothing is kept across an await but in here. Dropping it early closes the stream and tells the protocol
-/// that it was [`Stopped`](Reason::Stopped).
+/// Cancel-safe: the future keeps all state in itself. Dropping it early closes the stream and tells the protocol that the
+/// connection was [`Stopped`](Reason::Stopped).
 #[must_use = "a connection does nothing unless it is polled"]
 pub struct Drive<S, P: Protocol> {
     stream: S,
@@ -31,8 +31,8 @@ pub struct Drive<S, P: Protocol> {
 
 impl<S: Unpin, P: Protocol> Unpin for Drive<S, P> {}
 
-/// Runs `protocol` on `stream`, which is connected, until the connection ends. Uses a timer of its own; for many
-/// connections, [`Server`](crate::Server) shares one among them.
+/// Runs `protocol` on `stream`, which is connected, until the connection ends. Uses its own timer; for many connections, use
+/// [`Server`](crate::Server), whose connections share one timer.
 pub async fn drive<S, P>(stream: S, protocol: P, limits: Limits) -> Reason
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -60,8 +60,8 @@ where
     .await
 }
 
-/// Connects to an address, or as [`Connect`] says, and runs `protocol` on the connection until it ends. A connect that fails, or takes longer than the
-/// default [`connect_timeout`](Config::connect_timeout), the protocol is told as `closed`.
+/// Opens a connection to an address or a [`Connect`], and runs `protocol` on it until the connection ends. If the connect
+/// fails, or takes longer than the default [`connect_timeout`](Config::connect_timeout), the protocol's `closed` is called.
 pub async fn connect<P: Protocol>(to: impl Into<Connect>, protocol: P, limits: Limits) -> Reason {
     let config = Config::default();
     let outcome = tokio::time::timeout(config.connect_timeout, open_stream(&to.into(), &config.socket)).await;

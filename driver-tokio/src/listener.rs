@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-/// A socket that listens.
+/// A listening socket of any family.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Listener {
-    /// On TCP.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// On a path.
+    /// A Unix socket.
     #[cfg(unix)]
     Unix(UnixListener),
 }

@@ -7,7 +7,7 @@ use driver_common::tasks::Group;
 use driver_common::{Command, Stats, Worker};
 use protocol::Protocol;
 
-/// A worker, seen from other threads.
+/// A worker, as other threads see it.
 pub struct Remote<P: Protocol> {
     pub(crate) group: Arc<Group>,
     /// `None` once the worker has ended.

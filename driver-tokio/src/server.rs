@@ -1,4 +1,4 @@
-//! Workers on threads, and in a runtime that is there already.
+//! Workers on threads of their own, and in an existing runtime.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +13,7 @@ use crate::listener::Listener;
 use crate::remote::Remote;
 use crate::worker::{Anywhere, Here, Worker};
 
-/// This driver, as [`Server`] starts its threads: each runs a runtime of its own.
+/// This driver for [`Server`], which starts its threads: each runs its own runtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokio;
 
@@ -42,7 +42,7 @@ pub type Server = driver_common::Server<Tokio>;
 /// Workers that run in the background.
 pub type Running<P> = driver_common::Running<P, Tokio>;
 
-/// Reaches one worker, or all workers of a server, from any thread.
+/// Controls one worker, or all workers of a server, from any thread.
 pub type Handle<P> = driver_common::Handle<P, Tokio>;
 
 impl Backend for Tokio {
@@ -86,10 +86,10 @@ impl Backend for Tokio {
     }
 }
 
-/// Serves in the runtime this is called in, on any of its threads, for programs that have one already.
+/// Serves in the runtime that calls this, on any of its threads, for programs that already have a runtime.
 ///
-/// The future runs until [`Handle::stop`] was called and the last connection has ended, and gives what was counted.
-/// Dropping it stops accepting and disables the timers of connections, so keep it running.
+/// The future runs until [`Handle::stop`] was called and the last connection has ended, and returns the counters. Dropping
+/// the future stops accepting and disables the timers of connections, so keep it running.
 pub fn serve_in_runtime<P, F, L>(
     config: Config,
     listeners: L,

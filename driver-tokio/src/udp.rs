@@ -22,14 +22,14 @@ const ROUNDS: usize = 16;
 /// Messages that may wait for the endpoint.
 const MAILBOX: usize = 1024;
 
-/// Runs the endpoint that `make` makes on `socket`, until it closes or fails. Receives and sends in batches where the
-/// system can (`recvmmsg`, segmentation offload).
+/// Runs the endpoint that `make` returns on `socket`, until the endpoint closes or fails. Receives and sends in batches
+/// where the system supports it (`recvmmsg`, segmentation offload).
 ///
-/// Cancel-safe: nothing is kept across an await but in the future itself.
+/// Cancel-safe: the future keeps all state in itself.
 ///
 /// # Errors
 ///
-/// When the socket's options cannot be set. A socket that fails later the endpoint is told of, as `closed`.
+/// When the socket's options cannot be set. If the socket fails later, the endpoint is told with `closed`.
 pub async fn serve_datagrams<E>(socket: UdpSocket, make: impl FnOnce(&Peer<'_, E::Message>) -> E) -> io::Result<Reason>
 where
     E: Endpoint,

@@ -1,10 +1,10 @@
-//! Heads that another codec has read, as views that handlers know.
+//! Heads read by another codec, as the views that handlers know.
 
 use crate::framing::Facts;
 use crate::{Fields, Request, Response};
 
-/// What the codec of another version of HTTP, such as `proto-h2`, has found out about a head: for views that the handlers of this crate
-/// take, over bytes of that codec.
+/// The facts that the codec of another version of HTTP, such as `proto-h2`, knows about a head. Builds the views that the
+/// handlers of this crate receive, over that codec's bytes.
 ///
 /// ```
 /// use proto_http::{Assembled, BodyLength, Version};
@@ -22,14 +22,14 @@ pub struct Assembled {
     pub content: bool,
     /// Whether the client waits for a 100 before it sends content (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
-    /// Whether the client asks for another protocol, which `fields` name as HTTP/1.1 does, in `Upgrade`.
+    /// Whether the client asks for another protocol. `fields` name that protocol as HTTP/1.1 does, in `Upgrade`.
     pub upgrade: bool,
 }
 
 impl Assembled {
-    /// A request. `method` is a token, and `target` visible ASCII of the form that fits. `fields` are field lines, each with its CRLF: a
-    /// name that is a token, a colon, and a value without controls but HTAB; among them one Host. None of this is checked again; what does
-    /// not hold shows in the view and nowhere else.
+    /// Builds a request. `method` is a token, and `target` is visible ASCII in a valid form. `fields` are field lines, each
+    /// with its CRLF: a name that is a token, a colon, and a value without control characters but HTAB; among them is one
+    /// Host. These conditions are not checked again; if one does not hold, only the view is wrong.
     #[must_use]
     pub fn request<'a>(&self, method: &'a str, target: &'a str, fields: &'a [u8]) -> Request<'a> {
         Request {
@@ -51,7 +51,7 @@ impl Assembled {
         }
     }
 
-    /// A trailer section: fields that may not stand there are passed over (RFC 9110 section 6.5.1). For `fields` see
+    /// Builds a trailer section; fields that may not stand there are skipped (RFC 9110 section 6.5.1). For `fields` see
     /// [`request`](Self::request).
     #[must_use]
     pub const fn trailers(fields: &[u8]) -> Fields<'_> {

@@ -1,4 +1,4 @@
-//! Reads a body out of the bytes behind its head (RFC 9112 sections 6 and 7). Holds no bytes.
+//! Reads a body from the bytes after its head (RFC 9112 sections 6 and 7). Stores no bytes.
 
 use crate::fold::Folds;
 use crate::head::walk;
@@ -10,11 +10,11 @@ use crate::{BodyLength, Fields, Leniency, Limits, Rules, Violation, ViolationKin
 pub enum Piece<'a> {
     /// Some content; never empty.
     Data(&'a [u8]),
-    /// The end, with the trailer fields (empty but for chunked bodies that have some).
+    /// The end, with the trailer fields (always empty for a body that is not chunked).
     End(Fields<'a>),
 }
 
-/// Decodes the body of one message, whatever delimits it.
+/// Decodes the body of one message, with any framing.
 ///
 /// ```
 /// use proto_http::{BodyDecoder, BodyLength, Piece, Rules};
@@ -49,7 +49,7 @@ enum Phase {
 }
 
 impl BodyDecoder {
-    /// A decoder at the first byte behind the head.
+    /// A decoder at the first byte after the head.
     #[inline]
     #[must_use]
     pub const fn new(length: BodyLength) -> Self {
@@ -68,12 +68,12 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes the next piece off `input`, or `None` where that needs more bytes; those must then come with what is left in `input` in
-    /// front. After [`Piece::End`] nothing is taken any more.
+    /// Consumes and returns the next piece of `input`; `None` if that needs more bytes, which must then follow the bytes
+    /// left in `input`. After [`Piece::End`] the decoder consumes nothing more.
     ///
     /// # Errors
     ///
-    /// [`Violation`] for broken framing or a passed limit.
+    /// [`Violation`] for broken framing or an exceeded limit.
     #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
         if rules.limits.body.is_some_and(|limit| self.total > limit) {
@@ -107,11 +107,11 @@ impl BodyDecoder {
         }
     }
 
-    /// The connection ended: whether the body is complete that way.
+    /// The connection ended. Checks whether the body is complete.
     ///
     /// # Errors
     ///
-    /// [`ViolationKind::Truncated`] where it is not (RFC 9112 section 8).
+    /// [`ViolationKind::Truncated`] if it is not complete (RFC 9112 section 8).
     pub fn eof(&mut self) -> Result<(), Violation> {
         match self.phase {
             Phase::UntilClose | Phase::Done => {
@@ -122,7 +122,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Bytes of content still to come, where that is known.
+    /// Bytes of content still to come, if known.
     #[must_use]
     pub const fn remaining(&self) -> Option<u64> {
         match self.phase {
@@ -132,7 +132,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether [`Piece::End`] was handed out.
+    /// Whether [`Piece::End`] was returned.
     #[inline]
     #[must_use]
     pub const fn is_done(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The client's side of a connection, pulled: requests in, bytes out; bytes in, events out.
+//! The client's side of a connection, without I/O: requests in, bytes out; bytes in, events out.
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, Framing, Sending};
@@ -7,28 +7,28 @@ use crate::framing::Facts;
 use crate::state::{Exchange, State};
 use crate::{BodyLength, Fields, Misuse, Parsed, Piece, Response, Rules, Violation, ViolationKind};
 
-/// What a client reads next.
+/// The next event of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent<'a> {
-    /// An informational response, 1xx but 101; the final one follows.
+    /// An informational response, 1xx but 101; the final response follows.
     Informational(Response<'a>),
-    /// The head of the final response. [`End`](Self::End) follows in any case, but for a switch of protocols.
+    /// The head of the final response. [`End`](Self::End) always follows, except after a switch of protocols.
     Response(Response<'a>),
     /// Some content of the response; never empty.
     Data(&'a [u8]),
     /// The response is complete, with its trailers.
     End(Fields<'a>),
-    /// The server has agreed to switch: the rest of the input is another protocol's.
+    /// The server has agreed to switch: the rest of the input belongs to the other protocol.
     Switched,
-    /// The server has closed between messages, or the connection is not to be used any more.
+    /// The server has closed between messages, or the connection must not be used any more.
     Closed,
 }
 
-/// Requests that may wait behind the one whose response is awaited.
+/// Maximum number of requests that may wait after the one whose response is awaited.
 pub const PIPELINE: usize = 32;
 
-/// The client's side of an HTTP/1.1 connection. Holds no bytes. One exchange is under way at a time; safe requests may be
-/// [pipelined](Self::pipeline) behind it.
+/// The client's side of an HTTP/1.1 connection. It stores no input or output bytes. One exchange runs at a time; safe
+/// requests may be [pipelined](Self::pipeline) after it.
 ///
 /// Sorted by use: output ([`send_request`](Self::send_request), [`pipeline`](Self::pipeline), [`send_data`](Self::send_data),
 /// [`finish`](Self::finish)), input
@@ -149,8 +149,8 @@ impl ClientConnection {
             .ok_or(Misuse::OutOfTurn)
     }
 
-    /// Appends a request behind those whose responses have not come yet (RFC 9112 section 9.3.2); without any, as
-    /// [`send_request`](Self::send_request) does. Responses come in the order of the requests.
+    /// Appends a request before the earlier responses have arrived (RFC 9112 section 9.3.2). Without outstanding requests,
+    /// it does the same as [`send_request`](Self::send_request). Responses arrive in the order of the requests.
     ///
     /// Only for GET, HEAD and OPTIONS without content, which may be sent again: when the connection ends early, the last
     /// [`pipelined`](Self::pipelined) requests were not answered. Up to [`PIPELINE`] may wait. They must not ask to close or to
@@ -199,8 +199,8 @@ impl ClientConnection {
         self.sending.data(data, out)
     }
 
-    /// For content that is not to be copied: appends what stands before `length` bytes of it. Where `true` comes back, send them
-    /// behind, then call [`end_data`](Self::end_data).
+    /// For content that must not be copied: appends the bytes that precede `length` bytes of content. If this returns
+    /// `true`, send the content next, then call [`end_data`](Self::end_data).
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl ClientConnection {
         self.sending.before(length, out)
     }
 
-    /// Appends what stands behind the content announced to [`begin_data`](Self::begin_data).
+    /// Appends the bytes that follow the content announced to [`begin_data`](Self::begin_data).
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl ClientConnection {
         self.sending.after(out)
     }
 
-    /// Ends the request, with trailers where it is chunked.
+    /// Ends the request, with trailers if it is chunked.
     ///
     /// # Errors
     ///
@@ -231,20 +231,20 @@ impl ClientConnection {
     }
 
     /// Replaces folds in the response head at the front of `input` by spaces, as a user agent must before it reads a field
-    /// (RFC 9112 section 5.2). Call this before each [`next`](Self::next), with all the bytes the event is to be taken off;
-    /// without, a folded head is a violation. Does nothing where no head is due, and looks at no byte twice.
+    /// (RFC 9112 section 5.2). Call this before each [`next`](Self::next), with the same bytes; otherwise a folded head is a
+    /// violation. Does nothing if no head is due, and reads no byte twice.
     pub fn unfold(&self, input: &mut [u8]) {
         if self.exchange.response == State::Respond {
             unfold(input, self.body.scanner.scanned());
         }
     }
 
-    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left in `input` again, with newer bytes
-    /// behind it.
+    /// Consumes and returns the next event of `input`; `None` if more bytes are needed: pass the bytes left in `input`
+    /// again, with newer bytes after them.
     ///
     /// # Errors
     ///
-    /// [`Violation`] where the server broke the protocol. Close then; no event follows.
+    /// [`Violation`] if the server broke the protocol. Close the connection; no event follows.
     pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         let result = match self.exchange.response {
             State::Idle => self.between(rules, input),
@@ -386,31 +386,31 @@ impl ClientConnection {
         }
     }
 
-    /// The server has half-closed: no byte follows those in the input. Ask for events as before.
+    /// The server has half-closed: no bytes follow those in the input. Call [`next`](Self::next) as before.
     pub fn eof(&mut self) {
         self.flags |= Self::EOF;
         self.exchange.last();
     }
 
-    /// Makes the exchange under way the last.
+    /// Makes the current exchange the last.
     pub fn close_after(&mut self) {
         self.exchange.last();
         self.settle();
     }
 
-    /// How far the request has come.
+    /// The progress of the request.
     #[must_use]
     pub const fn request_state(&self) -> State {
         self.exchange.request
     }
 
-    /// How far the response has come.
+    /// The progress of the response.
     #[must_use]
     pub const fn response_state(&self) -> State {
         self.exchange.response
     }
 
-    /// How many requests wait behind the one whose response is awaited.
+    /// The number of requests that wait after the one whose response is awaited.
     #[must_use]
     pub const fn pipelined(&self) -> usize {
         self.pipelined as usize
@@ -425,22 +425,22 @@ impl ClientConnection {
         )
     }
 
-    /// Whether the response is complete and the connection is not to be used again (RFC 9112 section 9.3).
+    /// Whether the response is complete and the connection must not be used again (RFC 9112 section 9.3).
     #[must_use]
     pub const fn must_close(&self) -> bool {
         matches!(self.exchange.response, State::MustClose | State::Closed | State::Error)
     }
 
-    /// Now that the connection has ended: whether the request under way, and all that were pipelined behind, may be sent again on
-    /// another, as a server may close a connection that it kept just when the next request is on its way (RFC 9112 section 9.3.1). So it
-    /// is where an exchange was complete before, nothing of a response has come, and the method is idempotent
-    /// (RFC 9110 section 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT or DELETE.
+    /// For a connection that has ended: whether the current request, and all requests pipelined after it, may be sent again
+    /// on another connection. A server may close a kept connection just while the next request is on its way (RFC 9112
+    /// section 9.3.1). The result is true if an exchange was complete before, no part of a response has arrived, and the
+    /// method is idempotent (RFC 9110 section 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT or DELETE.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {
         self.has(Self::REUSED) && self.has(Self::IDEMPOTENT) && !self.has(Self::HEARD) && !self.is_idle()
     }
 
-    /// Whether the request asked for `100 Continue` and neither that nor an answer has come (RFC 9110 section 10.1.1).
+    /// Whether the request asked for `100 Continue` and neither a 100 nor an answer has arrived (RFC 9110 section 10.1.1).
     #[must_use]
     pub const fn expects_continue(&self) -> bool {
         self.has(Self::EXPECTS) && matches!(self.exchange.response, State::Respond)

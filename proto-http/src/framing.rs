@@ -1,4 +1,4 @@
-//! Where a message ends and whether the connection goes on: RFC 9112 sections 6.3 and 9.3.
+//! Where a message ends and whether the connection persists: RFC 9112 sections 6.3 and 9.3.
 
 use crate::fields::elements;
 use crate::{Leniency, Version, ViolationKind, scan};
@@ -8,16 +8,16 @@ use crate::{Leniency, Version, ViolationKind, scan};
 pub enum BodyLength {
     /// There is no body.
     Empty,
-    /// A Content-Length says so many bytes; possibly 0.
+    /// Content-Length gives this many bytes; possibly 0.
     Length(u64),
-    /// It comes in chunks.
+    /// The body comes in chunks.
     Chunked,
-    /// It ends with the connection. Responses only.
+    /// The body ends with the connection. Responses only.
     UntilClose,
 }
 
 impl BodyLength {
-    /// Whether nothing follows the head.
+    /// Whether no content follows the head.
     #[inline]
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -1,38 +1,39 @@
-//! Heads of requests and responses: parsed in one walk into views over the received bytes.
+//! Heads of requests and responses, parsed in one pass into views over the received bytes.
 //!
-//! The walk that checks a head also picks out what decides framing and persistence, so no field is looked up twice and nothing is
-//! allocated or copied. A head that comes in pieces is not parsed again with each piece: see [`HeadScanner`](crate::HeadScanner).
+//! The pass that checks a head also records the facts for framing and persistence, so no field is looked up twice and
+//! nothing is allocated or copied. A head that arrives in pieces is not parsed again with each piece: see
+//! [`HeadScanner`](crate::HeadScanner).
 
 use crate::fold::Folds;
 use crate::framing::{BodyLength, Facts};
 use crate::{Fields, Limits, Rules, Target, Violation, ViolationKind, scan};
 
-/// The version of HTTP a message was sent in. A minor version of HTTP/1 above 1 counts as 1.1 (RFC 9110 section 2.5).
+/// The HTTP version of a message. A minor version of HTTP/1 above 1 counts as 1.1 (RFC 9110 section 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
     Http11,
-    /// HTTP/2, where another codec has read the message: see [`Assembled`](crate::Assembled).
+    /// HTTP/2, if another codec has read the message: see [`Assembled`](crate::Assembled).
     Http2,
 }
 
-/// What came of reading a head.
+/// The result of parsing a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// The head is whole.
+    /// The head is complete.
     Complete {
         /// The view.
         head: T,
-        /// Bytes it took, with empty lines before and the empty line behind.
+        /// Its length in bytes, including empty lines before it and the empty line after it.
         length: usize,
     },
     /// More bytes are needed; nothing is wrong so far.
     Incomplete,
 }
 
-/// A request head (RFC 9112 section 3), checked, over the bytes it came in.
+/// A checked request head (RFC 9112 section 3), as a view over the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     pub(crate) method: &'a str,
@@ -46,7 +47,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
+    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is exceeded.
     #[inline(always)]
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
         Ok(match parse_request(input, rules)? {
@@ -72,7 +73,7 @@ impl<'a> Request<'a> {
         core::str::from_utf8(self.target).unwrap_or_default()
     }
 
-    /// The target, taken apart into one of its four forms.
+    /// The target, parsed into one of its four forms.
     #[must_use]
     pub fn target_form(&self) -> Target<'a> {
         let target = self.target();
@@ -92,9 +93,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Path and query as an origin server is asked for them: a proxy that got the absolute form sends this on
-    /// (RFC 9112 section 3.2.1). `/` where the absolute form has no path, `*` for OPTIONS on a server as a whole
-    /// (section 3.2.4), empty for CONNECT. Copied only where an absolute form has a query and no path.
+    /// Path and query in the form for an origin server: a proxy that received the absolute form sends this on (RFC 9112
+    /// section 3.2.1). `/` if the absolute form has no path, `*` for OPTIONS on a server as a whole (section 3.2.4), empty
+    /// for CONNECT. Copied only if an absolute form has a query and no path.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn path_and_query(&self) -> alloc::borrow::Cow<'a, str> {
@@ -129,8 +130,8 @@ impl<'a> Request<'a> {
         self.fields
     }
 
-    /// Host and port the request is for: from the target where that names them, else from the Host field (RFC 9112 section 3.2.2).
-    /// `None` only for HTTP/1.0 without Host.
+    /// Host and port that the request is for: from the target if the target names them, else from the Host field (RFC 9112
+    /// section 3.2.2). `None` only for HTTP/1.0 without Host.
     #[must_use]
     pub fn authority(&self) -> Option<&'a str> {
         match self.target_form() {
@@ -139,8 +140,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The head in bytes, as [`parse`](Self::parse) reads it, for a use of it that outlasts the input. That of a request of HTTP/2 is
-    /// written as HTTP/1.1.
+    /// The bytes of the head, as [`parse`](Self::parse) reads them, to keep the head longer than the input. The head of an
+    /// HTTP/2 request is written as HTTP/1.1.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
@@ -172,14 +173,14 @@ impl<'a> Request<'a> {
         self.facts.has(Facts::EXPECT_CONTINUE)
     }
 
-    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8). Never for a request of HTTP/1.0, nor
-    /// for one with content: there the field counts for nothing.
+    /// Whether the client asks to switch to a protocol of its `Upgrade` field (RFC 9110 section 7.8). Never true for a
+    /// request of HTTP/1.0 or with content: there the field is ignored.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.facts.has(Facts::UPGRADE)
     }
 
-    /// Whether the client wants the connection to go on behind this exchange (RFC 9112 section 9.3).
+    /// Whether the client keeps the connection after this exchange (RFC 9112 section 9.3).
     #[inline]
     #[must_use]
     pub fn keep_alive(&self) -> bool {
@@ -187,7 +188,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A response head (RFC 9112 section 4), checked, over the bytes it came in.
+/// A checked response head (RFC 9112 section 4), as a view over the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response<'a> {
     pub(crate) status: u16,
@@ -201,7 +202,7 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     ///
-    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is passed.
+    /// [`Violation`] as soon as a byte cannot be part of a valid head, or a limit is exceeded.
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Parsed<Self>, Violation> {
         parse_response(input, rules)
     }
@@ -218,8 +219,8 @@ impl<'a> Response<'a> {
         self.reason
     }
 
-    /// What the Content-Length field says, whatever the method and the status: in a response to HEAD and in a 304 the length that the
-    /// content of a response to GET would have (RFC 9110 section 8.6). `None` without the field.
+    /// The value of the Content-Length field, whatever the method and the status. In a response to HEAD and in a 304, this
+    /// is the length that the content of a response to GET would have (RFC 9110 section 8.6). `None` without the field.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         // Checked when the head was read. A leniency may have let pass a list of one number, repeated.
@@ -245,7 +246,7 @@ impl<'a> Response<'a> {
         self.facts.response_body(self.status, request_method)
     }
 
-    /// Whether the server keeps the connection behind this exchange (RFC 9112 section 9.3).
+    /// Whether the server keeps the connection after this exchange (RFC 9112 section 9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.facts.keep_alive()

@@ -1,18 +1,20 @@
-//! What a peer may cost us ([`Limits`]) and what it may get wrong ([`Leniency`]).
+//! Limits on a peer's input ([`Limits`]), and the violations that may be tolerated ([`Leniency`]).
 
-/// Bounds on what a peer may send. Each has a finite default; `None` means without a bound, `0` means none at all.
+/// Limits on a peer's input. Each has a finite default; `None` means unlimited, `0` means that nothing is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a request or status line without its CRLF; more is 414. An unfinished line stays in the caller's buffer, so this and
-    /// `fields_bytes` bound what a connection may hold there. Default 8 KiB (RFC 9112 section 3 asks for at least 8,000).
+    /// Bytes of a request or status line without its CRLF; a longer one gets 414. An unfinished line stays in the caller's
+    /// buffer, so this field and `fields_bytes` bound how much a connection may hold there. Default 8 KiB (RFC 9112 section
+    /// 3 recommends at least 8,000).
     pub request_line: usize,
-    /// Field lines in a head; more is 431. They cost no memory beyond their bytes. Default 100.
+    /// Field lines in a head; more get 431. They cost no memory beyond their bytes. Default 100.
     pub fields: usize,
-    /// Bytes of a field section with all its line ends; more is 431. Default 64 KiB.
+    /// Bytes of a field section with all its line ends; more get 431. Default 64 KiB.
     pub fields_bytes: usize,
-    /// Bytes of content in one message; more is 413. Content is handed on as it arrives and costs this crate no memory. Default 1 MiB for
-    /// requests; without a bound for responses ([`Limits::RESPONSES`]), which a client asked for and takes at its own pace.
+    /// Bytes of content in one message; more get 413. Content is passed on as it arrives and costs this crate no memory.
+    /// Default 1 MiB for requests; unlimited for responses ([`Limits::RESPONSES`]), because a client asked for the content
+    /// and reads it at its own pace.
     pub body: Option<u64>,
     /// Bytes of one chunk-size line with its extensions, held by the caller while unfinished. Default 1 KiB.
     pub chunk_line: usize,
@@ -42,7 +44,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// The defaults for responses: those for requests, but content of any length.
+    /// The defaults for responses: the same as for requests, but with content of any length.
     pub const RESPONSES: Self = Self {
         body: None,
         ..Self::DEFAULT
@@ -55,30 +57,31 @@ impl Default for Limits {
     }
 }
 
-/// Departures from the letter of the RFCs that some peers need: one named option each. [`STRICT`](Self::STRICT), the default, has none;
-/// [`RESPONSES`](Self::RESPONSES) has those that real servers need and that curl, browsers and most clients permit.
+/// Tolerated violations of the RFCs that some peers need: one named option each. [`STRICT`](Self::STRICT), the default,
+/// tolerates none; [`RESPONSES`](Self::RESPONSES) tolerates those of real servers, which curl, browsers and most clients
+/// also tolerate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leniency {
-    /// Permits a status line that ends right behind the status, without the space RFC 9112 section 4 wants even where no reason
-    /// follows.
+    /// Permits a status line that ends directly after the status. RFC 9112 section 4 requires a space there even if no
+    /// reason follows.
     pub bare_status: bool,
-    /// Permits empty lines before a status line, and behind a response, up to [`Limits::leading_lines`]: RFC 9112 section 2.2 has servers
-    /// skip them before a request, and says nothing of clients.
+    /// Permits empty lines before a status line and after a response, up to [`Limits::leading_lines`]. RFC 9112 section 2.2
+    /// requires servers to skip such lines before a request, and says nothing about clients.
     pub lines_before_status: bool,
     /// Permits several Content-Length fields, or a list in one, when all name the same number (RFC 9110 section 8.6).
     pub repeated_content_length: bool,
-    /// Permits a Content-Length beside `Transfer-Encoding: chunked`, which then counts for nothing; the connection still closes
-    /// behind the message (RFC 9112 section 6.1).
+    /// Permits a Content-Length beside `Transfer-Encoding: chunked`. The length is ignored, and the connection still closes
+    /// after the message (RFC 9112 section 6.1).
     pub length_beside_chunked: bool,
-    /// Permits a Transfer-Encoding, or a Content-Length above 0, in a response that has no content by its status, 1xx but 101 or 204. The
-    /// fields count for nothing (RFC 9112 section 6.3, rule 1); the connection closes behind the exchange, as whether the server sends
-    /// content all the same is unknown.
+    /// Permits a Transfer-Encoding, or a Content-Length above 0, in a response that has no content because of its status,
+    /// 1xx but 101 or 204. The fields are ignored (RFC 9112 section 6.3, rule 1). The connection closes after the exchange,
+    /// because it is unknown whether the server sends content all the same.
     pub framing_without_content: bool,
     /// Permits spaces and tabs between a chunk size and its CRLF, which some old senders pad with.
     pub padded_chunk_size: bool,
-    /// Permits trailer fields that may not stand in a trailer section (RFC 9110 section 6.5.1), and folded ones (RFC 9112 section 5.2).
-    /// They are dropped; the others are handed on.
+    /// Permits trailer fields that may not stand in a trailer section (RFC 9110 section 6.5.1), and folded ones (RFC 9112
+    /// section 5.2). They are dropped; the others are passed on.
     pub unusable_trailers: bool,
 }
 
@@ -94,9 +97,9 @@ impl Leniency {
         unusable_trailers: false,
     };
 
-    /// Permits all of it, for a client: a response that is read in another way than the server meant it costs the client that response;
-    /// a request that is read in another way than the proxy in front meant it can be an attack. The default of
-    /// `ClientConfig` in the adapters.
+    /// Permits all of these violations, for a client. If a client reads a response differently from what the server meant,
+    /// only that response is lost. If a server reads a request differently from the proxy in front of it, that can be an
+    /// attack. The default of `ClientConfig` in the adapters.
     pub const RESPONSES: Self = Self {
         bare_status: true,
         lines_before_status: true,
@@ -108,13 +111,14 @@ impl Leniency {
     };
 }
 
-/// The rules a connection reads by: [`Limits`] and [`Leniency`]. Handed to each call, so that a connection carries no copy.
+/// The rules by which a connection reads: [`Limits`] and [`Leniency`]. They are passed to each call, so a connection stores
+/// no copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
-    /// Bounds on what the peer may send.
+    /// Limits on the peer's input.
     pub limits: Limits,
-    /// What the peer may get wrong.
+    /// The violations by the peer that are tolerated.
     pub leniency: Leniency,
 }
 
@@ -138,7 +142,7 @@ impl Rules {
         self
     }
 
-    /// These rules with another bound on the content of a message, in bytes; `None` for none.
+    /// These rules with another limit on the content of a message, in bytes; `None` means unlimited.
     #[must_use]
     pub const fn with_body(mut self, bytes: Option<u64>) -> Self {
         self.limits.body = bytes;

@@ -1,11 +1,11 @@
-//! Where a head that comes in pieces ends.
+//! Finds the end of a head that arrives in pieces.
 
 use crate::{Limits, scan};
 
-/// Finds the end of a head that comes in pieces, in time linear in its length however small they are.
+/// Finds the end of a head that arrives in pieces, in time linear in its length, however small the pieces are.
 ///
-/// It remembers how far it has looked; a piece is looked at once. Only when the head is whole, or cannot become whole any more, is
-/// it worth parsing.
+/// The scanner remembers how far it has read, so it reads each byte once. Parse the head only when it is complete, or can no
+/// longer become complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScanner {
     /// Bytes looked at.
@@ -21,8 +21,8 @@ impl HeadScanner {
         Self { scanned: 0, line: 0 }
     }
 
-    /// Whether `input`, the head from its first byte on, should be parsed now: it was never looked at, has reached its empty line,
-    /// has a line end that makes it invalid, or is over `limits`.
+    /// Whether `input`, the head from its first byte on, should be parsed now: it was never scanned, has reached its empty
+    /// line, has a line end that makes it invalid, or exceeds `limits`.
     #[inline]
     pub fn ready(&mut self, input: &[u8], limits: &Limits) -> bool {
         self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)

@@ -1,16 +1,16 @@
-//! What a protocol may ask of its driver during a call.
+//! The requests that a protocol may make to its driver during a call.
 
 use std::time::Instant;
 
 use crate::{Limits, Output};
 
-/// How strongly a protocol has asked for its connection to end. Asking twice keeps the stronger.
+/// How strongly a protocol has asked for its connection to end. Of several requests, the strongest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Intent {
-    /// Nothing asked: the connection goes on.
+    /// No end requested: the connection goes on.
     #[default]
     Continue,
-    /// Half-close once the output is sent; go on reading. What is written later is dropped.
+    /// Half-close once the output is sent; go on reading. Later output is dropped.
     Shutdown,
     /// Send the output, half-close, then discard input until the peer closes or the linger deadline passes
     /// (RFC 9112 section 9.6), so that the last bytes are not lost to a reset.
@@ -19,34 +19,34 @@ pub enum Intent {
     Abort,
 }
 
-/// What a protocol has asked for so far. Kept by the driver with the connection; three bytes.
+/// The requests of a protocol so far. The driver keeps them with the connection; three bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Control {
-    /// The strongest end asked for.
+    /// The strongest end requested.
     pub intent: Intent,
     /// Whether reading is paused.
     pub paused: bool,
-    /// Whether [`Protocol::again`](crate::Protocol::again) is to be called.
+    /// Whether [`Protocol::again`](crate::Protocol::again) must be called.
     pub again: bool,
 }
 
-/// The context of one call: the time, the output, and what to do with the connection.
+/// The context of one call: the time, the output, and the requests for the connection.
 ///
-/// Everything here is plain data. Nothing has an effect before the method returns, so a layer can lend its inner protocol
-/// a `Cx` of its own ([`layer`](Cx::layer)) and look at what was left in it.
+/// A context is plain data. Nothing takes effect before the method returns, so a layer can lend its inner protocol its own
+/// `Cx` ([`layer`](Cx::layer)) and then inspect the requests in it.
 #[derive(Debug)]
 pub struct Cx<'a> {
     now: Instant,
     output: &'a mut Output,
     control: &'a mut Control,
     limits: &'a Limits,
-    /// Bytes of output that wait beneath `output`.
+    /// Bytes of output that wait below `output`.
     beneath: usize,
 }
 
 impl<'a> Cx<'a> {
-    /// A context for one call at `now`, of a connection that is held to `limits`. More bytes in `output` than their
-    /// high-water mark make it [`is_congested`](Cx::is_congested).
+    /// A context for one call at `now`, of a connection with these `limits`. If `output` holds more bytes than their
+    /// high-water mark, the connection [`is_congested`](Cx::is_congested).
     #[inline]
     pub fn new(now: Instant, output: &'a mut Output, control: &'a mut Control, limits: &'a Limits) -> Self {
         Cx {
@@ -58,15 +58,15 @@ impl<'a> Cx<'a> {
         }
     }
 
-    /// The same context above `beneath` bytes of output that wait already.
+    /// The same context, with `beneath` bytes of output waiting below it.
     #[inline(always)]
     pub(crate) fn above(mut self, beneath: usize) -> Self {
         self.beneath = beneath;
         self
     }
 
-    /// A context for an inner protocol with an output and a control of its own. The inner protocol is congested when its
-    /// output, and what waits beneath, are together above the same high-water mark.
+    /// A context for an inner protocol with its own output and control. The inner protocol is congested when its output and
+    /// the output that waits below it are together above the same high-water mark.
     ///
     /// ```
     /// # use std::time::Instant;
@@ -85,13 +85,13 @@ impl<'a> Cx<'a> {
         Cx::new(self.now, output, control, self.limits).above(self.waiting())
     }
 
-    /// The time of this call. It never runs backwards; within one turn of a driver's loop it stands still.
+    /// The time of this call. It never runs backwards, and does not change within one turn of a driver's loop.
     #[inline]
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// The output of this connection, with what an earlier call left unsent in front.
+    /// The output of this connection; output that earlier calls left unsent stands first.
     #[inline]
     pub fn output(&mut self) -> &mut Output {
         self.output
@@ -103,14 +103,14 @@ impl<'a> Cx<'a> {
         self.output.extend_from_slice(bytes);
     }
 
-    /// Whether more output waits than the high-water mark allows. A protocol with more to say stops then and goes on in
-    /// [`drained`](crate::Protocol::drained).
+    /// Whether more output waits than the high-water mark allows. A protocol with more output should then stop, and continue
+    /// in [`drained`](crate::Protocol::drained).
     #[inline]
     pub fn is_congested(&self) -> bool {
         self.waiting() > self.limits.high_water
     }
 
-    /// Bytes of output that wait: here, in the layers beneath, and on their way into the transport.
+    /// Bytes of output that wait: here, in the layers below, and on their way into the transport.
     #[inline]
     pub fn waiting(&self) -> usize {
         self.output.len() + self.beneath
@@ -121,20 +121,20 @@ impl<'a> Cx<'a> {
         self.limits.high_water
     }
 
-    /// What the connection may hold. A layer holds its inner connection to the same.
+    /// The limits of the connection. A layer applies the same limits to its inner connection.
     #[inline]
     pub fn limits(&self) -> &Limits {
         self.limits
     }
 
-    /// Asks for a call of [`again`](crate::Protocol::again) when other connections have had their turn. Input is not read
-    /// before.
+    /// Asks for a call of [`again`](crate::Protocol::again) when other connections have had their turn. The driver reads no
+    /// input before that call.
     #[inline]
     pub fn again(&mut self) {
         self.control.again = true;
     }
 
-    /// Stops (`true`) or resumes (`false`) calls of [`received`](crate::Protocol::received). What has come meanwhile is
+    /// Stops (`true`) or resumes (`false`) calls of [`received`](crate::Protocol::received). Input that arrives meanwhile is
     /// delivered when reading resumes.
     #[inline]
     pub fn pause(&mut self, pause: bool) {
@@ -160,7 +160,7 @@ impl<'a> Cx<'a> {
         self.ask(Intent::Abort);
     }
 
-    /// The strongest end that was asked for so far.
+    /// The strongest end requested so far.
     #[inline]
     pub fn intent(&self) -> Intent {
         self.control.intent

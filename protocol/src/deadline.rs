@@ -1,11 +1,12 @@
-//! The one deadline of a connection, and its reason.
+//! The one deadline of a connection, and the purpose of the deadline.
 
 use std::time::{Duration, Instant};
 
-/// The one deadline of a connection: when it passes, and what the connection waits for until then, a `T` of the protocol's.
+/// The one deadline of a connection: the time at which it passes, and a `T` that says what the connection waits for until
+/// then.
 ///
-/// A protocol that waits for one thing at a time keeps this, returns [`at`](Self::at) from
-/// [`Protocol::deadline`](crate::Protocol::deadline), and looks at [`timer`](Self::timer) in
+/// A protocol that waits for one thing at a time keeps a `Deadline`, returns [`at`](Self::at) from
+/// [`Protocol::deadline`](crate::Protocol::deadline), and reads [`timer`](Self::timer) in
 /// [`Protocol::timeout`](crate::Protocol::timeout).
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline<T> {
@@ -14,34 +15,34 @@ pub struct Deadline<T> {
 }
 
 impl<T: Copy + PartialEq> Deadline<T> {
-    /// Waits for nothing. `timer` is the answer of [`timer`](Self::timer) until a wait begins.
+    /// No wait. [`timer`](Self::timer) returns `timer` until a wait begins.
     #[must_use]
     pub const fn new(timer: T) -> Self {
         Self { at: None, timer }
     }
 
-    /// When the deadline passes; `None` while nothing is waited for, or where the wait has no end.
+    /// The time at which the deadline passes; `None` if there is no wait, or the wait has no end.
     #[inline]
     #[must_use]
     pub const fn at(&self) -> Option<Instant> {
         self.at
     }
 
-    /// What is, or was last, waited for.
+    /// The current wait, or the last one.
     #[inline]
     #[must_use]
     pub const fn timer(&self) -> T {
         self.timer
     }
 
-    /// Waits for `timer`, from `now` on and for `after`; without end where that is `None` or beyond the clock's range.
+    /// Waits for `timer` from `now` on, for the time `after`; without end if `after` is `None` or beyond the clock's range.
     #[inline]
     pub fn arm(&mut self, now: Instant, timer: T, after: Option<Duration>) {
         self.timer = timer;
         self.at = after.and_then(|after| now.checked_add(after));
     }
 
-    /// Waits for `timer`, from when it was first waited for.
+    /// Waits for `timer`, counted from the time at which the wait for it first began.
     #[inline]
     pub fn keep(&mut self, now: Instant, timer: T, after: Option<Duration>) {
         if self.timer != timer || self.at.is_none() {
@@ -49,15 +50,16 @@ impl<T: Copy + PartialEq> Deadline<T> {
         }
     }
 
-    /// Waits for `timer` until `at`; without end where that is `None`.
+    /// Waits for `timer` until `at`; without end if `at` is `None`.
     #[inline]
     pub const fn set(&mut self, timer: T, at: Option<Instant>) {
         self.timer = timer;
         self.at = at;
     }
 
-    /// `bytes` of what is waited for have come, or gone: the wait for `timer` goes on for their share of `rate` (bytes per second), but
-    /// from `now` on for no longer than `pause`. Where something else was waited for, or `rate` is 0, it is armed with `pause`.
+    /// Extends the wait for `timer` after `bytes` of the awaited data have been received or sent: by the time that `bytes`
+    /// take at `rate` (bytes per second), but from `now` on for no longer than `pause`. If the current wait is another one,
+    /// or `rate` is 0, the wait starts with `pause`.
     pub fn prolong(&mut self, now: Instant, timer: T, bytes: usize, pause: Option<Duration>, rate: u32) {
         let latest = pause.and_then(|pause| now.checked_add(pause));
         self.at = match self.at {
@@ -70,7 +72,7 @@ impl<T: Copy + PartialEq> Deadline<T> {
         self.timer = timer;
     }
 
-    /// Waits for nothing.
+    /// Ends the wait.
     #[inline]
     pub const fn disarm(&mut self) {
         self.at = None;

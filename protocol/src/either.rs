@@ -1,4 +1,4 @@
-//! One of two protocols, for a driver that runs both.
+//! One of two protocols, for a driver that runs both kinds.
 
 use core::error::Error;
 use core::fmt;
@@ -8,9 +8,9 @@ use crate::{Cx, Input, Protocol, Reason};
 
 /// One of two protocols with the same messages.
 ///
-/// A driver runs one type of protocol. A program whose connections are of two kinds, such as a proxy, which serves clients and
-/// connects to servers on the same threads, joins the kinds in an `Either`. One protocol that becomes another is a
-/// [`Switch`](crate::Switch).
+/// A driver runs one type of protocol. Some programs have two kinds of connections: a proxy serves clients and connects to
+/// servers on the same threads. Such a program joins the two kinds in an `Either`. For one protocol that becomes another,
+/// use [`Switch`](crate::Switch).
 ///
 /// ```
 /// use protocol::testing::Harness;
@@ -25,9 +25,9 @@ use crate::{Cx, Input, Protocol, Reason};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Either<A, B> {
-    /// The first kind.
+    /// A connection of the first kind.
     Left(A),
-    /// The second kind.
+    /// A connection of the second kind.
     Right(B),
 }
 
@@ -40,7 +40,7 @@ impl<A: fmt::Display, B: fmt::Display> fmt::Display for Either<A, B> {
     }
 }
 
-/// The error of whichever protocol ran.
+/// The error of the protocol that ran.
 impl<A: Error, B: Error> Error for Either<A, B> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -50,7 +50,7 @@ impl<A: Error, B: Error> Error for Either<A, B> {
     }
 }
 
-/// Calls a method of whichever protocol it is.
+/// Calls a method of the protocol that runs.
 macro_rules! either {
     ($self:ident, $method:ident($($argument:expr),*)) => {
         match $self {

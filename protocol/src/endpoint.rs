@@ -9,15 +9,16 @@ use bytes::Bytes;
 
 use crate::Reason;
 
-/// One datagram socket as a state machine, the sibling of [`Protocol`](crate::Protocol): it sees each datagram with its
-/// sender and answers with [`Transmit`]s. The same rules hold, as far as they make sense without connections.
+/// One datagram socket as a state machine, the counterpart of [`Protocol`](crate::Protocol): the endpoint receives each
+/// datagram with its sender's address, and answers with [`Transmit`]s. The rules of `Protocol` hold as far as they apply
+/// without connections.
 pub trait Endpoint {
-    /// What other threads may send here; [`Infallible`](core::convert::Infallible) when nothing.
+    /// The type of messages from other threads; [`Infallible`](core::convert::Infallible) if there are none.
     type Message;
     /// Why the endpoint cannot go on.
     type Error: core::error::Error;
 
-    /// The socket is bound. Called once and first.
+    /// The socket is bound. Called once, as the first call.
     ///
     /// # Errors
     ///
@@ -31,10 +32,10 @@ pub trait Endpoint {
     ///
     /// # Errors
     ///
-    /// As for [`opened`](Endpoint::opened); a bad datagram is no reason to fail: anyone can send one.
+    /// As for [`opened`](Endpoint::opened). Do not fail on an invalid datagram: anyone can send one.
     fn received(&mut self, cx: &mut EndpointCx<'_>, datagram: Datagram<'_>) -> Result<(), Self::Error>;
 
-    /// When [`timeout`](Endpoint::timeout) is wanted. Read after each call.
+    /// The time at which [`timeout`](Endpoint::timeout) must be called. Read after each call.
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -59,19 +60,19 @@ pub trait Endpoint {
         Ok(())
     }
 
-    /// The socket is gone. Called once and last.
+    /// The socket is gone. Called once, as the last call.
     fn closed(&mut self, reason: Reason) {
         let _ = reason;
     }
 }
 
-/// A received datagram. The payload is lent for the call and may be changed in place.
+/// A received datagram. The payload is borrowed for the call and may be changed in place.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Datagram<'a> {
-    /// Who sent it.
+    /// The address of the sender.
     pub from: SocketAddr,
-    /// The own address it came to, where the driver asks the kernel for it.
+    /// The local address that the datagram was sent to, if the driver asks the kernel for it.
     pub to: Option<IpAddr>,
     /// Its congestion mark.
     pub ecn: Option<Ecn>,
@@ -80,7 +81,7 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// A datagram from `from` that says no more about itself.
+    /// A datagram from `from`, without a local address and a congestion mark.
     pub fn new(from: SocketAddr, payload: &'a mut [u8]) -> Self {
         Datagram {
             from,
@@ -105,12 +106,12 @@ pub enum Ecn {
 /// A datagram to send, or several of one size in one buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
+    /// The destination.
     pub to: SocketAddr,
     /// The payload; with `segment_size`, of several datagrams end to end.
     pub payload: Bytes,
-    /// Cut the payload into datagrams of this many bytes (the last may be shorter), in one system call where the
-    /// kernel can.
+    /// Splits the payload into datagrams of this many bytes (the last may be shorter), in one system call if the kernel
+    /// supports it.
     pub segment_size: Option<NonZeroU16>,
     /// The congestion mark to set.
     pub ecn: Option<Ecn>,
@@ -126,7 +127,7 @@ pub struct EndpointCx<'a> {
 }
 
 impl<'a> EndpointCx<'a> {
-    /// A context for one call at `now`; at most `capacity` transmits may wait.
+    /// A context for one call at `now`. At most `capacity` transmits may wait.
     pub fn new(now: Instant, transmits: &'a mut VecDeque<Transmit>, capacity: usize, closing: &'a mut bool) -> Self {
         EndpointCx {
             now,
@@ -145,7 +146,7 @@ impl<'a> EndpointCx<'a> {
     ///
     /// # Errors
     ///
-    /// Gives it back when the queue is full: datagrams may be lost anyway, so the endpoint decides what to do.
+    /// Returns the transmit when the queue is full. Datagrams may be lost anyway, so the endpoint decides what to do.
     pub fn transmit(&mut self, transmit: Transmit) -> Result<(), Transmit> {
         if self.transmits.len() >= self.capacity {
             return Err(transmit);
@@ -154,7 +155,7 @@ impl<'a> EndpointCx<'a> {
         Ok(())
     }
 
-    /// Asks to send what is queued, then close the socket. Only [`closed`](Endpoint::closed) is called after this.
+    /// Asks to send the queued datagrams, then close the socket. Only [`closed`](Endpoint::closed) is called after this.
     pub fn close(&mut self) {
         *self.closing = true;
     }

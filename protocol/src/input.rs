@@ -1,12 +1,12 @@
-//! The bytes a driver lends to a protocol.
+//! The bytes that a driver lends to a protocol.
 
 use core::fmt;
 
-/// A cursor over received bytes, lent for one call and mutable in place.
+/// A cursor over received bytes. The bytes are lent for one call and may be changed in place.
 ///
-/// The memory belongs to the driver, which reads into one buffer per thread: unmasking or decryption may happen in
-/// place, but nothing may be kept. What is not consumed when the call returns stays with the connection and comes back,
-/// in one contiguous slice, in front of newer bytes.
+/// The memory belongs to the driver, which reads into one buffer per thread. So a protocol may unmask or decrypt the bytes
+/// in place, but cannot keep them. Bytes that are not consumed when the call returns stay with the connection. They are
+/// shown again, in one contiguous slice, in front of newer bytes.
 ///
 /// ```
 /// let mut bytes = *b"ping pong";
@@ -32,7 +32,7 @@ impl<'a> Input<'a> {
         self.rest.len()
     }
 
-    /// Whether nothing is left.
+    /// Whether no bytes are left.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -44,19 +44,19 @@ impl<'a> Input<'a> {
         self.rest
     }
 
-    /// The bytes that are left, to change in place.
+    /// The bytes that are left, for changes in place.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         self.rest
     }
 
-    /// Moves past `n` bytes, or past all of them where fewer are left.
+    /// Moves past `n` bytes, or past all of them if fewer are left.
     #[inline]
     pub fn consume(&mut self, n: usize) {
         self.take(n);
     }
 
-    /// Consumes `n` bytes, or all where fewer are left, and hands them out for as long as the driver lends them.
+    /// Consumes `n` bytes, or all of them if fewer are left, and returns them for as long as the driver lends them.
     #[inline]
     pub fn take(&mut self, n: usize) -> &'a mut [u8] {
         let rest = core::mem::take(&mut self.rest);
@@ -65,7 +65,7 @@ impl<'a> Input<'a> {
         head
     }
 
-    /// Consumes all that is left.
+    /// Consumes and returns all bytes that are left.
     #[inline]
     pub fn take_all(&mut self) -> &'a mut [u8] {
         core::mem::take(&mut self.rest)

@@ -1,8 +1,8 @@
-//! What a driver lets one connection hold.
+//! How much one connection may hold.
 
 use std::time::Duration;
 
-/// The bounds of one connection, whatever its protocol. Every one is finite by default; `None` means unlimited where a
+/// The limits of one connection, whatever its protocol. Every limit is finite by default; `None` means unlimited where a
 /// field allows it.
 ///
 /// ```
@@ -14,26 +14,26 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of output above which a connection is congested: it is not read from until the output has fallen to
-    /// [`low_water`](Limits::low_water). Default 64 KiB. Memory: up to this much and one call's output for a peer that
-    /// does not read.
+    /// Bytes of output above which a connection is congested: the driver then does not read from it until the output has
+    /// fallen to [`low_water`](Limits::low_water). Default 64 KiB. Memory: up to this much plus one call's output for a peer
+    /// that does not read.
     pub high_water: usize,
-    /// Bytes of output left to send at which a congested connection goes on. Default 16 KiB, a quarter of the
-    /// high-water mark.
+    /// Bytes of waiting output at which a congested connection goes on. Default 16 KiB, a quarter of the high-water mark.
     pub low_water: usize,
-    /// Bytes of unsent output above which the connection is reset. Default 16 MiB. Shared [`Bytes`](bytes::Bytes) count
-    /// in full in each connection, though stored once.
+    /// Bytes of unsent output above which the connection is reset. Default 16 MiB. Shared [`Bytes`](bytes::Bytes) count in
+    /// full in each connection, although they are stored once.
     pub max_output: usize,
-    /// Bytes a protocol may leave unconsumed. More resets the connection; a protocol has smaller limits of its own and
-    /// answers before. Default 128 KiB, which a peer that trickles can make a connection hold.
+    /// Bytes that a protocol may leave unconsumed. More resets the connection; protocols have smaller limits of their own
+    /// and answer before. Default 128 KiB. A peer that sends slowly can make a connection hold this much.
     pub max_input: usize,
-    /// How long a peer may take none of the waiting output before the connection is reset. Default 30 s.
+    /// How long the peer may take none of the waiting output before the connection is reset. Default 30 s.
     pub write_timeout: Option<Duration>,
-    /// How long to wait, after the last byte was sent and the connection half-closed, for the peer to close. Default
-    /// 2 s. Too short and a peer that is still sending loses the last reply to a reset (RFC 9112 section 9.6).
+    /// How long to wait for the peer to close, after the last byte was sent and the connection half-closed. Default 2 s.
+    /// With a time that is too short, a peer that is still sending loses the last reply to a reset (RFC 9112 section 9.6).
     pub linger: Duration,
-    /// Bytes discarded while closing before the connection is reset: a peer that floods must not be read for all of
-    /// [`linger`](Limits::linger). Default 16 MiB. Too few and a client that sends a large body loses an early reply.
+    /// Bytes discarded while closing, before the connection is reset. The limit keeps the driver from reading a flood for
+    /// all of [`linger`](Limits::linger). Default 16 MiB. With too small a limit, a client that sends a large body loses an
+    /// early reply.
     pub max_discard: usize,
 }
 

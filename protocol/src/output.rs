@@ -1,4 +1,4 @@
-//! The bytes a protocol wants sent.
+//! The bytes that a protocol wants to send.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,14 +12,14 @@ const COPY_MAX: usize = 1024;
 /// Above this capacity an emptied tail gives its memory back instead of keeping it for the next call.
 const KEEP_MAX: usize = 256 * 1024;
 
-/// Bytes waiting to be sent, in order: small writes copied into one growing buffer, large ones shared.
+/// Bytes waiting to be sent, in order: small writes are copied into one growing buffer, large ones are shared.
 ///
 /// A [`Bytes`] value pushed into many outputs is stored once. `Output` implements [`Buf`], with
-/// [`chunks_vectored`](Buf::chunks_vectored), so a driver sends it with one `send` when all was copied and one vectored
-/// write when not.
+/// [`chunks_vectored`](Buf::chunks_vectored). So a driver sends the output with one `send` if all bytes were copied, and
+/// with one vectored write otherwise.
 ///
-/// Nothing here has an effect on a socket: a driver sends the content when the protocol's method has returned, and
-/// bounds what may wait (see [`Limits`](crate::Limits)).
+/// An `Output` does not touch a socket: the driver sends the content after the protocol's method has returned, and bounds
+/// how much may wait (see [`Limits`](crate::Limits)).
 ///
 /// ```
 /// use bytes::{Buf, Bytes};
@@ -55,13 +55,13 @@ impl Output {
         Self::default()
     }
 
-    /// Bytes waiting.
+    /// The number of waiting bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.tail.len() + self.shared_len
     }
 
-    /// Whether nothing waits.
+    /// Whether no bytes wait.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.shared_len == 0
@@ -84,15 +84,15 @@ impl Output {
         self.shared.push_back(Shared { before, bytes });
     }
 
-    /// The buffer that copied bytes are appended to, for encoders that write in place.
+    /// The buffer for copied bytes, for encoders that write in place.
     ///
-    /// Append only: bytes that are already there may be on their way, in front of shared ones.
+    /// Only append to this buffer: the bytes already in it may be partly sent, or belong in front of shared bytes.
     #[inline]
     pub fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }
 
-    /// Forgets everything that waits.
+    /// Drops all waiting bytes.
     pub fn clear(&mut self) {
         self.tail.clear();
         self.shared.clear();
@@ -119,7 +119,7 @@ impl Output {
         parked
     }
 
-    /// The content, in order, in the pieces in which it lies.
+    /// The content, in order, as the contiguous pieces that store it.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let mut copied: &[u8] = &self.tail;
         let pieces = self.shared.iter().flat_map(move |piece| {
@@ -131,7 +131,7 @@ impl Output {
         pieces.chain([behind]).filter(|chunk| !chunk.is_empty())
     }
 
-    /// Moves the content of `other` behind the content of `self`.
+    /// Moves the content of `other` to the end of `self`.
     pub fn append(&mut self, other: &mut Output) {
         let mut copied: &[u8] = &other.tail;
         for piece in core::mem::take(&mut other.shared) {

@@ -1,29 +1,28 @@
-//! What a factory learns of a new connection, and how others reach it later.
+//! What a factory learns about a new connection, and how other threads send messages to it later.
 
 use core::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A new connection, shown to the factory that makes its protocol.
+/// A new connection, as the factory that makes its protocol sees it.
 ///
-/// Everything but the peer's address is fetched only when asked for: a connection nobody sends messages to pays
-/// nothing for the possibility.
+/// Everything except the peer's address is fetched only on request: a connection that needs no sender does not pay for one.
 pub struct Peer<'a, M> {
     source: &'a dyn PeerSource<M>,
 }
 
-/// Where a driver keeps what a [`Peer`] shows.
+/// The source of the values that a [`Peer`] shows. Drivers implement it.
 pub trait PeerSource<M> {
     /// The peer's address; `None` where the transport has none (a Unix socket, memory).
     fn remote(&self) -> Option<SocketAddr>;
-    /// The own address; `None` where the transport has none.
+    /// The local address; `None` where the transport has none.
     fn local(&self) -> Option<SocketAddr>;
-    /// A handle that reaches this connection.
+    /// A handle that sends messages to this connection.
     fn sender(&self) -> Sender<M>;
 }
 
 impl<'a, M> Peer<'a, M> {
-    /// Shows what `source` holds.
+    /// Shows the values of `source`.
     pub fn new(source: &'a dyn PeerSource<M>) -> Self {
         Peer { source }
     }
@@ -33,19 +32,19 @@ impl<'a, M> Peer<'a, M> {
         self.source.remote()
     }
 
-    /// The own address of the connection; `None` where the transport has none. May cost a system call.
+    /// The local address of the connection; `None` where the transport has none. May cost a system call.
     pub fn local(&self) -> Option<SocketAddr> {
         self.source.local()
     }
 
-    /// A handle by which any thread reaches this connection's [`posted`](crate::Protocol::posted).
+    /// A handle by which any thread sends messages to this connection's [`posted`](crate::Protocol::posted).
     pub fn sender(&self) -> Sender<M> {
         self.source.sender()
     }
 }
 
 impl<M> Peer<'_, M> {
-    /// What is known of the connection, for a layer that makes its protocol later. Fetches all of it: see [`Peer`].
+    /// Keeps all values of this peer, for a layer that makes its protocol later. Fetches all of them: see [`Peer`].
     pub fn keep(&self) -> KeptPeer<M> {
         KeptPeer {
             remote: self.remote(),
@@ -55,14 +54,14 @@ impl<M> Peer<'_, M> {
     }
 }
 
-/// What a [`Peer`] has shown, kept beyond the call of a factory, to be shown to another factory by [`Peer::new`]. A layer that
-/// knows better, as behind a proxy, changes the addresses first.
+/// The values of a [`Peer`], kept beyond the call of a factory. [`Peer::new`] shows them to another factory. A layer with
+/// better knowledge, such as one behind a proxy, changes the addresses first.
 pub struct KeptPeer<M> {
     /// The peer's address.
     pub remote: Option<SocketAddr>,
-    /// The own address.
+    /// The local address.
     pub local: Option<SocketAddr>,
-    /// A handle that reaches the connection.
+    /// A handle that sends messages to the connection.
     pub sender: Sender<M>,
 }
 
@@ -102,14 +101,16 @@ pub trait Mailbox<M>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Gives the message back when the queue is full or the connection is known to be gone.
+    /// Returns the message when the queue is full or the connection is known to be gone.
     fn send(&self, token: u64, message: M) -> Result<(), SendError<M>>;
 }
 
-/// Reaches one connection from any thread: what is sent arrives in its [`posted`](crate::Protocol::posted).
+/// Sends messages to one connection from any thread: each message arrives in the protocol's
+/// [`posted`](crate::Protocol::posted).
 ///
-/// Queues are bounded: when one is full the message comes back and the caller decides (drop it, retry later, close).
-/// Messages from one sender arrive in order. Those still queued when the connection closes are dropped.
+/// Queues are bounded: when a queue is full, the message is returned, and the caller decides what to do (drop it, retry
+/// later, close). Messages from one sender arrive in order. Messages that are still queued when the connection closes are
+/// dropped.
 pub struct Sender<M> {
     mailbox: Arc<dyn Mailbox<M>>,
     token: u64,
@@ -125,8 +126,8 @@ impl<M> Sender<M> {
     ///
     /// # Errors
     ///
-    /// Gives the message back when the queue is full or the connection is known to be gone. `Ok` promises a place in
-    /// the queue: the connection may still close before it comes to it.
+    /// Returns the message when the queue is full or the connection is known to be gone. `Ok` means that the message is
+    /// queued; the connection may still close before it receives the message.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
         self.mailbox.send(self.token, message)
     }
@@ -149,7 +150,7 @@ impl<M> fmt::Debug for Sender<M> {
     }
 }
 
-/// Why a message was not queued, with the message.
+/// The reason why a message was not queued, with the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<M> {

@@ -1,4 +1,4 @@
-//! The one trait.
+//! The trait [`Protocol`].
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use crate::{Cx, Input, Reason};
 
 /// One side of one connection, as a state machine: it never touches a socket, a clock or a thread.
 ///
-/// The driver calls a method when something happened; the protocol answers with plain data in the [`Cx`]. The crate's
-/// front page lists the rules both sides keep. Only [`received`](Protocol::received) is required.
+/// The driver calls a method when something has happened; the protocol answers with plain data in the [`Cx`]. The crate's
+/// front page lists the rules for both sides. Only [`received`](Protocol::received) is required.
 ///
-/// An error says that the connection cannot go on. The reply to it (a status 400, a close frame) is already in the
-/// output: the driver sends it, half-closes, lingers and closes. No method but [`closed`](Protocol::closed) follows.
-/// Errors tell in their type who is to blame, the peer or the local user.
+/// An error means that the connection cannot go on. The protocol has already written its reply (a status 400, a Close frame)
+/// to the output: the driver sends the output, half-closes, lingers and closes. Only [`closed`](Protocol::closed) is called
+/// after an error. The type of an error says who is at fault, the peer or the local user.
 pub trait Protocol {
-    /// What other threads and connections may send here; [`Infallible`](core::convert::Infallible) when nothing.
+    /// The type of messages from other threads and connections; [`Infallible`](core::convert::Infallible) if there are none.
     type Message;
-    /// Why the connection cannot go on. Drivers keep it until the connection has ended, and log it.
+    /// Why the connection cannot go on. The driver keeps the error until the connection has ended, and logs it.
     type Error: core::error::Error + Send + Sync + 'static;
 
     /// The connection is established. Called once, before anything but [`closed`](Protocol::closed).
@@ -28,14 +28,14 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// Bytes have come, or earlier ones are shown again. Consume what can be used; the rest comes back.
+    /// Bytes have arrived, or earlier ones are shown again. Consume the bytes that can be used; the others are shown again.
     ///
     /// # Errors
     ///
     /// See [`Protocol`].
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error>;
 
-    /// The peer half-closed: no byte follows those already shown. By default the connection closes.
+    /// The peer half-closed: no bytes follow those already shown. By default the connection closes.
     ///
     /// # Errors
     ///
@@ -45,13 +45,13 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// When [`timeout`](Protocol::timeout) is wanted. A getter, read after each call: wrappers take the minimum of
-    /// theirs and their inner protocol's.
+    /// The time at which [`timeout`](Protocol::timeout) must be called. The driver reads this getter after each call. A
+    /// wrapper returns the minimum of its own deadline and its inner protocol's.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// Whether to read while the connection is congested. A getter, as [`deadline`](Protocol::deadline). False by default:
+    /// Whether to read while the connection is congested. A getter like [`deadline`](Protocol::deadline). False by default:
     /// a peer that does not read its answers must not cause more of them.
     ///
     /// Clients return true: if both sides stopped reading, they would deadlock.
@@ -69,7 +69,7 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// The output, once above the high-water mark, has fallen to the low-water mark.
+    /// The output was above the high-water mark and has now fallen to the low-water mark.
     ///
     /// # Errors
     ///
@@ -89,9 +89,9 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// The driver is about to look at the output, after one call or several. A layer that seals what its inner protocol
-    /// says, or joins it into larger pieces, puts that off to here. Not called after an error or an asked end: what a
-    /// protocol has put off, it says before it asks for the end.
+    /// The driver is about to look at the output, after one call or several. A layer that encrypts its inner protocol's
+    /// output, or joins it into larger pieces, does so here. Not called after an error, or after the protocol has asked for
+    /// the end: a protocol that has put off output must write it before it asks for the end.
     ///
     /// # Errors
     ///
@@ -111,8 +111,8 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// The driver wants to stop: finish what is under way, then close. By default the connection closes at once. One
-    /// that does not end before the driver's drain deadline is reset.
+    /// The driver is shutting down: finish the current work, then close. By default the connection closes at once. A
+    /// connection that does not end before the driver's drain deadline is reset.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ pub trait Protocol {
         Ok(())
     }
 
-    /// The connection is gone. Called once and last, also when it was never [`connected`](Protocol::connected).
+    /// The connection is gone. Called once, as the last call, also if [`connected`](Protocol::connected) was never called.
     fn closed(&mut self, reason: Reason) {
         let _ = reason;
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::io;
 
-/// Why a connection ended, told to [`Protocol::closed`](crate::Protocol::closed).
+/// Why a connection ended: the argument of [`Protocol::closed`](crate::Protocol::closed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -21,9 +21,9 @@ pub enum Reason {
     OutputLimit,
     /// The protocol left more than [`Limits::max_input`](crate::Limits::max_input) bytes unconsumed.
     InputLimit,
-    /// The driver was stopped and the connection did not end by itself in time.
+    /// The driver was stopped, and the connection did not end by itself in time.
     Stopped,
-    /// The protocol panicked. Not told to [`Protocol::closed`](crate::Protocol::closed), which is not called then.
+    /// The protocol panicked. [`Protocol::closed`](crate::Protocol::closed) is not called then.
     Panicked,
 }
 

@@ -1,13 +1,13 @@
-//! The easier face, for protocols without messages and errors.
+//! A simpler trait, for protocols without messages and errors.
 
 use core::convert::Infallible;
 use std::time::Instant;
 
 use crate::{Cx, Input, Protocol, Reason};
 
-/// A [`Protocol`] without messages and errors: the same methods without a `Result`. [`Simple`] makes it a `Protocol`.
+/// A [`Protocol`] without messages and errors: the same methods without a `Result`. [`Simple`] turns it into a `Protocol`.
 ///
-/// A closure that takes what `received` takes is one.
+/// A closure with the arguments of `received` is a `SimpleProtocol`.
 pub trait SimpleProtocol {
     /// [`Protocol::received`].
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>);
@@ -70,7 +70,7 @@ impl<F: FnMut(&mut Cx<'_>, &mut Input<'_>)> SimpleProtocol for F {
     }
 }
 
-/// Makes a [`SimpleProtocol`] a [`Protocol`].
+/// Turns a [`SimpleProtocol`] into a [`Protocol`].
 ///
 /// ```
 /// use protocol::testing::Harness;

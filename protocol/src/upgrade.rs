@@ -7,15 +7,15 @@ use crate::{Cx, Input, Protocol, Reason};
 
 /// A protocol that may hand its connection to another, as HTTP does to WebSocket (RFC 9110 section 7.8).
 pub trait Upgrade: Protocol {
-    /// What may follow.
+    /// The protocol that may follow.
     type Next: Protocol<Message = Self::Message>;
 
-    /// Returns the successor, at most once, after this protocol's last bytes (the 101) are in the output. Asked after each
-    /// call. Bytes for the successor stay in the input.
+    /// Returns the successor, at most once, after this protocol's last bytes (the 101) are in the output. Called after each
+    /// call of this protocol. Bytes for the successor stay in the input.
     ///
     /// # Errors
     ///
-    /// When there is to be no successor, though this protocol has ended: the connection ends. Use `cx` to say how.
+    /// If this protocol has ended but there is no successor: the connection then ends. Use `cx` to choose how it ends.
     fn take_next(&mut self, cx: &mut Cx<'_>) -> Result<Option<Self::Next>, Self::Error>;
 }
 
@@ -24,16 +24,16 @@ pub trait Upgrade: Protocol {
 pub enum Switch<A: Upgrade> {
     /// The first protocol still runs.
     Before(A),
-    /// Its successor runs.
+    /// The successor runs.
     After(A::Next),
 }
 
-/// The error of whichever protocol ran.
+/// The error of the protocol that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwitchError<A, B> {
     /// The first protocol failed.
     Before(A),
-    /// Its successor failed.
+    /// The successor failed.
     After(B),
 }
 
@@ -63,7 +63,7 @@ impl<A: Upgrade> Switch<A> {
         Switch::Before(first)
     }
 
-    /// Makes the successor current, if there is one. True when it just took over.
+    /// Makes the successor current, if there is one. Returns true if the successor has just taken over.
     #[inline(always)]
     fn advance(&mut self, cx: &mut Cx<'_>) -> Result<bool, <Self as Protocol>::Error> {
         let Switch::Before(first) = self else { return Ok(false) };

@@ -1,14 +1,14 @@
-//! Protocols that hold a protocol and change little.
+//! Protocols that hold a protocol and change little of it.
 
 use std::time::Instant;
 
 use crate::{Cx, Input, Protocol, Reason};
 
-/// A protocol around another that names only what it changes: every method passes the call on by default, those that join
-/// the contract later included. A `Wrapper` is a [`Protocol`]; a `Box` is a `Wrapper`.
+/// A protocol around another protocol. By default every method passes the call on, including methods that join the contract
+/// later; a wrapper implements only the methods that it changes. A `Wrapper` is a [`Protocol`]; a `Box` is a `Wrapper`.
 ///
-/// The wrapper has the messages and errors of its inner protocol. A layer with others of its own implements [`Protocol`],
-/// and one that rewrites bytes holds a [`driver::Connection`](crate::driver::Connection).
+/// The wrapper has the messages and errors of its inner protocol. A layer with messages or errors of its own implements
+/// [`Protocol`]; a layer that rewrites bytes holds a [`driver::Connection`](crate::driver::Connection).
 ///
 /// ```
 /// use protocol::testing::Harness;
@@ -46,7 +46,7 @@ pub trait Wrapper {
     /// The protocol inside.
     fn inner(&self) -> &Self::Inner;
 
-    /// The protocol inside, to call.
+    /// The protocol inside, mutable, for calling its methods.
     fn inner_mut(&mut self) -> &mut Self::Inner;
 
     /// [`Protocol::connected`].

@@ -1,4 +1,4 @@
-//! What a driver gives to be started by a [`Server`](crate::Server).
+//! The interface of a driver that a [`Server`](crate::Server) can start.
 
 use std::fmt;
 use std::io;
@@ -12,23 +12,23 @@ use crate::{Config, Connect, Socket, Stats, Threads};
 /// Makes the protocol of a connection that this side opens.
 pub type Make<P> = Box<dyn FnOnce(&Peer<'_, <P as Protocol>::Message>) -> P + Send>;
 
-/// A driver, as [`Server`](crate::Server) starts its threads.
+/// A driver with threads, as [`Server`](crate::Server) starts them.
 ///
-/// Whoever writes a driver with threads implements this and [`Worker`], and names three types: `Server<B>`,
-/// [`Running<P, B>`](crate::Running) and [`Handle<P, B>`](crate::Handle).
+/// An author of such a driver implements this trait and [`Worker`], and names three types: `Server<B>`, [`Running<P,
+/// B>`](crate::Running) and [`Handle<P, B>`](crate::Handle).
 pub trait Backend: Clone + fmt::Debug {
-    /// One thread of this driver, seen from other threads.
+    /// One thread of this driver, as other threads see it.
     type Worker<P: Protocol>: Worker<P>;
 
-    /// The name of the driver, which its threads get.
+    /// The name of the driver; its threads get this name.
     fn name(&self) -> &'static str;
 
-    /// Starts one thread, by [`Threads::start`], that does `work` and ends when it is stopped and its connections have
-    /// ended, or when it accepts nowhere and its connections have ended.
+    /// Starts one thread with [`Threads::start`]. The thread does `work`. It ends when it was stopped and its connections
+    /// have ended, or when it accepts nowhere and its connections have ended.
     ///
     /// # Errors
     ///
-    /// When the thread, or what it waits with, cannot be made.
+    /// When the thread, or the object that it waits with, cannot be created.
     fn start<P, F>(&self, threads: &mut Threads, config: Config, work: Work<P, F>) -> io::Result<Arc<Self::Worker<P>>>
     where
         P: Protocol + 'static,
@@ -36,37 +36,37 @@ pub trait Backend: Clone + fmt::Debug {
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static;
 }
 
-/// What a thread is started for.
+/// The purpose of a new thread.
 pub enum Work<P: Protocol, F> {
-    /// To accept from each of the sockets, which listen.
+    /// To accept from each of the sockets, which already listen.
     Accept {
         /// The sockets.
         sockets: Vec<Socket>,
         /// Makes the protocol of an accepted connection, or refuses it.
         factory: F,
     },
-    /// To open one connection. The command is to be taken before the thread looks whether anything is left to do.
+    /// To open one connection. The thread must handle the command before it checks whether any work is left.
     Open(Command<P>),
 }
 
-/// What other threads ask of a thread of a driver.
+/// A command from another thread to a thread of a driver.
 pub enum Command<P: Protocol> {
     /// To open a connection.
     Connect(Connect, Make<P>),
-    /// To run a protocol on a stream socket that is connected already.
+    /// To run a protocol on a stream socket that is already connected.
     #[cfg(unix)]
     Adopt(std::os::fd::OwnedFd, Make<P>),
-    /// To stop: no longer to accept, to ask every protocol to stop, and to reset what is left after this time.
+    /// To stop: accept no more, ask every protocol to stop, and reset the connections that are left after this time.
     Stop(Duration),
 }
 
-/// One thread of a driver, seen from other threads.
+/// One thread of a driver, as other threads see it.
 pub trait Worker<P: Protocol> {
-    /// Queues a command. False when the thread has ended, or far too many commands wait. [`Command::Stop`] is never too
-    /// many.
+    /// Queues a command. Returns false if the thread has ended, or far too many commands wait. [`Command::Stop`] is always
+    /// queued.
     fn command(&self, command: Command<P>) -> bool;
 
-    /// What the thread has counted.
+    /// The counters of the thread.
     fn stats(&self) -> Stats;
 }
 

@@ -16,8 +16,8 @@ use crate::{Config, Connect, Listening, Threads, deal};
 /// The factory of a thread that accepts nothing.
 type NoFactory<P> = fn(&Peer<'_, <P as Protocol>::Message>) -> Option<P>;
 
-/// Sets up the threads of a driver to serve and connect. Where the system can, each thread has a listening socket of its own
-/// (`SO_REUSEPORT`). A connection stays on the thread that accepted it, so protocols need not be `Send`.
+/// Sets up the threads of a driver to serve and connect. Where the system supports it, each thread has its own listening
+/// socket (`SO_REUSEPORT`). A connection stays on the thread that accepted it, so protocols need not be `Send`.
 #[derive(Debug, Clone)]
 pub struct Server<B> {
     backend: B,
@@ -39,7 +39,7 @@ impl<B: Default> Server<B> {
 }
 
 impl<B> Server<B> {
-    /// One thread of that driver, default limits.
+    /// One thread of the driver `backend`, default limits.
     pub fn on(backend: B) -> Self {
         Server {
             backend,
@@ -48,14 +48,14 @@ impl<B> Server<B> {
         }
     }
 
-    /// How many threads serve; 0 counts as 1.
+    /// Number of threads that serve; 0 counts as 1.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
     }
 
-    /// The bounds of each connection.
+    /// The limits of each connection.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
@@ -74,8 +74,8 @@ impl<B> Server<B> {
         &self.config
     }
 
-    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all): with the options of this
-    /// server, and a socket for each of its threads.
+    /// Listens on the first of `addresses` that can be bound, for [`serve_all`](Server::serve_all), with the options of this
+    /// server and one socket for each of its threads.
     ///
     /// # Errors
     ///
@@ -86,12 +86,12 @@ impl<B> Server<B> {
 }
 
 impl<B: Backend> Server<B> {
-    /// Listens on the first of `addresses` that can be bound and serves in the background. For each connection `factory`
-    /// makes a protocol, or refuses it with `None`; each thread has a clone of it.
+    /// Listens on the first of `addresses` that can be bound, and serves in the background. For each connection `factory`
+    /// makes a protocol, or refuses the connection by returning `None`. Each thread has a clone of `factory`.
     ///
     /// # Errors
     ///
-    /// When no address can be bound, for instance because somebody listens there already
+    /// When no address can be bound, for instance because another program listens there already
     /// ([`AddrInUse`](io::ErrorKind::AddrInUse)), or no thread can be started.
     pub fn serve<P, F>(&self, addresses: impl ToSocketAddrs, factory: F) -> io::Result<Running<P, B>>
     where
@@ -102,8 +102,8 @@ impl<B: Backend> Server<B> {
         self.serve_all([self.listen(addresses)?], factory)
     }
 
-    /// Serves a socket that listens already: a Unix socket, one handed over by a predecessor or by a service manager. All
-    /// threads accept from it.
+    /// Serves a socket that already listens: a Unix socket, or a socket handed over by a predecessor or by a service
+    /// manager. All threads accept from it.
     ///
     /// # Errors
     ///
@@ -118,8 +118,8 @@ impl<B: Backend> Server<B> {
         self.serve_all([listener.into().into()], factory)
     }
 
-    /// Serves in several places with one factory, which can tell them apart by [`Peer::local`]. Each thread accepts in all
-    /// of them:
+    /// Serves on several addresses with one factory, which can distinguish them by [`Peer::local`]. Each thread accepts on
+    /// all of them:
     ///
     /// ```ignore
     /// let places = [server.listen("127.0.0.1:80")?, server.listen("127.0.0.2:80")?];
@@ -143,12 +143,12 @@ impl<B: Backend> Server<B> {
         self.start(addresses, works)
     }
 
-    /// Opens one connection in the background, to an address or as [`Connect`] says, on one thread that ends with it. More
-    /// can be opened by the handle.
+    /// Opens one connection in the background, on one thread that ends with the connection. `to` is an address or a
+    /// [`Connect`]. The handle can open further connections.
     ///
     /// # Errors
     ///
-    /// When no thread can be started. The protocol is told how the connect went.
+    /// When no thread can be started. A failed connect is reported to the protocol instead.
     pub fn connect<P, F>(&self, to: impl Into<Connect>, make: F) -> io::Result<Running<P, B>>
     where
         P: Protocol + 'static,
@@ -158,8 +158,8 @@ impl<B: Backend> Server<B> {
         self.open(Command::Connect(to.into(), Box::new(make)))
     }
 
-    /// Runs a protocol, in the background, on a stream socket that is connected already, on one thread that ends with it. See
-    /// [`Handle::adopt`].
+    /// Runs a protocol, in the background, on a stream socket that is already connected, on one thread that ends with the
+    /// connection. See [`Handle::adopt`].
     ///
     /// # Errors
     ///

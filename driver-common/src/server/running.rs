@@ -1,4 +1,4 @@
-//! Threads of a driver that run, and how other threads reach them.
+//! Running threads of a driver, and the handle by which other threads control them.
 
 use std::fmt;
 use std::io;
@@ -28,13 +28,13 @@ impl<P: Protocol, B: Backend> Running<P, B> {
         }
     }
 
-    /// Where the server listens, with the port that was chosen for port 0, and first where in several places; `None` for a
-    /// client, and where there is no such address (a Unix socket).
+    /// The first address where the server listens, with the port that the system chose for port 0. `None` for a client, and
+    /// if there is no such address (a Unix socket).
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
     }
 
-    /// All addresses where the server listens, in the order in which they were given. Unix sockets have none.
+    /// All addresses where the server listens, in the order of the call. Unix sockets have no address.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -54,11 +54,11 @@ impl<P: Protocol, B: Backend> Running<P, B> {
         self.join()
     }
 
-    /// Waits until all threads have ended, and tells what they counted.
+    /// Waits until all threads have ended, and returns their counters.
     ///
     /// # Errors
     ///
-    /// When the kernel made a thread fail, or one has panicked.
+    /// When the kernel made a thread fail, or a thread panicked.
     pub fn join(self) -> io::Result<Stats> {
         self.threads.join()
     }
@@ -73,7 +73,7 @@ impl<P: Protocol, B: Backend> fmt::Debug for Running<P, B> {
     }
 }
 
-/// Reaches one thread of a driver, or all threads of a server, from any thread.
+/// Controls one thread of a driver, or all threads of a server, from any thread.
 pub struct Handle<P: Protocol, B: Backend> {
     workers: Arc<[Member<B::Worker<P>>]>,
 }
@@ -82,7 +82,7 @@ pub struct Handle<P: Protocol, B: Backend> {
 type Member<W> = (Arc<W>, Option<ThreadId>);
 
 impl<P: Protocol, B: Backend> Handle<P, B> {
-    /// Reaches this worker, which is not on a thread of its own.
+    /// A handle for this worker, which has no thread of its own.
     pub fn new(worker: Arc<B::Worker<P>>) -> Self {
         Self::of(vec![(worker, None)])
     }
@@ -93,10 +93,10 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
         }
     }
 
-    /// Opens a connection, to an address or as [`Connect`] says: on the thread that calls this if it is one of the driver's,
-    /// so that what a connection opens for itself wakes no other thread; else on the first. The protocol is told how it went:
-    /// `connected`, or `closed` with the reason. False when the thread has ended, or far too many connections wait to be
-    /// opened.
+    /// Opens a connection to an address or a [`Connect`]. If the calling thread is one of the driver's, the connection is
+    /// opened on that thread, so a connection that opens another wakes no other thread; otherwise it is opened on the first
+    /// thread. The protocol is told the result: `connected`, or `closed` with the reason. Returns false if the thread has
+    /// ended, or far too many connections wait to be opened.
     pub fn connect(
         &self,
         to: impl Into<Connect>,
@@ -105,9 +105,9 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
         self.open(Command::Connect(to.into(), Box::new(make)))
     }
 
-    /// Runs a protocol on a stream socket that is connected already: one of a pair, one that was accepted or handed over
-    /// elsewhere. On the thread that [`connect`](Handle::connect) takes. False when the thread has ended, or far too many
-    /// connections wait to be opened.
+    /// Runs a protocol on a stream socket that is already connected: one of a pair, or one that was accepted or handed over
+    /// elsewhere. The thread is chosen as in [`connect`](Handle::connect). Returns false if the thread has ended, or far too
+    /// many connections wait to be opened.
     #[cfg(unix)]
     pub fn adopt(
         &self,
@@ -125,15 +125,15 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
             .is_some_and(|(worker, _)| worker.command(command))
     }
 
-    /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets what is left after `drain`. Returns
-    /// at once; the threads end when their connections have.
+    /// Stops accepting, asks every protocol to [`stop`](Protocol::stop), and resets the connections that are left after
+    /// `drain`. Returns at once; the threads end when their connections have ended.
     pub fn stop(&self, drain: Duration) {
         for (worker, _) in self.workers.iter() {
             worker.command(Command::Stop(drain));
         }
     }
 
-    /// What all threads have counted, as of their last turn.
+    /// The counters of all threads, as of their last turn.
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for (worker, _) in self.workers.iter() {
@@ -142,7 +142,7 @@ impl<P: Protocol, B: Backend> Handle<P, B> {
         sum
     }
 
-    /// What each thread has counted, as of its last turn: shows how evenly connections are spread.
+    /// The counters of each thread, as of its last turn: they show how evenly connections are spread.
     pub fn stats_by_thread(&self) -> Vec<Stats> {
         self.workers.iter().map(|(worker, _)| worker.stats()).collect()
     }

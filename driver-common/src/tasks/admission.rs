@@ -13,17 +13,17 @@ use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use super::{Group, Queue, Task};
 use crate::trace;
 
-/// A connection that is not to be served: close it with a reset.
+/// A connection that must not be served: close it with a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
 
-/// Asks `factory` for the protocol of an accepted connection, if the limit of connections from its address allows one more.
-/// `token` is a number of its own among the connections of `group`, not 0. `local` is asked for the connection's own
-/// address when the factory wants to know.
+/// Asks `factory` for the protocol of an accepted connection, unless its address has reached the limit of connections.
+/// `token` is a unique number among the connections of `group`, not 0. `local` is called when the factory asks for the
+/// connection's local address.
 ///
 /// # Errors
 ///
-/// When the connection is not to be served.
+/// When the connection must not be served.
 pub fn admit<P: Protocol>(
     group: &Arc<Group>,
     token: u64,
@@ -65,8 +65,8 @@ where
     Err(Refused)
 }
 
-/// Asks `make` for the protocol of a connection of this side's making, and makes it a task, or tells the protocol what went
-/// wrong.
+/// Asks `make` for the protocol of a connection that this side opens, and turns the connection into a task, or tells the
+/// protocol why the connect failed.
 ///
 /// # Errors
 ///

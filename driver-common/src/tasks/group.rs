@@ -1,4 +1,4 @@
-//! What tasks share with the worker that looks after them: timers, counters, whether to stop.
+//! The state that tasks share with their worker: timers, counters, the phase of a shutdown.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use protocol::driver::PerAddress;
 /// The length of a tick of the wheel.
 const TICKS: Ticks = Ticks::MILLISECOND;
 
-/// The state of one worker that its tasks see. Tasks lock it when a deadline comes nearer than the timer
-/// that is set, and when they begin and end: not once per exchange.
+/// The state of one worker that its tasks see. Tasks lock it when they begin and end, and when a deadline comes nearer than
+/// the timer; not once per exchange.
 #[derive(Debug)]
 pub struct Group {
     /// The worker's settings.
     pub config: Config,
-    /// What is counted; see [`stats`](Group::stats) for a sum.
+    /// The counters; [`stats`](Group::stats) returns their sum.
     pub stats: SharedStats,
     active: AtomicU64,
     /// Set while the number of connections of one address is limited.
@@ -33,14 +33,14 @@ pub struct Group {
     timers: Mutex<Timers>,
 }
 
-/// Whether connections go on.
+/// Whether connections go on or must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// They do.
+    /// Connections go on.
     Running,
-    /// Protocols are to stop.
+    /// Protocols must stop.
     Stopping,
-    /// What is left is reset.
+    /// The remaining connections are reset.
     Killing,
 }
 
@@ -84,19 +84,19 @@ impl Group {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tasks that live, and others that have [joined](Group::join).
+    /// The number of living tasks, and of others that have [joined](Group::join).
     pub fn active(&self) -> u64 {
         self.active.load(Ordering::Acquire)
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.load();
         stats.active = self.active();
         stats
     }
 
-    /// Whether connections go on.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
@@ -111,24 +111,24 @@ impl Group {
         self.phase.load(Ordering::Acquire) == Phase::Running as u8
     }
 
-    /// Enters a later phase. Gives what wakes each connection to see it.
+    /// Enters a later phase. Returns the wakers of all connections; wake them, so that the connections see the phase.
     pub fn enter(&self, phase: Phase) -> Vec<Waker> {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.lock().wheel.iter().map(|(_, _, waker)| waker.clone()).collect()
     }
 
-    /// The limit of connections of one address, where there is one.
+    /// The limit of connections of one address, if there is one.
     pub fn per_address(&self) -> Option<MutexGuard<'_, PerAddress>> {
         let limit = self.per_address.as_ref()?;
         Some(limit.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Somebody is there that the worker waits for until [`part`](Group::part). A [`Task`](super::Task) does so by itself.
+    /// Makes the worker wait for the caller until [`part`](Group::part). A [`Task`](super::Task) joins by itself.
     pub fn join(&self) {
         self.active.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Somebody who has [joined](Group::join) is gone.
+    /// Ends the wait that [`join`](Group::join) began.
     pub fn part(&self) {
         self.part_with(None, 0);
     }
@@ -180,11 +180,11 @@ impl Group {
         timer
     }
 
-    /// Wakes the tasks whose deadlines have passed by `at`, `budget` of them at most, and tells when to come again. The
-    /// worker is woken when that comes nearer.
+    /// Wakes the tasks whose deadlines have passed by `at`, at most `budget` of them, and returns the time of the next call.
+    /// `worker` is woken if that time comes nearer.
     ///
-    /// `at` is a time since which the runtime has looked at the sockets, so that no deadline fires before input that was
-    /// there in time: after a pause of the process or of the thread, that is not the present.
+    /// `at` is a time since which the runtime has polled the sockets. So no deadline fires before input that arrived in
+    /// time; after a pause of the process or of the thread, `at` is earlier than the current time.
     pub fn expire(&self, at: Instant, budget: usize, worker: &Waker) -> Option<Instant> {
         let mut timers = self.lock();
         let tick = TICKS.elapsed(at.saturating_duration_since(self.start));

@@ -1,17 +1,18 @@
-//! Connections as tasks of an async runtime, whichever it is: what a driver over futures adds its sockets to.
+//! Connections as tasks of any async runtime: the base of a driver over futures, which adds its sockets.
 //!
-//! A driver has a worker, which accepts, fires timers and stops, and a task for each connection. Both are mostly here:
+//! A driver has a worker, which accepts, fires timers and stops, and a task for each connection. This module contains most
+//! of both:
 //!
-//! * [`Group`] is what the worker and its tasks share: settings, counters, timers, how many connections there are, whether
-//!   to stop.
+//! * [`Group`] is the state that the worker and its tasks share: settings, counters, timers, the number of connections, and
+//!   the phase of a shutdown.
 //! * [`Task`] is one connection: poll it with a [`Transport`](protocol::driver::Transport) over the runtime's socket.
 //! * [`Queue`] is the bounded mailbox of one connection.
 //! * [`admit`] asks the factory for the protocol of an accepted connection.
 //!
-//! The worker's part in the rules: accept within a budget; take a failed accept for a passing trouble and pause; call
-//! [`Group::expire`] when it says; stop accepting, spread [`Group::enter`]'s wakers by
-//! [`Stopping`](crate::Stopping), and enter [`Phase::Killing`] at the deadline. docs/writing-a-driver.md of the
-//! repository shows a whole driver.
+//! The worker must do the following: accept within a budget; after a failed accept, pause and go on; call [`Group::expire`]
+//! at the time that it returns; to stop, stop accepting, spread the wakers of [`Group::enter`] over time with
+//! [`Stopping`](crate::Stopping), and enter [`Phase::Killing`] at the deadline. docs/writing-a-driver.md of the repository
+//! shows a complete driver.
 
 mod admission;
 mod group;

@@ -7,8 +7,8 @@ use std::task::Waker;
 
 use protocol::{Mailbox, SendError};
 
-/// A bounded queue that wakes the connection's task: the [`Mailbox`] of one connection. Exists only while somebody has a
-/// sender.
+/// A bounded queue that wakes the connection's task: the [`Mailbox`] of one connection. It exists only while a sender
+/// exists.
 pub struct Queue<M> {
     state: Mutex<State<M>>,
     capacity: usize,
@@ -38,7 +38,7 @@ impl<M> Queue<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next message; when there is none, `waker` is woken by the next that comes.
+    /// The next message. If there is none, the next message that arrives wakes `waker`.
     pub fn poll(&self, waker: &Waker) -> Option<M> {
         let mut state = self.lock();
         let message = state.messages.pop_front();
@@ -48,7 +48,7 @@ impl<M> Queue<M> {
         message
     }
 
-    /// Takes nothing any more. Returns how many messages come too late.
+    /// Closes the queue. Returns the number of messages that come too late.
     pub fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;

@@ -19,16 +19,16 @@ const ROUNDS: usize = 4;
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Whether the peer is to see a reset.
+    /// Whether the peer must see a reset.
     pub reset: bool,
 }
 
 /// One connection, polled by its task with a transport over the task's stream.
 ///
-/// Every call into the protocol is guarded: a panic ends this connection alone, with a reset, and is counted. Dropping the
-/// task early tells the protocol that it was [`Stopped`](Reason::Stopped).
+/// Every call into the protocol catches panics: a panic ends only this connection, with a reset, and is counted. Dropping
+/// the task early tells the protocol that the connection was [`Stopped`](Reason::Stopped).
 #[derive(Debug)]
 pub struct Task<P: Protocol> {
     /// Until the connection has ended.
@@ -50,8 +50,8 @@ pub struct Task<P: Protocol> {
 }
 
 impl<P: Protocol> Task<P> {
-    /// A connection whose transport is connected, in `group`; `token` names it there, 0 for one that is not limited by
-    /// address.
+    /// A task of `group` for a connection whose transport is connected. `token` names the connection in the group; 0 for a
+    /// connection that is not limited by address.
     pub fn new(protocol: P, mailbox: Option<Arc<Queue<P::Message>>>, group: Arc<Group>, token: u64) -> Self {
         group.join();
         Task {
@@ -74,10 +74,10 @@ impl<P: Protocol> Task<P> {
         &self.group
     }
 
-    /// Tells the connection what has happened meanwhile, and does what it asks for. `Ready` at its end: drop the stream,
-    /// with a reset if the end says so. Counts in the group; the transport counts its own calls.
+    /// Tells the connection what has happened, and does what the connection asks for. `Ready` at the end of the connection:
+    /// drop the stream, with a reset if the end says so. Counts in the group; the transport counts its own calls.
     ///
-    /// A [`Transport`] for this tries each call and arranges for `waker` to be woken where it would block.
+    /// The [`Transport`] must try each call and, where the call would block, arrange for `waker` to be woken.
     pub fn poll<T: Transport>(&mut self, waker: &Waker, transport: &mut T) -> Poll<End> {
         if self.connection.is_none() {
             return Poll::Pending;

@@ -1,4 +1,4 @@
-//! The loop.
+//! The event loop.
 
 mod admission;
 mod conn;
@@ -39,8 +39,8 @@ const MAILBOX_SHARE: usize = 256;
 
 /// One event loop: sockets, timers and a mailbox of one thread.
 ///
-/// [`Server`](crate::Server) runs one per thread. To embed the driver in a loop of your own, call
-/// [`turn`](Loop::turn) whenever [`as_fd`](AsFd::as_fd) becomes readable or the time that the last turn told is over.
+/// [`Server`](crate::Server) runs one per thread. To embed the driver in your own event loop, call [`turn`](Loop::turn)
+/// whenever [`as_fd`](AsFd::as_fd) becomes readable or the time that the last turn returned has passed.
 pub struct Loop<P: Protocol> {
     config: Config,
     epoll: OwnedFd,
@@ -71,11 +71,11 @@ pub struct Loop<P: Protocol> {
 }
 
 impl<P: Protocol> Loop<P> {
-    /// A loop with nothing in it.
+    /// An event loop without listeners and connections.
     ///
     /// # Errors
     ///
-    /// When the kernel gives no epoll instance or event descriptor.
+    /// When the kernel provides no epoll instance or event descriptor.
     pub fn new(config: Config) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let shared = Shared::new(config.mailbox.max(1).saturating_mul(MAILBOX_SHARE))?;
@@ -109,7 +109,7 @@ impl<P: Protocol> Loop<P> {
         })
     }
 
-    /// A handle by which other threads reach this loop.
+    /// A handle by which other threads control this loop.
     pub fn handle(&self) -> Handle<P> {
         Handle::new(self.shared())
     }
@@ -118,8 +118,8 @@ impl<P: Protocol> Loop<P> {
         Arc::clone(&self.shared)
     }
 
-    /// Accepts from `listener`, a socket that listens already. For each connection `factory` makes a protocol, or refuses
-    /// it with `None`.
+    /// Accepts from `listener`, a socket that already listens. For each connection `factory` makes a protocol, or refuses
+    /// the connection by returning `None`.
     ///
     /// # Errors
     ///
@@ -144,14 +144,14 @@ impl<P: Protocol> Loop<P> {
         Ok(())
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
         stats.active = self.connections.len() as u64;
         stats
     }
 
-    /// Whether nothing is left to do: no listener, no connection.
+    /// Whether the loop has no listener and no connection.
     pub fn is_idle(&self) -> bool {
         self.connections.is_empty() && self.listeners.is_empty()
     }
@@ -161,7 +161,7 @@ impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
 {
-    /// Turns until [`Handle::stop`] was called and the last connection has ended, or until nothing is left to do.
+    /// Runs turns until [`Handle::stop`] was called and the last connection has ended, or until nothing is left to do.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ where
         outcome
     }
 
-    /// One turn: waits until something happens, at most `timeout`, and handles it. Tells how long from now until there is
-    /// something to do again, unless the descriptor becomes readable before; `None` for no such time.
+    /// Runs one turn: waits for an event, at most for `timeout`, and handles it. Returns the time from now until the next
+    /// turn is needed, unless the descriptor becomes readable before; `None` if no such time is known.
     ///
     /// Work per turn and connection is bounded (four reads, a call and a write after each), so no peer starves the others.
     ///

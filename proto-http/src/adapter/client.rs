@@ -17,19 +17,19 @@ use crate::{
 
 /// Sends the requests of one connection and gets their responses, one exchange after the other.
 ///
-/// Requests are sent through the [`Requester`] that each method is lent: when the connection is [`ready`](Self::ready), or at any
-/// time between two exchanges, for instance in [`posted`](Self::posted).
+/// Requests are sent through the [`Requester`] that each method receives: when the connection is [`ready`](Self::ready), or
+/// at any time between two exchanges, for instance in [`posted`](Self::posted).
 pub trait Caller {
-    /// What other threads and connections may send here.
+    /// The type of messages from other threads and connections.
     type Message;
-    /// What may take over the connection; [`NoUpgrade`](super::NoUpgrade) where nothing does.
+    /// The protocol that may take over the connection; [`NoUpgrade`](super::NoUpgrade) if there is none.
     type Next: Protocol<Message = Self::Message>;
 
     /// The connection is established, or an exchange is complete and another may begin.
     ///
     /// # Errors
     ///
-    /// What went wrong, usually straight from the [`Requester`]; the connection closes.
+    /// The error, usually returned by the [`Requester`]; the connection then closes.
     fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
 
     /// The head of the final response.
@@ -66,13 +66,14 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The server switches protocols with this response, as the request asked: what the connection is from here on. `None` closes it.
+    /// The server switches protocols with this response, as the request asked. Returns the protocol that takes over the
+    /// connection; `None` closes the connection.
     fn switched(&mut self, response: &Response<'_>) -> Option<Self::Next> {
         let _ = response;
         None
     }
 
-    /// The output is no longer [congested](Requester::is_congested): time for more of a streamed body.
+    /// The output is no longer [congested](Requester::is_congested): a streamed body may continue.
     ///
     /// # Errors
     ///
@@ -82,7 +83,7 @@ pub trait Caller {
         Ok(())
     }
 
-    /// A message has come.
+    /// A message has arrived.
     ///
     /// # Errors
     ///
@@ -92,26 +93,26 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The connection is over: by `error`, or for `reason` of the driver. `unanswered` says what became of the request under way, and of
-    /// those pipelined behind it.
+    /// The connection is over: because of `error`, or for the driver's `reason`. `unanswered` says what happened to the
+    /// current request and to the requests pipelined after it.
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
         let _ = (error, reason, unanswered);
     }
 }
 
-/// What became of requests that have no response when their connection has ended.
+/// What happened to requests that have no response when their connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unanswered {
-    /// There are none.
+    /// There are no such requests.
     Nothing,
-    /// All may be sent again on another connection: see [`ClientConnection::is_repeatable`]. `error` is `None`, as this is how kept
-    /// connections end.
+    /// All may be sent again on another connection: see [`ClientConnection::is_repeatable`]. `error` is `None`, because kept
+    /// connections end in this way.
     Repeatable,
-    /// The server may have done what they ask for, or some of a response has come.
+    /// The server may have carried out the requests, or part of a response has arrived.
     Uncertain,
 }
 
-/// Speaks HTTP/1.1 to one server: sends what its [`Caller`] asks for, and hands it what comes.
+/// Speaks HTTP/1.1 to one server: sends the requests of its [`Caller`], and passes the responses to it.
 ///
 /// Runs on any driver.
 #[derive(Debug)]
@@ -156,9 +157,9 @@ impl fmt::Display for ClientError {
 
 impl core::error::Error for ClientError {}
 
-/// How a caller sends requests.
+/// The handle by which a caller sends requests.
 ///
-/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+/// Every method that writes returns [`Misuse`], with nothing written, if the data may not be sent, or not now.
 #[derive(Debug)]
 pub struct Requester<'a, 'c> {
     core: &'a mut Core,
@@ -172,7 +173,7 @@ impl Requester<'_, '_> {
         self.core.connection.is_idle()
     }
 
-    /// Sends a whole request; an empty `body` is announced as none. `fields` must have one Host.
+    /// Sends a whole request; for an empty `body` no content is announced. `fields` must have one Host.
     ///
     /// # Errors
     ///
@@ -192,12 +193,12 @@ impl Requester<'_, '_> {
         self.finish()
     }
 
-    /// Sends a whole request behind those whose responses have not come yet, up to [`ClientConfig::pipeline`] in all; see
-    /// [`ClientConnection::pipeline`]. Off unless configured.
+    /// Sends a whole request before the earlier responses have arrived, up to [`ClientConfig::pipeline`] requests in all;
+    /// see [`ClientConnection::pipeline`]. Off unless configured.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::OutOfTurn`] where as many are under way as configured.
+    /// See the type; [`Misuse::OutOfTurn`] if the configured number of requests is outstanding.
     pub fn pipeline(&mut self, method: &str, target: &str, fields: &(impl FieldLines + ?Sized)) -> Result<(), Misuse> {
         let connection = &mut self.core.connection;
         let under_way = usize::from(!connection.is_idle()) + connection.pipelined();
@@ -234,7 +235,7 @@ impl Requester<'_, '_> {
         self.core.connection.send_data(data, self.cx.output().tail())
     }
 
-    /// Sends some content, shared, not copied, unless it is small.
+    /// Sends some content, shared instead of copied, unless the content is small.
     ///
     /// # Errors
     ///

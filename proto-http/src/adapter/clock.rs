@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::{DATE_LENGTH, imf_fixdate};
 
-/// Tells the time of day; usually `SystemTime::now`. Asked at most once a second and thread.
+/// Returns the time of day; usually `SystemTime::now`. Called at most once per second and thread.
 pub type WallClock = fn() -> SystemTime;
 
 #[derive(Clone, Copy)]

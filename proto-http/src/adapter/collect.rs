@@ -1,4 +1,4 @@
-//! Whole bodies, for handlers that want no pieces.
+//! Whole bodies, for handlers that do not want pieces.
 
 use core::convert::Infallible;
 
@@ -7,8 +7,8 @@ use crate::{BodyLength, Fields, Misuse, Parsed, Request, Rules};
 
 /// A handler that waits for the whole body, then calls a closure with it: `FnMut(&Request<'_>, &[u8], &mut Responder<'_, '_>)`.
 ///
-/// Head and body are held until then, in memory that grows as content comes and is given back with the answer. A body of more than
-/// `limit` bytes is answered with 413.
+/// Head and body are held until then, in memory that grows as content arrives and is freed with the answer. A body of more
+/// than `limit` bytes is answered with 413.
 ///
 /// ```
 /// use proto_http::{Collect, Request, Responder};

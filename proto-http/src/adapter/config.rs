@@ -1,4 +1,4 @@
-//! How a server treats its connections.
+//! The settings of servers and clients.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use crate::Rules;
 pub struct ServerConfig {
     /// Limits and leniency.
     pub rules: Rules,
-    /// How long things may take.
+    /// Time limits.
     pub timeouts: ServerTimeouts,
-    /// Requests answered out of one piece of input before the connection is closed. They wait in the driver's buffer and cost nothing
-    /// else. Default 4,096.
+    /// Maximum number of requests answered from one piece of input before the connection is closed. They wait in the
+    /// driver's buffer and cost nothing else. Default 4,096.
     pub pipelined: usize,
-    /// Unread body bytes drained to keep the connection alive; a request that has more left when its answer is complete is the last
-    /// of its connection. Default 256 KiB.
+    /// Unread body bytes drained to keep the connection alive. If a request has more left when its answer is complete, the
+    /// connection closes after that answer. Default 256 KiB.
     pub drain: u64,
-    /// Whether a client that half-closes its connection still gets the answer to a request that has come whole, as a client may do that
-    /// needs no other (RFC 9112 section 9.6). Else it counts as gone, as most are that do this: the handler is
-    /// [`closed`](super::Handler::closed) at once. Default true.
+    /// Whether a client that half-closes its connection still gets the answer to a complete request. A client that needs no
+    /// further request may half-close (RFC 9112 section 9.6). If false, the client counts as gone, as most such clients are:
+    /// the handler is [`closed`](super::Handler::closed) at once. Default true.
     pub half_closed: bool,
-    /// Where the Date of responses comes from; without a clock none is sent (RFC 9110 section 6.6.1).
+    /// The source of the Date of responses; without a clock no Date is sent (RFC 9110 section 6.6.1).
     pub date: Option<WallClock>,
 }
 
 impl ServerConfig {
-    /// The defaults, with a Date in each response by `clock`, which is `SystemTime::now` but in tests.
+    /// The defaults, with a Date from `clock` in each response. `clock` is `SystemTime::now`, except in tests.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
         Self {
@@ -62,12 +62,12 @@ impl Default for ServerConfig {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Limits and leniency. Default [`Rules::RESPONSES`]: what real servers get wrong is permitted.
+    /// Limits and leniency. Default [`Rules::RESPONSES`]: common mistakes of servers are tolerated.
     pub rules: Rules,
-    /// How long things may take.
+    /// Time limits.
     pub timeouts: ClientTimeouts,
-    /// Requests under way at once, for [`Requester::pipeline`](super::Requester::pipeline). Default 1: no pipelining, as many
-    /// servers and proxies do it badly. At most 33.
+    /// Maximum number of outstanding requests, for [`Requester::pipeline`](super::Requester::pipeline). Default 1: no
+    /// pipelining, because many servers and proxies do not support it well. At most 33.
     pub pipeline: usize,
 }
 
@@ -81,7 +81,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// How long things may take for a server. `None` waits for ever. Each connection has one timer, so none of these costs memory.
+/// Time limits of a server. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTimeouts {
@@ -89,18 +89,20 @@ pub struct ServerTimeouts {
     pub first_byte: Option<Duration>,
     /// From the first byte of a head to its last. Default 30 s.
     pub head: Option<Duration>,
-    /// Between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
+    /// Time between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
-    /// Bytes per second a body must bring on average, once `body` has passed; each byte buys its share of a second. 0 asks for
-    /// nothing. Default 500.
+    /// Minimum average rate of a body in bytes per second, once `body` has passed: each byte extends the time by its share
+    /// of a second. 0 sets no minimum. Default 500.
     pub body_rate: u32,
-    /// Between two requests. Default 60 s.
+    /// Time between two requests. Default 60 s.
     pub idle: Option<Duration>,
-    /// When the driver stops: how long a connection must have been idle to be closed without a last answer. A client that asks at
-    /// shorter intervals learns from that answer, by `Connection: close`, that the connection ends (RFC 9112 section 9.6); one whose
-    /// request meets the close would not know what became of it. Default 500 ms; 0 closes at once.
+    /// When the driver stops: how long a connection must have been idle before it is closed without a last answer. A client
+    /// that sends requests at shorter intervals learns from its next answer, by `Connection: close`, that the connection
+    /// ends (RFC 9112 section 9.6). If its request crossed the close instead, the client would not know whether the request
+    /// was served. Default 500 ms; 0 closes at once.
     pub stop: Duration,
-    /// For the handler: from the end of the request, or the last piece of its answer, to the next. Default 60 s.
+    /// Time for the handler: from the end of the request, or from the last piece of its answer, to the next piece. Default
+    /// 60 s.
     pub answer: Option<Duration>,
 }
 
@@ -118,18 +120,18 @@ impl Default for ServerTimeouts {
     }
 }
 
-/// How long things may take for a client. `None` waits for ever. Each connection has one timer, so none of these costs memory.
+/// Time limits of a client. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTimeouts {
     /// From a request to the end of its response's head. Default 60 s.
     pub answer: Option<Duration>,
-    /// Between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
+    /// Time between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
-    /// Bytes per second a body must bring on average, once `body` has passed; each byte buys its share of a second. 0 asks for
-    /// nothing. Default 500.
+    /// Minimum average rate of a body in bytes per second, once `body` has passed: each byte extends the time by its share
+    /// of a second. 0 sets no minimum. Default 500.
     pub body_rate: u32,
-    /// Between two requests. Default 60 s.
+    /// Time between two requests. Default 60 s.
     pub idle: Option<Duration>,
 }
 

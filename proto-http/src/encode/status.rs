@@ -2,9 +2,9 @@
 
 use crate::{Misuse, Response, scan};
 
-/// The status of a response to send: a code, with the reason phrase that is usual for it or another one.
+/// The status of a response to send: a code, with its usual reason phrase or another one.
 ///
-/// Made of a `u16`, of a received [`Response`], whose reason a proxy passes on, or by [`with_reason`](Self::with_reason).
+/// Made from a `u16`, from a received [`Response`] (a proxy passes its reason on), or by [`with_reason`](Self::with_reason).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status<'r> {
     code: u16,
@@ -12,11 +12,11 @@ pub struct Status<'r> {
 }
 
 impl<'r> Status<'r> {
-    /// A status with a reason phrase of its own, which means nothing to a client (RFC 9112 section 4). HTTP/2 sends none.
+    /// A status with a custom reason phrase, which means nothing to a client (RFC 9112 section 4). HTTP/2 sends none.
     ///
     /// # Errors
     ///
-    /// [`Misuse::Reason`] for bytes that may not stand in one: control characters but the tab.
+    /// [`Misuse::Reason`] for bytes that a reason may not contain: control characters but the tab.
     pub fn with_reason(code: u16, reason: &'r [u8]) -> Result<Self, Misuse> {
         if !scan::is_value(reason) {
             return Err(Misuse::Reason);
@@ -59,7 +59,7 @@ impl<'r> From<&Response<'r>> for Status<'r> {
     }
 }
 
-/// The reason phrase usual for a status (RFC 9110 section 15); empty for one that has none.
+/// The usual reason phrase of a status (RFC 9110 section 15); empty for a status that has none.
 #[must_use]
 pub const fn reason(status: u16) -> &'static str {
     match status {

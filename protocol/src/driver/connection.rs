@@ -9,7 +9,7 @@ use super::turn::Turn;
 use crate::cx::Control;
 use crate::{Cx, Protocol, Reason};
 
-/// One connection: its protocol, and what the connection holds between events. An idle one owns no buffer.
+/// One connection: its protocol, and the data that the connection holds between events. An idle connection owns no buffer.
 ///
 /// ```text
 ///            connected              close, Err               peer closed, linger over,
@@ -65,9 +65,9 @@ impl<P: Protocol> Connection<P> {
         Turn::new(self, scratch, 0)
     }
 
-    /// Begins a turn of a connection inside a layer, during a call of the layer with `cx`: at the time of `cx`, held to the
-    /// same limits, and with the output that waits beneath counted, so that the inner protocol is congested when its own output and the layer's
-    /// together are above the high-water mark.
+    /// Begins a turn of a connection inside a layer, during a call of the layer with `cx`. The turn has the time and the
+    /// limits of `cx`, and counts the output that waits below it. So the inner protocol is congested when its own output and
+    /// the layer's are together above the high-water mark.
     #[inline]
     pub fn layered<'a>(&'a mut self, scratch: &'a mut Scratch, cx: &Cx<'_>) -> Turn<'a, P> {
         scratch.now = cx.now();
@@ -77,8 +77,8 @@ impl<P: Protocol> Connection<P> {
         Turn::new(self, scratch, cx.waiting())
     }
 
-    /// The connection is gone, and there is no scratch memory to begin a turn with: tells the protocol
-    /// [`closed`](Protocol::closed), unless the protocol knows already. What a layer does in its own `closed`.
+    /// Ends a connection that is gone when there is no scratch memory to begin a turn with: calls the protocol's
+    /// [`closed`](Protocol::closed), unless it was called before. A layer uses this in its own `closed`.
     pub fn closed(&mut self, reason: Reason) {
         self.fail(reason);
     }
@@ -88,8 +88,8 @@ impl<P: Protocol> Connection<P> {
         &self.protocol
     }
 
-    /// When [`Turn::timeout`] is to be called: the protocol's deadline, or the connection's own for a peer that takes no
-    /// output or does not close.
+    /// The time at which [`Turn::timeout`] must be called: the protocol's deadline, or the connection's own deadline for a
+    /// peer that takes no output or does not close.
     #[inline(always)]
     pub fn deadline(&self) -> Option<Instant> {
         if self.phase == Phase::Open && self.backlog.is_none() {
@@ -113,7 +113,7 @@ impl<P: Protocol> Connection<P> {
         self.control.paused
     }
 
-    /// Whether the protocol has heard that the connection is gone.
+    /// Whether the protocol's `closed` has been called.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
     }
@@ -123,12 +123,12 @@ impl<P: Protocol> Connection<P> {
         self.reason
     }
 
-    /// What the protocol said went wrong, where [`reason`](Connection::reason) is [`Reason::Error`]: for a driver to log.
+    /// The protocol's error, if [`reason`](Connection::reason) is [`Reason::Error`]: for a driver to log.
     pub fn error(&self) -> Option<&P::Error> {
         self.backlog.as_ref()?.error.as_ref()?.downcast_ref()
     }
 
-    /// Takes what [`error`](Connection::error) shows: for a layer to return as its own error.
+    /// Takes the error that [`error`](Connection::error) returns: for a layer to return as its own error.
     pub fn take_error(&mut self) -> Option<P::Error> {
         let error = self.backlog.as_mut()?.error.take()?;
         error.downcast().ok().map(|error| *error)

@@ -1,4 +1,4 @@
-//! One datagram socket's half of the rules, as a state machine.
+//! The rules of one datagram socket, as a state machine.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use crate::{Datagram, Endpoint, EndpointCx, Reason, Transmit};
 
-/// An [`Endpoint`] and what it wants sent: what [`Connection`](super::Connection) is to a protocol.
+/// An [`Endpoint`] and its queued datagrams: the counterpart of [`Connection`](super::Connection) for datagrams.
 ///
-/// A driver says what happened, then sends what [`next`](Datagrams::next) shows, telling of each with
-/// [`sent`](Datagrams::sent), until there is none or the socket takes no more.
+/// A driver reports an event, then sends each transmit that [`next`](Datagrams::next) returns and calls
+/// [`sent`](Datagrams::sent) after it, until there is none or the socket takes no more.
 #[derive(Debug)]
 pub struct Datagrams<E> {
     endpoint: E,
@@ -21,7 +21,7 @@ pub struct Datagrams<E> {
 }
 
 impl<E: Endpoint> Datagrams<E> {
-    /// An endpoint whose socket is not yet bound; at most `capacity` transmits wait.
+    /// An endpoint whose socket is not yet bound. At most `capacity` transmits may wait.
     pub fn new(endpoint: E, capacity: usize) -> Self {
         Datagrams {
             endpoint,
@@ -38,7 +38,7 @@ impl<E: Endpoint> Datagrams<E> {
         &self.endpoint
     }
 
-    /// When [`timeout`](Datagrams::timeout) is to be called.
+    /// The time at which [`timeout`](Datagrams::timeout) must be called.
     pub fn deadline(&self) -> Option<Instant> {
         if self.closing || self.over {
             None
@@ -62,19 +62,20 @@ impl<E: Endpoint> Datagrams<E> {
         self.call(now, |endpoint, cx| endpoint.received(cx, datagram));
     }
 
-    /// [`deadline`](Datagrams::deadline) may have passed: called when the time has reached it, harmless before.
+    /// The time of [`deadline`](Datagrams::deadline) may have passed. Call this when the time has come; an early call does
+    /// nothing.
     pub fn timeout(&mut self, now: Instant) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.call(now, E::timeout);
         }
     }
 
-    /// A message for the endpoint. Dropped once it closes.
+    /// A message for the endpoint. It is dropped if the endpoint is closing.
     pub fn posted(&mut self, now: Instant, message: E::Message) {
         self.call(now, |endpoint, cx| endpoint.posted(cx, message));
     }
 
-    /// The driver stops: what is queued is sent, then the endpoint ends.
+    /// The driver stops: queued transmits are sent, then the endpoint ends.
     pub fn stop(&mut self) {
         if !self.closing {
             self.closing = true;
@@ -94,12 +95,12 @@ impl<E: Endpoint> Datagrams<E> {
         self.settle();
     }
 
-    /// What to send next.
+    /// The next transmit to send.
     pub fn next(&self) -> Option<&Transmit> {
         self.transmits.front()
     }
 
-    /// What [`next`](Datagrams::next) showed was sent, or given up: datagrams may be lost.
+    /// The transmit that [`next`](Datagrams::next) returned was sent, or given up: datagrams may be lost.
     pub fn sent(&mut self) {
         self.transmits.pop_front();
         self.settle();

@@ -1,13 +1,14 @@
 //! For authors of drivers: the rules of one connection, as a state machine without I/O.
 //!
-//! A driver owns sockets, time and wake-ups. Everything else is the same on every driver: what may be called when, what
-//! becomes of unconsumed input and unsent output, when a connection is congested, how a connection closes. [`Connection`]
-//! holds these rules once. Both drivers of this project, and the in-memory rigs of the feature `testing`, are loops around
-//! a `Connection`.
+//! A driver owns sockets, time and wake-ups. Everything else is the same on every driver: which method may be called when,
+//! what happens to unconsumed input and unsent output, when a connection is congested, how a connection closes.
+//! [`Connection`] implements these rules once. Both drivers of this project, and the in-memory test rigs of the feature
+//! `testing`, are loops around a `Connection`.
 //!
 //! A thread has one [`Scratch`]: the time, a read buffer and an output buffer that all its connections share. A driver
-//! handles an event in a [`Turn`], which holds a connection and the scratch memory together. Only a turn gives access to
-//! output, and dropping the turn puts unsent output back into its connection: one connection's bytes cannot reach another.
+//! handles an event in a [`Turn`], which holds a connection and the scratch memory together. Output is reachable only
+//! through a turn, and dropping the turn puts unsent output back into its connection. So one connection's bytes cannot reach
+//! another connection.
 //!
 //! 1. Set [`Scratch::now`] and begin a [`turn`](Connection::turn).
 //! 2. Say what happened: [`connected`](Turn::connected), [`received`](Turn::received), [`eof`](Turn::eof),
@@ -16,7 +17,7 @@
 //! 3. Do what [`todo`](Turn::todo) says until the connection waits or ends. [`Turn::settle`] does so over a [`Transport`],
 //!    and [`Turn::ready`] handles a readiness event as a whole.
 //!
-//! Then drop the turn, note what to wait for, and read [`Connection::deadline`].
+//! Then drop the turn, wait for what `todo` asked for, and read [`Connection::deadline`].
 //!
 //! ```
 //! use std::time::Instant;
@@ -38,14 +39,14 @@
 //!
 //! # Completion instead of readiness
 //!
-//! A driver over io_uring or IOCP does not lend buffers for the length of a call, so it takes the output along:
-//! [`Turn::take_output`] answers [`Todo::Send`] with owned output, and [`Turn::completed`] gives back what was not sent.
-//! Bytes that the kernel wrote into a buffer of its own are shown where they lie by [`Turn::receive`].
+//! A driver over io_uring or IOCP cannot lend buffers only for the length of a call, so it takes the output out of the turn:
+//! [`Turn::take_output`] answers [`Todo::Send`] with owned output, and [`Turn::completed`] gives back the unsent part.
+//! [`Turn::receive`] shows bytes in place that the kernel wrote into a buffer of its own.
 //!
 //! # Layers
 //!
 //! A layer that rewrites bytes, such as TLS, is a driver inside a protocol: it holds a `Connection` of the inner protocol
-//! and handles it in a [`layered`](Connection::layered) turn, over scratch memory from [`Scratch::lend`].
+//! and handles it in a [`layered`](Connection::layered) turn, with scratch memory from [`Scratch::lend`].
 
 mod backlog;
 mod connection;

@@ -1,13 +1,13 @@
-//! How many connections each address has.
+//! Counts the connections of each address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
-/// Counts connections by the address they come from and says when one address has enough. For drivers, see
+/// Counts connections by their remote address, and refuses further ones when an address has enough. For drivers: see
 /// `Config::max_per_address` of a driver.
 ///
-/// Of an IPv6 address the first 64 bits count: whoever has one address there has all of them.
+/// For an IPv6 address only the first 64 bits count: a client with one address of such a network has all of them.
 #[derive(Debug, Default)]
 pub struct PerAddress {
     max: usize,
@@ -24,7 +24,8 @@ impl PerAddress {
         }
     }
 
-    /// Counts the connection `token` from `address`; false, and not counted, when its address has enough.
+    /// Counts the connection `token` from `address`. Returns false, without counting it, if the address has enough
+    /// connections.
     pub fn admit(&mut self, token: u64, address: IpAddr) -> bool {
         let network = network(address);
         let count = self.counts.entry(network).or_default();
@@ -36,7 +37,7 @@ impl PerAddress {
         true
     }
 
-    /// The connection `token` has ended, if it was counted.
+    /// The connection `token` has ended. Does nothing if the connection was not counted.
     pub fn release(&mut self, token: u64) {
         let Some(network) = self.networks.remove(&token) else {
             return;

@@ -20,13 +20,13 @@ struct Kept {
     next: Option<Box<Kept>>,
 }
 
-/// Scratch memory of a thread: the time, a read buffer, an output buffer. Connections use it one after the other, each in a
-/// [`Turn`](super::Turn) of its own.
+/// Scratch memory of a thread: the time, a read buffer, an output buffer. Connections use it one after the other, each in
+/// its own [`Turn`](super::Turn).
 #[derive(Debug)]
 pub struct Scratch {
-    /// The time, read once before the turns it holds for. Must not run backwards.
+    /// The time, read once before the turns that use it. Must not run backwards.
     pub now: Instant,
-    /// The limits of the connections whose turns begin from now on.
+    /// The limits of connections whose turns begin from now on.
     pub limits: Limits,
     /// The output of the connection whose turn it is; empty between turns.
     pub(super) output: Output,
@@ -44,7 +44,8 @@ impl Scratch {
         }
     }
 
-    /// Lends scratch memory that the thread keeps, with `limits` and `now`. Calls may be nested: each gets its own.
+    /// Lends scratch memory that the thread keeps, with `limits` and `now`. Calls may be nested: each call gets its own
+    /// memory.
     #[inline]
     pub fn lend<R>(limits: Limits, now: Instant, body: impl FnOnce(&mut Scratch) -> R) -> R {
         let take = |pool: &Cell<Option<Box<Kept>>>| {

@@ -1,4 +1,4 @@
-//! The turn loop over a transport: written once, for every driver.
+//! The loop of a turn over a transport: written once, for every driver.
 
 use std::io::{self, IoSlice};
 
@@ -15,21 +15,21 @@ const LAST_READS: usize = 16;
 /// Pieces handed to one vectored write.
 const SLICES: usize = 64;
 
-/// What became of a transfer that may not block.
+/// The result of a non-blocking transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transfer {
-    /// So many bytes moved; 0 bytes received is the end of the stream.
+    /// This many bytes were transferred; 0 bytes received is the end of the stream.
     Bytes(usize),
-    /// Not now. The driver learns when to try again.
+    /// Not now. The driver will be woken when the transport is ready.
     Blocked,
     /// The transport is broken.
     Failed(io::ErrorKind),
 }
 
-/// The system calls on one stream, which may not block. What a driver counts, it counts here.
+/// The non-blocking system calls on one stream. A driver counts its calls and bytes here.
 pub trait Transport {
-    /// Whether a transport that took less than it was offered is full, so that another call need not find that out. Not
-    /// so where only a refused call arranges for a wake-up, as with `poll_write` of an asynchronous stream.
+    /// Whether a transport that took less than it was offered is full, so that a second call is not needed to find out.
+    /// False if only a refused call arranges a wake-up, as with `poll_write` of an asynchronous stream.
     const SHORT_SEND_BLOCKS: bool = true;
 
     /// Receives into `buffer`, which is not empty, in one call.
@@ -38,7 +38,7 @@ pub trait Transport {
     /// Sends some of `bytes`, which are not empty, in one call.
     fn send(&mut self, bytes: &[u8]) -> Transfer;
 
-    /// Sends some of `slices`, which are not empty, in one call. By default it sends from the first.
+    /// Sends some of `slices`, which are not empty, in one call. By default sends from the first slice.
     fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
         match slices.first() {
             Some(first) => self.send(first),
@@ -46,7 +46,7 @@ pub trait Transport {
         }
     }
 
-    /// Half-closes: the peer is to see the end of the stream.
+    /// Half-closes, so that the peer sees the end of the stream.
     fn shutdown(&mut self);
 }
 
@@ -61,16 +61,16 @@ pub enum Read {
     Full,
 }
 
-/// What settling a connection came to.
+/// The result of settling a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// The connection waits.
     Waits(Interest),
-    /// Others come first: call [`Turn::again`] in the next turn, and do not read before.
+    /// Other connections come first: call [`Turn::again`] in the next turn, and do not read before.
     Again,
     /// The connection has ended: close the transport, with a reset if `reset`.
     Ended {
-        /// Whether the peer is to see a reset instead of an orderly end.
+        /// Whether the peer must see a reset instead of an orderly end.
         reset: bool,
     },
 }
@@ -103,8 +103,8 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
-    /// The transport is ready, to be read from or to take output: reads, as far as input is wanted, and does what there is
-    /// to do after each read, while the reads fill the buffer, four times at most.
+    /// The transport is ready to be read from or to take output. Reads, if input is wanted, and does what `todo` says after
+    /// each read, while the reads fill the buffer; four times at most.
     #[inline(always)]
     pub fn ready<T: Transport>(&mut self, transport: &mut T, read: bool, write: bool) -> Settled {
         if write {
@@ -158,8 +158,8 @@ impl<P: Protocol> Turn<'_, P> {
         Read::Part
     }
 
-    /// The transport is broken, which was seen otherwise than by reading. The peer may have said why before: what has
-    /// arrived is read first, up to 1 MiB. Output is dropped.
+    /// The transport is broken, and the driver noticed this other than by reading. The peer may have sent its reason before,
+    /// so the input that has arrived is read first, up to 1 MiB. The output is dropped.
     #[cold]
     pub fn broken<T: Transport>(&mut self, transport: &mut T, kind: io::ErrorKind) {
         self.drop_output();
