@@ -10,6 +10,7 @@ Needs valgrind.
 """
 
 import argparse
+import json
 import os
 import re
 import socket

@@ -89,6 +89,12 @@ def driver_mutants(*words):
 
 
 @part
+def model_mutants(*words):
+    """whether the model of the broker finds the faults again that comet once had"""
+    script("model_mutants.py", *words)
+
+
+@part
 def msrv():
     """the oldest compiler that is promised"""
     script("msrv.py")

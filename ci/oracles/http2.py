@@ -62,7 +62,7 @@ TABLE = [
     ("-", r"in parts|block begun", r"^-$", r"^(R \d+ \d|G 1)$", "a block is judged there before it is whole (RFC 9113 section 6.10)"),
     ("nghttp2", r"data", r"^R \d+ 1$", r"^D (\d+) .*,R \1 1$", "content is told there before its length is judged (RFC 9113 section 8.1.1)"),
     ("h2 (Python)", r"window update, reserved bit", r"^-$", r"^G 1$", "the reserved bit counts there (RFC 9113 section 6.9: ignored)"),
-    ("h2 (crate)", r"^(response|trailers|headers|data)", r"^R \d+ [15]$", r"^(-|X \d+ [15])$", "no reset of what is over on both sides (RFC 9113 section 5.4.2)"),
+    ("h2 (crate)", r"^(response|trailers|headers|data|block)", r"^R \d+ [15]$", r"^(-|X \d+ [15])$", "no reset of what is over on both sides (RFC 9113 section 5.4.2)"),
     ("h2 (crate)", r"window update: 0", r"^-$", r"^G 1$", "an increment of 0 ends the connection there, on streams that are closed too (RFC 9113 section 6.9)"),
     ("-", r"settings: initial window", r"^G 3$", r"^A(,[RG] .*)?$", "a window that the new size moves too far ends its stream alone, or later (RFC 9113 section 6.9.2)"),
     ("-", r"settings: initial window", r"^A$", r"^(A,R \d+ 3|G 3)$", "a stream that was reset still has a window there (RFC 9113 section 6.9.2)"),

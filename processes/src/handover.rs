@@ -15,6 +15,9 @@ use crate::descriptors;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a successor that was late waits when it asks again. The predecessor may be waiting for another.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Takes the listening sockets of the process that [offers](offer_sockets) them at `path`; none when nobody does, which
 /// is a first start.
 ///
@@ -25,13 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// When the other process does not answer as it should.
 pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
-    let path = path.as_ref();
+    take_over_within(path.as_ref(), PATIENCE)
+}
+
+fn take_over_within(path: &Path, patience: Duration) -> io::Result<Option<Taken>> {
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         Err(error) => return Err(error),
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     let [sockets, inherited] = descriptors::receive(&stream)?;
     Ok(Some(Taken {
         sockets,
@@ -59,13 +65,13 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// When the predecessor lives and does not answer, for instance because it waits for another successor: it goes on
-    /// serving, so this process should not.
+    /// When the predecessor lives and does not answer within a second, for instance because it waits for another
+    /// successor: it goes on serving, so this process should not.
     pub fn ready(mut self) -> io::Result<()> {
         if self.stream.write_all(b"!").is_ok() {
             return Ok(());
         }
-        match take_over(&self.path)? {
+        match take_over_within(&self.path, AGAIN)? {
             Some(mut again) => again.stream.write_all(b"!"),
             None => Ok(()),
         }

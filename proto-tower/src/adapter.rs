@@ -301,6 +301,10 @@ where
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
+        // A response such as an echo may need the content, which cannot be asked for any more behind its head.
+        if self.feed.as_ref().is_some_and(Feed::is_kept) {
+            responder.proceed()?;
+        }
         responder.start(status, headers, announced.or(hint))?;
         self.exchange = Exchange::Sending;
         Ok(())

@@ -185,6 +185,12 @@ impl Feed {
         wake(content)
     }
 
+    /// Whether somebody may still read the content.
+    pub(crate) fn is_kept(&self) -> bool {
+        let content = lock(&self.0);
+        !content.forsaken && content.end.is_none()
+    }
+
     /// What the service wants, by now.
     pub(crate) fn wants(&self) -> Wants {
         let mut content = lock(&self.0);

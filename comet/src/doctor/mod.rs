@@ -18,7 +18,7 @@ use crate::client;
 /// Checks this machine's limits, and how a server of yours answers to known attacks
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// A server of yours, HOST:PORT or https://HOST[:PORT]; each known attack is tried on it once
+    /// A server of yours, HOST:PORT or https://HOST:PORT; each known attack is tried on it once
     #[arg(value_name = "ADDR")]
     address: Option<String>,
     /// How many connections the machine should hold

@@ -245,6 +245,8 @@ fn absolute_form() {
             ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 501),
             ("GET http://no.such.name.invalid/ HTTP/1.1\r\nHost: a\r\n\r\n", 502),
             ("CONNECT a:25 HTTP/1.1\r\nHost: a:25\r\n\r\n", 403),
+            // Nobody listens there.
+            ("CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n", 502),
         ] {
             let answer = proxy.ask(request);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}{answer}");

@@ -270,7 +270,7 @@ impl Requester<'_, '_> {
         }
     }
 
-    /// Whether content of a stream waits, so that a streamed request should stop until [`drained`](Caller::drained).
+    /// Whether content of a stream waits, so that a streamed request should stop until [`drained`](super::Caller::drained).
     #[must_use]
     pub fn is_congested(&self, stream: u32) -> bool {
         self.cx.is_congested()

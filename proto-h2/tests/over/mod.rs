@@ -1,6 +1,7 @@
 //! A stream of HTTP/2 as a layer for the conformance suite, for every driver's tests: the protocol under test runs in a tunnel.
 
 #![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(clippy::disallowed_methods, reason = "the peer waits in real time; no protocol code")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -147,6 +147,10 @@ fn content_is_asked_for_when_it_is_wanted() {
                 reading.await.unwrap()
             }),
         )
+        .route(
+            "/echo",
+            post(|request: Request| async move { Response::new(request.into_body()) }),
+        )
         .route("/refuses", post(|| async { StatusCode::UNAUTHORIZED }));
     let served = serve(app);
     let ask = |path: &str| {
@@ -168,6 +172,14 @@ fn content_is_asked_for_when_it_is_wanted() {
         stream.read_exact(&mut content).unwrap();
         assert_eq!(&content, b"abc");
     }
+    // A response whose content is that of the request.
+    let mut stream = ask("/echo");
+    assert_eq!(read_head(&mut stream), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 200 "));
+    stream.write_all(b"abc").unwrap();
+    let mut content = [0; 3];
+    stream.read_exact(&mut content).unwrap();
+    assert_eq!(&content, b"abc");
     let mut stream = ask("/refuses");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

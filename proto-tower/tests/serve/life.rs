@@ -73,6 +73,43 @@ fn cancellation() {
     }
 }
 
+/// Over HTTP/2 the end of a stream cancels its future, and no other.
+#[tokio::test]
+async fn cancellation_over_http2() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let (app, told) = endless();
+    let served = serve(app);
+    let stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = |path: &str| {
+        let uri = format!("http://a{path}");
+        http::Request::get(uri).body(axum::body::Body::empty()).unwrap()
+    };
+    let streams = sender.send_request(request("/streams")).await.unwrap();
+    let waits = tokio::time::timeout(Duration::from_millis(200), sender.send_request(request("/waits")));
+    assert!(waits.await.is_err());
+    let next = || {
+        let told = &told;
+        async move {
+            for _ in 0..500 {
+                if let Ok(dropped) = told.try_recv() {
+                    return Some(dropped);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            None
+        }
+    };
+    assert_eq!(next().await, Some("waits"));
+    assert!(told.try_recv().is_err());
+    drop(streams);
+    assert_eq!(next().await, Some("streams"));
+    assert_eq!(sender.send_request(request("/none")).await.unwrap().status(), 404);
+}
+
 /// Where clients that half-close are to be answered, they are.
 #[test]
 fn half_closed_clients() {
