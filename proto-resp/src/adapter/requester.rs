@@ -102,8 +102,8 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
 
     /// Whether so much output waits that the caller should send no more until [`drained`](super::Caller::drained).
     ///
-    /// Meanwhile the driver does not read either. A caller that goes on sending may deadlock with a server that, like ours,
-    /// takes no more commands before its replies are taken, until a write timeout ends the connection.
+    /// The driver still reads replies meanwhile, so that a client and a server cannot wait for each other. If a caller goes on
+    /// sending, its output grows up to [`max_output`](protocol::Limits::max_output), at which the connection is reset.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.cx.is_congested()
