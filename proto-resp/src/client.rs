@@ -1,4 +1,4 @@
-//! A client's connection, pulled: commands out, their replies in, and pushes between.
+//! A client's connection, without I/O: commands out, their replies in, and pushes between them.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,34 +12,35 @@ use crate::push::{Confirmation, Push, is_push_in_resp2};
 use crate::{Arguments, Attributed, Buffer, Hello, Limits, Misuse, Rules, Value, ValueDecoder, Version, Violation};
 use proto_buffer::all_or_nothing;
 
-/// What a client's connection has to tell.
+/// The next event of a client's connection.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ClientEvent<T> {
-    /// The handshake is over: what the server said to HELLO, or null where it speaks RESP2 alone.
+    /// The handshake is over: the server's answer to HELLO, or null if the server speaks only RESP2.
     Ready(Value),
-    /// The server refused the handshake, or said unasked why it closes, with this error.
+    /// The server refused the handshake, or announced unasked why it closes, with this error.
     Refused(Value),
     /// The reply to the command with this ticket. An error is a reply too.
     Reply(T, Value),
-    /// Something that no command had asked for.
+    /// Data that no command asked for.
     Push(Push),
 }
 
-/// A client's connection. Commands may be sent before the replies to others have come; each comes back with its reply, in
-/// order, by a ticket of any type.
+/// A client's connection. Commands may be sent before the replies to earlier ones have arrived. Each reply comes with the
+/// ticket of its command, in order; tickets have any type.
 ///
 /// * **Output**, appended to the caller's buffer: [`hello`](Self::hello), [`command`](Self::command) and its like,
 ///   [`transaction`](Self::transaction), [`ping`](Self::ping).
 /// * **Input**: [`next`](Self::next), [`take_unanswered`](Self::take_unanswered).
 /// * **Getters**: the others.
 ///
-/// Every command has one reply. That of SUBSCRIBE and its like is an array of the confirmations, which come one by one, for
-/// each channel. Commands that change how replies are read are refused ([`Misuse::Unanswerable`]).
+/// Every command has one reply. The reply to SUBSCRIBE and similar commands is an array of the confirmations, which arrive
+/// one by one, for each channel. Commands that change how replies are read are refused ([`Misuse::Unanswerable`]).
 ///
-/// What confirms an unsubscription may also come unasked, when a slot of a cluster moves away, and with an error for the
-/// command behind it. So a PING with a word of its own is sent behind each such command, whose reply says where its replies
-/// end; where something else comes the connection fails ([`Violation::Misordered`]), as no command may get another's reply.
+/// The confirmation of an unsubscription may also arrive unasked, when a slot of a cluster moves away, and then the command
+/// that follows fails with an error. So the client sends a PING with a unique word after each unsubscription; the reply to
+/// that PING shows where the replies to the command end. If the reply is not where it belongs, the connection fails
+/// ([`Violation::Misordered`]), so that no command gets the reply of another.
 ///
 /// ```
 /// use proto_resp::{ClientConnection, ClientEvent, Rules, Value};

@@ -1,15 +1,15 @@
-//! From bytes to events, pulled, without memory of its own.
+//! From bytes to events, without allocating.
 
 use crate::frames::{COUNT, Frames, Inline};
 use crate::scan::{self, Length};
 use crate::{Aggregate, Bulk, Event, Null, Rules, Version, Violation};
 
-/// Decodes a stream into events, without allocating: what lies whole in the input is lent whole, long strings in parts as
-/// they arrive.
+/// Decodes a stream into events, without allocating: an item that is complete in the input is borrowed as a whole, a long
+/// string in parts as they arrive.
 ///
-/// Bytes of `input` that cannot be used yet are left in it: the beginning of a line (up to
-/// [`Limits::line`](crate::Limits::line)), of a header, or the last byte of a string whose end has not come. Offer them
-/// again with more behind them. What was looked at is not looked at again.
+/// The decoder leaves bytes in `input` that it cannot use yet: the beginning of a line (up to
+/// [`Limits::line`](crate::Limits::line)) or of a header, or the last byte of a string whose end has not arrived. Pass them
+/// again, with more bytes after them. The decoder does not read them twice.
 ///
 /// ```
 /// use proto_resp::{Aggregate, Bulk, Decoder, Event, Rules, Version};
@@ -42,28 +42,29 @@ impl Decoder {
         }
     }
 
-    /// Goes on in another version, as negotiated by HELLO, whose own reply is in the new one.
+    /// Changes the version, as negotiated by HELLO, whose own reply is in the new version.
     pub fn set_version(&mut self, version: Version) {
         self.core.version = version;
     }
 
-    /// How many aggregates are open.
+    /// The number of open aggregates.
     #[must_use]
     pub fn depth(&self) -> u8 {
         self.core.frames.depth()
     }
 
-    /// Whether nothing is under way: the last event ended a reply or a push, or there was none.
+    /// Whether no item is in progress: the last event ended a reply or a push, or there was none.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.core.is_between()
     }
 
-    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
+    /// Returns the next event, or `None` when more input is needed. Consumes the bytes that it used from the front of
+    /// `input`.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. Every later call returns the same error.
+    /// The peer broke the protocol or exceeded a limit. Every later call returns the same error.
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "it borrows from its argument")]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {

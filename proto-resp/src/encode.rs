@@ -6,15 +6,15 @@ use crate::scan::is_big_number;
 use crate::{Aggregate, Buffer, Bulk, Event, Misuse, Null, Version};
 use proto_buffer::all_or_nothing;
 
-/// Encodes events, appending them to the caller's buffer, and sees to it that they make whole replies: the other way round
-/// of a [`Decoder`](crate::Decoder).
+/// Encodes events, appends them to the caller's buffer, and checks that they make whole replies: the reverse of a
+/// [`Decoder`](crate::Decoder).
 ///
-/// What an event is called in RESP2 it is turned into there: maps into arrays of keys and values, sets and pushes into
-/// arrays, nulls into `$-1`, booleans into `:1` and `:0`, doubles, big numbers and verbatim strings into bulk strings, bulk
-/// errors into simple ones with spaces for their line breaks. Attributes, streamed strings and streamed aggregates have no
-/// form in RESP2: [`Misuse::Resp3`].
+/// For RESP2, the encoder converts events: maps into arrays of keys and values, sets and pushes into arrays, nulls into
+/// `$-1`, booleans into `:1` and `:0`, doubles, big numbers and verbatim strings into bulk strings, bulk errors into simple
+/// ones with spaces for their line breaks. Attributes, streamed strings and streamed aggregates have no form in RESP2:
+/// [`Misuse::Resp3`].
 ///
-/// Aggregates whose length was given end by themselves: their [`Event::End`] may be given, and writes nothing.
+/// Aggregates with a given length end by themselves: their [`Event::End`] is allowed, and writes nothing.
 ///
 /// ```
 /// use proto_resp::{Encoder, Version};
@@ -79,7 +79,7 @@ macro_rules! shorthands {
 }
 
 impl Encoder {
-    /// An encoder for a peer that is spoken to in `version`.
+    /// An encoder for a peer that speaks `version`.
     #[must_use]
     pub fn new(version: Version) -> Self {
         Encoder {
@@ -88,7 +88,7 @@ impl Encoder {
         }
     }
 
-    /// Whether nothing is under way: what was written makes whole replies.
+    /// Whether no item is in progress: the output consists of whole replies.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.core.is_between()
@@ -98,13 +98,13 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written, for what may not stand here or not be said in this version.
+    /// [`Misuse`], with nothing written, for an event that may not stand here or has no form in this version.
     #[inline]
     pub fn event<B: Buffer + ?Sized>(&mut self, event: &Event<'_>, out: &mut B) -> Result<(), Misuse> {
         self.core.event(self.version, event, out)
     }
 
-    /// Appends a null, which in RESP2 is one of an array.
+    /// Appends a null, which in RESP2 is a null array.
     ///
     /// # Errors
     ///
@@ -114,9 +114,9 @@ impl Encoder {
     }
 
     shorthands! {
-        /// Appends a simple string, which has no line breaks, such as `OK`.
+        /// Appends a simple string, without line breaks, such as `OK`.
         simple(text: &str) => Event::Simple(text.as_bytes());
-        /// Appends an error: a code such as `ERR`, a space, and what is wrong, without line breaks.
+        /// Appends an error: a code such as `ERR`, a space, and a message, without line breaks.
         error(text: &str) => Event::Error(text.as_bytes());
         /// Appends an integer.
         integer(value: i64) => Event::Integer(value);
@@ -124,7 +124,7 @@ impl Encoder {
         double(value: f64) => Event::Double(value);
         /// Appends a boolean.
         boolean(value: bool) => Event::Boolean(value);
-        /// Appends a null, which in RESP2 is one of a string.
+        /// Appends a null, which in RESP2 is a null string.
         null() => Event::Null(Null::Null);
         /// Appends a big number.
         big_number(digits: &str) => Event::BigNumber(digits);
@@ -132,13 +132,13 @@ impl Encoder {
         bulk(bytes: &[u8]) => Event::Bulk(Bulk::String, bytes);
         /// Appends a verbatim string of an encoding such as `txt`.
         verbatim(encoding: [u8; 3], text: &[u8]) => Event::Bulk(Bulk::Verbatim(encoding), text);
-        /// Begins an array of so many elements.
+        /// Begins an array of this many elements.
         array(len: u32) => Event::Begin { kind: Aggregate::Array, len: Some(len) };
-        /// Begins a map of so many pairs.
+        /// Begins a map of this many pairs.
         map(len: u32) => Event::Begin { kind: Aggregate::Map, len: Some(len) };
-        /// Begins a set of so many elements.
+        /// Begins a set of this many elements.
         set(len: u32) => Event::Begin { kind: Aggregate::Set, len: Some(len) };
-        /// Begins push data of so many elements, the first of which says what it is.
+        /// Begins push data of this many elements, the first of which names its kind.
         push(len: u32) => Event::Begin { kind: Aggregate::Push, len: Some(len) };
     }
 }

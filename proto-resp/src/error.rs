@@ -1,10 +1,10 @@
-//! What can go wrong, and who is to blame: [`Violation`] is the peer's doing, [`Misuse`] the caller's.
+//! The errors, by the side at fault: [`Violation`] is the peer's fault, [`Misuse`] the caller's.
 
 use core::fmt;
 
 macro_rules! violations {
     ($($(#[$doc:meta])* $name:ident $(($byte:ident))? = $section:literal, $text:literal;)*) => {
-        /// The peer broke the protocol or a limit. The connection has no further events; never resynchronise.
+        /// The peer broke the protocol or exceeded a limit. The connection has no further events; never resynchronise.
         ///
         /// The sections are those of the specification,
         /// <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
@@ -43,15 +43,15 @@ macro_rules! violations {
 }
 
 violations! {
-    /// An item that begins with a byte no type has.
+    /// An item that begins with a byte of no known type.
     UnknownType(byte) = "RESP protocol description", "a type that there is not";
     /// A type of RESP3 on a connection that speaks RESP2.
     Resp3Type(byte) = "RESP versions", "a type of RESP3 in RESP2";
     /// A line ended by LF alone, or with LF in it.
     BareLf = "RESP protocol description", "a line feed without carriage return";
-    /// A CR that no LF follows.
+    /// A CR without an LF after it.
     BareCr = "RESP protocol description", "a carriage return without line feed";
-    /// A bulk of bytes that no CRLF follows.
+    /// A bulk string without a CRLF after it.
     BulkEnd = "Bulk strings", "a bulk string that is longer than it says";
     /// A length that is not digits without leading zeros, nor -1 or ? where these may stand.
     Length = "Bulk strings", "a length that is none";
@@ -71,7 +71,7 @@ violations! {
     NestedPush = "Pushes", "push data inside of a reply";
     /// Push data without the string that says what it is.
     PushKind = "Pushes", "push data of no kind";
-    /// An attribute that nothing follows.
+    /// An attribute without an item after it.
     DanglingAttribute = "Attributes", "an attribute of nothing";
     /// The end of a streamed aggregate where none is open.
     StrayEnd = "Streamed aggregated data types", "the end of something that is not open";
@@ -91,7 +91,7 @@ violations! {
     ReplyTooLong = "Limits::reply", "a reply that is too long";
     /// A line longer than [`Limits::line`](crate::Limits::line).
     LineTooLong = "Limits::line", "a line that is too long";
-    /// Something else than the array that a command is.
+    /// Other data in the place of the array of a command.
     NotACommand(byte) = "Sending commands to a Redis server", "something else than a command";
     /// An argument that is not a bulk string.
     NotAnArgument(byte) = "Sending commands to a Redis server", "an argument that is not a bulk string";
@@ -105,7 +105,7 @@ violations! {
     Quotes = "Inline commands", "an inline command with unbalanced quotes";
     /// A line of HTTP where inline commands may stand.
     Http = "Inline commands", "a line of HTTP";
-    /// Something else than the marker behind an unsubscription, so that which reply is whose cannot be told any more.
+    /// Other data in the place of the marker after an unsubscription, so that replies can no longer be matched to commands.
     Misordered = "Request-Response model", "replies of which it cannot be told whose they are";
     /// A reply to no command.
     Unsolicited = "Request-Response model", "a reply that nothing had asked for";
@@ -123,7 +123,7 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// The caller asked for something that may not be sent. Nothing was written; the connection is as it was.
+/// The caller asked to send data that may not be sent. Nothing was written; the connection is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -146,16 +146,16 @@ pub enum Misuse {
     Unbalanced,
     /// What was begun has not ended: an aggregate, a string in parts, or an attribute with nothing to describe.
     Unfinished,
-    /// There is no streaming and there are no attributes in RESP2.
+    /// RESP2 has no streaming and no attributes.
     Resp3,
-    /// Nothing is to be answered now.
+    /// No reply is due now.
     NotDue,
     /// As many commands as [`Limits::outstanding`](crate::Limits::outstanding) have no reply yet.
     Outstanding,
     /// The handshake is not over, or the connection is closing.
     NotReady,
-    /// A command that changes how replies are to be read, so that they could not be told apart: HELLO, RESET, MONITOR, SYNC,
-    /// PSYNC and CLIENT REPLY; and between MULTI and EXEC whatever subscribes.
+    /// A command that changes how replies are read, so that they could not be matched: HELLO, RESET, MONITOR, SYNC, PSYNC
+    /// and CLIENT REPLY; and between MULTI and EXEC every command that subscribes.
     Unanswerable,
 }
 

@@ -1,6 +1,6 @@
-//! What a stream of RESP is made of.
+//! The items of a RESP stream.
 
-/// Which version of the protocol a connection speaks. Every connection begins with RESP2; HELLO changes it.
+/// The version of the protocol that a connection speaks. Every connection begins with RESP2; HELLO changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Version {
     /// RESP2.
@@ -10,7 +10,7 @@ pub enum Version {
     Resp3,
 }
 
-/// What has elements.
+/// The kinds of items that have elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Aggregate {
     /// `*`: elements in order.
@@ -19,10 +19,10 @@ pub enum Aggregate {
     Map,
     /// `~`: elements in no order. RESP3.
     Set,
-    /// `>`: out of band, never an element of a reply, though [`Leniency::nested_push`](crate::Leniency::nested_push) permits it
-    /// in the middle of one; the first element says what it is. RESP3.
+    /// `>`: out-of-band data, never an element of a reply, although [`Leniency::nested_push`](crate::Leniency::nested_push)
+    /// permits it inside one; the first element names its kind. RESP3.
     Push,
-    /// `|`: pairs of key and value that tell about the item behind them, and do not count as an element. RESP3.
+    /// `|`: pairs of key and value that describe the next item, and do not count as an element. RESP3.
     Attribute,
 }
 
@@ -57,18 +57,18 @@ impl Aggregate {
     }
 }
 
-/// The three ways to say that there is nothing.
+/// The three forms of null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Null {
     /// `_`. RESP3.
     Null,
-    /// `$-1`: no string. RESP2.
+    /// `$-1`: a null string. RESP2.
     Bulk,
-    /// `*-1`: no array. RESP2.
+    /// `*-1`: a null array. RESP2.
     Array,
 }
 
-/// The strings that say how long they are.
+/// The strings that are preceded by their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bulk {
     /// `$`: bytes.
@@ -95,32 +95,32 @@ pub enum Event<'a> {
     Boolean(bool),
     /// `(`: digits with an optional sign. RESP3.
     BigNumber(&'a str),
-    /// Nothing, said in one of three ways.
+    /// Null, in one of its three forms.
     Null(Null),
     /// A whole string, without the encoding of a verbatim one.
     Bulk(Bulk, &'a [u8]),
-    /// The next bytes of a string that did not lie whole in the input, or that is streamed (`$?`): then the first part is
+    /// The next bytes of a string that is not complete in the input, or that is streamed (`$?`): then the first part is
     /// empty.
     Part {
         /// What it is a part of.
         of: Bulk,
         /// The bytes.
         bytes: &'a [u8],
-        /// How many follow: 0 with the last part, `None` while a streamed string goes on.
+        /// The number of bytes that follow: 0 with the last part, `None` while a streamed string goes on.
         left: Option<u64>,
     },
     /// An aggregate begins. Its elements follow, then its [`End`](Event::End).
     Begin {
         /// Which.
         kind: Aggregate,
-        /// Its elements, or pairs; `None` where it is streamed and they are not yet counted.
+        /// The number of its elements, or pairs; `None` if the aggregate is streamed, so that they are not counted yet.
         len: Option<u32>,
     },
     /// An aggregate has ended.
     End {
         /// Which.
         kind: Aggregate,
-        /// Whether the stream says so (`.`), or all its elements have come.
+        /// Whether the stream marks the end (`.`), or all its elements have arrived.
         streamed: bool,
     },
 }

@@ -1,21 +1,21 @@
-//! How a connection begins: which version is spoken, and who speaks.
+//! The beginning of a connection: the choice of the version, and authentication.
 
 use alloc::string::String;
 use core::fmt;
 
 use crate::{Buffer, Misuse, Version, write_command};
 
-/// What a client asks for when it connects, to be shared by many connections.
+/// A client's settings for the handshake, shared by many connections.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
     /// The version to speak. Where RESP3 is refused, RESP2 is spoken. Default RESP3.
     pub version: Version,
-    /// Who the client is. Default `None`: `default`, if there is a password.
+    /// The user name. Default `None`: `default`, if there is a password.
     pub username: Option<String>,
-    /// Its password. Default `None`: the client does not say who it is.
+    /// The password. Default `None`: the client does not authenticate.
     pub password: Option<String>,
-    /// A name for the connection, to be seen in the server's lists. Default `None`.
+    /// A name for the connection, shown in the server's lists of clients. Default `None`.
     pub name: Option<String>,
     /// The number of the database to select. Default `None`, which is 0.
     pub database: Option<u32>,

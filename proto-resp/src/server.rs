@@ -1,4 +1,4 @@
-//! A server's connection, pulled: commands in, their replies out, and pushes between.
+//! A server's connection, without I/O: commands in, their replies out, and pushes between them.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use proto_buffer::all_or_nothing;
 /// Bytes of an unfinished command that are left in the input.
 const HOLD: usize = 16 * 1024;
 
-/// A server's connection, in two halves, so that a command lent by the one can be answered through the other.
+/// A server's connection, in two halves, so that a command borrowed from one half can be answered through the other.
 ///
 /// ```
 /// use proto_resp::{Rules, ServerConnection};
@@ -31,9 +31,9 @@ const HOLD: usize = 16 * 1024;
 /// ```
 #[derive(Debug, Default)]
 pub struct ServerConnection {
-    /// What comes in.
+    /// The receiving half.
     pub reader: CommandReader,
-    /// What goes out.
+    /// The sending half.
     pub writer: ReplyWriter,
 }
 
@@ -58,18 +58,18 @@ pub struct CommandReader {
 }
 
 impl CommandReader {
-    /// Whether a command has begun to arrive and not ended, as far as was seen.
+    /// Whether a command has begun to arrive and is not complete, as far as the connection has read.
     #[must_use]
     pub fn is_inside_command(&self) -> bool {
         self.decoder.is_inside_command() || (!self.held.is_empty() && !self.lent)
     }
 
-    /// The next command, or `None` when more input is needed, or the one before has no reply yet. Takes the bytes it used
-    /// off the front of `input`; what it leaves there must be offered again with more behind it.
+    /// Returns the next command, or `None` when more input is needed, or the previous command has no reply yet. Consumes the
+    /// bytes that it used from the front of `input`; pass the bytes that are left again, with newer ones after them.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. There is nothing more to be read.
+    /// The peer broke the protocol or exceeded a limit. There is nothing more to read.
     #[inline]
     pub fn next<'e, 'a: 'e>(
         &'e mut self,
@@ -201,39 +201,39 @@ macro_rules! shorthands {
 }
 
 impl ReplyWriter {
-    /// Which version is spoken.
+    /// The version of RESP in use.
     #[inline]
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Goes on in another version, before the reply to the HELLO that asks for it.
+    /// Changes the version, before the reply to the HELLO that asks for it.
     pub fn set_version(&mut self, version: Version) {
         self.version = version;
     }
 
-    /// Whether a reply is to be given, or what is left of one.
+    /// Whether a reply, or the rest of one, is due.
     #[inline]
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.due
     }
 
-    /// Whether a reply has begun and not ended.
+    /// Whether a reply has begun and is not complete.
     #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.core.is_between()
     }
 
-    /// Appends an event of the reply that is due; see [`Encoder`](crate::Encoder) for what becomes of it in RESP2. With the
-    /// last event of the reply, the next command may be read.
+    /// Appends an event of the reply that is due; [`Encoder`](crate::Encoder) describes its form in RESP2. After the last
+    /// event of the reply, the next command may be read.
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written: [`NotDue`](Misuse::NotDue), and what may not stand here or not be said in this
-    /// version.
+    /// [`Misuse`], with nothing written: [`NotDue`](Misuse::NotDue), or for an event that may not stand here or has no form
+    /// in this version.
     #[inline]
     pub fn event<B: Buffer + ?Sized>(&mut self, event: &Event<'_>, out: &mut B) -> Result<(), Misuse> {
         if !self.due {
@@ -252,25 +252,25 @@ impl ReplyWriter {
     }
 
     shorthands! {
-        /// Replies a simple string, which has no line breaks, such as `OK`.
+        /// Replies with a simple string, without line breaks, such as `OK`.
         simple(text: &str) => Event::Simple(text.as_bytes());
-        /// Replies an error: a code such as `ERR`, a space, and what is wrong, without line breaks.
+        /// Replies with an error: a code such as `ERR`, a space, and a message, without line breaks.
         error(text: &str) => Event::Error(text.as_bytes());
-        /// Replies an integer.
+        /// Replies with an integer.
         integer(value: i64) => Event::Integer(value);
-        /// Replies a bulk string.
+        /// Replies with a bulk string.
         bulk(bytes: &[u8]) => Event::Bulk(crate::Bulk::String, bytes);
-        /// Replies a null, which in RESP2 is one of a string.
+        /// Replies with a null, which in RESP2 is a null string.
         null() => Event::Null(crate::Null::Null);
-        /// Begins an array of so many elements.
+        /// Begins an array of this many elements.
         array(len: u32) => Event::Begin { kind: crate::Aggregate::Array, len: Some(len) };
-        /// Begins a map of so many pairs.
+        /// Begins a map of this many pairs.
         map(len: u32) => Event::Begin { kind: crate::Aggregate::Map, len: Some(len) };
-        /// Begins a set of so many elements.
+        /// Begins a set of this many elements.
         set(len: u32) => Event::Begin { kind: crate::Aggregate::Set, len: Some(len) };
     }
 
-    /// Replies a null, which in RESP2 is one of an array.
+    /// Replies with a null, which in RESP2 is a null array.
     ///
     /// # Errors
     ///
@@ -279,21 +279,21 @@ impl ReplyWriter {
         self.event(&Event::Null(no_array(self.version)), out)
     }
 
-    /// Replies a value, or goes on with it as an element.
+    /// Replies with a value, or continues the reply with the value as an element.
     ///
     /// # Errors
     ///
-    /// See [`event`](Self::event). Where a part of the value fails, the reply cannot go on.
+    /// See [`event`](Self::event). If a part of the value fails, the reply cannot go on.
     pub fn value<B: Buffer + ?Sized>(&mut self, value: &Value, out: &mut B) -> Result<(), Misuse> {
         let version = self.version;
         value.events(version, &mut |event| self.event(event, out))
     }
 
-    /// The command that waits gets no reply, or none besides pushes: SUBSCRIBE and its like.
+    /// The waiting command gets no reply, or none but pushes: SUBSCRIBE and similar commands.
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotDue`]; [`Misuse::Unfinished`] where a reply has begun.
+    /// [`Misuse::NotDue`]; [`Misuse::Unfinished`] if a reply has begun.
     pub fn none(&mut self) -> Result<(), Misuse> {
         if self.is_open() {
             return Err(Misuse::Unfinished);
@@ -304,13 +304,13 @@ impl ReplyWriter {
         Ok(())
     }
 
-    /// Sends push data, at any time but inside of a reply: `write` begins it with [`Encoder::push`] and gives its elements.
-    /// In RESP2 it is an array; clients know what it is only if they have subscribed to something.
+    /// Sends push data, at any time except inside a reply: `write` begins it with [`Encoder::push`] and adds its elements.
+    /// In RESP2 push data is an array; clients recognize it only if they have subscribed to a channel.
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written: what `write` returns; [`Unfinished`](Misuse::Unfinished) inside of a reply, or
-    /// where `write` wrote no whole item.
+    /// [`Misuse`], with nothing written: the error of `write`; [`Unfinished`](Misuse::Unfinished) inside a reply, or if
+    /// `write` wrote no whole item.
     pub fn push<B: Buffer + ?Sized>(
         &mut self,
         out: &mut B,
@@ -339,7 +339,7 @@ fn push<B: Buffer + ?Sized>(
     })
 }
 
-/// Push data encoded once, to be sent on any number of connections.
+/// Push data that is encoded once and sent on any number of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedPush {
     resp2: Bytes,
@@ -347,7 +347,7 @@ pub struct PreparedPush {
 }
 
 impl PreparedPush {
-    /// Encodes what `write` writes, once for each version.
+    /// Encodes the output of `write`, once for each version.
     ///
     /// # Errors
     ///
@@ -368,7 +368,7 @@ impl PreparedPush {
     ///
     /// # Errors
     ///
-    /// None that these arguments can cause.
+    /// These arguments cannot cause an error.
     pub fn message(channel: &[u8], payload: &[u8]) -> Result<Self, Misuse> {
         Self::new(|push, out| {
             push.push(3, out)?;
