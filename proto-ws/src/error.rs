@@ -1,14 +1,14 @@
-//! Who broke what: [`Violation`] is the peer's doing, [`Misuse`] the caller's.
+//! The errors, by the side at fault: [`Violation`] is the peer's fault, [`Misuse`] the caller's.
 
 use crate::CloseCode;
 
-/// The peer broke the protocol or a limit. The connection has failed (RFC 6455 section 7.1.7).
+/// The peer broke the protocol or exceeded a limit. The connection has failed (RFC 6455 section 7.1.7).
 ///
-/// [`close_code`](Violation::close_code) says which code the Close frame carries.
+/// [`close_code`](Violation::close_code) returns the code of the Close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A reserved bit is set that no negotiated extension gives a meaning (section 5.2).
+    /// A reserved bit is set, and no negotiated extension uses it (section 5.2).
     ReservedBit,
     /// A reserved opcode (section 5.2).
     ReservedOpcode(u8),
@@ -26,7 +26,7 @@ pub enum Violation {
     FragmentedControl,
     /// A continuation frame with nothing to continue (section 5.4).
     NothingToContinue,
-    /// A text or binary frame before the message under way has ended (section 5.4).
+    /// A text or binary frame before the current message has ended (section 5.4).
     MessageUnfinished,
     /// A Close frame with a payload of one byte (section 5.5.1).
     CloseTooShort,
@@ -48,11 +48,11 @@ pub enum Violation {
     Deflate,
     /// A message that inflates by more than [`Limits::inflate_ratio`](crate::Limits::inflate_ratio).
     InflateRatio,
-    /// A message did not end in the time it had.
+    /// A message did not end within its time limit.
     MessageTimeout,
-    /// No Pong came in the time it had.
+    /// No Pong came within its time limit.
     PongTimeout,
-    /// No Close frame, or no end of the stream after it, came in the time it had.
+    /// No Close frame, or no end of the stream after it, came within its time limit.
     CloseTimeout,
 }
 
@@ -71,7 +71,7 @@ impl Violation {
         }
     }
 
-    /// The section that is broken, or that allows the limit, such as `"RFC 6455 section 5.2"`.
+    /// The section that was violated, or that allows the limit, such as `"RFC 6455 section 5.2"`.
     pub const fn section(self) -> &'static str {
         match self {
             Violation::ReservedBit
@@ -97,7 +97,7 @@ impl Violation {
         }
     }
 
-    /// The error in a few words, as sent for the reason of the Close frame.
+    /// A short description of the error, sent as the reason of the Close frame.
     pub const fn as_str(self) -> &'static str {
         match self {
             Violation::ReservedBit => "reserved bit set",
@@ -139,13 +139,13 @@ impl core::fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// The caller asked for something that may not be sent. Nothing was written; the connection is as it was.
+/// The caller asked to send data that may not be sent. Nothing was written; the connection is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
     /// A Close frame has been sent or the connection has failed: no frame may follow (RFC 6455 section 5.5.1).
     Closed,
-    /// The payload of a control frame may have 125 bytes, the reason of a Close frame 123 (section 5.5).
+    /// The payload is too long: a control frame may have 125 bytes, the reason of a Close frame 123 (section 5.5).
     ControlTooLong,
     /// This code may not be sent (section 7.4).
     CloseCode(u16),

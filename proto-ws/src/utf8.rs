@@ -3,7 +3,7 @@
 /// Text below this length is checked by the standard library, which has no set-up cost.
 const SHORT: usize = 64;
 
-/// What is left of a character cut by the end of a piece.
+/// The rest of a character that was cut by the end of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Utf8 {
     cut: [u8; 3],
@@ -31,7 +31,7 @@ impl Utf8 {
         self.len == 0
     }
 
-    /// How many bytes the cut character lacks; `u64::MAX` when none is cut.
+    /// The number of bytes that the cut character lacks; `u64::MAX` if none is cut.
     #[inline]
     pub(crate) fn missing(self) -> u64 {
         if self.is_complete() {
@@ -41,8 +41,8 @@ impl Utf8 {
         }
     }
 
-    /// Takes the next piece of a text: the character it completes, if the piece before was cut inside one, and the
-    /// whole characters after it. Bytes of a character cut by the end of `piece` are kept.
+    /// Accepts the next piece of a text. Returns the character that it completes, if the previous piece ended inside one,
+    /// and the whole characters after it. Bytes of a character cut by the end of `piece` are kept.
     pub(crate) fn push<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a str), Invalid> {
         let (first, rest) = self.complete(piece)?;
         if !self.is_complete() {

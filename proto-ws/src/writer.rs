@@ -1,4 +1,4 @@
-//! The half of a connection that sends, and the closing handshake, which both halves go through.
+//! The sending half of a connection, and the closing handshake, which both halves take part in.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{CloseCode, CloseReason, Config, Event, Kind, Message, Misuse, Violat
 /// Pings answered one by one before the end of the input; of more, only the last is (RFC 6455 section 5.5.3).
 const PONGS: u8 = 16;
 
-/// The half of a [`Connection`](crate::Connection) that sends.
+/// The sending half of a [`Connection`](crate::Connection).
 ///
 /// * **Output**, appended to the caller's buffer: [`message`](Self::message) and its shorthands, [`part`](Self::part),
 ///   [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close); [`prepared`](Self::prepared) and
@@ -66,7 +66,7 @@ impl<S: Side> Writer<S> {
         &self.config
     }
 
-    /// How far the closing handshake has got.
+    /// The progress of the closing handshake.
     #[inline]
     pub fn state(&self) -> State {
         self.state
@@ -74,14 +74,15 @@ impl<S: Side> Writer<S> {
 
     // Input.
 
-    /// The stream ended. True if the closing handshake was over; else the peer is gone without a word (1006).
+    /// The stream ended. Returns true if the closing handshake was over; otherwise the peer is gone without a Close frame
+    /// (1006).
     pub fn end(&mut self) -> bool {
         (self.state, _) = self.state.after(close::Step::End);
         self.state == State::Closed
     }
 
-    /// Lets the peer send `frames` more control frames, up to [`Limits::control_frames`](crate::Limits::control_frames)
-    /// ahead. Whoever owns the clock calls this: so many frames a second.
+    /// Lets the peer send `frames` more control frames, up to [`Limits::control_frames`](crate::Limits::control_frames) in
+    /// reserve. The owner of the clock calls this, with a number of frames per second.
     #[inline]
     pub fn refill(&mut self, frames: u32) {
         self.control_frames = self
@@ -90,7 +91,7 @@ impl<S: Side> Writer<S> {
             .min(self.config.limits.control_frames);
     }
 
-    /// Fails the connection, as for a time that has run out: a Close frame goes to `out`, unless one was sent before.
+    /// Fails the connection, for instance after a timeout: appends a Close frame to `out`, unless one was sent before.
     /// Returns `error`.
     #[cold]
     pub fn fail(&mut self, error: Violation, out: &mut BytesMut) -> Violation {
@@ -130,7 +131,7 @@ impl<S: Side> Writer<S> {
         self.message(out, Message::Binary(bytes))
     }
 
-    /// Sends a message: compressed where that was negotiated and pays, in one frame or in fragments as configured.
+    /// Sends a message: compressed if that was negotiated and saves bytes, in one frame or in fragments as configured.
     ///
     /// # Errors
     ///
@@ -163,8 +164,8 @@ impl<S: Side> Writer<S> {
         Ok(())
     }
 
-    /// Sends the next part of a message as one frame, the last one with FIN. Control frames may go between; parts are
-    /// never compressed. Text is split between characters by its type.
+    /// Sends the next part of a message as one frame, the last one with FIN. Control frames may be sent between parts; parts
+    /// are never compressed. The type of text ensures that it is split between characters.
     ///
     /// # Errors
     ///
@@ -181,9 +182,9 @@ impl<S: Side> Writer<S> {
         Ok(())
     }
 
-    /// The header of a message of `len` bytes, for callers that send the payload themselves, from where it lies. For a
-    /// server's connection; a client has to mask its payload, so it gets `None`, as does a connection on which the
-    /// message would be compressed or fragmented.
+    /// The header of a message of `len` bytes, for callers that send the payload themselves, without a copy. Only for a
+    /// server's connection. `None` on a client's connection, which must mask its payload, and on a connection that would
+    /// compress or fragment the message.
     ///
     /// # Errors
     ///
@@ -198,7 +199,8 @@ impl<S: Side> Writer<S> {
         Ok((S::ROLE == crate::Role::Server && whole).then(|| encode::header(kind, len)))
     }
 
-    /// The bytes of a message encoded before, to be sent next: shared on a server's connection, masked on a client's.
+    /// The bytes of a message that was encoded before, to be sent next: shared on a server's connection, masked on a
+    /// client's.
     ///
     /// # Errors
     ///
@@ -244,7 +246,7 @@ impl<S: Side> Writer<S> {
         Ok(())
     }
 
-    /// Sends a Pong nobody asked for (section 5.5.3); those that were asked for are sent by [`Reader::next`](crate::Reader::next).
+    /// Sends an unsolicited Pong (section 5.5.3); [`Reader::next`](crate::Reader::next) sends the Pongs that answer Pings.
     ///
     /// # Errors
     ///
@@ -253,7 +255,7 @@ impl<S: Side> Writer<S> {
         self.control_frame(out, Opcode::Pong, payload)
     }
 
-    /// Begins the closing handshake (section 7.1.2). Messages of the peer may still arrive, until its Close frame does.
+    /// Begins the closing handshake (section 7.1.2). Messages of the peer may still arrive before its Close frame.
     ///
     /// # Errors
     ///
