@@ -1,4 +1,4 @@
-//! A listening socket that goes from a process to its successor, so that a restart refuses nobody.
+//! Passing listening sockets from a process to its successor, so that a restart refuses no connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,15 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a successor that was late waits when it asks again. The predecessor may be waiting for another.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Takes the listening sockets of the process that [offers](offer_sockets) them at `path`; none when nobody does, which
-/// is a first start.
+/// Takes the listening sockets of the process that [offers](offer_sockets) them at `path`. Returns none if no process offers
+/// sockets, as at a first start.
 ///
-/// From then on both processes accept from them. Serve on them, then call [`Taken::ready`]: the other stops accepting
-/// then. A successor that fails before takes nothing away.
+/// From then on both processes accept from the sockets. Serve on them, then call [`Taken::ready`]: the other process then
+/// stops accepting. A successor that fails before that call takes nothing away.
 ///
 /// # Errors
 ///
-/// When the other process does not answer as it should.
+/// When the other process does not answer as expected.
 pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
     take_over_within(path.as_ref(), PATIENCE)
 }
@@ -50,23 +50,23 @@ fn take_over_within(path: &Path, patience: Duration) -> io::Result<Option<Taken>
 /// Sockets that were taken over.
 #[derive(Debug)]
 pub struct Taken {
-    /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) sorts them
-    /// into the places they serve.
+    /// The sockets, in the order in which they were offered. [`Listening::group`](driver_common::Listening::group) groups
+    /// them by their addresses.
     pub sockets: Vec<OwnedFd>,
-    /// What else the predecessor gave, by [`offer_sockets_with`]; nothing when it offered sockets alone.
+    /// The other descriptors that the predecessor passed with [`offer_sockets_with`]; empty if it offered only sockets.
     pub inherited: Vec<OwnedFd>,
     stream: UnixStream,
     path: PathBuf,
 }
 
 impl Taken {
-    /// Tells the predecessor that the sockets are served. A predecessor that waits no longer, because this took more than 10
-    /// seconds, is asked once more; one that has died needs not be told.
+    /// Tells the predecessor that the sockets are served. If the predecessor no longer waits, because this took more than 10
+    /// seconds, it is asked once more. A predecessor that has died need not be told.
     ///
     /// # Errors
     ///
-    /// When the predecessor lives and does not answer within a second, for instance because it waits for another
-    /// successor: it goes on serving, so this process should not.
+    /// When the predecessor lives but does not answer within a second, for instance because it waits for another successor:
+    /// the predecessor goes on serving, so this process should not serve.
     pub fn ready(mut self) -> io::Result<()> {
         if self.stream.write_all(b"!").is_ok() {
             return Ok(());
@@ -78,15 +78,16 @@ impl Taken {
     }
 }
 
-/// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready; then
-/// `taken` is called, to stop this process. Only processes of the same user can take them.
+/// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready. Then `taken`
+/// is called, to stop this process. Only processes of the same user can take the sockets.
 ///
-/// The offer holds copies of the sockets: as long as it stands, they listen. Withdraw it where this process stops for another
-/// reason, or new connections wait for nobody until the process has ended.
+/// The offer holds copies of the sockets: as long as the offer stands, they listen. Withdraw the offer if this process stops
+/// for another reason. Otherwise new connections wait in the accept queue until the process has ended.
 ///
 /// # Errors
 ///
-/// When `path` cannot be bound, or there are more than 253 sockets. Somebody who offers there already is replaced.
+/// When `path` cannot be bound, or there are more than 253 sockets. An existing offer of another process at `path` is
+/// replaced.
 pub fn offer_sockets(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
@@ -95,12 +96,12 @@ pub fn offer_sockets(
     offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
 }
 
-/// As [`offer_sockets`]; each successor gets the descriptors that `inherit` makes for it as well, for instance a pipe with
-/// the keys of session tickets. Where `inherit` fails, that successor gets nothing, and fails in [`take_over`].
+/// As [`offer_sockets`], and also passes each successor the descriptors that `inherit` makes for it, for instance a pipe
+/// with the keys of session tickets. If `inherit` fails, that successor gets nothing, and its [`take_over`] fails.
 ///
 /// # Errors
 ///
-/// As [`offer_sockets`]. Sockets and what `inherit` makes may be 253 together.
+/// As [`offer_sockets`]. The sockets and the descriptors from `inherit` may be 253 together.
 pub fn offer_sockets_with(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
@@ -140,7 +141,7 @@ pub fn offer_sockets_with(
     Ok(offer)
 }
 
-/// Sockets that are offered to a successor. Dropping this leaves the offer standing.
+/// Sockets that are offered to a successor. Dropping this value leaves the offer in place.
 #[derive(Debug)]
 pub struct Offer {
     listener: UnixListener,
@@ -148,9 +149,9 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Offers the sockets no longer, and closes the copies of them that the offer holds. A successor that has taken them
-    /// already keeps them. The path stays, for another process may offer there by now; whoever connects to a path that
-    /// nobody offers at is told so.
+    /// Withdraws the offer, and closes its copies of the sockets. A successor that has already taken the sockets keeps them.
+    /// The path stays, because another process may offer there by now; a process that connects to a path without an offer is
+    /// told so.
     pub fn withdraw(self) {
         self.withdrawn.store(true, Ordering::Release);
         // Wakes the thread that accepts. It fails only for a socket that is not connected, which one that listens is not.

@@ -12,16 +12,17 @@ use protocol::Protocol;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator;
 
-/// SIGINT and SIGTERM, caught: a signal that comes from now on is kept until [`then_stop`](Signals::then_stop) waits for it.
+/// SIGINT and SIGTERM, caught: a signal that arrives from now on is kept until [`then_stop`](Signals::then_stop) waits for
+/// it.
 ///
-/// Catch signals before the program says that it serves, for whoever reads that may send one at once; and before the program
-/// starts threads, or a signal that comes just then may be lost. (A worker of [`Prefork`](crate::Prefork) may catch them at
-/// any time.)
+/// Catch signals before the program reports that it serves, because the reader of that report may send a signal at once.
+/// Catch them also before the program starts threads; otherwise a signal that arrives just then may be lost. (A worker of
+/// [`Prefork`](crate::Prefork) may catch them at any time.)
 #[derive(Debug)]
 pub struct Signals(pub(crate) iterator::Signals);
 
 impl Signals {
-    /// Catches them.
+    /// Catches both signals.
     ///
     /// # Errors
     ///
@@ -36,12 +37,12 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal, then stops `running` gracefully, and waits for its end; a second signal starts the drain time
-    /// anew if that is sooner. Returns early when all threads of `running` end by themselves.
+    /// Waits for a signal, then stops `running` gracefully, and waits for its end. A second signal starts the drain time
+    /// again if that ends sooner. Returns early when all threads of `running` end by themselves.
     ///
     /// # Errors
     ///
-    /// When a thread of `running` failed, or none can be started to wait.
+    /// When a thread of `running` failed, or no thread for waiting can be started.
     pub fn then_stop<P, B>(self, running: Running<P, B>, drain: Duration) -> io::Result<Stats>
     where
         P: Protocol,
@@ -51,8 +52,8 @@ impl Signals {
         self.then_stop_telling(running, drain, || {})
     }
 
-    /// As [`then_stop`](Signals::then_stop); calls `told` for each signal that comes, before anything is stopped: to say so,
-    /// to withdraw an [offer](crate::Offer).
+    /// As [`then_stop`](Signals::then_stop), and calls `told` for each signal, before anything is stopped: to report the
+    /// signal, or to withdraw an [offer](crate::Offer).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Several processes that accept in the same places.
+//! Several processes that accept connections on the same addresses.
 
 mod crew;
 
@@ -25,13 +25,13 @@ use crate::signals::{self, Signals};
 /// Names the number of a worker and its parent, `3 of 4711`, in the worker's environment.
 const WORKER: &str = "PREFORK_WORKER";
 
-/// Runs a program as several processes that accept in the same places: for more connections than one process may have
-/// descriptors, and so that a crash costs the connections of one process only.
+/// Runs a program as several processes that accept connections on the same addresses: for more connections than one process
+/// may have file descriptors, and so that a crash costs only the connections of one process.
 ///
-/// The parent binds the sockets and starts the same program, with the same arguments, once per worker; what a worker gets
-/// comes through its standard input, which is at its end then. Workers that die are started again, with a growing delay
-/// when they die young. SIGINT and SIGTERM go to all workers, and the parent ends when they have. When the parent dies, its
-/// workers get SIGTERM.
+/// The parent binds the sockets and starts the same program, with the same arguments, once per worker. A worker receives its
+/// sockets through its standard input, which is then at its end. The parent restarts workers that die, with a growing delay
+/// if they die young. SIGINT and SIGTERM go to all workers, and the parent ends when they have ended. When the parent dies,
+/// its workers get SIGTERM.
 ///
 /// ```no_run
 /// use driver_tokio::Server;
@@ -60,15 +60,15 @@ const WORKER: &str = "PREFORK_WORKER";
 ///
 /// # One queue for all, or one for each
 ///
-/// By default all workers accept from the same socket. Which one does is up to the kernel, and the shares are uneven: who
-/// is waiting already gets more. But nobody waits for a worker that is down, and one that is full leaves new connections
-/// to the others: set [`Config::max_connections`] below the limit of descriptors, for a worker that runs out of those
-/// turns some away.
+/// By default all workers accept from the same socket. The kernel chooses the worker, and the shares are uneven: a worker
+/// that is already waiting gets more. But no connection waits for a worker that is down, and a full worker leaves new
+/// connections to the others. Set [`Config::max_connections`] below the limit of file descriptors, because a worker that
+/// runs out of descriptors turns some connections away.
 ///
-/// [`queue_per_worker`](Prefork::queue_per_worker) gives each worker a socket of its own on the same port. The kernel then
-/// spreads connections evenly, by a hash of their addresses. But those that fall to a worker that is down or full wait
-/// until it is back, though others are idle. They are not refused, for the parent keeps all sockets open. It is the better
-/// choice where evenness matters more than that: many busy connections, workers that do not fill up.
+/// [`queue_per_worker`](Prefork::queue_per_worker) gives each worker its own socket on the same port. The kernel then
+/// spreads connections evenly, by a hash of their addresses. But the connections of a worker that is down or full wait until
+/// it is back, although other workers are idle. They are not refused, because the parent keeps all sockets open. Choose this
+/// if an even spread matters more: for many busy connections, and workers that do not fill up.
 #[derive(Clone)]
 pub struct Prefork {
     workers: usize,
@@ -83,27 +83,27 @@ type Inherit = dyn Fn(usize) -> io::Result<Vec<OwnedFd>> + Send + Sync;
 /// How long a worker must live to count as healthy.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// What this process is.
+/// The role of this process.
 #[derive(Debug)]
 pub enum Role {
-    /// A worker: serve in these places, with [`Server::serve_all`](driver_common::Server::serve_all).
+    /// A worker: serve these sockets with [`Server::serve_all`](driver_common::Server::serve_all).
     Worker {
-        /// Which of the workers, from 0.
+        /// The number of the worker, from 0.
         number: usize,
-        /// Where to accept, in the order in which the parent gave them.
+        /// The sockets to accept from, in the order in which the parent gave them.
         places: Vec<Listening>,
-        /// What [`Prefork::inherit`] gave for this worker.
+        /// The descriptors that [`Prefork::inherit`] made for this worker.
         inherited: Vec<OwnedFd>,
     },
-    /// The parent, and all workers have ended.
+    /// The parent; all workers have ended.
     Parent {
-        /// How many workers died and were started again.
+        /// The number of times that a worker died and was started again.
         restarts: u64,
     },
 }
 
 impl Prefork {
-    /// So many workers; 0 counts as 1.
+    /// Sets the number of workers; 0 counts as 1.
     pub fn new(workers: usize) -> Self {
         Prefork {
             workers: workers.max(1),
@@ -115,23 +115,24 @@ impl Prefork {
     }
 
     /// Changes a setting: the options of the sockets that the parent binds ([`Config::socket`]), and the CPUs that the
-    /// workers, each with all of its threads, are pinned to ([`Config::cpus`]). With
-    /// [`queue_per_worker`](Prefork::queue_per_worker), connections are steered to them as well ([`Config::steer`]). The
-    /// other settings are those of the workers' servers.
+    /// workers are pinned to, each with all of its threads ([`Config::cpus`]). With
+    /// [`queue_per_worker`](Prefork::queue_per_worker), connections are also steered to these CPUs ([`Config::steer`]). The
+    /// servers of the workers have the other settings.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Binds a socket for each worker, where by default all accept from one. See [above](Prefork#one-queue-for-all-or-one-for-each).
+    /// Binds a socket for each worker; by default all workers accept from one socket. See
+    /// [above](Prefork#one-queue-for-all-or-one-for-each).
     #[must_use]
     pub fn queue_per_worker(mut self) -> Self {
         self.queue_per_worker = true;
         self
     }
 
-    /// How often in a row a worker may die within 5 seconds of its start before the parent gives up and stops all.
+    /// How often in a row a worker may die within 5 seconds of its start before the parent gives up and stops all workers.
     /// Default 10.
     #[must_use]
     pub fn young_deaths(mut self, times: u32) -> Self {
@@ -139,21 +140,20 @@ impl Prefork {
         self
     }
 
-    /// Hands each worker further descriptors: those that `make` gives when it is called, in the parent, with the number of a
-    /// worker that is about to start, for the first time or again. What makes a private channel of it is a
-    /// [`UnixStream::pair`]: the parent keeps one end and hands out the other, and sees the end of the stream when the
-    /// worker dies.
+    /// Passes each worker further descriptors. The parent calls `make` with the number of a worker that is about to start,
+    /// for the first time or again, and passes the result. For a private channel, make a [`UnixStream::pair`]: the parent
+    /// keeps one end and passes the other, and reads the end of the stream when the worker dies.
     ///
-    /// Calls of `make` come from several threads. An error counts as a worker that died young, or ends all when it comes
-    /// before the first start.
+    /// Several threads call `make`. An error counts as a worker that died young; an error before the first start ends all
+    /// workers.
     #[must_use]
     pub fn inherit(mut self, make: impl Fn(usize) -> io::Result<Vec<OwnedFd>> + Send + Sync + 'static) -> Self {
         self.inherit = Some(Arc::new(make));
         self
     }
 
-    /// Becomes parent or worker, to accept at the first of `addresses` that can be bound. Returns at once in a worker, and
-    /// in the parent at the end; `listening` is called once, in the parent, when the socket is bound.
+    /// Becomes parent or worker, to accept on the first of `addresses` that can be bound. Returns at once in a worker, and
+    /// in the parent at the end. `listening` is called once, in the parent, when the socket is bound.
     ///
     /// # Errors
     ///
@@ -166,11 +166,11 @@ impl Prefork {
         })
     }
 
-    /// Becomes parent or worker, to accept in the places that `set_up` gives the parent, which is called in the parent
-    /// alone, before the first worker is started.
+    /// Becomes parent or worker, to accept on the sockets that `set_up` gives the parent. `set_up` is called only in the
+    /// parent, before the first worker is started.
     ///
-    /// It may start threads of the parent's own, which then run beside those that tend the workers. This waits for the
-    /// workers alone, so such threads end at the latest with the program; they can stop the workers by a [`Stopper`].
+    /// `set_up` may start threads in the parent, which then run beside those that manage the workers. This method waits only
+    /// for the workers, so such threads end at the latest with the program. They can stop the workers with a [`Stopper`].
     ///
     /// ```no_run
     /// # use processes::{Prefork, Role};
@@ -185,7 +185,7 @@ impl Prefork {
     ///
     /// # Errors
     ///
-    /// What `set_up` returns; else as [`run`](Prefork::run).
+    /// The error of `set_up`; otherwise as [`run`](Prefork::run).
     pub fn run_with(&self, set_up: impl FnOnce(&mut Parent<'_>) -> io::Result<()>) -> io::Result<Role> {
         if let Some(named) = std::env::var_os(WORKER) {
             let named = named.to_str().and_then(|named| named.split_once(" of "));
@@ -331,11 +331,11 @@ pub struct Parent<'a> {
 }
 
 impl Parent<'_> {
-    /// Listens on the first of `addresses` that can be bound, with the options of the [`Prefork`], and tells on which.
+    /// Listens on the first of `addresses` that can be bound, with the options of the [`Prefork`], and returns that address.
     ///
     /// # Errors
     ///
-    /// When none can be bound.
+    /// When no address can be bound.
     pub fn listen(&mut self, addresses: impl ToSocketAddrs) -> io::Result<SocketAddr> {
         let Prefork { workers, config, .. } = self.prefork;
         let sockets = if self.prefork.queue_per_worker { *workers } else { 1 };
@@ -345,28 +345,29 @@ impl Parent<'_> {
         Ok(address)
     }
 
-    /// Has the workers accept in a place that listens already: a Unix socket, what was [taken over](crate::take_over).
+    /// Makes the workers accept from a socket that already listens: a Unix socket, or a socket that was [taken
+    /// over](crate::take_over).
     pub fn accept_in(&mut self, place: impl Into<Listening>) {
         self.places.push(place.into());
     }
 
-    /// Where the workers will accept so far, in the order of the places. Unix sockets have no such address.
+    /// The addresses where the workers will accept so far, in order. Unix sockets have no such address.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.places.iter().filter_map(Listening::local_addr).collect()
     }
 
-    /// The sockets of all places so far, for [`offer_sockets`](crate::offer_sockets).
+    /// All sockets so far, for [`offer_sockets`](crate::offer_sockets).
     pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
         self.places.iter().flat_map(Listening::as_fds).collect()
     }
 
-    /// Has `leave` called, once, when the workers are to stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop
-    /// what else runs in the parent. Called at once when they stop already.
+    /// Calls `leave`, once, when the workers must stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop
+    /// other work of the parent. Calls it at once if the workers are already stopping.
     pub fn when_stopped(&self, leave: impl FnOnce() + Send + 'static) {
         self.crew.when_stopped(Box::new(leave));
     }
 
-    /// What stops the workers, from any thread.
+    /// The handle that stops the workers, from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.crew))
     }
@@ -377,7 +378,7 @@ impl Parent<'_> {
 pub struct Stopper(Arc<Crew>);
 
 impl Stopper {
-    /// Sends SIGTERM to all workers and starts none any more. Returns at once.
+    /// Sends SIGTERM to all workers, and starts no more workers. Returns at once.
     pub fn stop(&self) {
         self.0.stop(Signal::TERM);
     }
