@@ -349,7 +349,8 @@ async def handover(comet, driver):
                 assert await asyncio.to_thread(old.wait, PATIENCE) == 0
                 generations += 1
                 async with asyncio.timeout(PATIENCE):
-                    while not all(len(client.closed) == generations and client.ready.is_set() for client in clients):
+                    # One that comes back while another process of the old server still accepts is sent away twice.
+                    while not all(len(client.closed) >= generations and client.ready.is_set() for client in clients):
                         await asyncio.sleep(0.05)
             await settled(clients, publisher, server)
             assert publisher.refused == 0, publisher.refused
