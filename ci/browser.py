@@ -27,7 +27,7 @@ def find():
 
 class Browser:
     def __init__(self, program, *flags):
-        self.home = tempfile.TemporaryDirectory()
+        self.home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command = [program, *FLAGS, *flags, f"--user-data-dir={self.home.name}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
