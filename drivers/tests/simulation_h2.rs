@@ -18,7 +18,7 @@ use protocol::testing::{End, Sim, Weather};
 use protocol::{Cx, Input, Limits, Mailbox, Peer, PeerSource, Protocol, Reason, SendError, Sender};
 
 /// Pairs: many where the compiler has done its work, fewer where it was told not to.
-const PAIRS: usize = if cfg!(debug_assertions) { 400 } else { 20_000 };
+const PAIRS: usize = if cfg!(debug_assertions) { 400 } else { 4_000 };
 
 fn seed() -> u64 {
     std::env::var("SIM_SEED")
