@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -116,9 +116,9 @@ pub fn offer_sockets_with(
         .iter()
         .map(|socket| socket.as_fd().try_clone_to_owned())
         .collect::<io::Result<_>>()?;
-    let listener = bind(&path)?;
+    let listener = Arc::new(bind(&path)?);
     let offer = Offer {
-        listener: listener.try_clone()?,
+        listener: Arc::downgrade(&listener),
         withdrawn: Arc::default(),
     };
     let withdrawn = Arc::clone(&offer.withdrawn);
@@ -128,6 +128,8 @@ pub fn offer_sockets_with(
                 // A successor that goes away or does not get ready has taken nothing.
                 Ok((successor, _)) => {
                     if give(successor, &sockets, &inherit).is_ok() {
+                        // The next start finds nobody at the path, however long this process drains.
+                        drop(listener);
                         return taken();
                     }
                 }
@@ -144,7 +146,8 @@ pub fn offer_sockets_with(
 /// Sockets that are offered to a successor. Dropping this value leaves the offer in place.
 #[derive(Debug)]
 pub struct Offer {
-    listener: UnixListener,
+    /// The thread that accepts owns the listener: when a successor is ready, nobody listens at the path any more.
+    listener: Weak<UnixListener>,
     withdrawn: Arc<AtomicBool>,
 }
 
@@ -154,8 +157,10 @@ impl Offer {
     /// told so.
     pub fn withdraw(self) {
         self.withdrawn.store(true, Ordering::Release);
-        // Wakes the thread that accepts. It fails only for a socket that is not connected, which one that listens is not.
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(listener) = self.listener.upgrade() {
+            // Wakes the thread that accepts: `accept` fails from now on.
+            let _ = rustix::net::shutdown(&*listener, rustix::net::Shutdown::Both);
+        }
     }
 }
 

@@ -107,6 +107,21 @@ fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// A successor is ready, and dies before it offers the sockets itself. The next start finds nobody at the path, though the first
+/// process still drains and holds its [`Offer`](processes::Offer).
+#[test]
+fn a_fulfilled_offer_leaves_nobody_at_the_path() {
+    let path = std::env::temp_dir().join(format!("drivers-handover-{}-fulfilled", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let offer = offer_sockets(&path, &[listener], move || tell.send(()).unwrap()).unwrap();
+    take_over(&path).unwrap().unwrap().ready().unwrap();
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(take_over(&path).unwrap().is_none());
+    offer.withdraw();
+    std::fs::remove_file(&path).unwrap();
+}
+
 /// A server stops without a successor: its offer, withdrawn, does not keep the address while the server drains.
 fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-withdrawn-{}-{driver}", std::process::id()));
