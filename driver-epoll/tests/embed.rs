@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -75,6 +75,108 @@ fn a_foreign_loop_turns_it() {
     let stats = looped.stats();
     assert_eq!((stats.accepted, stats.closed, stats.timeouts), (1, 1, 1));
     assert!(turns < 50, "{turns} turns for a handful of events");
+}
+
+/// A loop that is told to stop while another process has a copy of its listener, as a successor has. One connection, which
+/// does not end, keeps the loop draining. `before` is called after the loop was told, before the loop knows.
+fn draining<T>(before: impl FnOnce(SocketAddr) -> T) -> (Loop<Asked>, TcpListener, TcpStream, T) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (copy, to) = (listener.try_clone().unwrap(), listener.local_addr().unwrap());
+    let mut looped = Loop::new(Config::default()).unwrap();
+    looped.listen(listener, |_| Some(Asked::default())).unwrap();
+    let mut inside = TcpStream::connect(to).unwrap();
+    inside.write_all(b"stay").unwrap();
+    while looped.stats().bytes_in == 0 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    looped.handle().stop(Duration::from_secs(600));
+    let kept = before(to);
+    for _ in 0..3 {
+        looped.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    (looped, copy, inside, kept)
+}
+
+/// If it went on listening, it would be woken in place of the process that has the copy.
+#[test]
+fn a_loop_that_stops_listens_no_longer_to_a_socket_that_others_have() {
+    let (mut looped, copy, _inside, ()) = draining(|_| ());
+    let _waiting = TcpStream::connect(copy.local_addr().unwrap()).unwrap();
+    poll(&mut [PollFd::new(&copy, PollFlags::IN)], None).unwrap();
+    let woken = poll(
+        &mut [PollFd::new(&looped.as_fd(), PollFlags::IN)],
+        Some(&Timespec::default()),
+    );
+    assert_eq!(woken.unwrap(), 0, "the loop is woken");
+    looped.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(looped.stats().accepted, 1);
+}
+
+#[test]
+fn an_adopted_socket_that_others_have_wakes_nobody_after_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let copy = socket.try_clone().unwrap();
+    let mut looped = Loop::new(Config::default()).unwrap();
+    assert!(looped.handle().adopt(socket, |_| Asked::default()));
+    looped.handle().stop(Duration::ZERO);
+    while looped.stats().stopped == 0 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    // The kernel may have reset the connection, which is an event as well.
+    let _ = peer.write_all(b"?");
+    poll(&mut [PollFd::new(&copy, PollFlags::IN)], None).unwrap();
+    let woken = poll(
+        &mut [PollFd::new(&looped.as_fd(), PollFlags::IN)],
+        Some(&Timespec::default()),
+    );
+    assert_eq!(woken.unwrap(), 0, "the loop is woken");
+}
+
+/// A connection that has woken this loop, and no other, must not wait until the next one wakes another.
+#[test]
+fn what_waits_when_the_stop_comes_is_accepted_and_answered() {
+    let (looped, copy, _inside, mut clients) = draining(|to| {
+        [(); 100].map(|()| {
+            let mut client = TcpStream::connect(to).unwrap();
+            client.write_all(b"?").unwrap();
+            client
+        })
+    });
+    copy.set_nonblocking(true).unwrap();
+    assert!(copy.accept().is_err(), "one was left waiting");
+    assert_eq!(looped.stats().accepted, 101);
+    for client in &mut clients {
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Answers a question. Ends when it is told to stop, unless it was asked to stay.
+#[derive(Default)]
+struct Asked {
+    stays: bool,
+}
+
+impl Protocol for Asked {
+    type Message = Infallible;
+    type Error = Infallible;
+
+    fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        match &*input.take_all() {
+            b"stay" => self.stays = true,
+            question => cx.send(question),
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        if !self.stays {
+            cx.close();
+        }
+        Ok(())
+    }
 }
 
 /// Takes all and says nothing.

@@ -145,6 +145,39 @@ fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// A predecessor that still drains, for as long as one client keeps it, is not woken in place of its successor.
+fn a_draining_predecessor_leaves_new_connections_to_its_successor(driver: Driver) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let connected = || {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let ask = |mut stream: TcpStream| {
+        let mut name = [0; 3];
+        stream.write_all(b"who?").unwrap();
+        stream.read_exact(&mut name).unwrap();
+        name
+    };
+    let serve = |socket: TcpListener, name: &'static [u8; 3]| {
+        Server::on(driver).serve_on(socket, move |_| Some(Answerer(name)))
+    };
+    let old = serve(listener.try_clone().unwrap(), b"old").unwrap();
+    let inside = connected();
+    common::eventually("it is accepted", || old.handle().stats().accepted == 1);
+    let new = serve(listener, b"new").unwrap();
+    old.handle().stop(Duration::from_secs(60));
+    let mut by_the_old = 0;
+    for _ in 0..200 {
+        by_the_old += u32::from(&ask(connected()) == b"old");
+    }
+    assert!(by_the_old < 100, "the old one goes on accepting");
+    assert_eq!(&ask(inside), b"old");
+    old.join().unwrap();
+    new.stop(Duration::from_secs(5)).unwrap();
+}
+
 /// Each successor gets something of its own beside the sockets, also one that does not get ready.
 #[test]
 fn successors_inherit() {
@@ -177,4 +210,5 @@ fn successors_inherit() {
 on_every_driver! {
     withdrawn: a_withdrawn_offer_keeps_no_socket;
     restart: a_restart_refuses_nobody;
+    successor: a_draining_predecessor_leaves_new_connections_to_its_successor;
 }

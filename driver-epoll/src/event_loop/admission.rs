@@ -21,6 +21,9 @@ use crate::socket;
 /// Event and timer data of listeners: this bit and the index.
 pub(super) const LISTENER: u64 = 1 << 63;
 
+/// The longest accept queue there is by default (net.core.somaxconn).
+const MOST_WAITING: usize = 4096;
+
 pub(super) type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
 
 pub(super) struct Listener<P: Protocol> {
@@ -33,16 +36,18 @@ impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
 {
-    /// Accepts from the listeners that were ready.
-    pub(super) fn accept(&mut self) {
+    /// Accepts from the listeners that were ready. Returns whether more connections may wait that there is room for.
+    pub(super) fn accept(&mut self) -> bool {
         let mut ready = core::mem::take(&mut self.accepting);
         // To each its share, so that a storm on one does not keep the others from their turn.
         let share = (self.config.accept_budget / ready.len().max(1)).max(1);
+        let mut more = false;
         for index in ready.drain(..) {
             let mut budget = share;
             while budget > 0 && index < self.listeners.len() {
                 if self.connections.len() >= self.config.max_connections {
-                    return self.pause_listeners(true);
+                    self.pause_listeners(true);
+                    return false;
                 }
                 match self.acceptor.accept(&self.listeners[index].socket) {
                     Accepted::Connection(socket, remote) => {
@@ -55,12 +60,15 @@ where
                         self.stats.accept_pauses += 1;
                         trace::exhausted();
                         self.timers.insert(self.scratch.now + ACCEPT_PAUSE, LISTENER);
-                        return self.pause_listeners(true);
+                        self.pause_listeners(true);
+                        return false;
                     }
                 }
             }
+            more |= budget == 0;
         }
         self.accepting = ready;
+        more
     }
 
     fn admit(&mut self, listener: usize, socket: OwnedFd, remote: Option<SocketAddr>) {
@@ -136,6 +144,9 @@ where
             .map(|()| socket)
             .map_err(io::Error::from);
         if self.open(opened, remote, make, State::Registered) {
+            if let Some(conn) = self.connections.get_mut(key) {
+                conn.adopted = true;
+            }
             self.stats.connected += 1;
             trace::connected(key);
             self.event(key, |turn, _| turn.connected());
@@ -190,6 +201,7 @@ where
             state,
             interest,
             timer: None,
+            adopted: false,
         });
     }
 
@@ -209,6 +221,23 @@ where
                 listener.paused = pause;
             }
         }
+    }
+
+    /// Takes the listeners from epoll, accepts what waits for them, and closes them.
+    ///
+    /// Another process may have copies of their sockets. Epoll then goes on reporting a socket that is closed here, and wakes
+    /// this loop instead of that process. A connection that waits may have woken this loop alone, so it is accepted here.
+    pub(super) fn close_listeners(&mut self) {
+        self.pause_listeners(true);
+        // What comes while these are accepted wakes the others.
+        for _ in 0..MOST_WAITING.div_ceil(self.config.accept_budget.max(1)) {
+            self.accepting.clear();
+            self.accepting.extend(0..self.listeners.len());
+            if !self.accept() {
+                break;
+            }
+        }
+        self.listeners.clear();
     }
 
     /// One connection less of its address.

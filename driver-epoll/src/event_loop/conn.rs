@@ -17,6 +17,9 @@ pub(super) struct Conn<P> {
     pub(super) interest: Interest,
     /// The timer and what it is set to. It is never moved back: when it fires early, it is set again.
     pub(super) timer: Option<(timing_wheel::Key, Instant)>,
+    /// Whether the socket came from elsewhere, where there may be copies of it. Epoll then goes on reporting a socket that was
+    /// only closed.
+    pub(super) adopted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -141,7 +141,15 @@ where
         if let Some(early) = self.early.remove(&key) {
             self.stats.messages_late += early.len() as u64;
         }
-        let Conn { connection, socket, .. } = conn;
+        let Conn {
+            connection,
+            socket,
+            adopted,
+            ..
+        } = conn;
+        if adopted {
+            let _ = epoll::delete(&self.epoll, &socket);
+        }
         if reset {
             socket::reset(socket);
         } else {

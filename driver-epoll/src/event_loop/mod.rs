@@ -210,18 +210,19 @@ where
         for key in core::mem::take(&mut self.again) {
             self.event(key, |turn, _| turn.again());
         }
-        // 4. Messages and commands of other threads.
+        // 4. The next connections of a stop. One that was accepted when the stop came has been read from by now.
+        self.drain();
+        // 5. Messages and commands of other threads.
         self.mail();
-        // 5. Deadlines, with a budget.
+        // 6. Deadlines, with a budget.
         self.unseen = if seen_all { 0 } else { self.unseen + 1 };
         if self.unseen.is_multiple_of(UNSEEN) {
             self.expire(looked);
         }
-        // 6. New connections, with a budget.
+        // 7. New connections, with a budget.
         if !self.accepting.is_empty() {
             self.accept();
         }
-        self.drain();
         Ok(())
     }
 
@@ -351,7 +352,7 @@ where
         if let Some(stopping) = &mut self.stopping {
             return stopping.hasten(self.scratch.now, drain);
         }
-        self.listeners.clear();
+        self.close_listeners();
         // The idle come last, where stopping begins.
         let mut keys = self.connections.keys();
         keys.sort_by_cached_key(|key| {
