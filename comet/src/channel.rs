@@ -28,6 +28,14 @@ impl Name {
         &self.0
     }
 
+    /// A number that is mostly different for different names: it tells quickly that two are not the same.
+    pub(crate) fn tag(&self) -> u16 {
+        // FNV-1a, folded. Who makes names meet only has more of their letters compared.
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = self.0.bytes().fold(0x811c_9dc5, mix);
+        (hash >> 16) as u16 ^ hash as u16
+    }
+
     /// Whether it is comet's own, which nobody else may publish in.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
