@@ -67,6 +67,8 @@ pub(crate) enum Ticket {
     Presence(usize, Done<Presence>),
     /// So many channels are subscribed to.
     Followed(Vec<(Name, Keep)>),
+    /// Of a channel's presence something was told.
+    Entered(Name),
     /// A channel's presence was refreshed: whether it was there.
     Refreshed(Name),
     /// A channel's break with its past was marked.

@@ -57,6 +57,8 @@ pub(crate) struct Reading {
     keep: Keep,
     /// Which question it answers.
     round: u64,
+    /// Whether only what was acknowledged is looked for.
+    is_check: bool,
     empty: Option<Position>,
     entries: Vec<Entry>,
     bytes: usize,
@@ -87,10 +89,23 @@ impl Reading {
             acknowledged,
             keep,
             round,
+            is_check: false,
             empty: None,
             entries: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// Looks only for what was acknowledged.
+    pub(crate) fn check(acknowledged: Vec<Position>, keep: Keep) -> Self {
+        Reading {
+            is_check: true,
+            ..Reading::new(None, acknowledged, keep, 0)
+        }
+    }
+
+    pub(crate) fn is_check(&self) -> bool {
+        self.is_check
     }
 
     /// What was known and acknowledged of it when the reading began.
@@ -104,12 +119,12 @@ impl Reading {
 
     /// What to read next.
     pub(crate) fn range(&self) -> Range {
+        let earliest = || self.evidence().min_by_key(|place| (place.epoch.0, place.offset));
         Range {
             before: self.entries.last().map(Entry::position),
-            // As far as the earliest of them: whether it is still there, only what follows it can tell.
-            down_to: self
-                .known
-                .and_then(|_| self.evidence().min_by_key(|place| (place.epoch.0, place.offset))),
+            // As far as the earliest of them: whether it is still there, only what follows it can tell. Who knows nothing
+            // wants all.
+            down_to: (self.is_check || self.known.is_some()).then(earliest).flatten(),
             // The last is read in any case, for its position.
             publications: self.keep.publications.saturating_sub(self.entries.len()).max(1),
             bytes: PAGE,

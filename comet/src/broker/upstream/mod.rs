@@ -17,6 +17,7 @@ use super::dialect::{Dialect, Life, Refusal, Role};
 use super::speaker::Wake;
 use super::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
 use crate::channel::Name;
+use crate::clock;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
 
@@ -33,9 +34,35 @@ pub(crate) trait Link: Send + Sync {
 /// [`Upstream::is_down`].
 pub(crate) type Connect = Box<dyn Fn(Arc<Upstream>, Role, u64) + Send + Sync>;
 
+/// How much may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Commands whose replies may be awaited on one connection.
+    pub(crate) window: usize,
+    /// Pages that may be read at once for channels that are followed. With the size of a page this and [`answers`](Self::answers)
+    /// bound what is under way from the broker.
+    pub(crate) pages: usize,
+    /// Pages that may be read at once for clients who ask.
+    pub(crate) answers: usize,
+    /// Channels that one command subscribes to.
+    pub(crate) channels: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            window: 1024,
+            pages: 8,
+            answers: 4,
+            channels: 64,
+        }
+    }
+}
+
 /// A node's side of a broker in another process.
 pub(crate) struct Upstream {
     dialect: Box<dyn Dialect>,
+    bounds: Bounds,
     connect: Connect,
     inbox: Weak<dyn Inbox>,
     up: AtomicBool,
@@ -45,12 +72,23 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(dialect: impl Dialect, inbox: Weak<dyn Inbox>, connect: Connect) -> Arc<Self> {
+        Self::bounded(dialect, Bounds::default(), inbox, connect)
+    }
+
+    /// One with other bounds.
+    pub(crate) fn bounded(
+        dialect: impl Dialect,
+        bounds: Bounds,
+        inbox: Weak<dyn Inbox>,
+        connect: Connect,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|own| Upstream {
             dialect: Box::new(dialect),
+            bounds,
             connect,
             inbox,
             up: AtomicBool::new(false),
-            state: Mutex::new(State::new(Instant::now())),
+            state: Mutex::new(State::new(clock::now())),
             own: Weak::clone(own),
         })
     }

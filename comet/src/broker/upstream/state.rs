@@ -154,6 +154,8 @@ pub(super) struct State {
     pub(super) unmarked: Vec<Name>,
     /// Who has come or gone, to be told. `None` for all of a channel.
     pub(super) changes: VecDeque<(Name, Option<Arc<str>>)>,
+    /// Channels of whose clients something could not be told. All of them are told anew at the next tick.
+    pub(super) untold: Names<Name>,
     /// Channels where the broker has been told of clients.
     pub(super) entered: Names<Name>,
     pub(super) waiting: VecDeque<Request>,
@@ -195,6 +197,7 @@ impl State {
             to_mark: VecDeque::new(),
             unmarked: Vec::new(),
             changes: VecDeque::new(),
+            untold: Names::default(),
             entered: Names::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -234,7 +237,19 @@ impl State {
         // More are not remembered: a broker that loses them is found out by those who follow their channels.
         let has_room = self.acknowledged.len() < ACKNOWLEDGED;
         if let Some(known) = self.acknowledged.get_mut(channel) {
-            (known.position, known.keep, known.at) = (position, keep, self.now);
+            (known.keep, known.at) = (keep, self.now);
+            if position.epoch == known.position.epoch {
+                known.position.offset = known.position.offset.max(position.offset);
+                return;
+            }
+            // The channel has gone on in another epoch, or begun anew: only what it has can tell.
+            let earlier = if known.position.epoch.0 < position.epoch.0 {
+                core::mem::replace(&mut known.position, position)
+            } else {
+                position
+            };
+            known.doubt(self.now, earlier);
+            self.look_again(channel);
         } else if has_room {
             let acknowledged = Acknowledged {
                 position,
@@ -302,6 +317,8 @@ impl State {
         for channel in core::mem::take(&mut self.unmarked) {
             self.look_again(&channel);
         }
+        let untold = core::mem::take(&mut self.untold);
+        self.changes.extend(untold.into_iter().map(|channel| (channel, None)));
     }
 
     /// What there is to tell of those who are present; told anew from the beginning.
@@ -357,6 +374,7 @@ impl State {
         self.to_mark.clear();
         self.unmarked.clear();
         self.changes.clear();
+        self.untold.clear();
         self.to_refresh.clear();
         self.to_refresh_presence.clear();
         (self.asking, self.waiting_bytes) = (0, 0);
