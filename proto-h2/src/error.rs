@@ -128,7 +128,7 @@ macro_rules! violations {
 
 violations! {
     /// The connection does not begin with the connection preface.
-    Preface = PROTOCOL_ERROR, 0, "RFC 9113 section 3.4", "something else than the connection preface";
+    Preface = PROTOCOL_ERROR, 0, "RFC 9113 section 3.4", "something other than the connection preface";
     /// The first frame is not SETTINGS.
     SettingsMissing = PROTOCOL_ERROR, 0, "RFC 9113 section 3.4", "another frame before its SETTINGS";
     /// A frame longer than the offered SETTINGS_MAX_FRAME_SIZE.

@@ -86,7 +86,7 @@ macro_rules! violations {
 
 violations! {
     /// The bytes begin neither a version 1 nor a version 2 header, for instance because a client sends none.
-    Signature = "proxy-protocol.txt section 2.2", "something else than a PROXY header";
+    Signature = "proxy-protocol.txt section 2.2", "something other than a PROXY header";
     /// A header of a version that [`Rules::versions`](crate::Rules::versions) excludes.
     VersionRefused = "Rules::versions", "a PROXY header of a version that is not taken here";
     /// A protocol other than `TCP4`, `TCP6` and `UNKNOWN` in a version 1 header.
