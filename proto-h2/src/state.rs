@@ -47,7 +47,7 @@ impl Move {
     pub const ALL: [Self; 5] = [Self::Informational, Self::Head, Self::WholeHead, Self::Data, Self::End];
 }
 
-/// The table: the state of `half` after `step`, or `None` if the step is not allowed.
+/// The table: the state that follows `half` after `step`, or `None` if the step is not allowed.
 #[inline]
 #[must_use]
 pub const fn next(half: Half, step: Move) -> Option<Half> {
