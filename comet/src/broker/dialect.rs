@@ -24,11 +24,10 @@ pub(crate) enum Role {
 /// A command: its name, and its arguments.
 pub(crate) type Words = Vec<Bytes>;
 
-/// One life of a broker's memory: until it is started anew, or another takes its place. In another life it may have lost what
-/// it had said before.
+/// One life of a broker's memory: until the broker is restarted or replaced. In another life it may have lost data that it acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Life {
-    /// Every life's number is greater than those of all before it.
+    /// The number of this life, which is greater than those of all earlier lives.
     pub(crate) term: u64,
     /// The process of this life.
     pub(crate) run: String,
