@@ -1,4 +1,4 @@
-//! How other threads reach a loop.
+//! How other threads communicate with a loop.
 
 use std::fmt;
 use std::io;
@@ -10,11 +10,11 @@ use protocol::{Mailbox, Protocol, SendError};
 
 use crate::queue::Queue;
 
-/// What other threads may want of a loop.
+/// A request of another thread.
 pub(crate) enum Mail<P: Protocol> {
-    /// A message for the connection of that key.
+    /// A message for the connection with this key.
     Message(u64, P::Message),
-    /// Boxed, so that messages, which are many, take little room.
+    /// Boxed, because messages are many and should stay small.
     Command(Box<Command<P>>),
 }
 
@@ -54,7 +54,7 @@ impl<P: Protocol> Shared<P> {
         self.to_called.load(Ordering::Relaxed) && self.to_called.swap(false, Ordering::Relaxed)
     }
 
-    /// Publishes what was counted.
+    /// Publishes the counters.
     pub(crate) fn publish(&self, stats: Stats) {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }

@@ -1,4 +1,4 @@
-//! Publishing at a rate.
+//! Publishes at a given rate.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use super::part::{Stamped, now};
 use super::server::Server;
 
-/// Connections that publish: one waits for each answer before its next.
+/// The number of publishing connections; each waits for an answer before its next publication.
 const PUBLISHERS: u32 = 16;
 const PUBLISH: &str = "/api/publish";
-/// What of a publication's data is not padding.
+/// Bytes of a publication's data other than padding.
 const STAMP: usize = 40;
 
-/// What to publish where.
+/// What to publish, and where.
 pub(super) struct Publishing<'a> {
     pub(super) server: &'a Server,
     pub(super) channel: &'a str,
-    /// A second.
+    /// Publications per second.
     pub(super) rate: f64,
     pub(super) time: Duration,
     pub(super) payload: usize,
@@ -26,7 +26,7 @@ pub(super) struct Publishing<'a> {
     pub(super) pipelined: bool,
 }
 
-/// What was published.
+/// The result of publishing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Published {
     pub(super) count: u64,
@@ -34,7 +34,7 @@ pub(super) struct Published {
 }
 
 impl Publishing<'_> {
-    /// Publishes; tells now and then how much by now.
+    /// Publishes, and reports progress now and then.
     pub(super) fn run(&self, tell: impl Fn(u64) + Sync) -> io::Result<Published> {
         // At least one is published, however low the rate.
         let count = ((self.rate * self.time.as_secs_f64()).round() as u64).max(1);

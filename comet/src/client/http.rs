@@ -1,4 +1,4 @@
-//! HTTP, one request after the other.
+//! A blocking HTTP client: one request after the other.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,11 +20,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects; with a `token`, every request shows it.
+    /// Connects. With a `token`, every request carries the token.
     ///
     /// # Errors
     ///
-    /// When that does not work, or takes longer than 10 s.
+    /// If the connect fails, or takes longer than 10 s.
     pub(crate) fn open(server: SocketAddr, token: Option<&str>) -> io::Result<Self> {
         Ok(Client {
             stream: super::connect(server)?,
@@ -35,11 +35,11 @@ impl Client {
         })
     }
 
-    /// Sends a request, and waits for the answer: its status, and its content.
+    /// Sends a request and waits for the response. Returns its status and content.
     ///
     /// # Errors
     ///
-    /// When the connection ends or nothing comes for 10 s, or what comes is no HTTP.
+    /// If the connection ends, nothing arrives for 10 s, or the response is not HTTP.
     pub(crate) fn ask(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<(u16, Vec<u8>)> {
         let output = self.encode(method, target, content)?;
         self.stream.write_all(&output)?;
