@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
 
-/// A channel's name: 1 to 255 visible ASCII characters but `*`. Those that begin with `$` are comet's own.
+/// A channel's name: 1 to 255 visible ASCII characters other than `*`. Names that begin with `$` are reserved for comet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Name(Arc<str>);
 
-/// What is no name of a channel.
+/// The text is not a valid channel name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadName;
 
 impl Name {
-    /// The channel on which every node tells what it counts.
+    /// The channel on which every node reports its counters.
     pub(crate) fn nodes() -> Self {
         Name("$nodes".into())
     }
@@ -28,15 +28,15 @@ impl Name {
         &self.0
     }
 
-    /// A number that is mostly different for different names: it tells quickly that two are not the same.
+    /// A hash of the name. Different names mostly have different tags.
     pub(crate) fn tag(&self) -> u16 {
-        // FNV-1a, folded. Who makes names meet only has more of their letters compared.
+        // FNV-1a, folded. Names chosen to have the same tag only cost comparisons of names.
         let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         let hash = self.0.bytes().fold(0x811c_9dc5, mix);
         (hash >> 16) as u16 ^ hash as u16
     }
 
-    /// Whether it is comet's own, which nobody else may publish in.
+    /// Whether the name is reserved, so that only comet may publish there.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -76,20 +76,20 @@ impl fmt::Display for BadName {
 
 impl std::error::Error for BadName {}
 
-/// One name, or all names with a beginning: `news`, `room:*`, `*`.
+/// One name, or all names with a prefix: `news`, `room:*`, `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Pattern(String);
 
 impl Pattern {
-    /// The pattern that every name fits, but those that are comet's own.
+    /// The pattern that matches every name that is not reserved.
     pub(crate) fn any() -> Self {
         Pattern("*".to_owned())
     }
 
     pub(crate) fn fits(&self, name: &Name) -> bool {
         match self.0.strip_suffix('*') {
-            // comet's own channels are only meant where they are named.
+            // Reserved channels match only patterns that begin with `$`.
             Some(beginning) => name.as_str().starts_with(beginning) && name.is_reserved() == beginning.starts_with('$'),
             None => name.as_str() == self.0,
         }

@@ -1,8 +1,8 @@
-//! The time. The model of faults moves it by hand, so that hours pass in a moment and a schedule follows from its seed.
+//! The clock. Tests with the model of Redis set it, so that they run in virtual time.
 
 use std::time::Instant;
 
-/// The time now.
+/// The current time.
 pub(crate) fn now() -> Instant {
     #[cfg(test)]
     if let Some(now) = by_hand::NOW.get() {
@@ -11,7 +11,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The clock of one thread of tests.
+/// The clock of a test thread.
 #[cfg(test)]
 pub(crate) mod by_hand {
     use std::cell::Cell;
@@ -21,7 +21,7 @@ pub(crate) mod by_hand {
         pub(super) static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
     }
 
-    /// Sets the time, where one is given, and otherwise lets it go on by itself.
+    /// Sets the time of this thread. `None` returns to the real clock.
     pub(crate) fn set(now: Option<Instant>) {
         NOW.set(now);
     }

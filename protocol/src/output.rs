@@ -5,8 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Up to this many bytes, copying is cheaper than sharing: a shared piece costs a reference count and a slot of its own
-/// in the vectored write.
+/// Up to this many bytes, copying is cheaper than sharing: a shared piece costs a reference count and a slot in the vectored write.
 const COPY_MAX: usize = 1024;
 
 /// Above this capacity an emptied tail gives its memory back instead of keeping it for the next call.
@@ -33,13 +32,13 @@ const KEEP_MAX: usize = 256 * 1024;
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct Output {
-    /// Every copied byte, in order.
+    /// All copied bytes, in order.
     tail: BytesMut,
-    /// The shared pieces, each with the number of copied bytes that stand between it and the piece before it.
+    /// The shared pieces, each with the number of copied bytes between it and the previous piece.
     shared: VecDeque<Shared>,
     /// Bytes in `shared`.
     shared_len: usize,
-    /// Copied bytes that stand before the last shared piece, that is the sum of all `Shared::before`.
+    /// Copied bytes in front of the last shared piece: the sum of all `Shared::before`.
     placed: usize,
 }
 
@@ -103,8 +102,8 @@ impl Output {
         }
     }
 
-    /// Moves the content into a new output of just its size. The memory of `self` stays for the next call, unless there is too much of
-    /// it to be kept: then it goes along, and a large output for a slow peer is not copied for each piece that the peer takes.
+    /// Moves the content into a new output of just its size. `self` keeps its memory for the next call. If that memory is too large to
+    /// keep, it moves along, so that a large output for a slow peer is not copied for each piece that the peer takes.
     pub(crate) fn split(&mut self) -> Output {
         if self.tail.capacity() > KEEP_MAX {
             return core::mem::take(self);
@@ -181,7 +180,7 @@ impl Output {
     /// Drops `n` copied bytes at the front.
     fn advance_tail(&mut self, n: usize) {
         if n == self.tail.len() {
-            // Clearing keeps the start of the buffer where it is; advancing would shrink it.
+            // `clear` keeps the start of the buffer in place; `advance` would shrink the buffer.
             self.tail.clear();
         } else {
             self.tail.advance(n);
@@ -280,7 +279,7 @@ mod tests {
         assert_eq!(drain(&mut output, 100), b"in place");
     }
 
-    /// Memory is kept up to a bound, and what is beyond the bound is given back.
+    /// Memory is kept up to a bound, and freed beyond it.
     #[test]
     fn clearing_keeps_little_memory() {
         for (size, kept) in [(KEEP_MAX / 2, true), (KEEP_MAX * 2, false)] {

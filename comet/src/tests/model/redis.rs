@@ -134,6 +134,15 @@ impl World {
         }
     }
 
+    /// Redis drops the presence of a channel of the first database.
+    pub(super) fn evict_presence(&mut self, channel: &str) {
+        if let Some(memory) = self.memory.get_mut(&0) {
+            let here = format!("c:here:{channel} ");
+            memory.here.retain(|key, _| !key.starts_with(here.as_bytes()));
+            memory.nodes.remove(format!("c:nodes:{channel}").as_bytes());
+        }
+    }
+
     /// Runs a script.
     pub(super) fn script(
         &mut self,

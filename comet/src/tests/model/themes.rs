@@ -166,7 +166,10 @@ fn one_has_heard(play: &mut Play) {
     play.run(Duration::from_millis(1500));
     lock(&play.world).back_up();
     // One client is away all the time, and comes back where nobody knows.
-    let away = play.listeners.iter().position(|one| (one.node, one.channel) == (gone, channel));
+    let away = play
+        .listeners
+        .iter()
+        .position(|one| (one.node, one.channel) == (gone, channel));
     let absence = play.between(15_000, 19_000);
     play.move_listener(away.unwrap_or_default(), absence, gone);
     for _ in 0..1 + play.below(3) {
@@ -330,9 +333,10 @@ fn come_and_go(play: &mut Play) {
         play.run(Duration::from_secs(1));
     }
     if play.once_in(2) {
-        // Only the nodes can notice.
-        play.flush();
-        play.note("FLUSHALL");
+        // After a FLUSHALL the next publication shows the loss. Nothing but the refresh shows that presence is gone.
+        let channel = play.some_channel();
+        play.evict_presence(channel);
+        play.note("Redis drops who is present");
     }
 }
 

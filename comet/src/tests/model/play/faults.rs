@@ -106,6 +106,11 @@ impl Play {
         self.forgets();
     }
 
+    /// Redis drops the presence of a channel, but not its publications.
+    pub(in crate::tests::model) fn evict_presence(&mut self, channel: usize) {
+        lock(&self.world).evict_presence(&self.shape.channels[channel].0);
+    }
+
     fn forgets(&mut self) {
         let at = self.at();
         if self.lost.is_none() {
