@@ -1,4 +1,4 @@
-//! The judge of the model: whether what was published came, once, in one order, or its loss was told.
+//! The judge of the model: every publication must be delivered once and in order, or its loss reported.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,18 +9,18 @@ use super::lock;
 use crate::broker::{Done, Trouble};
 use crate::publication::Position;
 
-/// What became of an attempt to publish: where it stands, if it was taken.
+/// The result of an attempt to publish: its position, if it was accepted.
 type Outcome = Option<Result<Position, Trouble>>;
 
-/// How long nothing is tried again.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Something published, perhaps in several attempts.
+/// A publication, perhaps made in several attempts.
 pub(super) struct Published {
     pub(super) channel: usize,
     pub(super) data: String,
     pub(super) key: Option<Arc<str>>,
-    /// The node that was asked first.
+    /// The node of the first attempt.
     pub(super) node: usize,
     at: Duration,
     outcomes: Vec<Arc<Mutex<Outcome>>>,
@@ -52,12 +52,12 @@ impl Published {
         self.outcomes.last().and_then(|outcome| *lock(outcome))
     }
 
-    /// Whether the last attempt has an outcome.
+    /// Whether the last attempt has a result.
     pub(super) fn is_answered(&self) -> bool {
         self.outcome().is_some()
     }
 
-    /// Whether it is to be tried again.
+    /// Whether to try again.
     pub(super) fn wants_another(&self, at: Duration, most: usize) -> bool {
         self.key.is_some()
             && self.attempts() < most
@@ -65,21 +65,21 @@ impl Published {
             && matches!(self.outcome(), Some(Err(_)))
     }
 
-    /// The position at which it was acknowledged.
+    /// The acknowledged position.
     fn position(&self) -> Option<Position> {
         self.outcomes
             .iter()
             .find_map(|outcome| lock(outcome).and_then(Result::ok))
     }
 
-    /// Whether every attempt was said to have done nothing.
+    /// Whether every attempt was refused.
     fn is_refused(&self) -> bool {
         let refused = |outcome: &Arc<Mutex<Outcome>>| matches!(*lock(outcome), Some(Err(Trouble::Unavailable)));
         self.outcomes.iter().all(refused)
     }
 }
 
-/// What is wrong. The publications from the number `last` on are those of the end, when all was well.
+/// Finds problems. Publications from number `last` on were made at the end, without faults.
 pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize) -> Vec<String> {
     let (mut faults, mut failed) = (Vec::new(), 0);
     let mut places: HashMap<(usize, String, u64), &str> = HashMap::new();
@@ -95,7 +95,7 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
         } else if !publication.is_answered() {
             faults.push(format!("{} has no outcome", publication.data));
         } else {
-            // The network cuts connections to the end, but few.
+            // The network cuts a few connections until the end.
             failed += usize::from(number >= last);
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
             if known != data {
                 faults.push(format!("{index}: {epoch}:{offset} is {data}, and elsewhere {known}"));
             }
-            // After a loss what is there is told from the beginning.
+            // After a loss, the remaining publications are sent from the beginning.
             let lost = |first: &Duration| listener.told.iter().any(|told| first <= told && told <= at);
             if seen.insert(data, *at).is_some_and(|first| !lost(&first)) {
                 faults.push(format!("{index}: {data} came twice"));

@@ -1,4 +1,4 @@
-//! A client of the model, which writes down what it is told.
+//! A client of the model, which records its messages.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::tests::{Client, Rig};
 
-/// Bytes that a client takes in a step.
+/// The most bytes that a client reads in a step.
 const TAKEN: usize = 32 << 10;
 
-/// A client that follows one channel, and comes back whenever it is thrown out.
+/// A client that follows one channel, and reconnects whenever it is disconnected.
 pub(super) struct Listener {
     pub(super) node: usize,
     pub(super) channel: usize,
@@ -17,14 +17,14 @@ pub(super) struct Listener {
     client: Option<Client>,
     /// Whether it is subscribed.
     is_subscribed: bool,
-    /// Until when it stays away.
+    /// Until when it stays disconnected.
     away: Duration,
     position: Option<(String, u64)>,
-    /// When, where, what.
+    /// Received publications: time, epoch, offset and data.
     pub(super) got: Vec<(Duration, String, u64, String)>,
-    /// When it was told that something may be missing.
+    /// When it was told that publications may be missing.
     pub(super) told: Vec<Duration>,
-    /// When something was lost first, of which it may be told.
+    /// The time of the first loss. Before it, no message may report a loss.
     lost: Option<Duration>,
     pub(super) began: Option<Duration>,
     pub(super) faults: Vec<String>,
@@ -52,7 +52,7 @@ impl Listener {
         (self.client, self.is_subscribed) = (None, false);
     }
 
-    /// Goes, and comes back at `until` on another node.
+    /// Disconnects, and reconnects at `until` to `node`.
     pub(super) fn stay_away(&mut self, until: Duration, node: usize) {
         self.leave();
         (self.away, self.node) = (until, node);
@@ -63,18 +63,18 @@ impl Listener {
         self.is_subscribed
     }
 
-    /// What came before `at` is not asked for.
+    /// The judge does not require publications from before `at`.
     pub(super) fn is_told_nothing(&mut self, at: Duration) {
         self.told.push(at);
     }
 
-    /// From now on it may be told that something is missing.
+    /// From `at` on, messages may report a loss.
     pub(super) fn may_be_told_of_losses(&mut self, at: Duration) {
         self.lost = Some(at);
     }
 
     fn is_told_of_a_loss(&mut self, at: Duration, message: &Value) {
-        // One who had seen nothing has lost nothing, and may hear of it.
+        // A client that has received nothing may be told so without a loss.
         if self.lost.is_none() && self.position.as_ref().is_some_and(|position| position.1 > 0) {
             let position = &self.position;
             self.faults.push(format!(
@@ -84,7 +84,7 @@ impl Listener {
         self.told.push(at);
     }
 
-    /// Hears what there is, at this time; connects where it is not.
+    /// Reads messages at the time `at`; connects first if needed.
     pub(super) fn listen(&mut self, nodes: &[Rig], at: Duration) {
         if at < self.away {
             return;
@@ -154,7 +154,7 @@ impl Listener {
                 }
                 self.move_to(Some(epoch()), offset);
             }
-            // It could not subscribe, and tries again.
+            // The subscription failed; it is retried.
             Some("error") => self.leave(),
             _ if message.get("close").is_some() => self.leave(),
             _ => self.faults.push(format!("unexpected: {message}")),

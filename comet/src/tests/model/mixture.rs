@@ -6,7 +6,7 @@ use super::lock;
 use super::play::Play;
 use super::themes::{LONER, some_role};
 
-/// So many times something is published, and something goes wrong.
+/// Publishes and applies a random fault, `rounds` times.
 pub(super) fn mixture(play: &mut Play, rounds: usize) {
     for _ in 0..rounds {
         play.publish_some(4, 9);
@@ -17,7 +17,7 @@ pub(super) fn mixture(play: &mut Play, rounds: usize) {
     }
 }
 
-/// One of the things that go wrong.
+/// Applies a random fault.
 fn fault(play: &mut Play) {
     let what = match play.below(18) {
         0 => {

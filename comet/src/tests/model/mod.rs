@@ -1,8 +1,8 @@
-//! A simulated Redis and network under real nodes and clients: thousands of schedules of faults, each of which follows from its
-//! seed. `COMET_MODEL_SEED=42 cargo test -p comet model` repeats one, `COMET_MODEL_RUNS=5000` makes so many.
+//! A simulated Redis and network for real nodes and clients: thousands of schedules of faults, each of which follows from its seed.
+//! `COMET_MODEL_SEED=42 cargo test -p comet model` repeats one, `COMET_MODEL_RUNS=5000` sets the number of schedules.
 //!
-//! The Redis here does what the scripts say, in Rust: it is the model that `ci/comet_faults.py` holds against a real one.
-//! `ci/model_mutants.py` takes mends out of comet and looks whether the model finds the faults again.
+//! The simulated Redis implements the scripts in Rust. `ci/comet_faults.py` compares comet with a real Redis.
+//! `ci/model_mutants.py` removes fixes from comet and checks that the model finds the faults again.
 
 mod judge;
 mod listener;
@@ -25,7 +25,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one schedule. Returns what was wrong with it, and a number that follows from all that happened.
+/// Runs one schedule. Returns the problems found, and a digest of all events.
 fn schedule(seed: u64) -> (Vec<String>, u64) {
     let theme = themes::of(seed);
     let mut play = Play::new(seed, (theme.shape)());
@@ -37,7 +37,7 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
         faults.append(&mut play.history);
     }
     let digest = play.digest();
-    // What is dropped looks at the clock, too.
+    // Dropping the nodes reads the clock, too.
     drop(play);
     by_hand::set(None);
     (faults, digest)
@@ -54,13 +54,13 @@ fn a_schedule_follows_from_its_seed() {
     }
 }
 
-/// The seeds that are asked for, or so many.
+/// The seeds to run: those of the environment, or `few` without optimization, or `many`.
 fn seeds(few: u64, many: u64) -> std::ops::Range<u64> {
     let runs = number("COMET_MODEL_RUNS").unwrap_or(if cfg!(debug_assertions) { few } else { many });
     number("COMET_MODEL_SEED").map_or(1..1 + runs, |seed| seed..seed + 1)
 }
 
-/// Stops at the first fault; with `COMET_MODEL_ALL=1` it goes on, and says which schedules have one.
+/// Stops at the first fault. With `COMET_MODEL_ALL=1` it continues, and lists all schedules with faults.
 #[test]
 fn no_schedule_of_faults_loses_anything_in_silence() {
     let goes_on = number("COMET_MODEL_ALL").is_some();

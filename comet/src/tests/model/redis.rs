@@ -1,4 +1,4 @@
-//! A Redis that does what comet's scripts say.
+//! A Redis that implements comet's scripts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proto_resp::{PreparedPush, Value};
 use protocol::bytes::Bytes;
 
-/// What happens to the next breaks that are to be marked.
+/// A fault of the next commands that mark a break.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mishap {
-    /// There is no memory at that moment.
+    /// Redis is out of memory at that moment.
     NoMemory,
-    /// The connection breaks at that moment, before it is done.
+    /// The connection breaks, and the command is not carried out.
     Cut,
 }
 
@@ -26,37 +26,37 @@ use Failure::Error;
 
 #[derive(Default)]
 pub(super) struct World {
-    /// Milliseconds.
+    /// The time in milliseconds.
     pub(super) now: u64,
     /// By the number of the database.
     memory: BTreeMap<u32, Memory>,
     backups: Vec<BTreeMap<u32, Memory>>,
     run: u64,
-    /// Whether it takes nothing.
+    /// Whether it refuses writes.
     pub(super) refuses: bool,
-    /// Whether it answers nobody.
+    /// Whether it answers no commands.
     pub(super) is_frozen: bool,
-    /// What happens to so many of the next marks.
+    /// The fault of the next commands that mark a break, and their number.
     pub(super) mishap: Option<(Mishap, u32)>,
-    /// Pages of histories that were read.
+    /// The number of pages read so far.
     pub(super) reads: usize,
-    /// The connections that have subscribed to each channel. Channels know no databases.
+    /// The connections that are subscribed to each channel, of all databases.
     pub(super) followers: HashMap<Bytes, Vec<usize>>,
     pub(super) outbox: Vec<(usize, Arc<PreparedPush>)>,
 }
 
-/// What it remembers in one database, and may forget.
+/// The data of one database, which may be lost.
 #[derive(Default, Clone)]
 struct Memory {
     /// Term and run.
     life: Option<(u64, u64)>,
     epochs: u64,
     logs: HashMap<Bytes, Vec<Entry>>,
-    /// What was published under a key: where, and until when that is remembered.
+    /// The id of the publication for each key, and until when it is kept.
     wishes: HashMap<Bytes, (String, u64)>,
-    /// The clients of one node in one channel, and until when they are present.
+    /// The clients of one node in one channel, and when they expire.
     here: HashMap<Bytes, (BTreeMap<Bytes, Bytes>, u64)>,
-    /// The nodes that have clients in a channel, each until when.
+    /// The nodes that have clients in a channel, and when they expire.
     nodes: HashMap<Bytes, BTreeMap<Bytes, u64>>,
 }
 
@@ -111,12 +111,12 @@ impl World {
         self.backups.push(self.memory.clone());
     }
 
-    /// It takes everything from now on.
+    /// Ends all faults of commands.
     pub(super) fn is_well(&mut self) {
         (self.refuses, self.mishap) = (false, None);
     }
 
-    /// What was remembered so many backups ago is all that there is.
+    /// Restores the backup made `back` backups ago.
     pub(super) fn roll_back(&mut self, back: usize) {
         let index = self.backups.len().saturating_sub(1 + back);
         self.memory = self.backups.get(index).cloned().unwrap_or_default();
@@ -284,7 +284,7 @@ impl World {
         };
         let (before, down_to) = (place(before), place(down_to));
         let (mut read, mut more) = (Vec::new(), false);
-        // Pages are small here, so that there are many: five entries of what is asked for at once.
+        // Pages are small here, so that histories have many: five entries instead of 256 KiB.
         let count = number(count).min((number(bytes) * 5).div_ceil(256 << 10));
         let now = self.now;
         for entry in self.memory(database).logs.get(log).into_iter().flatten().rev() {
@@ -409,7 +409,7 @@ impl Memory {
         self.epochs
     }
 
-    /// Whether a node has clients in a channel; forgets it where not.
+    /// Whether a node has clients in a channel. Removes the node if not.
     fn is_anyone_here(&mut self, here: &Bytes, nodes: &Bytes, node: &[u8], now: u64) -> bool {
         let is_anyone = self
             .here

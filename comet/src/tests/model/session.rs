@@ -9,13 +9,13 @@ use protocol::bytes::Bytes;
 use super::redis::{Failure, World, number};
 use super::{Shared, lock};
 
-/// What a connection is told.
+/// A message to a connection.
 pub(super) enum Post {
     Push(Arc<PreparedPush>),
     Die,
-    /// From now on it hears nothing, and says nothing.
+    /// The connection stays open, but passes nothing on.
     Swallow,
-    /// Redis answers again.
+    /// Redis answers commands again.
     Thaw,
 }
 
@@ -23,12 +23,12 @@ pub(super) struct Session {
     world: Shared<World>,
     id: usize,
     database: u32,
-    /// Whether it has subscribed to something.
+    /// Whether the client has subscribed to a channel.
     is_subscriber: bool,
     swallows: bool,
-    /// Bytes that it was told in the last moment, and when that began.
+    /// The start of the current [`MOMENT`], and the bytes sent in it.
     told: Option<(Instant, usize)>,
-    /// A command that came while Redis answered nobody.
+    /// A command that arrived while Redis was hanging.
     late: Option<Vec<Bytes>>,
 }
 
@@ -104,7 +104,7 @@ impl Session {
                 }
                 responder.none()
             }
-            // What unsubscribes is followed by a PING that tells where its confirmations end.
+            // The client sends a PING after UNSUBSCRIBE; the reply ends the confirmations.
             b"PING" => match words {
                 [text, ..] => responder.bulk(text),
                 [] => responder.simple("PONG"),
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Ends the connection of a subscriber who is told too much in too short a time, as Redis does when more than 32 MB wait.
+    /// Ends the connection of a subscriber that gets too much in too short a time, as Redis does when more than 32 MB wait.
     fn bound(&mut self, bytes: usize, responder: &mut Responder<'_, '_>) {
         let now = responder.now();
         match &mut self.told {
@@ -126,7 +126,7 @@ impl Session {
     }
 }
 
-/// Bytes that a subscriber may be told in a moment.
+/// The most bytes for a subscriber in a [`MOMENT`].
 const WAITING: usize = 100 << 10;
 const MOMENT: Duration = Duration::from_millis(250);
 

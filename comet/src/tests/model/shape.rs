@@ -1,8 +1,8 @@
-//! What a schedule is played with, and the chance that decides.
+//! The nodes, channels and clients of a schedule, and its random numbers.
 
 use crate::broker::Bounds;
 
-/// What a schedule is played with.
+/// The nodes, channels and clients of a schedule, and their limits.
 pub(super) struct Shape {
     /// The database of each node.
     pub(super) nodes: Vec<u32>,
@@ -11,13 +11,13 @@ pub(super) struct Shape {
     /// The node and the channel of each client.
     pub(super) listeners: Vec<(usize, usize)>,
     pub(super) bounds: Bounds,
-    /// Bytes by which a publication is longer than its number.
+    /// Bytes of padding in each publication.
     pub(super) padding: usize,
-    /// Bytes that may wait for a client.
+    /// The output limit of a client's connection, in bytes.
     pub(super) output: usize,
 }
 
-/// Numbers that follow from a seed.
+/// Random numbers that follow from a seed.
 pub(super) struct Chance(pub(super) u64);
 
 impl Chance {

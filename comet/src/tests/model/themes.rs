@@ -1,5 +1,5 @@
-//! What schedules are about. Half are mixtures of everything; each of the others brings about one situation that a mixture
-//! seldom does, with times and places that follow from the seed.
+//! The themes of schedules. Half of the schedules are mixtures of all faults. Each of the others causes one situation that is rare in
+//! mixtures, with times and places that follow from the seed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::redis::Mishap;
 use super::shape::Shape;
 use crate::broker::{Bounds, Role};
 
-/// What a schedule is about.
+/// A kind of schedule.
 pub(super) struct Theme {
     pub(super) name: &'static str,
     pub(super) shape: fn() -> Shape,
@@ -43,7 +43,7 @@ const fn theme(name: &'static str, shape: fn() -> Shape, play: fn(&mut Play)) ->
     Theme { name, shape, play }
 }
 
-/// What the schedule of that seed is about.
+/// The theme of the schedule with this seed.
 pub(super) fn of(seed: u64) -> &'static Theme {
     match seed % 2 {
         1 => &MIXTURE,
@@ -51,8 +51,8 @@ pub(super) fn of(seed: u64) -> &'static Theme {
     }
 }
 
-/// The channel whose one listener is often away: then no node follows it, and what is lost of it only the node that has
-/// acknowledged it can tell. And that listener.
+/// A channel with a single listener, which is often away: then no node follows the channel, and only the node that acknowledged a
+/// lost publication can detect the loss.
 const LONELY: usize = 2;
 pub(super) const LONER: usize = 4;
 
@@ -68,7 +68,7 @@ fn two_nodes() -> Shape {
     }
 }
 
-/// More channels than a connection may have commands under way.
+/// More channels than a connection may have commands outstanding.
 fn many_channels() -> Shape {
     let many = 24;
     Shape {
@@ -97,7 +97,7 @@ fn two_databases() -> Shape {
     }
 }
 
-/// A client may have less waiting than a history has.
+/// Histories that are longer than a client's output limit.
 fn long_publications() -> Shape {
     Shape {
         padding: 3000,
@@ -110,7 +110,7 @@ pub(super) fn some_role(play: &mut Play) -> Role {
     if play.once_in(2) { Role::News } else { Role::Requests }
 }
 
-/// One node has told its clients what Redis then loses, and the other has not: only the one can tell, even where it is hindered.
+/// One node has delivered what Redis then loses, and the other has not. Marking the loss may fail.
 fn one_knows(play: &mut Play) {
     for _ in 0..1 + play.below(2) {
         let knows = play.some_node();
@@ -158,7 +158,7 @@ fn one_knows(play: &mut Play) {
     }
 }
 
-/// The node that has acknowledged it is long gone when Redis loses what another has only heard.
+/// Redis loses a publication after the node that acknowledged it was killed. The other node has only delivered it.
 fn one_has_heard(play: &mut Play) {
     let (gone, channel) = (play.some_node(), play.below(2) as usize);
     play.publish_some(2, 5);
@@ -188,7 +188,7 @@ fn one_has_heard(play: &mut Play) {
     lock(&play.world).mishap = None;
 }
 
-/// What hinders a node that would mark a loss, if anything does.
+/// A random fault of the next command that marks a loss, or none.
 fn some_mishap(play: &mut Play) -> Option<(Mishap, u32)> {
     match play.below(3) {
         0 => None,
@@ -197,7 +197,7 @@ fn some_mishap(play: &mut Play) -> Option<(Mishap, u32)> {
     }
 }
 
-/// What was acknowledged in a channel is lost while no node follows it.
+/// Redis loses an acknowledged publication of a channel that no node follows.
 fn nobody_follows(play: &mut Play) {
     play.publish_some(3, 6);
     play.publish(0, LONELY);
@@ -230,7 +230,7 @@ fn nobody_follows(play: &mut Play) {
     play.run(Duration::from_secs(8));
 }
 
-/// Redis lives several lives in short succession, each with less than it had.
+/// Redis is rolled back several times within seconds.
 fn short_lives(play: &mut Play) {
     for _ in 0..4 + play.below(4) {
         lock(&play.world).back_up();
@@ -249,7 +249,7 @@ fn short_lives(play: &mut Play) {
     }
 }
 
-/// Nothing is lost, but one node hears late, and clients move to it that know more.
+/// Nothing is lost, but clients move to a node that knows less than they do.
 fn lags(play: &mut Play) {
     for _ in 0..4 {
         let slow = play.some_node();
@@ -271,7 +271,7 @@ fn lags(play: &mut Play) {
     }
 }
 
-/// Nothing is lost, but channels get other epochs while clients are away and nodes are new.
+/// Nothing is lost, but channels change their epoch while clients are away, and nodes restart.
 fn epoch_ends(play: &mut Play) {
     for _ in 0..4 {
         play.publish_some(4, 10);
@@ -302,7 +302,7 @@ fn epoch_ends(play: &mut Play) {
     }
 }
 
-/// Clients come and go, also where nobody hears of it.
+/// Clients reconnect while nodes are killed, or cannot reach Redis.
 fn come_and_go(play: &mut Play) {
     for _ in 0..5 {
         let node = play.some_node();
@@ -340,7 +340,7 @@ fn come_and_go(play: &mut Play) {
     }
 }
 
-/// All channels are to be followed again, at once.
+/// A node must subscribe to all its channels again, at once.
 fn all_at_once(play: &mut Play) {
     for channel in 0..play.channels() {
         for _ in 0..6 {
@@ -364,7 +364,7 @@ fn all_at_once(play: &mut Play) {
     }
 }
 
-/// Redis answers nobody for some time, while clients come and publish.
+/// Redis hangs while clients subscribe and publish.
 fn hangs(play: &mut Play) {
     for _ in 0..3 {
         play.publish_some(3, 8);
@@ -388,7 +388,7 @@ fn hangs(play: &mut Play) {
     }
 }
 
-/// Links look alive, and pass nothing on.
+/// Connections stay open, but pass nothing on.
 fn dead_links(play: &mut Play) {
     for _ in 0..3 {
         play.publish_some(3, 8);
@@ -401,7 +401,7 @@ fn dead_links(play: &mut Play) {
     }
 }
 
-/// Two servers that have nothing to do with each other use one Redis.
+/// Two independent servers use two databases of one Redis.
 fn side_by_side(play: &mut Play) {
     for _ in 0..4 {
         play.publish_some(4, 12);
@@ -415,7 +415,7 @@ fn side_by_side(play: &mut Play) {
     }
 }
 
-/// Clients come back that have missed more than may wait for them.
+/// Clients reconnect that have missed more than their output limit.
 fn far_behind(play: &mut Play) {
     play.publish_some(3, 5);
     play.run(Duration::from_secs(1));
@@ -439,7 +439,7 @@ fn far_behind(play: &mut Play) {
     play.run(Duration::from_secs(8));
 }
 
-/// Channels of which nothing was there, or nothing is left, begin.
+/// Channels begin that were empty, or dropped by Redis.
 fn begins_anew(play: &mut Play) {
     if play.once_in(2) {
         // Who follows it has seen nothing of it, and comes back when it has begun a second time.

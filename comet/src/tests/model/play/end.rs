@@ -1,4 +1,4 @@
-//! The end of a schedule, and whether all was well.
+//! The end of a schedule, and the final checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::broker::{Done, Presence};
 use crate::channel::Name;
 
 impl Play {
-    /// All is well from now on. Returns what was wrong, before and after more is published.
+    /// Ends all faults. Returns the problems found, before and after more is published.
     pub(in crate::tests::model) fn end(&mut self) -> Vec<String> {
         for node in 0..self.nodes.len() {
             self.part(node, false);
@@ -48,7 +48,7 @@ impl Play {
         judge(&self.listeners, &self.published, before)
     }
 
-    /// Whether those are present who are there, by what each node says.
+    /// Compares presence, as each node reports it, with the connected clients.
     fn judge_presence(&mut self) -> Vec<String> {
         let mut faults = Vec::new();
         for channel in 0..self.channels() {

@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! The faults that a theme can cause.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Play {
             .collect()
     }
 
-    /// A node's connections of this role that there are.
+    /// The open connections of a node with this role.
     pub(in crate::tests::model) fn links(&self, node: usize, role: Role) -> Vec<usize> {
         let mut ids = self.ids(node);
         ids.retain(|id| self.links[*id].1 == role);
@@ -26,21 +26,21 @@ impl Play {
         self.sim.message_b(Duration::ZERO, id, post);
     }
 
-    /// A node's connections to Redis end.
+    /// Ends a node's connections to Redis.
     pub(in crate::tests::model) fn cut(&mut self, node: usize) {
         for id in self.ids(node) {
             self.post(id, Post::Die);
         }
     }
 
-    /// Every connection to Redis ends.
+    /// Ends every connection to Redis.
     pub(in crate::tests::model) fn cut_all(&mut self) {
         for node in 0..self.nodes.len() {
             self.cut(node);
         }
     }
 
-    /// A node loses touch with Redis, or finds it again.
+    /// Makes Redis unreachable for a node, or reachable again.
     pub(in crate::tests::model) fn part(&mut self, node: usize, is_apart: bool) {
         self.stages[node].is_apart = is_apart;
         if is_apart {
@@ -52,14 +52,14 @@ impl Play {
         self.stages[node].lag = lag;
     }
 
-    /// A connection looks alive, and passes nothing on.
+    /// Keeps a node's connections open, but passes nothing on.
     pub(in crate::tests::model) fn swallow(&mut self, node: usize, role: Role) {
         for id in self.links(node, role) {
             self.post(id, Post::Swallow);
         }
     }
 
-    /// Redis answers nobody, or does again.
+    /// Makes Redis hang, or answer again.
     pub(in crate::tests::model) fn freeze(&mut self, is_frozen: bool) {
         lock(&self.world).is_frozen = is_frozen;
         if !is_frozen {
@@ -69,9 +69,9 @@ impl Play {
         }
     }
 
-    /// A node is killed, and another is started in its place.
+    /// Kills a node, and starts another in its place.
     pub(in crate::tests::model) fn kill_node(&mut self, index: usize) {
-        // Nothing of what it does from now on is heard: its connections end first.
+        // The connections end first, so that Redis gets nothing from the node as it stops.
         let links = self.ids(index);
         self.stages[index].start = usize::MAX;
         for id in links {
@@ -88,14 +88,14 @@ impl Play {
         self.excuse();
     }
 
-    /// Redis comes back with what it had so many backups ago; 0 is the last.
+    /// Restarts Redis with the backup made `back` backups ago; 0 is the last.
     pub(in crate::tests::model) fn roll_back(&mut self, back: usize) {
         lock(&self.world).roll_back(back);
         self.forgets();
         self.cut_all();
     }
 
-    /// Redis loses what it had.
+    /// Removes all data.
     pub(in crate::tests::model) fn flush(&mut self) {
         lock(&self.world).flush();
         self.forgets();
@@ -122,7 +122,7 @@ impl Play {
         self.excuse();
     }
 
-    /// What only a node knew that dies at about the time of a loss, nobody can tell: see README.md.
+    /// If a node stops at about the same time as a loss, what only this node knew is lost; see README.md.
     fn excuse(&mut self) {
         let at = self.at();
         let both = self.lost.zip(self.killed);

@@ -1,4 +1,4 @@
-//! The stage: nodes, clients, a Redis, and what can be done to them.
+//! One run of a schedule: nodes, clients, the simulated Redis, and the steps that a theme can take.
 
 mod end;
 mod faults;
@@ -23,15 +23,15 @@ use crate::publication::Draft;
 use crate::tests::Rig;
 
 const RULES: &str = "[[channel]]\nname = \"*\"\npublish = \"anyone\"\nhistory = 1000\npresence = true";
-/// How much of virtual time passes in a step.
+/// The virtual time of one step.
 const STEP: Duration = Duration::from_millis(20);
-/// How often what has no outcome that is known is tried again.
+/// The most attempts to publish with a key.
 const ATTEMPTS: usize = 4;
 
-/// A connection that is to be made: of which start of a node, for what, and under which number.
+/// A connection to make: the start of its node, the upstream, the role and the generation.
 type Connecting = (usize, Arc<Upstream>, Role, u64);
 
-/// What connections ask of the simulation.
+/// Requests of connections to the simulation.
 #[derive(Default)]
 pub(super) struct Requests {
     connect: Vec<Connecting>,
@@ -48,12 +48,12 @@ impl UpstreamLink for Link {
 
 /// One node.
 struct Stage {
-    /// Which start of a node it is: one that was killed is not connected any more.
+    /// The number of the node's start. Requests of killed nodes are dropped by this number.
     start: usize,
     database: u32,
-    /// Whether Redis is out of its reach.
+    /// Whether the node cannot reach Redis.
     is_apart: bool,
-    /// How late it is told what is published.
+    /// The delay of publications to this node.
     lag: Duration,
 }
 
@@ -67,11 +67,11 @@ pub(super) struct Play {
     nodes: Vec<Rig>,
     stages: Vec<Stage>,
     starts: usize,
-    /// The start of the node of each connection that was ever opened, and what it is for.
+    /// The start of the node and the role, for each connection opened so far.
     links: Vec<(usize, Role)>,
     pub(super) listeners: Vec<Listener>,
     published: Vec<Published>,
-    /// When Redis last lost something, and when a node was last killed.
+    /// The times of the last loss, and of the last kill of a node.
     lost: Option<Duration>,
     killed: Option<Duration>,
     pub(super) history: Vec<String>,
@@ -116,7 +116,7 @@ impl Play {
         play
     }
 
-    /// Starts a node in this place.
+    /// Starts a node for the place `index`.
     fn start(&mut self, index: usize) -> Rig {
         self.starts += 1;
         let start = self.starts;
@@ -143,12 +143,12 @@ impl Play {
         self.chance.below(end)
     }
 
-    /// One time in so many.
+    /// True once in `times` calls, on average.
     pub(super) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// A time between two, in milliseconds.
+    /// A random time between two numbers of milliseconds.
     pub(super) fn between(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
     }
@@ -177,7 +177,7 @@ impl Play {
         self.sim.digest()
     }
 
-    /// Writes down what is done.
+    /// Records a step for the report of a fault.
     pub(super) fn note(&mut self, what: impl Into<String>) {
         self.history.push(format!("{:?}: {}", self.at(), what.into()));
     }
@@ -189,7 +189,7 @@ impl Play {
         }
     }
 
-    /// Lets time pass until nobody waits for an outcome, or so long.
+    /// Runs until every publication has a result, or for `most`.
     pub(super) fn run_until_answered(&mut self, most: Duration) {
         let until = self.at() + most;
         while self.at() < until && self.published.iter().any(|published| !published.is_answered()) {
@@ -197,7 +197,7 @@ impl Play {
         }
     }
 
-    /// Lets a moment pass, and does what is asked meanwhile.
+    /// Advances the time by one step, and carries out requests.
     pub(super) fn step(&mut self) {
         lock(&self.world).now = 1_000_000 + self.at().as_millis() as u64;
         self.sim.run(STEP, |_| {});
@@ -283,7 +283,7 @@ impl Play {
         node.broker().publish(draft, keep, done);
     }
 
-    /// Tries again what has a key and no outcome that is known: by way of the next node.
+    /// Publishes again, through the next node, what has a key and no acknowledgement.
     fn try_again(&mut self) {
         let at = self.at();
         for number in 0..self.published.len() {
@@ -297,7 +297,7 @@ impl Play {
         }
     }
 
-    /// Publishes in a channel of the node's, any.
+    /// Publishes in a random channel of the node's database.
     pub(super) fn publish_by(&mut self, node: usize) {
         let database = self.stages[node].database;
         let channel = loop {
@@ -309,7 +309,7 @@ impl Play {
         self.publish(node, channel);
     }
 
-    /// Publishes, as often as from one number to another, in any channel by any node.
+    /// Publishes `from` to `to` times, in random channels through random nodes.
     pub(super) fn publish_some(&mut self, from: u64, to: u64) {
         for _ in 0..from + self.below(to - from + 1) {
             let node = self.some_node();
@@ -318,7 +318,7 @@ impl Play {
         }
     }
 
-    /// A client goes, and comes back to a node later.
+    /// Disconnects a client, which reconnects to `node` after a time.
     pub(super) fn move_listener(&mut self, index: usize, after: Duration, node: usize) {
         let until = self.at() + after;
         self.listeners[index].stay_away(until, node);
