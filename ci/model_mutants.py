@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Takes mends out of copies of comet, one at a time, and runs the model of the broker on each: does it find the fault again?
+"""Removes fixes from a copy of comet, one at a time, and runs the model of the broker on the copy: does it find the fault again?
 
-usage: ci/model_mutants.py [WORD...]     only mutants whose name has one of the words
+usage: ci/model_mutants.py [WORD...]     only mutants whose name contains one of the words
 
-A mutant is a fault of docs/comet-faults.md that the broker's dialect, its link or the node once had. Fails when the model does not
-find one, or finds something in comet as it is. Faults outside of what the model simulates (processes, sockets, tokens, memory)
-are for `ci/comet_faults.py` and the tests that docs/comet-faults.md names.
+A mutant is a fault of docs/comet-faults.md that the broker's dialect, its connections or the node once had. The script fails if the
+model does not find a mutant, or finds a fault in comet as it is. The copy stays in target/model-mutants, so that the next run
+builds little. Faults outside of the model (processes, sockets, tokens, memory) are covered by `ci/comet_faults.py` and by the tests
+that docs/comet-faults.md names.
 """
 
 import os
@@ -29,7 +30,7 @@ LOG = "comet/src/log.rs"
 # Schedules of faults for each.
 RUNS = 600
 
-# The fault, and its edits: the file, what stands there, and what does without the mend.
+# The fault, and its edits: the file, the text with the fix, and the text without.
 MUTANTS = [
     ("nothing is broken", []),
     # Loss: a broker that goes back in time, or forgets a channel.
@@ -183,7 +184,7 @@ MUTANTS = [
     ),
 ]
 
-# What docs/comet-faults.md lists and the model cannot represent, and what holds it instead:
+# Faults of docs/comet-faults.md that the model cannot represent, and the tests for them:
 # - how many pages are read at once: `forty_thousand_channels_come_back_a_few_at_a_time`.
 # - `history_bytes` and `history_time` on Redis, which the script in Lua keeps: `bounds_histories` of comet/src/tests/brokers.rs, on a
 #   real Redis.
@@ -209,7 +210,6 @@ def found(folder):
 def main():
     words = sys.argv[1:]
     wrong = []
-    # It stays, so that the next run builds little.
     folder = ROOT / "target/model-mutants/copy"
     copy(folder)
     try_all(folder, words, wrong)
