@@ -54,6 +54,18 @@ fn a_schedule_follows_from_its_seed() {
     }
 }
 
+/// Schedules that found a fault: a loss in a channel that nobody follows, a channel that begins anew, one that was lost in another
+/// epoch, and clients that stay present.
+const FOUND: [u64; 4] = [4, 91, 102, 134];
+
+#[test]
+fn schedules_that_found_a_fault_find_none() {
+    for seed in FOUND {
+        let (faults, _) = schedule(seed);
+        assert!(faults.is_empty(), "COMET_MODEL_SEED={seed}\n{}", faults.join("\n"));
+    }
+}
+
 /// The seeds to run: those of the environment, or `few` without optimization, or `many`.
 fn seeds(few: u64, many: u64) -> std::ops::Range<u64> {
     let runs = number("COMET_MODEL_RUNS").unwrap_or(if cfg!(debug_assertions) { few } else { many });
