@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use protocol::Sender;
 
 use crate::channel::Name;
+use crate::edge::Edge;
 use crate::messages::{Code, Failure};
 use crate::node::{Expiry, Node, Post};
 use crate::rule::{Access, Rule};
@@ -18,6 +19,7 @@ use crate::token::{BadToken, Claims};
 pub(crate) struct App {
     pub(crate) node: Arc<Node>,
     pub(crate) settings: Settings,
+    pub(crate) edge: Arc<Edge>,
     clients: AtomicU64,
     /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
@@ -26,6 +28,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(node: Arc<Node>, settings: Settings) -> Self {
         App {
+            edge: Arc::new(settings.edge()),
             node,
             settings,
             clients: AtomicU64::new(0),

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod clock;
 mod doctor;
+mod edge;
 mod handover;
 mod inspect;
 mod log;

@@ -12,16 +12,17 @@ use drivers::{Listening, Running, Server};
 use processes::{Prefork, Role, Signals};
 use proto_resp::{Client, ClientConfig, ServerConfig};
 use proto_tls::{Acceptor, TicketKeys};
-use protocol::{Peer, Protocol};
+use protocol::{Either, Peer, Protocol};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
+use crate::edge::Edge;
 use crate::handover::{Gift, Given, copies};
 use crate::machine;
 use crate::node::{Node, NodeConfig};
 use crate::settings::{BrokerUrl, Settings};
-use crate::tls::{self, Inside, Redirecting};
+use crate::tls::{self, Inside};
 use crate::watch::{self, Watch};
 use crate::web::{Site, ToConnection};
 
@@ -77,13 +78,13 @@ fn alone(settings: &Settings) -> io::Result<()> {
     let redirecting = redirect(&server, settings, port, &mut given, &mut gift)?;
     let server = serve(&server, settings, &node, places, acceptor)?;
     let stop = server.stopper();
-    announce(settings, server.local_addrs(), redirecting.as_ref());
+    announce(settings, server.local_addrs(), redirecting.as_deref());
     let drain = settings.drain;
-    let stop_redirecting = redirecting.as_ref().map(Running::handle);
+    let stop_redirecting = redirecting.as_ref().map(|redirecting| Arc::new(redirecting.stopper()));
     let redirecting_too = stop_redirecting.clone();
     let offer = given.hand_on(settings.handover.as_deref(), &sockets, gift, move || {
         if let Some(redirecting) = redirecting_too {
-            redirecting.stop(drain);
+            redirecting(drain);
         }
         stop(drain);
     })?;
@@ -94,26 +95,29 @@ fn alone(settings: &Settings) -> io::Result<()> {
             offer.withdraw();
         }
         if let Some(redirecting) = stop_redirecting {
-            redirecting.stop(drain);
+            redirecting(drain);
         }
     };
     server.until(signals, drain, Box::new(leave))
 }
 
-/// A running server, with or without TLS.
-trait Serving {
+/// A running server, with or without TLS and proxies.
+pub(crate) trait Serving {
     fn local_addrs(&self) -> &[SocketAddr];
 
     /// A handle that stops the server.
     fn stopper(&self) -> Stopper;
 
+    /// Shows the server's counters to `node`.
+    fn report(&self, node: &Node);
+
     /// Serves until a signal arrives, logs the signal, and calls `leave`.
     fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
-type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
+pub(crate) type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
 
-impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
+impl<P: Protocol<Message: Send> + 'static> Serving for Running<P> {
     fn local_addrs(&self) -> &[SocketAddr] {
         Running::local_addrs(self)
     }
@@ -121,6 +125,11 @@ impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
     fn stopper(&self) -> Stopper {
         let handle = self.handle();
         Box::new(move |drain| handle.stop(drain))
+    }
+
+    fn report(&self, node: &Node) {
+        let handle = self.handle();
+        node.serves(move || handle.stats_by_thread());
     }
 
     fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()> {
@@ -195,11 +204,11 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         };
         let port = here.first().map(|here| here.port());
         let redirecting = redirect(&Server::on(driver), settings, port, &mut given, &mut gift)?;
-        announce(settings, &here, redirecting.as_ref());
+        announce(settings, &here, redirecting.as_deref());
         let (path, drain) = (settings.handover.as_deref(), settings.drain);
         if let Some(redirecting) = redirecting {
-            let redirecting = redirecting.handle();
-            parent.when_stopped(move || redirecting.stop(drain));
+            let redirecting = redirecting.stopper();
+            parent.when_stopped(move || redirecting(drain));
         }
         let stopper = parent.stopper();
         if let Some(offer) = given.hand_on(path, &parent.sockets(), gift, move || stopper.stop())? {
@@ -316,12 +325,13 @@ fn node(
 }
 
 fn server(settings: &Settings) -> Server {
-    let limits = settings.limits;
+    let (limits, proxied) = (settings.limits, settings.proxies.are_used());
     Server::on(settings.driver)
         .threads(settings.threads)
         .configure(|config| {
             config.max_connections = limits.connections;
-            config.max_per_address = limits.per_address;
+            // The drivers see only the addresses of proxies.
+            config.max_per_address = limits.per_address.filter(|_| !proxied);
             config.limits = config.limits.high_water(limits.high_water);
         })
 }
@@ -340,21 +350,58 @@ fn serve(
     node.wait_for_broker().map_err(io::Error::other)?;
     let Some(acceptor) = acceptor else {
         let factory = move |peer: &Peer<'_, ToConnection>| Some(site.connection(peer));
-        let running = server.serve_all(places, factory)?;
-        if let Some(address) = running.local_addr() {
+        let running = admit(server, places, &app.edge, factory)?;
+        // A demonstration connects to the server itself, without a header.
+        if let Some(&address) = running.local_addrs().first() {
             app.serves_at(address);
         }
-        return Ok(begin(running, node));
+        running.report(node);
+        return Ok(running);
     };
-    let running = server.serve_all(places, acceptor.accept(Inside(site)))?;
+    let running = admit(server, places, &app.edge, acceptor.accept(Inside(site)))?;
     node.encrypts(move || acceptor.stats());
-    Ok(begin(running, node))
+    running.report(node);
+    Ok(running)
 }
 
-fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, node: &Node) -> Box<dyn Serving> {
-    let handle = running.handle();
-    node.serves(move || handle.stats_by_thread());
-    Box::new(running)
+/// Serves what `factory` makes, through the proxies that are configured. Without proxies, nothing stands between.
+pub(crate) fn admit<P, F>(
+    server: &Server,
+    places: Vec<Listening>,
+    edge: &Arc<Edge>,
+    factory: F,
+) -> io::Result<Box<dyn Serving>>
+where
+    P: Protocol<Message: Send> + Send + 'static,
+    F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
+{
+    if !edge.proxies.are_used() {
+        return Ok(Box::new(server.serve_all(places, factory)?));
+    }
+    let edge = Arc::clone(edge);
+    let announcing = edge.proxies.announcing.clone();
+    let mut config = proto_proxy::Config::new(announcing.networks.iter().copied());
+    config.trust_unix = announcing.unix;
+    let counted = {
+        let edge = Arc::clone(&edge);
+        // `is_client`: not the proxy's own connection.
+        move |peer: &Peer<'_, P::Message>, is_client: bool| {
+            let client = peer.remote().filter(|_| is_client);
+            edge.admit(client.map(|client| client.ip()), || factory.clone()(peer))
+        }
+    };
+    let direct = counted.clone();
+    let mut announced = config.accept(move |peer: &Peer<'_, P::Message>, header: &proto_proxy::Header<'_>| {
+        counted(
+            peer,
+            header.command() == proto_proxy::Command::Proxy && header.source().is_some(),
+        )
+    });
+    let factory = move |peer: &Peer<'_, P::Message>| match announcing.contains(peer.remote().map(|peer| peer.ip())) {
+        true => announced(peer).map(Either::Left),
+        false => direct(peer, true).map(Either::Right),
+    };
+    Ok(Box::new(server.serve_all(places, factory)?))
 }
 
 /// Redirects plain HTTP to `port`, if configured: on the predecessor's sockets, if it redirected too.
@@ -364,7 +411,7 @@ fn redirect(
     port: Option<u16>,
     given: &mut Given,
     gift: &mut Gift,
-) -> io::Result<Option<Running<Redirecting>>> {
+) -> io::Result<Option<Box<dyn Serving>>> {
     let mut places = core::mem::take(&mut given.redirecting);
     let address = settings.tls.as_ref().and_then(|tls| tls.redirect.as_ref());
     let Some((address, port)) = address.zip(port) else {
@@ -378,15 +425,15 @@ fn redirect(
         );
     }
     gift.redirecting = copies(places.iter().flat_map(Listening::as_fds))?;
-    tls::redirect(server, places, port).map(Some)
+    admit(server, places, &Arc::new(settings.edge()), tls::redirect(port)).map(Some)
 }
 
-fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&Running<Redirecting>>) {
+fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&dyn Serving>) {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     for address in addresses {
         println!("listening on {scheme}://{address}");
     }
-    for from in redirecting.map(Running::local_addrs).unwrap_or_default() {
+    for from in redirecting.map(Serving::local_addrs).unwrap_or_default() {
         println!("redirecting http://{from} to https");
     }
     // Tells a service manager that clients may connect. Does nothing without one.

@@ -12,6 +12,7 @@ use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
+use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
 use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
 use crate::publication::{Draft, Epoch, Position, Publication};
@@ -32,7 +33,22 @@ pub(crate) struct Session {
     requests: Bucket,
     /// Outstanding long answers.
     reading: u8,
+    /// Counts the client, if it came through a trusted proxy and clients are limited.
+    ticket: Option<Ticket>,
 }
+
+// The ticket needs no memory: it fills padding.
+const _: () = assert!(
+    size_of::<Session>()
+        == size_of::<(
+            Arc<App>,
+            Sender<Post>,
+            u64,
+            Option<Box<Rights>>,
+            Vec<Subscription>,
+            Bucket
+        )>() + 8
+);
 
 struct Subscription {
     cursor: Cursor,
@@ -53,8 +69,8 @@ struct Asked {
 type Out<'a, 'c> = Socket<'a, 'c>;
 
 impl Session {
-    /// A client with the connection `me` and the rights of its token.
-    pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>) -> Self {
+    /// A client with the connection `me` and the rights of its token. `ticket` is returned when the client leaves.
+    pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>, ticket: Option<Ticket>) -> Self {
         Session {
             number: app.number(),
             rights: claims.map(|claims| Box::new(app.rights(claims, &me))),
@@ -63,6 +79,7 @@ impl Session {
             subscriptions: Vec::new(),
             requests: Bucket::new(),
             reading: 0,
+            ticket,
         }
     }
 
@@ -484,6 +501,7 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
+        self.app.edge.leave(self.ticket.take());
     }
 }
 

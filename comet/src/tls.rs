@@ -1,5 +1,6 @@
 //! TLS: certificates from files, which are read again when they change; and the redirection of plain HTTP.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use drivers::{Listening, Running, Server};
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, TicketKeys};
 use protocol::Peer;
@@ -123,16 +123,10 @@ impl Factory<Connection> for Inside {
     }
 }
 
-/// Redirects plain HTTP on `places` to https at `port`.
-///
-/// # Errors
-///
-/// If no thread or socket can be created.
-pub(crate) fn redirect(server: &Server, places: Vec<Listening>, port: u16) -> io::Result<Running<Redirecting>> {
+/// Makes connections that redirect plain HTTP to https at `port`.
+pub(crate) fn redirect(port: u16) -> impl FnMut(&Peer<'_, Infallible>) -> Option<Redirecting> + Clone + Send {
     let config = Arc::new(ServerConfig::new(SystemTime::now));
-    server.serve_all(places, move |_: &Peer<'_, _>| {
-        Some(proto_http::Server::new(Arc::clone(&config), Redirect(port)))
-    })
+    move |_: &Peer<'_, _>| Some(proto_http::Server::new(Arc::clone(&config), Redirect(port)))
 }
 
 /// A connection that only redirects.
@@ -142,8 +136,8 @@ pub(crate) type Redirecting = proto_http::Server<Redirect>;
 pub(crate) struct Redirect(u16);
 
 impl Handler for Redirect {
-    type Message = std::convert::Infallible;
-    type Next = proto_http::NoUpgrade<std::convert::Infallible>;
+    type Message = Infallible;
+    type Next = proto_http::NoUpgrade<Infallible>;
 
     fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Some(authority) = request.authority() else {

@@ -12,6 +12,7 @@ use proto_ws::handshake::server::OriginPolicy;
 
 use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
+use crate::edge::{Edge, Networks, Proxies};
 use crate::log::Keep;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
@@ -24,6 +25,7 @@ pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 pub(crate) struct Settings {
     pub(crate) listen: Vec<String>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) proxies: Proxies,
     pub(crate) driver: Driver,
     pub(crate) threads: usize,
     pub(crate) prefork: Option<usize>,
@@ -89,6 +91,13 @@ impl Settings {
             options.tls_client_ca,
             options.tls_redirect,
         );
+        let proxies = Proxies {
+            announcing: problems.networks("proxy_protocol", options.proxy_protocol),
+            trusted: problems.networks("trusted_proxies", options.trusted_proxies),
+        };
+        if let Some(network) = proxies.trusted.everyone() {
+            eprintln!("comet: trusted_proxies: {network} trusts everyone: clients can choose their address");
+        }
         let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
         let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
@@ -135,6 +144,7 @@ impl Settings {
             },
             listen,
             tls,
+            proxies,
             secret,
             api_token,
             demo,
@@ -144,6 +154,11 @@ impl Settings {
             problems.add("max_requests", "0 would let nobody ask for anything");
         }
         problems.end(settings)
+    }
+
+    /// Admits clients according to these settings.
+    pub(crate) fn edge(&self) -> Edge {
+        Edge::new(self.proxies.clone(), self.limits.per_address)
     }
 }
 
@@ -161,6 +176,15 @@ impl Problems {
         if !parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             self.add(key, &format!("{address:?} is not HOST:PORT, such as 127.0.0.1:8080"));
         }
+    }
+
+    fn networks(&mut self, key: &str, given: Option<Vec<String>>) -> Networks {
+        Networks::read(&given.unwrap_or_default()).unwrap_or_else(|problems| {
+            for problem in problems {
+                self.add(key, &problem);
+            }
+            Networks::default()
+        })
     }
 
     fn take<T>(&mut self, key: &str, outcome: Result<T, String>) -> Option<T> {

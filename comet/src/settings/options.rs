@@ -91,6 +91,12 @@ options! {
     /// Where plain HTTP is redirected to https, HOST:PORT
     #[arg(value_name = "ADDR")]
     tls_redirect: String,
+    /// Networks, addresses or "unix": connections from there begin with a PROXY protocol header, of version 1 or 2; all others with none
+    #[arg(value_name = "NET", value_delimiter = ',')]
+    proxy_protocol: Vec<String>,
+    /// Networks, addresses or "unix": `Forwarded` and `X-Forwarded-For` of requests from there name the client
+    #[arg(value_name = "NET", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
     /// Which driver: epoll or tokio [default: the fastest here]
     #[arg(value_name = "DRIVER")]
     driver: DriverName,
@@ -142,7 +148,7 @@ options! {
     /// The most connections of a thread [default: 1000000]
     #[arg(value_name = "N")]
     max_connections: usize,
-    /// The most connections of a thread from one address [default: unlimited]
+    /// The most connections of a thread from one address, or of a process from one client if it has proxies [default: unlimited]
     #[arg(value_name = "N")]
     max_per_address: usize,
     /// The most channels [default: 100000]

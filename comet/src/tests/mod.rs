@@ -5,6 +5,7 @@ mod feed;
 mod http;
 mod http2;
 mod model;
+mod proxies;
 mod rights;
 mod websocket;
 

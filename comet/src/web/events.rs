@@ -8,6 +8,7 @@ use protocol::Sender;
 use super::{Visitor, api, cors, parameter};
 use crate::app::{App, Rights};
 use crate::channel::Name;
+use crate::edge::Ticket;
 use crate::messages::{Code, Failure, MOST};
 use crate::node::{Begin, Cursor, Post, Reader};
 use crate::publication::{Epoch, Position, Publication};
@@ -24,7 +25,10 @@ const FIELDS: &[(&str, &str)] = &[
 pub(super) struct Events {
     cursor: Cursor,
     since: Option<Position>,
-    limit: usize,
+    /// At most [`MOST`].
+    limit: u32,
+    /// Counts the client, as for a WebSocket; whoever drops the stream returns the ticket.
+    pub(super) ticket: Option<Ticket>,
     /// The number of the broker request made for it.
     round: Option<u64>,
     me: Sender<Post>,
@@ -85,7 +89,8 @@ impl Events {
         let mut events = Events {
             cursor,
             since,
-            limit: limit.unwrap_or(0).min(MOST),
+            limit: limit.unwrap_or(0).min(MOST) as u32,
+            ticket: None,
             round: (since == Some(NOWHERE)).then_some(0),
             me: visitor.sender.clone(),
             rights: claims.map(|claims| app.rights(claims, &visitor.sender)),
@@ -142,10 +147,11 @@ impl Events {
     }
 
     fn start(&mut self, app: &Arc<App>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        let mut begin = self.cursor.start(self.since, self.limit, self.round, true);
+        let limit = self.limit as usize;
+        let mut begin = self.cursor.start(self.since, limit, self.round, true);
         if let Begin::Ask = begin {
             self.round = Some(app.node.verify(&self.cursor));
-            begin = self.cursor.start(self.since, self.limit, self.round, true);
+            begin = self.cursor.start(self.since, limit, self.round, true);
         }
         let Begin::Start(start) = begin else { return Ok(()) };
         let mut stream = Stream { app, answer };

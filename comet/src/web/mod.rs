@@ -5,8 +5,10 @@ mod cors;
 mod demo;
 mod events;
 mod metrics;
+mod origin;
 mod pages;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,18 +22,27 @@ use self::demo::Demo;
 use self::events::Events;
 use self::pages::Pages;
 use crate::app::App;
+use crate::edge::{Forwarded, Ticket, TooMany};
+use crate::messages::{Code, Failure};
 use crate::node::Post;
 use crate::session::Session;
 use crate::token::{BadToken, Claims};
 
 /// The state that all connections share.
+#[derive(Clone)]
 pub(crate) struct Site {
     app: Arc<App>,
-    pages: Pages,
+    pages: Arc<Pages>,
     http: Arc<ServerConfig>,
     http2: Arc<proto_h2::ServerConfig>,
     ws: Arc<proto_ws::Config>,
+    /// The trusted proxy whose connection this is. Such a connection has a site of its own, so that others need no memory for it.
+    proxy: Option<Proxy>,
 }
+
+/// A trusted proxy, and its address unless it is a peer over a Unix socket.
+#[derive(Clone, Copy)]
+struct Proxy(Option<IpAddr>);
 
 /// One connection, over HTTP/1.1 or HTTP/2.
 pub(crate) type Connection = Auto<Visitor, MakeVisitor>;
@@ -59,27 +70,33 @@ impl Site {
             ws.deflate = settings.clone();
         }
         Ok(Site {
-            pages: Pages::new()?,
+            pages: Arc::new(Pages::new()?),
             http: Arc::new(http),
             http2: Arc::new(http2),
             ws: Arc::new(ws),
+            proxy: None,
             app,
         })
     }
 
     /// The protocol of a new connection: HTTP/2 if it begins with the preface, else HTTP/1.1.
     pub(crate) fn connection(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> Connection {
-        Auto::new(Arc::clone(&self.http), Arc::clone(&self.http2), self.visitors(), peer)
+        Auto::new(
+            Arc::clone(&self.http),
+            Arc::clone(&self.http2),
+            self.visitors(peer),
+            peer,
+        )
     }
 
     /// The protocol of a new connection, as negotiated in TLS.
     pub(crate) fn negotiated(self: &Arc<Self>, agreed: &[u8], peer: &Peer<'_, ToConnection>) -> Option<Connection> {
         let (http, http2) = (Arc::clone(&self.http), Arc::clone(&self.http2));
-        Auto::negotiated(Some(agreed), http, http2, self.visitors(), peer)
+        Auto::negotiated(Some(agreed), http, http2, self.visitors(peer), peer)
     }
 
-    fn visitors(self: &Arc<Self>) -> MakeVisitor {
-        let site = Arc::clone(self);
+    fn visitors(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> MakeVisitor {
+        let site = self.seen_by(peer.remote().map(|remote| remote.ip()));
         Box::new(move |peer| {
             Some(Visitor {
                 site: Arc::clone(&site),
@@ -87,6 +104,37 @@ impl Site {
                 doing: Doing::Nothing,
             })
         })
+    }
+}
+
+impl Site {
+    /// This site for the connection of a peer, which may be a trusted proxy.
+    fn seen_by(self: &Arc<Self>, peer: Option<IpAddr>) -> Arc<Self> {
+        if !self.app.edge.proxies.trusted.contains(peer) {
+            return Arc::clone(self);
+        }
+        let mut site = Site::clone(self);
+        site.proxy = Some(Proxy(peer));
+        Arc::new(site)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn edge(&self) -> Arc<crate::edge::Edge> {
+        Arc::clone(&self.app.edge)
+    }
+
+    /// What the trusted proxy says about a request; `None` if the request came from elsewhere.
+    fn forwarded<'r>(&self, request: &Request<'r>) -> Option<Forwarded<'r>> {
+        let Proxy(proxy) = self.proxy?;
+        Some(self.app.edge.forwarded(&request.fields(), proxy))
+    }
+
+    /// Counts a client that stays, if it came through a trusted proxy. Other clients are counted by their connections.
+    fn enter(&self, forwarded: Option<&Forwarded<'_>>) -> Result<Option<Ticket>, TooMany> {
+        match forwarded {
+            Some(forwarded) => self.app.edge.enter(forwarded.client),
+            None => Ok(None),
+        }
     }
 }
 
@@ -119,8 +167,9 @@ impl Visitor {
     fn enter(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
+        let forwarded = self.site.forwarded(request);
         let checked = handshake.and_then(|handshake| {
-            handshake.check_origin(&self.app().settings.origins)?;
+            origin::check(self.app(), &handshake, request, forwarded.as_ref())?;
             Ok(handshake)
         });
         let handshake = match checked {
@@ -131,16 +180,46 @@ impl Visitor {
             Ok(claims) => claims,
             Err(bad) => return api::unauthorized(answer, bad.reason()),
         };
+        let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
+            return too_many(answer);
+        };
+        // Returns the ticket when it is dropped.
+        let session = Session::new(Arc::clone(self.app()), self.sender.clone(), claims, ticket);
         let mut accepted = handshake.accept();
         if self.app().settings.encoding.compression.is_some() {
             accepted = accepted.deflate(&self.site.ws.deflate);
         }
         let connection = proto_ws::Connection::server(Arc::clone(&self.site.ws)).accepted(&accepted);
-        let session = Session::new(Arc::clone(self.app()), self.sender.clone(), claims);
         let fields: Vec<_> = accepted.fields().collect();
         answer.upgrade(&fields.as_slice())?;
         self.doing = Doing::Entering(Box::new(proto_ws::Server::with(connection, session)));
         Ok(())
+    }
+
+    /// Begins a stream of events.
+    fn read(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        let forwarded = self.site.forwarded(request);
+        let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
+            return too_many(answer);
+        };
+        match Events::open(self, request, answer) {
+            Ok(Some(mut events)) => {
+                events.ticket = ticket;
+                self.doing = Doing::Events(Box::new(events));
+                Ok(())
+            }
+            answered => {
+                self.app().edge.leave(ticket);
+                answered.map(drop)
+            }
+        }
+    }
+
+    /// Ends the current activity.
+    fn end_activity(&mut self) {
+        if let Doing::Events(mut events) = std::mem::replace(&mut self.doing, Doing::Nothing) {
+            self.app().edge.leave(events.ticket.take());
+        }
     }
 
     /// The claims of a request's `token`; an error if the token is invalid.
@@ -157,18 +236,13 @@ impl Handler for Visitor {
     type Next = proto_ws::Server<Session>;
 
     fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        self.doing = Doing::Nothing;
+        self.end_activity();
         if request.method() == "OPTIONS" {
             return cors::options(request, &self.app().settings.origins, answer);
         }
         match request.path() {
             "/ws" => self.enter(request, answer),
-            "/events" => {
-                if let Some(events) = Events::open(self, request, answer)? {
-                    self.doing = Doing::Events(Box::new(events));
-                }
-                Ok(())
-            }
+            "/events" => self.read(request, answer),
             path if path.starts_with("/api/") => {
                 if let Some(call) = Call::new(self, request, answer)? {
                     self.doing = Doing::Call(Box::new(call));
@@ -244,8 +318,21 @@ impl Handler for Visitor {
     }
 
     fn closed(&mut self, _: bool) {
-        self.doing = Doing::Nothing;
+        self.end_activity();
     }
+}
+
+impl Drop for Visitor {
+    /// Also runs if `closed` was not called.
+    fn drop(&mut self) {
+        self.end_activity();
+    }
+}
+
+/// Refuses a client that has enough connections (429, RFC 6585 section 4).
+fn too_many(answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    let failure = Failure::new(Code::TooMany, "as many connections as one client may have");
+    api::fail(answer, 429, failure)
 }
 
 /// Fields of short answers.
