@@ -11,6 +11,8 @@ struct Reader {
     scratch: Scratch,
     out: Vec<u8>,
     got: std::collections::BTreeMap<u32, Vec<u8>>,
+    /// The statuses other than 200.
+    refused: std::collections::BTreeMap<u32, u16>,
 }
 
 impl Reader {
@@ -23,6 +25,7 @@ impl Reader {
             scratch: Scratch::new(),
             out,
             got: Default::default(),
+            refused: Default::default(),
         }
     }
 
@@ -50,7 +53,9 @@ impl Reader {
                 .unwrap()
             {
                 match event {
-                    ClientEvent::Response { response, .. } => assert_eq!(response.status(), 200),
+                    ClientEvent::Response { stream, response, .. } if response.status() != 200 => {
+                        self.refused.insert(stream, response.status());
+                    }
                     ClientEvent::Data { stream, data } => {
                         let length = data.len();
                         self.got.entry(stream).or_default().extend_from_slice(data);
@@ -63,6 +68,7 @@ impl Reader {
     }
 
     fn take(&mut self, stream: u32) -> String {
+        assert_eq!(self.refused.get(&stream), None);
         String::from_utf8_lossy(&self.got.remove(&stream).unwrap_or_default()).into_owned()
     }
 }
@@ -135,4 +141,42 @@ fn websocket_clients_share_a_connection() {
         let got = reader.take(stream);
         assert!(got.contains("\"data\":7"), "{got}");
     }
+}
+
+#[test]
+fn each_stream_of_a_proxy_has_its_client() {
+    let rig = Rig::new("trusted_proxies = [\"unix\"]\nmax_per_address = 1");
+    let (edge, limits) = (rig.site.edge(), Limits::DEFAULT);
+    let counted = || edge.crowd.as_ref().unwrap().len();
+    let mut proxy = Reader::new(&rig);
+    let open = |proxy: &mut Reader, head: Head<'_>, client: &str| {
+        let forwarded = format!("1.1.1.1, {client}");
+        let fields = [("x-forwarded-for", forwarded.as_str()), ("sec-websocket-version", "13")];
+        let stream = proxy
+            .connection
+            .start_request(head, &fields, None, &limits, &mut proxy.out)
+            .unwrap();
+        proxy.exchange();
+        (stream, proxy.refused.remove(&stream))
+    };
+    proxy.exchange();
+    let websocket = Head::extended("websocket", "http", "a", "/ws");
+    let events = Head::new("GET", "http", "a", "/events?channel=news");
+    let (first, status) = open(&mut proxy, websocket, "192.0.2.1");
+    assert_eq!(status, None);
+    assert_eq!(open(&mut proxy, events, "192.0.2.1").1, Some(429));
+    assert_eq!(open(&mut proxy, websocket, "192.0.2.1").1, Some(429));
+    let (second, status) = open(&mut proxy, events, "192.0.2.2");
+    assert_eq!((status, counted()), (None, 2));
+    // A stream that ends returns the client's place.
+    for stream in [first, second] {
+        let cancel = proto_h2::ErrorCode::CANCEL;
+        proxy.connection.reset(stream, cancel, &limits, &mut proxy.out).unwrap();
+    }
+    proxy.exchange();
+    assert_eq!(counted(), 0);
+    assert_eq!(open(&mut proxy, events, "192.0.2.1").1, None);
+    assert_eq!(counted(), 1);
+    drop(proxy);
+    assert_eq!(counted(), 0);
 }
