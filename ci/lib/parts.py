@@ -321,6 +321,14 @@ def comet_valkey(*arguments):
 
 
 @part
+def comet_proxies():
+    """nginx and haproxy in front of comet, as docs/comet-behind-a-proxy.md configures them"""
+    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("openssl", "openssl"), ("curl", "curl")):
+        command(program, package)
+    script("comet_proxies.py", *quick("comet", "comet"))
+
+
+@part
 def comet_model():
     """comet on a simulated Redis and network, in 200 schedules of faults; COMET_MODEL_RUNS sets another number"""
     runs = os.environ.get("COMET_MODEL_RUNS", "200")

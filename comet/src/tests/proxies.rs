@@ -143,7 +143,7 @@ fn connections_from_proxies_begin_with_a_header() {
 }
 
 #[test]
-fn announced_clients_are_counted_one_by_one() {
+fn c11_clients_in_headers_are_counted_one_by_one() {
     for driver in DRIVERS {
         let site = Site::new(driver, "proxy_protocol = [\"127.0.0.1\"]\nmax_per_address = 2");
         let open = |host| {
@@ -171,7 +171,7 @@ fn announced_clients_are_counted_one_by_one() {
 }
 
 #[test]
-fn direct_clients_are_counted_as_ever() {
+fn c10_an_address_in_a_request_from_elsewhere_is_not_believed() {
     for driver in DRIVERS {
         let site = Site::new(driver, "trusted_proxies = [\"10.0.0.0/8\"]\nmax_per_address = 2");
         let forged = "X-Forwarded-For: 192.0.2.1\r\n";
@@ -190,7 +190,7 @@ fn direct_clients_are_counted_as_ever() {
 }
 
 #[test]
-fn forwarded_clients_are_counted_one_by_one() {
+fn c11_clients_of_a_trusted_proxy_are_counted_one_by_one() {
     for driver in DRIVERS {
         let site = Site::new(driver, "trusted_proxies = [\"127.0.0.1\"]\nmax_per_address = 2");
         let begin = |request: String| {

@@ -32,7 +32,7 @@ fn client(fields: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_common_field() {
+fn c10_what_the_client_invented_on_the_left_does_not_count() {
     for (value, expected) in [
         ("192.0.2.1", "192.0.2.1"),
         // What stands on the left of the client is the client's invention.
@@ -115,7 +115,7 @@ fn the_standard_field() {
 }
 
 #[test]
-fn an_open_quotation_mark_does_not_hide_what_the_proxy_appends() {
+fn c10_an_open_quotation_mark_does_not_hide_what_the_proxy_appends() {
     for invented in ["for=6.6.6.6;x=\"", "for=6.6.6.6, x=\"", "for=6.6.6.6;x=\"\\", "for=\""] {
         for appended in [
             "for=192.0.2.1",
@@ -145,7 +145,7 @@ fn no_field_is_the_proxy_itself() {
 
 /// A proxy writes one field, and passes on the other as the client has sent it.
 #[test]
-fn contradicting_fields_are_not_believed() {
+fn c10_contradicting_fields_are_not_believed() {
     let both = |standard, common| read(&[("Forwarded", standard), ("X-Forwarded-For", common)]);
     assert_eq!(
         both("for=192.0.2.1;host=a", "192.0.2.1"),
