@@ -2,8 +2,8 @@
 
 use std::io::IoSlice;
 
-use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
-use protocol::{Cx, Protocol};
+use protocol::driver::{Connection, FileTransfer, Scratch, Settled, Transfer, Transport, Turn};
+use protocol::{Cx, FilePiece, Protocol};
 
 use super::ServerConfig;
 use super::exchange::{Held, Io};
@@ -77,6 +77,25 @@ impl Transport for Pipe<'_, '_> {
         } else {
             Transfer::Bytes(sent)
         }
+    }
+
+    /// The driver below sends it, in frames.
+    fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
+        if self.cx.is_congested() {
+            return FileTransfer::Done(Transfer::Blocked);
+        }
+        let length = usize::try_from(max.min(file.len())).unwrap_or(usize::MAX);
+        let begun = self.connection.begin_data(self.stream, length, self.cx.output().tail());
+        FileTransfer::Done(match begun {
+            Ok((0, _)) => Transfer::Blocked,
+            Ok((taken, append)) => {
+                if append {
+                    self.cx.output().push_file(file.clone().split_to(taken as u64));
+                }
+                Transfer::Bytes(taken)
+            }
+            Err(_) => Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+        })
     }
 
     fn shutdown(&mut self) {
