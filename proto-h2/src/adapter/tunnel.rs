@@ -81,20 +81,25 @@ impl Transport for Pipe<'_, '_> {
 
     /// The driver below sends it, in frames.
     fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
-        if self.cx.is_congested() {
-            return FileTransfer::Done(Transfer::Blocked);
-        }
-        let length = usize::try_from(max.min(file.len())).unwrap_or(usize::MAX);
-        let begun = self.connection.begin_data(self.stream, length, self.cx.output().tail());
-        FileTransfer::Done(match begun {
-            Ok((0, _)) => Transfer::Blocked,
-            Ok((taken, append)) => {
-                if append {
-                    self.cx.output().push_file(file.clone().split_to(taken as u64));
-                }
-                Transfer::Bytes(taken)
+        let mut left = file.clone().split_to(max);
+        while !left.is_empty() && !self.cx.is_congested() {
+            let length = usize::try_from(left.len()).unwrap_or(usize::MAX);
+            let out = self.cx.output().tail();
+            let (taken, append) = match self.connection.begin_data(self.stream, length, out) {
+                Ok((0, _)) => break,
+                Ok(begun) => begun,
+                Err(_) => return FileTransfer::Done(Transfer::Failed(std::io::ErrorKind::BrokenPipe)),
+            };
+            let piece = left.split_to(taken as u64);
+            if append {
+                self.cx.output().push_file(piece);
             }
-            Err(_) => Transfer::Failed(std::io::ErrorKind::BrokenPipe),
+        }
+        let sent = usize::try_from(max.min(file.len()) - left.len()).unwrap_or(usize::MAX);
+        FileTransfer::Done(if sent == 0 {
+            Transfer::Blocked
+        } else {
+            Transfer::Bytes(sent)
         })
     }
 

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::FilePiece;
 
-/// More than a transport holds.
-const LONG: usize = 24 << 20;
+/// More than a transport holds; in memory, more than the high-water mark.
+fn length_of<D: Driver>() -> usize {
+    if D::IN_MEMORY { 300_000 } else { 12 << 20 }
+}
 
 /// What a file holds at each place: no two pages are alike.
 fn content(length: usize) -> Vec<u8> {
@@ -96,14 +98,16 @@ pub(super) fn order<D: Driver>(driver: &D) {
 /// A peer that does not read holds a file up: the connection is congested, keeps little in memory, reads nothing, and goes on with
 /// the right byte.
 pub(super) fn back_pressure<D: Driver>(driver: &D) {
-    let bytes = content(LONG);
+    let length = length_of::<D>();
+    let bytes = content(length);
     let (long, _keep) = file(&bytes);
     let mut session = session(
         driver,
         // A file is not held in memory, so it may be longer than this.
-        limits().max_output(LONG / 4),
+        limits().max_output(length / 4),
         answers(move |cx, byte| {
-            cx.output().push_file(FilePiece::new(Arc::clone(&long), 0, LONG as u64));
+            cx.output()
+                .push_file(FilePiece::new(Arc::clone(&long), 0, length as u64));
             cx.send(&[byte]);
             if !cx.is_congested() {
                 cx.abort();
@@ -120,7 +124,7 @@ pub(super) fn back_pressure<D: Driver>(driver: &D) {
         let second = |call: &Call| *call == Call::Received(b"2".to_vec());
         expect("calls while the peer takes nothing", session.trace.count(second), 0);
     }
-    let seen = read(&mut *session.wire, 2 * (LONG + 1));
+    let seen = read(&mut *session.wire, 2 * (length + 1));
     let expected = [&bytes[..], b"1", &bytes[..], b"2"].concat();
     expect_bytes("both files", &seen, &expected);
     let (trace, reason) = finish(session);
@@ -172,20 +176,22 @@ pub(super) fn a_short_file<D: Driver>(driver: &D) {
 
 /// As before, where the file shrinks while it is sent.
 pub(super) fn a_file_that_shrinks<D: Driver>(driver: &D) {
-    let bytes = content(LONG);
+    let length = length_of::<D>();
+    let bytes = content(length);
     let (long, handle) = file(&bytes);
     let mut session = session(
         driver,
-        limits(),
+        limits().max_output(usize::MAX),
         answers(move |cx, _| {
-            cx.output().push_file(FilePiece::new(Arc::clone(&long), 0, LONG as u64));
-            cx.output().push(bytes::Bytes::from(vec![b'!'; LONG]));
+            cx.output()
+                .push_file(FilePiece::new(Arc::clone(&long), 0, length as u64));
+            cx.output().push(bytes::Bytes::from(vec![b'!'; length]));
         }),
     );
     session.wire.send(b"?");
     session.trace.wait("the byte", |call| matches!(call, Call::Received(_)));
     session.wire.pass(QUIET);
-    if let Err(error) = handle.set_len(LONG as u64 - 1) {
+    if let Err(error) = handle.set_len(length as u64 - 1) {
         fail!("expected a file that can be shortened, saw {error}");
     }
     cut_off(&mut session, &bytes);
@@ -193,7 +199,8 @@ pub(super) fn a_file_that_shrinks<D: Driver>(driver: &D) {
 
 /// A connection that is closed, or stopped, sends its file to the end first.
 pub(super) fn closing_and_stopping<D: Driver>(driver: &D) {
-    let bytes = content(LONG);
+    let length = length_of::<D>();
+    let bytes = content(length);
     let (long, _keep) = file(&bytes);
     let mut session = session(
         driver,
@@ -201,8 +208,9 @@ pub(super) fn closing_and_stopping<D: Driver>(driver: &D) {
         script(move |cx, _, told| {
             match told {
                 Told::Received(input) => {
-                    let closes = input.take_all() == b"close";
-                    cx.output().push_file(FilePiece::new(Arc::clone(&long), 0, LONG as u64));
+                    let closes = input.take_all() == b"c";
+                    cx.output()
+                        .push_file(FilePiece::new(Arc::clone(&long), 0, length as u64));
                     if closes {
                         cx.close();
                     }
@@ -214,26 +222,31 @@ pub(super) fn closing_and_stopping<D: Driver>(driver: &D) {
         }),
     );
     let mut other = another(&session.server);
-    session.wire.send(b"close");
-    session.trace.wait("the word", |call| matches!(call, Call::Received(_)));
+    session.wire.send(b"c");
+    session.trace.wait("the byte", |call| matches!(call, Call::Received(_)));
     expect_bytes("the file", &read_to_eof(&mut *session.wire), &bytes);
-    expect("the end", session.trace.end(), Reason::Closed);
-    other.wire.send(b"stay");
-    other.trace.wait("the word", |call| matches!(call, Call::Received(_)));
-    other.server.served.stop(super::LONG);
+    let server = Rc::clone(&session.server);
+    expect("the end", finish(session).1, Reason::Closed);
+    other.wire.send(b"s");
+    other.trace.wait("the byte", |call| matches!(call, Call::Received(_)));
+    server.served.stop(LONG);
     expect_bytes("the file", &read_to_eof(&mut *other.wire), &bytes);
-    expect("the end", other.trace.end(), Reason::Closed);
+    expect("the end", finish(other).1, Reason::Closed);
 }
 
 /// A peer that goes in the middle of a file is noticed, and its connection ends.
 pub(super) fn a_peer_that_goes<D: Driver>(driver: &D) {
-    let bytes = content(LONG);
+    let length = length_of::<D>();
+    let bytes = content(length);
     let (long, _keep) = file(&bytes);
     let watch = Arc::downgrade(&long);
     let mut session = session(
         driver,
         limits(),
-        answers(move |cx, _| cx.output().push_file(FilePiece::new(Arc::clone(&long), 0, LONG as u64))),
+        answers(move |cx, _| {
+            cx.output()
+                .push_file(FilePiece::new(Arc::clone(&long), 0, length as u64))
+        }),
     );
     session.wire.send(b"?");
     session.trace.wait("the byte", |call| matches!(call, Call::Received(_)));
