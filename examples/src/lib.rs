@@ -89,7 +89,8 @@ where
     let mut config = files.load(provider).map_err(io::Error::other)?;
     config.alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
-    let factory = acceptor.accept(move |peer: &Peer<'_, P::Message>, session: Session<'_>| factory(peer, session.alpn()));
+    let factory =
+        acceptor.accept(move |peer: &Peer<'_, P::Message>, session: Session<'_>| factory(peer, session.alpn()));
     until(signals, server.serve(options.listen, factory)?)
 }
 

@@ -191,13 +191,25 @@ impl Files {
         match &*ranges {
             [] => {
                 lines.extend(found.media_type.as_deref().map(|value| ("Content-Type", value)));
-                send_part(request, responder, (200, &lines), (found.file, &found.metadata), 0..length)
+                send_part(
+                    request,
+                    responder,
+                    (200, &lines),
+                    (found.file, &found.metadata),
+                    0..length,
+                )
             }
             [range] => {
                 let value = content_range(range, length);
                 lines.extend(found.media_type.as_deref().map(|value| ("Content-Type", value)));
                 lines.push(("Content-Range", &value));
-                send_part(request, responder, (206, &lines), (found.file, &found.metadata), range.clone())
+                send_part(
+                    request,
+                    responder,
+                    (206, &lines),
+                    (found.file, &found.metadata),
+                    range.clone(),
+                )
             }
             ranges => {
                 let frame = Multipart::new(ranges, length, found.media_type.as_deref());

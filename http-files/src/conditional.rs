@@ -77,22 +77,25 @@ fn opaque(tag: &str) -> &str {
 
 /// Whether a list of entity tags has one for which `is` holds, or is `*`. What does not parse is no tag.
 fn lists(fields: Fields<'_>, name: &str, is: impl Fn(&str) -> bool) -> bool {
-    fields.get_all(name).filter_map(|value| str::from_utf8(value).ok()).any(|value| {
-        let mut rest = value.trim();
-        if rest == "*" {
-            return true;
-        }
-        loop {
-            rest = rest.trim_start_matches([' ', '\t', ',']);
-            let Some((tag, behind)) = next_tag(rest) else {
-                return false;
-            };
-            if is(tag) {
+    fields
+        .get_all(name)
+        .filter_map(|value| str::from_utf8(value).ok())
+        .any(|value| {
+            let mut rest = value.trim();
+            if rest == "*" {
                 return true;
             }
-            rest = behind;
-        }
-    })
+            loop {
+                rest = rest.trim_start_matches([' ', '\t', ',']);
+                let Some((tag, behind)) = next_tag(rest) else {
+                    return false;
+                };
+                if is(tag) {
+                    return true;
+                }
+                rest = behind;
+            }
+        })
 }
 
 /// The tag at the start of `text`, and what is behind it. A tag may have commas in it.
@@ -195,7 +198,11 @@ mod tests {
             (None, true),
         ] {
             let lines: Vec<_> = value.iter().map(|value| ("If-Range", *value)).collect();
-            assert_eq!(with(&lines, |fields| ranges_count(fields, &validators(true))), expected, "{value:?}");
+            assert_eq!(
+                with(&lines, |fields| ranges_count(fields, &validators(true))),
+                expected,
+                "{value:?}"
+            );
             let weak = with(&lines, |fields| ranges_count(fields, &validators(false)));
             assert_eq!(weak, value.is_none(), "{value:?}");
         }

@@ -35,7 +35,10 @@ pub(crate) fn accepted(fields: Fields<'_>) -> impl Iterator<Item = Encoding> {
     for (slot, encoding) in weights.iter_mut().zip(ENCODINGS) {
         slot.1 = encoding;
     }
-    for element in fields.list("accept-encoding").filter_map(|element| str::from_utf8(element).ok()) {
+    for element in fields
+        .list("accept-encoding")
+        .filter_map(|element| str::from_utf8(element).ok())
+    {
         let (coding, parameters) = element.split_once(';').unwrap_or((element, ""));
         let (coding, weight) = (coding.trim(), weight(parameters));
         let is = |name: &str| coding.eq_ignore_ascii_case(name);

@@ -50,7 +50,10 @@ impl Root {
             symlinks,
             whole: true,
         };
-        let whole = !matches!(root.open_whole(Path::new(".")), Some(Err(Errno::NOSYS | Errno::PERM)) | None);
+        let whole = !matches!(
+            root.open_whole(Path::new(".")),
+            Some(Err(Errno::NOSYS | Errno::PERM)) | None
+        );
         Ok(Self { whole, ..root })
     }
 
@@ -125,10 +128,69 @@ const FLAGS: OFlags = OFlags::RDONLY
 fn missing(errno: Errno) -> Missing {
     match errno {
         // Not there; not below the root; a link; a socket.
-        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::XDEV | Errno::LOOP | Errno::NXIO | Errno::INVAL
+        Errno::NOENT
+        | Errno::NOTDIR
+        | Errno::NAMETOOLONG
+        | Errno::XDEV
+        | Errno::LOOP
+        | Errno::NXIO
+        | Errno::INVAL
         | Errno::NODEV => Missing::NotFound,
         Errno::ACCESS | Errno::PERM => Missing::Forbidden,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Missing::Busy,
         _ => Missing::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// Both ways of opening find the same, links apart: without `openat2` none is followed.
+    #[test]
+    fn both_ways_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("sub/deep")).unwrap();
+        std::fs::write(root.join("sub/deep/file"), b"inside").unwrap();
+        std::fs::write(folder.path().join("secret"), b"outside").unwrap();
+        for (link, to) in [
+            ("link", "sub/deep/file"),
+            ("sub/out", "../../secret"),
+            ("up", ".."),
+            ("etc", "/etc"),
+        ] {
+            symlink(to, root.join(link)).unwrap();
+        }
+        let found = |root: &Root, path: &str| match root.find(path.as_bytes()) {
+            Ok(Opened::File(_, metadata)) => Ok(metadata.len()),
+            Ok(Opened::Folder) => Ok(0),
+            Err(missing) => Err(missing),
+        };
+        for symlinks in [false, true] {
+            let whole = Root::open(&root, symlinks).unwrap();
+            let stepwise = Root::open(&root, symlinks).unwrap().by_components();
+            for (path, expected) in [
+                ("", Ok(0)),
+                ("sub", Ok(0)),
+                ("sub/deep/file", Ok(6)),
+                ("sub/deep/file/x", Err(Missing::NotFound)),
+                ("nothing", Err(Missing::NotFound)),
+                ("sub/out", Err(Missing::NotFound)),
+                ("up/secret", Err(Missing::NotFound)),
+                ("up", Err(Missing::NotFound)),
+                ("etc/passwd", Err(Missing::NotFound)),
+            ] {
+                assert_eq!(found(&stepwise, path), expected, "{path} by components");
+                assert_eq!(found(&whole, path), expected, "{path}, links: {symlinks}");
+            }
+            assert_eq!(found(&stepwise, "link"), Err(Missing::NotFound));
+            let follows = symlinks && whole.whole;
+            assert_eq!(
+                found(&whole, "link"),
+                if follows { Ok(6) } else { Err(Missing::NotFound) }
+            );
+        }
     }
 }

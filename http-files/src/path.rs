@@ -100,7 +100,11 @@ impl Name {
     /// The path of this directory, as a request names it.
     pub(crate) fn location(&self, query: Option<&str>) -> String {
         let mut location = String::from("/");
-        for segment in self.path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()) {
+        for segment in self
+            .path
+            .split(|byte| *byte == b'/')
+            .filter(|segment| !segment.is_empty())
+        {
             location.extend(percent_encode(segment, SEGMENT));
             location.push('/');
         }
@@ -154,7 +158,10 @@ mod tests {
             ("/a/.htaccess", Err(Hidden)),
             ("/%2egit/config", Err(Hidden)),
             ("/...", Err(Hidden)),
-            ("/.well-known/acme-challenge/x", Ok((".well-known/acme-challenge/x", false))),
+            (
+                "/.well-known/acme-challenge/x",
+                Ok((".well-known/acme-challenge/x", false)),
+            ),
             ("/.well-known/.x", Err(Hidden)),
             ("/a/.well-known/x", Err(Hidden)),
         ];
