@@ -79,7 +79,9 @@ def with_curl(url, root, work, content, *version):
     assert code(*version, "--etag-compare", tags, f"{url}/small.txt") == "304"
     head = curl(*version, "-I", f"{url}/long.bin").lower()
     assert f"content-length: {LONG}".encode() in head and b"accept-ranges: bytes" in head, head
-    assert curl(*version, "-L", f"{url}/sub") == b"<p>sub\n"
+    # curl 7.88 fails where it uses a connection of HTTP/2 without TLS again, to nginx too.
+    if "--http2-prior-knowledge" not in version:
+        assert curl(*version, "-L", f"{url}/sub") == b"<p>sub\n"
     assert curl(*version, f"{url}/a%20b/%C3%A4.css") == b"p{}\n"
     for path in ("/.hidden", "/link", "/fifo", "/nothing"):
         assert code(*version, f"{url}{path}") == "404", path
@@ -140,9 +142,9 @@ http {{
 
 # Path and fields, and what nginx answers otherwise than we do.
 DIFFERENT = {
-    # nginx says that it may not; to us a link or a FIFO is nothing that is served.
+    # nginx says that it may not; to us a link, and a directory without an index, is nothing that is served.
     ("/link", ()): 403,
-    ("/fifo", ()): 404,
+    ("/a%20b/", ()): 403,
     # nginx compares for the exact date unless told otherwise (if_modified_since); RFC 9110 section 13.1.3 says "not later".
     ("/small.txt", (("If-Modified-Since", email.utils.formatdate(DATE + 5, usegmt=True)),)): 200,
     # nginx refuses a Range field that it cannot read; RFC 9110 section 14.2 permits both.
@@ -221,7 +223,7 @@ def beside_nginx(ours, root, work):
     port = free_port()
     config = work / "nginx.conf"
     config.write_text(NGINX.format(work=work, port=port, root=root))
-    compared = 0
+    compared, differ = 0, []
     with listening(["nginx", "-c", str(config), "-e", str(work / "start.log")], port):
         theirs = ("127.0.0.1", port)
         for path, fields in REQUESTS:
@@ -232,16 +234,17 @@ def beside_nginx(ours, root, work):
                     # nginx answers HEAD with a range as a GET; to RFC 9110 section 14.2 ranges are for GET alone.
                     assert mine[0] == 200, (path, fields, mine)
                     continue
-                if known is not None:
-                    assert his[0] == known, f"nginx has changed: {method} {path} {fields}: {his[0]}"
-                    continue
-                assert mine[0] == his[0], f"{method} {path} {fields}: {mine[0]}, nginx says {his[0]}"
-                if mine[0] in (200, 206, 304):
+                compared += 1
+                if his[0] != (mine[0] if known is None else known):
+                    differ.append(f"{method} {path} {fields}: {mine[0]}, nginx says {his[0]}")
+                if known is None and mine[0] in (200, 206, 304):
                     # nginx tells no Accept-Ranges in a 206 and 304.
                     for name in FIELDS if mine[0] == 200 else FIELDS[:3]:
-                        assert mine[1].get(name) == his[1].get(name), f"{method} {path} {fields} {name}: {mine[1]} {his[1]}"
-                    assert mine[2] == his[2], f"{method} {path} {fields}: another content"
-                compared += 1
+                        if mine[1].get(name) != his[1].get(name):
+                            differ.append(f"{method} {path} {fields}: {name}: {mine[1].get(name)}, nginx says {his[1].get(name)}")
+                    if mine[2] != his[2]:
+                        differ.append(f"{method} {path} {fields}: another content")
+    assert not differ, "\n".join(differ)
     print(f"nginx: {compared} answers agree", flush=True)
 
 

@@ -136,12 +136,14 @@ mod tests {
         }
     }
 
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Verdict, Verdict);
+
     #[test]
     fn preconditions() {
         use Verdict::{Failed, NotModified, Serve};
         let (im, inm, ims, ius) = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since");
         #[rustfmt::skip]
-        let cases: &[(&str, &[(&str, &str)], Verdict, Verdict)] = &[
+        let cases: &[Case<'_>] = &[
             // The section of RFC 9110, the fields, and what they come to with a strong and with a weak tag.
             ("13.1", &[], Serve, Serve),
             ("13.1.1", &[(im, "\"a,b\"")], Serve, Failed),

@@ -120,11 +120,13 @@ impl Name {
 mod tests {
     use super::*;
 
+    type Case<'a> = (&'a str, Result<(&'a str, bool), Refused>);
+
     /// RFC 3986 sections 2.1, 5.2.4 and 6.2.2, RFC 8615.
     #[test]
     fn paths() {
         use Refused::{Hidden, Malformed};
-        let cases: &[(&str, Result<(&str, bool), Refused>)] = &[
+        let cases: &[Case<'_>] = &[
             ("/", Ok(("", true))),
             ("/a", Ok(("a", false))),
             ("/a/", Ok(("a", true))),

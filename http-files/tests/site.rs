@@ -24,7 +24,8 @@ fn files_and_folders() {
     site.file("empty.txt", b"");
     fs::create_dir(site.root().join("bare")).unwrap();
     // Path, status, a field, content.
-    let cases: &[(&str, u16, (&str, Option<&str>), &[u8])] = &[
+    type Case<'a> = (&'a str, u16, (&'a str, Option<&'a str>), &'a [u8]);
+    let cases: &[Case<'_>] = &[
         ("/", 200, ("content-type", Some("text/html; charset=utf-8")), b"<p>home"),
         ("/index.html", 200, ("content-length", Some("7")), b"<p>home"),
         ("/?query", 200, ("x-content-type-options", Some("nosniff")), b"<p>home"),

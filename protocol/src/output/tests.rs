@@ -187,9 +187,9 @@ fn appending_and_splitting_move_pieces_of_files() {
     all.advance(3);
     let mut other = mixed(&file, &content).0;
     all.append(&mut other);
-    assert!(other.is_empty() && other.len() == 0 && other.held() == 0);
+    assert!(other.is_empty() && other.held() == 0);
     let mut parked = all.split();
-    assert!(all.is_empty() && all.len() == 0 && all.held() == 0);
+    assert!(all.is_empty() && all.held() == 0);
     let mut ready = Vec::new();
     while !parked.is_empty() {
         // Nothing that is not in memory is split off.
