@@ -11,7 +11,7 @@ use proto_http::{Misuse, Responder};
 use protocol::FilePiece;
 
 /// Bytes of a file that are put into the output at once. In front of each such window it is checked that the file has not changed.
-const WINDOW: u64 = 2 * 1024 * 1024;
+const WINDOW: u64 = 8 * 1024 * 1024;
 
 /// An answer that is under way: call [`proceed`](Download::proceed) in [`drained`](proto_http::Handler::drained).
 ///
@@ -20,6 +20,8 @@ const WINDOW: u64 = 2 * 1024 * 1024;
 pub struct Download {
     file: Arc<File>,
     state: State,
+    /// Whether the state is that of this moment, because the answer begins in this call.
+    fresh: bool,
     parts: VecDeque<Part>,
 }
 
@@ -51,6 +53,7 @@ impl Download {
         Self {
             file: Arc::new(file),
             state: State::of(metadata),
+            fresh: true,
             parts,
         }
     }
@@ -68,7 +71,7 @@ impl Download {
                 None => return responder.finish().map(|()| true),
                 Some(Part::Bytes(bytes)) => responder.write_shared(bytes)?,
                 Some(Part::File(range)) => {
-                    if !self.is_unchanged() {
+                    if !core::mem::take(&mut self.fresh) && !self.is_unchanged() {
                         responder.abort();
                         return Ok(true);
                     }

@@ -355,7 +355,7 @@ fn precompressed_files() {
 #[test]
 fn a_file_that_changes_is_not_sent_to_its_end() {
     let site = Site::new(|config| config);
-    let length = 20 << 20;
+    let length = 30 << 20;
     site.file("long", &text(length));
     for shrinks in [true, false] {
         site.age("long", date());
@@ -366,7 +366,7 @@ fn a_file_that_changes_is_not_sent_to_its_end() {
                 .write(true)
                 .open(site.root().join("long"))
                 .unwrap()
-                .set_len(10 << 20)
+                .set_len(15 << 20)
                 .unwrap();
         } else {
             site.file("long", &text(length));

@@ -10,7 +10,7 @@ use crate::{Cx, Load, Protocol, Reason};
 /// Bytes that are read of a file at once.
 pub(in crate::driver) const LOAD_SIZE: usize = 64 * 1024;
 /// Bytes that a transport sends of a file at once.
-pub(in crate::driver) const FILE_SIZE: u64 = 1024 * 1024;
+pub(in crate::driver) const FILE_SIZE: u64 = 2 * 1024 * 1024;
 /// How many of the [`ROUNDS`] of a turn one send of a file, or one read, counts for.
 const FILE_ROUNDS: u8 = 4;
 
