@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
-use super::turn::{FILE_SIZE, Interest, LOAD_SIZE, READING, Todo, Turn};
+use super::turn::{FILE_SIZE, Interest, READING, Todo, Turn};
 use crate::{FilePiece, Load, Output, Protocol, Reason};
 
 /// Reads of one connection per turn at most. Were large messages of many connections assembled a piece of each per turn, the
@@ -266,7 +266,7 @@ impl<P: Protocol> Turn<'_, P> {
             }
         }
         let mut elsewhere = false;
-        let there = self.load(LOAD_SIZE, |load| match transport.load(load) {
+        let there = self.load(self.load_size(), |load| match transport.load(load) {
             true => elsewhere = true,
             false => load.run(),
         });

@@ -8,7 +8,7 @@ use super::{ROUNDS, Turn};
 use crate::{Cx, Load, Protocol, Reason};
 
 /// Bytes that are read of a file at once.
-pub(in crate::driver) const LOAD_SIZE: usize = 64 * 1024;
+const LOAD_SIZE: usize = 64 * 1024;
 /// Bytes that a transport sends of a file at once.
 pub(in crate::driver) const FILE_SIZE: u64 = 2 * 1024 * 1024;
 /// How many of the [`ROUNDS`] of a turn one send of a file, or one read, counts for.
@@ -50,6 +50,13 @@ impl<P: Protocol> Turn<'_, P> {
     /// Whether a piece of a file is next, and enough of files was sent in this turn: others come first.
     pub(in crate::driver) fn has_sent_enough(&self) -> bool {
         self.rounds >= ROUNDS && !self.scratch.output.has_remaining()
+    }
+
+    /// How much of a file is to be read now: less where limits are small, so that what was read, and is not taken, breaks none.
+    pub(in crate::driver) fn load_size(&self) -> usize {
+        let limits = &self.scratch.limits;
+        let room = limits.max_output.saturating_sub(self.held());
+        LOAD_SIZE.min(limits.high_water).min(room).max(1)
     }
 
     /// Has the connection keep something, so that it is not [plain](Turn::is_plain).

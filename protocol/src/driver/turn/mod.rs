@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub(super) use self::files::{FILE_SIZE, LOAD_SIZE};
+pub(super) use self::files::FILE_SIZE;
 pub(super) use self::todo::READING;
 pub use self::todo::{Interest, Todo};
 use super::backlog::{COPY_MAX, Leftover};

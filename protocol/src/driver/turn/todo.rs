@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Buf;
 
-use super::files::LOAD_SIZE;
 use super::{ROUNDS, Turn, later};
 use crate::cx::Intent;
 use crate::driver::connection::{Connection, Phase};
@@ -85,7 +84,7 @@ impl<P: Protocol> Turn<'_, P> {
             if todo != Todo::Send || self.scratch.output.has_remaining() {
                 return todo;
             }
-            self.load(LOAD_SIZE, |load| load.run());
+            self.load(self.load_size(), |load| load.run());
         }
     }
 
