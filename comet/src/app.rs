@@ -1,4 +1,4 @@
-//! What all connections of this process share.
+//! The state that all connections of this process share.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ use crate::rule::{Access, Rule};
 use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
 
-/// The node, the settings, and who may do what by them.
+/// The node, the settings, and the checks of clients' rights.
 pub(crate) struct App {
     pub(crate) node: Arc<Node>,
     pub(crate) settings: Settings,
     clients: AtomicU64,
-    /// Where it serves, once it does.
+    /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
 }
 
@@ -33,7 +33,7 @@ impl App {
         }
     }
 
-    /// From now on it serves at `address`.
+    /// Sets the address that it serves at.
     pub(crate) fn serves_at(&self, address: SocketAddr) {
         // Set once, when serving begins.
         let _ = self.address.set(address);
@@ -43,30 +43,30 @@ impl App {
         self.address.get().copied()
     }
 
-    /// The number of a new client.
+    /// The number for a new client.
     pub(crate) fn number(&self) -> u64 {
         self.clients.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The name of a client, different from all that there ever were.
+    /// The name of a client, which differs from the names of all clients ever.
     pub(crate) fn client(&self, number: u64) -> String {
         format!("{}-{number}", self.node.instance)
     }
 
-    /// What a token says.
+    /// Verifies a token and returns its claims.
     ///
     /// # Errors
     ///
-    /// Why it is not taken; without a secret, none is.
+    /// Why the token is refused; without a secret, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
         let secret = self.settings.secret.as_ref().ok_or(BadToken::Signature)?;
         secret.verify(token, SystemTime::now(), &self.settings.demands)
     }
 
-    /// The rights that these claims give to the connection that `sender` reaches, for as long as they are good.
+    /// Grants the rights of `claims` to the connection of `sender`, until the token expires.
     pub(crate) fn rights(&self, claims: Claims, sender: &Sender<Post>) -> Rights {
         let left = claims.left(SystemTime::now(), self.settings.demands.leeway);
-        // What is too far away for the clock does not come.
+        // A time beyond the range of the clock never comes.
         let end = left.and_then(|left| Instant::now().checked_add(left));
         Rights {
             expiry: end.map(|end| self.node.expiries.add(end, sender.clone())),
@@ -74,7 +74,7 @@ impl App {
         }
     }
 
-    /// Whether these rights have ended.
+    /// Whether these rights have expired.
     pub(crate) fn has_ended(&self, rights: Option<&Rights>) -> bool {
         let Some(Rights { claims, .. }) = rights else {
             return false;
@@ -82,19 +82,19 @@ impl App {
         claims.expires.is_some() && !claims.is_good_at(SystemTime::now(), self.settings.demands.leeway)
     }
 
-    /// A client was told that its rights have ended, a moment too early by the clock of the day: it is told again.
+    /// Renews the timer of rights that were reported as expired slightly too early, because the clocks differ.
     pub(crate) fn renew(&self, rights: &mut Rights, sender: &Sender<Post>) {
         *rights = self.rights(core::mem::take(&mut rights.claims), sender);
     }
 
-    /// The rule of a channel that somebody with these claims may read.
+    /// The rule of a channel, if `claims` permit reading the channel.
     pub(crate) fn may_subscribe(&self, channel: &Name, claims: Option<&Claims>) -> Result<&Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
         let named = || claims.is_some_and(|claims| claims.may_subscribe(channel));
         allowed(rule.subscribe, named).map(|()| rule)
     }
 
-    /// The rule of a channel that somebody with these claims may write.
+    /// The rule of a channel, if `claims` permit writing to the channel.
     pub(crate) fn may_publish(&self, channel: &Name, claims: Option<&Claims>) -> Result<&Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
         let named = || claims.is_some_and(|claims| claims.may_publish(channel));
@@ -108,14 +108,14 @@ impl App {
     }
 }
 
-/// What a token allows a connection, and the clock that ends it.
+/// The rights that a token gives a connection, and the timer that ends them.
 pub(crate) struct Rights {
     pub(crate) claims: Claims,
     expiry: Option<Expiry>,
 }
 
 impl Rights {
-    /// Whether they end by themselves.
+    /// Whether the rights expire.
     pub(crate) fn end(&self) -> bool {
         self.expiry.is_some()
     }

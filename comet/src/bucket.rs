@@ -1,15 +1,15 @@
-//! How often somebody may do something.
+//! Limits the rate of requests.
 
 use std::time::Instant;
 
-/// Allows so many a second on average, and four times as many at once.
+/// Permits a number of requests per second on average, and four times as many at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
-    /// When all that was taken will be there again.
+    /// When the bucket will be full again.
     full: Option<Instant>,
 }
 
-/// Seconds' worth that may be taken at once.
+/// The burst, in seconds' worth of requests.
 const BURST: f64 = 4.0;
 
 impl Bucket {
@@ -17,7 +17,7 @@ impl Bucket {
         Bucket { full: None }
     }
 
-    /// Takes one, if there is one.
+    /// Takes one token if there is one.
     pub(crate) fn take(&mut self, now: Instant, a_second: u32) -> bool {
         let one = std::time::Duration::from_secs_f64(1.0 / f64::from(a_second.max(1)));
         let full = self.full.map_or(now, |full| full.max(now)) + one;

@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
 
-/// A channel's name: 1 to 255 visible ASCII characters but `*`. Those that begin with `$` are comet's own.
+/// A channel's name: 1 to 255 visible ASCII characters other than `*`. Names that begin with `$` are reserved for comet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Name(Arc<str>);
 
-/// What is no name of a channel.
+/// The text is not a valid channel name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadName;
 
 impl Name {
-    /// The channel on which every node tells what it counts.
+    /// The channel on which every node reports its counters.
     pub(crate) fn nodes() -> Self {
         Name("$nodes".into())
     }
@@ -28,7 +28,7 @@ impl Name {
         &self.0
     }
 
-    /// Whether it is comet's own, which nobody else may publish in.
+    /// Whether the name is reserved, so that only comet may publish there.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -68,20 +68,20 @@ impl fmt::Display for BadName {
 
 impl std::error::Error for BadName {}
 
-/// One name, or all names with a beginning: `news`, `room:*`, `*`.
+/// One name, or all names with a prefix: `news`, `room:*`, `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Pattern(String);
 
 impl Pattern {
-    /// The pattern that every name fits, but those that are comet's own.
+    /// The pattern that matches every name that is not reserved.
     pub(crate) fn any() -> Self {
         Pattern("*".to_owned())
     }
 
     pub(crate) fn fits(&self, name: &Name) -> bool {
         match self.0.strip_suffix('*') {
-            // comet's own channels are only meant where they are named.
+            // Reserved channels match only patterns that begin with `$`.
             Some(beginning) => name.as_str().starts_with(beginning) && name.is_reserved() == beginning.starts_with('$'),
             None => name.as_str() == self.0,
         }

@@ -29,16 +29,16 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Says what is wrong with the settings, or what they come to
+    /// Checks the settings, and prints the result
     Check(Serve),
     Bench(Bench),
     Inspect(Inspect),
     Doctor(Doctor),
     /// Makes a token for a client
     Token(Token),
-    /// Writes manual pages and shell completions
+    /// Writes manual pages and shell completions to a directory
     Dist {
-        /// Where to
+        /// The directory
         #[arg(value_name = "DIRECTORY")]
         directory: PathBuf,
     },
@@ -46,7 +46,7 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// A file of settings; flags overrule it
+    /// A file of settings; flags take precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -57,16 +57,16 @@ struct Serve {
 struct Token {
     #[command(flatten)]
     serve: Serve,
-    /// The user
+    /// The user's name
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// A channel it may read, or a pattern; more than once for several
+    /// A channel or pattern that the user may read; repeat for several
     #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
     subscribe: Vec<Pattern>,
-    /// A channel it may write, or a pattern
+    /// A channel or pattern that the user may write to; repeat for several
     #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
     publish: Vec<Pattern>,
-    /// How long it is good
+    /// How long the token is valid
     #[arg(long, value_name = "TIME", default_value = "1h")]
     valid: Span,
 }
@@ -89,12 +89,12 @@ impl Cli {
     }
 }
 
-/// What a tool that passes judgement exits with: 0 where all is well, 1 where not, 2 where it could not look.
+/// The exit status of a tool that judges: 0 if all is well, 1 if not, 2 if it could not check.
 fn judged(outcome: io::Result<bool>) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever reads what is printed has had enough.
+        // The reader of the output has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => failed(&[error.to_string()]),
     }
@@ -108,7 +108,7 @@ fn failed(problems: &[String]) -> ExitCode {
 }
 
 impl Serve {
-    /// The settings, from flags, environment and file.
+    /// The settings from flags, environment and file.
     fn options(self) -> Result<Options, Vec<String>> {
         let Some(path) = self.config else {
             return Ok(self.options);
@@ -139,11 +139,11 @@ fn check(serve: Serve) -> Result<(), Vec<String>> {
     Ok(())
 }
 
-/// The URL of a broker, as it may be shown.
+/// A broker's URL, without its password.
 fn without_password(broker: &str) -> String {
     match url::Url::parse(broker) {
         Ok(mut url) if url.password().is_some() => {
-            // It has a host, where there is a password.
+            // A URL with a password has a host, so this cannot fail.
             let _ = url.set_password(Some("given"));
             url.into()
         }
@@ -170,7 +170,7 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
     Ok(())
 }
 
-/// Manual pages, one for each command, and completions of the shells there are.
+/// Writes a manual page for each command, and completions for all supported shells.
 fn dist(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let mut command = Cli::command();

@@ -1,4 +1,4 @@
-//! What a server has from its predecessor, and leaves to its successor.
+//! What a server receives from its predecessor, and passes to its successor.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,17 +12,17 @@ use proto_tls::TicketKeys;
 use crate::settings::Settings;
 use crate::tls;
 
-/// What a successor gets beside the sockets on which this server listens.
+/// What a successor receives in addition to the listening sockets.
 #[derive(Default)]
 pub(crate) struct Gift {
-    /// With these, clients resume their sessions with the successor.
+    /// The ticket keys with which clients resume their sessions.
     pub(crate) keys: Option<TicketKeys>,
-    /// Where clients without TLS are redirected.
+    /// The sockets on which plain HTTP is redirected.
     pub(crate) redirecting: Vec<OwnedFd>,
 }
 
 impl Gift {
-    /// The keys come first. Without TLS there is nothing.
+    /// The descriptors to pass; the ticket keys first. Empty without TLS.
     fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let Some(keys) = &self.keys else {
             return Ok(Vec::new());
@@ -33,20 +33,20 @@ impl Gift {
     }
 }
 
-/// Sockets that listen already.
+/// Sockets that already listen.
 #[derive(Default)]
 pub(crate) struct Given {
     pub(crate) places: Vec<Listening>,
-    /// From where to read the keys of tickets, where the predecessor speaks TLS.
+    /// The descriptor from which to read the ticket keys, if the predecessor uses TLS.
     pub(crate) keys: Option<OwnedFd>,
-    /// Where clients without TLS are redirected.
+    /// The sockets on which plain HTTP is redirected.
     pub(crate) redirecting: Vec<Listening>,
-    /// Whose all this was, and who waits to hear that it is served.
+    /// The connection to the predecessor, which waits until this process is ready.
     taken: Option<Taken>,
 }
 
 impl Given {
-    /// Those of a predecessor, or those that a service manager has bound.
+    /// The sockets of a predecessor, or of a service manager.
     pub(crate) fn here(settings: &Settings) -> io::Result<Self> {
         if let Some(path) = &settings.handover
             && let Some(mut taken) = take_over(path)?
@@ -63,7 +63,7 @@ impl Given {
         let mut activated = ListenFd::from_env();
         let mut places = Vec::new();
         for index in 0..activated.len() {
-            // A socket of another kind is said to be one.
+            // A socket of another kind is reported.
             if let Ok(Some(listener)) = activated.take_tcp_listener(index) {
                 places.push(OwnedFd::from(listener).into());
             } else if let Some(listener) = activated.take_unix_listener(index)? {
@@ -76,8 +76,8 @@ impl Given {
         })
     }
 
-    /// Tells the predecessor that its sockets are served, and only then offers them to a successor, at `path`, with `gift`. A
-    /// process that is killed before it has told has changed nothing: the predecessor goes on, and `path` still leads to it.
+    /// Tells the predecessor that its sockets are served, and only then offers them to a successor at `path`, with `gift`. A process that
+    /// is killed before has changed nothing: the predecessor continues, and `path` still leads to it.
     pub(crate) fn hand_on(
         self,
         path: Option<&Path>,
@@ -102,7 +102,7 @@ impl Given {
     }
 }
 
-/// Copies of `sockets`.
+/// Duplicates `sockets`.
 pub(crate) fn copies<'a>(sockets: impl Iterator<Item = std::os::fd::BorrowedFd<'a>>) -> io::Result<Vec<OwnedFd>> {
     sockets.map(|socket| socket.try_clone_to_owned()).collect()
 }
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// A predecessor waits 10 s for a successor to be ready. One that is later cannot tell that it serves, as one that is
-    /// killed cannot, and must leave the path to the predecessor, or to who has come in between.
+    /// A predecessor waits 10 s until a successor is ready. A successor that is slower, or is killed, cannot report that it serves, and
+    /// must leave the path to the predecessor, or to another successor.
     #[test]
     fn one_who_cannot_tell_the_predecessor_leaves_the_path() {
         let path = std::env::temp_dir().join(format!("comet-hand-on-{}", std::process::id()));
@@ -129,7 +129,7 @@ mod tests {
             .unwrap();
         let before = std::fs::metadata(&path).unwrap().ino();
         let late = take_over(&path).unwrap().unwrap();
-        // It is the next one's turn when the predecessor waits no longer.
+        // Another successor can take over once the predecessor no longer waits.
         let next = loop {
             match take_over(&path) {
                 Ok(taken) => break taken.unwrap(),
@@ -149,7 +149,7 @@ mod tests {
         );
         next.ready().unwrap();
         told.recv_timeout(Duration::from_secs(10)).unwrap();
-        // The next start finds nobody, soon.
+        // The next start must soon find no offer.
         let until = Instant::now() + Duration::from_secs(10);
         while !matches!(take_over(&path), Ok(None)) {
             assert!(Instant::now() < until, "the path trips the next start");

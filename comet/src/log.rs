@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use crate::publication::{Epoch, Position, Publication};
 
-/// Ends of earlier epochs that are remembered, so that readers of those epochs can go on.
+/// Ends of earlier epochs that are remembered, so that readers of those epochs can continue.
 const TURNS: usize = 16;
 
 /// How much of a channel's history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Keep {
-    /// Publications.
+    /// Number of publications.
     pub(crate) publications: usize,
-    /// Bytes of memory, of all of them. One publication is kept in any case.
+    /// Memory of all publications, in bytes. At least one publication is kept.
     pub(crate) bytes: usize,
-    /// How long.
+    /// The age up to which publications are kept.
     pub(crate) time: Duration,
 }
 
-/// A channel's position, and the publications before it that are kept: without gap, up to the position.
+/// A channel's position, and the stored publications before it, without gaps up to the position.
 ///
-/// A channel's epoch may change without loss, at a turn: the offsets go on. The log remembers where earlier epochs ended, so
-/// that a position of one of them is known for what it is: a place in this history, or in one that has been lost.
+/// A channel's epoch may change without loss, at a turn: the offsets continue. The log remembers where earlier epochs ended, so that it can
+/// tell whether a position of an earlier epoch belongs to this history or to one that was lost.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     position: Position,
@@ -34,20 +34,20 @@ pub(crate) struct Log {
     turns: Vec<Position>,
 }
 
-/// What came behind a position.
+/// The publications after a position.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    /// How many publications are no longer there, before the first of those that are.
+    /// How many publications after the position are no longer stored.
     pub(crate) missed: u64,
     pub(crate) publications: Vec<Arc<Publication>>,
-    /// Whether there are more than these.
+    /// Whether there are more publications.
     pub(crate) more: bool,
-    /// Where all of it ends.
+    /// The position at the end of all publications.
     pub(crate) end: Option<Position>,
 }
 
 impl Tail {
-    /// Leaves the first, as many as have so many bytes. One is left in any case.
+    /// Keeps the first publications up to `bytes`, at least one.
     pub(crate) fn limit_bytes(&mut self, bytes: usize) {
         let mut sum = 0;
         let fit = self.publications.iter().take_while(|publication| {
@@ -76,10 +76,10 @@ impl Log {
         self.position
     }
 
-    /// The position before the first publication that is kept.
+    /// The position before the first stored publication.
     pub(crate) fn start(&self) -> Position {
         let offset = self.position.offset - self.kept.len() as u64;
-        // Of the current epoch as far as readers are told: they go on from here.
+        // In the current epoch as far as readers are concerned: they continue from here.
         let epoch = self
             .kept
             .front()
@@ -91,7 +91,7 @@ impl Log {
         self.kept.is_empty()
     }
 
-    /// Whether `position` is a place in this history, or before it in the same line.
+    /// Whether `position` belongs to this history, or precedes it in the same line.
     pub(crate) fn knows(&self, position: Position) -> bool {
         if position.epoch == self.position.epoch {
             return position.offset <= self.position.offset;
@@ -100,7 +100,7 @@ impl Log {
         turns.any(|end| end.epoch == position.epoch && position.offset <= end.offset)
     }
 
-    /// Takes the next publication. One that is not the next is refused.
+    /// Appends the next publication. Refuses one that does not follow the last.
     pub(crate) fn push(&mut self, now: Instant, publication: Arc<Publication>, keep: &Keep) -> bool {
         if publication.offset() != self.position.offset + 1 || !self.precedes(&publication) {
             return false;
@@ -120,10 +120,10 @@ impl Log {
         true
     }
 
-    /// Remembers that an earlier epoch ended at `end`, and this history goes on behind it.
+    /// Notes that an earlier epoch ended at `end`, and that this history continues after it.
     pub(crate) fn turn(&mut self, end: Position) {
         if end.epoch == Epoch::NONE {
-            // Nobody has been there.
+            // No reader can have this position.
             return;
         }
         if self.turns.len() == TURNS {
@@ -132,15 +132,15 @@ impl Log {
         self.turns.push(end);
     }
 
-    /// Whether this is what `publication` names as before it.
+    /// Whether the last position is the predecessor that `publication` names.
     fn precedes(&self, publication: &Publication) -> bool {
         let began = publication.previous == Epoch::NONE && publication.offset() == 1;
         publication.previous == self.position.epoch
-            // A channel of which nothing was there, and then the first of it: this was a place before.
+            // An empty channel followed by its first publication: the empty channel's position precedes it.
             || began && self.position.is_start() && self.position.epoch.0 < publication.position.epoch.0
     }
 
-    /// Drops what is too old.
+    /// Drops publications that are too old.
     pub(crate) fn expire(&mut self, now: Instant, keep: &Keep) {
         while self
             .kept
@@ -151,11 +151,11 @@ impl Log {
         }
     }
 
-    /// What came behind `offset`, the first `limit` of it; nothing behind the last.
+    /// The first `limit` publications after `offset`; none if `offset` is the last.
     pub(crate) fn after(&self, offset: u64, limit: usize) -> Tail {
         let behind = self.position.offset.saturating_sub(offset);
         let there = (self.kept.len() as u64).min(behind);
-        // At most the number of those kept.
+        // At most the number of stored publications.
         let first = self.kept.len() - there as usize;
         Tail {
             missed: behind - there,
@@ -165,12 +165,12 @@ impl Log {
         }
     }
 
-    /// The position before the last publications, `count` at most.
+    /// The position before the last `count` publications.
     pub(crate) fn before_last(&self, count: usize) -> Position {
         let count = count.min(self.kept.len());
         match self.kept.len() - count {
             0 => self.start(),
-            // The last of those that are left out.
+            // The last publication that is left out.
             rest => self
                 .kept
                 .get(rest - 1)
@@ -178,12 +178,12 @@ impl Log {
         }
     }
 
-    /// The last publications, `count` at most.
+    /// The last publications, at most `count`.
     pub(crate) fn last(&self, count: usize) -> Vec<Arc<Publication>> {
         self.part(self.kept.len().saturating_sub(count)..self.kept.len())
     }
 
-    /// Those before an offset, if one is given, newest first.
+    /// The stored publications before an offset, if one is given, newest first.
     pub(crate) fn newest_first(&self, before: Option<u64>) -> impl Iterator<Item = &Arc<Publication>> {
         let newest = self.kept.iter().rev();
         newest.filter(move |publication| before.is_none_or(|before| publication.offset() < before))
@@ -266,7 +266,7 @@ pub(crate) mod tests {
         assert!(!log.push(now, publication(2), &KEEP));
         assert!(log.push(now, publication(1), &KEEP));
         assert!(!log.push(now, publication(1), &KEEP));
-        // Of another epoch, which does not say that it follows this one.
+        // From another epoch, without naming this one as its predecessor.
         assert!(!log.push(now, Arc::new(of_epoch(2, 2)), &KEEP));
         assert!(!log.push(now, Arc::new(of_epoch(2, 2).behind(Epoch(7))), &KEEP));
         assert_eq!(log.position().offset, 1);
@@ -280,7 +280,7 @@ pub(crate) mod tests {
         assert!(log.push(now, Arc::new(of_epoch(5, 3).behind(Epoch(1))), &KEEP));
         assert_eq!(log.position(), at(5, 3));
         assert!(log.knows(at(1, 2)) && log.knows(at(1, 0)) && log.knows(at(5, 3)));
-        // What was 3 in the epoch before is not what is 3 now.
+        // Offset 3 of the previous epoch differs from offset 3 now.
         assert!(!log.knows(at(1, 3)) && !log.knows(at(5, 4)) && !log.knows(at(4, 1)));
         assert_eq!(offsets(&log.after(1, 9).publications), [2, 3]);
     }
@@ -291,7 +291,7 @@ pub(crate) mod tests {
         assert!(!log.push(now, Arc::new(of_epoch(2, 1).behind(Epoch::NONE)), &KEEP));
         assert!(log.push(now, Arc::new(of_epoch(4, 1).behind(Epoch::NONE)), &KEEP));
         assert!(log.knows(at(3, 0)) && !log.knows(at(3, 1)));
-        // It does not begin twice.
+        // A channel does not begin twice.
         assert!(!log.push(now, Arc::new(of_epoch(5, 1).behind(Epoch::NONE)), &KEEP));
     }
 
@@ -307,7 +307,7 @@ pub(crate) mod tests {
         assert!(log.push(now, Arc::new(late), &KEEP));
         log.expire(now + Duration::from_secs(29), &KEEP);
         assert_eq!(offsets(&log.last(9)), [3, 4]);
-        // The first that is kept bounds the others: there are no gaps.
+        // Dropping stops at the first publication that is kept, so there are no gaps.
         log.expire(now + Duration::from_secs(61), &KEEP);
         assert!(log.is_empty() && log.bytes == 0);
         assert_eq!(log.position().offset, 4);

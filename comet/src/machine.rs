@@ -1,6 +1,6 @@
-//! What the system says of this process.
+//! Information from the system about this process.
 
-/// Has this process have as many descriptors as it may.
+/// Raises this process's limit of descriptors as far as permitted.
 pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -8,21 +8,21 @@ pub(crate) fn raise_descriptor_limit() {
         current: limit.maximum,
         ..limit
     };
-    // What stays is what was.
+    // On failure, the limit stays.
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// What this process has used.
+/// The resources used by this process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Bytes of resident memory.
     pub(crate) memory: u64,
-    /// Milliseconds of processor time.
+    /// Processor time in milliseconds.
     pub(crate) cpu: u64,
 }
 
 impl Usage {
-    /// Zeroes where the system does not say.
+    /// Zero if the system does not report usage.
     #[cfg(target_os = "linux")]
     pub(crate) fn now() -> Self {
         let memory = || {
@@ -38,7 +38,7 @@ impl Usage {
         }
     }
 
-    /// Zeroes where the system does not say.
+    /// Zero if the system does not report usage.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn now() -> Self {
         Usage::default()

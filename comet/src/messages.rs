@@ -1,4 +1,4 @@
-//! What clients and comet say to each other: JSON objects with a `type`.
+//! The messages between clients and comet: JSON objects with a `type`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use crate::broker::Member;
 use crate::channel::Name;
 use crate::publication::{Epoch, Position, Publication};
 
-/// The most publications that one answer has.
+/// The most publications in one answer.
 pub(crate) const MOST: usize = 1000;
 
 /// The longest id of a request, and the longest key of a publication, in bytes.
 const LONGEST_ID: usize = 256;
 const LONGEST_KEY: usize = 128;
 
-/// What a client knows its request by: any number or string of JSON, which comes back as it was sent.
+/// The id of a client's request: any JSON number or string, returned unchanged.
 #[derive(Debug, Clone)]
 pub(crate) enum Id {
-    /// A small whole number, as most are.
+    /// A small integer, the usual case.
     Number(u64),
-    /// As it stands in JSON.
+    /// Any other id, as JSON text.
     Text(Box<RawValue>),
 }
 
 impl Id {
-    /// That of requests that have none.
+    /// The id of requests without one.
     pub(crate) const NONE: Id = Id::Number(0);
 
     fn read(json: &RawValue) -> Result<Self, Failure> {
@@ -52,7 +52,7 @@ impl Serialize for Id {
     }
 }
 
-/// What a client says.
+/// A client's request.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Subscribe {
@@ -81,7 +81,7 @@ pub(crate) enum Request<'a> {
     Ping,
 }
 
-/// A request as it stands in JSON; which fields it needs its type decides.
+/// The fields of a request in JSON; the type determines which are required.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -102,7 +102,7 @@ struct Fields<'a> {
     key: Option<Cow<'a, str>>,
 }
 
-/// A request of which only the id can be read.
+/// A request of which only the id can be parsed.
 #[derive(Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow, default)]
@@ -110,11 +110,11 @@ struct OnlyId<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a message, and the id its sender gave it, 0 if none.
+    /// Parses a request. Returns its id, 0 if it has none.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, to be told with the id.
+    /// What is wrong with the request, for an answer with the id.
     pub(crate) fn read(text: &'a str) -> (Id, Result<Self, Failure>) {
         let read = |id: Option<&RawValue>| id.map_or(Ok(Id::NONE), Id::read);
         match serde_json::from_str::<Fields<'a>>(text) {
@@ -133,7 +133,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Reads the key of a publication.
+/// Parses the key of a publication.
 pub(crate) fn key(text: &str) -> Result<Arc<str>, Failure> {
     if text.is_empty() || text.len() > LONGEST_KEY || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::bad("a key is 1 to 128 visible ASCII characters"));
@@ -141,7 +141,7 @@ pub(crate) fn key(text: &str) -> Result<Arc<str>, Failure> {
     Ok(text.into())
 }
 
-/// Checks that everyone can read `data` who reads JSON as usual.
+/// Checks that ordinary JSON parsers can read `data`.
 pub(crate) fn check_data(data: &RawValue) -> Result<(), Failure> {
     if is_too_deep(data.get()) {
         return Err(Failure::bad("data may nest 64 levels deep"));
@@ -149,7 +149,7 @@ pub(crate) fn check_data(data: &RawValue) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Levels that data may nest: many readers give up at 128, and what is published is put into objects and lists.
+/// The most nesting levels of data: many parsers stop at 128, and published data is embedded in objects and arrays.
 const LEVELS: usize = 64;
 
 fn is_too_deep(json: &str) -> bool {
@@ -210,7 +210,7 @@ fn since(epoch: Option<&str>, offset: Option<u64>) -> Result<Option<Position>, F
     match (epoch, offset) {
         (None, None) => Ok(None),
         (Some(epoch), Some(offset)) => {
-            // An epoch that is none of ours is one that is over.
+            // An invalid epoch counts as one that is over.
             let epoch: Epoch = epoch.parse().unwrap_or(Epoch(0));
             Ok(Some(Position { epoch, offset }))
         }
@@ -218,14 +218,14 @@ fn since(epoch: Option<&str>, offset: Option<u64>) -> Result<Option<Position>, F
     }
 }
 
-/// Why a request did nothing.
+/// Why a request had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) reason: &'static str,
 }
 
-/// The kind of a failure, for programs.
+/// The kind of failure, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Code {
@@ -249,7 +249,7 @@ impl Failure {
     }
 }
 
-/// What a client hears.
+/// A message to a client.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Reply<'a> {
@@ -273,7 +273,7 @@ pub(crate) enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a Id>,
         channel: &'a Name,
-        /// Why, where the client has not asked for it.
+        /// The reason, if the client has not asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
     },
@@ -288,7 +288,7 @@ pub(crate) enum Reply<'a> {
         epoch: Epoch,
         offset: u64,
         publications: &'a [Arc<Publication>],
-        /// Whether there are more, further back.
+        /// Whether there are more publications, further back.
         #[serde(skip_serializing_if = "core::ops::Not::not")]
         more: bool,
     },
@@ -315,7 +315,7 @@ pub(crate) enum Reply<'a> {
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
-        /// True where nothing is missing, and only the epoch is another.
+        /// True if nothing is missing and only the epoch has changed.
         #[serde(skip_serializing_if = "core::ops::Not::not")]
         recovered: bool,
     },
@@ -328,7 +328,7 @@ pub(crate) enum Reply<'a> {
 
 impl Reply<'_> {
     pub(crate) fn to_json(&self) -> String {
-        // Strings, numbers, and JSON that was read before always make JSON.
+        // Cannot fail: strings, numbers, and JSON that was parsed before.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -368,7 +368,7 @@ mod tests {
         for bad in [r#"{"type":"ping","id":[1]}"#, r#"{"type":"ping","id":true}"#, &long] {
             assert_eq!(failure(bad).0, "0", "{bad}");
         }
-        // Of a request that cannot be read otherwise too.
+        // Of a request that is otherwise invalid.
         assert_eq!(
             failure(r#"{"type":"history","id":"x","channel":"a","limit":"many"}"#).0,
             "\"x\""

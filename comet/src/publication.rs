@@ -1,4 +1,4 @@
-//! What is published, and where in its channel it stands.
+//! Publications, and their positions in a channel.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::channel::Name;
 
-/// One life of a channel: offsets of different epochs have nothing to do with each other.
+/// One life of a channel: offsets of different epochs are unrelated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Epoch(pub(crate) u64);
 
-/// A place in a channel: behind the publication of that offset, or before the first, which has 1.
+/// A position in a channel: after the publication with this offset. The first publication has offset 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Position {
     pub(crate) epoch: Epoch,
@@ -24,12 +24,12 @@ pub(crate) struct Position {
 }
 
 impl Epoch {
-    /// Stands for "nothing came before", where the epoch of a predecessor is meant. No channel has it.
+    /// As the epoch of a predecessor: there is none. No channel has this epoch.
     pub(crate) const NONE: Epoch = Epoch(0);
 }
 
 impl Position {
-    /// Whether nothing was ever published up to here.
+    /// Whether nothing was published up to this position.
     pub(crate) fn is_start(self) -> bool {
         self.offset == 0
     }
@@ -50,14 +50,14 @@ impl FromStr for Epoch {
 }
 
 impl Serialize for Epoch {
-    /// As text: 64 bits are more than a number of JavaScript holds.
+    /// As text, because a JavaScript number cannot hold 64 bits.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 impl fmt::Display for Position {
-    /// As it stands in `Last-Event-ID`.
+    /// In the format of `Last-Event-ID`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.offset)
     }
@@ -75,21 +75,21 @@ impl FromStr for Position {
     }
 }
 
-/// What somebody wants to publish.
+/// A publication to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub(crate) channel: Name,
-    /// Who, if a token says so.
+    /// The user, if the publisher has a token.
     pub(crate) user: Option<Arc<str>>,
-    /// JSON in one line.
+    /// JSON on one line.
     pub(crate) data: Bytes,
-    /// Names this wish: published again under the same key, it is the same publication.
+    /// The key of the request: publishing again with the same key has no effect, and returns the same position.
     pub(crate) key: Option<Arc<str>>,
 }
 
 impl Draft {
     pub(crate) fn new(channel: Name, user: Option<Arc<str>>, data: &RawValue) -> Self {
-        // JSON has line breaks only between its tokens, where a space means the same; server-sent events end at them.
+        // JSON has line breaks only between tokens, where a space is equivalent; in server-sent events a line break would end the field.
         let line: Vec<u8> = data
             .get()
             .bytes()
@@ -103,30 +103,30 @@ impl Draft {
         }
     }
 
-    /// Bytes of memory it holds, about.
+    /// Approximate memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.data.len() + self.user.as_deref().map_or(0, str::len)
     }
 }
 
-/// Something published. What is sent of it is encoded once, for however many.
+/// A publication. Its encodings are made once, for any number of receivers.
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) channel: Name,
     pub(crate) position: Position,
-    /// The epoch of the publication before it, which has the offset before: its own, unless the channel's epoch changed between
-    /// the two, or [`Epoch::NONE`] for the first of a channel that began with it.
+    /// The epoch of the previous publication, which has the offset before: the same epoch, unless the channel's epoch changed between the
+    /// two, or [`Epoch::NONE`] for the first publication of a new channel.
     pub(crate) previous: Epoch,
     /// When it was published, by this process's clock.
     pub(crate) at: Instant,
     pub(crate) user: Option<Arc<str>>,
-    /// JSON in one line.
+    /// JSON on one line.
     pub(crate) data: Bytes,
     message: OnceLock<PreparedMessage>,
     event: OnceLock<Bytes>,
 }
 
-/// A publication as it stands in JSON.
+/// A publication in JSON.
 #[derive(Serialize)]
 struct Entry<'a> {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -153,19 +153,19 @@ impl Publication {
         }
     }
 
-    /// The same, behind a publication of another epoch.
+    /// The same publication, following one of another epoch.
     pub(crate) fn behind(mut self, previous: Epoch) -> Self {
         self.previous = previous;
         self
     }
 
-    /// The same, published so long ago.
+    /// The same publication, published `age` ago.
     pub(crate) fn aged(mut self, age: Duration) -> Self {
         self.at = self.at.checked_sub(age).unwrap_or(self.at);
         self
     }
 
-    /// The position before it.
+    /// The position before the publication.
     pub(crate) fn before(&self) -> Position {
         Position {
             epoch: self.previous,
@@ -177,7 +177,7 @@ impl Publication {
         self.position.offset
     }
 
-    /// Bytes of memory it holds, about, without what is encoded of it.
+    /// Approximate memory in bytes, without the encodings.
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.data.len() + self.user.as_deref().map_or(0, str::len)
     }
@@ -202,7 +202,7 @@ impl Publication {
     }
 
     fn json(&self, kind: Option<&'static str>) -> String {
-        // Plain strings and numbers, and JSON that was read before, always make JSON.
+        // Cannot fail: strings, numbers, and JSON that was parsed before.
         serde_json::to_string(&self.entry(kind, kind.map(|_| &self.channel))).unwrap_or_default()
     }
 
@@ -218,7 +218,7 @@ impl Publication {
 }
 
 impl Serialize for Publication {
-    /// As an element of a list whose channel is known.
+    /// As an element of a list for one channel.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.entry(None, None).serialize(serializer)
     }

@@ -1,4 +1,4 @@
-//! What is allowed in which channels, and how they behave.
+//! Rules: permissions and behaviour of channels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{Name, Pattern};
 use crate::log::Keep;
 
-/// How channels of some names behave.
+/// The permissions and behaviour of the channels that match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) name: Pattern,
@@ -19,27 +19,27 @@ pub(crate) struct Rule {
     pub(crate) slow: Slow,
 }
 
-/// Who may do something.
+/// Who has a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Access {
     /// Everyone.
     Anyone,
-    /// Whoever has a token that names the channel.
+    /// Clients whose token names the channel.
     Token,
     /// No client.
     Nobody,
 }
 
-/// What becomes of clients that read too slowly.
+/// How to treat clients that read too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Slow {
-    /// They read on from the history at their own pace.
+    /// They continue from the history at their own pace.
     CatchUp,
-    /// They get the newest, and are told what was left out.
+    /// They get the newest publications, and are told what was left out.
     Skip,
-    /// They are closed with 1013.
+    /// They are disconnected with 1013.
     Close,
 }
 
@@ -60,7 +60,7 @@ impl Default for Rule {
     }
 }
 
-/// All rules; the first that fits a channel is its own.
+/// All rules; the first that matches a channel applies.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules(Vec<Arc<Rule>>);
 
@@ -69,7 +69,7 @@ impl Rules {
         Rules(rules.into_iter().map(Arc::new).collect())
     }
 
-    /// The rule of `channel`; `None` where there may be no such channel.
+    /// The rule of `channel`; `None` if such a channel is not permitted.
     pub(crate) fn of(&self, channel: &Name) -> Option<&Arc<Rule>> {
         self.0.iter().find(|rule| rule.name.fits(channel))
     }

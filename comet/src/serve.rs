@@ -1,4 +1,4 @@
-//! Serving, in one process or in several.
+//! Serves, in one process or in several.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -25,14 +25,14 @@ use crate::tls::{self, Inside, Redirecting};
 use crate::watch::{self, Watch};
 use crate::web::{Site, ToConnection};
 
-/// Bytes that may wait for a process at the hub: what is published while it is busy.
+/// Bytes that may wait at the hub for a process: publications while the process is busy.
 const HUB_OUTPUT: usize = 256 << 20;
 
-/// Serves until a signal comes and all connections have ended.
+/// Serves until a signal arrives and all connections have ended.
 ///
 /// # Errors
 ///
-/// When it cannot begin, or the system makes it fail.
+/// If serving cannot begin, or a system call fails.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     machine::raise_descriptor_limit();
     match settings.prefork {
@@ -87,7 +87,7 @@ fn alone(settings: &Settings) -> io::Result<()> {
         }
         stop(drain);
     })?;
-    // While this process drains, a socket that nobody accepts from would hold its address.
+    // While this process drains, a socket without an acceptor would block its address.
     drop(sockets);
     let leave = move || {
         if let Some(offer) = offer {
@@ -100,14 +100,14 @@ fn alone(settings: &Settings) -> io::Result<()> {
     server.until(signals, drain, Box::new(leave))
 }
 
-/// A server that runs, over TLS or not.
+/// A running server, with or without TLS.
 trait Serving {
     fn local_addrs(&self) -> &[SocketAddr];
 
-    /// What stops it.
+    /// A handle that stops the server.
     fn stopper(&self) -> Stopper;
 
-    /// Serves until a signal comes, says so, and calls `leave`.
+    /// Serves until a signal arrives, logs the signal, and calls `leave`.
     fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
@@ -137,14 +137,14 @@ impl<P: Protocol<Message = ToConnection> + 'static> Serving for Running<P> {
     }
 }
 
-/// Serves in several processes, of which this is the parent or one.
+/// Serves in several processes; this is the parent or one of them.
 fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     let (driver, channels) = (settings.driver, settings.limits.channels);
     let message = settings.limits.message;
-    // Even shares: connections stay for long, and each worker holds its part of the memory.
+    // Even shares: connections last long, and each worker holds part of the memory.
     let has_hub = settings.broker == BrokerUrl::Memory;
     let (hub, watch) = (Mutex::new(None), Arc::<Watch>::default());
-    // A client that comes back may come to another process. Known before the first of them starts.
+    // A client may reconnect to another process. Set before the first process starts.
     let keys = Arc::new(OnceLock::<TicketKeys>::new());
     let for_workers = Arc::clone(&keys);
     let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
@@ -159,7 +159,7 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                 None => Arc::clone(hub.insert(Hub::start(channels, random()?)?)),
             };
             let (ours, theirs) = UnixStream::pair()?;
-            // It lives as long as the process has its end.
+            // Lives as long as the process holds its end.
             Server::on(driver)
                 .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
                 .adopt(ours, move |peer: &Peer<'_, HubPost>| {
@@ -173,9 +173,9 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     let role = prefork.run_with(|parent| {
         let mut given = Given::here(settings)?;
         if settings.tls.is_some() {
-            // Its processes look at the files themselves.
+            // The processes watch the files themselves.
             tls::hangup()?;
-            // Set once, here.
+            // Set only once, here.
             let _ = keys.set(tls::keys(given.keys.take())?);
         }
         for place in core::mem::take(&mut given.places) {
@@ -239,13 +239,13 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     })?;
     watch::report(&node, parent.into())?;
     let server = serve(&server(settings), settings, &node, places, acceptor)?;
-    // Set once, here.
+    // Set only once, here.
     let _ = stop.set(server.stopper());
     server.until(signals, settings.drain, Box::new(|| {}))
 }
 
-/// The broker in the parent, over the socket that this process has inherited from it. Without it there is nothing to serve: the
-/// process ends, and the parent starts another.
+/// The broker in the parent, over the inherited socket. When that connection ends, this process cannot serve: it exits, and the parent
+/// starts another.
 fn at_the_hub(
     settings: &Settings,
     inbox: Weak<dyn Inbox>,
@@ -273,7 +273,7 @@ fn at_the_hub(
         let adopted = Server::on(driver)
             .configure(|config| config.limits = config.limits.max_output(HUB_OUTPUT))
             .adopt(socket, move |peer: &Peer<'_, Wake>| {
-                // The other side waits for it.
+                // The receiver waits for the sender.
                 let _ = tell.send(peer.sender());
                 Client::new(config, speaker)
             });
@@ -285,19 +285,19 @@ fn at_the_hub(
     Upstream::new(HubDialect, inbox, Box::new(connect))
 }
 
-/// How the parent listens to a process, whose publications have `message` bytes at most.
+/// The parent's settings for connections from processes, whose publications have at most `message` bytes.
 fn at_the_parent(message: usize) -> ServerConfig {
     let mut config = ServerConfig::default();
     let limits = &mut config.rules.limits;
     limits.bulk = limits.bulk.max(2 * message as u64);
     let command = u32::try_from(2 * message).unwrap_or(u32::MAX);
     limits.command = limits.command.max(command.saturating_add(1 << 20));
-    // It asks when it is idle whether the other side is there.
+    // The process itself probes an idle connection.
     config.timeouts.idle = None;
     config
 }
 
-/// The node of this process: the `worker`th of the server whose first process has the number `pid`.
+/// The node of this process: worker number `worker` of the server whose first process has the id `pid`.
 fn node(
     settings: &Settings,
     pid: u32,
@@ -336,7 +336,7 @@ fn serve(
     let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
-    // Clients wait in the queues of the sockets meanwhile.
+    // Clients wait in the accept queues meanwhile.
     node.wait_for_broker().map_err(io::Error::other)?;
     let Some(acceptor) = acceptor else {
         let factory = move |peer: &Peer<'_, ToConnection>| Some(site.connection(peer));
@@ -357,8 +357,7 @@ fn begin<P: Protocol<Message = ToConnection> + 'static>(running: Running<P>, nod
     Box::new(running)
 }
 
-/// Redirects those who come without TLS to `port`, where that is wanted: at the sockets of a predecessor, if there was one that
-/// redirected.
+/// Redirects plain HTTP to `port`, if configured: on the predecessor's sockets, if it redirected too.
 fn redirect(
     server: &Server,
     settings: &Settings,
@@ -390,11 +389,11 @@ fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&
     for from in redirecting.map(Running::local_addrs).unwrap_or_default() {
         println!("redirecting http://{from} to https");
     }
-    // A service manager that waits for it learns that clients may come. Without one this does nothing.
+    // Tells a service manager that clients may connect. Does nothing without one.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// A name that no other server has, and that its processes agree upon: by the machine, its start, and the first process.
+/// A name for this server that no other has and its processes share: made of the machine, its boot, and the first process.
 fn name(pid: u32) -> String {
     let mut hash = Sha256::new();
     for path in ["/etc/machine-id", "/proc/sys/kernel/random/boot_id", "/etc/hostname"] {
@@ -405,7 +404,7 @@ fn name(pid: u32) -> String {
     format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
-/// Random bits that were never used before.
+/// Random bits.
 fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;

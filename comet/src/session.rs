@@ -1,4 +1,4 @@
-//! One client on its WebSocket.
+//! One WebSocket client.
 
 mod client;
 
@@ -17,12 +17,12 @@ use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
 use crate::publication::{Draft, Epoch, Position, Publication};
 use crate::token::Claims;
 
-/// Clients that an answer about presence names.
+/// The most clients in an answer about presence.
 const MOST_CLIENTS: usize = 1000;
-/// Answers about a channel's history or presence that one client may wait for: they are long, and are held for it.
+/// Outstanding answers about history or presence per client: these answers are long, and are stored for the client.
 const READING: u8 = 2;
 
-/// A client, its rights, and what it is subscribed to.
+/// A client: its rights and its subscriptions.
 pub(crate) struct Session {
     app: Arc<App>,
     me: Sender<Post>,
@@ -30,15 +30,15 @@ pub(crate) struct Session {
     rights: Option<Box<Rights>>,
     subscriptions: Vec<Subscription>,
     requests: Bucket,
-    /// Long answers that are awaited.
+    /// Outstanding long answers.
     reading: u8,
 }
 
 struct Subscription {
     cursor: Cursor,
-    /// The request, until it is answered.
+    /// The subscription request, until it is answered.
     asked: Option<Box<Asked>>,
-    /// Whether others see that the client is there.
+    /// Whether the client appears in the channel's presence.
     present: bool,
 }
 
@@ -46,14 +46,14 @@ struct Asked {
     id: Id,
     since: Option<Position>,
     limit: usize,
-    /// The question that was put to the broker for it.
+    /// The number of the broker request made for it.
     round: Option<u64>,
 }
 
 type Out<'a, 'c> = Socket<'a, 'c>;
 
 impl Session {
-    /// A client whose connection `me` reaches, with the rights of its token.
+    /// A client with the connection `me` and the rights of its token.
     pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>) -> Self {
         Session {
             number: app.number(),
@@ -81,7 +81,7 @@ impl Session {
                     id: id.clone(),
                     since,
                     limit,
-                    // Nobody need be asked about a position that is none of ours.
+                    // A position with an invalid epoch needs no request to the broker.
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
                 };
                 self.subscribe(socket, &channel, asked)?;
@@ -141,7 +141,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a place among those who wait for a long answer.
+    /// Counts one more outstanding long answer, if permitted.
     fn may_read(&mut self, socket: &Out<'_, '_>) -> Result<(), Failure> {
         if self.reading >= READING || socket.is_congested() {
             self.app.node.counters.limited.add(1);
@@ -154,7 +154,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the subscriptions that the client's rights, which are others now, do not allow.
+    /// Ends the subscriptions that the client's new rights do not permit.
     fn drop_what_is_forbidden(&mut self, socket: &mut Out<'_, '_>) {
         let mut index = 0;
         while let Some(subscription) = self.subscriptions.get(index) {
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    /// Others see who the client is.
+    /// Updates the client's user in the presence of its channels.
     fn tell_who_it_is(&self) {
         for subscription in self.subscriptions.iter().filter(|subscription| subscription.present) {
             let broker = self.app.node.broker();
@@ -204,7 +204,7 @@ impl Session {
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
-        // Most clients have one or two, and there are very many clients.
+        // Most clients have one or two subscriptions, and there are very many clients.
         self.subscriptions.reserve_exact(1);
         self.subscriptions.push(Subscription {
             cursor,
@@ -215,7 +215,7 @@ impl Session {
         Ok(())
     }
 
-    /// Answers the request for a subscription, once its feed has begun.
+    /// Answers a subscription request, once its feed has begun.
     fn start(&mut self, socket: &mut Out<'_, '_>, index: usize) {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
@@ -266,7 +266,7 @@ impl Session {
         }
     }
 
-    /// The feed has begun, or begun anew, or something of it was lost.
+    /// The feed has begun, begun anew, or lost publications.
     fn news(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
         let Some(subscription) = self.subscriptions.get_mut(index) else {
@@ -278,7 +278,7 @@ impl Session {
         let Ok(()) = subscription.cursor.look(&mut ToClient::new(&self.app, socket));
     }
 
-    /// The feed does not begin.
+    /// The feed could not begin.
     fn no_feed(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
         let is_asked = self
@@ -328,7 +328,7 @@ impl Session {
         }
     }
 
-    /// Where the broker's answer to the request of that id goes: into this client's mailbox.
+    /// An outcome that posts the broker's answer, for the request with this id, to this client.
     fn answer<T: 'static>(&self, id: &Id, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
         Answer::to(self.me.clone(), id.clone(), channel, outcome)
     }
@@ -352,7 +352,7 @@ impl Session {
             .position(|subscription| subscription.cursor.is_of(feed))
     }
 
-    /// Ends a subscription. Returns the request for it, if that has no answer yet.
+    /// Ends a subscription. Returns its request if that is unanswered.
     fn end(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.swap_remove(index);
         if subscription.present {
@@ -368,12 +368,12 @@ impl Session {
         }
     }
 
-    /// Ends the connection when the time of its token is over. Another may have been shown before.
+    /// Ends the connection if its token has expired. Another token may have been sent before.
     fn is_over(&mut self, socket: &mut Out<'_, '_>) -> bool {
         if !self.app.has_ended(self.rights.as_deref()) {
             return false;
         }
-        // It fails only while closing.
+        // Fails only while the connection is closing.
         let _ = socket.close(CloseCode::POLICY, "the token's time is over");
         self.end_all();
         true
@@ -429,13 +429,13 @@ impl Handler for Session {
                 socket.close(CloseCode::RESTART, "come back")?;
             }
             Post::Expired => {
-                // By the clock of the day it is not over: that was set back, or another token was shown meanwhile.
+                // Not expired by the time of day: the clock was set back, or another token was sent meanwhile.
                 let (app, me) = (&self.app, &self.me);
                 if let Some(rights) = self.rights.as_deref_mut().filter(|rights| rights.end()) {
                     app.renew(rights, me);
                 }
             }
-            // WebSocket has Pings.
+            // WebSocket has Pings of its own.
             Post::Heartbeat => {}
         }
         Ok(())
@@ -462,7 +462,7 @@ impl Handler for Session {
 }
 
 impl Drop for Session {
-    /// Also where a panic has kept `closed` from being called.
+    /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
     }

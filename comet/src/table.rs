@@ -1,11 +1,11 @@
-//! Tables whose order an attacker cannot know, and a test can.
+//! Hash tables whose order attackers cannot predict, but tests can.
 
 use std::collections::{HashMap, HashSet};
 #[cfg(test)]
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-/// How keys are spread: at random, so that nobody can choose names that meet, but in tests the same every time, so that a
-/// schedule of faults follows from its seed.
+/// The hasher: random, so that nobody can choose colliding names; in tests it is constant, so that a schedule of faults follows from its
+/// seed.
 #[cfg(not(test))]
 type Spread = std::hash::RandomState;
 #[cfg(test)]

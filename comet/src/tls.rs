@@ -1,4 +1,4 @@
-//! TLS: certificates from files, which are read again when they change; and the redirection of those who come without.
+//! TLS: certificates from files, which are read again when they change; and the redirection of plain HTTP.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -16,14 +16,14 @@ use protocol::Peer;
 use crate::settings::Tls;
 use crate::web::{Connection, Site, ToConnection};
 
-/// How often files are looked at.
+/// The interval at which the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What accepts connections over TLS, with the `keys` of tickets that another process gave; with new ones where none did.
+/// An acceptor of TLS connections, with the ticket keys that another process passed, or with new keys.
 ///
 /// # Errors
 ///
-/// Which file cannot be used, and why.
+/// The file that cannot be used, and why.
 pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor> {
     let provider = proto_tls::provider().map_err(io::Error::other)?;
     let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
@@ -34,11 +34,11 @@ pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor>
     Ok(acceptor)
 }
 
-/// Keys of tickets to be given to processes: those that a predecessor `gave`, or new ones.
+/// The ticket keys for several processes: those of a predecessor, or new keys.
 ///
 /// # Errors
 ///
-/// When there is no randomness, or they cannot be read.
+/// If there is no randomness, or the keys cannot be read.
 pub(crate) fn keys(gave: Option<OwnedFd>) -> io::Result<TicketKeys> {
     let provider = proto_tls::provider().map_err(io::Error::other)?;
     match gave {
@@ -53,29 +53,29 @@ fn read(provider: &Arc<CryptoProvider>, keys: OwnedFd) -> io::Result<TicketKeys>
     TicketKeys::import(provider, &exported).map_err(io::Error::other)
 }
 
-/// A socket from which a process reads the keys, as they are now.
+/// A socket from which a process reads the current keys.
 ///
 /// # Errors
 ///
-/// When the system has no room.
+/// If no socket can be created.
 pub(crate) fn give(keys: &TicketKeys) -> io::Result<OwnedFd> {
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.write_all(&keys.export())?;
     Ok(theirs.into())
 }
 
-/// SIGHUP does not end this process from now on. Tells whether it came.
+/// Keeps SIGHUP from ending this process. The result shows whether the signal arrived.
 ///
 /// # Errors
 ///
-/// When the system does not allow it.
+/// If the system does not allow it.
 pub(crate) fn hangup() -> io::Result<Arc<AtomicBool>> {
     let came = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&came))?;
     Ok(came)
 }
 
-/// Reads the files again when they have changed, and after SIGHUP. What cannot be used is said once, and changes nothing.
+/// Reads the files again when they have changed, and after SIGHUP. Unusable files are reported once, and change nothing.
 fn watch(tls: Tls, provider: Arc<CryptoProvider>, acceptor: Acceptor) -> io::Result<()> {
     let came = hangup()?;
     let mut used = tls.files.stamp();
@@ -84,7 +84,7 @@ fn watch(tls: Tls, provider: Arc<CryptoProvider>, acceptor: Acceptor) -> io::Res
         loop {
             thread::sleep(LOOK);
             let now = tls.files.stamp();
-            // Files that change still are not read yet: whoever writes them needs a moment for both.
+            // Files that are still changing are not read yet: writing several files takes a moment.
             let settled = now == before;
             before = now.clone();
             if came.swap(false, Ordering::Relaxed) || (settled && now != used) {
@@ -110,7 +110,7 @@ fn reload(tls: &Tls, provider: &Arc<CryptoProvider>, acceptor: &Acceptor) {
     }
 }
 
-/// Makes the protocols of those whose handshake has ended.
+/// Makes the protocols of connections whose handshake is complete.
 #[derive(Clone)]
 pub(crate) struct Inside(pub(crate) Arc<Site>);
 
@@ -123,11 +123,11 @@ impl Factory<Connection> for Inside {
     }
 }
 
-/// Redirects plain HTTP in `places` to https at `port`.
+/// Redirects plain HTTP on `places` to https at `port`.
 ///
 /// # Errors
 ///
-/// When the system has no room.
+/// If no thread or socket can be created.
 pub(crate) fn redirect(server: &Server, places: Vec<Listening>, port: u16) -> io::Result<Running<Redirecting>> {
     let config = Arc::new(ServerConfig::new(SystemTime::now));
     server.serve_all(places, move |_: &Peer<'_, _>| {
@@ -135,10 +135,10 @@ pub(crate) fn redirect(server: &Server, places: Vec<Listening>, port: u16) -> io
     })
 }
 
-/// A connection that is redirected.
+/// A connection that only redirects.
 pub(crate) type Redirecting = proto_http::Server<Redirect>;
 
-/// Sends whoever comes to https.
+/// Redirects all requests to https.
 pub(crate) struct Redirect(u16);
 
 impl Handler for Redirect {
@@ -151,13 +151,13 @@ impl Handler for Redirect {
         };
         let path = request.path_and_query();
         let location = location(authority, self.0, &path);
-        // RFC 9110 section 15.4.9: the method stays, and clients remember.
+        // 308 keeps the method, and clients may remember the redirection (RFC 9110 section 15.4.9).
         answer.send(308, &[("Location", location.as_str())], b"")
     }
 }
 
 fn location(authority: &str, port: u16, path: &str) -> String {
-    // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets, so that the last colon may be part of it.
+    // An IPv6 address has brackets (RFC 3986 section 3.2.2), so the last colon may be part of it.
     let host = match authority.rsplit_once(':') {
         Some((host, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,

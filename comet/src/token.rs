@@ -1,4 +1,4 @@
-//! Who somebody is: tokens that clients show, and the back end's one.
+//! Authentication: the tokens of clients, and the API token of the back end.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,34 +14,34 @@ use subtle::ConstantTimeEq;
 
 use crate::channel::{Name, Pattern};
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is examined, in bytes.
 const LONGEST: usize = 8 * 1024;
-/// The shortest secret, in bytes: shorter ones are guessed (RFC 7518 section 3.2 asks for 32).
+/// The shortest secret, in bytes: shorter ones could be guessed (RFC 7518 section 3.2 requires 32).
 const SHORTEST_SECRET: usize = 32;
 
 /// The key that signs tokens.
 #[derive(Clone)]
 pub(crate) struct Secret(Arc<[u8]>);
 
-/// What tokens must say besides.
+/// Further requirements for tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Demands {
-    /// For whom they are (`aud`). A token that names others, and not this, is not for us (RFC 7519 section 4.1.3).
+    /// The audience (`aud`). A token for other audiences only is refused (RFC 7519 section 4.1.3).
     pub(crate) audience: Option<String>,
-    /// Who made them (`iss`).
+    /// The issuer (`iss`).
     pub(crate) issuer: Option<String>,
-    /// By how much clocks may differ.
+    /// The tolerated difference between clocks.
     pub(crate) leeway: Duration,
 }
 
-/// A time in seconds since 1970, perhaps with a fraction (RFC 7519 section 2, NumericDate).
+/// A time in seconds since 1970, possibly with a fraction (RFC 7519 section 2, NumericDate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Date(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Date {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?.max(0.0);
-        // What is too far away for a duration never comes.
+        // A time beyond the range of a duration never comes.
         Ok(Date(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
     }
 }
@@ -55,7 +55,7 @@ impl Serialize for Date {
     }
 }
 
-/// One or several.
+/// One audience or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Audience {
@@ -72,50 +72,50 @@ impl Audience {
     }
 }
 
-/// The word by which a back end is known.
+/// The token that authenticates the back end.
 #[derive(Clone)]
 pub(crate) struct ApiToken([u8; 32]);
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Claims {
     /// The user.
     #[serde(rename = "sub", skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<Arc<str>>,
-    /// When it ends, and begins, in seconds since 1970.
+    /// When the token expires, and when it becomes valid, in seconds since 1970.
     #[serde(rename = "exp", skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<Date>,
     #[serde(rename = "nbf", skip_serializing_if = "Option::is_none")]
     pub(crate) begins: Option<Date>,
-    /// For whom it is, and who made it.
+    /// The audience and the issuer.
     #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
     pub(crate) audience: Option<Audience>,
     #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
-    /// The channels that may be read, and written.
+    /// Channels with permission to read, and to write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscribe: Vec<Pattern>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) publish: Vec<Pattern>,
 }
 
-/// Why a token is not taken.
+/// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadToken {
-    /// Not a JSON Web Token with claims of ours.
+    /// The token is not a JSON Web Token with valid claims.
     Malformed,
-    /// Not signed by HS256.
+    /// The token's algorithm is not HS256.
     Algorithm,
-    /// Not signed with the secret.
+    /// The signature does not match the secret.
     Signature,
-    /// Its time has not come, or is over.
+    /// The token is not valid yet, or has expired.
     Time,
-    /// It is for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// Somebody else made it.
+    /// The token has another issuer.
     Issuer,
-    /// It names extensions that must be understood, and are not.
+    /// The token has critical extensions that are not supported.
     Critical,
 }
 
@@ -125,7 +125,7 @@ struct Header<'a> {
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
     typ: Cow<'a, str>,
-    /// Names extensions (RFC 7515 section 4.1.11).
+    /// Names of critical extensions (RFC 7515 section 4.1.11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crit: Option<serde_json::Value>,
 }
@@ -133,7 +133,7 @@ struct Header<'a> {
 impl Secret {
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// What is wrong with the secret.
     pub(crate) fn new(secret: &str) -> Result<Self, String> {
         if secret.len() < SHORTEST_SECRET {
             return Err(format!(
@@ -151,7 +151,7 @@ impl Secret {
             typ: "JWT".into(),
             crit: None,
         };
-        // Plain strings and numbers always make JSON.
+        // Cannot fail: strings and numbers always make JSON.
         let encode = |json: serde_json::Result<Vec<u8>>| BASE64.encode(json.unwrap_or_default());
         let signed = format!(
             "{}.{}",
@@ -162,7 +162,7 @@ impl Secret {
         format!("{signed}.{signature}")
     }
 
-    /// Reads a token and checks that it is good at `now`.
+    /// Verifies a token at the time `now`.
     pub(crate) fn verify(&self, token: &str, now: SystemTime, demands: &Demands) -> Result<Claims, BadToken> {
         if token.len() > LONGEST {
             return Err(BadToken::Malformed);
@@ -172,7 +172,7 @@ impl Secret {
         let decode = |part: &str| BASE64.decode(part).map_err(|_| BadToken::Malformed);
         let header = decode(header)?;
         let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| BadToken::Malformed)?;
-        // What the token says of itself chooses nothing: there is one algorithm (RFC 8725 section 3.1).
+        // The token's own header selects nothing: there is a single algorithm (RFC 8725 section 3.1).
         if header.alg != "HS256" {
             return Err(BadToken::Algorithm);
         }
@@ -180,7 +180,7 @@ impl Secret {
         self.mac(signed)
             .verify_slice(&decode(signature)?)
             .map_err(|_| BadToken::Signature)?;
-        // We understand none: whatever is named there makes the token one for others.
+        // No extension is supported, so any critical one makes the token invalid.
         if header.crit.is_some() {
             return Err(BadToken::Critical);
         }
@@ -206,7 +206,7 @@ impl Secret {
     }
 
     fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| Hmac::new(&Default::default()));
         mac.update(signed.as_bytes());
         mac
@@ -214,14 +214,14 @@ impl Secret {
 }
 
 impl Claims {
-    /// Whether its time has come and is not over, on clocks that may differ by `leeway`.
+    /// Whether the token is valid at `now`, for clocks that may differ by `leeway`.
     pub(crate) fn is_good_at(&self, now: SystemTime, leeway: Duration) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let has_begun = |begin: Date| begin.0 <= now.saturating_add(leeway);
         self.is_left(now, leeway) != Some(Duration::ZERO) && self.begins.is_none_or(has_begun)
     }
 
-    /// How long it is still good, if it ends.
+    /// The remaining validity, if the token expires.
     pub(crate) fn left(&self, now: SystemTime, leeway: Duration) -> Option<Duration> {
         self.is_left(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO), leeway)
     }
@@ -243,7 +243,7 @@ impl Claims {
 impl ApiToken {
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// What is wrong with the token.
     pub(crate) fn new(token: &str) -> Result<Self, String> {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("an API token is visible ASCII without spaces".to_owned());
@@ -251,7 +251,7 @@ impl ApiToken {
         Ok(ApiToken(Sha256::digest(token).into()))
     }
 
-    /// Whether `shown` is it. Takes the same time wherever they differ.
+    /// Whether `shown` equals the token. Takes constant time.
     pub(crate) fn is(&self, shown: &[u8]) -> bool {
         let shown: [u8; 32] = Sha256::digest(shown).into();
         shown.ct_eq(&self.0).into()
@@ -271,16 +271,16 @@ impl fmt::Debug for ApiToken {
 }
 
 impl BadToken {
-    /// Why, in words.
+    /// The reason in words.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             BadToken::Malformed => "not a JSON Web Token",
-            BadToken::Algorithm => "a token of another algorithm than HS256",
+            BadToken::Algorithm => "the token's algorithm is not HS256",
             BadToken::Signature => "the token's signature is wrong",
             BadToken::Time => "the token is not valid now",
-            BadToken::Audience => "the token is for somebody else than `token_audience` says",
-            BadToken::Issuer => "the token was made by somebody else than `token_issuer` says",
-            BadToken::Critical => "the token needs extensions that are not known here",
+            BadToken::Audience => "the token's audience is not `token_audience`",
+            BadToken::Issuer => "the token's issuer is not `token_issuer`",
+            BadToken::Critical => "the token has critical extensions that are not supported",
         }
     }
 }
@@ -317,7 +317,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// Made by other people's code: PyJWT 2.15, `jwt.encode({"sub": "ann", "exp": 2000000000, "publish": ["news"]}, key, "HS256")`.
+    /// Made by another implementation: PyJWT 2.15, `jwt.encode({"sub": "ann", "exp": 2000000000, "publish": ["news"]}, key, "HS256")`.
     const FOREIGN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJleHAiOjIwMDAwMDAwMDAsInB1Ymxpc2giOlsib\
                            mV3cyJdfQ.e6_pjCDeSnLZvnoTpUMcZkh0to4bWt4kInVNaDn_pNk";
 
@@ -368,7 +368,7 @@ mod tests {
         );
     }
 
-    /// A token with this header and these claims, well signed.
+    /// A correctly signed token with this header and these claims.
     fn signed(header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
         let signature = BASE64.encode(secret().mac(&signed).finalize().into_bytes());
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(secret().verify(&token, at(1006), &lenient), Err(BadToken::Time));
         assert!(verified(HEADER, r#"{"nbf":1003}"#, &lenient).is_ok());
         assert_eq!(verified(HEADER, r#"{"nbf":1003}"#, &none), Err(BadToken::Time));
-        // Python's `time.time() + 3600`, and numbers at their extremes.
+        // Python's `time.time() + 3600`, and extreme numbers.
         for good in ["1795000000.4218", "1e10", "1e300"] {
             assert!(
                 verified(HEADER, &format!(r#"{{"exp":{good}}}"#), &none).is_ok(),
@@ -421,14 +421,14 @@ mod tests {
         assert!(verified(header, "{}", &Demands::default()).is_ok());
     }
 
-    /// As PHP writes it.
+    /// A header as PHP writes it.
     #[test]
     fn headers_may_have_escapes() {
         let header = r#"{"typ":"application\/jwt","alg":"HS\u003256"}"#;
         assert!(verified(header, "{}", &Demands::default()).is_ok());
     }
 
-    /// RFC 7519 section 4.1.3.
+    /// The audience of a token (RFC 7519 section 4.1.3).
     #[test]
     fn c09_tokens_for_others_are_refused() {
         let ours = Demands {

@@ -1,5 +1,5 @@
-//! The parent of a server's processes watches them: each tells it once a second what it counts, which all hear. One that says
-//! nothing for long hangs or was stopped: it is killed, so that another takes its place.
+//! The parent watches a server's processes. Each process sends its counters to the parent once a second, and the parent passes them to all.
+//! A process that is silent for long hangs or was stopped: it is killed and replaced.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -12,12 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::node::{Node, Sample};
 
-/// How long a process may say nothing, in parts: where the parent was stopped as well, it does not kill for that.
+/// How long a process may be silent, in parts: if the parent was stopped as well, it kills no process for that.
 const SILENCE: Duration = Duration::from_secs(5);
 const SILENCES: u32 = 4;
-/// How long a process may take nothing of what the others say. What does not fit is left out.
+/// How long a process may fail to read the others' counters. Counters that do not fit are skipped.
 const TAKES: Duration = Duration::from_millis(200);
-/// The longest thing that is said, in bytes.
+/// The longest line, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
 /// The parent's view of its processes.
@@ -29,12 +29,12 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct Worker {
     starts: u32,
-    /// To the process, while it lives.
+    /// The connection to the process, while it runs.
     stream: Option<UnixStream>,
-    /// What it has said last, and what was told of it.
+    /// The last sample of the process, and the last sample passed on.
     sample: Option<Sample>,
     told: Option<Sample>,
-    /// What those before it have counted, so that counters never go back.
+    /// The counters of earlier processes with this number, so that counters never decrease.
     before: Vec<(String, u64)>,
 }
 
@@ -43,18 +43,18 @@ impl Watch {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process is about to be started. Returns its end of the connection.
+    /// A process is about to start. Returns its end of the connection.
     ///
     /// # Errors
     ///
-    /// When the system has no room.
+    /// If no socket or thread can be created.
     pub(crate) fn starts(self: &Arc<Self>, number: usize) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(SILENCE))?;
         ours.set_write_timeout(Some(TAKES))?;
         {
             let mut workers = self.lock();
-            // It shows all from the beginning.
+            // The new process first gets the counters of all others.
             for told in workers.values().filter_map(|worker| worker.told.as_ref()) {
                 (&ours).write_all(&line_of(told))?;
             }
@@ -62,7 +62,7 @@ impl Watch {
             worker.stream = Some(ours.try_clone()?);
             worker.starts += 1;
             if worker.starts > 1 {
-                eprintln!("comet: worker {number} is started again");
+                eprintln!("comet: worker {number} is restarted");
             }
         }
         let watch = Arc::clone(self);
@@ -71,7 +71,7 @@ impl Watch {
         Ok(theirs)
     }
 
-    /// Hears one process until its end.
+    /// Reads from one process until its end.
     fn listen(&self, number: usize, stream: UnixStream) {
         let (mut reader, mut silences, mut pid) = (BufReader::new(stream), 0, 0);
         let mut line = Vec::new();
@@ -102,7 +102,7 @@ impl Watch {
         self.tell(number, None);
     }
 
-    /// Tells all what one has said, or that it is gone.
+    /// Passes a process's sample to all processes, or reports its end to them.
     fn tell(&self, number: usize, said: Option<Sample>) {
         let mut workers = self.lock();
         let Some(worker) = workers.get_mut(&number) else { return };
@@ -115,7 +115,7 @@ impl Watch {
             if let Some(stream) = &mut worker.stream
                 && stream.write_all(&line).is_err()
             {
-                // Half a line is no line: this one hears no more, and shows what it has heard.
+                // After an incomplete line, this process gets no more, and keeps its last counters.
                 worker.stream = None;
             }
         }
@@ -123,14 +123,14 @@ impl Watch {
 }
 
 fn line_of(sample: &Sample) -> Vec<u8> {
-    // Strings and numbers always make JSON.
+    // Cannot fail: strings and numbers always make JSON.
     let mut line = serde_json::to_vec(sample).unwrap_or_default();
     line.push(b'\n');
     line
 }
 
 impl Worker {
-    /// What all processes of this number have counted.
+    /// Adds the counters of all processes that had this number.
     fn add_up(&mut self, said: Option<Sample>) -> Option<Sample> {
         match said {
             Some(said) => {
@@ -148,23 +148,23 @@ impl Worker {
     }
 }
 
-/// Ends a process that hangs. Its number is its own until the parent has waited for it, which it has not while the connection
-/// stands.
+/// Kills a process that hangs. Its id cannot be reused before the parent has waited for it, which does not happen while the connection
+/// exists.
 fn end(number: usize, pid: u32) {
     let known = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let Some(known) = known {
         let seconds = (SILENCE * SILENCES).as_secs();
-        eprintln!("comet: worker {number} (process {pid}) has said nothing for {seconds} s: it is killed");
-        // It fails only when it has just ended.
+        eprintln!("comet: worker {number} (process {pid}) was silent for {seconds} s: killing it");
+        // Fails only if the process has just ended.
         let _ = kill_process(known, Signal::KILL);
     }
 }
 
-/// A process's side: from now on the node tells its parent what it counts, and hears what all count.
+/// The process's side: reports the node's counters to the parent from now on, and reads the counters of all processes.
 ///
 /// # Errors
 ///
-/// When there is no thread to be had.
+/// If no thread can be started.
 pub(crate) fn report(node: &Arc<Node>, stream: UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(TAKES))?;
     let reader = BufReader::new(stream.try_clone()?);

@@ -1,4 +1,4 @@
-//! The options of Linux that neither socket2 nor rustix knows.
+//! Linux socket options that neither socket2 nor rustix supports.
 #![allow(unsafe_code, reason = "setsockopt takes a pointer")]
 
 use std::io;
@@ -7,18 +7,18 @@ use std::os::fd::AsRawFd;
 use libc::{c_int, sock_filter, socklen_t};
 use socket2::SockRef;
 
-/// Sets an option that is a number.
+/// Sets an option with a numeric value.
 pub(crate) fn set(socket: &SockRef<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-    // SAFETY: a number points nowhere.
+    // SAFETY: a number contains no pointer.
     unsafe { set_to(socket, level, option, &value) }
 }
 
 /// # Safety
 ///
-/// What `value` points to, if anything, must be there for the kernel to read.
+/// If `value` contains a pointer, the kernel must be able to read the memory behind it.
 unsafe fn set_to<T>(socket: &SockRef<'_>, level: c_int, option: c_int, value: &T) -> io::Result<()> {
     let (value, size) = ((&raw const *value).cast(), size_of::<T>() as socklen_t);
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `size` bytes of `value`.
+    // SAFETY: the descriptor is open while it is borrowed, and the kernel reads `size` bytes of `value`.
     let outcome = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, size) };
     if outcome == 0 {
         Ok(())
@@ -27,19 +27,19 @@ unsafe fn set_to<T>(socket: &SockRef<'_>, level: c_int, option: c_int, value: &T
     }
 }
 
-/// Has the kernel choose among the sockets that share this one's port by CPU: a SYN that comes in on `cpus[i]` is for the
-/// one that was the i-th to listen; one on another CPU is for any.
+/// Makes the kernel choose a socket by CPU among those that share this port: a SYN received by `cpus[i]` goes to the i-th socket that began
+/// to listen; a SYN received by another CPU goes to any of them.
 pub(crate) fn steer(socket: &SockRef<'_>, cpus: &[usize]) -> io::Result<()> {
     let mut steps = steering(cpus)?;
     let program = libc::sock_fprog {
         len: u16::try_from(steps.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: steps.as_mut_ptr(),
     };
-    // SAFETY: the program points to `steps`, of which it tells the length.
+    // SAFETY: the program points to `steps`, and contains the length of `steps`.
     unsafe { set_to(socket, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program) }
 }
 
-/// In classic BPF: load the CPU; for each `cpus[i]`, return i if it is that; return it modulo their number.
+/// The program in classic BPF: load the CPU; for each `cpus[i]` that equals it, return i; otherwise return the CPU modulo their number.
 fn steering(cpus: &[usize]) -> io::Result<Vec<sock_filter>> {
     let step = |code: u32, k: u32| sock_filter {
         code: code as u16,
@@ -60,12 +60,12 @@ fn steering(cpus: &[usize]) -> io::Result<Vec<sock_filter>> {
     Ok(program)
 }
 
-/// An option that is a number.
+/// Reads an option with a numeric value.
 #[cfg(test)]
 pub(crate) fn get(socket: &SockRef<'_>, level: c_int, option: c_int) -> io::Result<c_int> {
     let mut value = 0;
     let mut size = size_of_val(&value) as socklen_t;
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most `size` bytes to `value`.
+    // SAFETY: the descriptor is open while it is borrowed, and the kernel writes at most `size` bytes to `value`.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -46,7 +46,7 @@ impl Listening {
         let options = &config.socket;
         let share = options.share_port || (threads > 1 && cfg!(unix));
         if share && !options.share_port {
-            // Sharing among our own threads must not join somebody else's server unnoticed.
+            // Without this check, the shared port could join another program's server unnoticed.
             bind(address, options, false)?;
         }
         let first = bind(address, options, share)?;
@@ -161,7 +161,7 @@ pub fn deal(
             }
             socket.set_nonblocking(true)?;
         }
-        // Each thread has one, and each socket a thread, whichever are more.
+        // Each thread gets at least one socket, and each socket at least one thread.
         for turn in 0..sockets.len().max(threads) {
             dealt[turn % threads].push(sockets[turn % sockets.len()].try_clone()?);
         }
@@ -172,8 +172,8 @@ pub fn deal(
 /// Binds and listens. With `share`, other sockets may listen on the same port.
 fn bind(address: SocketAddr, options: &SocketOptions, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows the option means
-    // something else, and is not needed.
+    // A restarted server must not wait for its predecessor's connections in TIME_WAIT. On Windows this option has another meaning, and is
+    // not needed.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
@@ -260,7 +260,7 @@ mod tests {
         let many = Listening::bind("127.0.0.1:0", &config(false), 3).unwrap();
         let one = Listening::bind("127.0.0.1:0", &config(false), 1).unwrap();
         let mut sockets: Vec<_> = many.as_fds().chain(one.as_fds()).collect();
-        // However they are mixed.
+        // In any mixture.
         for _ in 0..4 {
             sockets.rotate_left(1);
             let places = Listening::group(sockets.iter().map(|socket| socket.try_clone_to_owned().unwrap()));

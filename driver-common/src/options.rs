@@ -9,10 +9,10 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 #[cfg(target_os = "linux")]
 use crate::linux;
 
-/// Sets the options of a connection's socket: one that was accepted, or is about to connect.
+/// Sets the options of a connection's socket: an accepted socket, or one that is about to connect.
 pub fn prepare<'a>(socket: impl Into<SockRef<'a>>, options: &SocketOptions) {
     let socket = socket.into();
-    // Each fails only where it makes no sense: on sockets that are no TCP sockets, or are broken already.
+    // An option fails only if it does not apply: on a socket that is not TCP, or that is already broken.
     if options.nodelay {
         let _ = socket.set_tcp_nodelay(true);
     }
@@ -39,9 +39,9 @@ pub fn prepare<'a>(socket: impl Into<SockRef<'a>>, options: &SocketOptions) {
     }
 }
 
-/// Sets what belongs on a socket that is about to listen, apart from what concerns its address.
+/// Sets the options of a socket that is about to listen, except those about its address.
 pub(crate) fn prepare_listening(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
-    // What is accepted has them from the start: the scale of the window is said in the handshake.
+    // Accepted connections inherit the size, which must be set before the handshake announces the window scale.
     if let Some(size) = options.receive_buffer {
         socket.set_recv_buffer_size(size)?;
     }
@@ -52,7 +52,7 @@ pub(crate) fn prepare_listening(socket: &Socket, options: &SocketOptions) -> io:
     {
         let set = |option, value| linux::set(&socket.into(), libc::IPPROTO_TCP, option, value);
         if let Some(time) = options.defer_accept {
-            // 0 would turn it off.
+            // 0 would disable the option.
             set(libc::TCP_DEFER_ACCEPT, number(time.as_secs_f64().ceil() as u64).max(1))?;
         }
         if let Some(queue) = options.fast_open {
@@ -88,15 +88,15 @@ pub fn connecting(connect: &Connect, options: &SocketOptions) -> io::Result<Sock
     Ok(socket)
 }
 
-/// As the kernel takes it.
+/// Clamps a value to the kernel's type.
 #[cfg(target_os = "linux")]
 fn number(value: u64) -> libc::c_int {
     libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
 }
 
-/// Makes the connection end with a reset when its socket is closed, which must follow.
+/// Makes the close of the socket, which must follow, reset the connection.
 pub fn reset<'a>(socket: impl Into<SockRef<'a>>) {
-    // It fails only on a socket that is broken already.
+    // Fails only on a socket that is already broken.
     let _ = socket.into().set_linger(Some(Duration::ZERO));
 }
 
@@ -104,7 +104,7 @@ pub fn reset<'a>(socket: impl Into<SockRef<'a>>) {
 mod tests {
     use super::*;
 
-    /// Of a socket that listens with such options, or connects.
+    /// Reads an option of a socket that listens or connects with these options.
     fn has(socket: &Socket, option: libc::c_int) -> libc::c_int {
         linux::get(&socket.into(), libc::IPPROTO_TCP, option).unwrap()
     }
@@ -131,7 +131,7 @@ mod tests {
             let socket = listening(&options);
             assert_eq!(has(&socket, libc::TCP_DEFER_ACCEPT), seconds);
             assert_eq!(has(&socket, libc::TCP_FASTOPEN), 17);
-            // The kernel doubles it for its own needs.
+            // The kernel doubles the value for its own needs.
             assert_eq!(socket.send_buffer_size().unwrap(), 200_000);
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         let local = "127.0.0.7:0".parse().unwrap();
         let socket = connecting(&Connect::new(to).local(local).fast_open(), &options).unwrap();
         assert_eq!(has(&socket, libc::TCP_FASTOPEN_CONNECT), 1);
-        // No port is taken before it connects.
+        // No port is taken before the connect.
         assert_eq!(socket.local_addr().unwrap().as_socket(), Some(local));
         let elsewhere = connecting(&Connect::new(to).local("192.0.2.1:0".parse().unwrap()), &options);
         assert_eq!(elsewhere.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);

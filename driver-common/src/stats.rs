@@ -105,7 +105,7 @@ macro_rules! counter_of_end {
             Reason::OutputLimit | Reason::InputLimit => $($borrow)+ $counters.over_limits,
             Reason::Stopped => $($borrow)+ $counters.stopped,
             Reason::Panicked => $($borrow)+ $counters.panics,
-            // Reasons of a newer contract are errors, until they have a counter.
+            // Reasons of newer versions count as errors until they have a counter.
             _ => $($borrow)+ $counters.errors,
         }
     };

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// Protocols asked to stop per second at most, as long as that leaves half of the drain time for the last of them.
+/// The most protocols asked to stop per second, unless asking all of them would take more than half of the drain time.
 const RATE: u32 = 20_000;
 
 /// Shutdown state of a thread: the connections not yet asked to stop, named by any value `T`, and the drain deadline. At
 /// most 20,000 are asked per second, unless that would take more than half of the drain time.
 #[derive(Debug)]
 pub struct Stopping<T> {
-    /// `None` for never.
+    /// `None` if there is no deadline.
     deadline: Option<Instant>,
     begun: Instant,
-    /// In which time all protocols are asked.
+    /// The time over which the requests to stop are spread.
     spread: Duration,
     total: usize,
-    /// The last is asked first.
+    /// Connections to ask; the last one is asked first.
     waiting: Vec<T>,
 }
 

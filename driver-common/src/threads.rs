@@ -12,7 +12,7 @@ use crate::cpus::pin;
 #[derive(Debug)]
 pub struct Threads {
     name: &'static str,
-    /// Where they run; anywhere if empty.
+    /// The CPUs to pin threads to; empty for none.
     cpus: Vec<usize>,
     running: Vec<JoinHandle<io::Result<Stats>>>,
 }
@@ -24,7 +24,7 @@ pub struct Ready<T>(SyncSender<T>);
 impl<T> Ready<T> {
     /// Reports that all is set up. [`Threads::join`] reports later failures.
     pub fn tell(self, what: T) {
-        // It fails only when whoever waited has panicked.
+        // Fails only if the receiving thread has panicked.
         let _ = self.0.send(what);
     }
 }
@@ -55,7 +55,7 @@ impl Threads {
             len => self.cpus.get(self.running.len() % len).copied(),
         };
         let thread = thread::Builder::new().name(self.name.into()).spawn(move || {
-            // First of all, so that its memory is near.
+            // First of all, so that the thread's memory is allocated near its CPU.
             cpu.map_or(Ok(()), pin)?;
             body(Ready(tell))
         })?;

@@ -10,12 +10,12 @@ use quinn_udp::{EcnCodepoint, RecvMeta, UdpSocketState};
 
 pub use quinn_udp::UdpSockRef;
 
-/// Transmits that may wait for a socket.
+/// The most transmits that wait for a socket.
 pub const TRANSMITS: usize = 1024;
 
 /// Datagrams taken from the kernel at once.
 const BATCH: usize = 32;
-/// Room for one member of a batch, which the kernel may have joined from several datagrams of one sender.
+/// Bytes for one member of a batch, into which the kernel may have joined several datagrams of one sender.
 const ROOM: usize = 64 * 1024;
 
 /// The state for receiving and sending on one socket, besides the socket itself. Memory: 2 MiB of buffers.
@@ -84,7 +84,7 @@ impl Batches {
         let count = match self.state.recv(socket, &mut slices, &mut metas) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
-            // An answer to something sent earlier: that peer is not there, others are.
+            // ICMP's answer to an earlier datagram: that peer is unreachable, others are not.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused) => 0,
             Err(error) => {
                 datagrams.failed(error.kind());

@@ -1,22 +1,24 @@
-//! Messages sorted by connection, so that each connection hears all of its messages at once.
+//! Sorts messages by connection, so that each connection receives all its messages at once.
 
 use crate::slab::Key;
 
-/// So many messages are sorted together. More would be told in fewer writes still, but sorting them would hold the loop
-/// up: these take about a millisecond.
+/// The most messages sorted together. More would mean even fewer writes, but sorting them would delay the loop: this many take about a
+/// millisecond.
 const MOST: usize = 64 * 1024;
-/// Memory for so many is kept from batch to batch.
+/// Messages whose memory is kept from batch to batch.
 const KEPT: usize = 4 * 1024;
 
-/// Messages that wait at once. First it is filled, then emptied connection by connection.
+/// Waiting messages. A batch is first filled, then emptied connection by connection.
 #[derive(Debug)]
 pub(crate) struct Batch<M> {
-    /// In the order in which they came; taken out one by one.
+    /// The messages in the order of arrival; taken out one by one.
     messages: Vec<Option<M>>,
-    /// For whom each is. Sorting these moves 16 bytes, however large a message is.
+    /// The receiver of each message, and its index. Sorting these moves 16 bytes, however large a message is.
     order: Vec<(Key, usize)>,
-    /// Up to here they are taken out.
+    /// The entries before this one were taken out.
     at: usize,
+    /// Whether some were taken out early.
+    has_holes: bool,
 }
 
 impl<M> Default for Batch<M> {
@@ -25,6 +27,7 @@ impl<M> Default for Batch<M> {
             messages: Vec::new(),
             order: Vec::new(),
             at: 0,
+            has_holes: false,
         }
     }
 }
@@ -38,17 +41,43 @@ impl<M> Batch<M> {
         self.order.len() >= MOST
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(crate) fn push(&mut self, key: Key, message: M) {
         self.order.push((key, self.messages.len()));
         self.messages.push(Some(message));
     }
 
-    /// To be called when it is filled.
+    /// Takes out the messages of `key` before the batch is sorted, in the order in which they came.
+    pub(crate) fn take_early(&mut self, key: Key) -> impl Iterator<Item = M> {
+        self.has_holes = true;
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            while let Some((next, index)) = self.order.get(at) {
+                at += 1;
+                if *next == key
+                    && let Some(message) = self.messages.get_mut(*index)?.take()
+                {
+                    return Some(message);
+                }
+            }
+            None
+        })
+    }
+
+    /// Sorts the messages; called once the batch is filled.
     pub(crate) fn sort(&mut self) {
+        if core::mem::take(&mut self.has_holes) {
+            let messages = &self.messages;
+            self.order
+                .retain(|(_, index)| messages.get(*index).is_some_and(Option::is_some));
+        }
         self.order.sort_unstable();
     }
 
-    /// The connection whose messages come next; `None` when all are taken, and it can be filled again.
+    /// The next connection with messages. `None` when all messages are taken; the batch can then be filled again.
     pub(crate) fn next_key(&mut self) -> Option<Key> {
         let next = self.order.get(self.at).map(|(key, _)| *key);
         if next.is_none() {
@@ -61,7 +90,7 @@ impl<M> Batch<M> {
         next
     }
 
-    /// Takes out the messages of `key`, which comes next, in the order in which they came.
+    /// Takes out the messages of `key`, the next connection, in the order of arrival.
     pub(crate) fn take(&mut self, key: Key) -> impl Iterator<Item = M> {
         core::iter::from_fn(move || {
             let (_, index) = self.order.get(self.at).filter(|(next, _)| *next == key)?;
@@ -87,7 +116,7 @@ mod tests {
             while let Some(key) = batch.next_key() {
                 assert!(!batch.is_empty() && !seen.contains(&key), "{key}");
                 seen.push(key);
-                // Not all at once: the others stay.
+                // Not all at once: the others must stay.
                 let mut messages: Vec<u64> = batch.take(key).take(3).collect();
                 assert_eq!(batch.next_key(), Some(key));
                 messages.extend(batch.take(key));
@@ -96,6 +125,33 @@ mod tests {
             assert_eq!(seen.len(), 7);
             assert!(batch.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_taken_early_is_not_told_again() {
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            for n in 0..100_u64 {
+                batch.push(n % 7, n);
+            }
+            assert_eq!(batch.take_early(3).take(2).collect::<Vec<_>>(), [3, 10]);
+            assert_eq!(batch.take_early(5).count(), 14);
+            assert_eq!(batch.take_early(5).count(), 0);
+            batch.push(5, 100);
+            batch.sort();
+            let mut seen = Vec::new();
+            while let Some(key) = batch.next_key() {
+                seen.push((key, batch.take(key).collect::<Vec<_>>()));
+            }
+            assert_eq!(seen.len(), 7);
+            assert_eq!(seen[3].1, (17..100).step_by(7).collect::<Vec<_>>());
+            assert_eq!(seen[5], (5, vec![100]));
+        }
+        batch.push(1, 0);
+        assert_eq!(batch.take_early(1).count(), 1);
+        batch.sort();
+        assert_eq!(batch.next_key(), None);
+        assert!(batch.messages.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Accepting, also when descriptors run out.
+//! Accepts connections, even if file descriptors run out.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -7,19 +7,19 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-/// What accepting gave.
+/// The result of accepting.
 pub(crate) enum Accepted {
     Connection(OwnedFd, Option<SocketAddr>),
-    /// Nobody waits.
+    /// No connection waits.
     Nobody,
     /// One connection failed before it was accepted; others may wait.
     Skipped,
-    /// Descriptors or memory ran out: come back later.
+    /// Descriptors or memory ran out: try again later.
     Exhausted,
 }
 
-/// Accepts with a descriptor in reserve. Without it, a process at its limit of descriptors could not even take and
-/// close what waits, and would be woken for it again and again.
+/// Accepts with a descriptor in reserve. Without the reserve, a process at its limit of descriptors could not even accept and close a
+/// waiting connection, and would be woken for it again and again.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     reserve: Option<OwnedFd>,
@@ -41,12 +41,12 @@ impl Acceptor {
                 Accepted::Exhausted
             }
             Err(Errno::NOBUFS | Errno::NOMEM) => Accepted::Exhausted,
-            // Errors of the connection itself: accept(2) asks to treat them like one that never came.
+            // Errors of the connection itself: accept(2) recommends retrying.
             Err(_) => Accepted::Skipped,
         }
     }
 
-    /// Takes one connection with the reserve and closes it, so that its peer learns at once that it is not served.
+    /// Accepts one connection with the reserved descriptor and closes it, so that its peer learns at once that it is not served.
     fn turn_away(&mut self, listener: &OwnedFd) {
         drop(self.reserve.take());
         drop(rustix::net::accept_with(listener, SocketFlags::CLOEXEC));

@@ -8,8 +8,8 @@ use rustix::buffer::SpareCapacity;
 use rustix::event::{Timespec, epoll};
 use timing_wheel::Ticks;
 
-/// Waits for events, at most for `sleep`, rounded up to a millisecond: waking before a deadline would only mean waking
-/// twice. An interrupted wait is a short one.
+/// Waits for events for at most `sleep`, rounded up to a millisecond: waking before a deadline would mean waking twice. An interrupted wait
+/// returns early, without events.
 pub(crate) fn wait(
     epoll: &OwnedFd,
     events: SpareCapacity<'_, epoll::Event>,

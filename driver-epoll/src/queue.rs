@@ -1,4 +1,4 @@
-//! A bounded queue that other threads fill, and that wakes its loop only when that sleeps.
+//! A bounded queue from other threads, which wakes its loop only when the loop sleeps.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    /// Whether the loop waits, or is about to, and must be woken.
+    /// Whether the loop waits, or is about to wait, and must be woken.
     sleeping: bool,
     closed: bool,
 }
@@ -38,7 +38,7 @@ impl<T> Queue<T> {
         }))
     }
 
-    /// Readable when the loop was woken.
+    /// Readable once the loop is woken.
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
@@ -47,14 +47,14 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called by the loop before it waits: false when something is queued already.
+    /// Called by the loop before it waits. Returns false if something is queued.
     pub(crate) fn may_sleep(&self) -> bool {
         let mut state = self.lock();
         state.sleeping = state.items.is_empty();
         state.sleeping
     }
 
-    /// Called by the loop when it is awake: moves what is queued into `items`, if that is empty.
+    /// Called by the loop once it is awake: moves queued items into `items`, if `items` is empty.
     pub(crate) fn drain(&self, items: &mut VecDeque<T>) {
         let mut state = self.lock();
         state.sleeping = false;
@@ -65,26 +65,26 @@ impl<T> Queue<T> {
 
     /// Clears the wake-up.
     pub(crate) fn clear_wake(&self) {
-        // The count does not matter, and a read that finds none is no error here.
+        // The count does not matter, and an empty counter is no error here.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
-    /// Takes nothing any more.
+    /// Accepts no more items.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         let left = core::mem::take(&mut state.items);
         drop(state);
-        // Dropped without the lock: an item may hold a sender of this very queue.
+        // Dropped without the lock, because an item may hold a sender of this queue.
         drop(left);
     }
 
-    /// Appends an item, or gives it back.
+    /// Appends an item, or returns it.
     pub(crate) fn push(&self, item: T) -> Result<(), SendError<T>> {
         self.push_up_to(self.capacity, item)
     }
 
-    /// Appends an item that must arrive however full the queue is; gives it back only when the loop has ended.
+    /// Appends an item even if the queue is full. Returns it only if the loop has ended.
     pub(crate) fn push_over(&self, item: T) -> Result<(), SendError<T>> {
         self.push_up_to(usize::MAX, item)
     }
@@ -101,7 +101,7 @@ impl<T> Queue<T> {
         let wake = core::mem::take(&mut state.sleeping);
         drop(state);
         if wake {
-            // The only failure is a full counter, which wakes as well.
+            // Fails only if the counter is full, which wakes the loop as well.
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         }
         Ok(())

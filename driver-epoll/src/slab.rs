@@ -1,16 +1,15 @@
-//! Connections by index, each index with a generation, so that a stale event or message finds nobody.
+//! Connections by index. Each index has a generation, so that stale events and messages reach no connection.
 
-/// Names one entry: generation in the high half, index in the low. Never the same twice, until an index has been used
-/// 2^31 times.
+/// Identifies one entry: generation in the high half, index in the low. A key repeats only after 2^31 uses of its index.
 pub(crate) type Key = u64;
 
-/// Generations stay below this, so that keys leave the highest bit free for what is no connection.
+/// Generations stay below this, so that no key has the highest bit, which marks other events.
 const GENERATIONS: u32 = 1 << 31;
 
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
-    /// Head of the list of free slots; `slots.len()` when there is none.
+    /// Head of the list of free slots; `slots.len()` if there is none.
     free: usize,
     len: usize,
 }
@@ -55,7 +54,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// The key that the next insertion will have.
+    /// The key of the next insertion.
     pub(crate) fn next_key(&self) -> Key {
         key(self.slots.get(self.free).map_or(0, |slot| slot.generation), self.free)
     }
@@ -106,7 +105,7 @@ impl<T> Slab<T> {
 }
 
 fn key(generation: u32, index: usize) -> Key {
-    // Descriptors are `i32`: an index of connections never comes near 2^32.
+    // Descriptors are `i32`, so an index never reaches 2^32.
     (u64::from(generation) << 32) | index as u64
 }
 

@@ -1,4 +1,4 @@
-//! The system calls on one stream socket.
+//! The system calls of one stream socket.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use protocol::FilePiece;
 use protocol::driver::{FileTransfer, Transfer, Transport};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
-/// One stream socket, for the length of a turn.
+/// One stream socket, borrowed for a turn.
 pub(crate) struct Stream<'a> {
     pub(crate) socket: &'a OwnedFd,
     pub(crate) stats: &'a mut Stats,
@@ -63,7 +63,7 @@ impl Transport for Stream<'_> {
     }
 
     fn shutdown(&mut self) {
-        // It fails only when the peer is gone already, which the next read tells.
+        // Fails only if the peer has disconnected, which the next read reports.
         let _ = rustix::net::shutdown(self.socket, Shutdown::Write);
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn reset(socket: OwnedFd) {
     drop(socket);
 }
 
-/// The error a socket has in store, or the one that a connection attempt ended with.
+/// The pending error of a socket, or of its connect.
 pub(crate) fn take_error(socket: &OwnedFd) -> Option<io::ErrorKind> {
     match sockopt::socket_error(socket) {
         Ok(Ok(())) => None,
@@ -111,7 +111,7 @@ pub(crate) fn remote_address(socket: &OwnedFd) -> Option<SocketAddr> {
     rustix::net::getpeername(socket).ok()??.try_into().ok()
 }
 
-/// Starts connecting. The socket becomes writable when it is done, well or not.
+/// Starts connecting. The socket becomes writable when the attempt has ended, successfully or not.
 pub(crate) fn connect(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
     match rustix::net::connect(socket, &to) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => Ok(()),

@@ -1,11 +1,11 @@
-//! Instants on a timing wheel of millisecond ticks.
+//! Instants on a timing wheel with ticks of a millisecond.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use timing_wheel::{Key, Ticks, Wheel};
 
-/// What `epoll_wait` can sleep.
+/// The resolution of `epoll_wait`.
 const TICKS: Ticks = Ticks::MILLISECOND;
 
 /// Deadlines rounded up to the next millisecond, so that none fires early.
@@ -15,7 +15,7 @@ pub(crate) struct Timers {
     start: Instant,
 }
 
-/// An owner, plus one: the wheel keeps an `Option` of it, which so takes 8 bytes instead of 16. No owner is `u64::MAX`.
+/// An owner plus one, so that the wheel's `Option` of it takes 8 bytes instead of 16. No owner is `u64::MAX`.
 type Owner = NonZeroU64;
 
 impl Timers {
@@ -39,13 +39,13 @@ impl Timers {
         self.wheel.cancel(key);
     }
 
-    /// Moves to `now` and adds the owners of timers that are due to `due`, with at most `budget` steps of work.
+    /// Advances to `now` and appends the owners of due timers to `due`. Does at most `budget` steps of work.
     pub(crate) fn expire(&mut self, now: Instant, budget: usize, due: &mut Vec<u64>) {
         let now = TICKS.elapsed(now.saturating_duration_since(self.start));
         due.extend(self.wheel.poll(now, budget).map(|(_, owner)| owner.get() - 1));
     }
 
-    /// How long from `now` until [`expire`](Timers::expire) may find something; `None` when nothing is armed.
+    /// Time from `now` until the next call of [`expire`](Timers::expire) is useful; `None` if no timer is set.
     pub(crate) fn sleep(&self, now: Instant) -> Option<Duration> {
         let wake = self.wheel.next_wake()?;
         Some(match self.start.checked_add(TICKS.duration(wake)) {

@@ -15,7 +15,7 @@ use rustix::event::epoll;
 use crate::poll::wait;
 use crate::queue::Queue;
 
-/// Messages that may wait for the endpoint.
+/// The most messages that wait for the endpoint.
 const MAILBOX: usize = 1024;
 /// Batches handled per turn.
 const BATCHES: usize = 4;
@@ -65,7 +65,7 @@ where
             queue.close();
             return Ok(reason);
         }
-        // Back-pressure: while the socket takes nothing, nothing is read that would have to be answered.
+        // Backpressure: while the socket takes no output, no input is read that would need an answer.
         let blocked = datagrams.next().is_some();
         let wanted = if blocked {
             epoll::EventFlags::OUT
@@ -88,7 +88,7 @@ where
                 queue.clear_wake();
             } else if !blocked {
                 for _ in 0..BATCHES {
-                    // It fails only when nothing is there.
+                    // Fails only if no datagram waits.
                     if batches.receive(UdpSockRef::from(&socket), now, &mut datagrams).is_err() {
                         break;
                     }
@@ -104,12 +104,12 @@ where
     }
 }
 
-/// Sends what waits, as far as the socket takes it.
+/// Sends queued transmits, as far as the socket takes them.
 fn send<E: Endpoint>(socket: &UdpSocket, batches: &Batches, datagrams: &mut Datagrams<E>) {
     while let Some(transmit) = datagrams.next() {
         match batches.send(|| UdpSockRef::from(socket), transmit) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            // A datagram that cannot be sent is lost, as on the way.
+            // A datagram that cannot be sent is lost, as on the network.
             Ok(()) | Err(_) => datagrams.sent(),
         }
     }
@@ -121,7 +121,7 @@ struct Source<'a, M> {
 }
 
 impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
-    /// None: a datagram socket has many peers.
+    /// `None`: a datagram socket has many peers.
     fn remote(&self) -> Option<SocketAddr> {
         None
     }

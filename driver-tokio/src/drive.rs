@@ -24,9 +24,9 @@ use tokio::net::{TcpSocket, TcpStream};
 pub struct Drive<S, P: Protocol> {
     stream: S,
     task: Task<P>,
-    /// How to close with a reset, where the stream can.
+    /// Makes the close of the stream a reset, if the stream supports that.
     reset: fn(&S),
-    /// Whether half-closing has not yet gone through.
+    /// Whether half-closing is still in progress.
     shutting: bool,
 }
 
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// Counts calls and bytes where others may count.
+/// Counts calls and bytes in shared counters.
 #[inline]
 fn count((calls, bytes): (u64, u64), all_calls: &AtomicU64, all_bytes: &AtomicU64) {
     if calls != 0 {
@@ -148,19 +148,19 @@ thread_local! {
     static FILE_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A stream for the length of a poll.
+/// A stream, borrowed for one poll.
 struct Io<'a, 'c, S> {
     stream: &'a mut S,
     cx: &'a mut Context<'c>,
     shutting: &'a mut bool,
-    /// Calls that read, and their bytes.
+    /// Read calls, and their bytes.
     read: (u64, u64),
-    /// Calls that wrote, and their bytes.
+    /// Write calls, and their bytes.
     written: (u64, u64),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Io<'_, '_, S> {
-    /// Only a refused write has the task woken.
+    /// Only a refused write registers the task's waker.
     const SHORT_SEND_BLOCKS: bool = false;
 
     #[inline]
@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Io<'_, '_, S> {
     }
 
     fn shutdown(&mut self) {
-        // An error means that the peer is gone, which the next read tells.
+        // An error means that the peer has disconnected, which the next read reports.
         *self.shutting = Pin::new(&mut *self.stream).poll_shutdown(self.cx).is_pending();
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets that listen, whatever their family.
+//! Listening sockets of any family.
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ pub(crate) enum Accepted {
 }
 
 impl Listener {
-    /// Takes a socket that listens and does not block. Must be called inside a runtime.
+    /// Wraps a listening, non-blocking socket. Must be called inside a runtime.
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
         #[cfg(unix)]
         if socket.local_addr()?.is_unix() {
@@ -65,15 +65,15 @@ impl Listener {
 
 /// A connected socket.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// For its options.
+    /// The socket, for setting options.
     fn socket(&self) -> SockRef<'_>;
 
-    /// Its own address, where it has one.
+    /// Its local address, if it has one.
     fn local(&self) -> Option<SocketAddr> {
         self.socket().local_addr().ok()?.as_socket()
     }
 
-    /// Has it reset when it is dropped.
+    /// Makes the drop of the stream a reset.
     fn reset(&self) {
         driver_common::reset(self.socket());
     }

@@ -1,4 +1,4 @@
-//! How other threads reach a worker.
+//! How other threads communicate with a worker.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ impl<P: Protocol> Remote<P> {
         commands.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
-    /// Takes no commands any more; false when one is still queued.
+    /// Accepts no more commands. Returns false if a command is still queued.
     pub(crate) fn close(&self) -> bool {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = commands.as_ref().is_none_or(Vec::is_empty);

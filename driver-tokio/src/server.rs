@@ -86,7 +86,7 @@ impl Backend for Tokio {
     }
 }
 
-/// Serves in the runtime that calls this, on any of its threads, for programs that already have a runtime.
+/// Serves in the runtime that calls this function, on any of its threads: for programs that already have a runtime.
 ///
 /// The future runs until [`Handle::stop`] was called and the last connection has ended, and returns the counters. Dropping
 /// the future stops accepting and disables the timers of connections, so keep it running.

@@ -17,9 +17,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::sleep_until;
 
-/// Batches, messages and timeouts handled before other tasks have their turn.
+/// Batches, messages and timeouts handled before other tasks run.
 const ROUNDS: usize = 16;
-/// Messages that may wait for the endpoint.
+/// The most messages that wait for the endpoint.
 const MAILBOX: usize = 1024;
 
 /// Runs the endpoint that `make` returns on `socket`, until the endpoint closes or fails. Receives and sends in batches
@@ -66,7 +66,7 @@ where
                     continue;
                 }
             }
-            // Back-pressure: while the socket takes nothing, nothing is read that would have to be answered.
+            // Backpressure: while the socket takes no output, no input is read that would need an answer.
             if datagrams.next().is_some() || receive(&socket, &mut batches, cx, &mut datagrams).is_pending() {
                 return Poll::Pending;
             }
@@ -77,7 +77,7 @@ where
     .await
 }
 
-/// Sends what waits, as far as the socket takes it.
+/// Sends queued transmits, as far as the socket takes them.
 fn send<E: Endpoint>(socket: &UdpSocket, batches: &Batches, cx: &mut Context<'_>, datagrams: &mut Datagrams<E>) {
     while let Some(transmit) = datagrams.next() {
         let outcome = match socket.poll_send_ready(cx) {
@@ -89,13 +89,13 @@ fn send<E: Endpoint>(socket: &UdpSocket, batches: &Batches, cx: &mut Context<'_>
         };
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // A datagram that cannot be sent is lost, as on the way.
+            // A datagram that cannot be sent is lost, as on the network.
             Ok(()) | Err(_) => datagrams.sent(),
         }
     }
 }
 
-/// Receives one batch and shows it to the endpoint.
+/// Receives one batch and passes it to the endpoint.
 fn receive<E: Endpoint>(
     socket: &UdpSocket,
     batches: &mut Batches,
@@ -108,7 +108,7 @@ fn receive<E: Endpoint>(
             return Poll::Ready(());
         }
         let receive = || batches.receive(UdpSockRef::from(socket), Instant::now(), datagrams);
-        // It fails only when nothing is there.
+        // Fails only if no datagram waits.
         if socket.try_io(Interest::READABLE, receive).is_ok() {
             return Poll::Ready(());
         }
@@ -121,7 +121,7 @@ struct Source<'a, M> {
 }
 
 impl<M: Send + 'static> PeerSource<M> for Source<'_, M> {
-    /// None: a datagram socket has many peers.
+    /// `None`: a datagram socket has many peers.
     fn remote(&self) -> Option<SocketAddr> {
         None
     }

@@ -1,4 +1,4 @@
-//! The task that accepts, opens, fires timers and stops, for the connections of one thread.
+//! The task of one thread that accepts and opens connections, fires their timers, and stops them.
 
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -20,12 +20,12 @@ use crate::drive::{Drive, open_stream};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::remote::Remote;
 
-/// Where connections run.
+/// Where the tasks of connections run.
 pub(crate) trait Spawn<P: Protocol>: 'static {
     fn spawn<S: Stream>(connection: Drive<S, P>);
 }
 
-/// On the thread that accepted them, in a runtime that takes local tasks.
+/// On the accepting thread, in a runtime that supports local tasks.
 pub(crate) struct Here;
 
 /// On any thread of the runtime.
@@ -47,17 +47,17 @@ where
     }
 }
 
-/// Looks after the connections it accepts and opens.
+/// Accepts and opens connections, and manages them.
 pub(crate) struct Worker<P: Protocol, F, W> {
     remote: Arc<Remote<P>>,
-    /// Until it is stopped.
+    /// `None` once the worker was stopped.
     listening: Option<(Vec<Listener>, F)>,
     place: PhantomData<fn() -> W>,
     sleep: Pin<Box<Sleep>>,
     accept_pause: Option<Instant>,
-    /// A time since which the runtime has looked at the sockets.
+    /// A time since which the runtime has polled the sockets.
     looked: Instant,
-    /// Connections accepted so far: each has its number as token.
+    /// The number of accepted connections so far, which numbers their tokens.
     tokens: u64,
     stopping: Option<Stopping<Waker>>,
 }
@@ -69,7 +69,7 @@ where
     F: FnMut(&Peer<'_, P::Message>) -> Option<P>,
     W: Spawn<P>,
 {
-    /// A worker that ends when it is stopped and its connections have ended, or when nothing is left to do.
+    /// A worker that ends when it is stopped and its connections have ended, or when no work is left.
     pub(crate) fn new(remote: Arc<Remote<P>>, listening: Option<(Vec<Listener>, F)>) -> Self {
         let sleep = Box::pin(sleep_until(Instant::now().into()));
         Worker {
@@ -84,7 +84,7 @@ where
         }
     }
 
-    /// Runs to the end. Must be polled inside a runtime that has the place for connections.
+    /// Runs until the end. Must be polled inside a runtime that can run the connections.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.turn(cx)).await;
     }
@@ -127,14 +127,14 @@ where
         Poll::Pending
     }
 
-    /// Fires the timers that were due when the runtime last looked at the sockets, and has it look again where more are due.
-    /// A process or a thread that has paused so sees the input that came meanwhile before any deadline fires.
+    /// Fires the timers that were due when the runtime last polled the sockets. If more timers are due, makes the runtime poll again first.
+    /// After a pause of the process or the thread, input that arrived meanwhile is therefore seen before any deadline fires.
     fn expire(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Instant> {
         let group = &self.remote.group;
         let next = group.expire(self.looked, group.config.timer_budget, cx.waker());
         if next.is_some_and(|next| next <= now) {
             self.looked = now;
-            // Wakes this task when the runtime has looked.
+            // Wakes this task after the runtime has polled the sockets.
             let _ = core::pin::pin!(tokio::task::yield_now()).poll(cx);
         }
         next
@@ -157,12 +157,12 @@ where
         if self.accept_pause.is_some() {
             return;
         }
-        // To each its share, so that a storm on one does not keep the others from their turn.
+        // Each listener gets a share of the budget, so that a storm on one does not starve the others.
         let budget = (group.config.accept_budget / listeners.len().max(1)).max(1);
         for listener in listeners {
             for left in (0..budget).rev() {
                 if group.active() >= group.config.max_connections as u64 {
-                    // The connection that makes room wakes the worker.
+                    // The connection that ends and makes room wakes the worker.
                     return;
                 }
                 match listener.poll_accept(cx) {
@@ -177,7 +177,7 @@ where
                             Accepted::Unix(stream) => admit::<_, _, W>(group, stream, None, self.tokens, factory),
                         }
                     }
-                    // Errors of the connection itself: accept(2) asks to treat them like one that never came.
+                    // Errors of the connection itself: accept(2) recommends retrying.
                     Poll::Ready(Err(error)) if is_transient(&error) => {}
                     Poll::Ready(Err(_)) => {
                         group.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
@@ -206,12 +206,12 @@ where
         });
     }
 
-    /// Takes a socket that is connected already.
+    /// Runs a connection on a socket that is already connected.
     #[cfg(unix)]
     fn adopt(&self, socket: std::os::fd::OwnedFd, make: Make<P>) {
         let group = &self.remote.group;
         driver_common::prepare(&socket, &group.config.socket);
-        // Only a socket of TCP has such an address.
+        // Only a TCP socket has such an address.
         let socket = std::net::TcpStream::from(socket);
         let remote = socket.peer_addr().ok();
         let ready = socket.set_nonblocking(true);
@@ -225,7 +225,7 @@ where
     }
 }
 
-/// Starts a connection of this side's making, or tells its protocol what went wrong.
+/// Starts a connection that this side opened, or tells its protocol of the failure.
 fn begin<S, P, W>(group: &Arc<Group>, outcome: std::io::Result<S>, remote: Option<SocketAddr>, make: Make<P>)
 where
     S: Stream,

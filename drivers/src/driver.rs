@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use protocol::{Endpoint, Peer, Reason};
 
-/// Which driver.
+/// A driver of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Driver {
@@ -26,7 +26,7 @@ impl Driver {
         Driver::Tokio,
     ];
 
-    /// Its name, as the flag has it.
+    /// The name of the driver, as in the `--driver` flag.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_os = "linux")]
@@ -37,7 +37,7 @@ impl Driver {
 }
 
 impl Default for Driver {
-    /// The fastest of this platform.
+    /// The fastest driver of this platform.
     fn default() -> Self {
         Driver::ALL.first().copied().unwrap_or(Driver::Tokio)
     }
@@ -49,13 +49,13 @@ impl fmt::Display for Driver {
     }
 }
 
-/// A name that is no driver's.
+/// The name is not that of a driver on this platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownDriver(String);
 
 impl fmt::Display for UnknownDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no driver is called {:?} here; there is", self.0)?;
+        write!(f, "{:?} is not a driver on this platform; the drivers are", self.0)?;
         for (i, driver) in Driver::ALL.iter().enumerate() {
             write!(f, "{} {driver}", if i == 0 { "" } else { "," })?;
         }
@@ -74,11 +74,11 @@ impl FromStr for Driver {
     }
 }
 
-/// Runs the endpoint that `make` makes on `socket`, on this thread, until it closes or fails.
+/// Runs the endpoint that `make` returns on `socket`, on this thread, until the endpoint closes or fails.
 ///
 /// # Errors
 ///
-/// When the socket's options cannot be set, or there is nothing to wait with.
+/// If the socket's options cannot be set, or the kernel refuses to wait.
 pub fn serve_datagrams<E>(
     driver: Driver,
     socket: UdpSocket,

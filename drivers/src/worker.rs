@@ -1,4 +1,4 @@
-//! The threads of whichever driver it is.
+//! The threads of either driver.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::Driver;
 /// A thread of one of the drivers.
 #[derive(Debug)]
 pub enum EitherWorker<P: Protocol> {
-    /// Of `driver-epoll`.
+    /// A thread of `driver-epoll`.
     #[cfg(target_os = "linux")]
     Epoll(Arc<<driver_epoll::Epoll as Backend>::Worker<P>>),
-    /// Of `driver-tokio`.
+    /// A thread of `driver-tokio`.
     Tokio(Arc<<driver_tokio::Tokio as Backend>::Worker<P>>),
 }
 

@@ -249,7 +249,7 @@ fn other(host: &impl Host) {
     ] {
         let answer = answer(scene.to, hello);
         assert!(
-            answer.starts_with("-ERR Protocol error: something else than a command"),
+            answer.starts_with("-ERR Protocol error: something other than a command"),
             "{answer}"
         );
         assert_eq!(answer.matches("\r\n").count(), 1, "{answer}");

@@ -1,4 +1,4 @@
-//! Descriptors that go from one process to another.
+//! Passes file descriptors from one process to another.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
-/// So many go at once: as many as the kernel takes.
+/// The most descriptors in one message: the kernel's limit.
 pub(crate) const MOST: usize = 253;
 
 /// Sends two lists of descriptors.

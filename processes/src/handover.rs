@@ -15,7 +15,7 @@ use crate::descriptors;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a successor that was late waits when it asks again. The predecessor may be waiting for another.
+/// How long a late successor waits when it asks again. The predecessor may be waiting for another successor.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes the listening sockets of the process that [offers](offer_sockets) them at `path`. Returns none if no process offers
@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// When the other process does not answer as expected.
+/// If the other process does not answer as expected.
 pub fn take_over(path: impl AsRef<Path>) -> io::Result<Option<Taken>> {
     take_over_within(path.as_ref(), PATIENCE)
 }
@@ -65,8 +65,8 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// When the predecessor lives but does not answer within a second, for instance because it waits for another successor:
-    /// the predecessor goes on serving, so this process should not serve.
+    /// If the predecessor is alive but does not answer within a second, for instance because it waits for another successor. The
+    /// predecessor then goes on serving, so this process should not serve.
     pub fn ready(mut self) -> io::Result<()> {
         if self.stream.write_all(b"!").is_ok() {
             return Ok(());
@@ -78,16 +78,15 @@ impl Taken {
     }
 }
 
-/// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready. Then `taken`
-/// is called, to stop this process. Only processes of the same user can take the sockets.
+/// Offers listening sockets at `path`, in the background, to one successor after the other until one is ready. Then calls `taken`, which
+/// should stop this process. Only processes of the same user can take the sockets.
 ///
-/// The offer holds copies of the sockets: as long as the offer stands, they listen. Withdraw the offer if this process stops
-/// for another reason. Otherwise new connections wait in the accept queue until the process has ended.
+/// The offer holds copies of the sockets, so the sockets listen as long as the offer stands. Withdraw the offer if this process stops for
+/// another reason; otherwise new connections wait in the accept queue until the process has ended.
 ///
 /// # Errors
 ///
-/// When `path` cannot be bound, or there are more than 253 sockets. An existing offer of another process at `path` is
-/// replaced.
+/// If `path` cannot be bound, or there are more than 253 sockets. An existing offer of another process at `path` is replaced.
 pub fn offer_sockets(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
@@ -96,12 +95,12 @@ pub fn offer_sockets(
     offer_sockets_with(path, sockets, || Ok(Vec::new()), taken)
 }
 
-/// As [`offer_sockets`], and also passes each successor the descriptors that `inherit` makes for it, for instance a pipe
-/// with the keys of session tickets. If `inherit` fails, that successor gets nothing, and its [`take_over`] fails.
+/// Like [`offer_sockets`], and also passes each successor the descriptors that `inherit` makes for it, for instance a pipe with the keys of
+/// session tickets. If `inherit` fails, the successor gets nothing, and its [`take_over`] fails.
 ///
 /// # Errors
 ///
-/// As [`offer_sockets`]. The sockets and the descriptors from `inherit` may be 253 together.
+/// Like [`offer_sockets`]. Sockets and descriptors from `inherit` may be 253 together.
 pub fn offer_sockets_with(
     path: impl Into<PathBuf>,
     sockets: &[impl AsFd],
@@ -125,15 +124,15 @@ pub fn offer_sockets_with(
     let offering = move || {
         while !withdrawn.load(Ordering::Acquire) {
             match listener.accept() {
-                // A successor that goes away or does not get ready has taken nothing.
+                // A successor that disconnects, or never becomes ready, has taken nothing.
                 Ok((successor, _)) => {
                     if give(successor, &sockets, &inherit).is_ok() {
-                        // The next start finds nobody at the path, however long this process drains.
+                        // Nobody listens at the path from here on, however long this process drains.
                         drop(listener);
                         return taken();
                     }
                 }
-                // Descriptors have run out, or the offer was withdrawn.
+                // Either file descriptors have run out, or the offer was withdrawn.
                 Err(_) if !withdrawn.load(Ordering::Acquire) => thread::sleep(Duration::from_millis(100)),
                 Err(_) => {}
             }
@@ -146,30 +145,29 @@ pub fn offer_sockets_with(
 /// Sockets that are offered to a successor. Dropping this value leaves the offer in place.
 #[derive(Debug)]
 pub struct Offer {
-    /// The thread that accepts owns the listener: when a successor is ready, nobody listens at the path any more.
+    /// The accepting thread owns the listener, so that nobody listens at the path once a successor is ready.
     listener: Weak<UnixListener>,
     withdrawn: Arc<AtomicBool>,
 }
 
 impl Offer {
-    /// Withdraws the offer, and closes its copies of the sockets. A successor that has already taken the sockets keeps them.
-    /// The path stays, because another process may offer there by now; a process that connects to a path without an offer is
-    /// told so.
+    /// Withdraws the offer, and closes its copies of the sockets. A successor that has already taken the sockets keeps them. The path is
+    /// not removed, because another process may offer there by now; a process that finds no offer at the path learns so when it connects.
     pub fn withdraw(self) {
         self.withdrawn.store(true, Ordering::Release);
         if let Some(listener) = self.listener.upgrade() {
-            // Wakes the thread that accepts: `accept` fails from now on.
+            // Wakes the accepting thread: `accept` fails from now on.
             let _ = rustix::net::shutdown(&*listener, rustix::net::Shutdown::Both);
         }
     }
 }
 
-/// Binds beside `path` first, so that at no time anyone else may connect there.
+/// Binds a temporary path, restricts it to this user, and renames it to `path`, so that at no time another user can connect.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    // In a container every process has the same number. One that was killed here left its socket, which nobody needs.
+    // In containers, processes often have the same id. A process that was killed here has left its socket, which nobody needs.
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -183,7 +181,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     named.map(|()| listener)
 }
 
-/// Hands the sockets, and what `inherit` makes, to `successor` and waits until it is ready.
+/// Passes the sockets and the descriptors from `inherit` to `successor`, and waits until it is ready.
 fn give(
     mut successor: UnixStream,
     sockets: &[OwnedFd],
@@ -201,8 +199,7 @@ fn give(
 mod tests {
     use super::*;
 
-    /// A predecessor that gives its sockets to one successor after the other, `times` times, waits for the last alone, and is
-    /// gone then.
+    /// A predecessor that passes its sockets to `times` successors one after the other. It waits only for the last, and then ends.
     fn predecessor(path: &Path, times: usize) -> thread::JoinHandle<io::Result<()>> {
         let listener = bind(path).unwrap();
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -237,7 +234,7 @@ mod tests {
         let path = path("late");
         let predecessor = predecessor(&path, 2);
         let taken = take_over(&path).unwrap().unwrap();
-        // The predecessor closes its end as soon as it has given the sockets.
+        // The predecessor closes its end as soon as it has passed the sockets.
         assert_eq!((&taken.stream).read(&mut [0]).unwrap(), 0);
         taken.ready().unwrap();
         predecessor.join().unwrap().unwrap();

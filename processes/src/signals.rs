@@ -12,12 +12,11 @@ use protocol::Protocol;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator;
 
-/// SIGINT and SIGTERM, caught: a signal that arrives from now on is kept until [`then_stop`](Signals::then_stop) waits for
-/// it.
+/// SIGINT and SIGTERM, caught: a signal that arrives from now on is kept until [`then_stop`](Signals::then_stop) waits for it.
 ///
-/// Catch signals before the program reports that it serves, because the reader of that report may send a signal at once.
-/// Catch them also before the program starts threads; otherwise a signal that arrives just then may be lost. (A worker of
-/// [`Prefork`](crate::Prefork) may catch them at any time.)
+/// Catch signals before the program reports that it serves, because the reader of the report may send a signal at once. Catch them also
+/// before the program starts threads; otherwise a signal that arrives during the call may be lost. (A worker of [`Prefork`](crate::Prefork)
+/// may catch them at any time.)
 #[derive(Debug)]
 pub struct Signals(pub(crate) iterator::Signals);
 
@@ -26,7 +25,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     pub fn catch() -> io::Result<Self> {
         blocked(|| {
             let signals = iterator::Signals::new([SIGINT, SIGTERM])?;
@@ -37,12 +36,12 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal, then stops `running` gracefully, and waits for its end. A second signal starts the drain time
-    /// again if that ends sooner. Returns early when all threads of `running` end by themselves.
+    /// Waits for a signal, then stops `running` gracefully, and waits until it has ended. A second signal restarts the drain time if it
+    /// then ends sooner. Returns early if all threads of `running` end by themselves.
     ///
     /// # Errors
     ///
-    /// When a thread of `running` failed, or no thread for waiting can be started.
+    /// If a thread of `running` failed, or if no thread for waiting can be started.
     pub fn then_stop<P, B>(self, running: Running<P, B>, drain: Duration) -> io::Result<Stats>
     where
         P: Protocol,
@@ -52,12 +51,12 @@ impl Signals {
         self.then_stop_telling(running, drain, || {})
     }
 
-    /// As [`then_stop`](Signals::then_stop), and calls `told` for each signal, before anything is stopped: to report the
-    /// signal, or to withdraw an [offer](crate::Offer).
+    /// Like [`then_stop`](Signals::then_stop), and calls `told` for each signal before anything is stopped: to report the signal, or to
+    /// withdraw an [offer](crate::Offer).
     ///
     /// # Errors
     ///
-    /// As [`then_stop`](Signals::then_stop).
+    /// Like [`then_stop`](Signals::then_stop).
     pub fn then_stop_telling<P, B>(
         self,
         running: Running<P, B>,
@@ -85,11 +84,11 @@ impl Signals {
     }
 }
 
-/// Whether a signal still ends the program, where [`prepare`] was called.
+/// Whether a signal still ends the program after a call of [`prepare`].
 static ENDS: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Has the signals handled from now on, so that they end the program as before, until they are caught: that loses none then,
-/// whatever threads there are. To be called before there are any.
+/// Installs handlers that end the program as before until the signals are caught. Catching them later then loses no signal, whatever
+/// threads exist. Call this before threads exist.
 #[cfg(target_os = "linux")]
 pub(crate) fn prepare() -> io::Result<()> {
     blocked(|| {
@@ -101,8 +100,8 @@ pub(crate) fn prepare() -> io::Result<()> {
     })
 }
 
-/// The first handler of a signal is put in place before it is known what it is to do; a signal that this thread gets meanwhile
-/// would be lost. It waits until then.
+/// Registers a handler with the signals blocked in this thread. The first handler is installed before its action is known, and a signal
+/// that this thread got in between would be lost.
 fn blocked<T>(register: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let both = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     let before = both.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;

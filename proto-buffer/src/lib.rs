@@ -8,34 +8,34 @@ extern crate alloc;
 
 use core::fmt;
 
-/// A buffer of fixed size has no room for what was to be appended. Nothing was.
+/// A buffer of fixed size has no room for all the bytes to append. Nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NoSpace;
 
 impl fmt::Display for NoSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the buffer has no room for it")
+        f.write_str("the buffer is full")
     }
 }
 
 impl core::error::Error for NoSpace {}
 
-/// Where an encoder appends. Implemented for `Vec<u8>`, for `bytes::BytesMut`, and for plain memory by [`SliceBuffer`].
+/// The output of an encoder. Implemented for `Vec<u8>`, for `bytes::BytesMut`, and for a slice of memory by [`SliceBuffer`].
 pub trait Buffer {
     /// Appends `bytes`.
     ///
     /// # Errors
     ///
-    /// [`NoSpace`] where they do not fit: nothing is appended then.
+    /// [`NoSpace`] if `bytes` do not fit: nothing is appended then.
     fn put(&mut self, bytes: &[u8]) -> Result<(), NoSpace>;
 
-    /// Bytes in the buffer.
+    /// The number of bytes in the buffer.
     fn position(&self) -> usize;
 
-    /// Drops what was appended since `position` was read.
+    /// Removes the bytes appended since `position` was read.
     fn rewind(&mut self, position: usize);
 
-    /// What was appended since `position` was read, to look at or to change; empty where `position` is beyond the end.
+    /// The bytes appended since `position` was read, which may be changed; empty if `position` is beyond the end.
     fn appended(&mut self, position: usize) -> &mut [u8];
 }
 
@@ -101,7 +101,7 @@ impl<'a> SliceBuffer<'a> {
         Self { memory, length: 0 }
     }
 
-    /// What was written.
+    /// The bytes written.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         self.memory.get(..self.length).unwrap_or_default()
@@ -132,11 +132,11 @@ impl Buffer for SliceBuffer<'_> {
     }
 }
 
-/// Runs `write`, and takes back what it appended where it fails.
+/// Runs `write`. If it fails, removes what it has appended.
 ///
 /// # Errors
 ///
-/// Those of `write`.
+/// The error of `write`.
 #[inline]
 pub fn all_or_nothing<B: Buffer + ?Sized, E>(
     out: &mut B,
@@ -154,7 +154,7 @@ pub fn all_or_nothing<B: Buffer + ?Sized, E>(
 mod tests {
     use super::*;
 
-    /// What every buffer does alike.
+    /// The behaviour that all buffers share.
     fn behaves(out: &mut dyn Buffer) {
         out.put(b"abc").unwrap();
         let position = out.position();
@@ -165,7 +165,7 @@ mod tests {
         let failed = all_or_nothing(out, |out| out.put(b"gh").and(Err(NoSpace)));
         assert_eq!((failed, out.position()), (Err(NoSpace), 6));
         out.rewind(position);
-        // Beyond the end there is nothing to take back.
+        // Rewinding beyond the end does nothing.
         out.rewind(100);
         assert_eq!(out.appended(0), b"abc");
     }

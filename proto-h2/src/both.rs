@@ -1,11 +1,11 @@
-//! What connections of both roles have.
+//! Methods that connections of both roles share.
 
-/// Methods of both roles.
+/// Defines the methods of both roles.
 macro_rules! both_roles {
     ($connection:ident) => {
         impl $connection {
-            /// Sends content of a message whose head was sent, as much as the windows allow, and ends the message with it if `end` and all
-            /// was taken. Returns how many bytes it took; the rest is to be sent when a window has grown.
+            /// Sends content of a message whose head was sent, as much as the flow-control windows allow. With `end`, the message ends once
+            /// all of `data` was taken. Returns how many bytes were taken; send the rest when a window has grown.
             ///
             /// # Errors
             ///
@@ -22,8 +22,8 @@ macro_rules! both_roles {
                 self.core.send_data(stream, data, end, limits, out)
             }
 
-            /// Announces up to `length` bytes of content in one frame, which the caller appends next: for content that is not copied.
-            /// Returns how many, and whether they are to be appended or dropped.
+            /// Writes the head of a DATA frame for up to `length` bytes of content, which the caller appends next: for content that is not
+            /// copied. Returns the number of bytes announced, and whether the caller must append them (`true`) or drop them.
             ///
             /// # Errors
             ///
@@ -52,14 +52,14 @@ macro_rules! both_roles {
                 self.core.finish(stream, trailers, limits, out)
             }
 
-            /// Bytes of content that may be sent on `stream` now.
+            /// Returns how many bytes of content may be sent on `stream` now.
             #[must_use]
             pub fn capacity(&self, stream: u32) -> usize {
                 self.core.capacity(stream)
             }
 
-            /// Says that `bytes` of the content of `stream` were used, so that the peer may send as much again. Content of a stream that has
-            /// ended needs no such call.
+            /// Reports that the caller has used `bytes` of the content of `stream`, so that the peer may send as much again. Content of a
+            /// stream that has ended needs no such call.
             ///
             /// # Errors
             ///
@@ -75,7 +75,7 @@ macro_rules! both_roles {
                 self.core.consume(stream, bytes, limits, out)
             }
 
-            /// Ends a stream with RST_STREAM. Does nothing where it is closed.
+            /// Ends a stream with RST_STREAM. Does nothing if the stream is closed.
             ///
             /// # Errors
             ///
@@ -90,7 +90,7 @@ macro_rules! both_roles {
                 self.core.reset(stream, code, limits, out)
             }
 
-            /// Sends a PING, whose answer is an event.
+            /// Sends a PING. The peer's answer arrives as a `Pong` event.
             ///
             /// # Errors
             ///
@@ -99,8 +99,9 @@ macro_rules! both_roles {
                 self.core.ping(payload, out)
             }
 
-            /// Begins to go away (RFC 9113 section 6.8): the peer is told to open no more streams. Those that it has opened before it knew
-            /// are still served. A PING follows; when its answer has come, the last stream is named.
+            /// Starts a graceful shutdown (RFC 9113 section 6.8): a GOAWAY tells the peer to open no more streams, and streams that the
+            /// peer opens before it reads the GOAWAY are still served. A PING follows; its answer triggers a second GOAWAY that names the
+            /// last stream served.
             ///
             /// # Errors
             ///
@@ -109,7 +110,7 @@ macro_rules! both_roles {
                 self.core.shutdown(out)
             }
 
-            /// Goes away at once: names the last stream that is served, with `code`. Later ones are ignored.
+            /// Shuts down at once: sends a GOAWAY with `code` that names the last stream served. Later streams are ignored.
             ///
             /// # Errors
             ///
@@ -124,13 +125,13 @@ macro_rules! both_roles {
                 self.core.is_shutting_down()
             }
 
-            /// Whether the connection is to be closed: it has failed, or goes away and every stream has ended.
+            /// Whether the connection is to be closed: it has failed, or it is shutting down and every stream has ended.
             #[must_use]
             pub fn is_over(&self) -> bool {
                 self.core.is_over()
             }
 
-            /// Streams that are open or half-closed.
+            /// Returns the number of streams that are open or half-closed.
             #[must_use]
             pub fn streams(&self) -> usize {
                 self.core.streams.len() as usize
@@ -142,51 +143,51 @@ macro_rules! both_roles {
                 self.core.streams.slot(stream).is_some()
             }
 
-            /// A small number that belongs to an open stream as long as it is open, for tables beside the connection.
+            /// Returns a small number that identifies an open stream for as long as it is open, for tables beside the connection.
             #[must_use]
             pub fn slot(&self, stream: u32) -> Option<usize> {
                 self.core.streams.slot(stream)
             }
 
-            /// Whether the peer's preface and settings have come.
+            /// Whether the peer's preface and SETTINGS have arrived.
             #[must_use]
             pub fn has_begun(&self) -> bool {
                 self.core.has_begun()
             }
 
-            /// Whether our settings were not acknowledged yet: after a while, a peer that does not has broken the protocol (RFC 9113 section
-            /// 6.5.3); [`fail_settings`](Self::fail_settings) says so.
+            /// Whether our SETTINGS await their acknowledgement. A peer that does not acknowledge them in reasonable time breaks the
+            /// protocol (RFC 9113 section 6.5.3): call [`fail_settings`](Self::fail_settings) then.
             #[must_use]
             pub fn awaits_settings(&self) -> bool {
                 self.core.awaits_ack()
             }
 
-            /// Ends the connection, for our settings were not acknowledged in time.
+            /// Ends the connection because the peer did not acknowledge our SETTINGS in time.
             pub fn fail_settings<B: Buffer>(&mut self, out: &mut B) -> Violation {
                 self.core.fail(crate::ViolationKind::SettingsTimeout, 0, out)
             }
 
-            /// Whether a DATA frame or a header block has begun and is not complete.
+            /// Whether a DATA frame or a header block has begun and is incomplete.
             #[must_use]
             pub fn is_inside(&self) -> bool {
                 self.core.is_inside()
             }
 
-            /// Gives `points` of [`Limits::budget`] back to the peer, as time passes: without this, PINGs that keep a connection open add
-            /// up. A point for each 100 ms is right.
+            /// Returns `points` of [`Limits::budget`] to the peer as time passes: without this, the PINGs that keep a connection open would
+            /// add up to a flood. One point for each 100 ms is right.
             #[inline]
             pub fn replenish(&mut self, points: u32) {
                 self.core.earn(points);
             }
 
-            /// Points of [`Limits::budget`] that the peer has spent.
+            /// Returns how many points of [`Limits::budget`] the peer has spent.
             #[inline]
             #[must_use]
             pub fn spent(&self) -> u32 {
                 self.core.spent()
             }
 
-            /// Gives memory back that only a connection with streams needs. For a connection that has been idle for a while.
+            /// Frees the memory that only a connection with streams needs. For a connection that has been idle for a while.
             pub fn give_back(&mut self) {
                 self.core.give_back();
             }

@@ -1,6 +1,6 @@
-//! Byte classes of names and values.
+//! Byte classes of field names and values.
 
-/// Bytes of a token (RFC 9110 section 5.6.2), but capital letters.
+/// Bytes of a token (RFC 9110 section 5.6.2), without capital letters.
 const NAME: [bool; 256] = {
     let mut table = [false; 256];
     let bytes = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz";
@@ -12,10 +12,10 @@ const NAME: [bool; 256] = {
     table
 };
 
-/// Whether `name` may name a field: a token in small letters (RFC 9113 section 8.2.1).
+/// Whether `name` is a valid field name: a token without capital letters (RFC 9113 section 8.2.1).
 #[inline]
 pub(crate) fn is_name(name: &[u8]) -> bool {
-    // Nearly all are of small letters, digits and hyphens.
+    // Most names consist of small letters, digits and hyphens.
     let unusual = any(name, |word| {
         let gap = below(word, b'a') & !below(word, b'9' + 1);
         below(word, b'0') & !equal(word, b'-') | gap | !below(word, b'z' + 1)
@@ -23,7 +23,7 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && (!unusual || name.iter().all(|&byte| NAME[usize::from(byte)]))
 }
 
-/// Whether `name` is `small`, which has no capital letters, but for the size of letters.
+/// Whether `name` equals `small`, which has no capital letters, ignoring ASCII case.
 #[inline]
 pub(crate) fn is_same(name: &[u8], small: &[u8]) -> bool {
     if name.len() != small.len() {
@@ -45,13 +45,13 @@ pub(crate) fn is_same(name: &[u8], small: &[u8]) -> bool {
 #[inline(always)]
 const fn is_same_word(name: u64, small: u64) -> bool {
     let different = name ^ small;
-    // They differ in the bit of a capital letter at most, and where they do, there is one.
+    // The two differ at most in the case bit, and only where `name` has a capital letter.
     let capitals = !below(name, b'A') & below(name, b'Z' + 1);
     different == 0 || different & !(ONES * 0x20) == 0 && (different << 2) & !capitals & HIGHS == 0
 }
 
-/// Whether `value` may be a field's: no control but HTAB, and neither space nor HTAB at its ends (RFC 9113 section 8.2.1, RFC 9110
-/// section 5.5).
+/// Whether `value` is a valid field value: no control character but HTAB, and no space or HTAB at either end (RFC 9113 section 8.2.1, RFC
+/// 9110 section 5.5).
 #[inline]
 pub(crate) fn is_value(value: &[u8]) -> bool {
     if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
@@ -70,7 +70,7 @@ pub(crate) fn is_visible(text: &[u8]) -> bool {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// Whether `flags` marks a byte of `text`, eight looked at together.
+/// Whether `flags` marks any byte of `text`. Looks at eight bytes at a time.
 #[inline(always)]
 fn any(text: &[u8], flags: impl Fn(u64) -> u64) -> bool {
     let mut rest = text;
@@ -91,8 +91,8 @@ fn any(text: &[u8], flags: impl Fn(u64) -> u64) -> bool {
     flags(u64::from_le_bytes(word)) & HIGHS != 0
 }
 
-/// The high bit of each byte below `bound`, which is at most 0x80. Bytes from 0x80 up are not below. No sum carries, since the high bits are
-/// off.
+/// Returns the high bit of each byte below `bound`, which is at most 0x80. Bytes from 0x80 up are never marked. The addition cannot carry
+/// from byte to byte, because the high bits are cleared first.
 #[inline(always)]
 const fn below(word: u64, bound: u8) -> u64 {
     !((word & !HIGHS) + ONES * (0x80 - bound) as u64) & !word & HIGHS

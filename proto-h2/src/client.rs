@@ -1,4 +1,4 @@
-//! The client's side of a connection, pulled: requests in, bytes out; bytes in, events out.
+//! The client's side of a connection: takes requests and received bytes, returns bytes to send and events.
 
 use proto_http::{Buffer, FieldLines, Fields, Misuse, Response};
 
@@ -6,10 +6,10 @@ use crate::machine::{Beginning, Core, Role, Step};
 use crate::streams::Stream;
 use crate::{ErrorCode, Limits, Scratch, Violation};
 
-/// What a client reads next.
+/// An event for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent<'a> {
-    /// An informational response. After a 100 a request that waited for it may send its content.
+    /// An informational response. After a 100, a request that waited for it may send its content.
     Informational {
         /// The stream.
         stream: u32,
@@ -39,33 +39,35 @@ pub enum ClientEvent<'a> {
         /// Its trailers.
         trailers: Fields<'a>,
     },
-    /// The server has reset a stream. After [`REFUSED_STREAM`](ErrorCode::REFUSED_STREAM) the request may be sent again (RFC 9113 section 8.7).
+    /// The server has reset a stream. With [`REFUSED_STREAM`](ErrorCode::REFUSED_STREAM), the request may be sent again (RFC 9113 section
+    /// 8.7).
     Reset {
         /// The stream.
         stream: u32,
-        /// Why.
+        /// The reason.
         code: ErrorCode,
     },
-    /// The server broke the protocol on one stream, which was reset for it.
+    /// The server broke the protocol on one stream. The stream was reset.
     Failed(Violation),
-    /// More may be sent on `stream`, or where it is 0, on all of them; more streams may be open.
+    /// The window of `stream` has grown, or that of the connection if `stream` is 0, so that more may be sent; or the server permits more
+    /// streams.
     Window {
         /// The stream, or 0.
         stream: u32,
     },
-    /// The server goes away. Requests on streams above `last` were not processed and may be sent again on another connection (RFC 9113 section
-    /// 6.8): the connection knows these streams no more. The others go on.
+    /// The server is shutting down. It has not processed requests on streams above `last`: they may be sent again on another connection
+    /// (RFC 9113 section 6.8), and the connection has already forgotten their streams. The other streams go on.
     Goaway {
-        /// The last stream that the server has looked at, or may still.
+        /// The last stream that the server has processed, or may still process.
         last: u32,
-        /// Why.
+        /// The reason.
         code: ErrorCode,
     },
     /// The answer to [`ping`](ClientConnection::ping).
     Pong(u64),
 }
 
-/// A request to be sent.
+/// The head of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head<'a> {
@@ -75,14 +77,14 @@ pub struct Head<'a> {
     pub scheme: &'a str,
     /// Host, and port where it is not the scheme's.
     pub authority: &'a str,
-    /// Path and query, or `*` for OPTIONS. Not used for a CONNECT that is not extended.
+    /// Path and query, or `*` for OPTIONS. Ignored for a plain CONNECT.
     pub path: &'a str,
     /// The protocol of an extended CONNECT (RFC 8441), such as `websocket`.
     pub protocol: Option<&'a str>,
 }
 
 impl<'a> Head<'a> {
-    /// A request of `method` for `scheme://authority/path`.
+    /// The head of a request with `method` for `scheme://authority/path`.
     #[must_use]
     pub const fn new(method: &'a str, scheme: &'a str, authority: &'a str, path: &'a str) -> Self {
         Self {
@@ -94,13 +96,13 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// A tunnel to another server, by a plain CONNECT; `authority` has a port.
+    /// The head of a plain CONNECT, which opens a tunnel to another server. `authority` must have a port.
     #[must_use]
     pub const fn connect(authority: &'a str) -> Self {
         Self::new("CONNECT", "", authority, "")
     }
 
-    /// A stream that speaks another `protocol`, by an extended CONNECT (RFC 8441).
+    /// The head of an extended CONNECT (RFC 8441), which makes its stream carry another `protocol`.
     #[must_use]
     pub const fn extended(protocol: &'a str, scheme: &'a str, authority: &'a str, path: &'a str) -> Self {
         Self {
@@ -112,7 +114,7 @@ impl<'a> Head<'a> {
 
 /// The client's side of an HTTP/2 connection. Holds no content.
 ///
-/// Call [`start`](Self::start) first; requests may follow at once.
+/// Call [`start`](Self::start) first. Requests may follow at once.
 ///
 /// ```
 /// use proto_h2::{ClientConnection, Head, Limits};
@@ -158,7 +160,7 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// [`Violation`] where the server broke the protocol so that the connection cannot go on.
+    /// [`Violation`] if the server broke the protocol in a way that ends the connection.
     pub fn next<'a, 'i: 'a, B: Buffer>(
         &mut self,
         limits: &Limits,
@@ -204,7 +206,7 @@ impl ClientConnection {
         }
     }
 
-    /// Sends a request without content, and returns its stream.
+    /// Sends a request without content. Returns its stream.
     ///
     /// # Errors
     ///
@@ -219,7 +221,7 @@ impl ClientConnection {
         self.send(head, fields, None, true, limits, out)
     }
 
-    /// Sends a request whose content follows, of `length` bytes where that is known, or which asks for a tunnel. Returns its stream.
+    /// Sends the head of a request whose content follows, `length` bytes if known, or of a request for a tunnel. Returns its stream.
     ///
     /// # Errors
     ///
@@ -252,14 +254,14 @@ impl ClientConnection {
         self.core.send_request(head, fields, beginning, limits, out)
     }
 
-    /// Whether a request may be sent now: the server permits one more stream, and neither side goes away.
+    /// Whether a request may be sent now: the server permits one more stream, and neither side is shutting down.
     #[must_use]
     pub fn can_request(&self) -> bool {
         let core = &self.core;
         core.has_room() && !core.has_failed() && !core.is_shutting_down() && core.peer_goaway == u32::MAX
     }
 
-    /// Whether no request can be sent any more: one of both sides goes away, the server broke the protocol, or the numbers of streams are
+    /// Whether no request can be sent any more: either side is shutting down, the server broke the protocol, or the stream identifiers are
     /// used up.
     #[must_use]
     pub fn is_closing(&self) -> bool {
@@ -268,7 +270,7 @@ impl ClientConnection {
         used_up || core.has_failed() || core.is_shutting_down() || core.peer_goaway != u32::MAX
     }
 
-    /// Whether the server offers the extended CONNECT (RFC 8441). False until its settings have come.
+    /// Whether the server offers the extended CONNECT (RFC 8441). False until its SETTINGS have arrived.
     #[must_use]
     pub fn offers_extended_connect(&self) -> bool {
         self.core.offered.extended_connect
@@ -283,7 +285,7 @@ impl ClientConnection {
             .is_some_and(|stream| stream.has(Stream::SWITCHED))
     }
 
-    /// The server's settings have come.
+    /// Whether the server's SETTINGS have arrived.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.core.has_begun()

@@ -23,31 +23,31 @@ macro_rules! codes {
 codes! {
     /// Nothing went wrong.
     NO_ERROR = 0x0;
-    /// The protocol was broken in a way that no other code names.
+    /// The peer broke the protocol in a way that no other code names.
     PROTOCOL_ERROR = 0x1;
-    /// Something failed that is not the peer's fault.
+    /// An internal error, which is not the peer's fault.
     INTERNAL_ERROR = 0x2;
-    /// More was sent than the window allowed.
+    /// The peer sent more than its flow-control window allowed.
     FLOW_CONTROL_ERROR = 0x3;
     /// SETTINGS were not acknowledged in time.
     SETTINGS_TIMEOUT = 0x4;
-    /// A frame came for a stream that was half-closed.
+    /// A frame arrived on a half-closed stream.
     STREAM_CLOSED = 0x5;
     /// A frame has a size that its type does not allow.
     FRAME_SIZE_ERROR = 0x6;
-    /// The stream was refused before anything was done for it; the request may be sent again.
+    /// The stream was refused before any processing; the request may be sent again.
     REFUSED_STREAM = 0x7;
-    /// The stream is not wanted any more.
+    /// The stream is no longer needed.
     CANCEL = 0x8;
-    /// The header compression is out of step.
+    /// The state of the header compression is lost.
     COMPRESSION_ERROR = 0x9;
     /// The connection of a CONNECT request failed.
     CONNECT_ERROR = 0xa;
     /// The peer causes too much work.
     ENHANCE_YOUR_CALM = 0xb;
-    /// The transport does not meet the requirements for security.
+    /// The transport does not meet the security requirements.
     INADEQUATE_SECURITY = 0xc;
-    /// The resource wants HTTP/1.1.
+    /// The resource requires HTTP/1.1.
     HTTP_1_1_REQUIRED = 0xd;
 }
 

@@ -1,4 +1,4 @@
-//! Frame heads (RFC 9113 section 4.1), and what each type asks of its length and stream (section 6).
+//! Frame heads (RFC 9113 section 4.1), and the length and stream that each frame type requires (section 6).
 
 use crate::ViolationKind;
 
@@ -8,7 +8,7 @@ pub(crate) const HEAD: usize = 9;
 /// The first octets of a client's connection (RFC 9113 section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The largest payload that needs no setting.
+/// The largest payload allowed without a setting.
 pub(crate) const SMALLEST_MAX: u32 = 16_384;
 
 pub(crate) mod kind {
@@ -50,7 +50,7 @@ impl Head {
             length: u32::from_be_bytes([0, a, b, c]),
             kind,
             flags,
-            // The reserved bit means nothing.
+            // The reserved bit is ignored.
             stream: u32::from_be_bytes([d & 0x7f, e, f, g]),
         }
     }
@@ -67,7 +67,7 @@ impl Head {
         self.flags & flag != 0
     }
 
-    /// Checks what can be told before the payload is there. The stream alone may be at fault: for PRIORITY of a wrong length.
+    /// Checks a frame head before its payload has arrived. Only a PRIORITY of a wrong length is an error of the stream alone.
     #[inline(always)]
     pub(crate) fn check(&self, max: u32) -> Result<(), ViolationKind> {
         if self.length > max {
@@ -102,7 +102,7 @@ struct Rule {
     most: u32,
 }
 
-/// By type, 0 to 16.
+/// Rules by frame type, 0 to 16.
 static RULES: [Rule; 17] = {
     const fn rule(on: On, least: u32, most: u32) -> Rule {
         Rule { on, least, most }

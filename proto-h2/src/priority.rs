@@ -1,11 +1,11 @@
 //! Priorities (RFC 9218).
 
-/// How urgent a response is, and whether it may share the connection with others of the same urgency (RFC 9218 section 4).
+/// The urgency of a response, and whether it may share the connection with others of the same urgency (RFC 9218 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Priority {
     /// From 0, the most urgent, to 7. Default 3.
     pub urgency: u8,
-    /// Whether pieces are of use before the whole is there. Default false.
+    /// Whether parts of the response are useful before all of it has arrived. Default false.
     pub incremental: bool,
 }
 
@@ -19,7 +19,7 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// Reads the value of a `priority` field. What is not understood is passed over (RFC 9218 section 4).
+    /// Parses the value of a `priority` field. Unknown or invalid members are ignored (RFC 9218 section 4).
     ///
     /// ```
     /// use proto_h2::Priority;
@@ -32,7 +32,7 @@ impl Priority {
         let mut priority = Self::default();
         for member in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             let (key, rest) = member.split_at(member.iter().position(|&byte| byte == b'=').unwrap_or(member.len()));
-            // Parameters mean nothing here.
+            // Parameters are ignored.
             let rest = rest.split(|&byte| byte == b';').next().unwrap_or_default();
             match (key.split(|&byte| byte == b';').next().unwrap_or_default(), rest) {
                 (b"u", [b'=', urgency @ b'0'..=b'7']) => priority.urgency = urgency - b'0',

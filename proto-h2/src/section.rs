@@ -1,4 +1,4 @@
-//! Field sections: what a header block says, checked while it is decoded (RFC 9113 sections 8.2 and 8.3).
+//! Field sections: the content of a header block, checked while it is decoded (RFC 9113 sections 8.2 and 8.3).
 
 use alloc::vec::Vec;
 
@@ -7,20 +7,20 @@ use proto_http::{Assembled, Fields, Request, Response, Target};
 use crate::hpack::{DecodeError, Decoder, Line, Token};
 use crate::{Limits, ViolationKind};
 
-/// Memory that field sections are decoded into. One serves any number of connections, one after the other, so that a connection that is idle
-/// has none; keep it for the next call.
+/// Memory for decoding field sections. One `Scratch` serves any number of connections, one after the other, so that an idle connection
+/// holds no such memory. Keep it for the next call.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     lines: Vec<u8>,
-    /// What the last block said: here, so that no event has to carry it.
+    /// The content of the last block; kept here so that no event has to carry it.
     pub(crate) section: Section,
 }
 
 impl Scratch {
-    /// Memory is kept for the next section up to this much.
+    /// Capacity kept for the next section, in bytes.
     const KEPT: usize = 64 * 1024;
 
-    /// No memory yet.
+    /// A scratch without allocated memory.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -30,10 +30,10 @@ impl Scratch {
     }
 }
 
-/// Where something stands in the lines.
+/// A range of bytes in the lines.
 type Span = (u32, u32);
 
-/// What the lines are of.
+/// The kind of message part that a header block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Request { extended: bool },
@@ -41,7 +41,7 @@ pub(crate) enum Part {
     Trailers,
 }
 
-/// What a header block says. The lines it speaks of are in a [`Scratch`].
+/// The content of a header block. Its lines are in a [`Scratch`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Section {
     method: Span,
@@ -50,10 +50,10 @@ pub(crate) struct Section {
     authority: Span,
     protocol: Span,
     host: Span,
-    /// `priority`, if there is one.
+    /// The `priority` field, if there is one.
     pub(crate) priority: Span,
     pub(crate) status: u16,
-    /// Pseudo-header fields that came, a bit for each [`Token`].
+    /// Pseudo-header fields seen so far, one bit for each [`Token`].
     seen: u8,
     regular: bool,
     expects: bool,
@@ -65,8 +65,8 @@ pub(crate) struct Section {
     wrong: Option<ViolationKind>,
 }
 
-/// What an extended CONNECT is given that HTTP/1.1 has in its place. The key means nothing (RFC 8441 section 5), and the answer to it is left
-/// out.
+/// The HTTP/1.1 fields that replace an extended CONNECT. The key has no meaning (RFC 8441 section 5), and `sec-websocket-accept` is left
+/// out of the response.
 const UPGRADE: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 impl Section {
@@ -89,11 +89,11 @@ impl Section {
         wrong: None,
     };
 
-    /// Decodes a whole block; what it says is in `scratch` then.
+    /// Decodes a whole block into `scratch`.
     ///
     /// # Errors
     ///
-    /// The outer error ends the connection; the inner one the stream, with the table in step.
+    /// The outer error ends the connection. The inner error ends the stream; the compression table is still in step.
     #[inline]
     pub(crate) fn read(
         decoder: &mut Decoder,
@@ -242,7 +242,7 @@ impl Section {
         Ok(())
     }
 
-    /// One authority, by whichever of the two fields; from here on it is a Host line.
+    /// Settles the authority from `:authority` or Host, whichever there is, and stores it as a Host line.
     #[inline]
     fn check_host(&mut self, lines: &mut Vec<u8>) -> Result<(), ViolationKind> {
         let has_host = self.host != (0, 0);
@@ -260,7 +260,7 @@ impl Section {
         const NAME: &[u8; 6] = b"host: ";
         let (start, end) = self.authority;
         if end + 2 == self.fields {
-            // It is the last pseudo-header field: its line becomes the first one.
+            // `:authority` is the last pseudo-header field: its line becomes the first field line.
             self.fields = start - NAME.len() as u32;
             let name = self.fields as usize..start as usize;
             if let Some(place) = lines.get_mut(name) {
@@ -273,7 +273,7 @@ impl Section {
         Ok(())
     }
 
-    /// RFC 9113 section 8.5.
+    /// Checks a plain CONNECT (RFC 9113 section 8.5).
     #[cold]
     fn check_connect(&mut self, lines: &mut Vec<u8>) -> Result<(), ViolationKind> {
         if self.has(Token::Scheme) || self.has(Token::Path) {
@@ -290,7 +290,7 @@ impl Section {
         self.check_host(lines)
     }
 
-    /// An extended CONNECT becomes what HTTP/1.1 asks the same with, for handlers that know no other (RFC 8441 section 5).
+    /// Rewrites an extended CONNECT as the equivalent HTTP/1.1 upgrade request, for handlers of HTTP/1.1 (RFC 8441 section 5).
     #[cold]
     fn make_upgrade(&mut self, lines: &mut Vec<u8>) -> Result<(), ViolationKind> {
         match bytes(lines, self.protocol) {
@@ -306,7 +306,7 @@ impl Section {
         Assembled::default().request("", "", lines).fields()
     }
 
-    /// Joins the crumbs of a Cookie, in order, into one line at the end (RFC 9113 section 8.2.3).
+    /// Joins split Cookie fields, in order, into one line at the end (RFC 9113 section 8.2.3).
     #[cold]
     fn join_cookies(&self, lines: &mut Vec<u8>) {
         let start = self.fields as usize;
@@ -362,7 +362,7 @@ impl Section {
         (self.priority != (0, 0)).then(|| bytes(&scratch.lines, self.priority))
     }
 
-    /// The request, which `end` says to be complete.
+    /// The request; `end` says whether it is complete.
     #[inline]
     pub(crate) fn request<'a>(&self, scratch: &'a Scratch, end: bool) -> Request<'a> {
         let lines = &scratch.lines;
@@ -419,7 +419,7 @@ fn authority(bytes: &[u8]) -> Result<(), ViolationKind> {
     }
 }
 
-/// RFC 9110 section 5.6.2. Methods have capital letters.
+/// Whether `bytes` is a token (RFC 9110 section 5.6.2). Methods may have capital letters.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
         && bytes
@@ -427,7 +427,7 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// RFC 3986 section 3.1.
+/// Whether `scheme` is a valid scheme (RFC 3986 section 3.1).
 pub(crate) fn is_scheme(scheme: &[u8]) -> bool {
     let [first, rest @ ..] = scheme else { return false };
     first.is_ascii_alphabetic()
@@ -443,7 +443,7 @@ fn status(value: &[u8]) -> Option<u16> {
     Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
 }
 
-/// RFC 9110 section 8.6: digits alone.
+/// Parses a Content-Length: digits only (RFC 9110 section 8.6).
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! The server's side of a connection, pulled: bytes in, events out; answers in, bytes out.
+//! The server's side of a connection: takes received bytes and responses, returns events and bytes to send.
 
 use proto_http::{Buffer, DATE_LENGTH, FieldLines, Fields, Misuse, Request};
 
@@ -8,10 +8,10 @@ use crate::state::Half;
 use crate::streams::Stream;
 use crate::{ErrorCode, Limits, Priority, Scratch, Violation};
 
-/// What a server reads next.
+/// An event for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerEvent<'a> {
-    /// A request head opens `stream`. An extended CONNECT (RFC 8441) shows as the GET with `Upgrade` that asks the same of HTTP/1.1.
+    /// A request head opens `stream`. An extended CONNECT (RFC 8441) appears as the equivalent HTTP/1.1 request: a GET with `Upgrade`.
     Request {
         /// The stream.
         stream: u32,
@@ -27,30 +27,30 @@ pub enum ServerEvent<'a> {
         /// The content.
         data: &'a [u8],
     },
-    /// The end of a request that has content, or of what a client sends into a tunnel.
+    /// The end of a request that has content, or of the client's bytes in a tunnel.
     End {
         /// The stream.
         stream: u32,
         /// Its trailers.
         trailers: Fields<'a>,
     },
-    /// The client has reset a stream: nothing may be sent on it any more.
+    /// The client has reset a stream: nothing may be sent on the stream any more.
     Reset {
         /// The stream.
         stream: u32,
-        /// Why.
+        /// The reason.
         code: ErrorCode,
     },
-    /// The client broke the protocol on one stream, which was reset for it. The stream may be one that no event has told of.
+    /// The client broke the protocol on one stream. The stream was reset. No earlier event need have named the stream.
     Failed(Violation),
-    /// More may be sent on `stream`, or where it is 0, on all of them.
+    /// The window of `stream` has grown, or that of the connection if `stream` is 0, so that more may be sent.
     Window {
         /// The stream, or 0.
         stream: u32,
     },
     /// The answer to [`ping`](ServerConnection::ping).
     Pong(u64),
-    /// The client goes away: it opens no more streams.
+    /// The client is shutting down: it opens no more streams.
     Goaway(ErrorCode),
 }
 
@@ -100,7 +100,7 @@ impl ServerConnection {
         }
     }
 
-    /// Sends our settings, which go first (RFC 9113 section 3.4).
+    /// Sends our SETTINGS, which must be the first frame (RFC 9113 section 3.4).
     ///
     /// # Errors
     ///
@@ -109,12 +109,12 @@ impl ServerConnection {
         self.core.start(limits, true, out)
     }
 
-    /// Takes the next event off `input`; `None` where more bytes are needed: show what is left again, with newer bytes behind it. Replies, such
-    /// as acknowledgements and resets, are appended to `out`; when much waits there, read no more.
+    /// Takes the next event off `input`. `None` means that more bytes are needed: call again with the remaining bytes followed by newer
+    /// ones. Replies, such as acknowledgements and resets, are appended to `out`; stop reading while much of `out` is unsent.
     ///
     /// # Errors
     ///
-    /// [`Violation`] where the client broke the protocol so that the connection cannot go on. The reply is in `out`; send it and close. No event
+    /// [`Violation`] if the client broke the protocol in a way that ends the connection. The reply is in `out`; send it and close. No event
     /// follows.
     #[inline]
     pub fn next<'a, 'i: 'a, B: Buffer>(
@@ -155,15 +155,15 @@ impl ServerConnection {
         }
     }
 
-    /// Sends a whole response, or as much of `body` as the windows allow: returns how many bytes it took. The rest follows with
-    /// [`send_data`](Self::send_data). `date` is left out where `fields` have one.
+    /// Sends a whole response, with as much of `body` as the windows allow. Returns how many bytes of `body` were taken; send the rest with
+    /// [`send_data`](Self::send_data). `date` is ignored if `fields` has a Date.
     ///
-    /// `Connection` and the other fields that HTTP/2 does not have are left out. To a HEAD request, and with a status that has no content, the
-    /// body is counted and left out.
+    /// `Connection` and other fields that HTTP/2 forbids are left out. For a HEAD request, or a status without content, the body is counted
+    /// but not sent.
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written, for what may not be sent or not now.
+    /// [`Misuse`], with nothing written, if the response is not allowed, or not now.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "a whole response has as many parts")]
     pub fn respond<B: Buffer>(
@@ -189,8 +189,8 @@ impl ServerConnection {
         self.core.send_data(stream, body, true, limits, out)
     }
 
-    /// Sends the head of a response whose content follows, of `length` bytes where that is known. To a CONNECT of either kind, a status of 2xx
-    /// opens the tunnel.
+    /// Sends the head of a response whose content follows, `length` bytes if known. For a CONNECT of either kind, a 2xx status opens the
+    /// tunnel.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl ServerConnection {
         self.core.send_response(stream, status, fields, beginning, limits, out)
     }
 
-    /// Sends an informational response, 1xx but 101.
+    /// Sends an informational response: any 1xx status except 101.
     ///
     /// # Errors
     ///
@@ -233,13 +233,13 @@ impl ServerConnection {
 super::both_roles!(ServerConnection);
 
 impl ServerConnection {
-    /// Whether an answer to the request of `stream` is still to be given.
+    /// Whether the request on `stream` has no final response yet.
     #[must_use]
     pub fn can_respond(&self, stream: u32) -> bool {
         self.core.can_respond(stream)
     }
 
-    /// Whether an answer was begun and is not complete.
+    /// Whether a response on `stream` has begun and is incomplete.
     #[must_use]
     pub fn is_responding(&self, stream: u32) -> bool {
         self.core
@@ -257,7 +257,7 @@ impl ServerConnection {
             .is_some_and(|stream| stream.has(Stream::EXPECTS) && stream.sending == Half::Head)
     }
 
-    /// Whether `stream` asks for a tunnel: by a CONNECT of either kind.
+    /// Whether `stream` asks for a tunnel, by a CONNECT of either kind.
     #[must_use]
     pub fn wants_tunnel(&self, stream: u32) -> bool {
         self.core
@@ -275,7 +275,7 @@ impl ServerConnection {
             .is_some_and(|stream| stream.has(Stream::EXTENDED))
     }
 
-    /// How urgent the client says that `stream` is (RFC 9218).
+    /// The priority that the client gave `stream` (RFC 9218).
     #[must_use]
     pub fn priority(&self, stream: u32) -> Priority {
         self.core.priority_of(stream)

@@ -1,7 +1,7 @@
-//! What may happen when, on either half of a stream (RFC 9113 sections 5.1 and 8.1): a table that does not know which side it is on.
+//! The state machine of a stream (RFC 9113 sections 5.1 and 8.1): one table, which is the same for both roles and both directions.
 //!
-//! A stream is two messages, one each way, and each has a [`Half`]. The states of RFC 9113 section 5.1 are pairs of them: *open* is two that
-//! are not `Done`, *half-closed* is one, *closed* is none, and such a stream is forgotten.
+//! A stream carries one message in each direction, and each message has a [`Half`]. The states of RFC 9113 section 5.1 are pairs of halves:
+//! in *open*, neither is `Done`; in *half-closed*, one is; in *closed*, both are, and the stream is forgotten.
 //!
 //! ```text
 //! Head -- Informational -> Head
@@ -14,7 +14,7 @@
 /// How far one message of a stream has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Half {
-    /// Its head is due.
+    /// The head was not sent yet.
     Head,
     /// The head was sent, content may follow.
     Body,
@@ -22,14 +22,14 @@ pub enum Half {
     Done,
 }
 
-/// What moves a message on.
+/// A step of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Move {
     /// An informational response.
     Informational,
     /// A head with content behind it.
     Head,
-    /// A head that is the whole message.
+    /// A head without content: the whole message.
     WholeHead,
     /// Some content.
     Data,
@@ -47,7 +47,7 @@ impl Move {
     pub const ALL: [Self; 5] = [Self::Informational, Self::Head, Self::WholeHead, Self::Data, Self::End];
 }
 
-/// The table: where `half` goes by `step`, or `None` where that is not allowed.
+/// The table: the state that follows `half` after `step`, or `None` if the step is not allowed.
 #[inline]
 #[must_use]
 pub const fn next(half: Half, step: Move) -> Option<Half> {
@@ -65,7 +65,7 @@ pub const fn next(half: Half, step: Move) -> Option<Half> {
 mod tests {
     use super::*;
 
-    /// The table of the module's documentation is this one.
+    /// The table in the module's documentation equals [`next`].
     #[test]
     fn the_documentation_shows_the_table() {
         let mut table = String::new();

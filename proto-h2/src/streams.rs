@@ -8,44 +8,44 @@ use crate::state::Half;
 /// One stream that is not closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
-    /// 0 where the slot is free.
+    /// The identifier; 0 if the slot is free.
     pub(crate) id: u32,
     pub(crate) receiving: Half,
     pub(crate) sending: Half,
     pub(crate) flags: u8,
-    /// RFC 9218 section 4.1, with [`crate::Priority`]'s layout.
+    /// The priority (RFC 9218 section 4.1), in the layout of [`crate::Priority`].
     pub(crate) priority: u8,
-    /// Bytes we may send. Settings can move it below 0.
+    /// Bytes we may send. A change of settings can make the window negative.
     pub(crate) send_window: i32,
     /// Bytes the peer may send.
     pub(crate) receive_window: i32,
     /// Bytes handed to the caller and not yet consumed.
     pub(crate) held: u32,
-    /// Bytes consumed, and not yet granted again.
+    /// Bytes consumed and not yet granted again.
     pub(crate) consumed: u32,
-    /// Bytes of content that may still come, by its announced length or by the limit.
+    /// Bytes of content that may still arrive, by the announced length or by the limit.
     pub(crate) expected: u64,
     /// Bytes of announced content that are still to be sent; `u64::MAX` where no length was announced.
     pub(crate) left: u64,
 }
 
 impl Stream {
-    /// A response has no content: the request is HEAD.
+    /// The request is HEAD: the response has no content.
     pub(crate) const HEAD: u8 = 1;
-    /// `expected` is an announced length, and not a limit.
+    /// `expected` is an announced length, not a limit.
     pub(crate) const KNOWN: u8 = 1 << 1;
-    /// CONNECT: content is bytes of another protocol, once the answer is 2xx.
+    /// A CONNECT: after a 2xx response, content is the bytes of another protocol.
     pub(crate) const TUNNEL: u8 = 1 << 2;
-    /// The extended kind (RFC 8441).
+    /// An extended CONNECT (RFC 8441).
     pub(crate) const EXTENDED: u8 = 1 << 3;
-    /// What is sent has ended already, for it has no content; more of it is dropped.
+    /// Our message has ended because it has no content; further content is dropped.
     pub(crate) const DROPS: u8 = 1 << 4;
     /// The client waits for a 100.
     pub(crate) const EXPECTS: u8 = 1 << 5;
     /// The tunnel is open.
     pub(crate) const SWITCHED: u8 = 1 << 6;
 
-    /// A place without a stream.
+    /// A free slot.
     const FREE: Self = Self {
         id: 0,
         receiving: Half::Head,
@@ -73,8 +73,8 @@ impl Stream {
 
 const EMPTY: u16 = u16::MAX;
 
-/// The streams that are not closed. A slot stays with its stream. The first has its place here, so that a connection with one stream at a time
-/// allocates nothing.
+/// The streams that are not closed. A stream keeps its slot. The first stream is stored inline, so that a connection with one stream at a
+/// time allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Streams {
     first: Stream,
@@ -91,7 +91,7 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// The most there may be.
+    /// The most streams a connection can hold.
     pub(crate) const MOST: u32 = 32_768;
 
     #[inline]
@@ -152,7 +152,7 @@ impl Streams {
         self.others.as_mut()?.remove(id)
     }
 
-    /// Gives memory back, where there is no stream.
+    /// Frees memory if there is no stream.
     pub(crate) fn give_back(&mut self) {
         if self.len() == 0 {
             self.others = None;
@@ -160,13 +160,13 @@ impl Streams {
     }
 }
 
-/// The streams beside the first.
+/// The streams other than the first.
 #[derive(Debug)]
 struct Open {
     slots: Vec<Stream>,
-    /// The first free slot; `held` of each names the next.
+    /// The first free slot; `held` of each free slot names the next one.
     free: u16,
-    /// Slots by identifier: open addressing, at most half full. Identifiers count up by two, so that a slice of them is a perfect hash.
+    /// Slots by identifier: open addressing, at most half full. Identifiers count up by two, so that consecutive ones never collide.
     index: Vec<u16>,
     live: u32,
 }
@@ -282,7 +282,7 @@ impl Open {
         while self.index.get(hole).is_some_and(|&found| usize::from(found) != slot) {
             hole = (hole + 1) & mask;
         }
-        // Those behind move up, unless that would put them before their place.
+        // Later entries move up, unless they would move in front of their own place.
         let mut at = hole;
         loop {
             at = (at + 1) & mask;
@@ -333,7 +333,7 @@ mod tests {
         assert!(size_of::<Stream>() <= 48, "{}", size_of::<Stream>());
     }
 
-    /// Against a set, with identifiers that share places.
+    /// Compares with a set; the identifiers collide in the index.
     #[test]
     fn what_was_inserted_and_not_removed_is_there() {
         let (mut streams, mut model) = (Streams::default(), std::collections::BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Heads read by another codec, as the views that handlers know.
+//! Heads that another codec has decoded, in the form that handlers expect.
 
 use crate::framing::Facts;
 use crate::{Fields, Request, Response};
@@ -22,7 +22,7 @@ pub struct Assembled {
     pub content: bool,
     /// Whether the client waits for a 100 before it sends content (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
-    /// Whether the client asks for another protocol. `fields` name that protocol as HTTP/1.1 does, in `Upgrade`.
+    /// Whether the client asks for an upgrade. `fields` contain an `Upgrade` with the protocol, as in HTTP/1.1.
     pub upgrade: bool,
 }
 

@@ -87,14 +87,14 @@ impl BodyDecoder {
             }
             Phase::Done => Ok(None),
             Phase::UntilClose => {
-                // Up to the limit, so that as much is handed on however it comes.
+                // Content up to the limit is passed on, so that the result does not depend on how the content arrives.
                 let room = rules
                     .limits
                     .body
                     .map_or(u64::MAX, |limit| limit.saturating_sub(self.total));
                 let n = usize::try_from(room).unwrap_or(usize::MAX).min(input.len());
                 if n == 0 && !input.is_empty() {
-                    // For good.
+                    // Makes the error permanent.
                     self.total = self.total.saturating_add(1);
                     return Err(Violation::new(ViolationKind::BodyTooLarge, 0));
                 }
@@ -189,7 +189,7 @@ impl BodyDecoder {
         }
     }
 
-    /// RFC 9112 section 7.1.2. Trailers never join the fields of the head.
+    /// Reads the trailer section (RFC 9112 section 7.1.2). Trailers are never merged into the fields of the head.
     fn trailers<'a>(&mut self, input: &mut &'a [u8], rules: &Rules) -> Result<Option<Piece<'a>>, Violation> {
         let limits = &rules.limits;
         if input.is_empty() || !self.scanner.trailers_ready(input, limits) {
@@ -213,15 +213,15 @@ impl BodyDecoder {
     }
 }
 
-/// Whether a field may stand in a trailer section: none that frames, routes, authenticates or describes the content does
-/// (RFC 9110 section 6.5.1).
+/// Whether a field may be in a trailer section. Fields for framing, routing, authentication or the description of the content may not (RFC
+/// 9110 section 6.5.1).
 pub(crate) fn is_allowed_trailer(name: &[u8]) -> bool {
     !forbidden_trailers(name.len())
         .iter()
         .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
 }
 
-/// Names of so many bytes that may not stand in a trailer section, in lower case.
+/// The forbidden names of trailers with this length, in lower case.
 pub(crate) const fn forbidden_trailers(length: usize) -> &'static [&'static str] {
     match length {
         2 => &["te"],
@@ -242,7 +242,7 @@ pub(crate) const fn forbidden_trailers(length: usize) -> &'static [&'static str]
     }
 }
 
-/// Reads a chunk-size line (RFC 9112 section 7.1): the size, the bytes of the line, those of its extensions.
+/// Reads a chunk-size line (RFC 9112 section 7.1). Returns the size, the length of the line, and the length of its extensions.
 #[inline]
 fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Option<(u64, usize, usize)>, Violation> {
     let mut size = 0u64;
@@ -265,7 +265,7 @@ fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Opti
     let digits = at;
     let over = |at| Err(Violation::new(ViolationKind::ChunkLineTooLong, at));
     let end = match extensions(input, at, leniency.padded_chunk_size) {
-        // Beyond the limit nothing is judged, as nothing is that has not come.
+        // Beyond the limit, bytes are not checked: the result must not depend on how many of them have arrived.
         Err(violation) if violation.offset() > limits.chunk_line => return over(limits.chunk_line),
         end => end?,
     };
@@ -277,13 +277,13 @@ fn chunk_line(input: &[u8], limits: &Limits, leniency: &Leniency) -> Result<Opti
     }
 }
 
-/// How much of a line that is not whole counts: its end does not.
+/// The length of an incomplete line, without its end.
 fn unfinished(line: &[u8]) -> usize {
     line.strip_suffix(b"\r").unwrap_or(line).len()
 }
 
-/// Checks `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` from `at` on (RFC 9112 section 7.1.1) and returns where
-/// the CRLF stands, or `None` where the line is not whole.
+/// Checks `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` from `at` on (RFC 9112 section 7.1.1). Returns the offset of
+/// the CRLF, or `None` if the line is incomplete.
 #[inline]
 fn extensions(line: &[u8], at: usize, padded: bool) -> Result<Option<usize>, Violation> {
     match line.get(at..) {
@@ -340,7 +340,7 @@ fn extension_list(line: &[u8], mut at: usize, padded: bool) -> Result<Option<usi
     }
 }
 
-/// Why `byte`, which stands at `at`, is wrong in an extension; `None` where the byte behind it has to tell.
+/// The error for `byte` at `at` in an extension; `None` if the following byte decides and has not arrived.
 fn broken(line: &[u8], byte: u8, at: usize) -> Result<Option<usize>, Violation> {
     let kind = match (byte, line.get(at + 1)) {
         (b'\r', None) => return Ok(None),
@@ -359,7 +359,7 @@ fn blanks(line: &[u8], at: usize) -> usize {
         .count()
 }
 
-/// RFC 9110 section 5.6.4. Returns where the byte behind the closing quote stands.
+/// Reads a quoted string (RFC 9110 section 5.6.4). Returns the offset after the closing quote.
 fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
     let mut at = open + 1;
     loop {
@@ -377,7 +377,7 @@ fn quoted_string(line: &[u8], open: usize) -> Result<Option<usize>, Violation> {
 mod tests {
     use super::*;
 
-    /// However slowly a trailer section comes, it is read through once.
+    /// A trailer section is parsed once, even if it arrives byte by byte.
     #[test]
     fn trailers_are_read_when_they_are_whole() {
         let trailers = [b"X: ".as_slice(), &[b'y'; 500], b"\r\nX: y\r\n\r\n"].concat();
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(ready, [1, trailers.len()]);
     }
 
-    /// Digits beyond 64 bits are wrong, not long, where the line may have as many bytes.
+    /// A 17th digit is an invalid size, unless the limit of the line forbids so many bytes.
     #[test]
     fn too_many_digits_within_the_limit_of_the_line() {
         let line = b"00000000000000001\r\n";

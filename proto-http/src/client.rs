@@ -10,7 +10,7 @@ use crate::{BodyLength, Fields, Misuse, Parsed, Piece, Response, Rules, Violatio
 /// The next event of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent<'a> {
-    /// An informational response, 1xx but 101; the final response follows.
+    /// An informational response: any 1xx status except 101. The final response follows.
     Informational(Response<'a>),
     /// The head of the final response. [`End`](Self::End) always follows, except after a switch of protocols.
     Response(Response<'a>),
@@ -57,9 +57,9 @@ pub struct ClientConnection {
     sending: Sending,
     exchange: Exchange,
     flags: u8,
-    /// How many requests were pipelined behind the one under way.
+    /// The number of requests pipelined after the current one.
     pipelined: u8,
-    /// Which of them are HEAD requests; the next is the lowest bit.
+    /// Which of the pipelined requests are HEAD; the next request is the lowest bit.
     heads: u32,
 }
 
@@ -69,11 +69,11 @@ impl ClientConnection {
     const EOF: u8 = 1 << 2;
     /// The request waits for `100 Continue`.
     const EXPECTS: u8 = 1 << 3;
-    /// The request may be sent again: its method is idempotent (RFC 9110 section 9.2.2).
+    /// The request's method is idempotent, so the request may be sent again (RFC 9110 section 9.2.2).
     const IDEMPOTENT: u8 = 1 << 4;
-    /// An exchange is complete.
+    /// An exchange was complete before.
     const REUSED: u8 = 1 << 5;
-    /// Something of a response to the request has come.
+    /// Part of the response has arrived.
     const HEARD: u8 = 1 << 6;
 
     /// A connection before its first request.
@@ -97,7 +97,7 @@ impl ClientConnection {
     /// Appends a request head. With a `body`, content follows with [`send_data`](Self::send_data) and ends with
     /// [`finish`](Self::finish); without, the request is complete.
     ///
-    /// `fields` must have exactly one Host. One of them being `Upgrade`, the server may switch protocols, as it may for CONNECT.
+    /// `fields` must have exactly one Host. If `fields` has an `Upgrade`, or the method is CONNECT, the server may switch protocols.
     ///
     /// # Errors
     ///
@@ -152,9 +152,9 @@ impl ClientConnection {
     /// Appends a request before the earlier responses have arrived (RFC 9112 section 9.3.2). Without outstanding requests,
     /// it does the same as [`send_request`](Self::send_request). Responses arrive in the order of the requests.
     ///
-    /// Only for GET, HEAD and OPTIONS without content, which may be sent again: when the connection ends early, the last
-    /// [`pipelined`](Self::pipelined) requests were not answered. Up to [`PIPELINE`] may wait. They must not ask to close or to
-    /// switch protocols.
+    /// Allowed for GET, HEAD and OPTIONS without content, because they may be sent again: if the connection ends early, the last
+    /// [`pipelined`](Self::pipelined) requests were not answered. Up to [`PIPELINE`] requests may wait. They must not ask to close the
+    /// connection or to switch protocols.
     ///
     /// # Errors
     ///
@@ -261,7 +261,7 @@ impl ClientConnection {
         result
     }
 
-    /// Nothing may come that was not asked for (RFC 9112 section 9.2).
+    /// Between responses, input is an error (RFC 9112 section 9.2).
     fn between<'a>(&mut self, rules: &Rules, input: &[u8]) -> Result<Option<ClientEvent<'a>>, Violation> {
         if !(input.is_empty() || rules.leniency.lines_before_status && are_empty_lines(input, &rules.limits)) {
             return Err(Violation::new(ViolationKind::Unexpected, 0));
@@ -292,7 +292,7 @@ impl ClientConnection {
             status == 101
         };
         if switches {
-            // Only what was asked for, and said so twice (RFC 9110 section 7.8).
+            // The request must have asked for the switch, and a 101 must name it in both fields (RFC 9110 section 7.8).
             let agreed = self.has(Self::CONNECT) || head.facts.agrees_to_upgrade();
             if !agreed || self.exchange.switch().is_none() {
                 return Err(Violation::new(ViolationKind::UnaskedSwitch, 0));
@@ -326,7 +326,7 @@ impl ClientConnection {
         Ok(Some(ClientEvent::Response(head)))
     }
 
-    /// The method as far as it changes what a response is.
+    /// The method, if it affects how the response is read.
     const fn request_method(&self) -> &'static str {
         if self.has(Self::HEAD) {
             "HEAD"
@@ -365,7 +365,7 @@ impl ClientConnection {
         }
     }
 
-    /// Goes on with the next request that was pipelined: it is complete already.
+    /// Begins the next pipelined request, which was already sent.
     fn begin_pipelined(&mut self) {
         if self.pipelined == 0 {
             return;
@@ -373,7 +373,7 @@ impl ClientConnection {
         let head = self.heads & 1 != 0;
         self.heads >>= 1;
         self.pipelined -= 1;
-        // Only what is idempotent is pipelined.
+        // Only idempotent requests are pipelined.
         self.flags = self.flags & (Self::EOF | Self::REUSED) | Self::IDEMPOTENT | if head { Self::HEAD } else { 0 };
         let _ = self.exchange.request_head(true, false, true);
     }

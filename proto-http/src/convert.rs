@@ -14,7 +14,7 @@ impl From<Version> for http::Version {
     }
 }
 
-/// Copies every field. Fails only for what [`HeaderMap`] does not hold: more than 24,576 fields.
+/// Copies every field. Fails only if [`HeaderMap`] cannot hold them: above 24,576 fields.
 impl TryFrom<Fields<'_>> for HeaderMap {
     type Error = http::Error;
 
@@ -28,7 +28,7 @@ impl TryFrom<Fields<'_>> for HeaderMap {
     }
 }
 
-/// Copies the head. The target may be one that `http::Uri` does not take.
+/// Copies the head. Fails for a target that `http::Uri` does not accept.
 impl TryFrom<&Request<'_>> for http::Request<()> {
     type Error = http::Error;
 
@@ -57,18 +57,18 @@ impl TryFrom<&Response<'_>> for http::Response<()> {
     }
 }
 
-/// What a field says that the encoder has to know. Its bytes were checked when it was made, but for spaces around the value.
+/// The facts about a field. Its bytes were checked when it was made, except for spaces around the value.
 fn facts(name: &HeaderName, value: &HeaderValue) -> Result<FieldFacts, Misuse> {
     let (name, value) = (name.as_str(), value.as_bytes());
     match name.len() {
-        // As long as a name that means something to the encoder.
+        // Names of these lengths may have a meaning for the encoder.
         4 | 6 | 7 | 10 | 14 | 17 => FieldFacts::of(name.as_bytes(), value),
         _ if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) => Err(Misuse::FieldValue),
         _ => Ok(FieldFacts::of_no_meaning(name)),
     }
 }
 
-/// Fields to be sent.
+/// Fields to send.
 impl FieldLines for HeaderMap {
     fn check(&self) -> Result<FieldFacts, Misuse> {
         self.iter().try_fold(FieldFacts::default(), |sum, (name, value)| {
@@ -90,8 +90,8 @@ impl FieldLines for HeaderMap {
 
 impl crate::encode::sealed::Sealed for HeaderMap {}
 
-/// The fields of a map without Content-Length and Transfer-Encoding, to be sent: for a message made elsewhere with its own
-/// framing, which the encoder writes anew (RFC 9112 section 6).
+/// The fields of a map without Content-Length and Transfer-Encoding. For a message from another source with its own framing, because the
+/// encoder writes the framing anew (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug)]
 pub struct Unframed<'a>(pub &'a HeaderMap);
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::{Parsed, Rules};
 
-    /// RFC 9112 section 6: what frames the message is the encoder's to write.
+    /// The encoder writes the framing of a message itself (RFC 9112 section 6).
     #[test]
     fn a_map_without_framing() {
         let mut map = HeaderMap::new();
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(written, b"date: x\r\nx: 1\r\nx: 2\r\n");
         unframed.visit(&mut |name, value| visited.extend([name, b"=", value, b" "].concat()));
         assert_eq!(visited, b"date=x x=1 x=2 ");
-        // Spaces around a value, and what may not trail, are seen whatever the name.
+        // Spaces around a value and forbidden trailers are detected for every name.
         map.insert("a", HeaderValue::from_static("b "));
         assert_eq!(Unframed(&map).check(), Err(Misuse::FieldValue));
         map.insert("a", HeaderValue::from_static("b"));

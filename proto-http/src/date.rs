@@ -5,7 +5,7 @@ pub const DATE_LENGTH: usize = 29;
 
 /// Writes a moment, in seconds since 1970 without leap seconds, as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
 ///
-/// Moments behind the end of the year 9999, which the format cannot express, are written as that end.
+/// Moments after the year 9999, which the format cannot express, are written as its last second.
 ///
 /// ```
 /// assert_eq!(&proto_http::imf_fixdate(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
@@ -40,8 +40,8 @@ fn two(number: u64) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// Year, month and day of the Gregorian calendar, from days since 1970-01-01. Years are counted from March, so that the leap day
-/// is the last of its year.
+/// Year, month and day of the Gregorian calendar, from days since 1970-01-01. The calculation lets years begin in March, so that the leap
+/// day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;

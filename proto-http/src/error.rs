@@ -18,7 +18,7 @@ impl Violation {
         Self { kind, offset }
     }
 
-    /// The same, `bytes` further on.
+    /// The same violation with its offset moved by `bytes`.
     pub(crate) const fn behind(self, bytes: usize) -> Self {
         Self {
             kind: self.kind,
@@ -38,13 +38,13 @@ impl Violation {
         self.offset
     }
 
-    /// The status a server answers this with.
+    /// The status with which a server answers.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.kind.status()
     }
 
-    /// The section that forbids it, such as `"RFC 9112 section 5.1"`.
+    /// The section of the specification that was broken, such as `"RFC 9112 section 5.1"`.
     #[must_use]
     pub const fn section(&self) -> &'static str {
         self.kind.section()
@@ -75,16 +75,16 @@ macro_rules! violations {
         }
 
         impl ViolationKind {
-            /// Every kind there is, for tables and tests.
+            /// Every kind, for tables and tests.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The status a server answers this with.
+            /// The status with which a server answers.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// The section that forbids it.
+            /// The section of the specification that was broken.
             #[must_use]
             pub const fn section(self) -> &'static str {
                 match self { $(Self::$name => $section,)* }
@@ -237,11 +237,11 @@ impl Misuse {
             Self::BodyTooLong => "more body than announced",
             Self::BodyTooShort => "less body than announced",
             Self::TrailersNeedChunks => "only a chunked body has trailers",
-            Self::NotAllowed => "the message cannot have this",
+            Self::NotAllowed => "the message cannot have a body, or does not fit a switch of protocols",
             Self::SwitchUnasked => "the request asks for no switch of protocols",
             Self::CannotSwitch => "only a connection made by `switching` can become another protocol",
             Self::NoSuccessor => "the handler upgraded, and named no protocol to take over",
-            Self::OutOfTurn => "not in this state of the exchange",
+            Self::OutOfTurn => "not allowed in this state of the exchange",
             Self::NoSpace => "the output buffer is too small",
         }
     }

@@ -12,7 +12,7 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The value as text, where it is valid UTF-8.
+    /// The value as text, if it is valid UTF-8.
     #[must_use]
     pub fn text(&self) -> Option<&'a str> {
         core::str::from_utf8(self.value).ok()
@@ -27,7 +27,7 @@ impl<'a> Field<'a> {
 pub struct Fields<'a> {
     /// Checked field lines, each with its CRLF.
     lines: &'a [u8],
-    /// They are of a trailer section: those that may not stand there, or are folded, are passed over.
+    /// The lines are a trailer section: forbidden and folded lines are skipped.
     trailers: bool,
 }
 
@@ -35,36 +35,36 @@ impl<'a> Fields<'a> {
     /// No fields.
     pub const EMPTY: Self = Self::checked(&[]);
 
-    /// `lines` must have passed [`walk`](crate::head::walk), or keep its rules.
+    /// `lines` must have passed [`walk`](crate::head::walk), or obey its rules.
     #[inline]
     pub(crate) const fn checked(lines: &'a [u8]) -> Self {
         Self { lines, trailers: false }
     }
 
-    /// The same lines, of a trailer section.
+    /// The same lines as a trailer section.
     pub(crate) const fn as_trailers(self) -> Self {
         Self { trailers: true, ..self }
     }
 
-    /// Whether these are of a trailer section.
+    /// Whether the lines are a trailer section.
     pub(crate) const fn is_of_trailers(&self) -> bool {
         self.trailers
     }
 
-    /// The field lines as they were sent, each with its CRLF; in a trailer section also those that
+    /// The field lines as sent, each with its CRLF; in a trailer section, this includes lines that
     /// [`Leniency::unusable_trailers`](crate::Leniency::unusable_trailers) drops.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.lines
     }
 
-    /// Whether there is no field.
+    /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() || self.trailers && self.iter().next().is_none()
     }
 
-    /// Shows name and value of each line.
+    /// Calls `each` with the name and the value of each line.
     #[inline]
     pub(crate) fn visit_lines(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         let mut rest = self.lines;
@@ -73,7 +73,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// All fields, in order.
+    /// Iterates over all fields, in order.
     #[inline]
     #[must_use]
     pub const fn iter(&self) -> FieldsIter<'a> {
@@ -83,11 +83,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The value of the first field of this name, ignoring case.
+    /// The value of the first field with this name, ignoring case.
     #[inline]
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        // A loop of its own goes in line where `name` is a constant, and compares with that.
+        // A separate loop is inlined if `name` is a constant, and then compares with the constant.
         let mut rest = self.lines;
         while let Some((found, value)) = next_line(&mut rest, self.trailers) {
             if found.eq_ignore_ascii_case(name.as_bytes()) {
@@ -97,14 +97,14 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The value of the first field of this name as text; `None` also where it is no UTF-8.
+    /// The value of the first field with this name as text; `None` if there is no such field, or if its value is not UTF-8.
     #[inline]
     #[must_use]
     pub fn get_str(&self, name: &str) -> Option<&'a str> {
         self.get(name).and_then(|value| core::str::from_utf8(value).ok())
     }
 
-    /// The values of all fields of this name, ignoring case, in order.
+    /// The values of all fields with this name, ignoring case, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let (mut rest, trailers) = (self.lines, self.trailers);
         core::iter::from_fn(move || {
@@ -123,13 +123,13 @@ impl<'a> Fields<'a> {
         self.get_all(name).count()
     }
 
-    /// The elements of the comma-separated list in all fields of this name, in order, without empty ones
-    /// (RFC 9110 section 5.6.1). A comma inside a quoted string does not separate.
+    /// The elements of the comma-separated list in all fields with this name, in order, without empty elements (RFC 9110 section 5.6.1). A
+    /// comma in a quoted string does not separate elements.
     pub fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.get_all(name).flat_map(elements)
     }
 
-    /// Whether the list in the fields of this name has the token, both ignoring case.
+    /// Whether the list in the fields with this name contains the token. Both are compared ignoring case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.list(name)
@@ -146,7 +146,7 @@ impl<'a> IntoIterator for Fields<'a> {
     }
 }
 
-/// Iterator over the fields of a section. See [`Fields::iter`].
+/// An iterator over the fields of a section. See [`Fields::iter`].
 #[derive(Clone, Debug)]
 pub struct FieldsIter<'a> {
     rest: &'a [u8],
@@ -165,7 +165,7 @@ impl<'a> Iterator for FieldsIter<'a> {
     }
 }
 
-/// Takes the next checked line off `rest`, and with `trailers` also those before it that are to be dropped.
+/// Takes the next checked line off `rest`. With `trailers`, first skips lines that are to be dropped.
 #[inline]
 fn next_line<'a>(rest: &mut &'a [u8], trailers: bool) -> Option<(&'a [u8], &'a [u8])> {
     if trailers { next_trailer(rest) } else { split_line(rest) }

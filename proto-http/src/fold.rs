@@ -2,18 +2,18 @@
 
 use crate::{Limits, scan};
 
-/// What becomes of folds, lines that go on with the field in front (RFC 9112 section 5.2).
+/// How to treat folds, which are lines that continue the previous field (RFC 9112 section 5.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Folds {
-    /// They are wrong.
+    /// A fold is a violation.
     Refused,
-    /// They were replaced as far as the lines have come; what follows the last may go on with it.
+    /// Folds were replaced in the lines that have arrived; the next line to arrive may be another fold.
     Replaced,
-    /// They are passed over.
+    /// Folds are skipped.
     Dropped,
 }
 
-/// Whether `input` holds empty lines alone, the last perhaps cut, and no more than a start line may have in front.
+/// Whether `input` holds only empty lines, the last possibly incomplete, and at most as many as may precede a start line.
 pub(crate) fn are_empty_lines(input: &[u8], limits: &Limits) -> bool {
     let (lines, rest) = input.as_chunks::<2>();
     lines.len() + rest.len() <= limits.leading_lines
@@ -21,12 +21,12 @@ pub(crate) fn are_empty_lines(input: &[u8], limits: &Limits) -> bool {
         && matches!(rest, [] | [b'\r'])
 }
 
-/// Replaces each fold (RFC 9112 section 5.2: CRLF and white space behind a field line) of the head at the front of `input` by spaces.
-/// The first `scanned` bytes were looked at before.
+/// Replaces each fold (CRLF and white space after a field line, RFC 9112 section 5.2) in the head at the start of `input` by spaces. The
+/// first `scanned` bytes were processed before.
 pub(crate) fn unfold(input: &mut [u8], scanned: usize) {
-    // A line end may have been looked at without the byte behind it.
+    // A line end may have been processed before the byte after it arrived.
     let mut at = scanned.saturating_sub(2);
-    // White space behind the start line folds nothing.
+    // White space after the start line is not a fold.
     let mut fields = 0;
     while let Some(rest) = input.get(at..) {
         let end = at + scan::until_lf(rest);

@@ -1,4 +1,4 @@
-//! Received fields in the form that a proxy sends on: a selection of them, without those for the next hop.
+//! Selects the received fields that a proxy forwards, without those for the next hop only.
 
 use crate::encode::{self, Buffer, FieldFacts, FieldLines, put_field};
 use crate::{Field, Fields, Misuse};
@@ -16,7 +16,7 @@ pub struct EndToEnd<'a> {
     fields: Fields<'a>,
 }
 
-/// Fields of the connection to the neighbour, whatever its `Connection` says (RFC 9110 section 7.6.1).
+/// Fields that concern only the connection to the neighbour, even if `Connection` does not name them (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [&str; 6] = [
     "connection",
     "keep-alive",
@@ -27,7 +27,7 @@ const HOP_BY_HOP: [&str; 6] = [
 ];
 
 impl<'a> Fields<'a> {
-    /// These fields without those for whose name `drops` returns true, for sending or reading. Nothing is copied.
+    /// These fields without those for which `drops` returns true, to be sent or read. `drops` gets the name. Nothing is copied.
     ///
     /// `Content-Length` and `Transfer-Encoding` are always left out: the encoder writes the framing of a message (RFC 9112
     /// section 6).
@@ -76,7 +76,7 @@ fn is_framing(name: &str) -> bool {
 }
 
 impl<'a, D: Fn(&str) -> bool> Without<'a, D> {
-    /// The fields that are left, in order.
+    /// The remaining fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'a>> + '_ {
         self.fields
             .iter()
@@ -85,7 +85,7 @@ impl<'a, D: Fn(&str) -> bool> Without<'a, D> {
 }
 
 impl<'a> EndToEnd<'a> {
-    /// The fields that are left, in order.
+    /// The remaining fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let fields = self.fields;
         fields.iter().filter(move |field| {
@@ -166,7 +166,7 @@ mod tests {
         text
     }
 
-    /// RFC 9110 section 7.6.1.
+    /// Hop-by-hop fields are not forwarded (RFC 9110 section 7.6.1).
     #[test]
     fn what_is_for_the_next_hop_stays_behind() {
         let lines = "A: 1\r\nConnection: x, b, keep-alive\r\nB: 2\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h\r\n\
@@ -177,7 +177,7 @@ mod tests {
         let chunked = "Transfer-Encoding: chunked\r\nConnection: close\r\nA: 1\r\n";
         fields(chunked, |fields| {
             assert_eq!(written(&fields.end_to_end()), "A: 1\r\n");
-            // What a predicate says of framing is not asked.
+            // Framing fields are dropped whatever the predicate returns.
             assert_eq!(written(&fields.without(|_| false)), "Connection: close\r\nA: 1\r\n");
         });
     }

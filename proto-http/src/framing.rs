@@ -1,4 +1,4 @@
-//! Where a message ends and whether the connection persists: RFC 9112 sections 6.3 and 9.3.
+//! The end of a message, and the persistence of the connection (RFC 9112 sections 6.3 and 9.3).
 
 use crate::fields::elements;
 use crate::{Leniency, Version, ViolationKind, scan};
@@ -25,10 +25,10 @@ impl BodyLength {
     }
 }
 
-/// What a head says about framing and persistence, gathered while it is checked.
+/// Facts about framing and persistence, collected while a head is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Meaningful with [`LENGTH`](Self::LENGTH).
+    /// Valid only with [`LENGTH`](Self::LENGTH).
     length: u64,
     flags: u32,
 }
@@ -40,10 +40,10 @@ impl Facts {
     const KEEP_ALIVE: u32 = 1 << 3;
     const UPGRADE_OPTION: u32 = 1 << 4;
     const UPGRADE_FIELD: u32 = 1 << 5;
-    /// Both of the two above, in HTTP/1.1.
+    /// Both of the two above, in an HTTP/1.1 request.
     pub(crate) const UPGRADE: u32 = 1 << 6;
     pub(crate) const EXPECT_CONTINUE: u32 = 1 << 7;
-    /// A Content-Length was overruled by chunks, or framing by the status, which is why the connection has to close.
+    /// A Content-Length was overruled by chunked coding, or framing by the status; the connection must therefore close.
     pub(crate) const OVERRULED: u32 = 1 << 8;
     const UNKNOWN_CODING: u32 = 1 << 9;
     const HOST: u32 = 1 << 10;
@@ -53,10 +53,10 @@ impl Facts {
     pub(crate) const HEAD: u32 = 1 << 13;
     /// The method is CONNECT.
     pub(crate) const CONNECT: u32 = 1 << 14;
-    /// Another codec has read the head.
+    /// Another codec has decoded the head.
     const HTTP2: u32 = 1 << 15;
 
-    /// What the start line says. A response has no method.
+    /// The facts of the start line. A response has no method.
     #[inline]
     pub(crate) fn new(version: Version, method: &str) -> Self {
         let version = match version {
@@ -80,13 +80,14 @@ impl Facts {
         self.flags & flag != 0
     }
 
-    /// Those of `flags` that are set.
+    /// The bits of `flags` that are set.
     #[inline]
     pub(crate) const fn flags(&self, flags: u32) -> u32 {
         self.flags & flags
     }
 
-    /// Whether a request has a Host and nothing else of note: no body, no wish, no end, the usual version and methods.
+    /// Whether a request has a Host and none of the properties that need special treatment: no body, no upgrade or expectation, no close,
+    /// and a usual version and method.
     #[inline]
     pub(crate) const fn is_plain(&self) -> bool {
         self.flags & !Self::KEEP_ALIVE == Self::HOST
@@ -103,7 +104,7 @@ impl Facts {
         }
     }
 
-    /// What another codec has found out about a head.
+    /// The facts that another codec has determined about a head.
     pub(crate) fn assembled(method: &str, about: &crate::Assembled) -> Self {
         let mut facts = Self::new(Version::Http2, method);
         facts.length = about.length.unwrap_or(0);
@@ -126,12 +127,12 @@ impl Facts {
         self.has(Self::LENGTH).then_some(self.length)
     }
 
-    /// Whether a 101 says in `Connection` and `Upgrade` that it switches (RFC 9110 section 7.8).
+    /// Whether a 101 confirms the switch in both `Connection` and `Upgrade` (RFC 9110 section 7.8).
     pub(crate) const fn agrees_to_upgrade(&self) -> bool {
         self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD)
     }
 
-    /// Takes note of a field of a request; `value` with the spaces around it.
+    /// Records the facts about a field of a request; `value` still has the spaces around it.
     #[inline(always)]
     pub(crate) fn request_field(
         &mut self,
@@ -156,7 +157,7 @@ impl Facts {
             return Err(ViolationKind::HostRepeated);
         }
         self.flags |= Self::HOST;
-        // An empty Host is what a client sends whose target has no authority (RFC 9112 section 3.2).
+        // A client sends an empty Host if its target has no authority (RFC 9112 section 3.2).
         if scan::is_authority(value, true, false) {
             Ok(())
         } else {
@@ -164,7 +165,7 @@ impl Facts {
         }
     }
 
-    /// Whether a field of this name may be one to take note of: by its length and first letter, quick for all the others.
+    /// Whether a field may be relevant, by the length and first letter of its name; excludes most fields quickly.
     #[inline(always)]
     fn may_note(name: &[u8]) -> bool {
         const FIRST: [u8; 18] = {
@@ -200,7 +201,7 @@ impl Facts {
         self.response_field(name, value, leniency)
     }
 
-    /// Takes note of a field any message may have.
+    /// Records the facts about a field of any message.
     #[inline]
     pub(crate) fn response_field(
         &mut self,
@@ -220,11 +221,11 @@ impl Facts {
 
     fn connection(&mut self, value: &[u8]) {
         if value.eq_ignore_ascii_case(b"keep-alive") {
-            // What most browsers send.
+            // The value that most browsers send.
             self.flags |= Self::KEEP_ALIVE;
             return;
         }
-        // Options are tokens (RFC 9110 section 7.6.1): a quotation mark hides no comma.
+        // Options are tokens (RFC 9110 section 7.6.1), so a comma is never inside quotation marks.
         for option in value.split(|&byte| byte == b',').map(scan::trim) {
             self.flags |= match option.len() {
                 5 if option.eq_ignore_ascii_case(b"close") => Self::CLOSE,
@@ -235,7 +236,7 @@ impl Facts {
         }
     }
 
-    /// RFC 9110 section 8.6.
+    /// Records a Content-Length (RFC 9110 section 8.6).
     fn content_length(&mut self, value: &[u8], leniency: &Leniency) -> Result<(), ViolationKind> {
         let mut length = scan::decimal(value);
         if length.is_none() && leniency.repeated_content_length {
@@ -262,10 +263,11 @@ impl Facts {
         Ok(())
     }
 
-    /// RFC 9112 section 6.1. Empty list elements are refused here: the next hop might see them otherwise.
+    /// Records a Transfer-Encoding (RFC 9112 section 6.1). Empty list elements are refused, because the next hop might interpret them
+    /// differently.
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ViolationKind> {
         for coding in value.split(|&byte| byte == b',').map(scan::trim) {
-            // Nothing may follow chunked, and chunked has no parameters.
+            // No coding may follow chunked, and chunked has no parameters.
             if self.has(Self::CHUNKED) || coding.is_empty() {
                 return Err(ViolationKind::TransferEncoding);
             }
@@ -286,7 +288,7 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether the head of a request is consistent (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 7.8).
+    /// Checks that the head of a request is consistent (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 7.8).
     #[inline(always)]
     pub(crate) fn check_request(&mut self) -> Result<(), ViolationKind> {
         if self.is_plain() {
@@ -299,15 +301,15 @@ impl Facts {
     #[inline(never)]
     fn check_special_request(&mut self) -> Result<(), ViolationKind> {
         if self.has(Self::HTTP10) {
-            // An HTTP/1.0 client has no use for either (RFC 9110 sections 7.8 and 10.1.1).
+            // Both are ignored in an HTTP/1.0 request (RFC 9110 sections 7.8 and 10.1.1).
             self.flags &= !(Self::EXPECT_CONTINUE | Self::UPGRADE_OPTION);
         } else if !self.has(Self::HOST) {
             return Err(ViolationKind::HostMissing);
         }
         self.check_length()?;
         let has_body = !self.request_body().is_empty();
-        // A server may ignore Upgrade (RFC 9110 section 7.8). Beside a body it is ignored: what stands behind the head is content
-        // then, and never the next protocol's.
+        // A server may ignore Upgrade (RFC 9110 section 7.8). In a request with a body it is ignored: the bytes after the head are then
+        // content, and never the next protocol's.
         if self.has(Self::UPGRADE_OPTION) && self.has(Self::UPGRADE_FIELD) && !has_body {
             self.flags |= Self::UPGRADE;
         }
@@ -315,18 +317,18 @@ impl Facts {
             return Err(ViolationKind::ConnectWithBody);
         }
         if !has_body {
-            // Nothing to continue with (RFC 9110 section 10.1.1).
+            // Without content, the expectation has no effect (RFC 9110 section 10.1.1).
             self.flags &= !Self::EXPECT_CONTINUE;
         }
         Ok(())
     }
 
-    /// Whether the head of a response is consistent (RFC 9112 section 6.1).
+    /// Checks that the head of a response is consistent (RFC 9112 section 6.1).
     pub(crate) fn check_response(&mut self, status: u16, leniency: &Leniency) -> Result<(), ViolationKind> {
         let forbidden = matches!(status, 100..200)
             && (self.has(Self::CODED) || self.length().is_some_and(|length| length > 0))
             || status == 204 && self.has(Self::CODED);
-        // What follows a switch must be beyond doubt.
+        // Where a switch of protocols begins must be unambiguous.
         if forbidden && leniency.framing_without_content && status != 101 {
             self.flags |= Self::OVERRULED;
             return Ok(());
@@ -338,7 +340,7 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether Transfer-Encoding and Content-Length may stand together, and here.
+    /// Checks that Transfer-Encoding and Content-Length are allowed together, and in this message.
     fn check_length(&mut self) -> Result<(), ViolationKind> {
         if !self.has(Self::CODED) {
             self.flags &= !Self::OVERRULED;
@@ -379,7 +381,7 @@ impl Facts {
         }
     }
 
-    /// RFC 9112 section 9.3. `close` wins over everything.
+    /// Whether the connection persists (RFC 9112 section 9.3). `close` overrules everything else.
     #[inline]
     pub(crate) const fn keep_alive(&self) -> bool {
         !self.has(Self::CLOSE | Self::OVERRULED) && (!self.has(Self::HTTP10) || self.has(Self::KEEP_ALIVE))

@@ -43,7 +43,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request head from the start of `input`.
+    /// Parses a request head at the start of `input`.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The version the client speaks.
+    /// The HTTP version of the request.
     #[inline]
     #[must_use]
     pub fn version(&self) -> Version {
@@ -198,7 +198,7 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Reads a response head from the start of `input`.
+    /// Parses a response head at the start of `input`.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl<'a> Response<'a> {
         self.status
     }
 
-    /// The reason phrase, which means nothing (RFC 9112 section 4). May be empty.
+    /// The reason phrase, which clients should ignore (RFC 9112 section 4). May be empty.
     #[must_use]
     pub fn reason(&self) -> &'a [u8] {
         self.reason
@@ -223,12 +223,12 @@ impl<'a> Response<'a> {
     /// is the length that the content of a response to GET would have (RFC 9110 section 8.6). `None` without the field.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        // Checked when the head was read. A leniency may have let pass a list of one number, repeated.
+        // Validated when the head was parsed. A leniency may have permitted a list that repeats one number.
         let value = self.fields.list("content-length").next()?;
         core::str::from_utf8(value).ok()?.parse().ok()
     }
 
-    /// The version the server speaks.
+    /// The HTTP version of the response.
     #[must_use]
     pub fn version(&self) -> Version {
         self.facts.version()
@@ -253,7 +253,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// What stands behind the empty lines before a start line (RFC 9112 section 2.2).
+/// Skips empty lines in front of a start line (RFC 9112 section 2.2).
 #[cold]
 fn skip_leading_lines<'a>(mut input: &'a [u8], limits: &Limits) -> Result<&'a [u8], ViolationKind> {
     let mut lines = 0;
@@ -267,7 +267,7 @@ fn skip_leading_lines<'a>(mut input: &'a [u8], limits: &Limits) -> Result<&'a [u
     Ok(input)
 }
 
-/// What a byte that may not stand in a start line or field is called.
+/// The kind of error for a byte that is not allowed in a start line or field.
 const fn forbidden(byte: u8, next: Option<u8>, otherwise: ViolationKind) -> ViolationKind {
     match (byte, next) {
         (b'\n', _) => ViolationKind::BareLf,
@@ -276,7 +276,7 @@ const fn forbidden(byte: u8, next: Option<u8>, otherwise: ViolationKind) -> Viol
     }
 }
 
-/// A request line ends at `rest`, too early for one that is whole: because more has to come, or because of what stands there.
+/// A request line is incomplete or invalid at `rest`.
 #[cold]
 fn bad_request_line(
     input: &[u8],
@@ -286,7 +286,7 @@ fn bad_request_line(
     limit: usize,
 ) -> Result<(), Violation> {
     match rest {
-        // What a CR means, the byte behind it tells. One byte more than the limit may be the CR of the line's end.
+        // The byte after a CR decides its meaning. One byte beyond the limit may be the CR of the line's end.
         [] | [b'\r'] if line.len() > limit.saturating_add(1) => {
             Err(Violation::new(ViolationKind::TargetTooLong, input.len()))
         }
@@ -304,12 +304,12 @@ fn bad_request_line(
     }
 }
 
-/// The same, or `too_long` where what is wrong stands beyond the limit of a line that begins at `from`: nothing is judged there, as
-/// nothing is that has not come.
+/// Returns `too_long` in place of `violation` if its offset is beyond the limit of a line that begins at `from`. Bytes beyond the limit are
+/// not checked: the result must not depend on how many of them have arrived.
 #[cold]
 fn judged(violation: Violation, from: usize, limit: usize, too_long: ViolationKind) -> Violation {
     let at = violation.offset() - from;
-    // One byte more may be the CR of the line's end, until the next one tells.
+    // One byte beyond the limit may be the CR of the line's end, until the next byte decides.
     let beyond = at > limit.saturating_add(1) || violation.kind() == ViolationKind::BareCr && at > limit;
     if beyond {
         Violation::new(too_long, violation.offset())
@@ -318,7 +318,7 @@ fn judged(violation: Violation, from: usize, limit: usize, too_long: ViolationKi
     }
 }
 
-/// Reads a request head from the start of `input` and returns it with what follows, or `None` where it is not whole.
+/// Parses a request head at the start of `input`. Returns the head and the bytes after it, or `None` if it is incomplete.
 #[inline(always)]
 pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option<(Request<'a>, &'a [u8])>, Violation> {
     let limits = &rules.limits;
@@ -392,7 +392,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
     Ok(Some((head, rest)))
 }
 
-/// The request line, its method and what follows, or `None` where more has to come.
+/// Splits the request line: returns the line, its method, and the bytes after the method, or `None` if more bytes are needed.
 #[inline(never)]
 #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn split_method<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(&'a [u8], &'a str, &'a [u8])>, Violation> {
@@ -417,7 +417,7 @@ fn is_target(method: &str, target: &[u8]) -> bool {
     core::str::from_utf8(target).is_ok_and(|target| Target::parse(method, target).is_some())
 }
 
-/// Reads `HTTP/d.d` and `end` at the start of `bytes`, which stand at `at` in the head.
+/// Parses `HTTP/d.d` and `end` at the start of `bytes`, which have the offset `at` in the head.
 fn version(bytes: &[u8], at: usize, end: &[u8]) -> Result<Option<Version>, Violation> {
     let mut major = 0;
     let mut minor = 0;
@@ -466,7 +466,7 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     };
     let skipped = input.len() - line.len();
     match line {
-        // The next byte tells whether this is one more.
+        // The next byte decides whether this is another empty line.
         [] | [b'\r'] if skipped > 0 || line.len() == input.len() && rules.leniency.lines_before_status => {
             Ok(Parsed::Incomplete)
         }
@@ -480,7 +480,7 @@ fn parse_response<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<
     }
 }
 
-/// Reads a response head that begins with its status line.
+/// Parses a response head that begins with its status line.
 fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Response<'a>>, Violation> {
     let limits = &rules.limits;
     let unfinished = || {
@@ -555,8 +555,8 @@ fn parse_status_line<'a>(input: &'a [u8], rules: &Rules) -> Result<Parsed<Respon
     })
 }
 
-/// Checks the field lines of a `section` up to the empty line, and shows name and value of each, spaces around it included, to `visit`.
-/// Returns the lines and what follows the empty line, or `None` where the section is not whole yet.
+/// Checks the field lines of a `section` up to the empty line, and calls `visit` with name and value of each, including the spaces around
+/// the value. Returns the lines and the bytes after the empty line, or `None` if the section is incomplete.
 #[inline(always)]
 pub(crate) fn walk<'a>(
     section: &'a [u8],
@@ -565,7 +565,7 @@ pub(crate) fn walk<'a>(
     folds: Folds,
     mut visit: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ViolationKind>,
 ) -> Result<Option<(Fields<'a>, &'a [u8])>, Violation> {
-    // What is left when the limit is reached.
+    // The number of bytes after the limit.
     let least = section.len().saturating_sub(max_bytes);
     let mut line = section;
     let mut fields = 0;
@@ -593,10 +593,10 @@ pub(crate) fn walk<'a>(
                 ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
                     Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
                 }
-                // The empty line does not count.
+                // The empty line does not count against the limit.
                 ([], [b'\r']) if line.len() >= least => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
-                // The line may yet go on.
+                // The next line to arrive may continue this one.
                 ([_, ..], [b'\r', b'\n']) if folds == Folds::Replaced && least == 0 => Ok(None),
                 _ => Err(bad_name(rest, name.len(), length, max_bytes)),
             };
@@ -627,14 +627,14 @@ pub(crate) fn walk<'a>(
     }
 }
 
-/// Why a line that has no colon behind a token is wrong.
+/// The error for a line without a colon after a token.
 #[cold]
 fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violation {
     let kind = match (name_end, rest) {
         (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
             return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
-        // Beyond the limit nothing is judged, as nothing is that has not come.
+        // Beyond the limit, bytes are not checked: the result must not depend on how many of them have arrived.
         _ if at + name_end >= max_bytes => ViolationKind::FieldsTooLarge,
         (0, [b' ' | b'\t', ..]) => ViolationKind::Folding,
         (_, [b' ' | b'\t', ..]) => ViolationKind::SpaceBeforeColon,
@@ -643,7 +643,7 @@ fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violat
     Violation::new(kind, at + name_end)
 }
 
-/// Why a value that no CRLF follows is wrong.
+/// The error for a value without CRLF after it.
 #[cold]
 fn bad_value(rest: &[u8], at: usize, max_bytes: usize) -> Violation {
     match rest {

@@ -1,6 +1,6 @@
 //! Limits on a peer's input ([`Limits`]), and the violations that may be tolerated ([`Leniency`]).
 
-/// Limits on a peer's input. Each has a finite default; `None` means unlimited, `0` means that nothing is allowed.
+/// Limits on a peer's input. Every default is finite; `None` means unlimited, `0` means that nothing is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -156,7 +156,7 @@ impl Rules {
         self
     }
 
-    /// For heads that were read before.
+    /// For heads that were validated before.
     #[cfg(feature = "protocol")]
     pub(crate) const UNLIMITED: Self = Self {
         limits: Limits {

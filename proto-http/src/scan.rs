@@ -1,6 +1,6 @@
 //! Byte classes, and scanners that find where a class ends.
 //!
-//! All take what is there and return how many leading bytes are of the class; the caller looks at the byte behind.
+//! All functions return how many leading bytes of the available input belong to the class; the caller examines the next byte.
 
 mod block;
 
@@ -24,7 +24,7 @@ const CLASS: [u8; 256] = {
         table[tchar[i] as usize] |= TOKEN;
         i += 1;
     }
-    // unreserved / sub-delims, RFC 3986 section 2; "%" is looked at apart.
+    // unreserved / sub-delims, RFC 3986 section 2; "%" is handled separately.
     let host = b"-._~!$&'()*+,;=";
     let mut i = 0;
     while i < host.len() {
@@ -34,7 +34,7 @@ const CLASS: [u8; 256] = {
     table
 };
 
-/// Counts leading bytes until `stops` flags one in a block, or `stop` says so of a single byte.
+/// Counts leading bytes up to the first that `stops` flags in a block, or for which `stop` returns true.
 #[inline(always)]
 fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop: impl Fn(u8) -> bool) -> usize {
     const HALF: usize = block::BYTES / 2;
@@ -50,7 +50,7 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
         rest = behind;
     }
     if let (Some(first), Some(last)) = (rest.first_chunk::<HALF>(), rest.last_chunk::<HALF>()) {
-        // Both ends of the rest make one more block; they may overlap.
+        // The first and the last bytes of the rest form one more block; they may overlap.
         let mut ends = [0; block::BYTES];
         ends[..HALF].copy_from_slice(first);
         ends[HALF..].copy_from_slice(last);
@@ -68,8 +68,8 @@ fn count(bytes: &[u8], stops: impl Fn(&[u8; block::BYTES]) -> block::Mask, stop:
     at + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
 }
 
-/// Splits off the leading bytes of `class`. Those that `stops` does not flag are looked at together, others one by one. `:` is in no
-/// class; it is what mostly follows.
+/// Splits off the leading bytes of `class`. Bytes that `stops` does not flag are skipped in blocks, others are checked one by one. `:`
+/// belongs to no class, and is the usual next byte.
 #[inline(always)]
 fn split_class(bytes: &[u8], class: u8, stops: impl Fn(&[u8; block::BYTES]) -> block::Mask) -> (&[u8], &[u8]) {
     let at = count(bytes, stops, |byte| CLASS[byte as usize] & class == 0);
@@ -103,7 +103,7 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && split_token(bytes).1.is_empty()
 }
 
-/// Splits off a field value (RFC 9110 section 5.5): everything but controls; HTAB is none. A CR is what mostly follows.
+/// Splits off a field value (RFC 9110 section 5.5): all bytes but controls; HTAB does not count as a control. The usual next byte is a CR.
 #[inline(always)]
 pub(crate) fn split_value(bytes: &[u8]) -> (&[u8], &[u8]) {
     let at = count(bytes, block::controls, is_control);
@@ -123,7 +123,7 @@ fn count_tabbed(bytes: &[u8]) -> usize {
     at
 }
 
-/// Whether all of `bytes` may stand in a field value.
+/// Whether `bytes` is a valid field value.
 #[inline]
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
     split_value(bytes).1.is_empty()
@@ -142,7 +142,7 @@ pub(crate) fn split_target(bytes: &[u8]) -> (&[u8], &[u8]) {
     }))
 }
 
-/// Bytes before the first LF, or all.
+/// The number of bytes in front of the first LF, or of all bytes.
 #[inline]
 pub(crate) fn until_lf(bytes: &[u8]) -> usize {
     count(bytes, block::line_feeds, |byte| byte == b'\n')
@@ -151,7 +151,7 @@ pub(crate) fn until_lf(bytes: &[u8]) -> usize {
 /// `bytes` without spaces and tabs at both ends (OWS, RFC 9110 section 5.6.3).
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    // Nearly always one space in front and none behind.
+    // Usually there is one space in front and none at the end.
     let bytes = match bytes {
         [b' ', rest @ ..] => rest,
         _ => bytes,
@@ -170,15 +170,15 @@ fn trim_all(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Whether a token is `name`, ignoring case. `name` is in small letters and hyphens.
+/// Whether a token is `name`, ignoring case. `name` consists of small letters and hyphens.
 #[inline]
 pub(crate) fn is_name<const LENGTH: usize>(token: &[u8], name: &[u8; LENGTH]) -> bool {
-    // In a token, only a letter and its capital differ in this bit alone; and a hyphen has it set.
+    // In a token, two bytes that differ in this bit alone are a letter and its capital; a hyphen has the bit set.
     let differs = |token: &[u8; LENGTH]| token.iter().zip(name).fold(0, |sum, (a, b)| sum | ((a | 0x20) ^ b));
     <&[u8; LENGTH]>::try_from(token).is_ok_and(|token| differs(token) == 0)
 }
 
-/// The number a string of decimal digits names (RFC 9110 section 8.6): no sign, no space, no overflow, not empty.
+/// The value of a string of decimal digits (RFC 9110 section 8.6); `None` for a sign, a space, an overflow, or an empty string.
 #[inline]
 pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
@@ -194,8 +194,8 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether `bytes` is `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The host may be empty only where
-/// `empty` says so, and the port missing only where `port` does not ask for it.
+/// Whether `bytes` is `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). `empty` allows an empty host; `port` requires
+/// a port.
 #[inline(always)]
 pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
     let (host, rest) = split_class(bytes, HOST, block::not_host);
@@ -206,7 +206,7 @@ pub(crate) fn is_authority(bytes: &[u8], empty: bool, port: bool) -> bool {
     }
 }
 
-/// Whether `digits` is a port (RFC 3986 section 3.2.3), which may be empty where `wanted` does not say otherwise.
+/// Whether `digits` is a port (RFC 3986 section 3.2.3). An empty port is valid unless `wanted`.
 #[inline]
 fn is_port(digits: &[u8], wanted: bool) -> bool {
     if let Ok(four) = <&[u8; 4]>::try_from(digits) {
@@ -218,7 +218,7 @@ fn is_port(digits: &[u8], wanted: bool) -> bool {
         && !(wanted && digits.is_empty())
 }
 
-/// Whether all four are decimal digits, 0x30 to 0x39: neither they nor what is 6 above them leave the row of 0x30.
+/// Whether all four bytes are decimal digits, 0x30 to 0x39: both the byte and the byte plus 6 have the high nibble 3.
 #[inline]
 fn are_digits(bytes: &[u8; 4]) -> bool {
     let word = u32::from_le_bytes(*bytes);
@@ -226,7 +226,7 @@ fn are_digits(bytes: &[u8; 4]) -> bool {
     in_row(word) && in_row(word.wrapping_add(0x0606_0606))
 }
 
-/// With percent-encoding, or an IP literal.
+/// Checks an authority with percent-encoding or an IP literal.
 #[cold]
 fn is_unusual_authority(bytes: &[u8], port: bool) -> bool {
     let host_end = if bytes.starts_with(b"[") {
@@ -261,7 +261,7 @@ fn is_reg_name(mut host: &[u8]) -> bool {
     }
 }
 
-/// IPv6address or IPvFuture, without its brackets.
+/// Whether `bytes` is an IPv6address or IPvFuture, without brackets.
 fn is_ip_literal(bytes: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = bytes {
         let Some(dot) = rest.iter().position(|&byte| byte == b'.') else {

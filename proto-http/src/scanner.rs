@@ -8,9 +8,9 @@ use crate::{Limits, scan};
 /// longer become complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScanner {
-    /// Bytes looked at.
+    /// Bytes already scanned.
     scanned: u32,
-    /// Where the line being read begins.
+    /// The offset of the current line.
     line: u32,
 }
 
@@ -28,13 +28,13 @@ impl HeadScanner {
         self.first_look() || self.scan(input, limits.request_line, limits.fields_bytes, limits.leading_lines)
     }
 
-    /// The same for a trailer section.
+    /// Like [`ready`](Self::ready), for a trailer section.
     #[inline]
     pub(crate) fn trailers_ready(&mut self, input: &[u8], limits: &Limits) -> bool {
         self.first_look() || self.scan(input, limits.trailers_bytes, 0, 0)
     }
 
-    /// Bytes that need not be looked at again.
+    /// Bytes that need not be scanned again.
     pub(crate) const fn scanned(&self) -> usize {
         self.scanned as usize
     }
@@ -45,7 +45,7 @@ impl HeadScanner {
         *self = Self::new();
     }
 
-    /// Most heads come whole: parse at once, look for the end only when that fails.
+    /// Most heads arrive whole: the caller parses at once, and looks for the end only if that fails.
     #[inline]
     fn first_look(&mut self) -> bool {
         let first = self.scanned == 0;
@@ -55,7 +55,7 @@ impl HeadScanner {
         first
     }
 
-    /// `leading` empty lines may stand in front; the parser counts them.
+    /// `leading` empty lines may be in front; the parser counts them.
     #[inline]
     fn scan(&mut self, input: &[u8], start_line: usize, fields: usize, leading: usize) -> bool {
         let more = if self.line == 0 {

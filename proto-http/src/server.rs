@@ -1,4 +1,4 @@
-//! The server's side of a connection, without I/O: bytes in, events out; answers in, bytes out.
+//! The server's side of a connection, without I/O: takes received bytes and answers, returns events and bytes to send.
 
 use crate::body::BodyDecoder;
 use crate::encode::{self, Buffer, FieldLines, ResponseLine, Sending, Status};
@@ -48,16 +48,16 @@ pub struct ServerConnection {
     body: BodyDecoder,
     sending: Sending,
     exchange: Exchange,
-    /// Some [`Facts`] of the request under way, and [`EOF`](Self::EOF).
+    /// [`Facts`] of the current request, and [`EOF`](Self::EOF).
     flags: u32,
 }
 
 impl ServerConnection {
-    /// What the answer depends on.
+    /// The facts that the answer depends on.
     const REQUEST: u32 = Facts::HEAD | Facts::CONNECT | Facts::HTTP10 | Facts::EXPECT_CONTINUE;
     /// The client has half-closed. No fact of a request has this bit.
     const EOF: u32 = 1 << 31;
-    /// The caller says when the client is to continue. No fact of a request has this bit.
+    /// The caller sends the 100 itself. No fact of a request has this bit.
     const WITHHELD: u32 = 1 << 30;
 
     /// A connection before its first request.
@@ -110,7 +110,7 @@ impl ServerConnection {
         };
         if head.facts.is_plain() {
             self.flags &= Self::EOF;
-            // Allowed by the table, like those below: the exchange is idle.
+            // The table allows this and the moves below: the exchange is idle.
             let _ = self.exchange.request_head(true, false, true);
         } else {
             self.begin(&head, rules)?;
@@ -119,7 +119,7 @@ impl ServerConnection {
         Ok(Some(ServerEvent::Request(head)))
     }
 
-    /// A request begins that has a body, or something to consider.
+    /// Begins a request that has a body, or a property that needs special treatment.
     #[inline(never)]
     fn begin(&mut self, head: &Request<'_>, rules: &Rules) -> Result<(), Violation> {
         let body = head.body();
@@ -131,7 +131,7 @@ impl ServerConnection {
         self.flags = self.flags & Self::EOF | head.facts.flags(Self::REQUEST);
         self.body = BodyDecoder::new(body);
         let connect = head.facts.has(Facts::CONNECT);
-        // What follows a refused CONNECT may be meant for the tunnel: it is never read as a request.
+        // Bytes after a refused CONNECT may be meant for the tunnel: they are never read as a request.
         let keep_alive = head.keep_alive() && !connect;
         let _ = self
             .exchange
@@ -142,7 +142,7 @@ impl ServerConnection {
     fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {
-                // A client that sends its body waits for nothing any more.
+                // A client that sends its body no longer waits for a 100.
                 self.flags &= !Facts::EXPECT_CONTINUE;
                 Ok(Some(ServerEvent::Data(data)))
             }
@@ -170,7 +170,7 @@ impl ServerConnection {
         }
     }
 
-    /// The request cannot be read on; an answer, if one is still due, is the last.
+    /// The request cannot be read further; its answer, if still due, is the last.
     #[cold]
     fn fail(&mut self, violation: Violation) -> Violation {
         self.give_up();
@@ -199,7 +199,7 @@ impl ServerConnection {
         self.settle();
     }
 
-    /// Appends an informational response: 1xx but 101. A client of HTTP/1.0 gets none (RFC 9110 section 15.2).
+    /// Appends an informational response: any 1xx status except 101. An HTTP/1.0 client gets none (RFC 9110 section 15.2).
     ///
     /// # Errors
     ///
@@ -278,8 +278,8 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Writes a head, and says how the body goes out behind it and whether the connection goes on. Changes nothing yet. `announced` is
-    /// the length that a response without content tells of.
+    /// Writes a head. Returns how the body is sent and whether the connection persists. Changes no state. `announced` is the length that a
+    /// response without content announces.
     #[inline]
     fn response_head(
         &self,
@@ -308,7 +308,7 @@ impl ServerConnection {
         };
         let (mut framing, sending) = encode::response_framing(code, length, self.has(Facts::HEAD), peer);
         framing.length = framing.length.or(announced);
-        // Whether a client that was not told to continue sends its body is unknown: what follows cannot be read.
+        // It is unknown whether a client that got no 100 sends its body, so later input cannot be interpreted.
         let keep_alive = self.exchange.keep_alive()
             && !framing.close
             && !encode::asks_close(facts)
@@ -361,8 +361,8 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Appends the response that hands the connection to another protocol: `101` with an `Upgrade` among `fields`, or a 2xx without
-    /// content to a CONNECT. Bytes in the input that follow the request belong to that protocol.
+    /// Appends the response that hands the connection to another protocol: a 101 with an `Upgrade` in `fields`, or a 2xx without content to
+    /// a CONNECT. Input after the request belongs to that protocol.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! What may happen when, on either side of an exchange: a table that does not know which side it is on.
+//! The state machine of a message: one table, which is the same for both sides of an exchange.
 //!
-//! Each message of an exchange has a [`State`] of its own; [`next`] is the table. `Exchange` joins the two: what one does can move
-//! the other (the connection persists only when both are done, a switch of protocols needs both to agree).
+//! Each message of an exchange has its own [`State`]; [`next`] is the table. `Exchange` joins the two, because one message can affect the
+//! other: the connection persists only when both are done, and a switch of protocols needs both.
 //!
 //! ```text
 //! Idle        -- Asked         -> Respond
@@ -31,15 +31,15 @@ pub enum State {
     /// Nothing of the message was sent.
     #[default]
     Idle,
-    /// Response only: the request is there, the final response is not. Informational ones may pass.
+    /// Only for responses: the request was received, the final response was not sent. Informational responses are allowed.
     Respond,
-    /// The head was sent, the body is under way.
+    /// The head was sent, the body is in progress.
     Body,
     /// The message is complete.
     Done,
-    /// The message is complete, and no other will follow on this connection.
+    /// The message is complete, and no other follows on this connection.
     MustClose,
-    /// Request only: complete, and it asked for another protocol; the response decides.
+    /// Only for requests: the complete request asks for a switch of protocols, and the response decides.
     MightSwitch,
     /// Another protocol has taken over.
     Switched,
@@ -49,30 +49,30 @@ pub enum State {
     Error,
 }
 
-/// What moves a message on.
+/// A step of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Move {
-    /// The other side's request came: a response is due.
+    /// The other side's request was received: a response is due.
     Asked,
-    /// An informational response, 1xx but 101.
+    /// An informational response: any 1xx status except 101.
     Informational,
-    /// A head with a body behind it.
+    /// A head with a body after it.
     Head,
-    /// A head that is the whole message.
+    /// A head without a body: the whole message.
     WholeHead,
-    /// Such a head that asks for another protocol.
+    /// A head without a body that asks for a switch of protocols.
     SwitchHead,
-    /// Some of the body.
+    /// Part of the body.
     Data,
     /// The end of the body.
     End,
-    /// The other protocol starts.
+    /// The other protocol begins.
     Switch,
     /// The switch was refused.
     Refused,
     /// The connection will not persist.
     LastMessage,
-    /// Both messages are complete: the next exchange.
+    /// Both messages are complete: the next exchange begins.
     NextCycle,
     /// This side closes.
     Close,
@@ -114,7 +114,7 @@ impl Move {
     ];
 }
 
-/// The table: where `state` goes by `step`, or `None` where that is not allowed.
+/// The table: the state that follows `state` after `step`, or `None` if the step is not allowed.
 #[inline]
 #[must_use]
 pub const fn next(state: State, step: Move) -> Option<State> {
@@ -154,7 +154,7 @@ impl Exchange {
         }
     }
 
-    /// A request head passed. `None` where none may.
+    /// Handles a request head. `None` if none is allowed.
     #[inline]
     pub(crate) fn request_head(&mut self, whole: bool, switch: bool, keep_alive: bool) -> Option<()> {
         let step = match (whole, switch) {
@@ -168,7 +168,7 @@ impl Exchange {
         Some(())
     }
 
-    /// A final response head passed.
+    /// Handles a final response head.
     #[inline]
     pub(crate) fn response_head(&mut self, whole: bool, keep_alive: bool) -> Option<()> {
         self.response = next(self.response, if whole { Move::WholeHead } else { Move::Head })?;
@@ -179,14 +179,14 @@ impl Exchange {
         Some(())
     }
 
-    /// The response that switches protocols passed.
+    /// Handles the response that switches protocols.
     pub(crate) fn switch(&mut self) -> Option<()> {
         let (request, response) = (next(self.request, Move::Switch)?, next(self.response, Move::Switch)?);
         (self.request, self.response) = (request, response);
         Some(())
     }
 
-    /// A side has closed, between messages.
+    /// A side has closed between messages.
     pub(crate) fn close(state: &mut State) {
         if let Some(closed) = next(*state, Move::Close) {
             *state = closed;
@@ -200,7 +200,7 @@ impl Exchange {
         Some(())
     }
 
-    /// The connection ends behind this exchange.
+    /// Makes this exchange the last of the connection.
     pub(crate) fn last(&mut self) {
         self.keep_alive = false;
     }
@@ -209,7 +209,7 @@ impl Exchange {
         self.keep_alive
     }
 
-    /// Settles what two complete messages mean: the next exchange, or the end of the connection. True where a new exchange begins.
+    /// After both messages are complete: begins the next exchange and returns true, or ends the connection.
     #[inline]
     pub(crate) fn settle(&mut self) -> bool {
         if !self.keep_alive {
@@ -231,7 +231,7 @@ impl Exchange {
         false
     }
 
-    /// A side has broken the protocol: no further event.
+    /// A side has broken the protocol: no further event follows.
     pub(crate) fn fail(state: &mut State) {
         if let Some(failed) = next(*state, Move::Fail) {
             *state = failed;
@@ -243,7 +243,7 @@ impl Exchange {
 mod tests {
     use super::*;
 
-    /// The table of the module's documentation is this one.
+    /// The table in the module's documentation equals [`next`].
     #[test]
     fn the_documentation_shows_the_table() {
         let mut table = String::new();

@@ -5,7 +5,7 @@ use crate::scan;
 /// A request target, parsed. Nothing is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/path?query`, the usual one.
+    /// `/path?query`, the usual form.
     Origin {
         /// From the first `/` up to the `?` or the end.
         path: &'a str,
@@ -23,9 +23,9 @@ pub enum Target<'a> {
         /// The part after the `?`.
         query: Option<&'a str>,
     },
-    /// `host:port`, for CONNECT alone.
+    /// `host:port`, only for CONNECT.
     Authority(&'a str),
-    /// `*`, for OPTIONS alone.
+    /// `*`, only for OPTIONS.
     Asterisk,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Whether `bytes` is a host that is not empty, with an optional port (RFC 9110 section 7.2): without userinfo, space or control.
+    /// Whether `bytes` is a non-empty host with an optional port (RFC 9110 section 7.2): without userinfo, spaces or control characters.
     #[inline]
     #[must_use]
     pub fn is_authority(bytes: &[u8]) -> bool {

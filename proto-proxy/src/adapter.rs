@@ -1,4 +1,4 @@
-//! The PROXY protocol as a layer of the contract, for both roles.
+//! The PROXY protocol as a layer around other protocols, for both roles.
 
 use core::fmt;
 use std::boxed::Box;
@@ -15,28 +15,27 @@ use protocol::{Cx, Input, KeptPeer, Peer, Protocol, Switch, Upgrade, Wrapper};
 
 use crate::{Addresses, Command, Decoder, Header, Rules, Violation};
 
-/// Whose headers are believed, and what a header may cost.
+/// Which proxies to trust, and limits of a header.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The networks of the proxies whose headers are believed. Connections from elsewhere are refused: on a port that expects
-    /// headers, a client that may write its own would choose its address.
+    /// The networks of trusted proxies. Connections from elsewhere are refused: a client that may send its own header could choose its
+    /// address.
     pub trusted: Vec<IpNet>,
-    /// Whether connections without an IP address, those over Unix sockets, are trusted. Default false.
+    /// Whether connections without an IP address, such as those over Unix sockets, are trusted. Default false.
     pub trust_unix: bool,
-    /// What the header is read by.
+    /// The accepted versions and the limits of a header.
     pub rules: Rules,
-    /// How long a header may take to arrive, from the connection's beginning. Default 5 s. `None` for as long as it wants:
-    /// then a silent peer holds its connection for ever.
+    /// Time from the start of the connection to the end of the header. Default 5 s. With `None`, a silent peer holds its connection for
+    /// ever.
     pub timeout: Option<Duration>,
-    /// Connections that one client may have at most, by the address in the header (of IPv6, by its /64 network), over all
-    /// threads of the process. `None`, the default, for any number. A driver's own limit counts the proxies' addresses, so
-    /// leave that one off here.
+    /// The most connections of one client, by the address in the header (for IPv6, by its /64 network), over all threads of the process.
+    /// Default `None`: unlimited. The driver's own limit counts the proxies' addresses, so leave that limit off.
     pub max_per_address: Option<usize>,
 }
 
 impl Config {
-    /// Believes proxies in `trusted` networks.
+    /// Trusts the proxies in the `trusted` networks.
     pub fn new(trusted: impl IntoIterator<Item = IpNet>) -> Self {
         Config {
             trusted: trusted.into_iter().collect(),
@@ -47,11 +46,11 @@ impl Config {
         }
     }
 
-    /// Reads a list of networks and addresses, separated by commas: `10.0.0.0/8,::1`.
+    /// Parses a list of networks and addresses, separated by commas: `10.0.0.0/8,::1`.
     ///
     /// # Errors
     ///
-    /// The part that is no network.
+    /// [`NoNetwork`]: the part that is not a network.
     pub fn parse(networks: &str) -> Result<Self, NoNetwork> {
         let read = |part: &str| {
             let network = part
@@ -78,12 +77,12 @@ impl Config {
         }
     }
 
-    /// Makes `factory`, which sees clients, a factory for a driver, which sees proxies: each connection begins with a header,
-    /// and `factory` is asked when the header is whole. It sees the client's address as [`Peer::remote`], the address that
-    /// the client connected to as [`Peer::local`], and the header with its TLVs. For a proxy's own connections
-    /// ([`Command::Local`]), and where the proxy does not say, both are those of the connection itself.
+    /// Turns `factory`, which is called for each client, into a factory for a driver, whose peers are proxies. Each connection begins with
+    /// a header, and `factory` is called when the header is complete. It sees the client's address as [`Peer::remote`], the address that
+    /// the client connected to as [`Peer::local`], and the header with its TLVs. For the proxy's own connections ([`Command::Local`]), and
+    /// for headers without addresses, both are the addresses of the connection itself.
     ///
-    /// The factory is cloned for each connection; what it counts, it counts in something shared.
+    /// The factory is cloned for each connection; shared counters must be in an `Arc` or the like.
     ///
     /// ```
     /// use proto_proxy::Config;
@@ -114,19 +113,19 @@ impl Config {
     }
 }
 
-/// A part of a list that is no network and no address.
+/// A part of a list that is neither a network nor an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoNetwork(pub String);
 
 impl fmt::Display for NoNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no network (10.0.0.0/8) and no address", self.0)
+        write!(f, "{:?} is neither a network such as 10.0.0.0/8 nor an address", self.0)
     }
 }
 
 impl core::error::Error for NoNetwork {}
 
-/// What all connections of one [`Config::accept`] share.
+/// The state that all connections of one [`Config::accept`] share.
 #[derive(Debug)]
 struct Shared {
     config: Config,
@@ -134,10 +133,10 @@ struct Shared {
     tokens: AtomicU64,
 }
 
-/// A connection that begins with a header, then runs the protocol that its factory made.
+/// A connection that begins with a header and then runs the protocol that its factory has made.
 pub type Proxied<P, F> = Switch<Preamble<P, F>>;
 
-/// A connection whose header is not yet whole.
+/// A connection whose header is incomplete.
 pub struct Preamble<P: Protocol, F>(Box<State<P, F>>);
 
 struct State<P: Protocol, F> {
@@ -149,19 +148,19 @@ struct State<P: Protocol, F> {
     next: Option<Counted<P>>,
 }
 
-/// Why a connection has no protocol. Each ends it with a reset, and nothing is sent.
+/// Why a connection has ended before its protocol began. Each error resets the connection, and nothing is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// What came is no header.
+    /// The peer sent something other than a valid header.
     Violation(Violation),
-    /// The header did not come in time.
+    /// The header was not complete in time.
     Timeout,
-    /// The peer closed before its header was whole.
+    /// The peer ended the connection before its header was complete.
     Ended,
     /// The factory refused the client.
     Refused,
-    /// The client has as many connections as it may have.
+    /// The client has reached [`Config::max_per_address`].
     TooMany,
 }
 
@@ -169,8 +168,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Violation(violation) => violation.fmt(f),
-            Error::Timeout => f.write_str("the PROXY header did not come in time"),
-            Error::Ended => f.write_str("the connection ended within the PROXY header"),
+            Error::Timeout => f.write_str("the PROXY header was not complete in time"),
+            Error::Ended => f.write_str("the connection ended during the PROXY header"),
             Error::Refused => f.write_str("the client was refused"),
             Error::TooMany => f.write_str("the client has too many connections"),
         }
@@ -192,7 +191,7 @@ where
     F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
 {
     fn new(shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
-        // A sender that the factory does not ask for is gone with this state.
+        // The peer is kept only until the factory is called: a sender that the factory does not take is dropped with this state.
         let known = peer.keep();
         Preamble(Box::new(State {
             decoder: Decoder::new(shared.config.rules),
@@ -219,7 +218,7 @@ where
     P: Protocol<Message: 'static>,
     F: Fn(&Peer<'_, P::Message>, &Header<'_>) -> Option<P>,
 {
-    /// Reads the header, and asks the factory when it is whole.
+    /// Reads the header. Calls the factory when the header is complete.
     fn read(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
         let bytes = input.as_slice();
         let mut rest = bytes;
@@ -246,7 +245,7 @@ where
         Ok(())
     }
 
-    /// Counts the client's connection, where clients are counted.
+    /// Counts the client's connection, if clients are limited.
     fn slot(&self, header: &Header<'_>) -> Result<Option<Slot>, Error> {
         let (Some(limit), Some(remote), Command::Proxy) = (&self.shared.limit, self.known.remote, header.command())
         else {
@@ -307,11 +306,11 @@ where
     }
 }
 
-/// The protocol of a client, and the client's place in the count of its connections.
+/// The protocol of a client, and the client's slot in the count of its connections.
 #[derive(Debug)]
 pub struct Counted<P> {
     inner: P,
-    /// Given back when the connection is gone.
+    /// Released when the connection is dropped.
     _slot: Option<Slot>,
 }
 
@@ -343,8 +342,8 @@ impl Drop for Slot {
     }
 }
 
-/// The proxy's side: a connection that begins with a header, written by [`HeaderWriter`](crate::HeaderWriter) or
-/// [`write_v1`](crate::write_v1), and goes on with `P`. The header and the first bytes of `P` are one write.
+/// The proxy's side: a connection that first sends a header, written by [`HeaderWriter`](crate::HeaderWriter) or
+/// [`write_v1`](crate::write_v1), and then runs `P`. The header and the first bytes of `P` are sent together.
 #[derive(Debug)]
 pub struct Announced<P> {
     inner: P,

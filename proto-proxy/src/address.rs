@@ -1,4 +1,4 @@
-//! The endpoints that a header names.
+//! The endpoints in a header.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -14,14 +14,14 @@ pub enum Transport {
     Datagram,
 }
 
-/// The endpoints of the client's connection, as its proxy saw them.
+/// The endpoints of the client's connection to the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Addresses {
-    /// The proxy does not say: `UNKNOWN` in version 1, UNSPEC in version 2, and every LOCAL command. Use the endpoints of
-    /// the connection itself.
+    /// The header has no addresses: `UNKNOWN` in version 1, UNSPEC in version 2, and every LOCAL command. Use the endpoints of the
+    /// connection itself.
     Unspecified,
-    /// TCP or UDP over IP. Both addresses are of the same family; a header carries neither flow information nor a scope, so
-    /// that these are 0 when read and left out when written.
+    /// TCP or UDP over IP. Both addresses belong to the same family. A header has no flow information and no scope: both are 0 when read,
+    /// and omitted when written.
     Ip {
         /// TCP or UDP.
         transport: Transport,
@@ -62,7 +62,7 @@ impl Addresses {
         }
     }
 
-    /// The client's address, if that is one of IP.
+    /// The client's address, if it is an IP address.
     #[must_use]
     pub const fn source(&self) -> Option<SocketAddr> {
         match self {
@@ -71,7 +71,7 @@ impl Addresses {
         }
     }
 
-    /// The address that the client connected to, if that is one of IP.
+    /// The address that the client connected to, if it is an IP address.
     #[must_use]
     pub const fn destination(&self) -> Option<SocketAddr> {
         match self {
@@ -86,13 +86,13 @@ impl Addresses {
 pub struct UnixAddress([u8; UnixAddress::LENGTH]);
 
 impl UnixAddress {
-    /// Bytes of an address, its padding included.
+    /// Bytes of an address, including the padding.
     pub const LENGTH: usize = 108;
 
-    /// The address of a socket without a name, as clients usually have it.
+    /// The address of a socket without a name, as most clients have it.
     pub const UNNAMED: Self = Self([0; Self::LENGTH]);
 
-    /// The address with these bytes at its start: a path, or a NUL and an abstract name.
+    /// An address that begins with these bytes: a path, or a NUL followed by an abstract name.
     ///
     /// # Errors
     ///
@@ -123,8 +123,8 @@ impl UnixAddress {
         (!path.is_empty()).then_some(path)
     }
 
-    /// The abstract name, without the NUL in front. A header does not say how long it is, so NULs at its end are taken for
-    /// padding; `None` for a path or an unnamed socket.
+    /// The abstract name, without the leading NUL; `None` for a path or an unnamed socket. A header does not contain the length of the
+    /// name, so trailing NULs are taken for padding.
     #[must_use]
     pub fn abstract_name(&self) -> Option<&[u8]> {
         let [0, rest @ ..] = &self.0[..] else { return None };

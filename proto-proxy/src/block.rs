@@ -1,14 +1,14 @@
-//! Version 2: a signature, what follows, and how long that is (proxy-protocol.txt section 2.2).
+//! Version 2: a signature, a fixed part with the length, and the block it announces (proxy-protocol.txt section 2.2).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::checksum::crc32c;
 use crate::{Addresses, Command, Header, Rules, Tlvs, Transport, UnixAddress, Version, Violation, ViolationKind};
 
-/// What every header begins with. Its first byte tells it from version 1.
+/// The signature of every version 2 header. Its first byte distinguishes it from version 1.
 pub(crate) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Bytes before the addresses.
+/// Bytes in front of the addresses.
 pub(crate) const FIXED: usize = 16;
 
 pub(crate) const VERSION: u8 = 0x20;
@@ -29,8 +29,7 @@ pub(crate) const UNIX: u8 = 0x30;
 pub(crate) const STREAM: u8 = 0x1;
 pub(crate) const DATAGRAM: u8 = 0x2;
 
-/// The length of a header, from its first 16 bytes; `None` while they are not all there. The first `checked` bytes are known to
-/// be valid.
+/// The length of a header, from its first 16 bytes; `None` if they are incomplete. The first `checked` bytes were validated before.
 pub(crate) fn length(input: &[u8], checked: usize, rules: &Rules) -> Result<Option<usize>, Violation> {
     let at = |index: usize| input.get(index).copied().unwrap_or_default();
     for (index, &byte) in input.iter().enumerate().take(FIXED).skip(checked) {
@@ -38,7 +37,7 @@ pub(crate) fn length(input: &[u8], checked: usize, rules: &Rules) -> Result<Opti
             12 => command(byte),
             13 if at(12) != VERSION | LOCAL && addresses_length(byte).is_none() => Err(ViolationKind::Family),
             13 => Ok(()),
-            // The first byte of the length alone may be too much, or too little.
+            // The high byte of the length may already show that the header is too long or too short.
             14 => bounded([byte, 0], [byte, 0xff], at(12), at(13), rules),
             15 => bounded([at(14), byte], [at(14), byte], at(12), at(13), rules),
             _ if SIGNATURE.get(index) != Some(&byte) => Err(ViolationKind::Signature),
@@ -59,7 +58,7 @@ fn command(byte: u8) -> Result<(), ViolationKind> {
     }
 }
 
-/// Whether a length between `least` and `most` is within the limit, and is enough for the addresses.
+/// Checks that a length between `least` and `most` can be within the limit and long enough for the addresses.
 fn bounded(least: [u8; 2], most: [u8; 2], command: u8, family: u8, rules: &Rules) -> Result<(), ViolationKind> {
     let [least, most] = [least, most].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
     let addresses = if command == VERSION | LOCAL {
@@ -76,7 +75,7 @@ fn bounded(least: [u8; 2], most: [u8; 2], command: u8, family: u8, rules: &Rules
     }
 }
 
-/// Bytes of the addresses of a family and transport.
+/// Bytes of both endpoints for a family and transport.
 const fn addresses_length(family: u8) -> Option<usize> {
     Some(match family {
         UNSPEC => 0,
@@ -87,7 +86,7 @@ const fn addresses_length(family: u8) -> Option<usize> {
     })
 }
 
-/// Reads a header that is whole, whose first 16 bytes are checked.
+/// Reads a complete header whose first 16 bytes are valid.
 pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, Violation> {
     let header = |command, addresses, tlvs| Header {
         version: Version::V2,
@@ -100,7 +99,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, Violation> {
         return Err(Violation::new(ViolationKind::Signature, 0));
     };
     if command == VERSION | LOCAL {
-        // Section 2.2: the whole block is discarded.
+        // The whole block of a LOCAL command is ignored (section 2.2).
         return Ok(header(Command::Local, Addresses::Unspecified, &[]));
     }
     let Some((addresses, tlvs)) = addresses(family, block) else {
@@ -109,7 +108,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, Violation> {
     let start = bytes.len() - tlvs.len();
     let checksum = Tlvs::check(tlvs).map_err(|(kind, at)| Violation::new(kind, start + at))?;
     if let Some((at, sum)) = checksum {
-        // Section 2.2.3: that of the header with zeros in place of the checksum.
+        // The checksum covers the header with zeros in the place of the checksum (section 2.2.3).
         let at = start + at;
         let before = bytes.get(..at + 3).unwrap_or_default();
         let behind = bytes.get(at + 7..).unwrap_or_default();
@@ -120,7 +119,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, Violation> {
     Ok(header(Command::Proxy, addresses, tlvs))
 }
 
-/// Takes the addresses off the front of what follows the first 16 bytes.
+/// Takes the addresses off the front of the block.
 fn addresses(family: u8, block: &[u8]) -> Option<(Addresses, &[u8])> {
     let transport = if family & 0x0f == STREAM {
         Transport::Stream

@@ -21,7 +21,7 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The checksum of all `parts` behind each other.
+/// The checksum of the concatenated `parts`.
 pub(crate) fn crc32c(parts: &[&[u8]]) -> u32 {
     let mut rest = u32::MAX;
     for &byte in parts.iter().copied().flatten() {
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_3720() {
-        // RFC 3720 appendix B.4, which prints the bytes of the result from the lowest.
+        // RFC 3720 appendix B.4, which prints the result with its lowest byte first.
         assert_eq!(crc32c(&[&[0; 32]]), 0x8a91_36aa);
         assert_eq!(crc32c(&[&[0xff; 32]]), 0x62a8_ab43);
         let ascending: [u8; 32] = core::array::from_fn(|i| i as u8);

@@ -1,9 +1,9 @@
-//! From bytes to a header, in as many pieces as they come in.
+//! Decodes a header that arrives in pieces.
 
 use crate::line::Line;
 use crate::{Command, Header, Rules, Version, Versions, Violation, ViolationKind, block};
 
-/// Reads the header that a connection begins with, without memory of its own.
+/// Decodes the header at the start of a connection. Allocates nothing.
 ///
 /// ```
 /// use proto_proxy::{Decoder, Rules};
@@ -33,9 +33,9 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum State {
     Start,
-    /// In a header of version 1.
+    /// In a version 1 header.
     Line(Line),
-    /// In a header of version 2, with so many bytes known to be valid.
+    /// In a version 2 header, of which this many bytes are valid.
     Block(usize),
     Failed(Violation),
 }
@@ -50,17 +50,16 @@ impl Decoder {
         }
     }
 
-    /// The header, or `None` while bytes of it are missing. Takes the header off the front of `input`; before it is whole, all
-    /// of it stays there: at most [`V1_MAX`](crate::V1_MAX) bytes or [`Limits::header`](crate::Limits::header).
+    /// Returns the header, or `None` if it is incomplete. Takes a complete header off the front of `input`. An incomplete one stays there:
+    /// at most [`V1_MAX`](crate::V1_MAX) bytes or [`Limits::header`](crate::Limits::header).
     ///
-    /// Offer the same bytes again with more behind them. What was looked at is not looked at again, until a version 2 header is
-    /// whole and its TLVs are checked. After a header the decoder begins anew: only a proxy behind another one, both of which
-    /// prepend headers, has a use for that.
+    /// Pass the same bytes again, followed by new ones. Each byte is examined once; only the TLVs of a version 2 header are checked at its
+    /// end. After a header the decoder starts over, which is useful only behind a chain of proxies that each prepend a header.
     ///
     /// # Errors
     ///
-    /// [`Violation`] at the first byte that cannot be part of a valid header, or when a limit is passed. Every later call
-    /// returns the same error.
+    /// [`Violation`] at the first byte that cannot be part of a valid header, or when a limit is exceeded. Every later call returns the
+    /// same error.
     #[allow(clippy::should_implement_trait, reason = "it borrows from its argument")]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Header<'a>>, Violation> {
         let header = self.step(input).inspect_err(|&violation| {
@@ -93,7 +92,7 @@ impl Decoder {
         }
     }
 
-    /// The state for a header with this first byte.
+    /// The state for a header that begins with `first`.
     fn begin(&self, first: u8) -> Result<State, ViolationKind> {
         let (state, refused) = match first {
             b'P' => (State::Line(Line::new()), Versions::V2),

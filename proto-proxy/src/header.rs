@@ -1,10 +1,10 @@
-//! A header that was read.
+//! A decoded header.
 
 use core::net::SocketAddr;
 
 use crate::{Addresses, Rules, Ssl, Tlv, Tlvs, Violation};
 
-/// The version of the protocol that a header is of.
+/// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// A line of text (proxy-protocol.txt section 2.1).
@@ -13,16 +13,16 @@ pub enum Version {
     V2,
 }
 
-/// On whose behalf the connection was made.
+/// Whose connection a header describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// The proxy's own, for a health check: use the endpoints of the connection itself.
+    /// The proxy's own connection, such as a health check: use the endpoints of the connection itself.
     Local,
-    /// That of a client, whose endpoints the header names. Every header of version 1 is one of these.
+    /// A client's connection, whose endpoints the header contains. Every version 1 header has this command.
     Proxy,
 }
 
-/// A whole header, checked, over the bytes that it came in.
+/// A complete, valid header. Borrows the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     pub(crate) version: Version,
@@ -33,26 +33,26 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a header from the start of `input`: the header and its length in bytes, or `None` where more bytes are needed.
+    /// Parses a header at the start of `input`. Returns the header and its length in bytes, or `None` if more bytes are needed.
     ///
-    /// Each call reads from the start; a [`Decoder`](crate::Decoder) goes on where it stopped.
+    /// Each call starts over; a [`Decoder`](crate::Decoder) continues where it stopped.
     ///
     /// # Errors
     ///
-    /// [`Violation`] as soon as a byte cannot be part of a valid header, or a limit is passed.
+    /// [`Violation`] as soon as a byte cannot be part of a valid header, or a limit is exceeded.
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Option<(Self, usize)>, Violation> {
         let mut rest = input;
         let header = crate::Decoder::new(*rules).next(&mut rest)?;
         Ok(header.map(|header| (header, header.bytes.len())))
     }
 
-    /// The version of the protocol.
+    /// The version of the header.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// On whose behalf the connection was made.
+    /// Whose connection the header describes.
     #[must_use]
     pub const fn command(&self) -> Command {
         self.command
@@ -64,33 +64,32 @@ impl<'a> Header<'a> {
         &self.addresses
     }
 
-    /// The client's address. `None` where the header names none of IP: LOCAL, `UNKNOWN`, UNSPEC and Unix sockets. For all of
-    /// these but the last, use the address of the connection itself.
+    /// The client's address. `None` if the header has no IP address: for LOCAL, `UNKNOWN`, UNSPEC and Unix sockets. Except for Unix
+    /// sockets, use the address of the connection itself then.
     #[must_use]
     pub const fn source(&self) -> Option<SocketAddr> {
         self.addresses.source()
     }
 
-    /// The address that the client connected to, if the header names one of IP.
+    /// The address that the client connected to, if it is an IP address.
     #[must_use]
     pub const fn destination(&self) -> Option<SocketAddr> {
         self.addresses.destination()
     }
 
-    /// The header as it was received, for a proxy that passes it on unchanged.
+    /// The bytes of the header, for a proxy that passes the header on unchanged.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Everything else that the header says, in order. Version 1 and LOCAL have none (what is behind a LOCAL command is
-    /// discarded, proxy-protocol.txt section 2.2).
+    /// The TLVs, in order. Version 1 and LOCAL have none (the block of a LOCAL command is ignored, proxy-protocol.txt section 2.2).
     #[must_use]
     pub const fn tlvs(&self) -> Tlvs<'a> {
         Tlvs::new(self.tlvs)
     }
 
-    /// The application protocol that was negotiated, such as `b"h2"` (section 2.2.1).
+    /// The negotiated application protocol, such as `b"h2"` (section 2.2.1).
     #[must_use]
     pub fn alpn(&self) -> Option<&'a [u8]> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -108,7 +107,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// What identifies the connection in all proxies that it goes through, up to 128 bytes (section 2.2.5).
+    /// The identifier of the connection along a chain of proxies, up to 128 bytes (section 2.2.5).
     #[must_use]
     pub fn unique_id(&self) -> Option<&'a [u8]> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -117,7 +116,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// What the proxy says of the client's TLS (section 2.2.6).
+    /// The properties of the client's TLS connection (section 2.2.6).
     #[must_use]
     pub fn ssl(&self) -> Option<Ssl<'a>> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -126,7 +125,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// The network namespace of the client's connection at the proxy (section 2.2.7).
+    /// The network namespace in which the proxy received the client's connection (section 2.2.7).
     #[must_use]
     pub fn netns(&self) -> Option<&'a str> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -135,7 +134,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// The value of the first TLV of `kind` that this crate has no variant for, such as a cloud's (section 2.2.8).
+    /// The value of the first TLV of `kind` without a variant in this crate, such as a cloud provider's (section 2.2.8).
     #[must_use]
     pub fn other(&self, kind: u8) -> Option<&'a [u8]> {
         self.tlvs().find_map(|tlv| match tlv {

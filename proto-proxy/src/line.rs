@@ -1,4 +1,4 @@
-//! Version 1: a line of text, read byte by byte (proxy-protocol.txt section 2.1).
+//! Version 1: a line of text, parsed byte by byte (proxy-protocol.txt section 2.1).
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,16 +9,16 @@ const TCP4: &[u8] = b"PROXY TCP4 ";
 const TCP6: &[u8] = b"PROXY TCP6 ";
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN";
 
-/// Where the first two protocols differ from the third, and from each other.
+/// Offsets at which the three first words differ: `TCP` from `UNKNOWN`, and `TCP4` from `TCP6`.
 const PROTOCOL: usize = 6;
 const VERSION_OF_IP: usize = 9;
 
-/// What the line is read up to.
+/// The state of a partly read line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    /// Bytes that were read and are valid.
+    /// Valid bytes read so far.
     length: usize,
-    /// What those at the start must be: the common start does not decide it yet.
+    /// The expected first word, as far as the bytes so far determine it.
     word: &'static [u8],
     part: Part,
     addresses: [IpAddr; 2],
@@ -40,9 +40,9 @@ enum Part {
     },
     SourcePort(Number),
     DestinationPort(Number),
-    /// Behind `UNKNOWN`: the end, or a space.
+    /// After `UNKNOWN`: the end of the line, or a space.
     Unknown,
-    /// Behind that space: whatever stands there is ignored.
+    /// After that space: everything up to the end of the line is ignored.
     Ignored,
     /// The CR was read.
     End(Outcome),
@@ -66,12 +66,12 @@ impl Line {
         }
     }
 
-    /// Bytes read so far. Where `push` fails, this is the offset of the byte that it was given.
+    /// Bytes read so far. If `push` fails, this is the offset of the invalid byte.
     pub(crate) const fn length(&self) -> usize {
         self.length
     }
 
-    /// Takes the next byte. The addresses come with the LF.
+    /// Takes the next byte. Returns the addresses at the LF.
     pub(crate) fn push(&mut self, byte: u8) -> Result<Option<Addresses>, ViolationKind> {
         if let Part::End(outcome) = self.part {
             if byte != b'\n' {
@@ -80,7 +80,7 @@ impl Line {
             self.length += 1;
             return Ok(Some(self.addresses(outcome)));
         }
-        // The last two bytes that a line may have are its CRLF.
+        // The last two bytes of the longest line are its CRLF.
         if self.length + 2 == V1_MAX && byte != b'\r' {
             return Err(ViolationKind::LineTooLong);
         }
@@ -92,7 +92,7 @@ impl Line {
         Ok(None)
     }
 
-    /// The part that `byte` leads to.
+    /// The part of the line that follows when `byte` is read.
     fn step(&mut self, byte: u8) -> Result<Part, ViolationKind> {
         Ok(match self.part {
             Part::Word => return self.word(byte),
@@ -148,7 +148,7 @@ impl Line {
         })
     }
 
-    /// Goes on in one of the three words that a line begins with.
+    /// Continues the first word, one of three.
     fn word(&mut self, byte: u8) -> Result<Part, ViolationKind> {
         match (self.length, byte) {
             (PROTOCOL, b'U') => self.word = UNKNOWN,

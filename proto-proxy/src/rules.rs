@@ -1,18 +1,17 @@
-//! What a decoder takes ([`Versions`]) and what a header may cost ([`Limits`]).
+//! The accepted versions ([`Versions`]) and the limits of a header ([`Limits`]).
 
-/// Bytes of the longest version 1 header, its CRLF included (proxy-protocol.txt section 2.1).
+/// Bytes of the longest version 1 header, including its CRLF (proxy-protocol.txt section 2.1).
 pub const V1_MAX: usize = 107;
 
 /// Bytes of the longest version 2 header that its length field can express (proxy-protocol.txt section 2.2).
 pub const V2_MAX: usize = 16 + 0xffff;
 
-/// Bounds on a header.
+/// Limits of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a version 2 header, its first 16 and all TLVs included; a header that claims more is refused when its length
-    /// is seen. The caller's buffer holds the header until it is whole. A header of version 1 has at most [`V1_MAX`] bytes,
-    /// whatever this says. Default 4,096.
+    /// Bytes of a version 2 header, including the first 16 and all TLVs. A longer header is refused as soon as its length was read. The
+    /// caller's buffer holds an incomplete header. A version 1 header has at most [`V1_MAX`] bytes, whatever this limit. Default 4,096.
     pub header: usize,
 }
 
@@ -27,26 +26,26 @@ impl Default for Limits {
     }
 }
 
-/// Which versions of the protocol are taken.
+/// The accepted versions of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Versions {
-    /// Version 1 and version 2, told apart by their first byte.
+    /// Versions 1 and 2, distinguished by their first byte.
     #[default]
     Both,
-    /// Version 1 alone: a line of text.
+    /// Only version 1, a line of text.
     V1,
-    /// Version 2 alone: the binary form.
+    /// Only version 2, the binary form.
     V2,
 }
 
-/// What a decoder reads by.
+/// The rules that a decoder applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
-    /// Bounds on a header.
+    /// Limits of a header.
     pub limits: Limits,
-    /// Which versions are taken. Default [`Versions::Both`].
+    /// The accepted versions. Default [`Versions::Both`].
     pub versions: Versions,
 }
 

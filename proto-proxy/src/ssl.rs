@@ -1,11 +1,11 @@
-//! What a proxy says of the client's TLS (proxy-protocol.txt section 2.2.6).
+//! The properties of the client's TLS connection (proxy-protocol.txt section 2.2.6).
 
 use core::iter::FusedIterator;
 
 use crate::tlv::{ascii, take};
 use crate::{ViolationKind, kind};
 
-/// What a proxy says of the client's TLS, which it has terminated.
+/// The properties of the client's TLS connection, which the proxy has terminated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ssl<'a> {
     client: u8,
@@ -38,7 +38,7 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// All bits that say what the client did, those without a name here among them.
+    /// All bits about the client, including those without a constant in this crate.
     #[must_use]
     pub const fn client(&self) -> u8 {
         self.client
@@ -56,7 +56,7 @@ impl<'a> Ssl<'a> {
         self.client & (Self::CERTIFICATE_ON_CONNECTION | Self::CERTIFICATE_IN_SESSION) != 0
     }
 
-    /// The result of verifying the client's certificate: 0 where it is valid, but with some proxies also where there is none. Ask
+    /// The result of verifying the client's certificate: 0 if it is valid; some proxies also send 0 if there is none. Check
     /// [`has_verified_certificate`](Self::has_verified_certificate) before trusting the client.
     #[must_use]
     pub const fn verify(&self) -> u32 {
@@ -69,7 +69,7 @@ impl<'a> Ssl<'a> {
         self.is_tls() && self.has_certificate() && self.verify == 0
     }
 
-    /// What else is said, in order.
+    /// The inner TLVs, in order.
     #[must_use]
     pub const fn tlvs(&self) -> SslTlvs<'a> {
         SslTlvs { rest: self.tlvs }
@@ -102,7 +102,7 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// The algorithm that the proxy's certificate is signed with, such as `"RSA-SHA256"`.
+    /// The signature algorithm of the proxy's certificate, such as `"RSA-SHA256"`.
     #[must_use]
     pub fn signature_algorithm(&self) -> Option<&'a str> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -111,7 +111,7 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// The algorithm of the key of the proxy's certificate, such as `"RSA2048"`.
+    /// The key algorithm of the proxy's certificate, such as `"RSA2048"`.
     #[must_use]
     pub fn key_algorithm(&self) -> Option<&'a str> {
         self.tlvs().find_map(|tlv| match tlv {
@@ -120,13 +120,13 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// The value of the TLV, as it goes over the wire.
+    /// The value of the TLV in wire format.
     pub(crate) const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 }
 
-/// One statement about the client's TLS.
+/// One property of the client's TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SslTlv<'a> {
@@ -136,21 +136,21 @@ pub enum SslTlv<'a> {
     CommonName(&'a str),
     /// The cipher, in ASCII.
     Cipher(&'a str),
-    /// The algorithm that the proxy's certificate is signed with, in ASCII.
+    /// The signature algorithm of the proxy's certificate, in ASCII.
     SignatureAlgorithm(&'a str),
-    /// The algorithm of the key of the proxy's certificate, in ASCII.
+    /// The key algorithm of the proxy's certificate, in ASCII.
     KeyAlgorithm(&'a str),
-    /// A type that has no variant here.
+    /// A type without a variant in this crate.
     Other {
-        /// Its type.
+        /// The type.
         kind: u8,
-        /// Its value, unchecked.
+        /// The value, not validated.
         value: &'a [u8],
     },
 }
 
 impl<'a> SslTlv<'a> {
-    /// The type, as it goes over the wire.
+    /// The type in wire format.
     #[must_use]
     pub const fn kind(&self) -> u8 {
         match self {
@@ -178,7 +178,7 @@ impl<'a> SslTlv<'a> {
     }
 }
 
-/// The statements about the client's TLS, in order.
+/// The properties of the client's TLS connection, in order.
 #[derive(Clone, Debug)]
 pub struct SslTlvs<'a> {
     rest: &'a [u8],
@@ -189,7 +189,7 @@ impl<'a> Iterator for SslTlvs<'a> {
 
     fn next(&mut self) -> Option<SslTlv<'a>> {
         let (kind, value) = take(&mut self.rest)?;
-        // They were all checked as the TLV around them was read, so that none is passed over here.
+        // All inner TLVs were checked with the TLV around them, so that none is skipped here.
         Some(SslTlv::read(kind, value).unwrap_or(SslTlv::Other { kind, value }))
     }
 }

@@ -1,8 +1,8 @@
-//! Addresses and ports as text, read byte by byte, so that the first byte that cannot belong to one is refused.
+//! Addresses and ports in text form, parsed byte by byte, so that the first invalid byte is refused.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// A byte that cannot stand here.
+/// A byte that is invalid at its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong;
 
@@ -14,7 +14,7 @@ pub(crate) struct Number {
 }
 
 impl Number {
-    /// Takes one byte more of a number that is at most `most`.
+    /// Takes the next digit of a number of at most `most`.
     pub(crate) fn push(&mut self, byte: u8, most: u32) -> Result<(), Wrong> {
         let leading_zero = self.digits > 0 && self.value == 0;
         if !byte.is_ascii_digit() || leading_zero {
@@ -72,21 +72,21 @@ impl Ipv4Text {
     }
 }
 
-/// An IPv6 address: groups of up to four hexadecimal digits, at most one `::`, and at the end perhaps an IPv4 address in place of
-/// the last two groups (RFC 4291 section 2.2), which is how systems write mapped addresses.
+/// An IPv6 address: groups of up to four hexadecimal digits, at most one `::`, and optionally an IPv4 address in the place of the last two
+/// groups (RFC 4291 section 2.2), as systems write mapped addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ipv6Text {
     groups: [u16; 8],
-    /// Groups that are complete.
+    /// Complete groups.
     done: u8,
-    /// How many groups stand before the `::`.
+    /// The number of groups before the `::`.
     gap: Option<u8>,
-    /// The group under way and its digits.
+    /// The current group, and its number of digits.
     group: u16,
     digits: u8,
-    /// The last byte was a colon that ended a group, or the very first one: something must follow it.
+    /// The last byte was a colon that ended a group, or the first byte of the address: something must follow.
     after_colon: bool,
-    /// The IPv4 address at the end, once there was a dot.
+    /// The IPv4 address at the end, once it has a dot.
     tail: Option<Ipv4Text>,
 }
 
@@ -116,7 +116,7 @@ impl Ipv6Text {
         let mut groups = self.groups;
         match self.gap {
             Some(gap) => {
-                // What stands behind the `::` moves to the end.
+                // The groups behind the `::` move to the end.
                 let gap = usize::from(gap);
                 groups = [0; 8];
                 let (before, behind) = self
@@ -134,7 +134,7 @@ impl Ipv6Text {
         Ok(Ipv6Addr::from(groups))
     }
 
-    /// Groups that may be written out: `::` stands for at least one.
+    /// The most groups that may be written: `::` stands for at least one.
     fn most(&self) -> u8 {
         if self.gap.is_some() { 7 } else { 8 }
     }
@@ -153,7 +153,7 @@ impl Ipv6Text {
 
     fn colon(&mut self) -> Result<(), Wrong> {
         if self.digits > 0 {
-            // Behind a last group nothing may come.
+            // Nothing may follow the last group.
             if self.done + 1 == self.most() {
                 return Err(Wrong);
             }
@@ -173,7 +173,7 @@ impl Ipv6Text {
         Ok(())
     }
 
-    /// The group under way is the first number of an IPv4 address.
+    /// A dot: the current group is the first number of an IPv4 address.
     fn dot(&mut self) -> Result<(), Wrong> {
         let fits = match self.gap {
             Some(_) => self.done <= 5,
@@ -220,7 +220,7 @@ mod tests {
         reader.finish().ok()
     }
 
-    /// The texts that can follow `text` one by one, so that every refusal can be shown to be due.
+    /// Whether `text` can be continued to a valid address: checks that each refusal is correct.
     fn can_go_on(text: &str) -> bool {
         let rests = [
             "",

@@ -1,4 +1,4 @@
-//! What a version 2 header says beyond addresses: type, length, value (proxy-protocol.txt section 2.2).
+//! TLVs of a version 2 header: type, length, value (proxy-protocol.txt section 2.2).
 
 use core::iter::FusedIterator;
 
@@ -7,7 +7,7 @@ use crate::{Ssl, ViolationKind};
 /// Bytes of the longest unique ID (proxy-protocol.txt section 2.2.5).
 pub const UNIQUE_ID_MAX: usize = 128;
 
-/// The types of TLVs, and of those inside of a [`Ssl`] (proxy-protocol.txt section 2.2).
+/// The types of TLVs, including those inside an [`Ssl`] (proxy-protocol.txt section 2.2).
 pub mod kind {
     /// [`Tlv::Alpn`](crate::Tlv::Alpn)
     pub const ALPN: u8 = 0x01;
@@ -33,42 +33,42 @@ pub mod kind {
     pub const SSL_KEY_ALGORITHM: u8 = 0x25;
     /// [`Tlv::Netns`](crate::Tlv::Netns)
     pub const NETNS: u8 = 0x30;
-    /// The first of the 16 types for applications, up to and with 0xEF (section 2.2.8).
+    /// The first of the 16 types for applications (section 2.2.8).
     pub const CUSTOM_MIN: u8 = 0xe0;
-    /// The last of the 16 types for applications.
+    /// The last of the 16 types for applications (section 2.2.8).
     pub const CUSTOM_MAX: u8 = 0xef;
 }
 
-/// One statement of a header.
+/// One TLV of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tlv<'a> {
-    /// The application protocol, as ALPN names it (section 2.2.1).
+    /// The application protocol, by its ALPN name (section 2.2.1).
     Alpn(&'a [u8]),
     /// The host name that the client asked for (section 2.2.2).
     Authority(&'a str),
-    /// The CRC32C of the header; a wrong one is refused. When written, the number here is ignored, and the header's is put in
-    /// its place (section 2.2.3).
+    /// The CRC32C of the header (section 2.2.3). A header with a wrong checksum is refused. When written, this value is ignored and the
+    /// correct checksum is written.
     Checksum(u32),
     /// Padding (section 2.2.4).
     Noop(&'a [u8]),
-    /// What identifies the connection in all proxies that it goes through, up to [`UNIQUE_ID_MAX`] bytes (section 2.2.5).
+    /// The identifier of the connection along a chain of proxies, up to [`UNIQUE_ID_MAX`] bytes (section 2.2.5).
     UniqueId(&'a [u8]),
-    /// What the proxy says of the client's TLS (section 2.2.6).
+    /// The properties of the client's TLS connection (section 2.2.6).
     Ssl(Ssl<'a>),
     /// A network namespace, in ASCII (section 2.2.7).
     Netns(&'a str),
-    /// A type that has no variant here: an application's own, or a newer one.
+    /// A type without a variant in this crate: an application's own, or a newer one.
     Other {
-        /// Its type.
+        /// The type.
         kind: u8,
-        /// Its value, unchecked.
+        /// The value, not validated.
         value: &'a [u8],
     },
 }
 
 impl<'a> Tlv<'a> {
-    /// The type, as it goes over the wire.
+    /// The type in wire format.
     #[must_use]
     pub const fn kind(&self) -> u8 {
         match self {
@@ -83,7 +83,7 @@ impl<'a> Tlv<'a> {
         }
     }
 
-    /// Checks a value.
+    /// Reads and validates a value.
     fn read(kind: u8, value: &'a [u8]) -> Result<Self, ViolationKind> {
         Ok(match kind {
             kind::ALPN => Tlv::Alpn(value),
@@ -107,7 +107,7 @@ pub(crate) fn ascii(value: &[u8]) -> Option<&str> {
     core::str::from_utf8(value).ok().filter(|text| text.is_ascii())
 }
 
-/// Takes a type and its value off the front of `bytes`; `None` where they end too early.
+/// Takes a type and its value off the front of `bytes`; `None` if they are incomplete.
 pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&[kind, high, low], rest) = bytes.split_first_chunk()?;
     let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
@@ -115,7 +115,7 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     Some((kind, value))
 }
 
-/// The statements of a header, in order.
+/// The TLVs of a header, in order.
 #[derive(Clone, Debug)]
 pub struct Tlvs<'a> {
     rest: &'a [u8],
@@ -126,7 +126,7 @@ impl<'a> Tlvs<'a> {
         Self { rest: checked }
     }
 
-    /// Checks all of `bytes`, and tells where the checksum stands. A fault comes with its place in `bytes`.
+    /// Validates all TLVs in `bytes`. Returns the place and value of the checksum. An error includes its place in `bytes`.
     pub(crate) fn check(bytes: &'a [u8]) -> Result<Option<(usize, u32)>, (ViolationKind, usize)> {
         let mut rest = bytes;
         let mut checksum = None;
@@ -150,7 +150,7 @@ impl<'a> Iterator for Tlvs<'a> {
 
     fn next(&mut self) -> Option<Tlv<'a>> {
         let (kind, value) = take(&mut self.rest)?;
-        // The decoder has checked them all, so that none is passed over here.
+        // The decoder has checked all TLVs, so that none is skipped here.
         Some(Tlv::read(kind, value).unwrap_or(Tlv::Other { kind, value }))
     }
 }

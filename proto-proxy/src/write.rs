@@ -1,4 +1,4 @@
-//! From a header to bytes.
+//! Encodes headers.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use crate::checksum::crc32c;
 use crate::tlv::UNIQUE_ID_MAX;
 use crate::{Addresses, Misuse, SslTlv, Tlv, Transport, kind};
 
-/// Memory, and how much of it is written.
+/// Memory to write to, and the number of bytes written.
 #[derive(Debug)]
 struct Cursor<'b> {
     memory: &'b mut [u8],
@@ -39,7 +39,7 @@ impl<'b> Cursor<'b> {
         self.digits(u32::from(number), 10, 10_000)
     }
 
-    /// `number` without leading zeros; `place` is the value of the first digit that it may have.
+    /// Writes `number` without leading zeros. `place` is the value of the highest possible digit.
     fn digits(&mut self, number: u32, base: u32, mut place: u32) -> Result<(), Misuse> {
         while place > number && place > 1 {
             place /= base;
@@ -52,7 +52,7 @@ impl<'b> Cursor<'b> {
         Ok(())
     }
 
-    /// An address as section 2.1 has it: IPv6 with hexadecimal groups alone, also where it maps IPv4.
+    /// Writes an address as section 2.1 requires: IPv6 only with hexadecimal groups, also for mapped IPv4.
     fn address(&mut self, address: IpAddr) -> Result<(), Misuse> {
         match address {
             IpAddr::V4(address) => {
@@ -88,7 +88,7 @@ impl<'b> Cursor<'b> {
     }
 }
 
-/// The first of the longest runs of zeros, if that has more than one (RFC 5952 section 4.2); else an empty range at the start.
+/// The first of the longest runs of zeros, if it has more than one group (RFC 5952 section 4.2); otherwise an empty range at the start.
 fn longest_zeros(groups: &[u16; 8]) -> core::ops::Range<usize> {
     let mut longest = 0..0;
     let mut run = 0;
@@ -101,9 +101,9 @@ fn longest_zeros(groups: &[u16; 8]) -> core::ops::Range<usize> {
     longest
 }
 
-/// Writes a header of version 1 to the front of `memory`, and returns it. [`V1_MAX`](crate::V1_MAX) bytes are always enough.
+/// Writes a version 1 header to the front of `memory`, and returns it. [`V1_MAX`](crate::V1_MAX) bytes always suffice.
 ///
-/// Addresses that are unspecified become `PROXY UNKNOWN`, which some receivers refuse (proxy-protocol.txt section 2.1).
+/// Unspecified addresses become `PROXY UNKNOWN`, which some receivers refuse (proxy-protocol.txt section 2.1).
 ///
 /// ```
 /// use proto_proxy::{Addresses, V1_MAX, write_v1};
@@ -147,7 +147,7 @@ pub fn write_v1<'b>(memory: &'b mut [u8], addresses: &Addresses) -> Result<&'b [
     Ok(out.written())
 }
 
-/// Writes a header of version 2, with whatever it is to say besides addresses.
+/// Writes a version 2 header, with TLVs if wanted.
 ///
 /// ```
 /// use proto_proxy::{Addresses, Header, HeaderWriter, Rules, Tlv};
@@ -156,7 +156,7 @@ pub fn write_v1<'b>(memory: &'b mut [u8], addresses: &Addresses) -> Result<&'b [
 /// let mut memory = [0; 256];
 /// let mut writer = HeaderWriter::proxy(&mut memory, &addresses)?;
 /// writer.tlv(&Tlv::Authority("example.org"))?;
-/// writer.tlv(&Tlv::Checksum(0))?; // its place: the number is put in at the end
+/// writer.tlv(&Tlv::Checksum(0))?; // reserves its place; `finish` computes it
 /// let bytes = writer.finish();
 ///
 /// let (header, length) = Header::parse(bytes, &Rules::DEFAULT)?.expect("a whole header");
@@ -168,13 +168,13 @@ pub fn write_v1<'b>(memory: &'b mut [u8], addresses: &Addresses) -> Result<&'b [
 #[must_use = "the header is complete with `finish`"]
 pub struct HeaderWriter<'b> {
     out: Cursor<'b>,
-    /// Where the checksum stands.
+    /// The place of the checksum.
     checksum: Option<usize>,
 }
 
 impl<'b> HeaderWriter<'b> {
-    /// Begins a header for the connection of a client, at the front of `memory`: 28 bytes for IPv4, 52 for IPv6, 232 for Unix
-    /// sockets, and three for each TLV beside its value.
+    /// Begins a header for a client's connection, at the front of `memory`. It needs 28 bytes for IPv4, 52 for IPv6, 232 for Unix sockets,
+    /// and 3 plus the length of the value for each TLV.
     ///
     /// # Errors
     ///
@@ -219,8 +219,8 @@ impl<'b> HeaderWriter<'b> {
         Ok(writer)
     }
 
-    /// Begins a header for a connection of the proxy's own, at the front of `memory`, 16 bytes. Receivers discard the TLVs of
-    /// such a header, so add none but for padding.
+    /// Begins a header for the proxy's own connection, at the front of `memory`. It needs 16 bytes. Receivers ignore the TLVs of such a
+    /// header, so add only padding.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl<'b> HeaderWriter<'b> {
     ///
     /// # Errors
     ///
-    /// A [`Misuse`] where receivers would have to refuse it, or where it does not fit. The header is as it was before.
+    /// A [`Misuse`] if receivers would have to refuse the TLV, or if it does not fit. The header is unchanged then.
     pub fn tlv(&mut self, tlv: &Tlv<'_>) -> Result<(), Misuse> {
         let value = match tlv {
             Tlv::Alpn(value) | Tlv::Noop(value) => value,
@@ -263,12 +263,12 @@ impl<'b> HeaderWriter<'b> {
         Ok(())
     }
 
-    /// Adds what the proxy knows of the client's TLS: the bits of [`Ssl::client`](crate::Ssl::client), the result of verifying the client's
-    /// certificate, and texts.
+    /// Adds the properties of the client's TLS connection: the bits of [`Ssl::client`](crate::Ssl::client), the result of verifying the
+    /// client's certificate, and texts.
     ///
     /// # Errors
     ///
-    /// As [`tlv`](Self::tlv).
+    /// See [`tlv`](Self::tlv).
     pub fn ssl(&mut self, client: u8, verify: u32, tlvs: &[SslTlv<'_>]) -> Result<(), Misuse> {
         let start = self.out.length;
         self.all_or_nothing(|out| {
@@ -302,15 +302,15 @@ impl<'b> HeaderWriter<'b> {
         })
     }
 
-    /// Puts length and checksum in, and returns the header: the part of the memory that is to be sent, at once and before
-    /// anything else (proxy-protocol.txt section 2).
+    /// Writes the length and the checksum, and returns the header: the bytes to send at once, before anything else (proxy-protocol.txt
+    /// section 2).
     #[must_use]
     pub fn finish(mut self) -> &'b [u8] {
-        // `all_or_nothing` keeps the length within its 16 bits.
+        // `all_or_nothing` ensures that the length fits in 16 bits.
         let length = u16::try_from(self.out.length - FIXED).unwrap_or(u16::MAX);
         self.out.at(FIXED - 2, &length.to_be_bytes());
         if let Some(at) = self.checksum {
-            // The checksum's own bytes are still zeros.
+            // The bytes of the checksum are still zeros.
             let sum = crc32c(&[self.out.memory.get(..self.out.length).unwrap_or_default()]);
             self.out.at(at, &sum.to_be_bytes());
         }
@@ -346,7 +346,7 @@ const fn nibble(transport: Transport) -> u8 {
     }
 }
 
-/// Whether the type has a variant of [`Tlv`] of its own.
+/// Whether the type has its own variant of [`Tlv`].
 const fn is_known(kind: u8) -> bool {
     matches!(
         kind,

@@ -1,11 +1,11 @@
-//! A client's commands, written into the caller's buffer without allocating.
+//! Encodes commands into the caller's buffer, without allocating.
 
 use crate::number::{Double, Header};
 use crate::{Buffer, Misuse};
 use proto_buffer::all_or_nothing;
 
-/// Arguments of a command, its name among them: strings, bytes and numbers, and slices, arrays, options and tuples of such,
-/// one behind the other.
+/// Arguments of a command, including its name: strings, bytes and numbers, and slices, arrays, options and tuples of these, flattened in
+/// order.
 ///
 /// ```
 /// use proto_resp::write_command;
@@ -16,18 +16,18 @@ use proto_buffer::all_or_nothing;
 /// # Ok::<(), proto_resp::Misuse>(())
 /// ```
 pub trait Arguments {
-    /// How many arguments these are.
+    /// The number of arguments.
     fn count(&self) -> usize;
 
-    /// Writes them: [`ArgumentWriter::bytes`] once for each.
+    /// Writes the arguments: calls [`ArgumentWriter::bytes`] once for each.
     ///
     /// # Errors
     ///
-    /// What the writer returns.
+    /// The error of the writer.
     fn write<B: Buffer + ?Sized>(&self, out: &mut ArgumentWriter<'_, B>) -> Result<(), Misuse>;
 }
 
-/// Where [`Arguments`] are written to.
+/// The output for [`Arguments`].
 #[derive(Debug)]
 pub struct ArgumentWriter<'a, B: ?Sized> {
     out: &'a mut B,
@@ -41,14 +41,14 @@ impl<B: Buffer + ?Sized> ArgumentWriter<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Misuse::Count`] where it is one too many; [`Misuse::NoSpace`].
+    /// [`Misuse::Count`] if it is more than [`Arguments::count`] has announced; [`Misuse::NoSpace`].
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Misuse> {
         self.head(bytes, bytes.len())?;
         Ok(self.out.put(bytes)?)
     }
 
-    /// What stands in front of an argument of `len` bytes, of which some are shown.
+    /// Writes the header of an argument of `len` bytes, of which `bytes` are given.
     #[inline]
     fn head(&mut self, bytes: &[u8], len: usize) -> Result<(), Misuse> {
         match self.written {
@@ -73,7 +73,7 @@ impl<B: Buffer + ?Sized> ArgumentWriter<'_, B> {
     }
 }
 
-/// Writes a header. Small ones are of a known size, which needs no copying of any.
+/// Writes a header. Short ones have a constant size, so that they need no call to copy memory.
 #[inline]
 fn put_line<B: Buffer + ?Sized>(out: &mut B, byte: u8, number: usize) -> Result<(), Misuse> {
     match number {
@@ -83,7 +83,7 @@ fn put_line<B: Buffer + ?Sized>(out: &mut B, byte: u8, number: usize) -> Result<
     }
 }
 
-/// Writes the header of an argument behind another.
+/// Writes the CRLF of the previous argument and the header of the next.
 #[inline]
 fn put_next_line<B: Buffer + ?Sized>(out: &mut B, len: usize) -> Result<(), Misuse> {
     match len {
@@ -93,7 +93,7 @@ fn put_next_line<B: Buffer + ?Sized>(out: &mut B, len: usize) -> Result<(), Misu
     }
 }
 
-/// The digits of a number below 100.
+/// The tens digit of a number below 100.
 #[inline]
 const fn tens(number: usize) -> u8 {
     b'0' + (number / 10) as u8
@@ -104,26 +104,26 @@ const fn ones(number: usize) -> u8 {
     b'0' + (number % 10) as u8
 }
 
-/// What a command means for how replies are matched.
+/// How a command's replies are matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// It has one reply.
+    /// The command has one reply.
     One,
-    /// It has a confirmation for each argument.
+    /// The command has a confirmation for each argument.
     Subscribe(Channels),
-    /// It has a confirmation for each argument or, without any, for each that is subscribed to.
+    /// The command has a confirmation for each argument; without arguments, for each existing subscription.
     Unsubscribe(Channels),
-    /// CLIENT: one reply, unless REPLY follows.
+    /// CLIENT: one reply, but CLIENT REPLY is unanswerable.
     Client,
-    /// MULTI: what follows is queued.
+    /// MULTI: later commands are queued.
     Multi,
-    /// EXEC or DISCARD: no more.
+    /// EXEC or DISCARD: the queue ends.
     Exec,
-    /// Replies could not be told apart.
+    /// The command would make replies impossible to match.
     Unanswerable,
 }
 
-/// What can be subscribed to.
+/// The kinds of subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channels {
     Plain,
@@ -132,10 +132,10 @@ pub(crate) enum Channels {
 }
 
 impl Class {
-    /// By the command's name.
+    /// Classifies a command by its name.
     #[inline]
     fn of(name: &[u8]) -> Self {
-        // By length and first letter, so that most names are seen to be none of these at once.
+        // A check of length and first letter decides at once for most names.
         match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
             (9..=12, Some(b's' | b'p' | b'u'))
             | (4..=7, Some(b'c' | b'h' | b'r' | b'm' | b's' | b'p'))
@@ -172,22 +172,22 @@ impl Class {
 ///
 /// # Errors
 ///
-/// [`Misuse`], with nothing written: for a command without a name, for [`Arguments`] that write others than they count, or
-/// where there is no space.
+/// [`Misuse`], with nothing written: for a command without a name, for [`Arguments`] that write a number of arguments other than their
+/// count, or without space in the buffer.
 #[inline]
 pub fn write_command<B: Buffer + ?Sized>(out: &mut B, arguments: &(impl Arguments + ?Sized)) -> Result<(), Misuse> {
     write(out, arguments, None).map(drop)
 }
 
-/// What was written.
+/// The result of writing a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) class: Class,
-    /// Arguments behind the name.
+    /// The number of arguments after the name.
     pub(crate) arguments: u32,
 }
 
-/// Appends a command; with `payload`, all but the bytes of a last argument of so many bytes and its CRLF.
+/// Appends a command. With `payload`, the command has one more argument of that length, whose bytes and CRLF are not written.
 #[inline]
 pub(crate) fn write<B: Buffer + ?Sized>(
     out: &mut B,

@@ -1,4 +1,4 @@
-//! From events to values, and the decoder that does both.
+//! Builds values from events, and decodes streams into values.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,16 +10,16 @@ use crate::frames::Spilled;
 use crate::value::Attributed;
 use crate::{Aggregate, Bulk, Event, Rules, Value, Version, Violation};
 
-/// Elements that room is made for before they have come, if the input is long enough to hold them.
+/// The most elements for which memory is reserved before they have arrived. The input must be long enough to hold them.
 const AHEAD: usize = 256;
 
-/// Strings inside of a reply that are shorter than this share memory, in pieces of up to [`PIECE`] bytes.
+/// Strings inside a reply that are shorter than this share memory, in pieces of up to [`PIECE`] bytes.
 const SHARED: usize = 1024;
 const PIECE: usize = 4096;
 
 /// Decodes a stream into whole values.
 ///
-/// Memory is taken for what has arrived, never for what is claimed. Between two values nothing is held.
+/// Memory is allocated for data that has arrived, never for a length that was only announced. Between two values, the decoder holds none.
 ///
 /// ```
 /// use proto_resp::{Rules, Value, ValueDecoder, Version};
@@ -52,7 +52,7 @@ impl ValueDecoder {
         }
     }
 
-    /// Goes on in another version, as negotiated by HELLO, whose own reply is in the new one.
+    /// Changes the version, as negotiated by HELLO, whose own reply is in the new version.
     pub fn set_version(&mut self, version: Version) {
         self.core.version = version;
     }
@@ -63,18 +63,18 @@ impl ValueDecoder {
         &self.rules
     }
 
-    /// Whether no value is under way, as far as was seen.
+    /// Whether no value is in progress, as far as the decoder has read.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.core.is_between()
     }
 
-    /// The next value, or `None` when more input is needed. Takes the bytes it used off the front of `input`; what it leaves
-    /// there (an unfinished line or header, or the last byte of a string) must be offered again with more behind it.
+    /// Returns the next value, or `None` when more input is needed. Takes the bytes it used off the front of `input`. Pass the remaining
+    /// bytes (an unfinished line or header, or the last byte of a string) again, with newer ones after them.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. Every later call returns the same error.
+    /// The peer broke the protocol or exceeded a limit. Every later call returns the same error.
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "it takes from its argument")]
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Value>, Violation> {
@@ -99,35 +99,35 @@ impl ValueDecoder {
     }
 }
 
-/// Puts values together.
+/// Assembles values.
 #[derive(Debug, Default)]
 struct Builder {
     open: Vec<Open>,
-    /// The string under way, as far as it has arrived.
+    /// The part of the current string that has arrived.
     string: Vec<u8>,
-    /// Where short strings are put one behind the other.
+    /// The shared memory of short strings.
     piece: BytesMut,
-    /// What the next item is told about.
+    /// Attributes of the next item.
     attributes: Vec<(Value, Value)>,
 }
 
-/// An aggregate that has not ended.
+/// An aggregate that is incomplete.
 #[derive(Debug)]
 struct Open {
     elements: Elements,
-    /// What it is told about.
+    /// Attributes of the aggregate.
     attributes: Vec<(Value, Value)>,
 }
 
 #[derive(Debug)]
 enum Elements {
     One(Aggregate, Vec<Value>),
-    /// With the key whose value has not come.
+    /// Pairs, and a key whose value has not arrived.
     Two(Aggregate, Vec<(Value, Value)>, Option<Value>),
 }
 
 impl Builder {
-    /// Adds an event. Returns the value that is complete with it; `input` bytes follow.
+    /// Adds an event. Returns the value that the event completes. `input` is the number of bytes after the event.
     #[inline]
     fn add(&mut self, event: Event<'_>, input: usize) -> Option<Value> {
         let value = match event {
@@ -148,7 +148,7 @@ impl Builder {
             Event::Part { of, bytes, left } => self.part(of, bytes, left)?,
         };
         if let (Value::Push(_), false) = (&value, self.open.is_empty()) {
-            // In the middle of something, and no part of it.
+            // Push data inside another value is not part of that value.
             return Some(value);
         }
         let value = if self.attributes.is_empty() {
@@ -160,7 +160,7 @@ impl Builder {
             }))
         };
         let Some(innermost) = self.open.last_mut() else {
-            // What is left of the piece belongs to the values in it.
+            // The rest of the shared memory belongs to the values in it.
             self.piece = BytesMut::new();
             return Some(value);
         };
@@ -175,7 +175,7 @@ impl Builder {
     }
 
     fn begin(&mut self, kind: Aggregate, len: Option<u32>, input: usize) {
-        // An element takes three bytes at least.
+        // An element has at least three bytes.
         let room = (len.unwrap_or(0) as usize).min(AHEAD).min(input / 3);
         let elements = match kind.width() {
             1 => Elements::One(kind, Vec::with_capacity(room)),
@@ -207,7 +207,7 @@ impl Builder {
             && self.string.capacity() - self.string.len() < bytes.len()
             && left <= self.string.len() + bytes.len()
         {
-            // Half of it is there: from here on as much memory as it needs.
+            // Half of the string has arrived: reserves the memory for all of it.
             self.string.reserve_exact(bytes.len() + left);
         }
         self.string.extend_from_slice(bytes);
@@ -222,8 +222,8 @@ impl Builder {
         })
     }
 
-    /// A copy of a string: alone where it is a whole reply or long, else in a piece shared with its neighbours, of which no
-    /// more are here than `input` bytes.
+    /// Copies a string: by itself if it is long or a whole reply, else into memory shared with nearby strings. At most `input` more bytes
+    /// of the reply have arrived.
     #[inline]
     fn own(&mut self, bytes: &[u8], input: usize) -> Bytes {
         if self.open.is_empty() || bytes.len() >= SHARED || bytes.is_empty() {

@@ -59,17 +59,17 @@ pub enum ClientEvent<T> {
 #[derive(Debug)]
 pub struct ClientConnection<T> {
     decoder: ValueDecoder,
-    /// What a reply is waited for, in the order of the commands.
+    /// What each outstanding reply belongs to, in the order of the commands.
     waiting: VecDeque<Waiting<T>>,
-    /// Subscriptions as the server counts them: channels and patterns together, and sharded ones.
+    /// The server's counts of subscriptions: channels and patterns together, and sharded channels.
     totals: [u32; 2],
-    /// Subscriptions to channels, and to patterns.
+    /// Our counts of subscriptions: channels, and patterns.
     counts: [u32; 2],
     hello: Option<Box<Hello>>,
-    /// How many markers were sent: each says its number.
+    /// The number of markers sent; each marker contains its number.
     markers: u32,
     state: State,
-    /// MULTI was sent, and EXEC was not.
+    /// Whether MULTI was sent, without EXEC or DISCARD yet.
     queueing: bool,
 }
 
@@ -85,11 +85,11 @@ enum Waiting<T> {
     One(T),
     Subscription(Box<Subscription<T>>),
     Transaction(Box<Transaction<T>>),
-    /// PING, sent of our own accord.
+    /// A PING of [`ping`](ClientConnection::ping).
     Ping,
     /// HELLO.
     Hello,
-    /// So many commands of the handshake, with what the server said to HELLO.
+    /// The number of outstanding commands of the handshake, and the server's reply to HELLO.
     Handshake(u8, Box<Value>),
 }
 
@@ -97,25 +97,26 @@ enum Waiting<T> {
 struct Subscription<T> {
     ticket: T,
     channels: Channels,
-    /// What confirms is behind the replies to an unsubscription: the number of its marker.
+    /// For an unsubscription: the number of the marker that ends its replies.
     marker: Option<u32>,
-    /// Confirmations to come. 0: as many as there are subscriptions when the first comes, or one.
+    /// The number of confirmations to come. Initially 0 without arguments: then as many as there are subscriptions when the first arrives,
+    /// at least one.
     left: u32,
     confirmations: Vec<Value>,
-    /// What came in front of the marker and is no confirmation.
+    /// An error that arrived before the marker's reply.
     error: Option<Value>,
 }
 
-/// The word that a marker says.
+/// The text of a marker's PING, before the number.
 const MARKER: &[u8] = b"proto-resp marker ";
 
 impl<T> Subscription<T> {
-    /// Whether all confirmations have come.
+    /// Whether all confirmations have arrived.
     fn is_confirmed(&self) -> bool {
         self.left == 0 && !self.confirmations.is_empty()
     }
 
-    /// Whether `value` is the reply to the marker: its word, in RESP2 behind `pong` while something is subscribed to.
+    /// Whether `value` is the reply to the marker: its text, or in RESP2, while subscribed, an array of `pong` and the text.
     fn is_marked_by(&self, value: &Value) -> bool {
         let word = match value {
             Value::Array(values) => match &values[..] {
@@ -133,14 +134,14 @@ impl<T> Subscription<T> {
 #[derive(Debug)]
 struct Transaction<T> {
     ticket: T,
-    /// Replies to come before that of EXEC.
+    /// Replies to come before the reply to EXEC.
     left: u32,
-    /// The first that is an error.
+    /// The first reply that is an error.
     error: Option<Value>,
 }
 
 impl<T> ClientConnection<T> {
-    /// A connection that speaks RESP2, until a [`hello`](Self::hello) changes that.
+    /// A connection in RESP2; [`hello`](Self::hello) may change the version.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         ClientConnection {
@@ -157,38 +158,38 @@ impl<T> ClientConnection<T> {
 
     // Getters.
 
-    /// Which version is spoken.
+    /// The version in use.
     #[must_use]
     pub fn version(&self) -> Version {
         self.decoder.core.version
     }
 
-    /// Whether commands may be sent: no handshake is under way, and none was refused.
+    /// Whether commands may be sent: no handshake is in progress, and none was refused.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.state == State::Ready
     }
 
-    /// Commands whose replies have not come.
+    /// The number of commands whose replies have not arrived.
     #[inline]
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether the reply that is due next is that to a [`ping`](Self::ping).
+    /// Whether the next reply belongs to a [`ping`](Self::ping).
     #[must_use]
     pub fn is_ping_first(&self) -> bool {
         matches!(self.waiting.front(), Some(Waiting::Ping))
     }
 
-    /// Subscriptions of all kinds, as far as they are confirmed.
+    /// The number of confirmed subscriptions of all kinds.
     #[must_use]
     pub fn subscriptions(&self) -> u32 {
         self.totals.iter().fold(0, |sum, total| sum.saturating_add(*total))
     }
 
-    /// Whether a value has begun to arrive and not ended, as far as was seen.
+    /// Whether a value has begun to arrive and is incomplete, as far as the connection has read.
     #[must_use]
     pub fn is_inside_value(&self) -> bool {
         !self.decoder.is_between()
@@ -196,13 +197,13 @@ impl<T> ClientConnection<T> {
 
     // Input.
 
-    /// The next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`; what it leaves
-    /// there must be offered again with more behind it. What a handshake goes on with is appended to `out`.
+    /// Returns the next event, or `None` when more input is needed. Takes the bytes it used off the front of `input`; pass the remaining
+    /// bytes again, with newer ones after them. Further commands of a handshake are appended to `out`.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. There is nothing more to be read. Behind a
-    /// [`Refused`](ClientEvent::Refused) further input is dropped.
+    /// The server broke the protocol or exceeded a limit. Nothing more can be read. After [`Refused`](ClientEvent::Refused), further input
+    /// is dropped.
     pub fn next<B: Buffer + ?Sized>(
         &mut self,
         input: &mut &[u8],
@@ -236,7 +237,7 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// The tickets of all commands whose replies have not come, in order, when the connection is over.
+    /// When the connection is over: the tickets of all commands without a reply, in order.
     pub fn take_unanswered(&mut self) -> impl Iterator<Item = T> + use<T> {
         core::mem::take(&mut self.waiting)
             .into_iter()
@@ -250,16 +251,15 @@ impl<T> ClientConnection<T> {
 
     // Output.
 
-    /// Begins the handshake: before any command. [`ClientEvent::Ready`] or [`ClientEvent::Refused`] says how it ended; where
-    /// there is nothing to ask for, in RESP2, the connection [`is_ready`](Self::is_ready) at once.
+    /// Begins the handshake, before any command. [`ClientEvent::Ready`] or [`ClientEvent::Refused`] reports its end. If `hello` asks for
+    /// RESP2 and nothing else, the connection [`is_ready`](Self::is_ready) at once.
     ///
-    /// Where HELLO is not known (`-ERR unknown command`), RESP3 is not (`-NOPROTO`), or HELLO with a password is not taken
-    /// (`-NOAUTH`), RESP2 is spoken, and what HELLO would have said is said by AUTH and CLIENT SETNAME. Any other error is
-    /// why the server refuses.
+    /// The connection falls back to RESP2, with AUTH and CLIENT SETNAME in place of HELLO, if the server does not know HELLO (`-ERR unknown
+    /// command`) or RESP3 (`-NOPROTO`), or does not accept a password in HELLO (`-NOAUTH`). Any other error is a refusal.
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotReady`] behind commands or another handshake; [`Misuse::NoSpace`].
+    /// [`Misuse::NotReady`] after commands or another handshake; [`Misuse::NoSpace`].
     pub fn hello<B: Buffer + ?Sized>(&mut self, hello: &Hello, out: &mut B) -> Result<(), Misuse> {
         if self.state != State::Ready || !self.waiting.is_empty() {
             return Err(Misuse::NotReady);
@@ -267,7 +267,7 @@ impl<T> ClientConnection<T> {
         match hello.version {
             Version::Resp3 => {
                 hello.write(out)?;
-                // Its reply is in RESP3, if it is no error.
+                // The server's reply to HELLO is in RESP3, unless it is an error.
                 self.decoder.set_version(Version::Resp3);
                 self.waiting.push_back(Waiting::Hello);
                 self.state = State::Handshake;
@@ -285,13 +285,13 @@ impl<T> ClientConnection<T> {
         Ok(())
     }
 
-    /// Sends a command. Its reply comes back with `ticket`.
+    /// Sends a command. Its reply is returned with `ticket`.
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written: [`Outstanding`](Misuse::Outstanding) where too many wait for their replies,
-    /// [`NotReady`](Misuse::NotReady) in a handshake, [`Unanswerable`](Misuse::Unanswerable), and what
-    /// [`write_command`](crate::write_command) returns.
+    /// [`Misuse`], with nothing written: [`Outstanding`](Misuse::Outstanding) if too many commands wait for their replies,
+    /// [`NotReady`](Misuse::NotReady) during a handshake, [`Unanswerable`](Misuse::Unanswerable), and the errors of
+    /// [`write_command`](crate::write_command).
     #[inline]
     pub fn command<B: Buffer + ?Sized>(
         &mut self,
@@ -302,12 +302,12 @@ impl<T> ClientConnection<T> {
         self.send(ticket, out, |out| arguments::write(out, arguments, None))
     }
 
-    /// Sends a command whose last argument, of `len` bytes, and the CRLF behind it are left for the caller to send, from
-    /// where they lie.
+    /// Sends a command up to its last argument, which has `len` bytes. The caller sends these bytes and a CRLF itself, without copying them
+    /// to `out`.
     ///
     /// # Errors
     ///
-    /// As [`command`](Self::command).
+    /// See [`command`](Self::command).
     pub fn command_before<B: Buffer + ?Sized>(
         &mut self,
         ticket: T,
@@ -322,7 +322,7 @@ impl<T> ClientConnection<T> {
     ///
     /// # Errors
     ///
-    /// As [`command`](Self::command).
+    /// See [`command`](Self::command).
     pub fn prepared<B: Buffer + ?Sized>(
         &mut self,
         ticket: T,
@@ -335,12 +335,12 @@ impl<T> ClientConnection<T> {
         })
     }
 
-    /// Sends commands between MULTI and EXEC. Their one reply is that of EXEC: an array of their replies, or null where
-    /// something watched has changed; or the first error, where one could not be queued.
+    /// Sends commands between MULTI and EXEC. Their one reply is the reply to EXEC: an array of their replies, or null if a watched key has
+    /// changed. If a command could not be queued, it is the first error.
     ///
     /// # Errors
     ///
-    /// As [`command`](Self::command). Nothing may be subscribed to inside.
+    /// See [`command`](Self::command). The commands may not include subscriptions.
     pub fn transaction<B: Buffer + ?Sized>(
         &mut self,
         ticket: T,
@@ -370,11 +370,11 @@ impl<T> ClientConnection<T> {
         Ok(())
     }
 
-    /// Sends a PING whose reply nobody is told of.
+    /// Sends a PING whose reply produces no event.
     ///
     /// # Errors
     ///
-    /// As [`command`](Self::command).
+    /// See [`command`](Self::command).
     pub fn ping<B: Buffer + ?Sized>(&mut self, out: &mut B) -> Result<(), Misuse> {
         self.may_send()?;
         arguments::write(out, "PING", None)?;
@@ -439,7 +439,7 @@ impl<T> ClientConnection<T> {
         Ok(())
     }
 
-    /// Sends a marker.
+    /// Sends a marker, which is a PING with a unique text.
     fn mark<B: Buffer + ?Sized>(&mut self, out: &mut B) -> Result<u32, Misuse> {
         let marker = self.markers.wrapping_add(1);
         let mut number = Header::new();
@@ -449,7 +449,7 @@ impl<T> ClientConnection<T> {
         Ok(marker)
     }
 
-    /// Waits for the rest of the handshake, if there is one.
+    /// Waits for the remaining replies of the handshake, if any.
     fn await_handshake(&mut self, left: u8, greeting: Value) -> Option<Value> {
         self.hello = None;
         if left == 0 {
@@ -466,7 +466,7 @@ impl<T> ClientConnection<T> {
         (self.subscriptions() > 0 || subscribes()) && is_push_in_resp2(values)
     }
 
-    /// Push data has come: a confirmation that was waited for, or something to hand out.
+    /// Push data has arrived: an expected confirmation, or an event for the caller.
     fn pushed(&mut self, values: Vec<Value>, attributes: Vec<(Value, Value)>) -> Option<ClientEvent<T>> {
         let Some(confirmation) = Confirmation::read(&values) else {
             return Some(ClientEvent::Push(Push::new(values, attributes)));
@@ -493,7 +493,7 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// The subscription in front has all its confirmations.
+    /// The first waiting subscription has all its confirmations.
     fn confirmed(&mut self) -> Option<ClientEvent<T>> {
         match self.waiting.pop_front()? {
             Waiting::Subscription(subscription) => Some(ClientEvent::Reply(
@@ -504,7 +504,7 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// Counts subscriptions. Returns how many of its kind there were before.
+    /// Updates the counts of subscriptions. Returns the previous count of the confirmation's kind.
     fn count(&mut self, confirmation: Confirmation) -> u32 {
         let [together, sharded] = &mut self.totals;
         let [channels, patterns] = &mut self.counts;
@@ -514,7 +514,7 @@ impl<T> ClientConnection<T> {
             Channels::Patterns => patterns,
         };
         let before = *count;
-        // A channel that was subscribed to already, or was not, changes nothing.
+        // Repeated subscriptions and unsubscriptions leave the server's count unchanged.
         if confirmation.total > *together {
             *count += 1;
         } else if confirmation.total < *together {
@@ -524,12 +524,12 @@ impl<T> ClientConnection<T> {
         before
     }
 
-    /// A reply has come.
+    /// A reply has arrived.
     #[inline]
     fn replied<B: Buffer + ?Sized>(&mut self, value: Value, out: &mut B) -> Result<Option<ClientEvent<T>>, Violation> {
         match self.waiting.pop_front() {
             Some(Waiting::One(ticket)) => Ok(Some(ClientEvent::Reply(ticket, value))),
-            // Why a server closes, it says unasked: that there are too many clients, for one.
+            // A server that closes sends the reason unasked, for instance that there are too many clients.
             None if value.as_error().is_some() => Ok(Some(self.refused(value))),
             None => Err(Violation::Unsolicited),
             Some(Waiting::Subscription(subscription)) if subscription.marker.is_some() => {
@@ -539,7 +539,7 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// A reply has come to an unsubscription or to the marker behind it.
+    /// A reply has arrived to an unsubscription or to the marker behind it.
     #[inline(never)]
     fn replied_before_marker(
         &mut self,
@@ -547,7 +547,8 @@ impl<T> ClientConnection<T> {
         value: Value,
     ) -> Result<Option<ClientEvent<T>>, Violation> {
         let failed = value.as_error().is_some();
-        // One of each: what was confirmed in full, and cannot be unasked, is not refused as well, so the marker is.
+        // Either of the two commands may have failed. An unsubscription that was completely confirmed has not failed, so a later error is
+        // the marker's reply, unless the confirmations may have come unasked.
         let marked = match &subscription.error {
             _ if subscription.is_marked_by(&value) => {
                 subscription.error.is_some() || !subscription.confirmations.is_empty()
@@ -577,7 +578,7 @@ impl<T> ClientConnection<T> {
     ) -> Option<ClientEvent<T>> {
         match waiting {
             Waiting::One(ticket) => Some(ClientEvent::Reply(ticket, value)),
-            // An error, or that it is queued in a transaction.
+            // An error, or the reply that the command was queued in a transaction.
             Waiting::Subscription(subscription) => Some(ClientEvent::Reply(subscription.ticket, value)),
             Waiting::Transaction(mut transaction) if transaction.left > 0 => {
                 transaction.left -= 1;
@@ -601,7 +602,7 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// The reply to HELLO has come.
+    /// The reply to HELLO has arrived.
     fn greeted<B: Buffer + ?Sized>(&mut self, value: Value, out: &mut B) -> Option<ClientEvent<T>> {
         let hello = self.hello.take()?;
         let Some(error) = value.as_error() else {
@@ -610,7 +611,7 @@ impl<T> ClientConnection<T> {
             };
             return self.await_handshake(left, value).map(ClientEvent::Ready);
         };
-        // A server that does not know HELLO, or RESP3, or takes no password with it. Any other error says why it refuses.
+        // The server does not know HELLO or RESP3, or accepts no password in HELLO. Any other error is a refusal.
         let apart = match error.code() {
             b"NOPROTO" => true,
             b"NOAUTH" => hello.password.is_some(),
@@ -635,12 +636,12 @@ impl<T> ClientConnection<T> {
     }
 }
 
-/// Whether `words`, in lower case, stand in `text` in any case.
+/// Whether `text` contains `words`, which are in lower case, ignoring ASCII case.
 fn contains(text: &[u8], words: &[u8]) -> bool {
     text.windows(words.len()).any(|some| some.eq_ignore_ascii_case(words))
 }
 
-/// A command encoded once, to be sent on any number of connections, or handed to the thread of one.
+/// A command that is encoded once and sent on any number of connections, possibly by other threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedCommand {
     bytes: Bytes,
@@ -652,7 +653,7 @@ impl PreparedCommand {
     ///
     /// # Errors
     ///
-    /// What [`write_command`](crate::write_command) returns.
+    /// The errors of [`write_command`](crate::write_command).
     pub fn new(arguments: &(impl Arguments + ?Sized)) -> Result<Self, Misuse> {
         let mut out = Vec::new();
         let written = arguments::write(&mut out, arguments, None)?;
@@ -662,7 +663,7 @@ impl PreparedCommand {
         })
     }
 
-    /// The command as it is sent.
+    /// The encoded command.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -675,7 +676,7 @@ mod tests {
 
     use super::*;
 
-    /// In RESP2 the reply to the marker is an array of two; not every array of two with its word is that reply.
+    /// In RESP2, the marker's reply is an array of two; other arrays of two that contain its text are not the marker's reply.
     #[test]
     fn a_marker_is_known_by_its_kind_and_word() {
         let subscription = Subscription {

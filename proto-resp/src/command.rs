@@ -1,9 +1,9 @@
-//! A server's commands, borrowed from the input.
+//! Commands that a server receives, borrowed from the input.
 
 use crate::scan::{self, Length};
 use crate::{Rules, Violation};
 
-/// A command: its name and its arguments, borrowed. They were checked before; there is no table of them.
+/// A command: its name and arguments, borrowed from the input. They were validated before; the command holds no table of its arguments.
 ///
 /// ```
 /// use proto_resp::{Command, Rules};
@@ -17,39 +17,39 @@ use crate::{Rules, Violation};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
     name: &'a [u8],
-    /// Behind the name.
+    /// The encoded arguments after the name.
     arguments: &'a [u8],
     count: u32,
 }
 
 impl<'a> Command<'a> {
-    /// Reads one command from the front of `input`, and how many bytes it used; `None` where more are needed. What trickles
-    /// in is better read by a [`CommandDecoder`], which does not begin again.
+    /// Parses a command at the start of `input`. Returns the command and its length in bytes, or `None` if more bytes are needed. Each call
+    /// starts over; for input that arrives in pieces use a [`CommandDecoder`], which continues where it stopped.
     ///
     /// # Errors
     ///
-    /// What the bytes break.
+    /// The rule that the bytes break.
     pub fn parse(input: &'a [u8], rules: &Rules) -> Result<Option<(Self, usize)>, Violation> {
         let mut rest = input;
         let command = CommandDecoder::new().next(rules, &mut rest)?;
         Ok(command.map(|command| (command, input.len() - rest.len())))
     }
 
-    /// The name, as it was sent.
+    /// The name, in the case in which it was sent.
     #[inline]
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
         self.name
     }
 
-    /// Whether it has this name, in upper or lower case.
+    /// Whether the command has this name, ignoring ASCII case.
     #[inline]
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// Arguments behind the name.
+    /// The number of arguments after the name.
     #[inline]
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a count of arguments, not of bytes")]
@@ -57,7 +57,7 @@ impl<'a> Command<'a> {
         self.count as usize
     }
 
-    /// The arguments behind the name, one by one.
+    /// Iterates over the arguments after the name.
     #[inline]
     #[must_use]
     pub fn iter(&self) -> ArgumentIter<'a> {
@@ -67,7 +67,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// The arguments behind the name, if there are just so many.
+    /// The arguments after the name, if there are exactly `N`.
     #[inline]
     #[must_use]
     pub fn arguments<const N: usize>(&self) -> Option<[&'a [u8]; N]> {
@@ -78,7 +78,7 @@ impl<'a> Command<'a> {
         Some(core::array::from_fn(|_| all.next().unwrap_or_default()))
     }
 
-    /// A command whose bytes, behind the header of its array, were checked.
+    /// A command whose bytes after the array header were validated.
     #[inline]
     fn checked(bytes: &'a [u8], count: u32) -> Self {
         let mut all = ArgumentIter {
@@ -111,7 +111,7 @@ impl<'a> IntoIterator for &Command<'a> {
     }
 }
 
-/// The arguments of a [`Command`], one by one.
+/// An iterator over the arguments of a [`Command`].
 #[derive(Debug, Clone)]
 pub struct ArgumentIter<'a> {
     rest: &'a [u8],
@@ -124,7 +124,7 @@ impl<'a> Iterator for ArgumentIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        // `$`, digits, CRLF, bytes, CRLF: checked before.
+        // `$`, digits, CRLF, bytes, CRLF: validated before.
         let mut len = 0;
         let mut at = 1;
         while let Some(digit) = self
@@ -148,18 +148,18 @@ impl<'a> Iterator for ArgumentIter<'a> {
 
 impl ExactSizeIterator for ArgumentIter<'_> {}
 
-/// Decodes commands that lie whole in the input, without allocating.
+/// Decodes commands that are complete in the input, without allocating.
 ///
-/// A command that is not yet whole is left in the input: offer it again with more behind it. What was looked at is not
-/// looked at again, however it trickles in. A [`ServerConnection`](crate::ServerConnection) keeps long ones itself.
+/// The bytes of an incomplete command stay in the input: pass them again with newer ones after them. No byte is examined twice, even if the
+/// command arrives in small pieces. A [`ServerConnection`](crate::ServerConnection) buffers long commands itself.
 #[derive(Debug, Clone, Default)]
 pub struct CommandDecoder {
-    /// Bytes of the command under way that were looked at: its next argument begins here.
+    /// Bytes of the current command that were examined: its next argument begins here.
     at: u32,
-    /// Arguments of it that are still to come; 0 before its header.
+    /// Arguments of the current command that are still to come; 0 before its header.
     left: u32,
     count: u32,
-    /// Length of the header of its array.
+    /// Length of the array header.
     header: u8,
 }
 
@@ -175,13 +175,13 @@ impl CommandDecoder {
         }
     }
 
-    /// Whether a command has begun and not ended, as far as its header was seen.
+    /// Whether a command has begun and is incomplete, as far as its header was read.
     #[must_use]
     pub const fn is_inside_command(&self) -> bool {
         self.left > 0
     }
 
-    /// How long the command under way is at least, if the header of its next argument has come.
+    /// The minimum length of the current command, if the header of its next argument has arrived.
     #[cfg(feature = "alloc")]
     pub(crate) fn least(&self, input: &[u8]) -> Option<usize> {
         match input.get(self.at as usize..)?.split_first()? {
@@ -193,13 +193,13 @@ impl CommandDecoder {
         }
     }
 
-    /// The next command, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
+    /// Returns the next command, or `None` when more input is needed. Takes the bytes it used off the front of `input`.
     ///
-    /// Inline commands have to be changed to be read, and so are not for this decoder, whatever `rules` say.
+    /// This decoder refuses inline commands even if `rules` permit them, because their bytes must be rewritten.
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol or a limit. There is nothing more to be read.
+    /// The peer broke the protocol or exceeded a limit. Nothing more can be read.
     #[inline]
     pub fn next<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<Command<'a>>, Violation> {
         let Some(len) = self.scan(rules, input)? else {
@@ -210,7 +210,7 @@ impl CommandDecoder {
         Ok(Some(self.finish(bytes)))
     }
 
-    /// How long the command is, if it is whole; then it is to be finished.
+    /// The length of the command, if it is complete; [`finish`](Self::finish) must follow then.
     #[inline]
     pub(crate) fn scan(&mut self, rules: &Rules, input: &[u8]) -> Result<Option<usize>, Violation> {
         if self.left == 0 && !self.header(rules, input)? {
@@ -219,7 +219,7 @@ impl CommandDecoder {
         let mut at = self.at as usize;
         while self.left > 0 {
             let Some(end) = argument(rules, input, at)? else {
-                // At most the limit.
+                // Bounded by the limit.
                 self.at = at as u32;
                 return Ok(None);
             };
@@ -229,7 +229,7 @@ impl CommandDecoder {
         Ok(Some(at))
     }
 
-    /// The command in `bytes`, which have just been found to be one.
+    /// The command in `bytes`, which [`scan`](Self::scan) has found complete.
     #[inline]
     pub(crate) fn finish<'a>(&mut self, bytes: &'a [u8]) -> Command<'a> {
         self.at = 0;
@@ -237,7 +237,7 @@ impl CommandDecoder {
         Command::checked(arguments, self.count)
     }
 
-    /// The header of a command's array; false where more is needed.
+    /// Reads the array header. Returns false if more bytes are needed.
     #[inline]
     fn header(&mut self, rules: &Rules, input: &[u8]) -> Result<bool, Violation> {
         let rest = match input.split_first() {
@@ -254,10 +254,10 @@ impl CommandDecoder {
                 }
                 self.count = count as u32;
                 self.left = self.count;
-                // A type's byte, 19 digits and CRLF at most.
+                // A type byte, at most 19 digits, and CRLF.
                 self.header = 1 + used as u8;
                 self.at = u32::from(self.header);
-                // Each argument is six bytes at least.
+                // Each argument has at least six bytes.
                 if u64::from(self.at) + count * 6 > u64::from(rules.limits.command) {
                     return Err(Violation::CommandTooLong);
                 }
@@ -269,7 +269,7 @@ impl CommandDecoder {
     }
 }
 
-/// Where the argument at `at` ends; `None` where more is needed.
+/// The end of the argument at `at`; `None` if more bytes are needed.
 #[inline]
 fn argument(rules: &Rules, input: &[u8], at: usize) -> Result<Option<usize>, Violation> {
     let rest = match input.get(at..).and_then(<[u8]>::split_first) {

@@ -1,4 +1,4 @@
-//! From bytes to events, without allocating.
+//! Decodes bytes to events, without allocating.
 
 use crate::frames::{COUNT, Frames, Inline};
 use crate::scan::{self, Length};
@@ -77,39 +77,39 @@ impl Decoder {
     }
 }
 
-/// Where in an item the stream is.
+/// The position of the stream within an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before one.
+    /// Before an item.
     Item,
-    /// In a string, with [`Core::left`] bytes to come.
+    /// Inside a string, with [`Core::left`] bytes to come.
     String(Bulk),
     /// Before a chunk of a streamed string.
     Chunks,
-    /// In such a chunk, with [`Core::left`] bytes to come.
+    /// Inside such a chunk, with [`Core::left`] bytes to come.
     Chunk,
-    /// In an error line, behind what was handed on of it.
+    /// Inside a long error line, after the part that was passed on.
     ErrorLine,
 }
 
-/// The state between two events; rules are lent to it.
+/// The state between two events; the rules are passed to each call.
 #[derive(Debug, Clone)]
 pub(crate) struct Core<S> {
     frames: Frames<S>,
-    /// Bytes of the string or chunk under way that are still to come.
+    /// Bytes to come of the current string or chunk.
     left: u64,
-    /// Bytes that the reply under way may still have.
+    /// Bytes that the current reply may still have.
     bytes: u64,
-    /// Bytes that the streamed string under way may still have.
+    /// Bytes that the current streamed string may still have.
     chunks: u64,
-    /// Items that the reply under way may still have.
+    /// Items that the current reply may still have.
     items: u32,
-    /// Bytes of the line under way that are known to hold no end.
+    /// Bytes of the current line that were searched for its end.
     scanned: u32,
     state: State,
-    /// An attribute waits for what it describes.
+    /// An attribute has no item to describe yet.
     attributed: bool,
-    /// The next item says what kind of push data this is.
+    /// The next item is the kind of push data.
     kind_due: bool,
     pub(crate) version: Version,
 }
@@ -130,7 +130,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
     }
 
-    /// Whether no reply is under way.
+    /// Whether no reply is in progress.
     #[inline]
     pub(crate) fn is_between(&self) -> bool {
         self.frames.depth() == 0 && matches!(self.state, State::Item) && !self.attributed
@@ -188,7 +188,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
     }
 
-    /// The types of RESP3.
+    /// Handles the types of RESP3.
     #[inline(never)]
     fn resp3<'a>(
         &mut self,
@@ -256,7 +256,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         self.scalar(event, used, input)
     }
 
-    /// An item that is whole.
+    /// A complete item.
     #[inline(always)]
     fn scalar<'a>(
         &mut self,
@@ -271,7 +271,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(Some(event))
     }
 
-    /// A line of the item under way.
+    /// A line of the current item.
     #[inline]
     fn line<'a>(&mut self, rules: &Rules, rest: &'a [u8]) -> Result<Option<&'a [u8]>, Violation> {
         let Some(len) = scan::line(rest, &mut self.scanned, rules.limits.line)? else {
@@ -281,7 +281,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(rest.get(..len))
     }
 
-    /// The first part of an error line that is longer than a line may be; the rest is read past.
+    /// The first part of an error line that exceeds the limit; the rest is skipped.
     #[cold]
     fn long_error<'a>(
         &mut self,
@@ -298,7 +298,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(Some(Event::Error(rest.get(..len).unwrap_or_default())))
     }
 
-    /// Reads past what is left of such a line.
+    /// Skips the rest of a long error line.
     #[cold]
     fn rest_of_error(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
         let end = input.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
@@ -318,7 +318,8 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
     }
 
-    /// A string of `len` bytes behind a header of `at` bytes, of which `skip` are no payload: whole, or its first part.
+    /// A string of `len` bytes after a header of `at` bytes. The first `skip` bytes are not part of the payload. Returns all of the string,
+    /// or its first part.
     #[inline(always)]
     fn string<'a>(
         &mut self,
@@ -335,7 +336,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         if whole == Ok(None) && available(input, at, len) == 0 {
             return Ok(None);
         }
-        // Before a wrong end is looked at, which may not be here yet.
+        // Charged before the end is checked, so that the result does not depend on whether the end has arrived.
         self.charge(len)?;
         self.accept()?;
         if let Some((bytes, used)) = whole? {
@@ -359,7 +360,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         let Some((len, used)) = scan::unsigned(rest, Violation::Length)? else {
             return Ok(None);
         };
-        // Before its encoding is looked at, which may not be here yet.
+        // Checked before the encoding, so that the result does not depend on whether the encoding has arrived.
         self.allow(rules, len)?;
         if len < 4 {
             return Err(Violation::Verbatim);
@@ -371,7 +372,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
     }
 
-    /// `$?`: the first part, which is empty.
+    /// `$?`: returns the first part, which is empty.
     #[cold]
     fn stream<'a>(&mut self, rules: &Rules, used: usize, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {
         if self.version == Version::Resp2 {
@@ -388,7 +389,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }))
     }
 
-    /// The next part of a string, or chunk of one.
+    /// The next part of a string or of a chunk.
     #[inline(never)]
     fn resume<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {
         let kind = match self.state {
@@ -415,7 +416,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(Some(Event::Part { of: kind, bytes, left }))
     }
 
-    /// A part that is not the last.
+    /// A part other than the last.
     fn part<'a>(&mut self, kind: Bulk, input: &mut &'a [u8]) -> Event<'a> {
         let len = available(input, 0, self.left);
         let bytes = input.get(..len).unwrap_or_default();
@@ -428,7 +429,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }
     }
 
-    /// The beginning of a chunk of a streamed string, or its end.
+    /// The start of the next chunk of a streamed string, or the end of the string.
     fn chunk<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {
         let rest = match input.split_first() {
             Some((b';', rest)) => rest,
@@ -523,7 +524,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         if !self.frames.push(kind, items) {
             return Err(Violation::TooDeep);
         }
-        // What it is said of comes behind it.
+        // The item that an attribute describes comes after it.
         self.attributed &= attribute == 1;
         self.kind_due = kind == Aggregate::Push;
         advance(input, used);
@@ -533,7 +534,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         }))
     }
 
-    /// The innermost aggregate has ended.
+    /// The innermost aggregate is complete.
     #[inline]
     fn end<'a>(&mut self, streamed: bool) -> Event<'a> {
         let kind = self.frames.innermost().map_or(Aggregate::Array, |(kind, _)| kind);
@@ -556,7 +557,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(Some(self.end(true)))
     }
 
-    /// Whether a string of this length may come.
+    /// Checks the length of a string against the limits.
     #[inline]
     fn allow(&self, rules: &Rules, len: u64) -> Result<(), Violation> {
         if len > rules.limits.bulk {
@@ -574,7 +575,7 @@ impl<S: crate::frames::Below + Default> Core<S> {
         Ok(())
     }
 
-    /// An item that counts begins: it is what an attribute was said of, and in a stream it was not counted yet.
+    /// Begins an item that counts as an element: it takes the pending attribute. In a stream it was not counted before.
     #[inline]
     fn accept(&mut self) -> Result<(), Violation> {
         self.attributed = false;
@@ -586,13 +587,13 @@ impl<S: crate::frames::Below + Default> Core<S> {
     }
 }
 
-/// Takes `n` bytes off the front.
+/// Takes `n` bytes off the front of `input`.
 #[inline]
 fn advance(input: &mut &[u8], n: usize) {
     *input = input.get(n..).unwrap_or_default();
 }
 
-/// The `len` bytes at `at`, if they and their CRLF are all there, and how many bytes that are with what is in front.
+/// The `len` bytes at `at`, if they and their CRLF have arrived, and the length of all bytes up to there.
 #[inline]
 fn take<'a>(input: &mut &'a [u8], at: usize, len: u64) -> Result<Option<(&'a [u8], usize)>, Violation> {
     let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
@@ -606,8 +607,8 @@ fn take<'a>(input: &mut &'a [u8], at: usize, len: u64) -> Result<Option<(&'a [u8
     }
 }
 
-/// How many of the `len` bytes at `at` can be handed out before their end has come: all that are there but the last, so that
-/// nothing is complete before its end was seen.
+/// How many of the `len` bytes at `at` can be returned before the string's end has arrived: all but the last byte of the string, so that no
+/// string is complete before its end was checked.
 #[inline]
 fn available(input: &[u8], at: usize, len: u64) -> usize {
     let there = input.len().saturating_sub(at);

@@ -1,4 +1,4 @@
-//! From events to bytes.
+//! Encodes events to bytes.
 
 use crate::frames::{Below, COUNT, Frames, Inline};
 use crate::number::{Double, Header, put_bulk};
@@ -34,21 +34,21 @@ pub struct Encoder {
     version: Version,
 }
 
-/// Where in a string given in parts the encoder is.
+/// The state of a string that is given in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parts {
     None,
-    /// So many bytes are still to come.
+    /// This many bytes are still to come.
     Known(u64),
     Streamed,
 }
 
-/// The state between two events; the version is lent to it.
+/// The state between two events; the version is passed to each call.
 #[derive(Debug, Clone)]
 pub(crate) struct Core<S> {
     frames: Frames<S>,
     parts: Parts,
-    /// An attribute waits for what it describes.
+    /// An attribute has no item to describe yet.
     attributed: bool,
 }
 
@@ -104,7 +104,7 @@ impl Encoder {
         self.core.event(self.version, event, out)
     }
 
-    /// Appends a null, which in RESP2 is a null array.
+    /// Appends a null. In RESP2, this is a null array.
     ///
     /// # Errors
     ///
@@ -124,13 +124,13 @@ impl Encoder {
         double(value: f64) => Event::Double(value);
         /// Appends a boolean.
         boolean(value: bool) => Event::Boolean(value);
-        /// Appends a null, which in RESP2 is a null string.
+        /// Appends a null. In RESP2, this is a null string.
         null() => Event::Null(Null::Null);
         /// Appends a big number.
         big_number(digits: &str) => Event::BigNumber(digits);
         /// Appends a bulk string.
         bulk(bytes: &[u8]) => Event::Bulk(Bulk::String, bytes);
-        /// Appends a verbatim string of an encoding such as `txt`.
+        /// Appends a verbatim string in an encoding such as `txt`.
         verbatim(encoding: [u8; 3], text: &[u8]) => Event::Bulk(Bulk::Verbatim(encoding), text);
         /// Begins an array of this many elements.
         array(len: u32) => Event::Begin { kind: Aggregate::Array, len: Some(len) };
@@ -148,7 +148,7 @@ impl<S: Below> Core<S> {
         self.frames.depth() == 0 && self.parts == Parts::None && !self.attributed
     }
 
-    /// Appends an event, or nothing at all.
+    /// Appends an event completely, or not at all.
     #[inline]
     pub(crate) fn event<B: Buffer + ?Sized>(
         &mut self,
@@ -170,7 +170,7 @@ impl<S: Below> Core<S> {
         Ok(())
     }
 
-    /// Begins a bulk string whose bytes and CRLF are written by other means.
+    /// Begins a bulk string. The caller writes its bytes and CRLF by other means.
     #[cfg(feature = "protocol")]
     pub(crate) fn bulk_header<B: Buffer + ?Sized>(&mut self, len: usize, out: &mut B) -> Result<(), Misuse> {
         if self.parts != Parts::None {
@@ -188,7 +188,7 @@ impl<S: Below> Core<S> {
         self.close();
     }
 
-    /// Closes what has all its items.
+    /// Closes the aggregates that have all their items.
     #[inline]
     fn close(&mut self) {
         while self.frames.is_complete() {
@@ -330,7 +330,7 @@ impl<S: Below> Core<S> {
     }
 }
 
-/// How it is said that there is no array.
+/// The null that stands for an array.
 pub(crate) const fn no_array(version: Version) -> Null {
     match version {
         Version::Resp2 => Null::Array,
@@ -338,7 +338,7 @@ pub(crate) const fn no_array(version: Version) -> Null {
     }
 }
 
-/// Appends an item that is no aggregate and no part.
+/// Appends an item other than an aggregate or a part.
 #[inline]
 fn scalar<B: Buffer + ?Sized>(version: Version, event: &Event<'_>, out: &mut B) -> Result<(), Misuse> {
     let resp3 = version == Version::Resp3;
@@ -387,7 +387,7 @@ fn scalar<B: Buffer + ?Sized>(version: Version, event: &Event<'_>, out: &mut B) 
             Ok(out.put(b"\r\n")?)
         }
         Event::Bulk(Bulk::Verbatim(_), text) => put_bulk(out, b'$', text),
-        // Told apart before.
+        // Handled before.
         Event::Part { .. } | Event::Begin { .. } | Event::End { .. } => Err(Misuse::Unbalanced),
     }
 }

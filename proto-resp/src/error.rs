@@ -15,7 +15,7 @@ macro_rules! violations {
         }
 
         impl Violation {
-            /// The names of all there are, for tables and tests.
+            /// The names of all variants, for tables and tests.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
 
             /// The section of the specification that forbids it.
@@ -43,44 +43,44 @@ macro_rules! violations {
 }
 
 violations! {
-    /// An item that begins with a byte of no known type.
-    UnknownType(byte) = "RESP protocol description", "a type that there is not";
-    /// A type of RESP3 on a connection that speaks RESP2.
-    Resp3Type(byte) = "RESP versions", "a type of RESP3 in RESP2";
-    /// A line ended by LF alone, or with LF in it.
+    /// An item that begins with a byte of an unknown type.
+    UnknownType(byte) = "RESP protocol description", "an unknown type";
+    /// A RESP3 type on a connection in RESP2.
+    Resp3Type(byte) = "RESP versions", "a RESP3 type in RESP2";
+    /// A line that ends with LF alone, or contains LF.
     BareLf = "RESP protocol description", "a line feed without carriage return";
     /// A CR without an LF after it.
     BareCr = "RESP protocol description", "a carriage return without line feed";
     /// A bulk string without a CRLF after it.
-    BulkEnd = "Bulk strings", "a bulk string that is longer than it says";
-    /// A length that is not digits without leading zeros, nor -1 or ? where these may stand.
-    Length = "Bulk strings", "a length that is none";
+    BulkEnd = "Bulk strings", "a bulk string without CRLF at its end";
+    /// A length that is not digits without leading zeros, nor -1 or ? where these are allowed.
+    Length = "Bulk strings", "an invalid length";
     /// An integer that is not digits with an optional sign and without leading zeros, or is beyond 64 bits.
-    Integer = "Integers", "an integer that is none";
-    /// A double that is not of the grammar.
-    Double = "Doubles", "a double that is none";
+    Integer = "Integers", "an invalid integer";
+    /// A double that does not match the grammar.
+    Double = "Doubles", "an invalid double";
     /// A boolean that is neither `t` nor `f`.
-    Boolean = "Booleans", "a boolean that is none";
+    Boolean = "Booleans", "an invalid boolean";
     /// A null that is not `_` alone.
-    Null = "Nulls", "a null with something behind it";
+    Null = "Nulls", "a null followed by other bytes";
     /// A big number that is not digits with an optional sign and without leading zeros.
-    BigNumber = "Big numbers", "a big number that is none";
-    /// A verbatim string without the three bytes of its encoding and their colon.
+    BigNumber = "Big numbers", "an invalid big number";
+    /// A verbatim string without the three bytes of its encoding and a colon.
     Verbatim = "Verbatim strings", "a verbatim string without encoding";
-    /// Push data inside of something else, or push data inside of that.
-    NestedPush = "Pushes", "push data inside of a reply";
-    /// Push data without the string that says what it is.
-    PushKind = "Pushes", "push data of no kind";
+    /// Push data inside another value, or inside other push data.
+    NestedPush = "Pushes", "push data inside a reply";
+    /// Push data whose first element is not a string that names its kind.
+    PushKind = "Pushes", "push data without a kind";
     /// An attribute without an item after it.
-    DanglingAttribute = "Attributes", "an attribute of nothing";
-    /// The end of a streamed aggregate where none is open.
-    StrayEnd = "Streamed aggregated data types", "the end of something that is not open";
-    /// A chunk of a streamed string where none is open.
+    DanglingAttribute = "Attributes", "an attribute without an item";
+    /// The end of a streamed aggregate without one being open.
+    StrayEnd = "Streamed aggregated data types", "the end of an aggregate that is not open";
+    /// A chunk of a streamed string without one being open.
     StrayChunk = "Streamed strings", "a chunk of a string that is not open";
-    /// Something else where a chunk of a streamed string must come.
-    MissingChunk(byte) = "Streamed strings", "something else than a chunk in a streamed string";
-    /// A streamed map that ends behind a key.
-    OddMap = "Streamed aggregated data types", "a map with a key that has no value";
+    /// Other data in the place of a chunk of a streamed string.
+    MissingChunk(byte) = "Streamed strings", "something other than a chunk in a streamed string";
+    /// A streamed map that ends after a key.
+    OddMap = "Streamed aggregated data types", "a map whose last key has no value";
     /// More than [`Limits::depth`](crate::Limits::depth) aggregates inside each other.
     TooDeep = "Limits::depth", "aggregates nested too deeply";
     /// More than [`Limits::items`](crate::Limits::items) elements.
@@ -92,7 +92,7 @@ violations! {
     /// A line longer than [`Limits::line`](crate::Limits::line).
     LineTooLong = "Limits::line", "a line that is too long";
     /// Other data in the place of the array of a command.
-    NotACommand(byte) = "Sending commands to a Redis server", "something else than a command";
+    NotACommand(byte) = "Sending commands to a Redis server", "something other than a command";
     /// An argument that is not a bulk string.
     NotAnArgument(byte) = "Sending commands to a Redis server", "an argument that is not a bulk string";
     /// A command without a name.
@@ -101,14 +101,14 @@ violations! {
     TooManyArguments = "Limits::arguments", "too many arguments";
     /// A command of more bytes than [`Limits::command`](crate::Limits::command).
     CommandTooLong = "Limits::command", "a command that is too long";
-    /// An inline command with a quote that does not end, or with something right behind its end.
+    /// An inline command with an unclosed quote, or with text directly after a closing quote.
     Quotes = "Inline commands", "an inline command with unbalanced quotes";
-    /// A line of HTTP where inline commands may stand.
+    /// A line of HTTP in the place of an inline command.
     Http = "Inline commands", "a line of HTTP";
     /// Other data in the place of the marker after an unsubscription, so that replies can no longer be matched to commands.
-    Misordered = "Request-Response model", "replies of which it cannot be told whose they are";
-    /// A reply to no command.
-    Unsolicited = "Request-Response model", "a reply that nothing had asked for";
+    Misordered = "Request-Response model", "replies that cannot be matched to commands";
+    /// A reply without a command.
+    Unsolicited = "Request-Response model", "a reply without a command";
 }
 
 impl fmt::Display for Violation {
@@ -127,7 +127,7 @@ impl core::error::Error for Violation {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// The output has no room for it.
+    /// The output buffer is full.
     NoSpace,
     /// A simple string or error with CR or LF in it.
     LineBreak,
@@ -135,16 +135,16 @@ pub enum Misuse {
     BigNumber,
     /// A command without a name.
     EmptyCommand,
-    /// Other arguments were written than were counted.
+    /// [`Arguments`](crate::Arguments) wrote a number of arguments other than their count.
     Count,
-    /// Push data inside of something else, or empty.
+    /// Push data inside another value, or without elements.
     Push,
     /// Aggregates nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH), or with more elements than 2^28 - 1.
     TooLarge,
-    /// The end of something that is not open, or that has a length and so ends by itself; or a string in parts went on
-    /// in another way than it began.
+    /// The end of an aggregate that is not open, or that ends by itself because it has a length; or a string in parts was continued in
+    /// another way than it began.
     Unbalanced,
-    /// What was begun has not ended: an aggregate, a string in parts, or an attribute with nothing to describe.
+    /// An aggregate or a string in parts is incomplete, or an attribute has no item to describe.
     Unfinished,
     /// RESP2 has no streaming and no attributes.
     Resp3,
@@ -154,28 +154,28 @@ pub enum Misuse {
     Outstanding,
     /// The handshake is not over, or the connection is closing.
     NotReady,
-    /// A command that changes how replies are read, so that they could not be matched: HELLO, RESET, MONITOR, SYNC, PSYNC
-    /// and CLIENT REPLY; and between MULTI and EXEC every command that subscribes.
+    /// A command that would make replies impossible to match: HELLO, RESET, MONITOR, SYNC, PSYNC and CLIENT REPLY; and between MULTI and
+    /// EXEC, every command that subscribes or unsubscribes.
     Unanswerable,
 }
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Misuse::NoSpace => "no room in the output",
+            Misuse::NoSpace => "the output is full",
             Misuse::LineBreak => "a simple string with a line break",
-            Misuse::BigNumber => "a big number that is none",
+            Misuse::BigNumber => "an invalid big number",
             Misuse::EmptyCommand => "a command without a name",
-            Misuse::Count => "other arguments than were counted",
-            Misuse::Push => "push data inside of something, or empty",
+            Misuse::Count => "a number of arguments other than announced",
+            Misuse::Push => "push data that is empty or inside another value",
             Misuse::TooLarge => "too many elements, or nested too deeply",
-            Misuse::Unbalanced => "the end of something that is not open",
-            Misuse::Unfinished => "what was begun has not ended",
-            Misuse::Resp3 => "not in RESP2",
-            Misuse::NotDue => "nothing is to be answered",
-            Misuse::Outstanding => "too many commands without reply",
+            Misuse::Unbalanced => "the end of an aggregate that is not open",
+            Misuse::Unfinished => "an item is incomplete",
+            Misuse::Resp3 => "not possible in RESP2",
+            Misuse::NotDue => "no reply is due",
+            Misuse::Outstanding => "too many commands without a reply",
             Misuse::NotReady => "the connection is not ready",
-            Misuse::Unanswerable => "a command whose replies could not be told apart",
+            Misuse::Unanswerable => "a command that would make replies impossible to match",
         })
     }
 }

@@ -6,7 +6,7 @@ pub enum Version {
     /// RESP2.
     #[default]
     Resp2,
-    /// RESP3, which can say all that RESP2 can.
+    /// RESP3, which can express all that RESP2 can.
     Resp3,
 }
 
@@ -27,7 +27,7 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
-    /// The byte it begins with.
+    /// The type byte.
     #[inline]
     #[must_use]
     pub const fn byte(self) -> u8 {
@@ -40,7 +40,7 @@ impl Aggregate {
         }
     }
 
-    /// Items for each element as its header counts them: two for pairs.
+    /// Items for each element that the header counts: two for pairs.
     #[inline]
     #[must_use]
     pub const fn width(self) -> u32 {
@@ -50,7 +50,7 @@ impl Aggregate {
         }
     }
 
-    /// Whether it may be streamed.
+    /// Whether the aggregate may be streamed.
     #[inline]
     pub(crate) const fn streams(self) -> bool {
         matches!(self, Aggregate::Array | Aggregate::Map | Aggregate::Set)
@@ -102,7 +102,7 @@ pub enum Event<'a> {
     /// The next bytes of a string that is not complete in the input, or that is streamed (`$?`): then the first part is
     /// empty.
     Part {
-        /// What it is a part of.
+        /// The kind of the string.
         of: Bulk,
         /// The bytes.
         bytes: &'a [u8],
@@ -111,16 +111,16 @@ pub enum Event<'a> {
     },
     /// An aggregate begins. Its elements follow, then its [`End`](Event::End).
     Begin {
-        /// Which.
+        /// The kind of the aggregate.
         kind: Aggregate,
         /// The number of its elements, or pairs; `None` if the aggregate is streamed, so that they are not counted yet.
         len: Option<u32>,
     },
     /// An aggregate has ended.
     End {
-        /// Which.
+        /// The kind of the aggregate.
         kind: Aggregate,
-        /// Whether the stream marks the end (`.`), or all its elements have arrived.
+        /// Whether the stream contains an explicit end (`.`). Otherwise the aggregate ended because all its elements have arrived.
         streamed: bool,
     },
 }

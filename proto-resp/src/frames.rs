@@ -1,13 +1,13 @@
-//! The aggregates that are open, and what each still lacks: four bytes a level, for decoder and encoder alike.
+//! The open aggregates, and the number of items that each still lacks: four bytes a level, for decoder and encoder alike.
 
 use crate::{Aggregate, MAX_DEPTH};
 
-/// Where all levels but the innermost are kept.
+/// Storage for all levels but the innermost.
 pub(crate) trait Below {
     fn slot(&mut self, level: usize) -> Option<&mut u32>;
 }
 
-/// In place, without an allocator.
+/// Inline storage, without an allocator.
 #[derive(Debug, Clone)]
 pub(crate) struct Inline([u32; MAX_DEPTH as usize]);
 
@@ -24,7 +24,7 @@ impl Below for Inline {
     }
 }
 
-/// In memory taken with the second level, which most replies do not have.
+/// Heap storage, allocated with the second level, which most replies do not reach.
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spilled(alloc::vec::Vec<u32>);
@@ -40,10 +40,10 @@ impl Below for Spilled {
     }
 }
 
-/// The innermost level apart, the others in `S`.
+/// The open levels: the innermost in a field, the others in `S`.
 ///
-/// A level is one number: whether it is streamed, which kind it is, and how many items it lacks (streamed: whether their
-/// number so far is odd). With nothing open, the innermost looks like a stream, which never ends by count.
+/// A level is one number: whether it is streamed, its kind, and how many items it lacks (if streamed: whether their number so far is odd).
+/// If no aggregate is open, the innermost level looks like a stream, which never ends by count.
 #[derive(Debug, Clone)]
 pub(crate) struct Frames<S> {
     top: u32,
@@ -72,36 +72,36 @@ impl<S: Below> Frames<S> {
         self.depth
     }
 
-    /// Whether the innermost has all its items.
+    /// Whether the innermost aggregate has all its items.
     #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         self.top & (STREAM | COUNT) == 0
     }
 
-    /// Whether the innermost is streamed.
+    /// Whether the innermost aggregate is streamed.
     #[inline]
     pub(crate) fn is_streamed(&self) -> bool {
         self.top & STREAM != 0 && self.depth > 0
     }
 
-    /// What is innermost, and whether it is streamed.
+    /// The kind of the innermost aggregate, and whether it is streamed.
     #[inline]
     pub(crate) fn innermost(&self) -> Option<(Aggregate, bool)> {
         (self.depth > 0).then(|| (kind(self.top), self.top & STREAM != 0))
     }
 
-    /// Whether the innermost, a stream, has a key without value.
+    /// Whether the innermost aggregate, a stream, has a key without a value.
     pub(crate) fn is_odd(&self) -> bool {
         self.top & 1 != 0 && kind(self.top).width() == 2
     }
 
-    /// Opens an aggregate of so many items, or a stream. False where it would be too deep; `items` is at most [`COUNT`].
+    /// Opens an aggregate of `items` items, or a stream. Returns false if it would be too deep. `items` is at most [`COUNT`].
     #[inline]
     pub(crate) fn push(&mut self, kind: Aggregate, items: Option<u32>) -> bool {
         if self.depth >= MAX_DEPTH {
             return false;
         }
-        // What is below the first level needs no place.
+        // The level below the first needs no storage.
         if self.depth > 0
             && let Some(slot) = self.below.slot(usize::from(self.depth) - 1)
         {
@@ -124,8 +124,8 @@ impl<S: Below> Frames<S> {
             })
     }
 
-    /// Closes the innermost, which counts as an item of the next, unless it is an attribute or push data. True if it was an
-    /// attribute.
+    /// Closes the innermost aggregate. It counts as an item of the next level, unless it is an attribute or push data. Returns whether it
+    /// was an attribute.
     #[inline]
     pub(crate) fn pop(&mut self) -> bool {
         let closed = kind(self.top);
@@ -141,7 +141,7 @@ impl<S: Below> Frames<S> {
         attribute
     }
 
-    /// An item is complete.
+    /// Counts a complete item.
     #[inline]
     pub(crate) fn item(&mut self) {
         if self.top & STREAM != 0 {

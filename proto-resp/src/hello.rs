@@ -1,4 +1,4 @@
-//! The beginning of a connection: the choice of the version, and authentication.
+//! The handshake: version and authentication.
 
 use alloc::string::String;
 use core::fmt;
@@ -9,7 +9,7 @@ use crate::{Buffer, Misuse, Version, write_command};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
-    /// The version to speak. Where RESP3 is refused, RESP2 is spoken. Default RESP3.
+    /// The version to ask for. If the server refuses RESP3, RESP2 is used. Default RESP3.
     pub version: Version,
     /// The user name. Default `None`: `default`, if there is a password.
     pub username: Option<String>,
@@ -33,7 +33,7 @@ impl Default for Hello {
     }
 }
 
-/// Without the password.
+/// Leaves out the password.
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hello")
@@ -47,7 +47,7 @@ impl fmt::Debug for Hello {
 }
 
 impl Hello {
-    /// Writes HELLO with all that it can say.
+    /// Writes HELLO with its options.
     pub(crate) fn write<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<(), Misuse> {
         let auth = self.password.as_ref().map(|password| {
             let username = self.username.as_deref().unwrap_or("default");
@@ -57,7 +57,7 @@ impl Hello {
         write_command(out, &("HELLO", "3", auth, name))
     }
 
-    /// Writes what RESP2 has for HELLO. Returns how many commands that is.
+    /// Writes the RESP2 commands that replace HELLO. Returns their number.
     pub(crate) fn write_apart<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<u8, Misuse> {
         let mut written = 0;
         if let Some(password) = &self.password {
@@ -71,7 +71,7 @@ impl Hello {
         Ok(written + self.write_select(out)?)
     }
 
-    /// Writes what HELLO cannot say. Returns how many commands that is.
+    /// Writes the commands for settings that HELLO lacks. Returns their number.
     pub(crate) fn write_select<B: Buffer + ?Sized>(&self, out: &mut B) -> Result<u8, Misuse> {
         match self.database {
             Some(database) => write_command(out, &("SELECT", database)).map(|()| 1),

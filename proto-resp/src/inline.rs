@@ -1,16 +1,17 @@
-//! Inline commands: a line of words, as people type them.
+//! Inline commands: lines of words, as people type them.
 
 use alloc::vec::Vec;
 
 use crate::number::{Header, put_bulk};
 use crate::{Rules, Violation};
 
-/// Turns a line into the array that a command is, in `out`. False where there are no words.
+/// Rewrites a line into the array of a command, in `out`. Returns false if the line has no words.
 ///
-/// Words are separated by spaces. In double quotes, `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` stand for bytes, and any other
-/// byte behind a backslash for itself; in single quotes, `\'` does. A space or the end must follow a closing quote.
+/// Words are separated by spaces. In double quotes, `
+/// `, `\r`, `\t`, `\b`, `\a` and `\xHH` stand for the byte they name, and a backslash before any other byte stands for that byte. In single
+/// quotes, only `\'` is an escape. A space or the end of the line must follow a closing quote.
 pub(crate) fn rewrite(line: &[u8], rules: &Rules, out: &mut Vec<u8>) -> Result<bool, Violation> {
-    // Nobody calls a command so, and whoever makes a browser speak to us cannot help it.
+    // No command has these names, and a browser that was tricked into sending commands must send such lines.
     if line.starts_with(b"POST ") || line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"Host:")) {
         return Err(Violation::Http);
     }
@@ -29,7 +30,7 @@ pub(crate) fn rewrite(line: &[u8], rules: &Rules, out: &mut Vec<u8>) -> Result<b
         if count > rules.limits.arguments {
             return Err(Violation::TooManyArguments);
         }
-        // A vector takes all.
+        // A vector has room for everything.
         let _ = put_bulk(&mut arguments, b'$', &word);
     }
     if count > 0 {
@@ -43,7 +44,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0)
 }
 
-/// Takes a word off the front; it may have quotes in its middle, too.
+/// Takes a word off the front. Quotes may also begin in the middle of a word.
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], Violation> {
     loop {
         rest = match rest {
@@ -59,7 +60,7 @@ fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], Vio
     }
 }
 
-/// What may stand behind a closing quote.
+/// Checks what follows a closing quote.
 fn closed(rest: &[u8]) -> Result<&[u8], Violation> {
     match rest.first() {
         None => Ok(rest),
@@ -107,7 +108,7 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8],
     }
 }
 
-/// The value of a digit.
+/// The value of a hexadecimal digit.
 fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',

@@ -1,10 +1,10 @@
-//! Numbers as text, with what stands around them.
+//! Numbers in text form, with the bytes around them.
 
 use core::fmt::{self, Write};
 
 use crate::{Buffer, Misuse};
 
-/// Room for a header: the CRLF of what is in front, a type's byte, a number with its sign, and CRLF.
+/// Room for a header: the CRLF of the previous line, a type byte, a number with its sign, and CRLF.
 pub(crate) struct Header([u8; 26]);
 
 impl Header {
@@ -16,14 +16,14 @@ impl Header {
         Header(room)
     }
 
-    /// The line `byte`, `number`.
+    /// A line with the type `byte` and `number`.
     #[inline]
     pub(crate) fn line(&mut self, byte: u8, number: u64) -> &[u8] {
         let at = self.digits(number);
         self.begin(at, byte)
     }
 
-    /// The line `byte`, `number`, behind the CRLF of the line in front.
+    /// The CRLF of the previous line, then a line with the type `byte` and `number`.
     #[inline]
     pub(crate) fn next_line(&mut self, byte: u8, number: u64) -> &[u8] {
         let at = self.digits(number) - 1;
@@ -33,7 +33,7 @@ impl Header {
         self.0.get(at - 2..).unwrap_or_default()
     }
 
-    /// The line `byte`, `number`.
+    /// A line with the type `byte` and `number`.
     #[inline]
     pub(crate) fn signed_line(&mut self, byte: u8, number: i64) -> &[u8] {
         let mut at = self.digits(number.unsigned_abs());
@@ -44,7 +44,7 @@ impl Header {
         self.begin(at, byte)
     }
 
-    /// The number alone.
+    /// The number without a type byte.
     pub(crate) fn signed(&mut self, number: i64) -> &[u8] {
         let mut at = self.digits(number.unsigned_abs());
         if number < 0 {
@@ -54,7 +54,7 @@ impl Header {
         self.0.get(at..24).unwrap_or_default()
     }
 
-    /// The number alone.
+    /// The number without a type byte.
     pub(crate) fn unsigned(&mut self, number: u64) -> &[u8] {
         let at = self.digits(number);
         self.0.get(at..24).unwrap_or_default()
@@ -66,7 +66,7 @@ impl Header {
         self.0.get(at - 1..).unwrap_or_default()
     }
 
-    /// Writes the digits, 20 at most, in front of the CRLF; returns where they begin.
+    /// Writes the digits, at most 20, in front of the CRLF. Returns where they begin.
     #[inline]
     fn digits(&mut self, number: u64) -> usize {
         let mut rest = number;
@@ -89,7 +89,7 @@ impl Header {
     }
 }
 
-/// The text of a double, as short as it can be read back: with an exponent where it is far from 1.
+/// The shortest text of a double that reads back as the same value; with an exponent if the value is far from 1.
 pub(crate) struct Double {
     text: [u8; 32],
     len: usize,
@@ -99,7 +99,7 @@ impl Double {
     pub(crate) fn new(value: f64) -> Self {
         let mut double = Double { text: [0; 32], len: 0 };
         let size = value.abs();
-        // 32 bytes are enough: 17 digits, and their point, zeros, exponent and signs.
+        // 32 bytes suffice: 17 digits, and their point, zeros, exponent and signs.
         let _ = if value.is_nan() {
             double.write_str("nan")
         } else if value.is_infinite() {
@@ -129,10 +129,10 @@ impl Write for Double {
     }
 }
 
-/// Writes a bulk string: its header, its bytes, its end.
+/// Writes a bulk string: its header, bytes, and CRLF.
 #[inline]
 pub(crate) fn put_bulk<B: Buffer + ?Sized>(out: &mut B, byte: u8, bytes: &[u8]) -> Result<(), Misuse> {
-    // Small ones are of a known size, which needs no copying of any.
+    // Short headers have a constant size, so that they need no call to copy memory.
     match bytes.len() {
         len @ 0..10 => out.put(&[byte, b'0' + len as u8, b'\r', b'\n'])?,
         len => out.put(Header::new().line(byte, len as u64))?,

@@ -1,26 +1,26 @@
-//! What a server sends without being asked.
+//! Data that a server sends unasked.
 
 use alloc::vec::Vec;
 
 use crate::Value;
 use crate::arguments::Channels;
 
-/// Push data: in RESP3 of its own type, in RESP2 an array while the client subscribes to something.
+/// Push data. In RESP3 it has a type of its own; in RESP2 it is an array, while the client is subscribed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Push {
     values: Vec<Value>,
     attributes: Vec<(Value, Value)>,
 }
 
-/// What was published on a channel.
+/// A message published on a channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Published<'a> {
-    /// The pattern that matched, where patterns are subscribed to.
+    /// The pattern that matched, for a subscription to patterns.
     pub pattern: Option<&'a [u8]>,
     /// The channel.
     pub channel: &'a [u8],
-    /// What was published.
+    /// The published bytes.
     pub payload: &'a [u8],
 }
 
@@ -29,31 +29,31 @@ impl Push {
         Push { values, attributes }
     }
 
-    /// What it is, such as `message` or `invalidate`.
+    /// The kind, such as `message` or `invalidate`.
     #[must_use]
     pub fn kind(&self) -> &[u8] {
         kind(&self.values)
     }
 
-    /// What follows.
+    /// The elements after the kind.
     #[must_use]
     pub fn data(&self) -> &[Value] {
         self.values.get(1..).unwrap_or_default()
     }
 
-    /// Pairs of key and value that the server told about it.
+    /// The attributes of the push data, as pairs of key and value.
     #[must_use]
     pub fn attributes(&self) -> &[(Value, Value)] {
         &self.attributes
     }
 
-    /// All of it but the attributes, to be taken apart.
+    /// All elements including the kind, without the attributes.
     #[must_use]
     pub fn into_values(self) -> Vec<Value> {
         self.values
     }
 
-    /// What was published, if it is that: `message`, `pmessage` or `smessage`.
+    /// The published message, if the kind is `message`, `pmessage` or `smessage`.
     #[must_use]
     pub fn published(&self) -> Option<Published<'_>> {
         let (pattern, channel, payload) = match (self.kind(), self.data()) {
@@ -73,12 +73,12 @@ fn kind(values: &[Value]) -> &[u8] {
     values.first().and_then(Value::as_bytes).unwrap_or_default()
 }
 
-/// What is said when something is subscribed to, or no longer.
+/// A confirmation of a subscription or unsubscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Confirmation {
     pub(crate) channels: Channels,
     pub(crate) unsubscribed: bool,
-    /// Subscriptions of the client that are left, as the server counts them.
+    /// The client's remaining subscriptions, as the server counts them.
     pub(crate) total: u32,
 }
 
@@ -103,7 +103,7 @@ impl Confirmation {
     }
 }
 
-/// Whether an array is push data, on a connection of RESP2 that subscribes to something.
+/// Whether an array is push data, on a RESP2 connection that is subscribed.
 pub(crate) fn is_push_in_resp2(values: &[Value]) -> bool {
     match (kind(values), values.len()) {
         (b"message" | b"smessage", 3) | (b"pmessage", 4) => true,

@@ -2,10 +2,9 @@
 
 use crate::Violation;
 
-/// A line that is whole: its bytes without CRLF are `..len`, and `len + 2` are used.
+/// Finds a complete line: its bytes without CRLF are `..len`, and it takes `len + 2` bytes.
 ///
-/// `scanned` says how many bytes are known to hold no end, and is moved up, so that a line that trickles in is looked at
-/// once.
+/// `scanned` is the number of bytes already searched for the line's end. It is updated, so that no byte of a slow line is searched twice.
 #[inline]
 pub(crate) fn line(input: &[u8], scanned: &mut u32, limit: u32) -> Result<Option<usize>, Violation> {
     let from = *scanned as usize;
@@ -18,14 +17,14 @@ pub(crate) fn line(input: &[u8], scanned: &mut u32, limit: u32) -> Result<Option
         Some([b'\n', ..]) => Err(Violation::BareLf),
         Some([b'\r', _, ..]) => Err(Violation::BareCr),
         _ => {
-            // At most the limit.
+            // Bounded by the limit.
             *scanned = found as u32;
             Ok(None)
         }
     }
 }
 
-/// Where the first CR or LF is, or the length.
+/// The position of the first CR or LF, or the length of `bytes`.
 #[inline]
 fn find_break(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -37,7 +36,7 @@ fn find_break(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // A byte above the first that matches may match wrongly; the first is right.
+        // A byte above the first match may match wrongly; the first match is correct.
         let found = has(word, b'\r') | has(word, b'\n');
         if found != 0 {
             return at * 8 + found.trailing_zeros() as usize / 8;
@@ -47,14 +46,14 @@ fn find_break(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + tail.unwrap_or(rest.len())
 }
 
-/// A number that may not be whole yet, and the bytes it used, CRLF included.
+/// A number that may be incomplete, and the bytes it takes, including its CRLF.
 pub(crate) type Number<T> = Result<Option<(T, usize)>, Violation>;
 
-/// `"0" / (%x31-39 *DIGIT)` and CRLF, of 19 digits at most; `wrong` where it is something else.
+/// `"0" / (%x31-39 *DIGIT)` and CRLF, of at most 19 digits; `wrong` is the error for anything else.
 #[inline]
 pub(crate) fn unsigned(input: &[u8], wrong: Violation) -> Number<u64> {
     if let Some(word) = input.first_chunk::<8>() {
-        // Most are of one digit or two.
+        // Most numbers have one or two digits.
         let first = word[0].wrapping_sub(b'0');
         if first <= 9 && [word[1], word[2]] == *b"\r\n" {
             return Ok(Some((u64::from(first), 3)));
@@ -64,7 +63,7 @@ pub(crate) fn unsigned(input: &[u8], wrong: Violation) -> Number<u64> {
             return Ok(Some((u64::from(first * 10 + second), 4)));
         }
         let (value, digits) = up_to_eight(u64::from_le_bytes(*word));
-        // Up to seven of them, whose end is here too, without a leading zero.
+        // Up to seven digits without a leading zero, if their end has arrived too.
         let end = input.get(digits..).and_then(|rest| rest.first_chunk::<2>());
         if digits.wrapping_sub(1) < 7 && end == Some(b"\r\n") && (word[0] != b'0' || digits == 1) {
             return Ok(Some((value, digits + 2)));
@@ -73,14 +72,14 @@ pub(crate) fn unsigned(input: &[u8], wrong: Violation) -> Number<u64> {
     unsigned_bytewise(input, wrong)
 }
 
-/// The number that up to eight bytes begin with, the first in the lowest byte, and of how many digits it is.
+/// The number at the start of up to eight bytes, the first in the lowest byte, and its number of digits.
 #[inline]
 fn up_to_eight(word: u64) -> (u64, usize) {
     let values = word ^ 0x3030_3030_3030_3030;
-    // What is above 9 overflows into the highest bit, or has it. A carry goes to bytes behind the first such.
+    // A byte above 9 overflows into its highest bit, or has that bit set. A carry reaches only bytes after the first such byte.
     let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
     let digits = others.trailing_zeros() / 8;
-    // Zeros in front make them eight; then neighbours are added up, in pairs, fours and eights.
+    // Leading zeros make eight digits; then neighbours are combined to pairs, fours and eights.
     let padded = values.checked_shl(64 - 8 * digits).unwrap_or(0);
     let pairs = (padded & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(10 << 8 | 1) >> 8;
     let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(100 << 16 | 1) >> 16;
@@ -88,7 +87,7 @@ fn up_to_eight(word: u64) -> (u64, usize) {
     (value, digits as usize)
 }
 
-/// The same, of any length, whether whole or not, and what is wrong with it.
+/// Like [`unsigned`], for any length, also for incomplete and invalid numbers.
 fn unsigned_bytewise(input: &[u8], wrong: Violation) -> Number<u64> {
     let mut value = 0u64;
     for (at, &byte) in input.iter().enumerate() {
@@ -104,7 +103,7 @@ fn unsigned_bytewise(input: &[u8], wrong: Violation) -> Number<u64> {
                 _ => Err(wrong),
             };
         }
-        // A second digit behind a zero, or a twentieth.
+        // A second digit after a zero, or a twentieth digit.
         if at >= 1 && (value == 0 || at >= 19) {
             return Err(wrong);
         }
@@ -113,7 +112,7 @@ fn unsigned_bytewise(input: &[u8], wrong: Violation) -> Number<u64> {
     Ok(None)
 }
 
-/// A length, or its absence: `-1` for nothing, `?` for a stream.
+/// A length; `-1` means null, `?` a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Length {
     Some(u64),
@@ -121,7 +120,7 @@ pub(crate) enum Length {
     Stream,
 }
 
-/// The length behind a type's byte, with the bytes used behind that byte.
+/// The length after a type byte, and the bytes it takes after that byte.
 #[inline]
 pub(crate) fn length(input: &[u8]) -> Number<Length> {
     match input.first() {
@@ -139,7 +138,7 @@ fn fixed(input: &[u8], text: &'static [u8], length: Length) -> Number<Length> {
     }
 }
 
-/// Whether `input` begins with `text`, which ends with CRLF; false where it may yet.
+/// Whether `input` begins with `text`, which ends with CRLF. Returns false if more bytes are needed.
 pub(crate) fn expect(input: &[u8], text: &'static [u8], wrong: Violation) -> Result<bool, Violation> {
     for (at, &want) in text.iter().enumerate() {
         match input.get(at) {
@@ -153,7 +152,7 @@ pub(crate) fn expect(input: &[u8], text: &'static [u8], wrong: Violation) -> Res
     Ok(true)
 }
 
-/// `["+" / "-"] ("0" / (%x31-39 *DIGIT))` and CRLF, of 64 bits, and no `-0`.
+/// `["+" / "-"] ("0" / (%x31-39 *DIGIT))` and CRLF, of at most 64 bits; `-0` is invalid.
 #[inline]
 pub(crate) fn integer(input: &[u8]) -> Number<i64> {
     let (negative, signed) = match input.first() {
@@ -177,7 +176,7 @@ pub(crate) fn integer(input: &[u8]) -> Number<i64> {
         .ok_or(Violation::Integer)
 }
 
-/// Digits with an optional sign, without leading zeros, and no `-0`.
+/// Digits with an optional sign, without leading zeros; `-0` is invalid.
 pub(crate) fn is_big_number(line: &[u8]) -> bool {
     let negative = line.first() == Some(&b'-');
     let digits = match line {
@@ -247,7 +246,7 @@ mod tests {
             assert_eq!(find_break(&[b'x'; 40][..len]), len);
             for at in 0..len {
                 for end in [b'\r', b'\n'] {
-                    // Neighbours that a careless trick with words would take for it.
+                    // Neighbouring values that an incorrect word-wise search would confuse with the line end.
                     for other in [end ^ 1, end + 1, end | 0x80, 0] {
                         let mut bytes = [other; 40];
                         bytes[at] = end;

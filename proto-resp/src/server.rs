@@ -9,7 +9,7 @@ use crate::frames::Spilled;
 use crate::{Buffer, Command, CommandDecoder, Encoder, Event, Misuse, Rules, Value, Version, Violation, inline, scan};
 use proto_buffer::all_or_nothing;
 
-/// Bytes of an unfinished command that are left in the input.
+/// Bytes of an incomplete command that may stay in the input.
 const HOLD: usize = 16 * 1024;
 
 /// A server's connection, in two halves, so that a command borrowed from one half can be answered through the other.
@@ -38,7 +38,7 @@ pub struct ServerConnection {
 }
 
 impl ServerConnection {
-    /// A connection that speaks RESP2, until [`ReplyWriter::set_version`] changes that.
+    /// A connection in RESP2; [`ReplyWriter::set_version`] may change the version.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -49,11 +49,11 @@ impl ServerConnection {
 #[derive(Debug, Default)]
 pub struct CommandReader {
     decoder: CommandDecoder,
-    /// The command under way, where it is long, or inline.
+    /// The current command, if it is long or inline.
     held: Vec<u8>,
-    /// Bytes of an inline command that are known to hold no end.
+    /// Bytes of an inline command that were searched for the line's end.
     scanned: u32,
-    /// What is held was lent to the caller by the last call.
+    /// The last call lent `held` to the caller.
     lent: bool,
 }
 
@@ -85,7 +85,7 @@ impl CommandReader {
             self.held = Vec::new();
         }
         if self.held.is_empty() {
-            // Empty lines are passed over.
+            // Empty lines are skipped.
             let line = rules.leniency.inline_commands && self.is_line(input) && self.inline(rules, input)?;
             if !line {
                 if rules.leniency.inline_commands && self.is_line(input) {
@@ -108,18 +108,18 @@ impl CommandReader {
         Ok(Some(self.decoder.finish(&self.held)))
     }
 
-    /// Whether an inline command begins the input.
+    /// Whether the input begins with an inline command.
     #[inline]
     fn is_line(&self, input: &[u8]) -> bool {
         !self.decoder.is_inside_command() && !matches!(input.first(), None | Some(b'*'))
     }
 
-    /// Adds to the command that is held; true when it is whole.
+    /// Adds input to the held command. Returns whether the command is complete.
     fn collect(&mut self, rules: &Rules, input: &mut &[u8]) -> Result<bool, Violation> {
         while !input.is_empty() {
             let missing = match self.decoder.least(&self.held) {
                 Some(least) => least.saturating_sub(self.held.len()),
-                // To the end of a header, which is no longer than this.
+                // Up to the end of a header, which is at most this long.
                 None => input
                     .iter()
                     .take(24)
@@ -129,7 +129,7 @@ impl CommandReader {
             let (bytes, rest) = input.split_at(missing.min(input.len()));
             *input = rest;
             if self.held.capacity() - self.held.len() < bytes.len() && missing <= self.held.len() + bytes.len() {
-                // Half of it is there: from here on as much memory as it needs.
+                // Half of the command has arrived: reserves the memory for all of it.
                 self.held.reserve_exact(missing);
             }
             self.held.extend_from_slice(bytes);
@@ -143,7 +143,7 @@ impl CommandReader {
         Ok(false)
     }
 
-    /// Reads a line; true when it is a command, which is then held.
+    /// Reads a line. Returns true if the line was a command, which is then held.
     #[cold]
     fn inline(&mut self, rules: &Rules, input: &mut &[u8]) -> Result<bool, Violation> {
         while self.is_line(input) {
@@ -154,7 +154,7 @@ impl CommandReader {
             let words = inline::rewrite(input.get(..len).unwrap_or_default(), rules, &mut self.held)?;
             *input = input.get(len + 2..).unwrap_or_default();
             if words {
-                // Never more than the line and its framing.
+                // The rewritten command is bounded by the line and its framing.
                 let unlimited = Rules {
                     limits: crate::Limits {
                         command: u32::MAX,
@@ -260,7 +260,7 @@ impl ReplyWriter {
         integer(value: i64) => Event::Integer(value);
         /// Replies with a bulk string.
         bulk(bytes: &[u8]) => Event::Bulk(crate::Bulk::String, bytes);
-        /// Replies with a null, which in RESP2 is a null string.
+        /// Replies with a null. In RESP2, this is a null string.
         null() => Event::Null(crate::Null::Null);
         /// Begins an array of this many elements.
         array(len: u32) => Event::Begin { kind: crate::Aggregate::Array, len: Some(len) };
@@ -270,7 +270,7 @@ impl ReplyWriter {
         set(len: u32) => Event::Begin { kind: crate::Aggregate::Set, len: Some(len) };
     }
 
-    /// Replies with a null, which in RESP2 is a null array.
+    /// Replies with a null. In RESP2, this is a null array.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl ReplyWriter {
         value.events(version, &mut |event| self.event(event, out))
     }
 
-    /// The waiting command gets no reply, or none but pushes: SUBSCRIBE and similar commands.
+    /// Ends the waiting command without a reply, or with pushes only: for SUBSCRIBE and similar commands.
     ///
     /// # Errors
     ///

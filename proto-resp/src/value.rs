@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use crate::{Aggregate, Buffer, Bulk, Encoder, Event, Misuse, Null, Version};
 
-/// A reply, or anything else that RESP can say, as a tree that owns its strings.
+/// A reply, or any other RESP value, as a tree that owns its strings.
 ///
-/// Strings of one reply that lie near each other share memory: one that is kept keeps up to 4 KiB of its neighbours.
+/// Neighbouring short strings of one reply share memory: keeping one of them keeps up to 4 KiB of the others.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Nothing: `_`, `$-1` or `*-1`.
+    /// Null: `_`, `$-1` or `*-1`.
     Null,
     /// A short string without line breaks, such as `OK`.
     Simple(Bytes),
@@ -30,32 +30,32 @@ pub enum Value {
     BigNumber(Bytes),
     /// A string.
     Bulk(Bytes),
-    /// Text to be shown as it is, and its encoding, such as `txt`.
+    /// A verbatim string: its encoding, such as `txt`, and its text.
     Verbatim([u8; 3], Bytes),
     /// Elements in order.
     Array(Vec<Value>),
-    /// Pairs of key and value, as they came.
+    /// Pairs of key and value, in order of arrival.
     Map(Vec<(Value, Value)>),
-    /// Elements in no order, as they came.
+    /// Elements of a set, in order of arrival.
     Set(Vec<Value>),
-    /// Push data; the first element says what it is.
+    /// Push data; the first element is its kind.
     Push(Vec<Value>),
     /// A value with attributes.
     Attributed(Box<Attributed>),
 }
 
-/// A value, and what the server told about it beside it.
+/// A value with its attributes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Attributed {
-    /// Pairs of key and value.
+    /// The attributes, as pairs of key and value.
     pub attributes: Vec<(Value, Value)>,
-    /// What they were told about.
+    /// The value that the attributes describe.
     pub value: Value,
 }
 
 impl Value {
-    /// The string in it: of a simple, bulk or verbatim string, or of a big number.
+    /// The bytes of a simple, bulk or verbatim string, or of a big number.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
@@ -67,13 +67,13 @@ impl Value {
         }
     }
 
-    /// [`as_bytes`](Self::as_bytes), where that is UTF-8.
+    /// [`as_bytes`](Self::as_bytes), if these are UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         core::str::from_utf8(self.as_bytes()?).ok()
     }
 
-    /// The integer in it: as such, or as the string that RESP2 has for many numbers.
+    /// The value as an integer: an integer, or a string of digits, as RESP2 often has in its place.
     #[must_use]
     pub fn as_integer(&self) -> Option<i64> {
         match self {
@@ -93,7 +93,7 @@ impl Value {
         }
     }
 
-    /// The pairs of a map, or of the array of keys and values that RESP2 has for one.
+    /// The pairs of a map, or of an array of keys and values, which RESP2 has in its place.
     #[must_use]
     pub fn pairs(&self) -> Option<impl Iterator<Item = (&Value, &Value)>> {
         let (map, array): (&[(Value, Value)], &[Value]) = match self.without_attributes() {
@@ -108,7 +108,7 @@ impl Value {
         Some(map.iter().map(|(key, value)| (key, value)).chain(flat))
     }
 
-    /// The error in it.
+    /// The error, if the value is one.
     #[must_use]
     pub fn as_error(&self) -> Option<ErrorReply<'_>> {
         match self {
@@ -118,13 +118,13 @@ impl Value {
         }
     }
 
-    /// Whether there is nothing.
+    /// Whether the value is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self.without_attributes(), Value::Null)
     }
 
-    /// The value itself.
+    /// The value without its attributes.
     #[must_use]
     pub fn without_attributes(&self) -> &Value {
         match self {
@@ -133,12 +133,12 @@ impl Value {
         }
     }
 
-    /// Appends it in `version`; attributes are left out of RESP2, and push data is an array there.
+    /// Appends the value in `version`. In RESP2, attributes are left out, and push data is an array.
     ///
     /// # Errors
     ///
-    /// [`Misuse`], with nothing written, for what may not be sent: a simple string with line breaks, push data inside of
-    /// something.
+    /// [`Misuse`], with nothing written, for a value that may not be sent: a simple string with line breaks, or push data inside another
+    /// value.
     pub fn encode<B: Buffer + ?Sized>(&self, version: Version, out: &mut B) -> Result<(), Misuse> {
         proto_buffer::all_or_nothing(out, |out| {
             let mut encoder = Encoder::new(version);
@@ -146,7 +146,7 @@ impl Value {
         })
     }
 
-    /// Tells all its events in order.
+    /// Passes all events of the value to `tell`, in order.
     pub(crate) fn events(
         &self,
         version: Version,
@@ -203,7 +203,7 @@ fn tell_pairs(
     })
 }
 
-/// An error that a server replied.
+/// An error reply of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ErrorReply<'a> {
     text: &'a [u8],
@@ -216,7 +216,7 @@ impl<'a> ErrorReply<'a> {
         self.text.split(|byte| *byte == b' ').next().unwrap_or_default()
     }
 
-    /// All of it, with its code.
+    /// The whole text, including the code.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
         self.text

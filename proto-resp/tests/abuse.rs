@@ -411,7 +411,7 @@ fn r12_other_protocols() {
         harness.receive(hello);
         let sent = String::from_utf8(harness.take_sent()).unwrap();
         assert!(
-            sent.starts_with("-ERR Protocol error: something else than a command"),
+            sent.starts_with("-ERR Protocol error: something other than a command"),
             "{sent}"
         );
         assert_eq!(sent.matches("\r\n").count(), 1, "nothing behind it is read");

@@ -348,7 +348,7 @@ fn inline_commands_where_permitted() {
 fn an_error_is_compared_by_value() {
     let error = ServerError::Misuse(Misuse::NotDue);
     assert_eq!(error, ServerError::Misuse(Misuse::NotDue));
-    assert_eq!(error.to_string(), "the handler failed: nothing is to be answered");
+    assert_eq!(error.to_string(), "the handler failed: no reply is due");
 }
 
 // Pulled.

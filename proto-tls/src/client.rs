@@ -19,29 +19,29 @@ use crate::limits::Limits;
 use crate::server::ConfigError;
 use crate::stats::Stats;
 
-/// Whom a client trusts and what it shows.
+/// A client's settings: the certificates it trusts, and those it presents.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
     /// The cryptography.
     pub provider: Arc<CryptoProvider>,
-    /// Whose certificates are trusted.
+    /// The certificate authorities to trust.
     pub roots: Roots,
-    /// The application protocols to offer, the preferred first (ALPN, RFC 7301). Default none.
+    /// The application protocols to offer, preferred first (ALPN, RFC 7301). Default none.
     pub alpn: Vec<Vec<u8>>,
-    /// The certificate to show to servers that ask for one. Default none.
+    /// The certificate for servers that ask for one. Default none.
     pub identity: Option<Identity>,
-    /// Whether TLS 1.2 is spoken as well as 1.3. Default true.
+    /// Whether TLS 1.2 is allowed beside TLS 1.3. Default true.
     pub tls12: bool,
-    /// Sessions that are remembered, to be resumed. Default 256; 0 for none.
+    /// Number of sessions kept for resumption. Default 256; 0 disables resumption.
     pub sessions: usize,
-    /// Asked about a chain that is valid and trusted, before anything is sent to its server.
+    /// A further check of a chain that is valid and trusted, before anything is sent to its server. Default none.
     pub pin: Option<Pin>,
-    /// What a handshake may cost.
+    /// Limits of a handshake.
     pub limits: Limits,
 }
 
-/// Says whether a server's chain, its own certificate first, is one that is expected.
+/// Returns whether to accept a server's chain, which begins with the server's own certificate.
 pub type Pin = Arc<dyn Fn(&[CertificateDer<'_>]) -> bool + Send + Sync>;
 
 impl ClientConfig {
@@ -70,16 +70,16 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// Certificates of authorities that a client trusts.
+/// Certificates of the authorities that a client trusts.
 #[derive(Clone)]
 pub struct Roots(RootCertStore);
 
 impl Roots {
-    /// Reads certificates in PEM. A server's own certificate that is signed by itself may stand among them.
+    /// Reads certificates in PEM. A self-signed certificate of a server may be among them.
     ///
     /// # Errors
     ///
-    /// When the file is broken, or has no certificate that can be used.
+    /// [`ConfigError::Authorities`] if the file is broken or has no usable certificate.
     pub fn from_pem(pem: &[u8]) -> Result<Self, ConfigError> {
         let broken = |error: String| ConfigError::Authorities(error);
         let mut roots = RootCertStore::empty();
@@ -90,7 +90,7 @@ impl Roots {
         Self::some(roots)
     }
 
-    /// Those that Mozilla trusts, as of when the program was built.
+    /// The authorities that Mozilla trusted when `webpki-roots` was published.
     #[cfg(feature = "webpki-roots")]
     pub fn webpki() -> Self {
         Roots(RootCertStore {
@@ -98,11 +98,11 @@ impl Roots {
         })
     }
 
-    /// Those that the operating system trusts. Reads files.
+    /// The authorities that the operating system trusts. Reads files.
     ///
     /// # Errors
     ///
-    /// When there are none.
+    /// [`ConfigError::Authorities`] if the system has none.
     #[cfg(feature = "native-roots")]
     pub fn native() -> Result<Self, ConfigError> {
         let mut roots = RootCertStore::empty();
@@ -124,31 +124,31 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// Connects over TLS. Cheap to clone: clones share their sessions.
+/// Connects over TLS. Cheap to clone: clones share their stored sessions.
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<RustlsConfig>,
     shared: Arc<Shared>,
 }
 
-/// What was given is no name of a server.
+/// The given text is neither a DNS name nor an IP address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName(pub String);
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no name of a server and no address", self.0)
+        write!(f, "{:?} is neither a DNS name nor an IP address", self.0)
     }
 }
 
 impl core::error::Error for InvalidName {}
 
 impl Connector {
-    /// Connects with `config`.
+    /// A connector with the settings `config`.
     ///
     /// # Errors
     ///
-    /// When a client cannot be run with it.
+    /// [`ConfigError`] if the settings cannot be used.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let provider = Arc::clone(&config.provider);
         let roots = Arc::new(config.roots.0);
@@ -189,12 +189,12 @@ impl Connector {
         })
     }
 
-    /// Runs `inner` over TLS, with a server whose certificate is for `name`: a name of the DNS, which the server is told, or an
-    /// address, which it is not. `inner` is connected when the handshake has ended.
+    /// Runs `inner` over TLS, with a server whose certificate must be for `name`: a DNS name, which is also sent to the server (SNI), or an
+    /// IP address, which is not. `inner` is connected when the handshake is complete.
     ///
     /// # Errors
     ///
-    /// When `name` is neither.
+    /// [`InvalidName`] if `name` is neither.
     pub fn connect<P: Protocol>(&self, name: &str, inner: P) -> Result<Tls<P>, InvalidName> {
         let invalid = || InvalidName(name.into());
         let server = ServerName::try_from(name.to_owned()).map_err(|_| invalid())?;
@@ -202,7 +202,7 @@ impl Connector {
         Ok(Tls::client(Engine::client(connection), Arc::clone(&self.shared), inner))
     }
 
-    /// What happened so far.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         self.shared.counters.read()
     }
@@ -216,7 +216,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Asks the caller about chains that are otherwise good.
+/// Applies the caller's [`Pin`] to chains that are otherwise valid.
 struct Pinned {
     verifier: Arc<WebPkiServerVerifier>,
     pin: Pin,

@@ -1,7 +1,7 @@
-//! The TLS state machine of one connection: the one file that knows how rustls is driven.
+//! The TLS state machine of one connection. Only this file knows how to drive rustls.
 //!
-//! rustls is shown whole records alone. One that it does not discard at once is a part of a longer handshake message, and is
-//! held here until the rest has come, so that rustls sees the same memory again at every call, those that send included.
+//! rustls is given only whole records. A record that it does not consume at once is part of a longer handshake message. Such records are
+//! held here until the rest arrives, because rustls must see the same memory at every call, including calls that send.
 
 use protocol::bytes::{Buf, BytesMut};
 use protocol::{Input, Output};
@@ -17,19 +17,19 @@ use crate::{resolver, staging};
 const HEADER: usize = 5;
 /// Bytes of plaintext in a full record (RFC 8446 section 5.1).
 pub(crate) const FULL: usize = 16 * 1024;
-/// Bytes of ciphertext that a record may have, in TLS 1.2 (RFC 5246 section 6.2.3); less in TLS 1.3.
+/// Largest ciphertext of a record in TLS 1.2 (RFC 5246 section 6.2.3); TLS 1.3 allows less.
 const MAX_CIPHERTEXT: usize = FULL + 2048;
-/// More than any cipher adds to a record, its header included.
+/// An upper bound for the bytes that a cipher adds to a record, including the header.
 const OVERHEAD: usize = 64;
 
 /// One side of one connection.
 pub(crate) struct Engine {
     side: Side,
-    /// Records of a handshake message that is not whole; empty, and without memory, but for that.
+    /// Records of an incomplete handshake message. Otherwise empty and without allocation.
     held: Vec<u8>,
-    /// The name that the client asked for, on a server.
+    /// On a server, the name that the client asked for.
     name: Option<Box<str>>,
-    /// Whether the peer has said that it will send no more.
+    /// Whether the peer has sent `close_notify`.
     closed: bool,
 }
 
@@ -38,22 +38,22 @@ enum Side {
     Client(UnbufferedClientConnection),
 }
 
-/// What came of reading.
+/// The result of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// What is left of the input is no whole record.
+    /// The input holds no further whole record.
     Waits,
-    /// There is more, for which there was no room.
+    /// The input holds another record, but the plaintext buffer is full.
     More,
-    /// The handshake has ended.
+    /// The handshake is complete.
     Open,
 }
 
-/// Where plaintext goes.
+/// The destination for plaintext.
 pub(crate) struct Plaintext<'a> {
     pub(crate) room: &'a mut [u8],
     pub(crate) filled: usize,
-    /// What one record had that was more than all of the room.
+    /// Plaintext of one record that is larger than the whole buffer.
     pub(crate) over: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl Engine {
         }
     }
 
-    /// What both sides know of the connection.
+    /// The state that rustls has in both roles.
     pub(crate) fn common(&self) -> &CommonState {
         match &self.side {
             Side::Server(connection) => connection,
@@ -118,19 +118,19 @@ impl Engine {
         self.closed
     }
 
-    /// Bytes held of a message that is not whole.
+    /// Bytes held of an incomplete handshake message.
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Says what this side says first: a client's hello.
+    /// Starts the handshake: a client sends its hello.
     pub(crate) fn start(&mut self, output: &mut Output) -> Result<(), Fault> {
         self.process(&mut [], output.tail(), &mut Plaintext::new(&mut []))
             .map(drop)
     }
 
-    /// Reads records until the handshake ends, the room is used up, or no whole record is left. Answers go to `output`,
-    /// an alert about an error included.
+    /// Reads records until the handshake is complete, the plaintext buffer is full, or no whole record is left. Replies go to `output`,
+    /// including an alert if there was an error.
     pub(crate) fn read(
         &mut self,
         input: &mut Input<'_>,
@@ -140,7 +140,7 @@ impl Engine {
         let handshaking = self.is_handshaking();
         loop {
             if self.closed {
-                // RFC 8446 section 6.1: what comes after a closure alert is ignored.
+                // Input after a closure alert is ignored (RFC 8446 section 6.1).
                 input.take_all();
                 return Ok(Read::Waits);
             }
@@ -192,13 +192,12 @@ impl Engine {
         }
     }
 
-    /// Seals the first `n` bytes of `plaintext` into `output`, in full records (RFC 8446 section 5.1). The handshake must have
-    /// ended.
+    /// Encrypts the first `n` bytes of `plaintext` into `output`, in full records (RFC 8446 section 5.1). The handshake must be complete.
     pub(crate) fn write(&mut self, plaintext: &Output, n: usize, output: &mut Output) -> Result<(), Fault> {
         if let Some(piece) = plaintext.chunk().get(..n) {
             return self.seal(piece, output);
         }
-        // Pieces are joined, so that a head and its shared body do not make a record each.
+        // Pieces are joined, so that a head and its shared body do not become a record each.
         let mut left = n;
         let pieces = plaintext.chunks().map_while(|chunk| {
             let piece = &chunk[..chunk.len().min(left)];
@@ -220,8 +219,7 @@ impl Engine {
         }
     }
 
-    /// Says that no more will be sent (RFC 8446 section 6.1). Where this cannot be said, because the connection has failed
-    /// or is still in its handshake, nothing is.
+    /// Sends `close_notify` (RFC 8446 section 6.1). Does nothing during the handshake or after a failure.
     pub(crate) fn close(&mut self, output: &mut Output) {
         if self.is_handshaking() {
             return;
@@ -234,8 +232,8 @@ impl Engine {
     }
 }
 
-/// How long the record at the front is, if it is whole. What cannot be a record is taken as one, so that rustls refuses it at
-/// once instead of waiting for the rest of it.
+/// The length of the first record, if the record is complete. Bytes that cannot begin a record count as one, so that rustls refuses them at
+/// once instead of waiting for more.
 pub(crate) fn record_length(bytes: &[u8]) -> Option<usize> {
     let header: &[u8; HEADER] = bytes.first_chunk()?;
     let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -246,11 +244,11 @@ pub(crate) fn record_length(bytes: &[u8]) -> Option<usize> {
     Some(HEADER + length).filter(|length| *length <= bytes.len())
 }
 
-/// What clients' and servers' connections have in common.
+/// The interface that rustls's client and server connections share.
 trait Records {
     type Data;
 
-    /// Whether there is something to send, which comes before anything is read.
+    /// Whether there is output, which must be sent before anything is read.
     fn has_output(&self) -> bool;
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
@@ -280,7 +278,7 @@ impl Records for UnbufferedClientConnection {
     }
 }
 
-/// Has rustls do all that there is to do with `records`; returns how many bytes of them it is done with.
+/// Lets rustls process `records` completely. Returns how many bytes it has consumed.
 fn process<R: Records>(
     connection: &mut R,
     records: &mut [u8],
@@ -304,7 +302,7 @@ fn process<R: Records>(
                 }
             }
             Ok(ConnectionState::PeerClosed) => *closed = true,
-            // Early data is off: a server says so, and skips it.
+            // Early data is disabled: the server refuses and skips it.
             Ok(_) => return Ok(used),
             Err(error) => {
                 say_why(connection, output);
@@ -314,7 +312,7 @@ fn process<R: Records>(
     }
 }
 
-/// After an error: sends the alert that rustls has made of it. rustls is asked for no more than that, and shown nothing.
+/// After an error: sends the alert that rustls has prepared. Gives rustls no more input.
 fn say_why<R: Records>(connection: &mut R, output: &mut BytesMut) {
     while connection.has_output() {
         match connection.process(&mut []).state {
@@ -334,7 +332,7 @@ fn encode<D>(data: &mut EncodeTlsData<'_, D>, output: &mut BytesMut) {
     }
 }
 
-/// Calls `write` when rustls is ready to send.
+/// Calls `write` once rustls is ready to send.
 fn with_writer<R: Records>(
     connection: &mut R,
     held: &mut [u8],
@@ -365,7 +363,7 @@ fn notify<D>(writer: &mut WriteTraffic<'_, D>, output: &mut BytesMut) -> Result<
     append(output, OVERHEAD, |room| writer.queue_close_notify(room))
 }
 
-/// Appends what `write` writes, which needs about `size` bytes of room.
+/// Appends the output of `write`, which needs about `size` bytes.
 fn append(
     output: &mut BytesMut,
     size: usize,
@@ -375,7 +373,7 @@ fn append(
     output.resize(start + size, 0);
     let mut written = write(&mut output[start..]);
     if let Err(EncryptError::InsufficientSize(more)) = &written {
-        // What waited in rustls goes out in front.
+        // rustls puts its pending output in front.
         output.resize(start + more.required_size, 0);
         written = write(&mut output[start..]);
     }

@@ -1,4 +1,4 @@
-//! Why a connection over TLS ended.
+//! Errors that end a connection over TLS.
 
 use core::fmt;
 use std::error::Error as StdError;
@@ -9,25 +9,23 @@ use protocol::Reason;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// The handshake failed, or a record was broken. The alert that says so was sent (RFC 8446 section 6).
+    /// The handshake failed, or a record was invalid. The matching alert was sent (RFC 8446 section 6).
     Tls(Fault),
-    /// The client spoke HTTP without TLS. It was told so with a status of 400.
+    /// The client spoke HTTP without TLS. It was answered with a 400.
     PlainHttp,
-    /// The handshake did not end in time.
+    /// The handshake was not complete in time.
     Timeout(Waiting),
-    /// The peer ended its stream without `close_notify`: somebody may have cut off its end (RFC 8446 section 6.1).
+    /// The peer ended its stream without `close_notify`: an attacker may have cut off the end (RFC 8446 section 6.1).
     Truncated,
-    /// The peer ended its stream within the handshake.
+    /// The peer ended its stream during the handshake.
     Ended,
-    /// The handshake, or a message after it, was longer than [`Limits::handshake`](crate::Limits::handshake).
+    /// The handshake, or a later handshake message, exceeded [`Limits::handshake`](crate::Limits::handshake).
     TooLong,
     /// The factory refused the client after the handshake.
     Refused,
-    /// More messages came from other threads before the handshake ended than
-    /// [`Limits::messages`](crate::Limits::messages) allows.
+    /// Before the handshake was complete, other threads posted more messages than [`Limits::messages`](crate::Limits::messages) allows.
     TooManyMessages,
-    /// The connection of the protocol inside broke a limit of the driver: [`Reason::InputLimit`] or
-    /// [`Reason::OutputLimit`].
+    /// The protocol inside exceeded a limit of the driver: [`Reason::InputLimit`] or [`Reason::OutputLimit`].
     Limit(Reason),
     /// A piece of a file in the output of the protocol inside could not be sent whole: [`Reason::File`].
     File(std::io::ErrorKind),
@@ -35,12 +33,12 @@ pub enum Error<E> {
     Inner(E),
 }
 
-/// What a handshake that took too long was waiting for.
+/// The part of the handshake that took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Waiting {
-    /// For the first byte.
+    /// The peer's first byte.
     FirstByte,
-    /// For the rest of the handshake.
+    /// The rest of the handshake.
     Handshake,
 }
 
@@ -49,13 +47,15 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
         match self {
             Error::Tls(fault) => fault.fmt(f),
             Error::PlainHttp => f.write_str("the client spoke HTTP without TLS"),
-            Error::Timeout(Waiting::FirstByte) => f.write_str("the peer said nothing in time"),
-            Error::Timeout(Waiting::Handshake) => f.write_str("the TLS handshake did not end in time"),
+            Error::Timeout(Waiting::FirstByte) => f.write_str("the peer sent nothing before the timeout"),
+            Error::Timeout(Waiting::Handshake) => f.write_str("the TLS handshake timed out"),
             Error::Truncated => f.write_str("the peer ended the stream without a close_notify alert"),
-            Error::Ended => f.write_str("the peer ended the stream within the TLS handshake"),
+            Error::Ended => f.write_str("the peer ended the stream during the TLS handshake"),
             Error::TooLong => f.write_str("the TLS handshake is too long"),
             Error::Refused => f.write_str("the client was refused after the TLS handshake"),
-            Error::TooManyMessages => f.write_str("too many messages came before the TLS handshake ended"),
+            Error::TooManyMessages => {
+                f.write_str("too many messages were posted before the TLS handshake was complete")
+            }
             Error::Limit(reason) => reason.fmt(f),
             Error::File(kind) => Reason::File(*kind).fmt(f),
             Error::Inner(error) => error.fmt(f),
@@ -73,7 +73,7 @@ impl<E: StdError + 'static> StdError for Error<E> {
     }
 }
 
-/// What TLS itself found wrong. Boxed, as it is rare and large.
+/// An error of TLS itself. Boxed, because it is rare and large.
 #[derive(Clone, PartialEq)]
 pub struct Fault(Box<rustls::Error>);
 
@@ -82,7 +82,7 @@ impl Fault {
         Fault(Box::new(error))
     }
 
-    /// Who or what is to blame, for counting.
+    /// The kind of the error, for counting.
     pub fn kind(&self) -> FaultKind {
         use rustls::Error as E;
         match &*self.0 {
@@ -100,19 +100,19 @@ impl Fault {
     }
 }
 
-/// What kind of a [`Fault`] it is.
+/// The kind of a [`Fault`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The peer sent a fatal alert: for instance, it does not trust the certificate.
+    /// The peer sent a fatal alert, for instance because it does not trust our certificate.
     Alert,
-    /// The peer's certificate is missing, not trusted, expired or for another name.
+    /// The peer's certificate is missing, untrusted, expired, or for another name.
     Certificate,
-    /// Both sides have no version, cipher suite, key exchange or application protocol in common.
+    /// The two sides share no version, cipher suite, key exchange or application protocol.
     Incompatible,
-    /// The peer broke the rules of TLS, or sent what is no TLS.
+    /// The peer broke the rules of TLS, or does not speak TLS.
     Peer,
-    /// This side cannot go on: no randomness, no time, no certificate for the name.
+    /// An error of this side: no randomness, no time, or no certificate for the name.
     Local,
 }
 

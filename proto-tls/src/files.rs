@@ -1,4 +1,4 @@
-//! Certificates, keys and authorities in files.
+//! Certificates, keys and certificate authorities in files.
 
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use rustls::crypto::CryptoProvider;
 use crate::identity::{Identity, IdentityError};
 use crate::server::{Acceptor, Authorities, Clients, ConfigError, ServerConfig};
 
-/// Where a server's certificates, keys and authorities are. Reads files; nothing else of this crate does, but
-/// `Roots::native`.
+/// The paths of a server's certificates, keys and certificate authorities. Apart from `Roots::native`, only this part of the crate reads
+/// files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Files {
-    /// Chains with their keys, in PEM.
+    /// Certificate chains and their keys, in PEM.
     pub pairs: Vec<(PathBuf, PathBuf)>,
-    /// The authorities of which clients must show a certificate, in PEM; `None` where clients show none.
+    /// The authorities that must have signed the clients' certificates, in PEM; `None` if clients need no certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What files looked like, to see whether they have changed.
+/// Modification times and lengths of files, to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<(SystemTime, u64)>>);
 
-/// Why files cannot be used.
+/// Why the files cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FilesError {
     /// A file cannot be read.
     Read(PathBuf, io::Error),
-    /// A chain and a key are no identity: the chain's file, the key's file, why.
+    /// A chain and a key do not make an identity: the chain's file, the key's file, the reason.
     Identity(PathBuf, PathBuf, IdentityError),
-    /// The settings cannot be used.
+    /// The resulting settings cannot be used.
     Config(ConfigError),
 }
 
@@ -58,11 +58,11 @@ impl From<ConfigError> for FilesError {
 }
 
 impl Files {
-    /// Reads and checks all files, and makes settings of them.
+    /// Reads and checks all files, and returns a server's settings.
     ///
     /// # Errors
     ///
-    /// Which file cannot be used, and why.
+    /// [`FilesError`]: the file that cannot be used, and the reason.
     pub fn load(&self, provider: Arc<CryptoProvider>) -> Result<ServerConfig, FilesError> {
         let mut identities = Vec::new();
         for (chain, key) in &self.pairs {
@@ -77,17 +77,17 @@ impl Files {
         Ok(config)
     }
 
-    /// Reads and checks all files again, and has `acceptor` use them from now on: all of them, or none.
+    /// Reads and checks all files again, and makes `acceptor` use them from now on. If any file fails, none is used.
     ///
     /// # Errors
     ///
-    /// Which file cannot be used, and why; the old certificates and authorities stay then.
+    /// [`FilesError`]: the file that cannot be used, and the reason. The old certificates and authorities stay in use.
     pub fn reload(&self, acceptor: &Acceptor, provider: Arc<CryptoProvider>) -> Result<(), FilesError> {
         let config = self.load(provider)?;
         Ok(acceptor.reload(config.identities, config.clients)?)
     }
 
-    /// What the files look like now: when they were written and how long they are.
+    /// The current modification times and lengths of the files.
     pub fn stamp(&self) -> Stamp {
         let pairs = self.pairs.iter().flat_map(|(chain, key)| [chain, key]);
         let look = |path: &PathBuf| {

@@ -1,4 +1,4 @@
-//! A certificate with its key, checked before it is used.
+//! A certificate with its key, checked before use.
 
 use core::fmt;
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use webpki::{EndEntityCert, KeyUsage};
 
-/// A chain of certificates and the key that belongs to the first. Cheap to clone.
+/// A certificate chain with the key of its first certificate. Cheap to clone.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
     not_after: SystemTime,
 }
 
-/// Why a chain and a key are no identity.
+/// Why a chain and a key cannot be used together.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// The PEM file of the chain is broken, or cut off: why.
+    /// The PEM file of the chain is broken or truncated; the reason.
     BrokenChain(String),
-    /// There is no certificate in the file of the chain.
+    /// The file of the chain has no certificate.
     NoCertificate,
-    /// The PEM file of the key is broken, is cut off or has no key: why.
+    /// The PEM file of the key is broken or truncated, or has no key; the reason.
     BrokenKey(String),
-    /// The provider cannot use the key: why.
+    /// The provider cannot use the key; the reason.
     UnusableKey(String),
     /// The key does not belong to the first certificate.
     Mismatch,
-    /// A certificate cannot be read: which, counted from 0, and why.
+    /// A certificate cannot be parsed: its index, counted from 0, and the reason.
     Unreadable(usize, String),
-    /// A certificate has expired: which, counted from 0.
+    /// A certificate has expired: its index, counted from 0.
     Expired(usize),
-    /// A certificate is not valid yet: which, counted from 0.
+    /// A certificate is not valid yet: its index, counted from 0.
     NotYetValid(usize),
 }
 
@@ -43,12 +43,12 @@ impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let which = |index: &usize| match index {
             0 => "the certificate".into(),
-            index => format!("the certificate of issuer {index} in the chain"),
+            index => format!("certificate {index} of the chain (an issuer)"),
         };
         match self {
-            IdentityError::BrokenChain(why) => write!(f, "the file of the certificate is broken: {why}"),
-            IdentityError::NoCertificate => f.write_str("the file of the certificate has no certificate"),
-            IdentityError::BrokenKey(why) => write!(f, "the file of the key has no whole key: {why}"),
+            IdentityError::BrokenChain(why) => write!(f, "the certificate file is broken: {why}"),
+            IdentityError::NoCertificate => f.write_str("the certificate file has no certificate"),
+            IdentityError::BrokenKey(why) => write!(f, "the key file has no complete key: {why}"),
             IdentityError::UnusableKey(why) => write!(f, "the key cannot be used: {why}"),
             IdentityError::Mismatch => f.write_str("the key does not belong to the certificate"),
             IdentityError::Unreadable(index, why) => write!(f, "{} cannot be read: {why}", which(index)),
@@ -61,12 +61,12 @@ impl fmt::Display for IdentityError {
 impl core::error::Error for IdentityError {}
 
 impl Identity {
-    /// Reads a chain (its own certificate first, then those of its issuers without the root) and a key (PKCS #8, PKCS #1 or
-    /// SEC 1) in PEM, and checks that they fit and are valid now.
+    /// Reads a chain and a key in PEM, and checks that they belong together and are valid now. The chain is the own certificate followed by
+    /// its issuers without the root; the key is PKCS #8, PKCS #1 or SEC 1.
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// [`IdentityError`]: what is wrong with the chain or the key.
     pub fn from_pem(chain: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<Self, IdentityError> {
         let certificates = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -75,11 +75,11 @@ impl Identity {
         Self::new(certificates, key, provider)
     }
 
-    /// The same from DER.
+    /// Like [`from_pem`](Self::from_pem), for DER.
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// [`IdentityError`]: what is wrong with the chain or the key.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -99,7 +99,7 @@ impl Identity {
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
             Ok(()) => {}
-            // A provider that cannot say: the first handshake will.
+            // The provider cannot compare them; the first handshake will show a mismatch.
             Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(IdentityError::Mismatch),
         }
@@ -109,12 +109,12 @@ impl Identity {
         })
     }
 
-    /// When the first of its certificates expires.
+    /// When the first certificate of the chain to expire does so.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// The names that the certificate is for, `*.example.org` among them.
+    /// The names of the certificate, including wildcards such as `*.example.org`.
     pub fn names(&self) -> Vec<String> {
         let certificate = self.key.end_entity_cert().ok();
         let certificate = certificate.and_then(|certificate| EndEntityCert::try_from(certificate).ok());
@@ -130,13 +130,13 @@ impl Identity {
     }
 }
 
-/// When `certificate` expires; `None` when it has, is not valid yet, or cannot be read.
+/// When `certificate` expires; `None` if it has expired, is not valid yet, or cannot be parsed.
 pub fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     valid_until(0, certificate, UnixTime::now()).ok()
 }
 
-/// When a certificate expires, if it is valid at `now`. webpki looks at times before it looks for an issuer, and we name none: so
-/// its answer is about the time, or the time is right.
+/// When a certificate expires, if it is valid at `now`. webpki checks the time before it looks for an issuer, and we give it none: any
+/// error other than one about the time means that the time is fine.
 fn valid_until(index: usize, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<SystemTime, IdentityError> {
     let unreadable = |error: webpki::Error| IdentityError::Unreadable(index, error.to_string());
     let parsed = EndEntityCert::try_from(certificate).map_err(unreadable)?;
@@ -150,7 +150,7 @@ fn valid_until(index: usize, certificate: &CertificateDer<'_>, now: UnixTime) ->
         Some(error @ (webpki::Error::BadDer | webpki::Error::InvalidCertValidity)) => return Err(unreadable(error)),
         _ => {}
     }
-    // RFC 5280 section 4.1.2.5 ends time with the year 9999.
+    // The last year that a certificate can express is 9999 (RFC 5280 section 4.1.2.5).
     let end = Duration::from_secs(253_402_300_799);
     let not_after = match at(UnixTime::since_unix_epoch(end)) {
         Some(webpki::Error::CertExpired { not_after, .. }) => Duration::from_secs(not_after.as_secs()),

@@ -1,4 +1,4 @@
-//! One connection over TLS.
+//! The TLS layer of one connection.
 
 use core::fmt;
 use std::io::ErrorKind;
@@ -15,39 +15,39 @@ use crate::plain_http::{self, Guess};
 use crate::session::Session;
 use crate::stats::Counters;
 
-/// A connection over TLS, with the protocol `P` inside, which a factory `F` makes when the handshake has ended; a client
-/// has it from the start.
+/// A connection over TLS, with the protocol `P` inside. On a server, the factory `F` makes the protocol when the handshake is complete; on
+/// a client, the protocol exists from the start.
 ///
-/// The protocol inside is held to the limits of the driver, is congested when ciphertext waits, and sees a stream that was
-/// cut off end with [`Reason::Io`] and [`ErrorKind::UnexpectedEof`].
+/// The driver's limits apply to the protocol inside. The protocol is congested while ciphertext waits to be sent. If the peer cuts the
+/// stream off, the protocol is closed with [`Reason::Io`] and [`ErrorKind::UnexpectedEof`].
 pub struct Tls<P: Protocol, F = NoFactory> {
     core: Box<Core>,
     inner: Inner<P, F>,
 }
 
-/// The factory of a connection whose protocol was there from the start: there is none.
+/// The factory type of connections that need no factory, because their protocol exists from the start.
 #[derive(Debug, Clone, Copy)]
 pub enum NoFactory {}
 
-/// What does not depend on the protocol inside.
+/// The part that does not depend on the protocol inside.
 struct Core {
     engine: Engine,
     shared: Arc<Shared>,
-    /// When the handshake must have come further.
+    /// The deadline of the current part of the handshake.
     deadline: Option<Instant>,
-    /// When the handshake must have ended.
+    /// The deadline of the whole handshake.
     end: Option<Instant>,
-    /// Whether the peer has said anything.
+    /// Whether the peer has sent anything.
     begun: bool,
-    /// Bytes of the handshake that have come.
+    /// Bytes of the handshake received.
     received: usize,
-    /// Bytes of the handshake's own that wait, in the call in which it ends.
+    /// Bytes that the handshake itself has left in the output, during the call that completes it.
     own: usize,
-    /// Whether output of the protocol inside waits to be sealed.
+    /// Whether output of the protocol inside waits to be encrypted.
     unsealed: bool,
-    /// Whether input waits that may be read when the protocol inside wants more.
+    /// Whether a whole record waits until the protocol inside wants more input.
     unread: bool,
-    /// Whether the protocol inside has ended its direction.
+    /// Whether the protocol inside has shut down its direction.
     shut: bool,
     /// Whether the transport has ended.
     ended: bool,
@@ -55,7 +55,7 @@ struct Core {
     failed: bool,
 }
 
-/// What all connections of a server, or of a client's settings, share.
+/// What the connections of one server, or of one client's settings, share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
@@ -63,9 +63,9 @@ pub(crate) struct Shared {
 }
 
 enum Inner<P: Protocol, F> {
-    /// A server's, before the handshake has ended.
+    /// On a server, during the handshake.
     Unmade(Box<Unmade<P::Message, F>>),
-    /// A client's, before the handshake has ended.
+    /// On a client, during the handshake.
     Opening(Box<Opening<P>>),
     Open(Connection<P>),
     /// The factory refused the peer.
@@ -82,22 +82,22 @@ struct Opening<P: Protocol> {
     messages: Vec<P::Message>,
 }
 
-/// How settling the connection inside ended.
+/// The result of settling the inner connection.
 enum Settled {
-    /// It goes on.
+    /// The connection goes on.
     Goes {
-        /// Whether it wants more input.
+        /// Whether the protocol wants more input.
         reads: bool,
     },
-    /// It closes, and has said so.
+    /// The connection closes; `close_notify` was sent.
     Closes,
-    /// It is gone.
+    /// The connection is over.
     Gone { reset: bool },
 }
 
-/// Makes the protocol of a server's connection when its handshake has ended.
+/// Makes the protocol of a server's connection when the handshake is complete.
 pub trait Factory<P: Protocol> {
-    /// The protocol for `peer`, or `None` to refuse it.
+    /// Returns the protocol for `peer`, or `None` to refuse it.
     fn make(&self, peer: &Peer<'_, P::Message>, session: Session<'_>) -> Option<P>;
 }
 
@@ -118,7 +118,7 @@ impl<P: Protocol> Factory<P> for NoFactory {
 
 impl<P: Protocol, F> Tls<P, F> {
     pub(crate) fn server(engine: Engine, shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
-        // A sender that the factory does not ask for is gone with this.
+        // The peer is kept only until the factory is called: a sender that the factory does not take is dropped with it.
         let known = peer.keep();
         Tls {
             core: Core::new(engine, shared),
@@ -126,13 +126,13 @@ impl<P: Protocol, F> Tls<P, F> {
         }
     }
 
-    /// What the handshake came to; `None` before it has ended.
+    /// The result of the handshake; `None` before it is complete.
     pub fn session(&self) -> Option<Session<'_>> {
         let open = !self.core.engine.is_handshaking();
         open.then_some(Session(&self.core.engine))
     }
 
-    /// The protocol inside; `None` before the handshake of a server has ended.
+    /// The protocol inside; on a server, `None` before the handshake is complete.
     pub fn protocol(&self) -> Option<&P> {
         match &self.inner {
             Inner::Open(connection) => Some(connection.protocol()),
@@ -141,7 +141,7 @@ impl<P: Protocol, F> Tls<P, F> {
         }
     }
 
-    /// Bytes that the layer and the connection inside hold between events; idle ones hold none.
+    /// Bytes that the layer and the inner connection hold between events; 0 while idle.
     pub fn held(&self) -> usize {
         let inner = match &self.inner {
             Inner::Open(connection) => connection.held(),
@@ -191,7 +191,7 @@ impl Core {
         };
     }
 
-    /// Goes on with the handshake; true when it has ended.
+    /// Continues the handshake. Returns whether it is complete.
     fn shake_hands<E>(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>, server: bool) -> Result<bool, Error<E>> {
         if input.is_empty() {
             return Ok(false);
@@ -222,7 +222,7 @@ impl Core {
         Ok(false)
     }
 
-    /// Does what there is to do for the connection inside, and seals its output.
+    /// Runs the inner connection until it waits, and encrypts its output.
     fn settle<P: Protocol>(&mut self, turn: &mut Turn<'_, P>, cx: &mut Cx<'_>) -> Result<Settled, Fault> {
         self.unsealed = false;
         loop {
@@ -238,7 +238,7 @@ impl Core {
                         self.engine.write(turn.output(), n, cx.output())?;
                         turn.sent(n);
                     } else {
-                        // The rest waits unsealed, for the transport to take what was sealed.
+                        // The rest stays unencrypted until the transport has taken what was encrypted.
                         turn.set_beneath(0);
                         turn.blocked();
                     }
@@ -252,7 +252,7 @@ impl Core {
                     cx.shutdown();
                 }
                 Todo::Wait(interest) => {
-                    // What comes behind the peer's close_notify is not even read.
+                    // Nothing after the peer's close_notify is read.
                     cx.pause(turn.connection().is_paused() || self.engine.is_closed());
                     return Ok(Settled::Goes { reads: interest.read });
                 }
@@ -262,7 +262,7 @@ impl Core {
                 }
                 Todo::Drop { reset } => {
                     if !reset {
-                        // The peer had ended its stream before, so that there was no half-close.
+                        // The peer had ended its stream earlier, so there was no half-close that sent close_notify.
                         self.engine.close(cx.output());
                     }
                     return Ok(Settled::Gone { reset });
@@ -271,7 +271,7 @@ impl Core {
         }
     }
 
-    /// Shows the connection inside what it wants of `input`.
+    /// Decrypts as much of `input` as the inner connection wants.
     fn read<P: Protocol>(
         &mut self,
         turn: &mut Turn<'_, P>,
@@ -306,9 +306,9 @@ impl Core {
     }
 }
 
-/// How many of `length` bytes of plaintext are to be sealed now: until the connection is congested. What is shared stays shared for
-/// as long, and a large answer does not hold up other connections. Only what is above the hard limit is sealed in any case, so that the
-/// driver sees how much of it the transport takes at once.
+/// How many bytes of the plaintext to encrypt now: as many as fit before the connection is congested. Shared buffers stay shared
+/// until then, and a large response does not hold up other connections. Only bytes above the hard limit are encrypted in any case, so that
+/// the driver sees how many the transport takes at once.
 fn sealable(output: &Output, cx: &Cx<'_>) -> usize {
     let length = output.len();
     let room = cx.high_water().saturating_add(1).saturating_sub(cx.waiting());
@@ -318,7 +318,7 @@ fn sealable(output: &Output, cx: &Cx<'_>) -> usize {
 }
 
 impl<P: Protocol, F> Tls<P, F> {
-    /// Something happens to the connection inside, which is then settled, and reads what there is of `input`.
+    /// Applies an event to the inner connection, settles it, and reads from `input`.
     fn happen(
         &mut self,
         cx: &mut Cx<'_>,
@@ -333,7 +333,7 @@ impl<P: Protocol, F> Tls<P, F> {
             let mut turn = inner.layered(scratch, cx);
             turn.set_beneath(cx.waiting().saturating_sub(core.own));
             if cx.intent() == Intent::Shutdown && !core.shut {
-                // The transport is broken: what the peer said before is still shown.
+                // The transport is broken: output is dropped, but received bytes are still delivered.
                 turn.drop_output();
             } else if !cx.is_congested() {
                 turn.writable();
@@ -379,7 +379,7 @@ impl<P: Protocol, F> Tls<P, F> {
         }
     }
 
-    /// The transport has ended, the stream inside has not.
+    /// The transport has ended without close_notify.
     #[cold]
     fn truncated(&mut self, cx: &mut Cx<'_>) -> Result<(), Error<P::Error>> {
         if let Inner::Open(inner) = &mut self.inner {
@@ -405,7 +405,7 @@ impl<P: Protocol, F> Tls<P, F> {
 }
 
 impl<P: Protocol, F: Factory<P>> Tls<P, F> {
-    /// Goes on with the handshake, and opens the connection inside when it has ended; true when it is open.
+    /// Continues the handshake, and opens the inner connection when it is complete. Returns whether it is open.
     #[cold]
     fn shake_hands(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<bool, Error<P::Error>> {
         let server = matches!(self.inner, Inner::Unmade(_));
@@ -430,7 +430,7 @@ impl<P: Protocol, F: Factory<P>> Tls<P, F> {
             Inner::None => return Ok(()),
         };
         self.inner = Inner::Open(connection);
-        // What the handshake leaves to be sent is not what the protocol inside has said.
+        // The handshake's last bytes do not count as output of the protocol inside.
         self.core.own = cx.waiting();
         let open = |turn: &mut Turn<'_, P>| {
             turn.connected();
@@ -533,7 +533,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
                 opening.messages.push(message);
                 return Ok(());
             }
-            // Nobody has a sender before the factory was asked.
+            // Before the factory is called, nobody has a sender.
             Inner::Unmade(_) | Inner::None => return Ok(()),
         };
         let wait = Scratch::lend(*cx.limits(), cx.now(), |scratch| {
@@ -542,7 +542,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
             let waiting = cx.waiting() + turn.output().len();
             turn.connection().is_open() && waiting <= cx.high_water()
         });
-        // Messages that wait at once are answered in one record: `flush` seals what they have brought.
+        // Messages that wait together are answered in one record: `flush` encrypts their output.
         self.core.unsealed = true;
         if wait { Ok(()) } else { self.happen(cx, |_| {}, None) }
     }

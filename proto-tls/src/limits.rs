@@ -1,22 +1,20 @@
-//! What a handshake may cost.
+//! Limits of a handshake.
 
 use std::time::Duration;
 
-/// The bounds of one handshake. After it, the limits of the driver hold for the connection inside.
+/// Limits of a handshake. After the handshake, the driver's limits apply to the protocol inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes that a peer may send before the handshake has ended, and bytes of a later handshake message of which parts
-    /// wait for the rest. Default 64 KiB, which a peer that trickles can make a connection hold; long chains of client
-    /// certificates need some of it.
+    /// Bytes that a peer may send during the handshake, and bytes of a later handshake message that is incomplete. Default 64 KiB. A slow
+    /// peer can make each connection hold this much; long client certificate chains need part of it.
     pub handshake: usize,
-    /// Messages of other threads that wait for the end of a client's handshake. Default 1,024.
+    /// Messages from other threads that wait until a client's handshake is complete. Default 1,024.
     pub messages: usize,
-    /// How long the peer may take for its first byte, from the connection's beginning. Default 5 s. `None` for as long as
-    /// the handshake may take.
+    /// Time from the start of the connection to the peer's first byte. Default 5 s. With `None`, only `timeout` applies.
     pub first_byte: Option<Duration>,
-    /// How long the handshake may take, from the connection's beginning. Default 10 s. `None` for as long as it wants:
-    /// then a silent peer holds its connection for ever.
+    /// Time from the start of the connection to the end of the handshake. Default 10 s. With `None`, a silent peer holds its connection for
+    /// ever.
     pub timeout: Option<Duration>,
 }
 

@@ -1,9 +1,9 @@
 //! HTTP without TLS on a port that expects TLS.
 
-/// Bytes that a method may have before it is taken for something else. The longest in use is `VERSION-CONTROL`.
+/// The longest method that is recognized, in bytes. The longest in use is `VERSION-CONTROL`.
 const METHOD_MAX: usize = 20;
 
-/// What is sent to a client that forgot the `s` of `https`.
+/// The response to a client that sent `http` to an `https` port.
 pub(crate) const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 Content-Type: text/plain\r\n\
 Content-Length: 66\r\n\
@@ -11,14 +11,14 @@ Connection: close\r\n\
 \r\n\
 This port expects TLS: use https:// (or wss://) instead of http://";
 
-/// What the first bytes of a connection are.
+/// What the first bytes of a connection show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guess {
     /// HTTP: a method and a space.
     Http,
-    /// Letters so far, as in a method.
+    /// Only letters so far, as in a method.
     Unclear,
-    /// Something else. A record of TLS begins with a byte of 20 to 24, which is no letter.
+    /// Anything else. A TLS record begins with a byte from 20 to 24, which is not a letter.
     Other,
 }
 

@@ -1,11 +1,11 @@
-//! The cryptography that was compiled in.
+//! The cryptography that this crate was compiled with.
 
 use core::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// No cryptography can be used: none was compiled in, or the processor cannot run what was.
+/// No cryptography is available: none was compiled in, or this processor cannot run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoProvider;
 
@@ -20,12 +20,12 @@ impl fmt::Display for NoProvider {
 
 impl core::error::Error for NoProvider {}
 
-/// The first of those that were compiled in and that this processor can run: graviola, ring. Any other provider of rustls
-/// may be given to [`ServerConfig`](crate::ServerConfig) and [`ClientConfig`](crate::ClientConfig) instead.
+/// The first provider that was compiled in and that this processor can run: graviola, then ring. [`ServerConfig`](crate::ServerConfig) and
+/// [`ClientConfig`](crate::ClientConfig) accept any other provider of rustls as well.
 ///
 /// # Errors
 ///
-/// When there is none.
+/// [`NoProvider`] if there is none.
 pub fn provider() -> Result<Arc<CryptoProvider>, NoProvider> {
     #[cfg(all(feature = "graviola", any(target_arch = "x86_64", target_arch = "aarch64")))]
     if graviola_runs() {
@@ -37,7 +37,7 @@ pub fn provider() -> Result<Arc<CryptoProvider>, NoProvider> {
     Err(NoProvider)
 }
 
-/// Whether the processor has what graviola needs: it panics without.
+/// Whether the processor has the instructions that graviola needs; without them, graviola panics.
 #[cfg(all(feature = "graviola", target_arch = "x86_64"))]
 fn graviola_runs() -> bool {
     std::arch::is_x86_feature_detected!("aes")

@@ -1,4 +1,4 @@
-//! Which certificate a client is shown.
+//! Selects the certificate for a client.
 
 use core::fmt;
 use std::cell::Cell;
@@ -11,20 +11,20 @@ use rustls::sign::CertifiedKey;
 use crate::identity::Identity;
 
 thread_local! {
-    /// The name that the hello asked for which was resolved last. rustls tells it to the resolver alone, within a call of the
-    /// engine, which takes it from here before it returns.
+    /// The name in the hello resolved last. rustls passes the name only to the resolver, during a call of the engine; the engine takes it
+    /// from here before that call returns.
     static ASKED: Cell<Option<Box<str>>> = const { Cell::new(None) };
 }
 
-/// Takes the name that was asked for within the call of rustls just made.
+/// Takes the name that the client asked for during the last call of rustls.
 pub(crate) fn take_asked() -> Option<Box<str>> {
     ASKED.try_with(Cell::take).ok().flatten()
 }
 
-/// Certificates by the names that they are for. A client that asks for no name, or for another, is shown the first.
+/// Certificates by their names. A client that asks for no name, or for an unknown one, gets the first usable certificate.
 pub(crate) struct Resolver {
     all: Vec<Arc<CertifiedKey>>,
-    /// Indices into `all`. Wildcards without their asterisk: `.example.org`.
+    /// Indices into `all`. Wildcard names are stored without the asterisk: `.example.org`.
     by_name: HashMap<String, Vec<usize>>,
 }
 
@@ -46,7 +46,7 @@ impl Resolver {
         }
     }
 
-    /// The certificates for `name`: its own before those for `*.` and its parent (RFC 6125 section 6.4.3), then all.
+    /// The certificates to try for `name`: exact names, then wildcards of the parent domain (RFC 6125 section 6.4.3), then all.
     fn candidates<'a>(&'a self, name: Option<&str>) -> impl Iterator<Item = &'a Arc<CertifiedKey>> + use<'a> {
         let own = name.and_then(|name| self.by_name.get(name));
         let parent = name
@@ -58,7 +58,7 @@ impl Resolver {
 }
 
 impl ResolvesServerCert for Resolver {
-    /// The first whose key can sign as the client wants, so that one name may have a key of RSA and one of ECDSA.
+    /// The first certificate whose key supports a signature scheme of the client, so that one name may have an RSA key and an ECDSA key.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let schemes = hello.signature_schemes();

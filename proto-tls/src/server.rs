@@ -19,31 +19,31 @@ use crate::resolver::Resolver;
 use crate::stats::Stats;
 use crate::tickets::TicketKeys;
 
-/// What a server shows and accepts.
+/// A server's settings: the certificates it presents, and those it accepts from clients.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerConfig {
     /// The cryptography.
     pub provider: Arc<CryptoProvider>,
-    /// Certificates with their keys, at least one. A client is shown the first that is for the name that it asks for and whose key can sign
-    /// as it wants; where none is for that name, the first of all.
+    /// Certificates with their keys, at least one. A client gets the first certificate that is for the name it asks for and whose key
+    /// supports one of its signature schemes; if none is for that name, the first usable one.
     pub identities: Vec<Identity>,
-    /// Whether clients show certificates. Default: none do.
+    /// Whether clients present certificates. Default: [`Clients::Anonymous`].
     pub clients: Clients,
-    /// The application protocols to choose from, the preferred first (ALPN, RFC 7301). Default `http/1.1`. A client that offers
-    /// some and none of these is refused; one that offers none is served. Empty: whatever a client offers is ignored.
+    /// The application protocols to choose from, preferred first (ALPN, RFC 7301). Default `http/1.1`. A client that offers protocols but
+    /// none of these is refused; a client that offers none is served. If the list is empty, the client's offer is ignored.
     pub alpn: Vec<Vec<u8>>,
-    /// Whether TLS 1.2 is spoken as well as 1.3. Default true. Older versions never are.
+    /// Whether TLS 1.2 is allowed beside TLS 1.3. Default true. Older versions are never allowed.
     pub tls12: bool,
-    /// The keys of tickets, by which clients resume sessions. Default `None`: new ones, which other processes do not know. Early
-    /// data (RFC 8446 section 2.3), which an attacker can repeat, is never accepted.
+    /// The keys of the tickets with which clients resume sessions. Default `None`: new keys, which other processes do not know. Early data
+    /// (RFC 8446 section 2.3) is never accepted, because an attacker can replay it.
     pub tickets: Option<TicketKeys>,
-    /// What a handshake may cost.
+    /// Limits of a handshake.
     pub limits: Limits,
 }
 
 impl ServerConfig {
-    /// A server with `identities`, and no certificates of clients.
+    /// Settings with `identities`, without client certificates.
     pub fn new(provider: Arc<CryptoProvider>, identities: impl IntoIterator<Item = Identity>) -> Self {
         ServerConfig {
             provider,
@@ -57,19 +57,19 @@ impl ServerConfig {
     }
 }
 
-/// Whether clients show certificates.
+/// Whether clients present certificates.
 #[derive(Debug, Clone, Default)]
 pub enum Clients {
-    /// They are not asked for any.
+    /// Clients are not asked for a certificate.
     #[default]
     Anonymous,
-    /// They are asked, and served without; a certificate that is shown must be good.
+    /// Clients are asked for a certificate, and served without one. A certificate that is presented must be valid.
     May(Authorities),
-    /// They must.
+    /// Clients must present a valid certificate.
     Must(Authorities),
 }
 
-/// The authorities whose certificates of clients are accepted.
+/// The authorities that may sign client certificates.
 #[derive(Debug, Clone, Default)]
 pub struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
@@ -77,11 +77,11 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Reads certificates of authorities in PEM, and their lists of revoked certificates if there are any in the file.
+    /// Reads certificates of authorities in PEM, and certificate revocation lists if the file has any.
     ///
     /// # Errors
     ///
-    /// When the file is broken, or has no certificate.
+    /// [`ConfigError::Authorities`] if the file is broken or has no certificate.
     pub fn from_pem(pem: &[u8]) -> Result<Self, ConfigError> {
         let broken = |error: rustls::pki_types::pem::Error| ConfigError::Authorities(error.to_string());
         let authorities = Authorities {
@@ -116,17 +116,17 @@ impl Authorities {
     }
 }
 
-/// Why there can be no server, or no client, with these settings.
+/// Why the settings of a server or a client cannot be used.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// There is no certificate to show.
+    /// There is no certificate.
     NoIdentity,
-    /// The authorities cannot be used: why.
+    /// The certificates of the authorities cannot be used; the reason.
     Authorities(String),
-    /// There can be no tickets.
+    /// The ticket keys cannot be made.
     Tickets(crate::TicketError),
-    /// The provider does not have what the versions of TLS need: what.
+    /// The provider lacks an algorithm that the versions of TLS need; the reason.
     Provider(String),
 }
 
@@ -136,32 +136,32 @@ impl fmt::Display for ConfigError {
             ConfigError::NoIdentity => f.write_str("a server over TLS needs a certificate"),
             ConfigError::Authorities(why) => write!(f, "the certificates of authorities cannot be used: {why}"),
             ConfigError::Tickets(error) => error.fmt(f),
-            ConfigError::Provider(why) => write!(f, "the provider of cryptography does not suffice: {why}"),
+            ConfigError::Provider(why) => write!(f, "the cryptography provider lacks an algorithm: {why}"),
         }
     }
 }
 
 impl core::error::Error for ConfigError {}
 
-/// Accepts connections over TLS, with settings that may be replaced while it does. Cheap to clone: clones share all.
+/// Accepts connections over TLS. Its settings may be replaced while it runs. Cheap to clone: clones share everything.
 #[derive(Clone)]
 pub struct Acceptor(Arc<State>);
 
 struct State {
     shared: Arc<Shared>,
     tickets: TicketKeys,
-    /// What connections begin with from now on.
+    /// The configuration of new connections.
     current: RwLock<Arc<RustlsConfig>>,
-    /// What `current` was made of; held while it is replaced.
+    /// The settings behind `current`; locked during a replacement.
     config: Mutex<ServerConfig>,
 }
 
 impl Acceptor {
-    /// Accepts connections with `config`.
+    /// An acceptor with the settings `config`.
     ///
     /// # Errors
     ///
-    /// When a server cannot be run with it.
+    /// [`ConfigError`] if the settings cannot be used.
     pub fn new(mut config: ServerConfig) -> Result<Self, ConfigError> {
         let tickets = match config.tickets.take() {
             Some(tickets) => tickets,
@@ -178,10 +178,10 @@ impl Acceptor {
         })))
     }
 
-    /// Makes `factory`, which sees clients whose handshake has ended, a factory for a driver. Its third view is of the
+    /// Turns `factory`, which is called for each client with a complete handshake, into a factory for a driver. Its second argument is the
     /// [`Session`](crate::Session): the application protocol, the name that the client asked for, the client's certificate.
     ///
-    /// The factory is cloned for each connection; what it counts, it counts in something shared.
+    /// The factory is cloned for each connection; shared counters must be in an `Arc` or the like.
     pub fn accept<P, F>(&self, factory: F) -> impl FnMut(&Peer<'_, P::Message>) -> Option<Tls<P, F>> + Clone + use<P, F>
     where
         P: Protocol<Message: 'static>,
@@ -190,19 +190,19 @@ impl Acceptor {
         let acceptor = self.clone();
         move |peer: &Peer<'_, P::Message>| {
             let current = Arc::clone(&acceptor.0.current.read().unwrap_or_else(PoisonError::into_inner));
-            // Fails where the settings are wrong alone, which `build` has found.
+            // Fails only for invalid settings, which `build` has excluded.
             let connection = UnbufferedServerConnection::new(current).ok()?;
             let shared = Arc::clone(&acceptor.0.shared);
             Some(Tls::server(Engine::server(connection), shared, peer, factory.clone()))
         }
     }
 
-    /// Replaces the certificates and the authorities, for the connections that begin from now on. Others go on. Sessions of clients that
-    /// were let in by other authorities are not resumed. Where the new ones cannot be used, the old ones stay.
+    /// Replaces the certificates and the authorities for new connections. Existing connections are unaffected. Sessions of clients that
+    /// other authorities admitted are not resumed. If the new ones cannot be used, the old ones stay.
     ///
     /// # Errors
     ///
-    /// Why the new ones cannot be used.
+    /// [`ConfigError`]: why the new ones cannot be used.
     pub fn reload(&self, identities: Vec<Identity>, clients: Clients) -> Result<(), ConfigError> {
         let mut config = self.0.config.lock().unwrap_or_else(PoisonError::into_inner);
         let new = ServerConfig {
@@ -216,17 +216,17 @@ impl Acceptor {
         Ok(())
     }
 
-    /// The keys of tickets, to share with other processes.
+    /// The ticket keys, to share with other processes.
     pub fn tickets(&self) -> &TicketKeys {
         &self.0.tickets
     }
 
-    /// What happened so far.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         self.0.shared.counters.read()
     }
 
-    /// The certificates that are shown now.
+    /// The certificates in use.
     pub fn identities(&self) -> Vec<Identity> {
         let config = self.0.config.lock().unwrap_or_else(PoisonError::into_inner);
         config.identities.clone()
@@ -268,14 +268,14 @@ fn build(config: &ServerConfig, tickets: &TicketKeys) -> Result<Arc<RustlsConfig
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Resolver::new(&config.identities)));
     built.alpn_protocols = config.alpn.clone();
-    // Tickets alone: sessions in memory would be known to this process only.
+    // Tickets only: sessions stored in memory would be known to one process alone.
     built.session_storage = Arc::new(NoServerSessionStorage {});
     built.ticketer = tickets.ticketer(context);
     built.max_early_data_size = 0;
     Ok(Arc::new(built))
 }
 
-/// Ties tickets to the authorities that let their clients in: a resumed session is not verified again.
+/// Binds tickets to the authorities that admitted their clients, because a resumed session is not verified again.
 fn tie(context: &mut Vec<u8>, mode: u8, authorities: &Authorities) {
     context.push(mode);
     let certificates = authorities.certificates.iter().map(|certificate| certificate.as_ref());

@@ -1,4 +1,4 @@
-//! What both sides agreed on.
+//! The result of a handshake.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::engine::Engine;
 
-/// What a handshake came to: shown to the factory that makes the protocol inside, which copies what it wants to keep.
+/// The result of a handshake. The factory that makes the protocol inside borrows it, and copies what it needs.
 #[derive(Clone, Copy)]
 pub struct Session<'a>(pub(crate) &'a Engine);
 
@@ -44,13 +44,13 @@ impl<'a> Session<'a> {
         suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown")
     }
 
-    /// The name of the group of the key exchange, such as `X25519MLKEM768`; `None` where a session of TLS 1.2 was resumed.
+    /// The name of the key exchange group, such as `X25519MLKEM768`; `None` for a resumed session of TLS 1.2.
     pub fn key_exchange(&self) -> Option<&'static str> {
         self.0.common().negotiated_key_exchange_group()?.name().as_str()
     }
 
-    /// The application protocol that was agreed on (ALPN, RFC 7301), such as `http/1.1`; `None` where the client offered
-    /// none, or the server knows none.
+    /// The negotiated application protocol (ALPN, RFC 7301), such as `http/1.1`; `None` if the client offered none, or the server has none
+    /// configured.
     pub fn alpn(&self) -> Option<&'a [u8]> {
         self.0.common().alpn_protocol()
     }
@@ -60,8 +60,7 @@ impl<'a> Session<'a> {
         self.0.server_name()
     }
 
-    /// The peer's certificates in DER, its own first, then those of its issuers; they were verified. `None` where a client
-    /// has none.
+    /// The peer's certificates in DER, its own first, then its issuers. They were verified. `None` if the peer presented none.
     pub fn peer_certificates(&self) -> Option<&'a [CertificateDer<'static>]> {
         self.0.common().peer_certificates()
     }

@@ -5,16 +5,16 @@ use std::cell::Cell;
 use crate::engine::FULL;
 
 thread_local! {
-    /// Memory for one record's plaintext. Out of its place while it is in use.
+    /// Memory for the plaintext of one record; taken out of its cell while in use.
     static STAGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `each` with the bytes of `pieces`, in order, in as few calls as there are full records.
+/// Calls `each` with the bytes of `pieces`, in order, joined into as few chunks as full records allow.
 pub(crate) fn join<'a, E>(
     pieces: impl Iterator<Item = &'a [u8]>,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    // A thread that is ending has no stage any more.
+    // The memory is gone while the thread ends.
     let mut stage = STAGE.try_with(Cell::take).unwrap_or_default();
     let joined = join_in(&mut stage, pieces, &mut each);
     stage.clear();

@@ -1,4 +1,4 @@
-//! What is counted.
+//! Counters.
 
 use core::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use crate::session::{Session, Version};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What happened so far, on all threads.
+        /// Counters over all threads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
         pub struct Stats {
@@ -22,7 +22,7 @@ macro_rules! counters {
             }
         }
 
-        /// The same, being counted.
+        /// The same counters, while they are updated.
         #[derive(Default)]
         pub(crate) struct Counters {
             $($name: AtomicU64,)*
@@ -37,38 +37,38 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Handshakes that ended well.
+    /// Complete handshakes.
     handshakes,
-    /// Those of them that resumed a session.
+    /// Complete handshakes that resumed a session.
     resumed,
-    /// Those of them over TLS 1.2; the others are over TLS 1.3.
+    /// Complete handshakes of TLS 1.2; the others are TLS 1.3.
     tls12,
-    /// Those of them in which the client showed a certificate.
+    /// Complete handshakes in which the client presented a certificate.
     client_certificates,
-    /// Connections that ended before their handshake did, by the peer or the network.
+    /// Connections that the peer or the network ended during the handshake.
     ended,
-    /// Handshakes that did not end in time.
+    /// Handshakes that timed out.
     timeouts,
     /// Clients that spoke HTTP without TLS.
     plain_http,
     /// Handshakes that the peer ended with an alert.
     alerts,
-    /// Handshakes that failed for the peer's certificate.
+    /// Handshakes that failed because of the peer's certificate.
     bad_certificates,
-    /// Handshakes for which both sides had too little in common.
+    /// Handshakes that failed because the two sides had no algorithm or protocol in common.
     incompatible,
-    /// Handshakes in which the peer broke the rules, or was too long.
+    /// Handshakes in which the peer broke the rules or exceeded the size limit.
     violations,
-    /// Handshakes that failed on this side.
+    /// Handshakes that failed because of this side.
     local,
     /// Clients that the factory refused after the handshake.
     refused,
-    /// Established connections that ended without `close_notify`, or for a broken record.
+    /// Established connections that ended without `close_notify` or with an invalid record.
     broken,
 }
 
 impl Stats {
-    /// Handshakes that failed, for whatever reason.
+    /// Failed handshakes, for any reason.
     pub fn failed(&self) -> u64 {
         let by_peer = self.ended + self.timeouts + self.plain_http + self.alerts + self.violations;
         by_peer + self.bad_certificates + self.incompatible + self.local + self.refused

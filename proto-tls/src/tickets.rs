@@ -1,4 +1,4 @@
-//! Keys of session tickets that rotate, and that threads and processes share.
+//! Keys of session tickets, which rotate and which threads and processes share.
 
 use core::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,30 +10,30 @@ use rustls::crypto::tls13::HkdfExpander;
 use rustls::server::ProducesTickets;
 use rustls::{ContentType, ProtocolVersion, SupportedCipherSuite, Tls13CipherSuite};
 
-/// How long a key makes tickets. It opens them for as long again.
+/// How long a key seals tickets. It opens them for one more period.
 const PERIOD: Duration = Duration::from_secs(6 * 60 * 60);
 /// Bytes of a key.
 const KEY: usize = 32;
-/// Bytes of the name of a key, at the front of a ticket.
+/// Bytes of a key's name, at the front of a ticket.
 const NAME: usize = 16;
-/// Bytes that make the cipher's key of each ticket another.
+/// Bytes of a ticket's salt, which gives each ticket a cipher key of its own.
 const SALT: usize = 32;
-/// Bytes that a ticket may carry: a record's.
+/// The largest session that fits in a ticket: one record.
 const MAX: usize = 16 * 1024;
 
-/// The keys that session tickets are sealed with (RFC 5077, RFC 8446 section 4.6.1). Cheap to clone: clones share one state.
+/// The keys that seal session tickets (RFC 5077, RFC 8446 section 4.6.1). Cheap to clone: clones share one state.
 ///
-/// Every six hours a key is derived from the one before, which is forgotten when it opens tickets no longer: whoever steals the keys
-/// of today cannot open yesterday's sessions. Processes that were given the same keys, by [`export`](TicketKeys::export) and
-/// [`import`](TicketKeys::import), derive the same from then on, without a word between them.
+/// Every six hours, a new key is derived from the current one. A key is forgotten once it opens no more tickets: an attacker who steals
+/// today's keys cannot decrypt yesterday's sessions. Processes that share keys, by [`export`](TicketKeys::export) and
+/// [`import`](TicketKeys::import), derive the same later keys without communicating.
 #[derive(Clone)]
 pub struct TicketKeys(Arc<Mutex<Chain>>);
 
-/// What [`TicketKeys::export`] gives: the number of a period and its key. Secret.
+/// The bytes of [`TicketKeys::export`]: the number of a period and its key. Secret.
 pub const EXPORTED: usize = 8 + KEY;
 
 struct Chain {
-    /// The number of the period that `current` is for, counted from 1970.
+    /// The number of the period of `current`, counted from 1970.
     period: u64,
     current: [u8; KEY],
     previous: Option<[u8; KEY]>,
@@ -41,24 +41,24 @@ struct Chain {
     provider: Arc<CryptoProvider>,
 }
 
-/// Why there are no keys for tickets.
+/// Why there are no ticket keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// The provider has no cipher suite of TLS 1.3 with keys of 256 bits.
+    /// The provider has no TLS 1.3 cipher suite with 256-bit keys.
     NoCipher,
-    /// There is no randomness.
+    /// The system provides no randomness.
     NoRandomness,
-    /// What is to be imported is not [`EXPORTED`] bytes long.
+    /// The bytes to import do not have the length [`EXPORTED`].
     Length,
 }
 
 impl fmt::Display for TicketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TicketError::NoCipher => "the provider has no cipher suite of TLS 1.3 with keys of 256 bits",
-            TicketError::NoRandomness => "the system gives no randomness",
-            TicketError::Length => "exported keys of tickets have 40 bytes",
+            TicketError::NoCipher => "the provider has no TLS 1.3 cipher suite with 256-bit keys",
+            TicketError::NoRandomness => "the system provides no randomness",
+            TicketError::Length => "exported ticket keys have 40 bytes",
         })
     }
 }
@@ -70,7 +70,7 @@ impl TicketKeys {
     ///
     /// # Errors
     ///
-    /// When the provider has no randomness, or no cipher for tickets.
+    /// [`TicketError`] if the provider has no randomness or no suitable cipher.
     pub fn random(provider: &Arc<CryptoProvider>) -> Result<Self, TicketError> {
         let mut key = [0; KEY];
         provider
@@ -80,11 +80,11 @@ impl TicketKeys {
         Self::new(provider, number(SystemTime::now()), key)
     }
 
-    /// The keys that another process has exported.
+    /// The keys that another process has exported with [`export`](Self::export).
     ///
     /// # Errors
     ///
-    /// When `exported` has not [`EXPORTED`] bytes, or the provider has no cipher for tickets.
+    /// [`TicketError`] if `exported` does not have [`EXPORTED`] bytes, or the provider has no suitable cipher.
     pub fn import(provider: &Arc<CryptoProvider>, exported: &[u8]) -> Result<Self, TicketError> {
         let (period, key) = exported.split_first_chunk().ok_or(TicketError::Length)?;
         let key = key.try_into().map_err(|_| TicketError::Length)?;
@@ -104,11 +104,11 @@ impl TicketKeys {
         }))))
     }
 
-    /// What another process needs to have the same keys. Secret: whoever has this can open the tickets of now and later.
+    /// The bytes from which another process makes the same keys. Secret: they open all current and later tickets.
     pub fn export(&self) -> [u8; EXPORTED] {
         let mut chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         chain.roll(number(SystemTime::now()));
-        // The key before goes along where there is one: tickets made with it are still good.
+        // Exports the previous key if there is one: its tickets are still accepted.
         let (period, key) = match chain.previous {
             Some(previous) => (chain.period - 1, previous),
             None => (chain.period, chain.current),
@@ -119,7 +119,7 @@ impl TicketKeys {
         exported
     }
 
-    /// A ticketer for sessions in `context`; tickets of another are not opened.
+    /// A ticketer for sessions in `context`. Tickets of other contexts are not accepted.
     pub(crate) fn ticketer(&self, context: Vec<u8>) -> Arc<dyn ProducesTickets> {
         Arc::new(Ticketer {
             keys: self.clone(),
@@ -141,9 +141,9 @@ fn number(now: SystemTime) -> u64 {
 }
 
 impl Chain {
-    /// Makes the key of `period` the current one. A clock that runs backwards changes nothing.
+    /// Makes the key of `period` the current one. Does nothing if the clock ran backwards.
     fn roll(&mut self, period: u64) {
-        // Keys long past need not be walked through one by one: so many periods are more than a hundred years.
+        // Far too old a period is skipped instead of derived step by step: this many periods are more than a hundred years.
         if period.saturating_sub(self.period) > 1 << 18 {
             self.period = period.saturating_sub(2);
         }
@@ -163,7 +163,7 @@ fn derive<const N: usize>(suite: &Tls13CipherSuite, key: &[u8], info: &[&[u8]]) 
 }
 
 fn expand(expander: &dyn HkdfExpander, info: &[&[u8]], to: &mut [u8]) {
-    // Fails for more than 255 blocks alone; nothing here has two.
+    // Fails only for more than 255 blocks; at most two are requested.
     let _ = expander.expand_slice(info, to);
 }
 
@@ -171,7 +171,7 @@ fn expand(expander: &dyn HkdfExpander, info: &[&[u8]], to: &mut [u8]) {
 struct Ticketer {
     keys: TicketKeys,
     context: Vec<u8>,
-    /// What was derived for this period: a ticket then costs one step more.
+    /// Keys derived for the current period, so that a ticket needs only one more derivation.
     ready: RwLock<Option<Arc<Ready>>>,
 }
 
@@ -184,7 +184,7 @@ struct Ready {
     provider: Arc<CryptoProvider>,
 }
 
-/// A key, in the context of its ticketer.
+/// A key, bound to the context of its ticketer.
 struct Key {
     name: [u8; NAME],
     expander: Box<dyn HkdfExpander>,
@@ -192,7 +192,7 @@ struct Key {
 
 impl Key {
     fn new(suite: &Tls13CipherSuite, key: &[u8; KEY], context: &[u8]) -> Self {
-        // What may be long is made short first.
+        // The context may be long: it is reduced to one key first.
         let bound: [u8; KEY] = derive(suite, key, &[b"context", context]);
         Key {
             name: derive(suite, &bound, &[b"name"]),
@@ -200,7 +200,7 @@ impl Key {
         }
     }
 
-    /// The cipher's key and nonce of one ticket. Both are used once, as the salt is random and long.
+    /// The cipher key and nonce of one ticket. Neither repeats, because the salt is random and long.
     fn material(&self, salt: &[u8; SALT]) -> (AeadKey, Iv) {
         let (mut bytes, mut key, mut nonce) = ([0; KEY + 12], [0; KEY], [0; 12]);
         expand(&*self.expander, &[b"ticket", salt], &mut bytes);
@@ -211,7 +211,7 @@ impl Key {
 }
 
 impl Ticketer {
-    /// The current key and the one before.
+    /// The current and the previous key.
     fn ready(&self) -> Arc<Ready> {
         let period = number(SystemTime::now());
         if let Some(ready) = &*self.ready.read().unwrap_or_else(PoisonError::into_inner)
@@ -264,7 +264,7 @@ impl ProducesTickets for Ticketer {
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (salt, sealed) = rest.split_first_chunk::<SALT>()?;
         let ready = self.ready();
-        // The name is no secret, so comparing it in constant time would hide nothing.
+        // The name is not secret: it needs no constant-time comparison.
         let keys = [Some(&ready.current), ready.previous.as_ref()];
         let key = keys.into_iter().flatten().find(|key| key.name == *name)?;
         let (cipher, nonce) = key.material(salt);
@@ -318,7 +318,7 @@ mod tests {
         let ticket = keys.ticketer(Vec::new()).encrypt(b"session").unwrap();
         let later = |keys: &TicketKeys| {
             let mut chain = keys.0.lock().unwrap();
-            // As if the key had been made a period earlier.
+            // As if the key had been made one period earlier.
             chain.period -= 1;
         };
         later(&keys);
@@ -338,7 +338,7 @@ mod tests {
             let imported = TicketKeys::import(&provider, &vec![0; length]);
             assert_eq!(imported.err(), Some(TicketError::Length));
         }
-        // A period long ago, as of a machine whose clock was wrong.
+        // A very old period, as from a machine with a wrong clock.
         let old = TicketKeys::import(&provider, &[0; EXPORTED]).unwrap();
         assert!(old.ticketer(Vec::new()).encrypt(b"session").is_some());
     }

@@ -1,4 +1,4 @@
-//! A service as the handler of a connection, or of a stream.
+//! A tower service as the handler of a connection or of a stream.
 
 use std::error::Error;
 use std::fmt;
@@ -23,19 +23,19 @@ use crate::tunnel::Tunnel;
 use crate::upgrade::Pipe;
 use crate::wake::{Waking, Woken};
 
-/// Bytes of a response handed to the connection at once: it takes no more while it is congested.
+/// The most bytes of a response passed to the connection in one call, after which congestion is checked.
 const PIECE: usize = 64 * 1024;
-/// Up to so many bytes a whole response is copied behind its head.
+/// A whole response of at most this many bytes is copied behind its head.
 const SMALL: usize = 16 * 1024;
 
-/// Answers requests by a [`tower::Service`](Service): the [`Handler`] of a connection of HTTP/1.1, or of a stream of HTTP/2.
+/// Answers requests with a [`tower::Service`](Service): the [`Handler`] of an HTTP/1.1 connection or of an HTTP/2 stream.
 ///
-/// The service's future is polled in the turns of the connection, with no task of its own; a wake-up is a message to the connection. It is
-/// dropped, and so cancelled, when the client is gone, the connection has broken, or a deadline has passed.
+/// The connection polls the service's future in its own turns, without a task; a wake-up is a message to the connection. The future is
+/// dropped, and thereby cancelled, when the client has disconnected, the connection has failed, or a deadline has passed.
 ///
-/// Its response goes out as it comes, and no faster than the client takes it. `Content-Length` in it is the length of the content, which
-/// is checked; `Transfer-Encoding` is dropped, since how content is framed is the connection's affair. An error of the service is
-/// answered by 500; an error of the response's content breaks the response off, so that the client cannot take it for complete.
+/// The response is sent as the service produces it, and no faster than the client reads. A `Content-Length` of the service is checked
+/// against the content. `Transfer-Encoding` is dropped, because the connection chooses the framing. An error of the service is answered
+/// with 500; an error of the response's body aborts the response, so that the client cannot take it for complete.
 pub struct Adapter<S, B>
 where
     S: Service<http::Request<Body>, Response = Response<B>>,
@@ -44,18 +44,18 @@ where
     waking: Arc<Waking>,
     waker: Waker,
     exchange: Exchange,
-    /// What the service works on. The memory is kept for the next request.
+    /// The service's future. Its memory is reused for the next request.
     future: Slot<S::Future>,
-    /// Content of the response, likewise.
+    /// The body of the response. Its memory is reused as well.
     body: Slot<B>,
-    /// Content that the connection has not taken yet.
+    /// Content that the connection has not accepted yet.
     rest: Bytes,
-    /// The content of the request, if it has any.
+    /// The request's content, if it has any.
     feed: Option<Feed>,
     upgrade: Option<Box<Asked>>,
 }
 
-/// A place for something that does not move. It is made when it is first needed.
+/// A pinned place, allocated at first use.
 type Slot<T> = Option<Pin<Box<Option<T>>>>;
 
 /// Puts `value` into a slot.
@@ -66,27 +66,27 @@ fn put<T>(slot: &mut Slot<T>, value: T) {
     }
 }
 
-/// What is in a slot.
+/// The value in a slot.
 fn get<T>(slot: &mut Slot<T>) -> Option<Pin<&mut T>> {
     slot.as_mut().and_then(|place| place.as_mut().as_pin_mut())
 }
 
-/// Drops what is in a slot.
+/// Drops the value in a slot.
 fn clear<T>(slot: &mut Slot<T>) {
     if let Some(place) = slot {
         place.set(None);
     }
 }
 
-/// How far an exchange has come.
+/// The state of an exchange.
 #[derive(Default)]
 enum Exchange {
-    /// None is under way, or it is all said.
+    /// No request is under way, or the response is complete.
     #[default]
     Idle,
-    /// The service is not ready yet.
+    /// The request waits until the service is ready.
     Held(Box<http::Request<Body>>),
-    /// The service works on the response.
+    /// The service computes the response.
     Working,
     /// The response is being sent.
     Sending,
@@ -94,7 +94,7 @@ enum Exchange {
     Switching(Arc<Pipe>),
 }
 
-/// The client asks for another protocol, or a tunnel.
+/// The client has asked for an upgrade or a tunnel.
 struct Asked {
     pipe: Arc<Pipe>,
     tunnel: bool,
@@ -117,7 +117,7 @@ where
     B: http_body::Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// The handler of the connection or stream that `sender` reaches, whose requests `service` answers one by one.
+    /// A handler whose requests `service` answers one by one. `sender` must reach the handler's own connection or stream.
     pub fn new(service: S, sender: Sender<Woken>) -> Self {
         let waking = Waking::new(sender);
         let waker = waking.waker();
@@ -134,7 +134,7 @@ where
         }
     }
 
-    /// What the service is called with.
+    /// Converts the head of a request for the service.
     fn take(
         &mut self,
         request: &Request<'_>,
@@ -144,7 +144,7 @@ where
         let body = if request.body().is_empty() {
             Body::default()
         } else {
-            // The client is told to continue when the service asks for content.
+            // The 100 (Continue) is sent when the service asks for content.
             responder.withhold_continue();
             let length = match request.body() {
                 BodyLength::Length(length) => Some(length),
@@ -173,13 +173,13 @@ where
         Ok(http::Request::from_parts(parts, body))
     }
 
-    /// The service is ready.
+    /// Calls the service, which is ready.
     fn call(&mut self, request: http::Request<Body>) {
         put(&mut self.future, self.service.call(request));
         self.exchange = Exchange::Working;
     }
 
-    /// Goes on with what is under way, as far as it can.
+    /// Continues the exchange as far as possible.
     fn go_on(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let waker = self.waker.clone();
         let cx = &mut Context::from_waker(&waker);
@@ -224,7 +224,7 @@ where
         self.settle(responder)
     }
 
-    /// After a call of the service: what it wants of its request, or that this is over.
+    /// After a call of the service: applies what it wants of the request's content, or ends the exchange.
     fn settle(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if let Exchange::Idle = self.exchange {
             self.finish(BodyError::Answered);
@@ -240,7 +240,7 @@ where
         Ok(())
     }
 
-    /// Nothing more is done for the request.
+    /// Ends the request: no more is done for it.
     fn finish(&mut self, why: BodyError) {
         if let Some(feed) = self.feed.take() {
             feed.end(Err(why));
@@ -250,7 +250,7 @@ where
         }
     }
 
-    /// The service has failed.
+    /// Answers an error of the service.
     fn fail(&mut self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.send(500, &(), b"")
     }
@@ -275,7 +275,7 @@ where
             let Some(length) = announced.filter(|length| *length > 0) else {
                 return responder.send(status, headers, b"");
             };
-            // To HEAD, or with a 304: what the content would have.
+            // The response to a HEAD, or a 304: the length that the content would have.
             responder.start(status, headers, Some(length))?;
             return responder.finish();
         }
@@ -287,7 +287,7 @@ where
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.rest = data(frame).unwrap_or_default();
-                    // Trailers may follow.
+                    // Otherwise trailers may follow.
                     let complete = self.rest.len() as u64 == whole && body.is_end_stream();
                     if complete && whole <= SMALL as u64 {
                         clear(&mut self.body);
@@ -301,7 +301,7 @@ where
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
-        // A response such as an echo may need the content, which cannot be asked for any more behind its head.
+        // The response may depend on the request's content, as in an echo: a 100 (Continue) must be sent before the head of the response.
         if self.feed.as_ref().is_some_and(Feed::is_kept) {
             responder.proceed()?;
         }
@@ -310,7 +310,7 @@ where
         Ok(())
     }
 
-    /// Sends what there is, and what the connection takes. True when all is sent, or broken off.
+    /// Sends available content until the connection is congested. Returns true when the response is complete or aborted.
     fn send(&mut self, cx: &mut Context<'_>, responder: &mut Responder<'_, '_>) -> Result<bool, Misuse> {
         loop {
             if responder.is_congested() {
@@ -336,7 +336,7 @@ where
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
                         match responder.finish_with(&trailers) {
-                            // Content of an announced length has none over HTTP/1.1 (RFC 9112 section 6.5).
+                            // Over HTTP/1.1, a response with a Content-Length cannot have trailers (RFC 9112 section 6.5).
                             Err(Misuse::TrailersNeedChunks) => responder.finish()?,
                             result => result?,
                         }
@@ -347,7 +347,7 @@ where
         }
     }
 
-    /// The service agrees to what the client has asked for.
+    /// The service has agreed to the upgrade or tunnel.
     #[cold]
     fn switch(&mut self, asked: Asked, headers: &HeaderMap, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if asked.tunnel {
@@ -360,7 +360,7 @@ where
             if let Some(rehearsal) = asked.rehearsal {
                 rehearsal.open(stream);
             }
-            // Without anybody who would have it, the connection ends: the stream is dropped.
+            // Nobody has claimed the stream: dropping it ends the connection.
             #[cfg(not(feature = "hyper"))]
             drop(stream);
         }
@@ -377,7 +377,7 @@ fn agrees(asked: &Asked, status: StatusCode) -> bool {
     }
 }
 
-/// The announced length of a response. Few fields are looked through faster than looked up.
+/// The announced length of a response. With few fields, a linear search is faster than a lookup.
 fn length(headers: &HeaderMap) -> Option<u64> {
     let (_, length) = headers.iter().find(|(name, _)| **name == CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
@@ -398,7 +398,7 @@ where
 
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Ok(request) = self.take(request, responder) else {
-            // A target, or a number of fields, that the types of `http` do not hold.
+            // The `http` crate's types cannot hold this target or this many fields.
             return responder.send(400, &(), b"");
         };
         match self.service.poll_ready(&mut Context::from_waker(&self.waker)) {
@@ -419,7 +419,7 @@ where
 
     fn end(&mut self, trailers: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Some(feed) = &self.feed else { return Ok(()) };
-        // More than the map holds is dropped: trailers mean nothing that must be known.
+        // Trailers that do not fit the map are dropped: a recipient may ignore trailers.
         let trailers = head::fields(trailers).ok();
         if feed.end(Ok(trailers)) {
             return self.go_on(responder);

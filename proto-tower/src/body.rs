@@ -1,4 +1,4 @@
-//! The content of a request, as a service reads it.
+//! The content of a request, as the service reads it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,28 +10,28 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-/// Bytes of content that may wait for the service; the client is not read from meanwhile.
+/// Above this many bytes of unread content, the connection stops reading from the client.
 const HIGH: usize = 64 * 1024;
-/// The client is read from again when less waits.
+/// The connection reads again once no more than this many bytes are unread.
 const LOW: usize = 16 * 1024;
 
 /// The content of a request.
 ///
-/// At most 64 KiB, and what one read of the connection brings, wait in it: a service that does not read stops the client. A client that
-/// waits for `100 Continue` is told to continue when the content is first asked for (RFC 9110 section 10.1.1). What is not read when the
-/// response is complete is dropped.
+/// It buffers at most 64 KiB plus one read of the connection: a service that does not read stops the client. If the client waits for `100
+/// Continue`, that is sent when the service first asks for content (RFC 9110 section 10.1.1). Content that is unread when the response is
+/// complete is dropped.
 #[derive(Default)]
 pub struct Body(Option<Arc<Shared>>);
 
 type Shared = Mutex<Content>;
 
-/// Why content of a request ended early.
+/// Why a request's content ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The connection or the stream has ended, or the client broke the protocol in it.
+    /// The connection or stream has ended, or the client broke the protocol.
     Incomplete,
-    /// The response was complete before the request was.
+    /// The response was complete before the request.
     Answered,
 }
 
@@ -50,15 +50,15 @@ struct Content {
     queue: VecDeque<Bytes>,
     queued: usize,
     trailers: Option<HeaderMap>,
-    /// How it ended, if it has.
+    /// The end of the content, once it has ended.
     end: Option<Result<(), BodyError>>,
-    /// Bytes still to be read by the service, where the length was announced.
+    /// Bytes that the service has still to read, if the length was announced.
     left: Option<u64>,
-    /// The service has asked for content.
+    /// Whether the service has asked for content.
     wanted: bool,
-    /// The client is not read from.
+    /// Whether the connection has stopped reading from the client.
     paused: bool,
-    /// Nobody will read it.
+    /// Whether the service has dropped the body.
     forsaken: bool,
     reader: Option<Waker>,
     connection: Waker,
@@ -131,23 +131,23 @@ impl Drop for Body {
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, Content> {
-    // Nothing in here panics with the lock held, so that what it guards is whole in any case.
+    // No code panics while it holds the lock, so that the guarded state is always consistent.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The connection's end of a [`Body`].
 pub(crate) struct Feed(Arc<Shared>);
 
-/// What the connection is to do for a body.
+/// What the body wants of the connection.
 pub(crate) struct Wants {
-    /// The client may continue.
+    /// The client may send content: send a 100 (Continue) if it waits for one.
     pub(crate) proceed: bool,
-    /// The client is not to be read from.
+    /// Stop reading from the client.
     pub(crate) pause: bool,
 }
 
 impl Feed {
-    /// Both ends of content; `length` where that is announced. What wakes the connection is `connection`.
+    /// Makes both ends of a request's content, of `length` bytes if announced. `connection` wakes the connection.
     pub(crate) fn new(length: Option<u64>, connection: Waker) -> (Self, Body) {
         let shared = Arc::new(Mutex::new(Content {
             queue: VecDeque::new(),
@@ -164,7 +164,7 @@ impl Feed {
         (Feed(Arc::clone(&shared)), Body(Some(shared)))
     }
 
-    /// Content has come. True where the reader waits for it in the connection's own call.
+    /// Content has arrived. Returns true if the reader waits for it and is the connection's own future, which the caller must then poll.
     pub(crate) fn data(&self, data: &[u8]) -> bool {
         let mut content = lock(&self.0);
         if content.forsaken || content.end.is_some() {
@@ -175,7 +175,7 @@ impl Feed {
         wake(content)
     }
 
-    /// The content is complete, or has failed. True as in [`data`](Self::data).
+    /// The content is complete or has failed. Returns true as [`data`](Self::data) does.
     pub(crate) fn end(&self, how: Result<Option<HeaderMap>, BodyError>) -> bool {
         let mut content = lock(&self.0);
         if content.end.is_some() {
@@ -185,13 +185,13 @@ impl Feed {
         wake(content)
     }
 
-    /// Whether somebody may still read the content.
+    /// Whether the content may still be read.
     pub(crate) fn is_kept(&self) -> bool {
         let content = lock(&self.0);
         !content.forsaken && content.end.is_none()
     }
 
-    /// What the service wants, by now.
+    /// What the service wants now.
     pub(crate) fn wants(&self) -> Wants {
         let mut content = lock(&self.0);
         let most = if content.paused { LOW } else { HIGH - 1 };
@@ -203,7 +203,7 @@ impl Feed {
     }
 }
 
-/// Wakes the reader, unless the connection is to call it itself: true then.
+/// Wakes the reader. If the reader is the connection's own future, returns true instead: the caller polls it.
 fn wake(mut content: MutexGuard<'_, Content>) -> bool {
     let Some(reader) = content.reader.take() else {
         return false;

@@ -1,4 +1,4 @@
-//! What a driver's factory makes.
+//! Makes the protocol of each connection, for a driver's factory.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::adapter::Adapter;
 use crate::body::Body;
 use crate::wake::Woken;
 
-/// Settings that all connections share.
+/// Settings that all connections share, for both versions of HTTP.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Those of connections of HTTP/1.1.
+    /// Settings of HTTP/1.1 connections.
     pub one: Arc<proto_http::ServerConfig>,
-    /// Those of connections of HTTP/2.
+    /// Settings of HTTP/2 connections.
     pub two: Arc<proto_h2::ServerConfig>,
 }
 
 impl Config {
-    /// The defaults, with a Date in each response by `clock`, which is `SystemTime::now` but in tests. Unlike those of the codecs they have a
-    /// client of HTTP/1.1 that half-closes its connection count as gone: its request is cancelled, as under hyper.
+    /// The defaults, with a Date from `clock` in each response. Outside of tests, `clock` is `SystemTime::now`. One default differs from
+    /// the codecs': an HTTP/1.1 client that half-closes its connection counts as disconnected, and its request is cancelled, as with hyper.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
         let mut one = proto_http::ServerConfig::new(clock);
@@ -36,7 +36,7 @@ impl Config {
         }
     }
 
-    /// Changes the settings of both versions.
+    /// Lets `change` change the settings of both versions.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut proto_http::ServerConfig, &mut proto_h2::ServerConfig)) -> Self {
         change(Arc::make_mut(&mut self.one), Arc::make_mut(&mut self.two));
@@ -44,10 +44,10 @@ impl Config {
     }
 }
 
-/// The protocol of the connection `peer`, HTTP/1.1 or HTTP/2, as its first bytes say: for a driver's factory. Clones of `service` answer its
-/// requests, which may know the client: `peer` shows the address.
+/// The protocol of the connection to `peer`: HTTP/1.1 or HTTP/2, depending on the first bytes. Use it in a driver's factory. Clones of
+/// `service` answer the requests. `peer` has the client's address, should the service need it.
 ///
-/// It is `Send` where the service and its futures are, as [`serve_in_runtime`] of the driver for tokio wants it.
+/// The protocol is `Send` if the service and its futures are, as [`serve_in_runtime`] of the tokio driver requires.
 ///
 /// ```
 /// # use std::{convert::Infallible, future::{Ready, ready}, task::{Context, Poll}};

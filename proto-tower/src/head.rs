@@ -1,15 +1,16 @@
-//! Heads as the types of the `http` crate.
+//! Heads of messages in the types of the `http` crate.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use proto_http::Fields;
 
-/// Values of a section of up to so many bytes are copied one by one; those of a longer one share one copy of the section.
+/// In a field section of at most this many bytes, each value is copied by itself; the values of a longer section share one copy of the
+/// section.
 const SHORT: usize = 128;
-/// About the bytes of a field.
+/// A typical size of one field, in bytes.
 const FIELD: usize = 32;
 
-/// The fields.
+/// The fields as a map.
 pub(crate) fn fields(fields: Fields<'_>) -> Result<HeaderMap, http::Error> {
     let lines = fields.as_bytes();
     let mut map = HeaderMap::try_with_capacity(lines.len() / FIELD)?;
@@ -33,8 +34,8 @@ pub(crate) fn fields(fields: Fields<'_>) -> Result<HeaderMap, http::Error> {
     Ok(map)
 }
 
-/// The request, without content. What takes part in an upgrade over HTTP/2 is shown as in HTTP/1.1 (RFC 8441 section 5): services that know no
-/// other look for that version as well.
+/// The request without content. An extended CONNECT of HTTP/2 is converted to an upgrade of HTTP/1.1 (RFC 8441 section 5), including the
+/// version, because services that know only such upgrades check it.
 pub(crate) fn request(request: &proto_http::Request<'_>) -> Result<http::Request<()>, http::Error> {
     let mut copy = http::Request::new(());
     *copy.method_mut() = Method::from_bytes(request.method().as_bytes())?;

@@ -1,8 +1,9 @@
-//! `hyper::upgrade::OnUpgrade` for requests that hyper has not read.
+//! Makes a `hyper::upgrade::OnUpgrade` for requests that hyper has not parsed.
 //!
-//! Services such as axum's `WebSocketUpgrade` look for this type, which only a connection of hyper makes. So where a request asks for an
-//! upgrade, a connection of hyper is run in memory: it is shown a request for an upgrade, and makes an `OnUpgrade` for it; when the real
-//! service has agreed, it is told to agree as well, what it says is dropped, and from there on it hands on the real stream.
+//! Services such as axum's `WebSocketUpgrade` expect this type, which only a hyper connection can make. For a request that asks for an
+//! upgrade, a hyper connection therefore runs in memory. It receives a fixed upgrade request, and makes an `OnUpgrade` for it. When the
+//! real service agrees to its upgrade, the hyper connection is made to agree too; its response is discarded, and from then on it passes the
+//! real stream on.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -20,10 +21,10 @@ use hyper::upgrade::OnUpgrade;
 use crate::body::Body;
 use crate::upgrade::Upgraded;
 
-/// What the connection in memory is shown.
+/// The request for the connection in memory.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: a\r\n\r\n";
 
-/// A connection of hyper whose request for an upgrade has no answer yet.
+/// A hyper connection in memory whose upgrade request has no response yet.
 pub(crate) struct Rehearsal {
     connection: Pin<Box<dyn Future<Output = ()> + Send>>,
     shared: Arc<Mutex<Shared>>,
@@ -36,7 +37,7 @@ struct Shared {
 }
 
 impl Rehearsal {
-    /// A connection, and what it has made of its request. `None` where hyper makes none.
+    /// Makes the connection and its `OnUpgrade`. `None` if hyper makes none.
     pub(crate) fn new() -> Option<(Self, OnUpgrade)> {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let theirs = Arc::clone(&shared);
@@ -80,10 +81,10 @@ impl Rehearsal {
         Some((rehearsal, made))
     }
 
-    /// The connection is `stream` from here on.
+    /// Completes the upgrade: `stream` takes the place of the connection.
     pub(crate) fn open(mut self, stream: Upgraded) {
         with(&self.shared, |shared| shared.stream = Some(stream));
-        // It waits for nothing but what is there: each turn gets it further.
+        // All that the connection waits for is there: each poll makes progress.
         for _ in 0..8 {
             if self.go_on() {
                 return;
@@ -91,7 +92,7 @@ impl Rehearsal {
         }
     }
 
-    /// True where it has ended.
+    /// Polls the connection. Returns true if it has ended.
     fn go_on(&mut self) -> bool {
         self.connection
             .as_mut()
@@ -104,7 +105,7 @@ fn with<R>(shared: &Mutex<Shared>, act: impl FnOnce(&mut Shared) -> R) -> R {
     act(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What the connection in memory takes for its socket: first a fixed request, whose answer nobody hears; then the stream.
+/// The socket of the connection in memory: first the fixed request, with the response discarded; then the real stream.
 struct Stage {
     shown: &'static [u8],
     said: Vec<u8>,
@@ -112,7 +113,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Does something with the stream, once the answer was said.
+    /// Calls `act` with the stream, once the response was written.
     fn stream<R>(&self, act: impl FnOnce(Pin<&mut Upgraded>) -> Poll<R>) -> Poll<R> {
         with(&self.shared, |shared| match &mut shared.stream {
             Some(stream) if self.said.ends_with(b"\r\n\r\n") => act(Pin::new(stream)),
@@ -142,7 +143,7 @@ impl Write for Stage {
         if self.is_heard() {
             return self.stream(|stream| stream.poll_write(cx, bytes));
         }
-        // The answer is one head, which is written at once or in pieces, with nothing behind it.
+        // The response is only a head, which hyper may write in several pieces.
         self.said.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -1,4 +1,4 @@
-//! The protocol of a connection that a service has taken over.
+//! The protocol of a connection that the service has taken over.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,7 +9,8 @@ use protocol::{Cx, Input, Protocol, Reason};
 use crate::upgrade::Pipe;
 use crate::wake::{Waking, Woken};
 
-/// Carries the bytes of an [`Upgraded`](crate::Upgraded) stream. A connection has become one when its service has agreed to another protocol.
+/// Carries the bytes of an [`Upgraded`](crate::Upgraded) stream. A connection switches to this protocol when its service has agreed to an
+/// upgrade or a tunnel.
 pub struct Tunnel {
     pipe: Arc<Pipe>,
     waking: Arc<Waking>,
@@ -71,7 +72,7 @@ impl Protocol for Tunnel {
         Ok(())
     }
 
-    /// The two directions do not wait for each other.
+    /// The two directions are independent.
     fn keeps_reading(&self) -> bool {
         true
     }
@@ -87,7 +88,7 @@ impl Protocol for Tunnel {
         Ok(())
     }
 
-    /// Only the service knows when it has said everything: the connection goes on as long as the driver's drain lets it.
+    /// Only the service knows when its last bytes were written: the connection goes on until the driver's drain deadline.
     fn stop(&mut self, _: &mut Cx<'_>) -> Result<(), Infallible> {
         Ok(())
     }

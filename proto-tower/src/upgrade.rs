@@ -1,4 +1,4 @@
-//! A connection that a service has taken over, as a stream of bytes.
+//! The stream of bytes of a connection that the service has taken over.
 
 use std::fmt;
 use std::future::Future;
@@ -10,31 +10,31 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that may wait in one direction; what fills it waits.
+/// The most bytes buffered in one direction; the writer of that direction then waits.
 const HIGH: usize = 64 * 1024;
-/// The client is read from again when less waits.
+/// The connection reads again once no more than this many bytes are unread.
 const LOW: usize = 16 * 1024;
 
-/// What a connection and the stream that a service has of it share.
+/// The state that a connection and its [`Upgraded`] stream share.
 pub(crate) struct Pipe(Mutex<State>);
 
 struct State {
     stage: Stage,
-    /// From the client.
+    /// Bytes from the client.
     inbound: BytesMut,
-    /// The client sends nothing more.
+    /// The client has ended its direction.
     inbound_ended: bool,
-    /// To the client.
+    /// Bytes to the client.
     outbound: BytesMut,
-    /// The service sends nothing more.
+    /// The service has ended its direction.
     outbound_ended: bool,
-    /// The client is not read from.
+    /// The connection has stopped reading from the client.
     paused: bool,
-    /// The service waits for its end, or has it.
+    /// The service has called [`on_upgrade`], or the stream was claimed for it.
     claimed: bool,
-    /// The service has its end.
+    /// The service holds the [`Upgraded`] stream.
     taken: bool,
-    /// The service has dropped its end.
+    /// The service has dropped its [`OnUpgrade`] or its stream.
     dropped: bool,
     waits: Waits,
     connection: Waker,
@@ -51,25 +51,25 @@ struct Waits {
 enum Stage {
     Asked,
     Open,
-    /// Refused, or over.
+    /// The upgrade was refused, or the connection is over.
     Closed,
 }
 
-/// What a request that asks for another protocol has among its extensions.
+/// The extension of a request that asks for an upgrade or a tunnel.
 #[derive(Clone)]
 pub(crate) struct Offer(Arc<Pipe>);
 
-/// Claims the connection of a request that asks for another protocol (RFC 9110 section 7.8), or for a tunnel (CONNECT). What comes back waits
-/// for the response: the connection is the service's if that is a 101, or a 2xx to CONNECT.
+/// Claims the connection of a request that asks for an upgrade (RFC 9110 section 7.8) or for a tunnel (CONNECT). The returned future waits
+/// for the response. The service owns the connection if the response is a 101, or a 2xx to CONNECT.
 ///
-/// `None` where the request asks for neither, or was claimed before.
+/// Returns `None` if the request asks for neither, or was claimed before.
 pub fn on_upgrade<B>(request: &mut http::Request<B>) -> Option<OnUpgrade> {
     let Offer(pipe) = request.extensions_mut().remove()?;
     let claimed = std::mem::replace(&mut pipe.lock().claimed, true);
     (!claimed).then_some(OnUpgrade(pipe))
 }
 
-/// Waits for the connection to be the service's. See [`on_upgrade`]. Dropping it gives the connection up.
+/// A future that resolves when the service owns the connection; see [`on_upgrade`]. Dropping it gives the connection up.
 pub struct OnUpgrade(Arc<Pipe>);
 
 impl fmt::Debug for OnUpgrade {
@@ -87,7 +87,7 @@ impl Drop for OnUpgrade {
     }
 }
 
-/// The response was no upgrade, or the connection has ended before it.
+/// The response was no upgrade, or the connection ended before the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpgradeError(());
 
@@ -118,10 +118,10 @@ impl Future for OnUpgrade {
     }
 }
 
-/// The connection to the client, once it is the service's: a stream of bytes.
+/// The connection to the client as a stream of bytes, owned by the service.
 ///
-/// At most 64 KiB wait in each direction, beside one read of the connection. Dropping it ends the connection when what was written is
-/// sent.
+/// At most 64 KiB are buffered in each direction, plus one read of the connection. Dropping the stream ends the connection after the
+/// written bytes were sent.
 pub struct Upgraded(Arc<Pipe>);
 
 impl fmt::Debug for Upgraded {
@@ -131,7 +131,7 @@ impl fmt::Debug for Upgraded {
 }
 
 impl Upgraded {
-    /// Reads into what `put` is shown, and is told how much there is at most.
+    /// Passes the unread bytes to `put`, which returns how many it has taken.
     fn read(&self, cx: &mut Context<'_>, put: impl FnOnce(&[u8]) -> usize) -> Poll<io::Result<()>> {
         let mut state = self.0.lock();
         if state.inbound.is_empty() {
@@ -167,7 +167,7 @@ impl Upgraded {
         Poll::Ready(Ok(room))
     }
 
-    /// Waits until the connection has taken what was written.
+    /// Waits until the connection has taken all written bytes.
     fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.lock();
         if state.outbound.is_empty() {
@@ -260,15 +260,15 @@ impl hyper::rt::Write for Upgraded {
     }
 }
 
-/// What the connection is to do for the stream.
+/// What the stream wants of the connection.
 pub(crate) struct Wants {
-    /// To be sent.
+    /// Bytes to send.
     pub(crate) bytes: Bytes,
-    /// Nothing follows them.
+    /// No more bytes follow.
     pub(crate) ended: bool,
-    /// Nobody reads what the client sends.
+    /// Nobody reads the client's bytes.
     pub(crate) dropped: bool,
-    /// The client is not to be read from.
+    /// Stop reading from the client.
     pub(crate) pause: bool,
 }
 
@@ -290,16 +290,16 @@ impl Pipe {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics with the lock held, so that what it guards is whole in any case.
+        // No code panics while it holds the lock, so that the guarded state is always consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a service gets to claim it with.
+    /// The extension with which the service can claim the stream.
     pub(crate) fn offer(self: &Arc<Self>) -> Offer {
         Offer(Arc::clone(self))
     }
 
-    /// Claims the stream itself, where nobody has.
+    /// Claims the stream, if nobody has claimed it.
     pub(crate) fn claim(self: &Arc<Self>) -> Option<Upgraded> {
         let mut state = self.lock();
         let claimed = std::mem::replace(&mut state.claimed, true);
@@ -310,7 +310,7 @@ impl Pipe {
         Some(Upgraded(Arc::clone(self)))
     }
 
-    /// The connection is the service's.
+    /// The service now owns the connection.
     pub(crate) fn open(&self) {
         let mut state = self.lock();
         if state.stage == Stage::Asked {
@@ -321,7 +321,7 @@ impl Pipe {
         waits.wake();
     }
 
-    /// There is no such connection, or no more.
+    /// The upgrade was refused, or the connection is over.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.stage = Stage::Closed;
@@ -330,7 +330,7 @@ impl Pipe {
         waits.wake();
     }
 
-    /// Bytes have come from the client. True where it is not to be read from for now.
+    /// Bytes have arrived from the client. Returns whether to stop reading.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
         let mut state = self.lock();
         if !state.dropped {
@@ -343,7 +343,7 @@ impl Pipe {
         paused
     }
 
-    /// The client sends nothing more.
+    /// The client has ended its direction.
     pub(crate) fn ended(&self) {
         let mut state = self.lock();
         state.inbound_ended = true;
@@ -352,7 +352,7 @@ impl Pipe {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// What the service wants, by now; bytes only where there is `room` for them.
+    /// What the service wants now; includes bytes only if there is `room` for them.
     pub(crate) fn wants(&self, room: bool) -> Wants {
         let mut state = self.lock();
         let bytes = if room {

@@ -1,4 +1,4 @@
-//! How a future that waits has its connection called.
+//! Wakes the connection of a waiting future.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::task::{Wake, Waker};
 
 use protocol::{SendError, Sender};
 
-/// What a connection is sent when something that its service waits for has happened.
+/// The message that wakes a connection when its service can continue.
 pub struct Woken(());
 
 impl fmt::Debug for Woken {
@@ -16,7 +16,7 @@ impl fmt::Debug for Woken {
     }
 }
 
-/// Wakes a connection, or one of its streams, by a message; several wake-ups before it is called are one message.
+/// Wakes a connection or one of its streams with a message. Several wake-ups before the connection runs are one message.
 pub(crate) struct Waking {
     sender: Sender<Woken>,
     woken: AtomicBool,
@@ -34,7 +34,7 @@ impl Waking {
         Waker::from(Arc::clone(self))
     }
 
-    /// The message has come: what happens from here on wants another.
+    /// The message has arrived: the next wake-up must send another.
     pub(crate) fn heard(&self) {
         self.woken.store(false, Ordering::Release);
     }
@@ -49,7 +49,7 @@ impl Wake for Waking {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(SendError::Full(_)) = self.sender.send(Woken(()))
         {
-            // The next wake-up tries again; without one the server's own deadline ends the wait.
+            // The mailbox is full: the next wake-up tries again. Without another wake-up, the server's deadline ends the wait.
             self.woken.store(false, Ordering::Release);
         }
     }

@@ -1,17 +1,17 @@
-//! The closing handshake (RFC 6455 section 7): codes, reasons, and the states a connection closes through.
+//! The closing handshake (RFC 6455 section 7): codes, reasons, and states.
 
 #[cfg(feature = "alloc")]
 use crate::Misuse;
 use crate::{Violation, utf8};
 
-/// A status code (section 7.4), as it may stand in a Close frame or be reported for one.
+/// A status code (section 7.4) that is allowed in a Close frame, or that is reported in place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     pub const NORMAL: Self = CloseCode(1000);
-    /// 1001: going away, such as a server going down.
+    /// 1001: the endpoint goes away, as a server that stops does.
     pub const AWAY: Self = CloseCode(1001);
     /// 1002: protocol error.
     pub const PROTOCOL: Self = CloseCode(1002);
@@ -21,7 +21,7 @@ impl CloseCode {
     pub const NO_STATUS: Self = CloseCode(1005);
     /// 1006: reported for a connection that ended without a Close frame; never sent.
     pub const ABNORMAL: Self = CloseCode(1006);
-    /// 1007: data that does not fit its kind, such as text that is not UTF-8.
+    /// 1007: data that does not match its kind, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = CloseCode(1007);
     /// 1008: a policy is violated.
     pub const POLICY: Self = CloseCode(1008);
@@ -36,7 +36,7 @@ impl CloseCode {
     /// 1013: try again later.
     pub const TRY_AGAIN: Self = CloseCode(1013);
 
-    /// The code, if it may stand in a Close frame: 1000 to 1003, 1007 to 1014 (registered) and 3000 to 4999.
+    /// Returns the code if it is allowed in a Close frame: 1000 to 1003, 1007 to 1014 (registered) and 3000 to 4999.
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
@@ -61,14 +61,14 @@ impl core::fmt::Display for CloseCode {
 /// The content of a Close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseReason<'a> {
-    /// The code; [`CloseCode::NO_STATUS`] when the frame had no payload.
+    /// The code; [`CloseCode::NO_STATUS`] if the frame had no payload.
     pub code: CloseCode,
     /// The reason, at most 123 bytes.
     pub reason: &'a str,
 }
 
 impl<'a> CloseReason<'a> {
-    /// Reads the unmasked payload of a Close frame (section 5.5.1).
+    /// Parses the unmasked payload of a Close frame (section 5.5.1).
     pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Violation> {
         match payload {
             [] => Ok(CloseReason {
@@ -105,30 +105,30 @@ impl<'a> CloseReason<'a> {
     }
 }
 
-/// How far the closing handshake has got.
+/// The progress of the closing handshake.
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
-    /// Messages go both ways.
+    /// Messages flow in both directions.
     #[default]
     Open,
-    /// Our Close frame is sent, the peer's awaited; its messages still arrive (section 1.4).
+    /// Our Close frame was sent, the peer's has not arrived; its messages still arrive (section 1.4).
     Closing,
-    /// Both Close frames are through: only the end of the stream is left.
+    /// Both Close frames were exchanged; only the end of the stream is missing.
     Closed,
-    /// The stream ended, or the connection failed, before both Close frames were through.
+    /// The stream ended, or the connection failed, before both Close frames were exchanged.
     Failed,
 }
 
-/// What moves the closing handshake on.
+/// A step of the closing handshake.
 #[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// We send a Close frame of our own accord.
+    /// This side sends a Close frame unasked.
     Send,
-    /// The peer's Close frame arrives; if ours is not out, it is answered in the same step.
+    /// The peer's Close frame arrives. It is answered in the same step, unless our Close frame was already sent.
     Receive,
-    /// The peer broke the protocol: a Close frame says so, unless one is out already.
+    /// The peer broke the protocol: a Close frame reports this, unless one was already sent.
     Fail,
     /// The stream ends.
     End,
@@ -136,7 +136,7 @@ pub(crate) enum Step {
 
 #[cfg(feature = "alloc")]
 impl State {
-    /// The table of the closing handshake: the state after `step`, and whether a Close frame is sent in it.
+    /// The state machine of the closing handshake: returns the state after `step`, and whether the step sends a Close frame.
     ///
     /// | | Send | Receive | Fail | End |
     /// |--|--|--|--|--|

@@ -50,7 +50,7 @@ impl Connection {
 }
 
 impl<E: Entropy> Connection<Masked<E>> {
-    /// A client's connection; `entropy` makes the masking keys.
+    /// A client's connection; `entropy` generates the masking keys.
     pub fn client(config: Arc<Config>, entropy: E) -> Self {
         Self::new(config, Masked(entropy))
     }
@@ -64,7 +64,7 @@ impl<S: Side> Connection<S> {
         }
     }
 
-    /// The connection with the extensions that a server's answer accepted.
+    /// The same connection with the extensions that a server has accepted in its answer.
     #[cfg(feature = "handshake")]
     #[must_use]
     pub fn accepted(self, response: &crate::handshake::server::Response<'_>) -> Self {
@@ -76,7 +76,7 @@ impl<S: Side> Connection<S> {
         self
     }
 
-    /// The connection with the extensions that the server granted.
+    /// The same connection with the extensions that the server granted.
     #[cfg(feature = "handshake")]
     #[must_use]
     pub fn granted(self, granted: &crate::handshake::client::Granted<'_>) -> Self {
@@ -88,7 +88,7 @@ impl<S: Side> Connection<S> {
         self
     }
 
-    /// The connection with permessage-deflate, as negotiated.
+    /// The same connection with permessage-deflate as negotiated.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(mut self, parameters: crate::deflate::Parameters) -> Self {
@@ -108,12 +108,12 @@ pub struct Reader {
     inflate: Option<Box<crate::deflate::Inflater>>,
 }
 
-/// The message under way, as far as it has arrived, while one is.
+/// The part of the current message that has arrived.
 #[derive(Debug, Default)]
 struct Aside {
     text: String,
     binary: Vec<u8>,
-    /// It was lent to the caller by the last call.
+    /// The last call lent the bytes to the caller.
     lent: bool,
 }
 
@@ -197,7 +197,7 @@ impl Reader {
         }
     }
 
-    /// Says why to the peer. What came of its message is of no use, and the peer may stay for a while.
+    /// Tells the peer the reason. Frees the unfinished message, because the connection may stay for a while.
     #[cold]
     fn fail<S: Side>(&mut self, writer: &mut Writer<S>, error: Violation, out: &mut BytesMut) -> Violation {
         self.aside = None;
@@ -208,7 +208,7 @@ impl Reader {
         writer.fail(error, out)
     }
 
-    /// Adds a part to the message under way.
+    /// Adds a part to the current message.
     fn collect(&mut self, part: Message<'_>) {
         let aside = self.aside.get_or_insert_default();
         match part {
@@ -235,7 +235,7 @@ impl Reader {
         Err(Violation::ReservedBit)
     }
 
-    /// Lends what was put together: a part, which may be the last, or a whole message.
+    /// Lends the assembled bytes: a part, which may be the last, or a whole message.
     fn lend(&mut self, kind: Kind, part: Option<bool>) -> Event<'_> {
         let aside = self.aside.get_or_insert_default();
         aside.lent = true;
@@ -249,7 +249,7 @@ impl Reader {
         }
     }
 
-    /// Takes back what the last call lent, and keeps no more than `keep` bytes of its memory.
+    /// Takes back the bytes that the last call lent, and keeps at most `keep` bytes of their memory.
     fn take_back(&mut self, keep: usize) {
         let Some(aside) = &mut self.aside else { return };
         if aside.lent {
@@ -275,7 +275,7 @@ mod tests {
         config.limits.message = 10;
         let Connection { mut reader, mut writer } = Connection::server(Arc::new(config));
         let mut out = BytesMut::new();
-        // Two parts of 8 bytes, under a mask of zeros.
+        // Two parts of 8 bytes, masked with a key of zeros.
         let mut first = [&[0x02, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
         let mut second = [&[0x80, 0x88, 0, 0, 0, 0], &[b'x'; 8][..]].concat();
         assert_eq!(reader.next(&mut writer, &mut &mut first[..], &mut out), Ok(None));

@@ -1,4 +1,4 @@
-//! From bytes to events, without allocating (RFC 6455 sections 5 and 8.1).
+//! Decodes bytes to events, without allocating (RFC 6455 sections 5 and 8.1).
 
 use crate::frame::{self, Opcode, RSV1, Role};
 use crate::mask::Mask;
@@ -24,7 +24,7 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Which kind it is.
+    /// The kind of the message.
     #[inline]
     pub const fn kind(self) -> Kind {
         match self {
@@ -56,8 +56,8 @@ pub enum Event<'a> {
         /// Whether this part is the message's last.
         last: bool,
     },
-    /// The next bytes of a message marked by RSV1 (RFC 7692 section 6), unchanged: still compressed, and the text not
-    /// checked. Only from a [`Decoder`] that permits such messages ([`Decoder::compressed`]).
+    /// The next bytes of a message marked by RSV1 (RFC 7692 section 6), unchanged: compressed, and not checked for UTF-8. Only from a
+    /// [`Decoder`] that permits such messages ([`Decoder::compressed`]).
     Compressed {
         /// The kind of the message after inflating.
         kind: Kind,
@@ -94,7 +94,7 @@ pub struct Decoder {
     core: Core,
     limits: Limits,
     failed: Option<Violation>,
-    /// A character put together from two pieces, while it is lent.
+    /// A character joined from two pieces, while it is lent to the caller.
     character: [u8; 4],
 }
 
@@ -109,7 +109,7 @@ impl Decoder {
         }
     }
 
-    /// Accepts RSV1 as the mark of a compressed message, as negotiated by an extension, instead of refusing it.
+    /// Accepts RSV1 as the mark of a compressed message, as an extension has negotiated, instead of refusing it.
     #[must_use]
     pub fn compressed(self) -> Self {
         Decoder {
@@ -152,32 +152,32 @@ impl Decoder {
     }
 }
 
-/// An event that borrows from nothing but the input.
+/// An event that borrows only from the input.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     Event(Event<'a>),
-    /// The part of a text message that is one character put together from two pieces, and whether it is the last.
+    /// A part of a text message that consists of one character joined from two pieces, and whether it is the last part.
     Character(char, bool),
 }
 
-/// The state between two frames or inside one; limits are lent to it.
+/// The state between or inside frames; the limits are passed to each call.
 #[derive(Debug, Clone)]
 pub(crate) struct Core {
-    /// Bytes of the current frame's payload still to come.
+    /// Bytes to come of the current frame's payload.
     remaining: u64,
-    /// Bytes of the current message as claimed by the headers so far.
+    /// Bytes of the current message, as announced in the headers so far.
     total: u64,
     mask: Mask,
     fragments: u32,
     empty: u32,
     utf8: Utf8,
-    /// Which of the first 16 bits of a header are fixed, and what they must be.
+    /// A mask of the bits that are fixed among a header's first 16, and their required values.
     check: u16,
     expect: u16,
-    /// The message under way.
+    /// The kind of the current message.
     message: Option<Kind>,
     compressed: bool,
-    /// The current frame is its message's last.
+    /// The current frame is the last of its message.
     fin: bool,
 }
 
@@ -202,12 +202,12 @@ impl Core {
         }
     }
 
-    /// Whether a message has begun and not ended.
+    /// Whether a message has begun and is incomplete.
     pub(crate) fn is_inside_message(&self) -> bool {
         self.message.is_some()
     }
 
-    /// The next event. Inlined, so that a short message goes from its header to the caller in registers.
+    /// Returns the next event. Inlined, so that a short message is passed from its header to the caller in registers.
     #[inline(always)]
     pub(crate) fn step<'a>(
         &mut self,
@@ -222,7 +222,7 @@ impl Core {
         if (word ^ self.expect) & self.check != 0 {
             return Err(self.refusal(word));
         }
-        // All that is common: a message in one frame, not compressed, here to its end.
+        // The common case: an uncompressed message in one frame that has arrived completely.
         let kind = match first {
             0x81 => Kind::Text,
             0x82 => Kind::Binary,
@@ -257,7 +257,7 @@ impl Core {
         Ok(Some(Step::Event(Event::Message(message))))
     }
 
-    /// Any frame at all, from its header on.
+    /// Reads any frame, from its header on.
     #[inline(never)]
     fn frame<'a>(&mut self, limits: &Limits, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Violation> {
         let [first, second, ..] = **input else { return Ok(None) };
@@ -318,7 +318,7 @@ impl Core {
         if self.remaining != 0 && input.is_empty() {
             return Ok(None);
         }
-        // The rest of a character cut by the last piece makes a piece of its own.
+        // The rest of a character that the previous piece has cut is a piece of its own.
         let want = self.remaining.min(self.utf8.missing());
         let len = want.min(input.len() as u64);
         let Some(payload) = take(input, 0, len) else {
@@ -356,7 +356,7 @@ impl Core {
         Ok(Some(Step::Event(Event::Part { part, last })))
     }
 
-    /// A control frame: whole or not at all, between the frames of a message (section 5.5).
+    /// Reads a control frame, only when it is complete, possibly between the frames of a message (section 5.5).
     fn control<'a>(&mut self, opcode: Opcode, input: &mut &'a mut [u8]) -> Result<Option<Step<'a>>, Violation> {
         let [first, second, ..] = **input else { return Ok(None) };
         let len = second & 0x7f;
@@ -383,7 +383,7 @@ impl Core {
         })))
     }
 
-    /// The masking key at `at`, if this role expects one, and where the payload begins.
+    /// The masking key at `at`, if this role expects one, and the offset of the payload.
     #[inline]
     fn key(&self, input: &[u8], at: usize) -> Option<(Mask, usize)> {
         if self.expect == 0 {
@@ -393,7 +393,7 @@ impl Core {
         Some((Mask::new(*key), at + 4))
     }
 
-    /// Which of the fixed bits was wrong.
+    /// The error for a wrong value of the fixed bits.
     #[cold]
     fn refusal(&self, word: u16) -> Violation {
         let wrong = (word ^ self.expect) & self.check;
@@ -407,7 +407,7 @@ impl Core {
     }
 }
 
-/// Takes `at + len` bytes off the front of `input` and returns the last `len` of them, if there are so many.
+/// Takes `at + len` bytes off the front of `input` and returns the last `len` of them, if there are that many.
 #[inline]
 fn take<'a>(input: &mut &'a mut [u8], at: usize, len: u64) -> Option<&'a mut [u8]> {
     let end = at.checked_add(usize::try_from(len).ok()?)?;

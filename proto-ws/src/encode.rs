@@ -1,4 +1,4 @@
-//! Frames appended to the output, and messages encoded once for many connections.
+//! Appends frames to the output, and encodes messages for many connections at once.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,19 +10,19 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// How one side of a connection writes: with masks or without. Implemented by [`Unmasked`] and [`Masked`].
+/// Whether one side of a connection masks its frames. Implemented by [`Unmasked`] and [`Masked`].
 pub trait Side: sealed::Sealed {
-    /// Which side.
+    /// The side.
     const ROLE: Role;
     #[doc(hidden)]
     fn key(&mut self) -> Option<[u8; 4]>;
 }
 
-/// The server's side: frames without mask.
+/// The server's side: frames are not masked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unmasked;
 
-/// The client's side: a fresh key from `E` for every frame (RFC 6455 section 5.3).
+/// The client's side: every frame is masked with a fresh key from `E` (RFC 6455 section 5.3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Masked<E>(pub E);
 
@@ -59,7 +59,7 @@ impl From<Kind> for Opcode {
     }
 }
 
-/// Appends a frame: header from the stack, payload copied, and masked in the same pass where `key` is given.
+/// Appends a frame. The payload is copied, and masked in the same pass if `key` is given.
 #[inline]
 pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key: Option<[u8; 4]>, payload: &[u8]) {
     let header = Header {
@@ -81,7 +81,7 @@ pub(crate) fn frame(out: &mut BytesMut, fin: bool, rsv: u8, opcode: Opcode, key:
 #[derive(Debug, Clone)]
 pub struct PreparedMessage {
     kind: Kind,
-    /// The frame as a server sends it.
+    /// The frame in a server's form.
     plain: Bytes,
     header: u8,
     #[cfg(feature = "deflate")]
@@ -125,7 +125,7 @@ impl PreparedMessage {
         self.plain.get(usize::from(self.header)..).unwrap_or_default()
     }
 
-    /// The whole frame, not compressed, not masked.
+    /// The whole frame, uncompressed and unmasked.
     pub(crate) fn plain(&self) -> &Bytes {
         &self.plain
     }
@@ -145,7 +145,7 @@ impl PreparedMessage {
     }
 }
 
-/// The header of a whole message in one frame without mask.
+/// The header of an unmasked message in one frame.
 #[inline]
 pub(crate) fn header(kind: Kind, len: usize) -> HeaderBytes {
     Header {

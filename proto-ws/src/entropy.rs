@@ -12,10 +12,10 @@ impl<E: Entropy + ?Sized> Entropy for &mut E {
     }
 }
 
-/// Bytes held at a time by a [`Buffered`] source.
+/// Bytes that a [`Buffered`] source holds.
 const BUFFER: usize = 4096;
 
-/// Reads 4 KiB at a time from an expensive source: one system call for a thousand frames. Bytes are erased once used.
+/// Reads 4 KiB at a time from an expensive source: one system call for about a thousand frames. Used bytes are erased.
 pub struct Buffered<E> {
     source: E,
     buffer: [u8; BUFFER],
@@ -75,7 +75,7 @@ impl Entropy for System {
     }
 }
 
-/// The operating system's random bytes through one buffer for each thread, shared by all its connections.
+/// The operating system's random bytes, through one buffer per thread, which all connections of the thread share.
 #[cfg(feature = "getrandom")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PerThread;

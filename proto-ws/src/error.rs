@@ -16,7 +16,7 @@ pub enum Violation {
     Unmasked,
     /// A server's frame with a mask (section 5.1).
     Masked,
-    /// A length in more bytes than it needs (section 5.2).
+    /// A length encoded in more bytes than needed (section 5.2).
     NonMinimalLength,
     /// A 64-bit length with its highest bit set (section 5.2).
     LengthOverflow,
@@ -24,7 +24,7 @@ pub enum Violation {
     ControlTooLong,
     /// A control frame without FIN (section 5.5).
     FragmentedControl,
-    /// A continuation frame with nothing to continue (section 5.4).
+    /// A continuation frame without a message to continue (section 5.4).
     NothingToContinue,
     /// A text or binary frame before the current message has ended (section 5.4).
     MessageUnfinished,
@@ -36,7 +36,7 @@ pub enum Violation {
     Utf8,
     /// A frame longer than [`Limits::frame`](crate::Limits::frame).
     FrameTooLong,
-    /// A message longer than [`Limits::message`](crate::Limits::message), as sent or as inflated.
+    /// A message longer than [`Limits::message`](crate::Limits::message), compressed or inflated.
     MessageTooLong,
     /// A message of more than [`Limits::fragments`](crate::Limits::fragments) frames.
     TooManyFragments,
@@ -48,16 +48,16 @@ pub enum Violation {
     Deflate,
     /// A message that inflates by more than [`Limits::inflate_ratio`](crate::Limits::inflate_ratio).
     InflateRatio,
-    /// A message did not end within its time limit.
+    /// A message was not complete within its time limit.
     MessageTimeout,
-    /// No Pong came within its time limit.
+    /// No Pong arrived within its time limit.
     PongTimeout,
-    /// No Close frame, or no end of the stream after it, came within its time limit.
+    /// No Close frame, or no end of the stream after it, arrived within its time limit.
     CloseTimeout,
 }
 
 impl Violation {
-    /// The code for the Close frame that tells the peer (section 7.4.1).
+    /// The code of the Close frame that reports the violation (section 7.4.1).
     pub const fn close_code(self) -> CloseCode {
         match self {
             Violation::Utf8 | Violation::Deflate => CloseCode::INVALID_PAYLOAD,
@@ -71,7 +71,7 @@ impl Violation {
         }
     }
 
-    /// The section that was violated, or that allows the limit, such as `"RFC 6455 section 5.2"`.
+    /// The section that was violated, or that permits the limit, such as `"RFC 6455 section 5.2"`.
     pub const fn section(self) -> &'static str {
         match self {
             Violation::ReservedBit
@@ -151,7 +151,7 @@ pub enum Misuse {
     CloseCode(u16),
     /// A message sent in parts has not ended (section 5.4).
     MessageUnfinished,
-    /// The next part of a message is of another kind than the part before.
+    /// A part of a message differs in kind from the previous part.
     KindChanged,
 }
 
@@ -161,8 +161,8 @@ impl core::fmt::Display for Misuse {
             Misuse::Closed => "the connection is closing",
             Misuse::ControlTooLong => "the payload of a control frame is too long",
             Misuse::CloseCode(code) => return write!(f, "close code {code} may not be sent"),
-            Misuse::MessageUnfinished => "a message sent in parts has not ended",
-            Misuse::KindChanged => "the parts of a message are of two kinds",
+            Misuse::MessageUnfinished => "a message sent in parts is incomplete",
+            Misuse::KindChanged => "the parts of a message have different kinds",
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::Violation;
 
-/// The side of the connection that this endpoint is.
+/// This endpoint's side of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Sends without masks, accepts only masked frames.
@@ -16,17 +16,17 @@ pub enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// The message goes on.
+    /// Continues a message.
     Continuation = 0x0,
-    /// A text message begins.
+    /// Begins a text message.
     Text = 0x1,
-    /// A binary message begins.
+    /// Begins a binary message.
     Binary = 0x2,
     /// The closing handshake.
     Close = 0x8,
     /// Asks for a Pong.
     Ping = 0x9,
-    /// Answers a Ping, or is sent unasked.
+    /// Answers a Ping, or arrives unasked.
     Pong = 0xa,
 }
 
@@ -45,7 +45,7 @@ impl Opcode {
         })
     }
 
-    /// Close, Ping or Pong.
+    /// Whether the frame is a Close, Ping or Pong.
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
@@ -60,11 +60,11 @@ pub const RSV1: u8 = 0x40;
 /// A complete frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The last frame of its message.
+    /// Whether this is the last frame of its message.
     pub fin: bool,
     /// The reserved bits, in their place in the first byte: a subset of [`RSV`].
     pub rsv: u8,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: Opcode,
     /// The masking key, if the payload is masked.
     pub mask: Option<[u8; 4]>,
@@ -84,11 +84,11 @@ pub struct HeaderBytes {
 
 #[cfg(feature = "alloc")]
 impl HeaderBytes {
-    /// Appends the header, with room for `more` bytes behind it.
+    /// Appends the header, and reserves room for `more` bytes after it.
     #[inline]
     pub(crate) fn append(&self, more: usize, out: &mut bytes::BytesMut) {
         let end = out.len() + usize::from(self.len);
-        // A copy of constant length, cut to size, is a move; one of the right length would be a call.
+        // A copy of constant length that is truncated afterwards needs no call; a copy of the right length would.
         out.reserve(MAX_HEADER + more);
         out.extend_from_slice(&self.bytes);
         out.truncate(end);
@@ -162,7 +162,7 @@ impl Header {
     }
 }
 
-/// The payload length, and where in `bytes` it ends; `None` when it is not all there.
+/// The payload length and the offset after it; `None` if it is incomplete.
 #[inline]
 pub(crate) fn length(bytes: &[u8], second: u8) -> Result<Option<(u64, usize)>, Violation> {
     match second & 0x7f {

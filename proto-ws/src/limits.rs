@@ -14,10 +14,10 @@ pub struct Limits {
     pub fragments: u32,
     /// Frames without payload in one message (1008). Default 16.
     pub empty_fragments: u32,
-    /// Pings, and Pongs that answer no Ping of this side, accepted before [`refill`](crate::Writer::refill) restores the
-    /// budget (1008). Default 256.
+    /// Pings, and Pongs that answer no Ping of this side, that are accepted before [`refill`](crate::Writer::refill) restores the budget
+    /// (1008). Default 256.
     pub control_frames: u32,
-    /// Maximum number of bytes that one byte of a compressed message may become, above the first MiB (1009). Deflate itself
+    /// The most bytes that one compressed byte may inflate to, on average, above the first MiB of a message (1009). The deflate format
     /// allows at most 1,032. Default 200.
     pub inflate_ratio: u32,
     /// Bytes of the buffer for fragmented messages that each connection keeps for the next message. Default 0: between

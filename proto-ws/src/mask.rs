@@ -1,8 +1,7 @@
-//! Masking (RFC 6455 section 5.3), in place or while copying. The phase of the key carries over from one piece of a payload
-//! to the next.
+//! Masking (RFC 6455 section 5.3), in place or while copying. The position in the key carries over from one piece of a payload to the next.
 //!
-//! Short payloads are masked in 8-byte words with an overlapping tail, so a 16-byte message costs a handful of instructions;
-//! long payloads in blocks that the compiler turns into the widest vectors of the processor.
+//! Short payloads are masked in 8-byte words with an overlapping tail, so that 16 bytes take a handful of instructions; long payloads are
+//! masked in blocks, which the compiler vectorizes.
 
 #[cfg(feature = "alloc")]
 use core::mem::MaybeUninit;
@@ -11,29 +10,29 @@ use core::mem::MaybeUninit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mask(u32);
 
-/// From this length on the vector code pays for finding out which one to call.
+/// From this length on, the vector code is worth the check of which one to call.
 const WIDE: usize = 192;
 
-/// One step of the vector code: two 64-byte registers or four of 32.
+/// Bytes of one step of the vector code: two 64-byte registers or four 32-byte ones.
 const BLOCK: usize = 128;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
 impl Mask {
-    /// The mask for the first byte of a payload whose frame carries `key`.
+    /// The mask for the first byte of a payload, from the frame's `key`.
     #[inline]
     pub const fn new(key: [u8; 4]) -> Self {
         Mask(u32::from_le_bytes(key))
     }
 
-    /// The key, rotated to the current phase: byte 0 applies to the next byte of the payload.
+    /// The key, rotated to the current position: byte 0 applies to the next byte of the payload.
     #[inline]
     pub const fn key(self) -> [u8; 4] {
         self.0.to_le_bytes()
     }
 
-    /// The mask `bytes` further on in the payload.
+    /// The mask at `bytes` further on in the payload.
     #[inline]
     #[must_use]
     pub const fn advanced(self, bytes: usize) -> Self {
@@ -70,17 +69,17 @@ impl Mask {
         };
         wide::copy(payload, room, key);
         let end = out.len() + len;
-        // SAFETY: `copy` has written the `len` bytes behind the old end, which are within the capacity.
+        // SAFETY: `copy` has initialized the `len` bytes after the old end, which are within the capacity.
         unsafe { out.set_len(end) };
     }
 
-    /// The key twice over, as the word for 8 bytes.
+    /// The key twice, as a word of 8 bytes.
     #[inline(always)]
     const fn word(self) -> u64 {
         (self.0 as u64) << 32 | self.0 as u64
     }
 
-    /// In 8-byte words; the last word overlaps the one before, so it is read before and written after it.
+    /// Masks 8-byte words. The last word overlaps the one before, so it is read before and written after that one.
     #[inline(always)]
     fn words(self, payload: &mut [u8]) {
         let len = payload.len();
@@ -109,10 +108,10 @@ impl Mask {
     }
 }
 
-/// In place, in blocks; to be compiled once for each instruction set.
+/// Masks in place, in blocks. Compiled once for each instruction set.
 #[inline(always)]
 fn in_place(payload: &mut [u8], key: Mask) {
-    // Stores that straddle cache lines cost more than the few bytes before the first whole line.
+    // Stores across cache lines cost more than the few bytes before the first whole line.
     let (front, rest) = payload.split_at_mut(payload.as_ptr().align_offset(LINE).min(payload.len()));
     key.words(front);
     let key = key.advanced(front.len());
@@ -127,7 +126,7 @@ fn in_place(payload: &mut [u8], key: Mask) {
     key.words(rest);
 }
 
-/// From `from` to `to`, which is as long, in blocks.
+/// Masks from `from` to `to`, which has the same length, in blocks.
 #[cfg(feature = "alloc")]
 #[inline(always)]
 fn copying(from: &[u8], to: &mut [MaybeUninit<u8>], key: Mask) {
@@ -157,7 +156,7 @@ mod wide {
     #[inline]
     pub(super) fn apply(payload: &mut [u8], key: Mask) {
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has just been found to have AVX2, all that the function asks for.
+            // SAFETY: the processor supports AVX2, as just checked; the function needs nothing else.
             unsafe { apply_avx2(payload, key) }
         } else {
             in_place(payload, key);
@@ -167,7 +166,7 @@ mod wide {
     #[inline]
     pub(super) fn copy(from: &[u8], to: &mut [MaybeUninit<u8>], key: Mask) {
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has just been found to have AVX2, all that the function asks for.
+            // SAFETY: the processor supports AVX2, as just checked; the function needs nothing else.
             unsafe { copy_avx2(from, to, key) }
         } else {
             copying(from, to, key);
@@ -187,7 +186,7 @@ mod wide {
 
 #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
 mod wide {
-    // The baseline of the other targets (NEON on AArch64) is what the loops are compiled for anyway.
+    // On other targets, the loops are already compiled for the vector registers of the baseline (NEON on AArch64).
     #[cfg(feature = "alloc")]
     pub(super) use super::copying as copy;
     pub(super) use super::in_place as apply;
@@ -197,7 +196,7 @@ mod wide {
 mod tests {
     use super::*;
 
-    /// RFC 6455 section 5.3, to the letter.
+    /// RFC 6455 section 5.3, literally.
     fn reference(payload: &mut [u8], key: [u8; 4]) {
         for (i, byte) in payload.iter_mut().enumerate() {
             *byte ^= key[i % 4];

@@ -1,20 +1,20 @@
-//! UTF-8 (RFC 3629) checked piece by piece: fails at the first piece that cannot become valid, keeps at most 3 bytes.
+//! Incremental UTF-8 validation (RFC 3629): fails at the first piece that cannot become valid, and stores at most 3 bytes.
 
-/// Text below this length is checked by the standard library, which has no set-up cost.
+/// Text shorter than this is validated by the standard library, which has no set-up cost.
 const SHORT: usize = 64;
 
-/// The rest of a character that was cut by the end of a piece.
+/// The start of a character that the end of a piece has cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Utf8 {
     cut: [u8; 3],
     len: u8,
 }
 
-/// The bytes are not UTF-8, and no further bytes could make them so.
+/// The bytes are not UTF-8, and cannot become UTF-8 with further bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Checks a whole text.
+/// Validates a whole text.
 #[inline]
 pub(crate) fn whole(bytes: &[u8]) -> Result<&str, Invalid> {
     if bytes.len() < SHORT {
@@ -31,7 +31,7 @@ impl Utf8 {
         self.len == 0
     }
 
-    /// The number of bytes that the cut character lacks; `u64::MAX` if none is cut.
+    /// The number of bytes that the cut character lacks; `u64::MAX` if there is none.
     #[inline]
     pub(crate) fn missing(self) -> u64 {
         if self.is_complete() {
@@ -53,7 +53,7 @@ impl Utf8 {
         Ok((first, whole(body)?))
     }
 
-    /// Joins what was kept with the front of `piece`.
+    /// Joins the stored bytes with the front of `piece`.
     fn complete<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a [u8]), Invalid> {
         if self.is_complete() {
             return Ok((None, piece));
@@ -78,7 +78,7 @@ impl Utf8 {
         Ok((first, piece.get(want - kept..).unwrap_or_default()))
     }
 
-    /// Keeps the beginning of a character, unless no character begins so.
+    /// Stores the start of a character. Fails if no character begins with these bytes.
     fn keep(&mut self, cut: &[u8]) -> Result<(), Invalid> {
         if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
             return Err(Invalid);
@@ -91,7 +91,7 @@ impl Utf8 {
     }
 }
 
-/// How many bytes a character with this first byte has; 1 for bytes that begin none.
+/// The length of a character with this first byte; 1 for bytes that begin no character.
 const fn width(first: u8) -> usize {
     match first {
         0xc2..=0xdf => 2,
@@ -101,7 +101,7 @@ const fn width(first: u8) -> usize {
     }
 }
 
-/// How many bytes at the end belong to a character that does not end there.
+/// The number of bytes at the end that belong to an incomplete character.
 fn cut_length(bytes: &[u8]) -> usize {
     let back = bytes.iter().rev().take(3).position(|byte| *byte & 0xc0 != 0x80);
     match back {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn fails_at_the_first_byte_that_cannot_be_right() {
-        // Autobahn 6.4: a surrogate and a code point above U+10FFFF, known to be wrong from their second byte on.
+        // Autobahn 6.4: a surrogate and a code point above U+10FFFF, invalid from their second byte on.
         for bytes in [b"\xed\xa0", b"\xf4\x90"] {
             let mut utf8 = Utf8::default();
             assert_eq!(utf8.push(&bytes[..1]), Ok((None, "")));

@@ -1,4 +1,4 @@
-//! The sending half of a connection, and the closing handshake, which both halves take part in.
+//! The sending half of a connection, and the closing handshake, which involves both halves.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,7 +10,7 @@ use crate::encode::{self, PreparedMessage, Side, Unmasked};
 use crate::frame::{HeaderBytes, Opcode};
 use crate::{CloseCode, CloseReason, Config, Event, Kind, Message, Misuse, Violation};
 
-/// Pings answered one by one before the end of the input; of more, only the last is (RFC 6455 section 5.5.3).
+/// The most Pings answered one by one in one input; beyond that, only the last Ping is answered (RFC 6455 section 5.5.3).
 const PONGS: u8 = 16;
 
 /// The sending half of a [`Connection`](crate::Connection).
@@ -27,14 +27,14 @@ pub struct Writer<S = Unmasked> {
     deflate: Option<Box<crate::deflate::Deflater>>,
     /// The Ping to answer at the end of the input.
     pong: Option<Box<(u8, [u8; 125])>>,
-    /// Control frames the peer may still send.
+    /// Control frames that the peer may still send.
     control_frames: u32,
-    /// Pings of ours that the peer may answer at no cost; no more of them are on their way at once.
+    /// Outstanding Pings of ours, whose Pongs cost the peer nothing.
     owed: u8,
-    /// Pings answered since the input was last used up.
+    /// Pings answered since the end of the last input.
     pongs: u8,
     state: State,
-    /// The message being sent in parts.
+    /// The kind of the message that is being sent in parts.
     sending: Option<Kind>,
     side: S,
 }
@@ -74,7 +74,7 @@ impl<S: Side> Writer<S> {
 
     // Input.
 
-    /// The stream ended. Returns true if the closing handshake was over; otherwise the peer is gone without a Close frame
+    /// The stream has ended. Returns true if the closing handshake was complete; otherwise the peer disconnected without a Close frame
     /// (1006).
     pub fn end(&mut self) -> bool {
         (self.state, _) = self.state.after(close::Step::End);
@@ -125,7 +125,7 @@ impl<S: Side> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     #[inline]
     pub fn binary(&mut self, out: &mut BytesMut, bytes: &[u8]) -> Result<(), Misuse> {
         self.message(out, Message::Binary(bytes))
@@ -135,7 +135,7 @@ impl<S: Side> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     #[inline]
     pub fn message(&mut self, out: &mut BytesMut, message: Message<'_>) -> Result<(), Misuse> {
         self.may_begin()?;
@@ -188,7 +188,7 @@ impl<S: Side> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     pub fn header(&mut self, kind: Kind, len: usize) -> Result<Option<HeaderBytes>, Misuse> {
         self.may_begin()?;
         #[cfg(feature = "deflate")]
@@ -204,7 +204,7 @@ impl<S: Side> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     pub fn prepared(&mut self, message: &PreparedMessage) -> Result<Bytes, Misuse> {
         self.may_begin()?;
         let frame = self.prepared_frame(message);
@@ -250,7 +250,7 @@ impl<S: Side> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`ping`](Self::ping).
+    /// See [`ping`](Self::ping).
     pub fn pong(&mut self, out: &mut BytesMut, payload: &[u8]) -> Result<(), Misuse> {
         self.control_frame(out, Opcode::Pong, payload)
     }
@@ -300,7 +300,7 @@ impl<S: Side> Writer<S> {
         Ok(())
     }
 
-    /// A control frame came in: it is paid for, answered and handed out.
+    /// A control frame has arrived: charges the peer's budget, and answers the frame.
     pub(crate) fn control<'a>(&mut self, event: Event<'a>, out: &mut BytesMut) -> Result<Event<'a>, Violation> {
         match event {
             Event::Close(reason) => {
@@ -317,7 +317,7 @@ impl<S: Side> Writer<S> {
                     );
                 }
             }
-            // We asked for it (RFC 6455 section 5.5.3), so it costs the peer nothing.
+            // The Pong answers our Ping (RFC 6455 section 5.5.3), so it costs the peer nothing.
             Event::Pong(_) if self.owed > 0 => self.owed -= 1,
             _ if self.control_frames == 0 => return Err(self.fail(Violation::TooManyControlFrames, out)),
             Event::Ping(payload) => {
@@ -329,7 +329,7 @@ impl<S: Side> Writer<S> {
         Ok(event)
     }
 
-    /// Answers a Ping at once, or keeps it for the end of the input, in place of the one before.
+    /// Answers a Ping at once, or stores it for the end of the input, in place of an earlier one.
     fn answer(&mut self, payload: &[u8], out: &mut BytesMut) {
         if self.state != State::Open {
             return;
@@ -345,7 +345,7 @@ impl<S: Side> Writer<S> {
         self.pong = Some(Box::new((payload.len() as u8, kept)));
     }
 
-    /// Sends the Pong that was kept.
+    /// Answers the stored Ping.
     #[inline]
     pub(crate) fn last_pong(&mut self, out: &mut BytesMut) {
         self.pongs = 0;
@@ -363,7 +363,7 @@ impl<S: Side> Writer<S> {
     }
 }
 
-/// Writes a message in frames of `fragment` bytes at most.
+/// Writes a message in frames of at most `fragment` bytes.
 #[inline]
 fn fragments<S: Side>(out: &mut BytesMut, side: &mut S, rsv: u8, kind: Kind, payload: &[u8], fragment: Option<usize>) {
     match fragment {

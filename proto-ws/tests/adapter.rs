@@ -345,7 +345,7 @@ fn a_handler_learns_why_its_connection_never_opened() {
     harness.eof();
     assert_eq!(
         log.borrow()[..],
-        ["not opened: the stream ended before the server's answer did"]
+        ["not opened: the stream ended before the server's answer was complete"]
     );
     let (mut harness, log) = client();
     harness.reset();

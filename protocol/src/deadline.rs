@@ -91,11 +91,11 @@ mod tests {
         let mut deadline = Deadline::new('a');
         deadline.prolong(start, 'b', 5, Some(second), 10);
         assert_eq!((deadline.at(), deadline.timer()), (Some(start + second), 'b'));
-        // Half a second for 5 of 10 bytes, though most of the pause is over.
+        // 5 of 10 bytes per second extend the wait by half a second, although most of the pause has passed.
         let later = start + second * 9 / 10;
         deadline.prolong(later, 'b', 5, Some(second), 10);
         assert_eq!(deadline.at(), Some(start + second * 3 / 2));
-        // No more than the pause, however many bytes there are.
+        // Many bytes extend the wait by no more than the pause.
         deadline.prolong(later, 'b', 500, Some(second), 10);
         assert_eq!(deadline.at(), Some(later + second));
         deadline.prolong(later, 'b', 1, None, 0);

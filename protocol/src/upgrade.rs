@@ -162,7 +162,7 @@ impl<A: Upgrade> Protocol for Switch<A> {
 
     #[inline(always)]
     fn flush(&mut self, cx: &mut Cx<'_>) -> Outcome<A> {
-        // No successor is asked for here: `flush` hears of nothing new.
+        // `flush` receives no input, so no successor can appear here.
         match self {
             Switch::Before(first) => first.flush(cx).map_err(SwitchError::Before),
             Switch::After(next) => next.flush(cx).map_err(SwitchError::After),

@@ -1,4 +1,4 @@
-//! Protocols that hold a protocol and change little of it.
+//! Protocols that wrap another protocol and change little of it.
 
 use std::time::Instant;
 

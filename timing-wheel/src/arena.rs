@@ -1,7 +1,7 @@
-//! Where timers live: an arena of three columns with checked keys, threaded by doubly linked lists.
+//! The storage of timers: an arena of three columns with checked keys, linked into doubly linked lists.
 //!
-//! The columns are apart because they are used apart: all that a reset touches is [`Hot`]. They are cut in chunks, so that growing hardly
-//! copies anything. The heads of the slots' lists are named like timers, from the other end of the numbers: the head of slot 3 is `!3`.
+//! The columns are separate because they are used separately: a reset touches only [`Hot`]. They are split into chunks, so that growing
+//! copies almost nothing. The list heads of the slots are numbered from the other end of the index range: the head of slot 3 is `!3`.
 
 use alloc::boxed::Box;
 use alloc::collections::TryReserveError;
@@ -11,7 +11,7 @@ use crate::chunk::{CHUNK, CHUNK_BITS, Chunk, DOUBLING, Hot, LAST_GENERATION, Lin
 use crate::key::Key;
 use crate::slots::SLOTS;
 
-/// The number of chunks that leaves the highest indices to the heads.
+/// The most chunks, which leaves the highest indices to the list heads.
 const MOST_CHUNKS: usize = (1 << (32 - CHUNK_BITS)) - 1;
 const _: () = assert!(SLOTS <= CHUNK);
 
@@ -19,9 +19,9 @@ const _: () = assert!(SLOTS <= CHUNK);
 pub(crate) struct Arena<T> {
     heads: Box<[Link; SLOTS]>,
     chunks: Vec<Chunk<T>>,
-    /// The first free place, threaded through [`Link::next`].
+    /// The first free place; free places are linked through [`Link::next`].
     free: u32,
-    /// The chunk that places are added to when none is free.
+    /// The chunk that grows when no place is free.
     growing: usize,
     len: usize,
 }
@@ -45,12 +45,12 @@ impl<T> Arena<T> {
         self.len
     }
 
-    /// How many timers fit into the memory there is.
+    /// The number of timers that fit in the allocated memory.
     pub(crate) fn capacity(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.hot.capacity()).sum()
     }
 
-    /// Adds free places until there are `count`, and touches their memory, so that as many inserts find it there.
+    /// Adds free places until there are `count`, and touches their memory, so that as many inserts need no page fault.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<(), NoMemory> {
         let places: usize = self.chunks.iter().map(|chunk| chunk.hot.len()).sum();
         let mut missing = count.saturating_sub(places - self.len);
@@ -71,7 +71,7 @@ impl<T> Arena<T> {
         Ok(())
     }
 
-    /// Sees to it that the next insert finds a place.
+    /// Ensures a free place for the next insert.
     #[inline]
     pub(crate) fn make_room(&mut self) -> Result<(), NoMemory> {
         if self.free == NONE { self.grow() } else { Ok(()) }
@@ -81,7 +81,7 @@ impl<T> Arena<T> {
     ///
     /// # Panics
     ///
-    /// When there is no place and no memory for one.
+    /// If there is no free place and no memory for one.
     #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, slot: u32, value: T) -> Key {
         if self.free == NONE {
@@ -108,7 +108,7 @@ impl<T> Arena<T> {
         Key::new(index, generation)
     }
 
-    /// Takes a timer out and frees its place. `None` where there is no timer.
+    /// Removes a timer and frees its place. `None` if there is no timer.
     #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) -> Option<Removed<T>> {
         let chunk = &mut self.chunks[chunk_of(index)];
@@ -132,7 +132,7 @@ impl<T> Arena<T> {
         })
     }
 
-    /// The place of the timer that `key` names, unless it is stale.
+    /// The place of the timer with this key, unless the key is stale.
     pub(crate) fn find(&self, key: Key) -> Option<u32> {
         let hot = self
             .chunks
@@ -154,7 +154,7 @@ impl<T> Arena<T> {
         self.chunks[chunk_of(index)].hot[offset_of(index)].deadline
     }
 
-    /// Stores a new deadline if `key` is not stale and `stays(slot)` agrees that the timer may stay in the slot it is filed in.
+    /// Stores a new deadline if `key` is not stale. `stays(slot)` decides whether the timer may stay in its present slot.
     pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64, stays: impl FnOnce(u32) -> bool) -> Reset {
         let chunk = self.chunks.get_mut(chunk_of(key.index()));
         let Some(hot) = chunk.and_then(|chunk| chunk.hot.get_mut(offset_of(key.index()))) else {
@@ -164,7 +164,7 @@ impl<T> Arena<T> {
         if tag >> SLOT_BITS != key.generation() {
             return Reset::Stale;
         }
-        // What is not before the old deadline is not before the slot: then there is nothing to work out.
+        // A deadline that is not before the old one is not before the slot's start either.
         let later = deadline >= hot.deadline;
         hot.deadline = deadline;
         if later || stays(tag & ((1 << SLOT_BITS) - 1)) {
@@ -186,7 +186,7 @@ impl<T> Arena<T> {
             .as_mut()
     }
 
-    /// Moves a timer from its list to the end of that of `slot`, and says which slot it leaves empty.
+    /// Moves a timer from its list to the end of the list of `slot`. Returns the slot whose list becomes empty.
     pub(crate) fn relink(&mut self, index: u32, slot: u32) -> Option<u32> {
         let hot = &mut self.chunks[chunk_of(index)].hot[offset_of(index)];
         hot.tag = hot.tag >> SLOT_BITS << SLOT_BITS | slot;
@@ -196,7 +196,7 @@ impl<T> Arena<T> {
         emptied
     }
 
-    /// Appends the whole list of `from`, which is not empty, to that of `to`.
+    /// Appends the whole list of `from`, which must not be empty, to the list of `to`.
     pub(crate) fn splice(&mut self, from: u32, to: u32) {
         let Link {
             next: first,
@@ -220,7 +220,7 @@ impl<T> Arena<T> {
         (first != !slot).then(|| (first, self.deadline(first)))
     }
 
-    /// The timers of `slot`, first to last.
+    /// The timers of `slot`, in order.
     pub(crate) fn list(&self, slot: u32) -> impl Iterator<Item = u32> + '_ {
         let step = move |&index: &u32| Some(self.link_of(index).next);
         core::iter::successors(step(&!slot), step).take_while(move |&index| index != !slot)
@@ -244,7 +244,7 @@ impl<T> Arena<T> {
         None
     }
 
-    /// Gives the memory of chunks without a timer back.
+    /// Frees the memory of chunks without timers.
     pub(crate) fn shrink(&mut self) {
         self.free = NONE;
         self.growing = 0;
@@ -272,7 +272,7 @@ impl<T> Arena<T> {
         assert!(self.grow().is_ok(), "there is no memory for another timer");
     }
 
-    /// Adds one free place. Kept out of the way of the inserts that need none.
+    /// Adds one free place. Separate, because most inserts need none.
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> Result<(), NoMemory> {
@@ -291,7 +291,7 @@ impl<T> Arena<T> {
         Ok(())
     }
 
-    /// The chunk that the next place is added to; it has fewer than [`CHUNK`].
+    /// The chunk that the next place is added to; it has fewer than [`CHUNK`] places.
     fn growing_chunk(&mut self) -> Result<usize, NoMemory> {
         while let Some(chunk) = self.chunks.get(self.growing) {
             if chunk.hot.len() < CHUNK && chunk.generation <= LAST_GENERATION {
@@ -318,7 +318,7 @@ impl<T> Arena<T> {
         self.free = index;
     }
 
-    /// Appends a timer that is in no list to that of `slot`.
+    /// Appends a timer that is in no list to the list of `slot`.
     fn link(&mut self, index: u32, slot: u32) {
         let last = core::mem::replace(&mut self.link_of_mut(!slot).prev, index);
         self.link_of_mut(last).next = index;
@@ -328,12 +328,12 @@ impl<T> Arena<T> {
         };
     }
 
-    /// Makes two timers or heads neighbours, and says which slot's list that makes empty.
+    /// Makes two timers or heads neighbours. Returns the slot whose list thereby becomes empty.
     #[inline]
     fn join(&mut self, prev: u32, next: u32) -> Option<u32> {
         self.link_of_mut(prev).next = next;
         self.link_of_mut(next).prev = prev;
-        // A head is its own neighbour only in an empty list, a timer never.
+        // Only the head of an empty list is its own neighbour.
         (next == prev).then_some(!next)
     }
 
@@ -354,7 +354,7 @@ impl<T> Arena<T> {
     }
 }
 
-/// There is no memory for another timer, or no index: 2^32 timers are set.
+/// There is no memory for another timer, or no index, because 2^32 timers are set.
 #[derive(Debug)]
 pub(crate) struct NoMemory;
 
@@ -364,23 +364,23 @@ impl From<TryReserveError> for NoMemory {
     }
 }
 
-/// What [`Arena::remove`] took out.
+/// The timer that [`Arena::remove`] has removed.
 pub(crate) struct Removed<T> {
-    /// The key, stale from now on.
+    /// The key, which is stale now.
     pub(crate) key: Key,
     /// The value.
     pub(crate) value: T,
-    /// The slot whose list is empty now.
+    /// The slot whose list became empty.
     pub(crate) emptied: Option<u32>,
 }
 
-/// What [`Arena::set_deadline`] found.
+/// The result of [`Arena::set_deadline`].
 pub(crate) enum Reset {
     /// The key is stale; nothing was stored.
     Stale,
-    /// The deadline is stored, and the timer is filed early enough for it.
+    /// The deadline is stored, and the timer stays in its slot.
     Stays,
-    /// The deadline is stored, and this timer is filed too late for it.
+    /// The deadline is stored, and the timer must move to an earlier slot.
     Moves(u32),
 }
 
@@ -392,7 +392,7 @@ fn offset_of(index: u32) -> usize {
     index as usize % CHUNK
 }
 
-/// The index of a place; [`Arena::growing_chunk`] sees to it that the chunk's number fits.
+/// The index of a place. [`Arena::growing_chunk`] ensures that the chunk's number fits.
 fn index(chunk: usize, offset: usize) -> u32 {
     (chunk << CHUNK_BITS | offset) as u32
 }
@@ -417,13 +417,13 @@ mod tests {
         assert_eq!(arena.find(Key::new(first.index(), LAST_GENERATION)), None);
         assert_eq!(arena.find(other), Some(other.index()));
 
-        // Nor is it used again after the free places were sorted out anew.
+        // Nor is the place reused after the free places were relinked.
         arena.shrink();
         let third = arena.insert(0, 0, ());
         assert_ne!(third.index(), first.index());
         arena.remove(third.index());
 
-        // A chunk with such a place is not filled again once it was released.
+        // A chunk with such a place is not refilled after it was released.
         arena.remove(other.index());
         arena.shrink();
         assert_eq!(arena.capacity(), 0);
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(arena.capacity(), CHUNK + 10);
         for expected in 0..CHUNK + 10 {
             let key = arena.insert(0, 0, ());
-            // The places are handed out chunk by chunk and in order, which is how later walks find them.
+            // Places are handed out in order, chunk by chunk, which is the order of later walks.
             assert_eq!(
                 offset_of(key.index()),
                 if expected < 10 { expected } else { expected - 10 }

@@ -16,7 +16,7 @@ pub struct Key {
 
 impl Key {
     pub(crate) fn new(index: u32, generation: u32) -> Self {
-        // Generations count from one; the fallback is never taken.
+        // Generations count from one, so the fallback is never used.
         Self {
             index,
             generation: NonZeroU32::new(generation).unwrap_or(NonZeroU32::MIN),

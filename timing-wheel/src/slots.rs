@@ -1,19 +1,19 @@
-//! Where a deadline is filed: the arithmetic of the levels, and the bitmaps that say which slots hold timers.
+//! Where timers are filed: the arithmetic of the levels, and the bitmaps of slots with timers.
 //!
-//! A slot is a number below [`SLOTS`]: its row times 64 plus its digit. Row 0 has the one slot [`DUE`]; row `r` from 1 to 11 is level
-//! `r - 1`, whose slots are `64^(r - 1)` ticks wide. A deadline ahead of `now` is filed in the level of the highest base-64 digit in
-//! which the two differ, under the deadline's value of that digit. Everything follows from that rule:
+//! A slot is a number below [`SLOTS`]: its row times 64 plus its digit. Row 0 has a single slot, [`DUE`]; row `r` from 1 to 11 is level `r
+//! - 1`, whose slots are `64^(r - 1)` ticks wide. A deadline after `now` is filed in the level of the highest base-64 digit in which the
+//! two differ, under the deadline's value of that digit. This rule implies:
 //!
-//! * a slot holds timers only ahead of the cursor: nothing wraps, and the lowest row's lowest digit always comes first;
-//! * as long as no slot's start is passed, the place of a deadline does not depend on when it was filed.
+//! * a slot with timers is always ahead of the cursor: nothing wraps, and the lowest digit of the lowest row always comes first;
+//! * until the start of its slot has passed, the place of a deadline does not depend on when it was filed.
 
-/// The list of timers to be looked at now. It is the first of row 0, and the only one there.
+/// The list of timers to examine now: the only slot of row 0.
 pub(crate) const DUE: u32 = 0;
 
-/// How many slots there are, counting the 63 of row 0 that are never used.
+/// The number of slots, including the 63 unused ones of row 0.
 pub(crate) const SLOTS: usize = 64 * ROWS;
 
-/// The due list and eleven levels: 6 bits each for 64 bits of ticks.
+/// The due list and eleven levels of 6 bits each, for 64 bits of ticks.
 const ROWS: usize = 12;
 
 /// The slot of `deadline` as seen from `now`.
@@ -26,7 +26,7 @@ pub(crate) fn place(now: u64, deadline: u64) -> u32 {
     64 * (level + 1) + digit(deadline >> (6 * level))
 }
 
-/// The first tick of `slot` as seen from `now`, exact for a slot ahead of `now`. For [`DUE`] it is some tick at or before `now`.
+/// The first tick of `slot` as seen from `now`; exact for a slot ahead of `now`. For [`DUE`] it is some tick at or before `now`.
 #[inline]
 pub(crate) fn start(now: u64, slot: u32) -> u64 {
     let shift = (6 * (slot / 64).saturating_sub(1)) & 63;
@@ -38,11 +38,11 @@ fn digit(ticks: u64) -> u32 {
     (ticks & 63) as u32
 }
 
-/// Which slots hold timers: a bit per slot, and a bit per row so that the first one is found in two steps.
+/// Which slots have timers: a bit per slot, and a bit per row, so that the first one is found in two steps.
 #[derive(Clone)]
 pub(crate) struct Occupied {
     rows: u32,
-    /// As many as four bits can tell apart, which saves a check; the last are never used.
+    /// As many rows as four bits can number, which saves a bounds check; the last ones are unused.
     slots: [u64; 16],
 }
 
@@ -67,7 +67,7 @@ impl Occupied {
         }
     }
 
-    /// The occupied slot that comes first in time.
+    /// The earliest occupied slot.
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         let row = self.rows.trailing_zeros();
@@ -75,7 +75,7 @@ impl Occupied {
         Some(64 * row + slots.trailing_zeros())
     }
 
-    /// The occupied slot that comes first in time, the due list apart.
+    /// The earliest occupied slot other than the due list.
     #[inline]
     pub(crate) fn ahead(&self) -> Option<u32> {
         let row = (self.rows & !1).trailing_zeros();
@@ -91,7 +91,7 @@ impl Occupied {
     }
 }
 
-/// The positions of the bits that are set, lowest first.
+/// The positions of the set bits, lowest first.
 fn bits(mut set: u64) -> impl Iterator<Item = u32> {
     core::iter::from_fn(move || {
         let bit = set.trailing_zeros();

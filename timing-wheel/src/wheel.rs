@@ -1,4 +1,4 @@
-//! The wheel itself: the arena's lists are its slots, the bitmaps say which are in use, and `now` says where they lie.
+//! The wheel: the arena's lists are its slots, the bitmaps show which slots are in use, and `now` is its position.
 
 use core::fmt;
 
@@ -192,7 +192,7 @@ impl<T> Wheel<T> {
 
     /// Unsets the timers for which `keep` returns `false`, in no particular order. O(capacity).
     pub fn retain(&mut self, mut keep: impl FnMut(Key, u64, &mut T) -> bool) {
-        // Between two timers the wheel is whole: a panic in `keep` or in a destructor leaves a sound wheel.
+        // Between two timers the wheel is consistent, even if `keep` or a destructor panics.
         let mut from = 0;
         while let Some((key, deadline, _)) = self.arena.next_live(from) {
             let index = key.index();
@@ -210,7 +210,7 @@ impl<T> Wheel<T> {
 
     /// Unsets all timers. All keys are stale afterwards; the memory and the time stay. O(capacity).
     pub fn clear(&mut self) {
-        // A timer is gone before its value is dropped: a panic in a destructor leaves a sound wheel.
+        // A timer is removed before its value is dropped, so the wheel stays consistent if a destructor panics.
         let mut from = 0;
         while let Some((key, ..)) = self.arena.next_live(from) {
             from = key.index();
@@ -299,12 +299,12 @@ impl<T> Wheel<T> {
         Drain::new(self, budget)
     }
 
-    /// The deadline of the timer that [`step`](Self::step) looks at next.
+    /// The deadline of the timer that [`step`](Self::step) examines next.
     pub(crate) fn first_deadline(&self) -> Option<u64> {
         Some(self.arena.first(DUE)?.1)
     }
 
-    /// Looks at one timer of the due list.
+    /// Examines one timer of the due list.
     #[inline]
     pub(crate) fn step(&mut self) -> Step<T> {
         let Some((index, deadline)) = self.arena.first(DUE) else {
@@ -320,7 +320,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Moves a timer to where its deadline belongs.
+    /// Moves a timer to the slot of its deadline.
     fn file(&mut self, index: u32, deadline: u64) {
         let slot = slots::place(self.now, deadline);
         if let Some(emptied) = self.arena.relink(index, slot) {
@@ -339,11 +339,11 @@ impl<T> Wheel<T> {
     }
 }
 
-/// What [`Wheel::step`] did.
+/// The result of [`Wheel::step`].
 pub(crate) enum Step<T> {
-    /// There was nothing to look at.
+    /// There was no timer to examine.
     Idle,
-    /// A timer was not due yet, and is filed again.
+    /// A timer was not due yet, and was filed again.
     Filed,
     /// A timer was due.
     Fired(Key, T),

@@ -1,4 +1,4 @@
-//! How a server that is stopped lets its subscribers go.
+//! How a server that is stopped disconnects its subscribers.
 
 use std::fmt;
 use std::io;
@@ -9,21 +9,21 @@ use serde::Serialize;
 use super::server::Server;
 use super::{Line, Process};
 
-/// The most subscribers that an even server lets go in a tenth of the time: twice their share.
+/// The largest share of subscribers that an even server disconnects in a tenth of the time: twice the average.
 const EVEN: f64 = 0.2;
-/// Seconds below which it is not asked whether they went evenly: all is one moment then.
+/// If all subscribers are disconnected within this time, in seconds, evenness is not checked.
 const MOMENT: f64 = 0.2;
 
-/// What was seen of a server that was stopped.
+/// The observations of a server that was stopped.
 #[derive(Debug, Serialize)]
 pub(super) struct Drain {
-    /// Subscribers that were told to go, with a close frame.
+    /// Subscribers that were disconnected with a Close frame.
     closed: usize,
-    /// From the first to the last of them.
+    /// Time from the first to the last of them.
     seconds: f64,
-    /// How many went in each tenth of that time.
+    /// How many were disconnected in each tenth of that time.
     tenths: [usize; 10],
-    /// Until the server had ended, with this status.
+    /// Time until the server had exited.
     exit_seconds: f64,
     exit_status: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,11 +31,11 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Stops the server, and asks the parts of the run how they were let go.
+    /// Stops the server, and collects from the parts of the run how their subscribers were disconnected.
     ///
     /// # Errors
     ///
-    /// When a process of the run has ended.
+    /// If a process of the run has ended.
     pub(super) fn run(parts: &mut [Process], server: &mut Server) -> io::Result<Self> {
         for part in &mut *parts {
             part.write(&Line::Leave)?;
@@ -79,7 +79,7 @@ impl Drain {
         most as f64 / self.closed.max(1) as f64
     }
 
-    /// Whether all `subscribers` were let go, evenly, and the server ended well.
+    /// Whether all `subscribers` were disconnected, evenly, and the server exited successfully.
     pub(super) fn is_good(&self, subscribers: usize) -> bool {
         let even = self.seconds < MOMENT || self.busiest() <= EVEN;
         self.closed == subscribers && self.problem.is_none() && self.exit_status == Some(0) && even

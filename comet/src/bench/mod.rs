@@ -1,4 +1,4 @@
-//! How fast a server is with very many subscribers: publishes, and checks that every message comes to every subscriber.
+//! Measures a server with very many subscribers: publishes, and checks that every message reaches every subscriber.
 
 mod drain;
 mod part;
@@ -47,6 +47,9 @@ pub(crate) struct Bench {
     /// How long
     #[arg(long, value_name = "TIME", default_value = "10s")]
     time: Span,
+    /// Publishes over one connection without waiting for answers [default: 16 connections, each of which waits]
+    #[arg(long)]
+    pipelined: bool,
     /// Bytes of each publication's data, at least 40
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     payload: usize,
@@ -73,7 +76,7 @@ pub(crate) struct Bench {
     part: bool,
 }
 
-/// What a part of a run is told.
+/// Instructions for a part of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     address: SocketAddr,
@@ -81,29 +84,29 @@ struct Plan {
     driver: String,
     subscribers: usize,
     opening: usize,
-    /// The number of its first source address, and how many it has.
+    /// The number of its first source address, and the number of its addresses.
     first_source: u32,
     sources: u32,
 }
 
-/// What a part of a run tells, and what it is told later.
+/// A line that a part of a run writes, or later reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    /// So many subscribe by now.
+    /// This many subscribe by now.
     Subscribed(usize),
-    /// All do, after that position.
+    /// All subscribe, after this position.
     Ready {
         offset: u64,
     },
-    /// The last publication has this offset: to be told when it has come to everyone, or cannot.
+    /// The last publication has this offset: report when it has reached every subscriber, or cannot.
     Until {
         offset: u64,
     },
     Done(Box<part::Outcome>),
-    /// The server is about to stop; said back when that may be.
+    /// The server is about to stop; echoed when the part is ready for that.
     Leave,
-    /// When each was let go, in microseconds since 1970, and what else happened.
+    /// When each subscriber was disconnected, in microseconds since 1970, and other problems.
     Left {
         times: Vec<u64>,
         problem: Option<String>,
@@ -111,12 +114,12 @@ enum Line {
 }
 
 impl Bench {
-    /// Measures, and prints what came of it. True when every message came to every subscriber, and, where that was to be seen,
-    /// the server stopped well.
+    /// Measures, and prints the result. Returns whether every message reached every subscriber, and, with `drain`, whether the server
+    /// stopped properly.
     ///
     /// # Errors
     ///
-    /// When the server cannot be started or reached.
+    /// If the server cannot be started or reached.
     pub(crate) fn run(&self) -> io::Result<bool> {
         if self.part {
             return Part::run().map(|()| true);
@@ -130,7 +133,7 @@ impl Bench {
         let mut parts = self.parts(server.address())?;
         let start = self.wait_for_subscribers(&mut parts)?;
         let connecting = begun.elapsed();
-        // What opening so many has left under way settles first.
+        // Lets the aftermath of opening so many connections settle first.
         std::thread::sleep(Duration::from_secs(1));
         let before = server.usage()?;
         let publishing = Publishing {
@@ -139,6 +142,7 @@ impl Bench {
             rate: self.rate,
             time: self.time.0,
             payload: self.payload,
+            pipelined: self.pipelined,
         };
         let bar = self.bar("publishing");
         let published = publishing.run(|count| bar.set_message(format!("{count} published")))?;
@@ -189,7 +193,7 @@ impl Bench {
             .collect()
     }
 
-    /// Waits until all subscribe; returns the position that they begin at.
+    /// Waits until all subscribe. Returns the position at which they begin.
     fn wait_for_subscribers(&self, parts: &mut [Process]) -> io::Result<u64> {
         let bar = self.bar("subscribing");
         let mut there = vec![0; parts.len()];
@@ -199,7 +203,7 @@ impl Bench {
                 match parts[index].read()? {
                     Line::Subscribed(count) => there[index] = count,
                     Line::Ready { offset } => {
-                        // Nobody else publishes there.
+                        // No other program publishes there.
                         start = Some(start.unwrap_or(offset).max(offset));
                         break;
                     }
@@ -227,7 +231,7 @@ impl Bench {
     }
 }
 
-/// Has all parts wait for the publication of that offset, and tell what they have seen.
+/// Makes all parts wait for the publication with that offset, and collects their observations.
 fn finish(parts: &mut [Process], offset: u64) -> io::Result<Vec<part::Outcome>> {
     for part in &mut *parts {
         part.write(&Line::Until { offset })?;
@@ -242,7 +246,7 @@ fn finish(parts: &mut [Process], offset: u64) -> io::Result<Vec<part::Outcome>> 
     Ok(outcomes)
 }
 
-/// A part of the run in a process of its own.
+/// A part of the run, in its own process.
 struct Process {
     child: Child,
     lines: io::Lines<BufReader<std::process::ChildStdout>>,
@@ -283,7 +287,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It fails only where the process has ended.
+        // Fails only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Subscribers, in a process of their own: on a driver of this project's, as the server.
+//! Subscribers in their own process, on a driver of this project.
 
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,48 +15,48 @@ use serde::{Deserialize, Serialize};
 use super::{Line, Plan};
 use crate::machine;
 
-/// When nothing at all comes for so long, something is lost.
+/// If no input arrives for this time, publications are lost.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Latencies above are counted as this, in microseconds.
+/// Longer latencies are counted as this value, in microseconds.
 pub(super) const LONGEST: u64 = 100_000_000;
 
-/// What a part has seen.
+/// The observations of a part.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) subscribers: usize,
-    /// Messages that came where and when they should.
+    /// Publications that arrived in order.
     pub(super) received: u64,
-    /// Messages that did not come, as far as is known.
+    /// Publications known to be missing.
     pub(super) lost: u64,
-    /// What else went wrong, the first of it.
+    /// Number of other problems; only the first is reported in full.
     pub(super) problems: u64,
     pub(super) first_problem: Option<String>,
-    /// Microseconds from publishing to receiving, and how often.
+    /// Latencies from publishing to receiving in microseconds, and how often each occurred.
     pub(super) latencies: Vec<(u64, u64)>,
-    /// Microseconds from publishing to when the last subscriber had it, of each publication.
+    /// For each publication, microseconds from publishing until the last subscriber received it.
     pub(super) slowest: Vec<u64>,
     /// Bytes of memory.
     pub(super) memory: u64,
 }
 
-/// What the subscribers of a part share.
+/// The state that the subscribers of a part share.
 struct Seen {
     state: Mutex<State>,
     news: Condvar,
 }
 
 struct State {
-    /// How many connections are being opened, and how many subscribe.
+    /// Numbers of connections being opened, and of subscribers.
     opening: usize,
     subscribed: usize,
-    /// The offset that they began at.
+    /// The offset at which they began.
     start: u64,
     until: Option<u64>,
     latencies: Histogram<u64>,
-    /// When the last subscriber got a publication, by its number.
+    /// When the last subscriber received each publication, by the publication's number.
     slowest: Vec<u64>,
     outcome: Outcome,
-    /// Whether the server is about to stop, and when it has let each of them go.
+    /// Whether the server is about to stop, and when it has disconnected each subscriber.
     leaving: bool,
     left: Vec<u64>,
 }
@@ -64,7 +64,7 @@ struct State {
 pub(super) struct Part;
 
 impl Part {
-    /// Does what its standard input says.
+    /// Follows the instructions on standard input.
     pub(super) fn run() -> io::Result<()> {
         machine::raise_descriptor_limit();
         let mut lines = io::stdin().lock().lines();
@@ -110,7 +110,7 @@ fn tell(line: &Line) -> io::Result<()> {
     out.flush()
 }
 
-/// Opens all connections, so many at once.
+/// Opens all connections, a limited number at once.
 fn open_all(plan: &Plan, seen: &Arc<Seen>) -> io::Result<()> {
     let driver: Driver = plan.driver.parse().map_err(io::Error::other)?;
     let mut config = Config::default();
@@ -146,11 +146,11 @@ fn open_all(plan: &Plan, seen: &Arc<Seen>) -> io::Result<()> {
             None => handle = Some(server.connect(to, make)?.handle()),
         }
     }
-    // All that are being opened, and no more.
+    // Waits until none is being opened.
     seen.wait_for_room(1)
 }
 
-/// From one address after the other: each has a limited number of ports.
+/// Uses one source address after the other, because each has a limited number of ports.
 fn connect(plan: &Plan, index: usize) -> Connect {
     let connect = Connect::new(plan.address);
     if !plan.address.ip().is_loopback() || plan.address.is_ipv6() {
@@ -195,7 +195,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Waits until everyone has read up to `offset`, as long as anything comes.
+    /// Waits until every subscriber has read up to `offset`, as long as input arrives.
     fn finish(&self, plan: &Plan, offset: u64) -> Outcome {
         let mut state = self.lock();
         state.until = Some(offset);
@@ -224,9 +224,9 @@ impl Seen {
     }
 }
 
-/// The end.
+/// The end of a run.
 impl Seen {
-    /// Tells that it is ready, and what it saw when everyone was let go, or nobody is any more.
+    /// Reports that it is ready, and later what it observed, once every subscriber was disconnected or nothing more happens.
     fn leave(&self, plan: &Plan) -> io::Result<()> {
         let mut state = self.lock();
         state.leaving = true;
@@ -248,7 +248,7 @@ impl Seen {
     }
 }
 
-/// One client: subscribes, and checks that publications come in order.
+/// One client: subscribes, and checks that publications arrive in order.
 struct Subscriber {
     seen: Arc<Seen>,
     subscribe: Arc<str>,
@@ -256,7 +256,7 @@ struct Subscriber {
     next: Option<u64>,
 }
 
-/// A message, as far as it matters here.
+/// The fields of a message that matter here.
 #[derive(Deserialize)]
 struct Heard<'a> {
     #[serde(rename = "type")]
@@ -266,7 +266,7 @@ struct Heard<'a> {
     data: Option<Stamped>,
 }
 
-/// What is published: when, in microseconds since 1970, and something to make it longer.
+/// The data of a publication: the time, in microseconds since 1970, and padding.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stamped {
     pub(super) t: u64,
@@ -325,7 +325,7 @@ impl State {
     fn received(&mut self, offset: u64, latency: u64) {
         self.outcome.received += 1;
         self.latencies.saturating_record(latency);
-        // Publications since the start: a bounded number.
+        // The number of publications since the start is bounded.
         let index = (offset - self.start) as usize;
         if self.slowest.len() < index {
             self.slowest.resize(index, 0);

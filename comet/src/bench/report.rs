@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The result of a run.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use super::part::{LONGEST, Outcome};
 use super::publisher::Published;
 use super::server::Usage;
 
-/// What came of a run. Times are in milliseconds, but where they say else.
+/// The result of a run. Times are in milliseconds, unless noted otherwise.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     subscribers: usize,
@@ -24,20 +24,20 @@ pub(super) struct Report {
     problems: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_problem: Option<String>,
-    /// From publishing to receiving, over all subscribers and publications.
+    /// Time from publishing to receiving, over all subscribers and publications.
     p50: f64,
     p99: f64,
     p999: f64,
     max: f64,
-    /// From publishing until the last subscriber had it, of the publications.
+    /// Time from publishing until the last subscriber received the publication.
     last_p50: f64,
     last_p99: f64,
     processes: usize,
-    /// Bytes of the server's memory for each connection, of the growth since it was idle.
+    /// Growth of the server's memory since it was idle, in bytes per connection.
     bytes_per_connection: f64,
-    /// Bytes of the subscribers' processes for each of them.
+    /// Memory of the subscribers' processes, in bytes per subscriber.
     bytes_per_subscriber: f64,
-    /// Microseconds of the server's processor time for each message at a subscriber.
+    /// The server's processor time, in microseconds per delivered message.
     cpu_per_message: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain: Option<Drain>,
@@ -101,7 +101,7 @@ impl Report {
         })
     }
 
-    /// Whether every message came to every subscriber, and nothing else; and all were let go well.
+    /// Whether every message reached every subscriber, without other problems, and the server stopped properly.
     pub(super) fn is_good(&self) -> bool {
         let drained = self.drain.as_ref().is_none_or(|drain| drain.is_good(self.subscribers));
         self.is_complete() && drained

@@ -1,4 +1,4 @@
-//! The server that is measured.
+//! The measured server.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,21 +12,21 @@ use crate::node::Sample;
 /// The API token of a server that was started for the run.
 const TOKEN: &str = "bench";
 
-/// The server, and the process if it was started for the run, which ends with it.
+/// The server, and its process if it was started for the run; that process ends with this value.
 pub(super) struct Server {
     address: SocketAddr,
     token: Option<String>,
     child: Option<Child>,
 }
 
-/// What all processes of the server have used.
+/// The resources used by all processes of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
     pub(super) processes: usize,
     pub(super) connections: u64,
     /// Bytes of memory.
     pub(super) memory: u64,
-    /// Milliseconds of processor time.
+    /// Processor time in milliseconds.
     pub(super) cpu: u64,
 }
 
@@ -39,12 +39,12 @@ impl Server {
         }
     }
 
-    /// Starts one, with `flags`, that allows `channel`.
+    /// Starts a server with `flags` that permits `channel`.
     pub(super) fn start(flags: &str, channel: &str) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--listen", "127.0.0.1:0"])
             .args(flags.split_whitespace())
-            // Whoever may read `channel` may: nobody else is there.
+            // Everyone may read `channel`: the server is used by this run only.
             .args((channel.starts_with("demo:")).then_some("--demo"))
             .env("COMET_API_TOKEN", TOKEN)
             .stdout(Stdio::piped())
@@ -71,13 +71,13 @@ impl Server {
         Client::open(self.address, self.token.as_deref())
     }
 
-    /// What its processes tell of themselves, once all of them do.
+    /// The resource usage that its processes report, once all of them do.
     pub(super) fn usage(&self) -> io::Result<Usage> {
         #[derive(Deserialize)]
         struct Nodes {
             nodes: Vec<Sample>,
         }
-        // A sample is a second old at most.
+        // A sample is at most a second old.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         let (status, content) = self.client()?.ask("GET", "/api/nodes", b"")?;
         if status != 200 {
@@ -98,18 +98,18 @@ impl Server {
     }
 }
 
-/// The end.
+/// The end of a run.
 impl Server {
-    /// Stops a server that was started for the run, and waits until it has ended. Returns its status, if it was not killed.
+    /// Stops a server that was started for the run, and waits until it has exited. Returns its status, unless it was killed.
     ///
     /// # Errors
     ///
-    /// When the system does not let this process wait.
+    /// If the system does not let this process wait.
     pub(super) fn stop(&mut self) -> io::Result<Option<i32>> {
         let Some(mut child) = self.child.take() else {
             return Ok(None);
         };
-        // By a signal, so that a server of several processes ends them all.
+        // By a signal, so that a server of several processes stops them all.
         if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
@@ -119,7 +119,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It fails only where the server has ended.
+        // Fails only if the server has exited.
         let _ = self.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! How a broker in another process is spoken to, in RESP. Without I/O.
+//! The interface for speaking to a broker in another process, over RESP. Without I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,97 +12,96 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// Requests, and their replies.
     Requests,
-    /// What is published, as it is published: for brokers that set such connections other bounds.
+    /// Publications as they are published; brokers may limit such connections differently.
     News,
 }
 
 /// A command: its name, and its arguments.
 pub(crate) type Words = Vec<Bytes>;
 
-/// One life of a broker's memory: until it is started anew, or another takes its place. In another life it may have lost what
-/// it had said before.
+/// One life of a broker's memory: until the broker is restarted or replaced. In another life it may have lost data that it acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Life {
-    /// Every life's number is greater than those of all before it.
+    /// The number of this life, which is greater than those of all earlier lives.
     pub(crate) term: u64,
-    /// The process that lives it.
+    /// The process of this life.
     pub(crate) run: String,
-    /// What else it is known by.
+    /// Another identifier of this life.
     pub(crate) replication: String,
 }
 
-/// Why a connection is given up as soon as it is made.
+/// Why a new connection is given up at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It may be better another time.
+    /// It may succeed later.
     Now(String),
-    /// What is there can never be used.
+    /// The server can never be used.
     Ever(String),
 }
 
-/// What an error reply means.
+/// The meaning of an error reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) trouble: Trouble,
-    /// Whether the connection is to be made anew: what was asked for has to be asked somewhere else, or in another life.
+    /// Whether to reconnect: the request must be sent to another server, or in another life.
     pub(crate) begin_again: bool,
 }
 
-/// What is to be done with a reply.
+/// What to do with a reply.
 pub(crate) enum Ticket {
-    /// One of the commands of the beginning.
+    /// A reply to one of the first commands.
     Begin,
-    /// Nothing; but errors are told.
+    /// Nothing; errors are reported.
     Nothing,
     Published(Name, Keep, Done<Position>),
     /// A page of a channel that is followed.
     Page(Name),
-    /// A page for one who has asked.
+    /// A page for a client's request.
     History(Name, Keep, Done<Snapshot>),
     Presence(usize, Done<Presence>),
-    /// So many channels are subscribed to.
+    /// The channels that were subscribed to.
     Followed(Vec<(Name, Keep)>),
-    /// A channel's presence was refreshed: whether it was there.
+    /// A channel's presence was refreshed; the reply says whether it existed.
     Refreshed(Name),
-    /// A channel's break with its past was marked.
+    /// A break in a channel's history was marked.
     Broken(Name),
 }
 
-/// What a push says.
+/// The content of a push.
 pub(crate) enum News {
     Publication(Arc<Publication>),
-    /// Something that leaves the channel torn: it is to be read anew.
+    /// The channel is inconsistent and must be read again.
     Look(Name),
-    /// Nothing of ours.
+    /// Not for comet.
     Nothing,
     Unreadable,
 }
 
-/// How a kind of server is spoken to.
+/// How to speak to a kind of server.
 pub(crate) trait Dialect: Send + Sync + 'static {
-    /// Whether news come on a connection of their own.
+    /// Whether publications arrive on a separate connection.
     fn has_news_apart(&self) -> bool;
 
-    /// What the server said of itself in the handshake.
+    /// Checks what the server reported about itself in the handshake.
     ///
     /// # Errors
     ///
-    /// Why it cannot be used.
+    /// Why the server cannot be used.
     fn greeted(&self, greeting: &Value) -> Result<(), Refusal>;
 
-    /// What a connection begins with.
+    /// The first commands of a connection.
     fn begin(&self, role: Role) -> Vec<Words>;
 
-    /// What the replies to that say.
+    /// Checks the replies to the first commands.
     ///
     /// # Errors
     ///
-    /// Why the connection is not to be used.
+    /// Why the connection must not be used.
     fn begun(&self, role: Role, replies: &[Value]) -> Result<Life, Refusal>;
 
     fn follow(&self, channels: &[(Name, Keep)]) -> Words;
@@ -111,19 +110,19 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     fn published(&self, reply: &Value) -> Option<Position>;
     fn read(&self, channel: &Name, range: &Range) -> Words;
     fn page(&self, channel: &Name, reply: &Value) -> Option<Page>;
-    /// Marks that a channel which ends at `last` has lost publications: what comes is of another epoch, in which nobody may
-    /// take it for what it was. `None` where that does not happen.
+    /// Marks that a channel which ends at `last` has lost publications: later ones get a new epoch, so that nobody takes the history for a
+    /// continuous one. `None` if the broker cannot lose publications.
     fn mark_broken(&self, channel: &Name, last: Option<Position>, keep: Keep) -> Option<Words>;
-    /// Notes that these are present; with `alone`, nobody else of this node is.
+    /// Notes that these members are present; with `alone`, no other client of this node is.
     fn enter(&self, channel: &Name, members: &[&Member], alone: bool) -> Words;
     fn leave(&self, channel: &Name, client: &str) -> Words;
     fn presence(&self, channel: &Name, limit: usize) -> Words;
     fn present(&self, reply: &Value, limit: usize) -> Option<Presence>;
-    /// What a channel that is followed needs from time to time in order not to be forgotten.
+    /// The command that keeps a followed channel from expiring; due from time to time.
     fn refresh(&self, channel: &Name, keep: Keep) -> Option<Words>;
-    /// The same for those who are present.
+    /// The command that keeps presence from expiring; due from time to time.
     fn refresh_presence(&self, channel: &Name) -> Option<Words>;
-    /// How often both are due.
+    /// The intervals of both.
     fn refresh_times(&self) -> [Duration; 2];
 
     fn news(&self, kind: &[u8], data: &[Value]) -> News;

@@ -1,4 +1,4 @@
-//! The broker of one process.
+//! The broker of a single process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use crate::channel::Name;
 use crate::log::{Keep, Log};
 use crate::publication::{Draft, Epoch, Position, Publication};
 
-/// Wishes that are remembered in one channel.
+/// The most keys remembered per channel.
 const WISHES: usize = 1024;
 
-/// Keeps channels in memory: they are gone with the process.
+/// Keeps channels in memory; they end with the process.
 pub(crate) struct Memory {
     inbox: Weak<dyn Inbox>,
     channels: RwLock<HashMap<Name, Arc<Channel>>>,
-    /// Channels there may be.
+    /// The most channels.
     limit: usize,
     epochs: Epochs,
     rounds: AtomicU64,
 }
 
-/// Makes epochs that differ: from each other, and with all likelihood from those of other processes.
+/// Generates epochs that differ from each other, and in all likelihood from those of other processes.
 struct Epochs(AtomicU64);
 
 struct Channel(Mutex<State>);
@@ -34,11 +34,11 @@ struct State {
     keep: Keep,
     followed: bool,
     members: HashMap<Arc<str>, Member>,
-    /// When something was published last.
+    /// The time of the last publication.
     published: Option<Instant>,
-    /// Wishes that were fulfilled a short time ago: when, and how.
+    /// Recent keys: when they were used, and the resulting positions.
     wishes: VecDeque<(Instant, Arc<str>, Position)>,
-    /// Taken out of the table: whoever still holds it must look there again.
+    /// Removed from the table: a thread that still holds the channel must look it up again.
     removed: bool,
 }
 
@@ -49,13 +49,13 @@ impl Memory {
             inbox,
             channels: RwLock::default(),
             limit,
-            // None is 0, which stands for none.
+            // Never 0, which stands for no epoch.
             epochs: Epochs((seed.max(1)).into()),
             rounds: AtomicU64::new(0),
         }
     }
 
-    /// Calls `with` with the channel, which is made if it is not there.
+    /// Calls `with` with the channel, creating it if needed.
     fn with<T>(&self, name: &Name, keep: Keep, with: impl FnOnce(&mut State) -> T) -> Result<T, Trouble> {
         loop {
             let found = self.read().get(name).map(Arc::clone);
@@ -80,7 +80,7 @@ impl Memory {
         }
     }
 
-    /// Calls `with` with the channel, if it is there.
+    /// Calls `with` with the channel, if it exists.
     fn with_existing<T>(&self, name: &Name, with: impl FnOnce(&mut State) -> T) -> Option<T> {
         let channel = self.read().get(name).map(Arc::clone)?;
         let mut state = channel.lock();
@@ -97,12 +97,12 @@ impl Memory {
 }
 
 impl Memory {
-    /// Has the inbox told of what is published in `channel`.
+    /// Makes the inbox receive the publications of `channel`.
     pub(super) fn tell_of(&self, channel: &Name, keep: Keep) -> Result<(), Trouble> {
         self.with(channel, keep, |state| state.followed = true)
     }
 
-    /// A part of a channel: what is before an offset, newest first, at most so many publications and bytes; and its position.
+    /// A part of a channel: the publications before an offset, newest first, bounded in number and bytes; and the channel's position.
     pub(super) fn read_back(
         &self,
         channel: &Name,
@@ -125,7 +125,7 @@ impl Memory {
             }
             (state.log.position(), read, more)
         });
-        // There is none: it may begin at any later number.
+        // The channel does not exist: its epoch may begin at any later number.
         read.unwrap_or_else(|| (self.epochs.nothing(), Vec::new(), false))
     }
 }
@@ -136,7 +136,7 @@ impl Broker for Memory {
         let Some(inbox) = self.inbox.upgrade() else {
             return round;
         };
-        // Told under the channel's lock, so that no publication comes between.
+        // Under the channel's lock, so that no publication comes in between.
         let told = self.with(channel, keep, |state| {
             state.followed = true;
             let position = state.log.position();
@@ -150,7 +150,7 @@ impl Broker for Memory {
             };
             inbox.snapshot(channel, snapshot);
         });
-        // A channel too many stays unheard of; those who wait for it give up.
+        // If there are too many channels, this one is not followed, and those who wait for it time out.
         let _ = told;
         round
     }
@@ -174,7 +174,7 @@ impl Broker for Memory {
             let publication = Arc::new(Publication::new(draft, position));
             state.published = Some(now);
             state.log.push(now, Arc::clone(&publication), &keep);
-            // Told under the channel's lock, so that it comes in order.
+            // Under the channel's lock, so that publications arrive in order.
             if let Some(inbox) = self.inbox.upgrade().filter(|_| state.followed) {
                 inbox.publication(&publication);
             }
@@ -219,7 +219,7 @@ impl Broker for Memory {
         true
     }
 
-    /// Drops what is too old, and channels of which nothing is left.
+    /// Drops old publications, and channels without any content.
     fn tick(&self, now: Instant) {
         let mut spent = Vec::new();
         for (name, channel) in self.read().iter() {
@@ -248,7 +248,7 @@ impl Broker for Memory {
 }
 
 impl Epochs {
-    /// The place of a channel that is not there.
+    /// The position of a channel that does not exist.
     fn nothing(&self) -> Position {
         Position {
             epoch: Epoch(self.0.fetch_add(1, Ordering::Relaxed)),
@@ -277,7 +277,7 @@ impl Channel {
 }
 
 impl State {
-    /// What came of a wish, if it was fulfilled a short time ago.
+    /// The result of an earlier publication with the same key, if it was recent.
     fn fulfilled(&mut self, now: Instant, key: &str) -> Option<Position> {
         self.forget_wishes(now);
         let mut wishes = self.wishes.iter();
@@ -300,7 +300,8 @@ impl State {
         }
     }
 
-    /// Whether nothing is lost with the channel. Its position is kept for some time after its history, so that one who comes
+    /// Whether the channel can be dropped without loss. A channel's position is kept for some time after its history, so that a client that
+    /// returns learns that it has missed nothing.
     /// back then learns that nothing was missed.
     fn is_spent(&self, now: Instant) -> bool {
         let quiet = |at| now.saturating_duration_since(at) > 2 * self.keep.time;

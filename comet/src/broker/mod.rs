@@ -1,4 +1,4 @@
-//! Where publications go and come from: the engine behind a node, or behind many.
+//! Brokers: they store publications and deliver them to one node or to many.
 
 mod dialect;
 mod hub;
@@ -27,11 +27,11 @@ pub(crate) use upstream::Upstream;
 #[cfg(test)]
 pub(crate) use {dialect::Role, redis::RedisDialect, upstream::Link as UpstreamLink};
 
-/// Bytes of publications in one answer about a channel's history. One publication is told in any case.
+/// Bytes of publications in one answer about a channel's history. At least one publication is always included.
 pub(crate) const ANSWER: usize = 1 << 20;
 
-/// Who waits for an outcome: told once, on any thread, perhaps before the call that was given it returns. Dropped without, it
-/// learns that nothing was done, or, once the request was [`sent`](Done::sent), that nobody knows.
+/// The receiver of an outcome. It is called once, on any thread, possibly before the request's call returns. If it is dropped without a
+/// call, the outcome is that nothing was done, or, if the request was [`sent`](Done::sent), that the result is unknown.
 pub(crate) struct Done<T> {
     told: Option<Told<T>>,
     sent: bool,
@@ -47,7 +47,7 @@ impl<T> Done<T> {
         }
     }
 
-    /// Nobody waits.
+    /// An outcome that nobody waits for.
     pub(crate) fn nobody() -> Self {
         Done {
             told: None,
@@ -55,7 +55,7 @@ impl<T> Done<T> {
         }
     }
 
-    /// The request is on its way: whether it is carried out only an answer can tell.
+    /// The request was sent: only an answer can tell whether it was carried out.
     pub(crate) fn sent(&mut self) {
         self.sent = true;
     }
@@ -79,76 +79,75 @@ impl<T> Drop for Done<T> {
     }
 }
 
-/// Numbers the publications of every channel, keeps the last, and tells those that follow.
+/// Numbers the publications of every channel, stores the last ones, and delivers them to followers.
 ///
-/// Nothing here blocks. What a broker has to say goes to the [`Inbox`] it was made with; it is not called while that is in a
-/// call of its own that holds a lock.
+/// No method blocks. A broker reports to the [`Inbox`] it was made with, but never during a call of the inbox that holds a lock.
 pub(crate) trait Broker: Send + Sync {
-    /// Tells the inbox of `channel` from now on: a [`snapshot`](Inbox::snapshot) first, then every publication in order.
-    /// Asked again, gives another snapshot: one that was read after this call has at least the number that is returned. A
-    /// broker that has lost touch does so by itself when it is back.
+    /// Delivers `channel` to the inbox from now on: first a [`snapshot`](Inbox::snapshot), then every publication in order. A repeated call
+    /// delivers another snapshot: a snapshot read after this call has at least the returned number. A broker that was disconnected delivers
+    /// one by itself when it is back.
     fn follow(&self, channel: &Name, keep: Keep) -> u64;
 
-    /// No longer tells of `channel`.
+    /// Stops delivering `channel`.
     fn forget(&self, channel: &Name);
 
-    /// Appends to a channel's history, and tells everyone who follows it. `done` learns the position.
+    /// Appends to a channel's history, and delivers to all followers. `done` receives the position.
     fn publish(&self, draft: Draft, keep: Keep, done: Done<Position>);
 
-    /// The channel as it stands, for one who does not follow it: the newest publications, as many as `keep` and [`ANSWER`]
-    /// allow. Makes no channel that is not there.
+    /// The channel's present state, without following it: the newest publications, as many as `keep` and [`ANSWER`] permit. Does not create
+    /// the channel.
     fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>);
 
     /// Notes that a client is present in `channel`, which this node follows.
     fn enter(&self, channel: &Name, member: Member);
 
-    /// Notes that a client is gone.
+    /// Notes that a client has left.
     fn leave(&self, channel: &Name, client: &str);
 
-    /// Who is present, `limit` at most.
+    /// The members of a channel, at most `limit` of them.
     fn presence(&self, channel: &Name, limit: usize, done: Done<Presence>);
 
-    /// Whether requests reach it at present.
+    /// Whether the broker is reachable now.
     fn is_connected(&self) -> bool;
 
-    /// Why it can never be used, if that is so.
+    /// Why the broker can never be used, if so.
     fn refusal(&self) -> Option<String> {
         None
     }
 
-    /// Looks after what has to be done from time to time; called every second.
+    /// Does periodic work; called every second.
     fn tick(&self, now: Instant);
 }
 
-/// What a broker tells.
+/// The receiver of a broker's deliveries.
 pub(crate) trait Inbox: Send + Sync {
-    /// A channel as it stands. What follows its position comes as publications.
+    /// A channel's present state. Publications after its position follow.
     fn snapshot(&self, channel: &Name, snapshot: Snapshot);
 
     /// Something was published in a channel that is followed.
     fn publication(&self, publication: &Arc<Publication>);
 
-    /// How far the inbox knows `channel`: a snapshot need not go back further. `None` where it knows nothing.
+    /// The position up to which the inbox knows `channel`: a snapshot need not go back further. `None` if it knows nothing.
     fn position(&self, channel: &Name) -> Option<Position>;
 }
 
-/// A channel's position, and the last publications before it, without gap.
+/// A channel's position, and the last publications before it, without gaps.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) position: Position,
     pub(crate) publications: Vec<Arc<Publication>>,
-    /// The last position of the epoch before, where that is known and there are no publications that tell.
+    /// The last position of the previous epoch, if it is known and no publication contains it.
     pub(crate) turn: Option<Position>,
-    /// Whether this is what became of the [`position`](Inbox::position) that the inbox had when it was read, with all that
-    /// was published since: what is not among the publications has left the history. `None` where it had none.
+    /// Whether this history continues from the [`position`](Inbox::position) that the inbox had when it was read. If so, publications in
+    /// between that are missing here have left the history. `None` if the inbox had no position.
     pub(crate) continues: Option<bool>,
-    /// Whether the history holds more, further back.
+    /// Whether the history has more publications, further back.
     pub(crate) more: bool,
     /// See [`Broker::follow`].
     pub(crate) round: u64,
 }
 
-/// Somebody in a channel.
+/// A client in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Member {
     pub(crate) client: Arc<str>,
@@ -156,22 +155,22 @@ pub(crate) struct Member {
     pub(crate) user: Option<Arc<str>>,
 }
 
-/// Who is in a channel.
+/// The clients in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Presence {
     pub(crate) total: usize,
-    /// Some of them, where they are many.
+    /// Some of the clients, if there are many.
     pub(crate) clients: Vec<Member>,
 }
 
-/// Why a broker did not do what it was asked.
+/// Why a broker did not carry out a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It is out of reach, takes nothing, or has too much to do. The request did nothing.
+    /// The broker is unreachable, refuses requests, or is overloaded. The request had no effect.
     Unavailable,
-    /// The request was sent and got no answer. Whether it was carried out is not known.
+    /// The request was sent and got no answer. Whether it was carried out is unknown.
     Unknown,
-    /// There are as many channels as there may be.
+    /// The maximum number of channels is reached.
     TooManyChannels,
 }
 

@@ -1,4 +1,4 @@
-//! How a channel's history is read: in pages, from the newest back to what is known already, and what that comes to.
+//! Reads a channel's history in pages, from the newest publication back to the known position, and interprets the result.
 
 use std::sync::Arc;
 
@@ -6,35 +6,35 @@ use super::Snapshot;
 use crate::log::Keep;
 use crate::publication::{Epoch, Position, Publication};
 
-/// Bytes of publications in a page, more or less: what is under way in one reply.
+/// Approximate bytes of publications in a page, which is one reply.
 pub(crate) const PAGE: usize = 256 << 10;
 
-/// Which part of a history is read.
+/// A part of a history to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range {
-    /// Only what is before this; `None` from the newest on.
+    /// Only entries before this position; `None` starts with the newest.
     pub(crate) before: Option<Position>,
-    /// Down to this, or the first before it.
+    /// Stops at this position, or at the first entry before it.
     pub(crate) down_to: Option<Position>,
     pub(crate) publications: usize,
     pub(crate) bytes: usize,
 }
 
-/// What was read, newest first.
+/// Entries of a history, newest first.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    /// Where the channel stands that has no entry; of pages after the first, nothing.
+    /// The position of a channel without entries; unused in pages after the first.
     pub(crate) empty: Option<Position>,
     pub(crate) entries: Vec<Entry>,
-    /// Whether there is more in the range.
+    /// Whether the range has more entries.
     pub(crate) more: bool,
 }
 
-/// One entry of a history.
+/// An entry of a history.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Publication(Arc<Publication>),
-    /// The channel begins anew behind this position: nothing that was known of it before counts.
+    /// The history is broken after this position: earlier knowledge does not count.
     Mark(Position),
 }
 
@@ -47,39 +47,39 @@ impl Entry {
     }
 }
 
-/// A channel that is being read.
+/// The state of reading a channel.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// How far it was known when the reading began.
+    /// The known position when the reading began.
     known: Option<Position>,
-    /// Places in it that this node has acknowledged to somebody, which may be further.
+    /// Positions that this node has acknowledged, which may be later.
     acknowledged: Vec<Position>,
     keep: Keep,
-    /// Which question it answers.
+    /// The number of the question that this reading answers.
     round: u64,
     empty: Option<Position>,
     entries: Vec<Entry>,
     bytes: usize,
 }
 
-/// The end of a channel that has lost publications: its last entry, if there is one.
+/// The end of a channel that has lost publications: its last entry, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Break(pub(crate) Option<Position>);
 
-/// What a reading has come to.
+/// The result of a reading step.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// Another page is to be read.
+    /// Another page must be read.
     More,
-    /// The channel; and where it ends, if it has lost what was known of it and nobody has marked that yet.
+    /// The channel's state; and its end, if it has lost known publications and nobody has marked that yet.
     Done(Snapshot, Option<Break>),
-    /// What was read makes no sense.
+    /// The entries make no sense.
     Unreadable,
 }
 
 impl Reading {
     pub(crate) fn new(known: Option<Position>, mut acknowledged: Vec<Position>, keep: Keep, round: u64) -> Self {
-        // Within one epoch there is one history: what goes on from the later place has the earlier.
+        // Within one epoch there is one history: if it contains the later position, it contains the earlier one.
         acknowledged
             .retain(|place| known.is_none_or(|known| known.epoch != place.epoch || known.offset < place.offset));
         Reading {
@@ -93,7 +93,7 @@ impl Reading {
         }
     }
 
-    /// What was known and acknowledged of it when the reading began.
+    /// The known and acknowledged positions when the reading began.
     pub(crate) fn evidence(&self) -> impl Iterator<Item = Position> {
         self.acknowledged.iter().copied().chain(self.known)
     }
@@ -102,21 +102,21 @@ impl Reading {
         self.keep
     }
 
-    /// What to read next.
+    /// The range to read next.
     pub(crate) fn range(&self) -> Range {
         Range {
             before: self.entries.last().map(Entry::position),
-            // As far as the earliest of them: whether it is still there, only what follows it can tell.
+            // Down to the earliest of these positions: only the entry after it shows whether it is still part of the history.
             down_to: self
                 .known
                 .and_then(|_| self.evidence().min_by_key(|place| (place.epoch.0, place.offset))),
-            // The last is read in any case, for its position.
+            // At least the last entry is read, for its position.
             publications: self.keep.publications.saturating_sub(self.entries.len()).max(1),
             bytes: PAGE,
         }
     }
 
-    /// Takes a page.
+    /// Adds a page.
     pub(crate) fn take(&mut self, page: Page) -> Read {
         if self.entries.is_empty() {
             self.empty = page.empty;
@@ -143,8 +143,7 @@ impl Reading {
     }
 }
 
-/// Puts together what was read, newest first.
-/// `known` is how far it was known, and what was acknowledged of it.
+/// Assembles the entries, which are newest first. `known` contains the known and acknowledged positions.
 pub(crate) fn finish(
     known: Option<Position>,
     acknowledged: &[Position],
@@ -163,7 +162,7 @@ pub(crate) fn finish(
     let mut publications: Vec<Arc<Publication>> = Vec::with_capacity(entries.len());
     for entry in entries {
         let Entry::Publication(publication) = entry else { break };
-        // Without gap, or not at all.
+        // Without gaps, or not at all.
         if publications
             .last()
             .is_some_and(|next| next.before() != publication.position)
@@ -185,19 +184,19 @@ pub(crate) fn finish(
     Read::Done(snapshot, is_lost.then_some(end))
 }
 
-/// How what was known of a channel stands to what was read of it.
+/// How a known position relates to the entries read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lineage {
-    /// What was read goes on from there.
+    /// The history continues from the known position.
     Holds,
-    /// The channel has lost it.
+    /// The history has lost the known position.
     Lost,
-    /// It says nothing of it: it began anew, or that is too long ago.
+    /// The entries do not tell: the history began anew, or the position is too old.
     Unknown,
 }
 
 impl Lineage {
-    /// `entries` are newest first, down to `known` or the first before it, as far as there are any.
+    /// Classifies. `entries` are newest first, down to `known` or the first before it, if available.
     fn of(known: Position, position: Position, entries: &[Entry]) -> Self {
         let mut next: Option<&Arc<Publication>> = None;
         for entry in entries {
@@ -211,7 +210,7 @@ impl Lineage {
             }
             let is_older = (at.epoch.0, at.offset) < (known.epoch.0, known.offset);
             match entry {
-                // Somebody has marked it: whoever reads this begins anew.
+                // The loss is already marked: every reader begins anew.
                 Entry::Mark(_) => return if is_older { Lineage::Lost } else { Lineage::Unknown },
                 Entry::Publication(_) if is_older => return Lineage::Lost,
                 Entry::Publication(publication) => {
@@ -220,7 +219,8 @@ impl Lineage {
                         return Lineage::Holds;
                     }
                     if before.epoch == Epoch::NONE && before.is_start() {
-                        // This is all there ever was: it began after it was known that there was nothing, or something else.
+                        // The entries are the whole history: it began after the known position, which was either an empty channel or
+                        // another history.
                         return if known.is_start() {
                             Lineage::Holds
                         } else {
@@ -237,7 +237,7 @@ impl Lineage {
         if !entries.is_empty() {
             return Lineage::Unknown;
         }
-        // There is nothing.
+        // There are no entries.
         match known.is_start() {
             true if known.epoch.0 <= position.epoch.0 => Lineage::Holds,
             true => Lineage::Unknown,
@@ -278,7 +278,7 @@ mod tests {
         ))
     }
 
-    /// Whether a history continues what was known, and whether it has lost it.
+    /// Whether the history continues from `known`, and whether it has lost `known`.
     fn judged(known: Position, entries: Vec<Entry>) -> (bool, bool) {
         match finish(Some(known), &[], Some(at(9, 0)), entries, false, 0) {
             Read::Done(snapshot, lost) => (snapshot.continues == Some(true), lost.is_some()),
@@ -298,14 +298,14 @@ mod tests {
             HOLDS
         );
         assert_eq!(judged(at(1, 3), vec![entry(1, 9, 1)]), HOLDS, "a gap, but one history");
-        // Another life, in which nothing was lost.
+        // Another life, without loss.
         assert_eq!(judged(at(1, 3), vec![entry(2, 4, 1)]), HOLDS);
         assert_eq!(
             judged(at(1, 3), vec![entry(2, 6, 2), entry(2, 5, 1), entry(1, 4, 1)]),
             HOLDS
         );
         assert_eq!(judged(at(1, 3), vec![entry(1, 3, 1)]), HOLDS);
-        // A rollback, before and after something new was published.
+        // A rollback, before and after a new publication.
         assert_eq!(judged(at(1, 3), vec![entry(1, 2, 1)]), LOST);
         assert_eq!(judged(at(1, 3), vec![entry(2, 3, 1), entry(1, 2, 1)]), LOST);
         assert_eq!(
@@ -319,7 +319,7 @@ mod tests {
             LOST,
             "everything, and it has begun anew"
         );
-        // Somebody has marked it already.
+        // Already marked.
         let mark = || Entry::Mark(at(3, 2));
         assert_eq!(judged(at(1, 3), vec![mark(), entry(1, 2, 1)]), UNKNOWN);
         assert_eq!(
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(judged(at(1, 3), vec![entry(2, 9, 2)]), UNKNOWN);
     }
 
-    /// What was acknowledged and had not come back yet is known all the same.
+    /// A position that was acknowledged, and whose publication has not arrived yet, counts as known.
     #[test]
     fn what_was_acknowledged_is_missed_too() {
         let lost = |entries| match finish(Some(at(1, 2)), &[at(1, 3)], None, entries, false, 0) {

@@ -8,25 +8,25 @@ use protocol::{Reason, Sender};
 use super::dialect::{Refusal, Role, Ticket};
 use super::upstream::{Link, Upstream};
 
-/// Speaks on one connection: sends what the [`Upstream`] has to send, as much as may be under way, and brings it what comes.
+/// Runs one connection: sends the requests of the [`Upstream`], within the limit of outstanding ones, and passes replies to it.
 pub(crate) struct Speaker {
     upstream: Arc<Upstream>,
     role: Role,
     generation: u64,
-    /// Replies to the commands of the beginning, until all are there.
+    /// Replies to the first commands, until all have arrived.
     beginning: Vec<Value>,
     expected: usize,
     refusal: Option<Refusal>,
-    /// Why what is beneath, such as TLS, failed, where it did.
+    /// The error of a layer beneath, such as TLS, if there was one.
     beneath: Arc<OnceLock<String>>,
 }
 
-/// What a connection is told.
+/// A message to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
-    /// There is something to send.
+    /// There are requests to send.
     Look,
-    /// It is no longer wanted.
+    /// The connection is no longer needed.
     Close,
 }
 
@@ -37,7 +37,7 @@ impl Speaker {
         Self::over(upstream, role, generation, Arc::default())
     }
 
-    /// One over a layer that notes in `beneath` why it failed.
+    /// A connection over a layer that records its error in `beneath`.
     pub(crate) fn over(upstream: Arc<Upstream>, role: Role, generation: u64, beneath: Arc<OnceLock<String>>) -> Self {
         Speaker {
             beneath,
@@ -54,7 +54,7 @@ impl Speaker {
         self.beginning.len() >= self.expected
     }
 
-    /// Sends what there is to send.
+    /// Sends pending requests.
     fn send(&mut self, out: &mut Out<'_, '_>) -> Result<(), Misuse> {
         if !self.is_begun() {
             return Ok(());
@@ -154,14 +154,14 @@ impl Caller for Speaker {
                 Refusal::Now(beneath.unwrap_or_else(|| reason.to_string()))
             }
         };
-        // The tickets are dropped with the connection, so that those who wait learn that nobody knows.
+        // The tickets are dropped with the connection, so that their owners learn that the result is unknown.
         self.upstream.is_down(self.role, self.generation, why);
     }
 }
 
 impl Link for Sender<Wake> {
     fn wake(&self, wake: Wake) {
-        // One that does not fit is one of many that say the same.
+        // If the mailbox is full, it already contains the same message.
         let _ = self.send(wake);
     }
 }

@@ -1,4 +1,4 @@
-//! Clients on blocking sockets, for the tools.
+//! Blocking clients, for the tools.
 
 pub(crate) mod http;
 pub(crate) mod ws;
@@ -7,23 +7,23 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long either side may take.
+/// The timeout for connecting, reading and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
 
-/// The address of HOST:PORT.
+/// Looks up the address of HOST:PORT.
 ///
 /// # Errors
 ///
-/// When there is none.
+/// If there is none.
 pub(crate) fn resolve(address: &str) -> io::Result<SocketAddr> {
     let mut addresses = address
         .to_socket_addrs()
         .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
     addresses
         .next()
-        .ok_or_else(|| io::Error::other(format!("{address} is no address")))
+        .ok_or_else(|| io::Error::other(format!("{address} has no address")))
 }
 
 fn connect(server: SocketAddr) -> io::Result<TcpStream> {
@@ -34,7 +34,7 @@ fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Appends what comes next; the end of the stream is an error.
+/// Appends the next input. The end of the stream is an error.
 fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
     let there = input.len();
     input.resize(there + READ, 0);

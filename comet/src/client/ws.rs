@@ -1,4 +1,4 @@
-//! WebSocket.
+//! A blocking WebSocket client.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,11 +20,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, and opens the WebSocket at `target`.
+    /// Connects, and opens a WebSocket at `target`.
     ///
     /// # Errors
     ///
-    /// When that does not work, or takes longer than 10 s.
+    /// If that fails, or takes longer than 10 s.
     pub(crate) fn open(server: SocketAddr, target: &str) -> io::Result<Self> {
         let mut stream = super::connect(server)?;
         let mut entropy = PerThread;
@@ -62,18 +62,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the socket fails.
+    /// If the socket fails.
     pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
         let Client { connection, output, .. } = self;
         connection.writer.text(output, text).map_err(io::Error::other)?;
         self.flush()
     }
 
-    /// The next text message; waits for it.
+    /// Waits for the next text message.
     ///
     /// # Errors
     ///
-    /// When the connection ends, or nothing comes for 10 s.
+    /// If the connection ends, or nothing arrives for 10 s.
     pub(crate) fn receive(&mut self) -> io::Result<String> {
         loop {
             let Connection { reader, writer } = &mut self.connection;

@@ -1,13 +1,13 @@
-//! What this machine allows a server of so many connections.
+//! Checks whether this machine's limits suffice for a server with many connections.
 
 use std::fs;
 
 use super::{Check, Verdict};
 
-/// What must hold for so many connections.
+/// The requirements for this many connections.
 pub(super) fn checks(connections: u64, processes: u64) -> Vec<Check> {
     let each = connections.div_ceil(processes);
-    // Some descriptors are for other things than connections.
+    // Some descriptors are not for connections.
     let descriptors = each + 100;
     let mut checks = vec![limit(descriptors)];
     let at_least = |what: &'static str, path: &str, needed: u64, otherwise: Verdict, advice: &str| {
@@ -68,7 +68,7 @@ pub(super) fn checks(connections: u64, processes: u64) -> Vec<Check> {
     checks
 }
 
-/// The process's own limit of descriptors.
+/// Checks the process's own limit of descriptors.
 fn limit(needed: u64) -> Check {
     #[cfg(unix)]
     let (soft, hard) = {
@@ -90,7 +90,7 @@ fn limit(needed: u64) -> Check {
     }
 }
 
-/// Memory of the kernel and of comet for idle connections, as docs/performance.md has it.
+/// Checks the memory that kernel and comet need for idle connections, from docs/performance.md.
 fn memory(connections: u64) -> Option<Check> {
     const EACH: u64 = 4500;
     let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,4 +1,4 @@
-//! Attacks that are known, tried once each, politely: what a server answers to them.
+//! Tries known attacks once each, gently, and checks the server's answers.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,35 +11,35 @@ use super::{Check, Verdict};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer that are looked at.
+/// The most bytes of an answer that are examined.
 const ENOUGH: usize = 64 * 1024;
 
-/// Something to try.
+/// One attack to try.
 pub(super) struct Attempt {
     /// The attack's id in docs/security.md.
     pub(super) id: &'static str,
     what: &'static str,
-    /// What is sent; `HOST` and `WS` stand for the server's address and its WebSocket's path.
+    /// The bytes to send; `HOST` and `WS` stand for the server's address and its WebSocket's path.
     sent: Sent,
     expected: Expected,
 }
 
 enum Sent {
     Http(&'static str),
-    /// So many times, behind the first, in front of the last.
+    /// A prefix, a text repeated this many times, and a suffix.
     Repeat(&'static str, &'static str, usize, &'static str),
-    /// An opening handshake with this field more, and then these frames.
+    /// An opening handshake with this additional field, followed by these frames.
     Ws(&'static str, &'static [u8]),
 }
 
 enum Expected {
-    /// One of these statuses, and the end of the connection.
+    /// One of these statuses, then the end of the connection.
     Refused(&'static [u16]),
     /// This status.
     Status(u16),
-    /// A Close frame of this code, and the end of the connection.
+    /// A Close frame with this code, then the end of the connection.
     Closed(u16),
-    /// Two answers of this status.
+    /// Two answers with this status.
     Twice(u16),
 }
 
@@ -51,7 +51,7 @@ macro_rules! request {
 
 const BAD: Expected = Expected::Refused(&[400, 501]);
 
-/// Everything that is tried, in the order of docs/security.md.
+/// All attempts, in the order of docs/security.md.
 pub(super) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         id: "ok",
@@ -193,26 +193,26 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// What is asked of the server.
+/// The server under examination.
 pub(super) struct Patient {
     pub(super) address: SocketAddr,
-    /// A path that answers 200.
+    /// A path that the server answers with 200.
     pub(super) path: String,
     /// The path of its WebSocket.
     pub(super) ws: String,
-    /// How it is spoken to over TLS.
+    /// TLS settings, if the server uses TLS.
     pub(super) tls: Option<Tls>,
 }
 
 impl Patient {
-    /// A connection, without TLS.
+    /// Opens a connection without TLS.
     pub(super) fn connect(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(stream)
     }
 
-    /// A connection on which HTTP is spoken.
+    /// Opens a connection for HTTP.
     fn open(&self) -> io::Result<Box<dyn Stream>> {
         let stream = self.connect()?;
         Ok(match &self.tls {
@@ -222,9 +222,9 @@ impl Patient {
     }
 }
 
-/// A connection, over TLS or not.
+/// A connection with or without TLS.
 trait Stream: Read + Write {
-    /// What is beneath.
+    /// The TCP socket.
     fn socket(&self) -> &TcpStream;
 }
 
@@ -240,14 +240,14 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
-/// What came back.
+/// The server's answer.
 struct Answer {
     bytes: Vec<u8>,
     ended: bool,
 }
 
 impl Attempt {
-    /// Whether it can be tried without a WebSocket.
+    /// Whether the attempt needs no WebSocket.
     pub(super) fn is_http(&self) -> bool {
         !matches!(self.sent, Sent::Ws(..))
     }
@@ -256,7 +256,7 @@ impl Attempt {
         format!("{} {}", self.id, self.what)
     }
 
-    /// Tries it on one connection.
+    /// Makes the attempt on one connection.
     pub(super) fn run(&self, patient: &Patient) -> Check {
         let (verdict, came) = match self.exchange(patient) {
             Ok(answer) => self.judge(&answer),
@@ -290,7 +290,7 @@ impl Attempt {
                 [head.as_bytes(), frames].concat()
             }
         };
-        // A server that refuses early may have closed before all of it was sent.
+        // A server that refuses early may close before everything was sent.
         match stream.write_all(&sent) {
             Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 return Err(error);
@@ -300,7 +300,7 @@ impl Attempt {
         self.read(&mut *stream)
     }
 
-    /// Reads until the connection ends, or what was expected has come, or it takes too long.
+    /// Reads until the connection ends, the expected answer has arrived, or a timeout.
     fn read(&self, stream: &mut dyn Stream) -> io::Result<Answer> {
         let begun = Instant::now();
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
@@ -317,7 +317,7 @@ impl Attempt {
             match stream.read(&mut buffer) {
                 Ok(0) => return Ok(Answer { bytes, ended: true }),
                 Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-                // The second is an end without close_notify, which is looked at elsewhere.
+                // The second kind is an end without close_notify, which another check examines.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
                     return Ok(Answer { bytes, ended: true });
                 }
@@ -391,19 +391,19 @@ impl std::fmt::Display for Expected {
     }
 }
 
-/// The status of the first answer.
+/// The status of the first response.
 fn status(bytes: &[u8]) -> Option<u16> {
     let line = bytes.strip_prefix(b"HTTP/1.")?;
     str::from_utf8(line.get(2..5)?).ok()?.parse().ok()
 }
 
-/// The statuses of all answers, wherever they begin.
+/// The statuses of all responses.
 fn statuses(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
     let starts = bytes.windows(7).enumerate().filter(|(_, window)| *window == b"HTTP/1.");
     starts.filter_map(|(at, _)| status(&bytes[at..]))
 }
 
-/// The code of the Close frame among the frames behind the head.
+/// The code of the first Close frame after the head.
 fn close_code(bytes: &[u8]) -> Option<u16> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let mut frames = bytes[head + 4..].to_vec();

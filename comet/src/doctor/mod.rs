@@ -1,4 +1,4 @@
-//! Says whether a machine, and a server, are up to it.
+//! Checks whether a machine and a server are prepared for many connections and for attacks.
 
 mod machine;
 mod manners;
@@ -15,16 +15,16 @@ use self::manners::{ATTEMPTS, Patient};
 use self::tls::Tls;
 use crate::client;
 
-/// Checks this machine's limits, and how a server of yours answers to known attacks
+/// Checks this machine's limits, and how your server answers known attacks
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// A server of yours, HOST:PORT or https://HOST:PORT; each known attack is tried on it once
+    /// Your server, HOST:PORT or https://HOST:PORT; each known attack is tried on it once
     #[arg(value_name = "ADDR")]
     address: Option<String>,
-    /// How many connections the machine should hold
+    /// The number of connections that the machine should hold
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     connections: u64,
-    /// In how many processes
+    /// The number of processes that share the connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     processes: u64,
     /// A path that the server answers with 200
@@ -33,13 +33,13 @@ pub(crate) struct Doctor {
     /// The path of its WebSocket
     #[arg(long, value_name = "PATH", default_value = "/ws")]
     ws: String,
-    /// It has no WebSocket
+    /// The server has no WebSocket
     #[arg(long)]
     no_ws: bool,
-    /// Its certificate may be by an authority in this file, in PEM
+    /// A file in PEM with the authority of the server's certificate
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// The server is mine, though it is not on this machine
+    /// The server is mine, although it is not on this machine
     #[arg(long)]
     mine: bool,
     /// Prints JSON
@@ -47,7 +47,7 @@ pub(crate) struct Doctor {
     json: bool,
 }
 
-/// Something that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Check {
     id: &'static str,
@@ -61,17 +61,17 @@ struct Check {
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     Good,
-    /// It will do, but could be better.
+    /// Acceptable, but could be better.
     Fair,
     Bad,
 }
 
 impl Doctor {
-    /// Prints what was found. True when nothing was bad.
+    /// Prints the results. Returns whether no check failed.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached, or is nobody's who may be tried.
+    /// If the server cannot be reached, or if the user may not try attacks on it.
     pub(crate) fn run(&self) -> io::Result<bool> {
         let mut checks = machine::checks(self.connections, self.processes);
         if let Some(address) = &self.address {
@@ -126,13 +126,13 @@ impl Doctor {
     }
 }
 
-/// HOST:PORT of an address, and HOST alone when it is to be spoken to over TLS.
+/// HOST:PORT of an address, and HOST if the server uses TLS.
 fn place(address: &str) -> (String, Option<&str>) {
     let address = address.trim_end_matches('/');
     let Some(rest) = address.strip_prefix("https://") else {
         return (address.strip_prefix("http://").unwrap_or(address).to_owned(), None);
     };
-    // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets, so that the last colon may be part of it.
+    // An IPv6 address has brackets (RFC 3986 section 3.2.2), so the last colon may be part of it.
     match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
         Some((host, _)) => (rest.to_owned(), Some(host)),
         None => (format!("{rest}:443"), Some(rest)),

@@ -1,4 +1,4 @@
-//! What a server says over TLS, and to those who are up to no good there.
+//! Checks a server's TLS, including its reaction to misuse.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -21,12 +21,12 @@ use super::{Check, Verdict};
 
 /// How long a server may wait for the first byte.
 const SILENCE: Duration = Duration::from_secs(15);
-/// A certificate that ends sooner should have been renewed.
+/// A certificate that expires sooner should have been renewed.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// Bytes of a handshake that no client needs.
+/// More bytes than any client's handshake needs.
 const ENDLESS: usize = 1 << 20;
 
-/// How the doctor speaks TLS.
+/// The doctor's TLS client.
 #[derive(Clone)]
 pub(super) struct Tls {
     config: Arc<ClientConfig>,
@@ -34,7 +34,7 @@ pub(super) struct Tls {
     seen: Arc<Seen>,
 }
 
-/// Trusts whomever it meets, and remembers what is to be said about them.
+/// A verifier that accepts every certificate, and records what an ordinary client would object to.
 #[derive(Debug)]
 struct Seen {
     verifier: Arc<WebPkiServerVerifier>,
@@ -43,17 +43,17 @@ struct Seen {
 
 #[derive(Debug, Clone)]
 struct Certificate {
-    /// Why a client that is not the doctor would leave.
+    /// Why an ordinary client would refuse the certificate.
     refused: Option<String>,
     expires: Option<SystemTime>,
 }
 
 impl Tls {
-    /// Speaks to `host`, whose certificate should be by an authority of the system, or one in the file `authorities`.
+    /// A client for `host`, whose certificate should be issued by an authority of the system, or by one in the file `authorities`.
     ///
     /// # Errors
     ///
-    /// When `host` cannot be in a certificate, the file cannot be read, or there is no cryptography.
+    /// If `host` cannot be a certificate's name, the file cannot be read, or no cryptography is available.
     pub(super) fn new(host: &str, authorities: Option<&Path>) -> io::Result<Self> {
         let provider = proto_tls::provider().map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
@@ -92,11 +92,11 @@ impl Tls {
         })
     }
 
-    /// Shakes hands on `stream`.
+    /// Performs a handshake on `stream`.
     ///
     /// # Errors
     ///
-    /// When that fails.
+    /// If the handshake fails.
     pub(super) fn open(&self, stream: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let client = ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(client, stream);
@@ -152,12 +152,12 @@ impl ServerCertVerifier for Seen {
     }
 }
 
-/// A verdict, and what was seen.
+/// A verdict, and the observation.
 type Finding = (Verdict, String);
 
 type Examine = fn(&Patient, &Tls) -> io::Result<Finding>;
 
-/// Everything that is looked at over TLS: its id, what it is, how it is done, and what to do about it.
+/// All TLS checks: the id, the subject, the function, and advice.
 const EXAMINATIONS: &[(&str, &str, Examine, &str)] = &[
     (
         "tls-certificate",
@@ -205,7 +205,7 @@ const EXAMINATIONS: &[(&str, &str, Examine, &str)] = &[
 
 const OLD: &str = "TLS before 1.2 must not be spoken (RFC 8996)";
 
-/// All checks of a server that speaks TLS; `told` hears the name of each before.
+/// Runs all TLS checks. Calls `told` with the name of each before it starts.
 pub(super) fn checks(patient: &Patient, tls: &Tls, mut told: impl FnMut(&str)) -> Vec<Check> {
     let check = |(id, what, examine, advice): &(&'static str, &str, Examine, &str)| {
         told(what);
@@ -220,7 +220,7 @@ pub(super) fn checks(patient: &Patient, tls: &Tls, mut told: impl FnMut(&str)) -
     EXAMINATIONS.iter().map(check).collect()
 }
 
-/// How many there are.
+/// The number of TLS checks.
 pub(super) const COUNT: usize = EXAMINATIONS.len();
 
 fn certificate(patient: &Patient, tls: &Tls) -> io::Result<Finding> {
@@ -259,7 +259,7 @@ fn key_exchange(patient: &Patient, tls: &Tls) -> io::Result<Finding> {
     let offered = tls.config.crypto_provider().kx_groups.iter().any(has_hybrid);
     Ok(match group {
         Some(NamedGroup::X25519MLKEM768) => (Verdict::Good, "X25519MLKEM768".to_owned()),
-        // The doctor's own cryptography has none.
+        // The doctor's own cryptography lacks it.
         Some(group) if !offered => (Verdict::Good, format!("{group:?}")),
         Some(group) => (Verdict::Fair, format!("{group:?}")),
         None => (Verdict::Fair, "none that is known".to_owned()),
@@ -267,7 +267,7 @@ fn key_exchange(patient: &Patient, tls: &Tls) -> io::Result<Finding> {
 }
 
 fn old(patient: &Patient, minor: u8) -> io::Result<Finding> {
-    // ECDHE and RSA with AES in CBC, which is all these versions had.
+    // ECDHE and RSA with AES in CBC mode, the usual ciphers of these versions.
     let answer = say_hello(patient, minor, &[0xc013, 0xc009, 0xc014, 0xc00a, 0x002f, 0x0035])?;
     Ok(match answer {
         Hello::Accepted(cipher) => (Verdict::Bad, format!("spoken, with the cipher {cipher:#06x}")),
@@ -277,7 +277,7 @@ fn old(patient: &Patient, minor: u8) -> io::Result<Finding> {
 }
 
 fn ciphers(patient: &Patient, _: &Tls) -> io::Result<Finding> {
-    // Broken: NULL, RC4, 3DES, export, anonymous. Old: CBC, and RSA's key exchange.
+    // Broken: NULL, RC4, 3DES, export, anonymous. Old: CBC, and the RSA key exchange.
     let broken = say_hello(
         patient,
         3,
@@ -303,7 +303,7 @@ fn ciphers(patient: &Patient, _: &Tls) -> io::Result<Finding> {
 
 fn resumption(patient: &Patient, tls: &Tls) -> io::Result<Finding> {
     let mut first = tls.open(patient.connect()?)?;
-    // Tickets of TLS 1.3 come behind the handshake: with the answer at the latest.
+    // TLS 1.3 sends tickets after the handshake, at the latest with the answer.
     ask(patient, &mut first)?;
     let again = ClientConnection::new(Arc::clone(&tls.config), tls.name.clone()).map_err(io::Error::other)?;
     let mut again = StreamOwned::new(again, patient.connect()?);
@@ -330,7 +330,7 @@ fn silence(patient: &Patient, _: &Tls) -> io::Result<Finding> {
 
 fn endless(patient: &Patient, _: &Tls) -> io::Result<Finding> {
     let mut stream = patient.connect()?;
-    // A ClientHello that claims 16 MiB (RFC 8446 section 4), and records full of it.
+    // A ClientHello that announces 16 MiB (RFC 8446 section 4), in full records.
     let mut record = vec![22, 3, 1, 0x40, 0];
     record.resize(5 + (1 << 14), 0);
     record[5..9].copy_from_slice(&[1, 0xff, 0xff, 0xff]);
@@ -375,7 +375,7 @@ fn plain(patient: &Patient, _: &Tls) -> io::Result<Finding> {
 
 fn garbage(patient: &Patient, _: &Tls) -> io::Result<Finding> {
     let mut stream = patient.connect()?;
-    // A server that refuses early may have closed already.
+    // A server that refuses early may already have closed.
     let _ = stream.write_all(b"SSH-2.0-doctor\r\n");
     let (answer, ended) = hear(&mut stream, PATIENCE)?;
     Ok(match refusal(&answer, ended) {
@@ -394,7 +394,7 @@ fn ending(patient: &Patient, tls: &Tls) -> io::Result<Finding> {
     })
 }
 
-/// Asks for the path, and reads to the end of the connection.
+/// Requests the path, and reads to the end of the connection.
 fn ask(patient: &Patient, stream: &mut StreamOwned<ClientConnection, TcpStream>) -> io::Result<()> {
     let Patient { path, address, .. } = patient;
     write!(
@@ -411,13 +411,13 @@ fn ask(patient: &Patient, stream: &mut StreamOwned<ClientConnection, TcpStream>)
     Ok(())
 }
 
-/// What a server says to a hello.
+/// The answer to a hello.
 enum Hello {
-    /// It goes on, with this cipher.
+    /// The server continues with this cipher.
     Accepted(u16),
-    /// It refuses, in this way.
+    /// The server refuses, in this way.
     Refused(String),
-    /// It says nothing.
+    /// The server does not answer.
     Open,
 }
 
@@ -433,7 +433,7 @@ fn say_hello(patient: &Patient, minor: u8, ciphers: &[u16]) -> io::Result<Hello>
     })
 }
 
-/// A ClientHello of TLS 1.`minor - 1`, with what any server of that version needs (RFC 5246 section 7.4.1.2).
+/// A ClientHello of TLS 1.`minor - 1` with the extensions that servers of that version expect (RFC 5246 section 7.4.1.2).
 fn hello(minor: u8, ciphers: &[u16]) -> Vec<u8> {
     fn vector(width: usize, content: &[u8]) -> Vec<u8> {
         let length = (content.len() as u32).to_be_bytes();
@@ -464,19 +464,19 @@ fn hello(minor: u8, ciphers: &[u16]) -> Vec<u8> {
     [vec![22, 3, 1], vector(2, &message)].concat()
 }
 
-/// The cipher that a ServerHello chooses (RFC 5246 section 7.4.1.3).
+/// The cipher chosen in a ServerHello (RFC 5246 section 7.4.1.3).
 fn cipher(answer: &[u8]) -> Option<u16> {
     let [22, 3, _, _, _, 2, rest @ ..] = answer else {
         return None;
     };
-    // Behind the length, the version and the random bytes there is the session's id.
+    // The session id follows the length, the version and the random bytes.
     let rest = rest.get(3 + 2 + 32..)?;
     let (id, rest) = rest.split_first()?;
     let cipher: &[u8; 2] = rest.get(usize::from(*id)..)?.first_chunk()?;
     Some(u16::from_be_bytes(*cipher))
 }
 
-/// How a server refused, in an alert (RFC 8446 section 6).
+/// How a server refused: its alert, if any (RFC 8446 section 6).
 fn refusal(answer: &[u8], ended: bool) -> Option<String> {
     let [21, 3, _, 0, 2, _, alert, ..] = answer else {
         return None;
@@ -485,7 +485,7 @@ fn refusal(answer: &[u8], ended: bool) -> Option<String> {
     Some(format!("alert {alert}, and {ending}")).filter(|_| ended)
 }
 
-/// Reads until the connection ends, or a time has passed. True when it has ended.
+/// Reads until the connection ends or the time has passed. Returns whether it ended.
 fn hear(stream: &mut TcpStream, patience: Duration) -> io::Result<(Vec<u8>, bool)> {
     let begun = Instant::now();
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);

@@ -1,4 +1,4 @@
-//! Packets from a file: pcap and pcapng, down to TCP.
+//! Reads packets from a pcap or pcapng file, down to TCP.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError};
 use super::Finding;
 use super::flow::{Flows, Segment};
 
-/// The largest packet, or block of a file, in bytes.
+/// The largest packet, or file block, in bytes.
 const LARGEST: usize = 256 << 10;
 
-/// Whether a file that begins so has packets.
+/// Whether a file with this start contains packets.
 pub(super) fn is_capture(start: &[u8]) -> bool {
     // pcap with microseconds or nanoseconds, in either byte order; pcapng.
     matches!(
@@ -25,13 +25,13 @@ pub(super) fn is_capture(start: &[u8]) -> bool {
     )
 }
 
-/// Reads all packets, and tells what is found in them.
+/// Reads all packets, and passes the findings to `tell`.
 pub(super) fn read(input: impl Read + Send, tell: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::Result<()> {
     let broken = |error: &dyn std::fmt::Debug| {
         io::Error::new(io::ErrorKind::InvalidData, format!("the capture is broken: {error:?}"))
     };
     let mut reader = pcap_parser::create_reader(LARGEST, input).map_err(|error| broken(&error))?;
-    // In pcap the file has one, in pcapng each interface.
+    // A pcap file has one link type, pcapng one for each interface.
     let mut links = Vec::new();
     let (mut flows, mut found) = (Flows::default(), Vec::new());
     loop {
@@ -56,7 +56,7 @@ pub(super) fn read(input: impl Read + Send, tell: &mut dyn FnMut(Finding) -> io:
             }
             Err(PcapError::Eof) => break,
             Err(PcapError::Incomplete(_)) => reader.refill().map_err(|error| broken(&error))?,
-            // A capture that was cut off is read as far as it goes.
+            // A truncated capture is read as far as possible.
             Err(PcapError::UnexpectedEof) => break,
             Err(error) => return Err(broken(&error)),
         }
@@ -69,9 +69,9 @@ fn packet(link: Option<&Linktype>, data: &[u8], flows: &mut Flows, found: &mut V
     let sliced = match link {
         Some(&Linktype::ETHERNET) => SlicedPacket::from_ethernet(data).ok(),
         Some(&Linktype::LINUX_SLL) => SlicedPacket::from_linux_sll(data).ok(),
-        // What Linux captures from all interfaces together: a header of 20 bytes.
+        // Linux's capture of all interfaces: a header of 20 bytes.
         Some(&Linktype(276)) => data.get(20..).and_then(|data| SlicedPacket::from_ip(data).ok()),
-        // The loopback of BSD and macOS: a header of 4 bytes.
+        // The loopback interface of BSD and macOS: a header of 4 bytes.
         Some(&Linktype::NULL | &Linktype::LOOP) => data.get(4..).and_then(|data| SlicedPacket::from_ip(data).ok()),
         Some(&Linktype::RAW | &Linktype::IPV4 | &Linktype::IPV6) => SlicedPacket::from_ip(data).ok(),
         _ => None,
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(found, ["127.0.0.1:5000 to 127.0.0.1:80", "GET /a, 1 fields"]);
     }
 
-    /// A capture that the tracer of the crate `protocol` wrote, of a request in two pieces and its answer.
+    /// A capture that the `protocol` crate's tracer wrote: a request in two pieces, and its answer.
     #[test]
     fn captures_of_the_tracer_are_read() {
         use std::time::{Instant, SystemTime};

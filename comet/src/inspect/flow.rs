@@ -1,4 +1,4 @@
-//! Connections out of packets: TCP segments put in order (RFC 9293), and both directions read together.
+//! Reassembles connections from packets: TCP segments in order (RFC 9293), and both directions together.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use super::Finding;
 use super::tape::{Agreed, Sender, Tape};
 
-/// Bytes of segments that wait for one before them; beyond that it is taken for lost.
+/// Bytes of segments that wait for an earlier one; beyond this limit, the earlier one counts as lost.
 const AHEAD: usize = 1 << 20;
 
-/// A segment, as it was captured.
+/// A captured segment.
 #[derive(Debug)]
 pub(super) struct Segment<'a> {
     pub(super) from: SocketAddr,
@@ -28,7 +28,7 @@ pub(super) struct Flows {
     count: usize,
 }
 
-/// One connection, by the addresses of client and server.
+/// One connection, identified by the addresses of client and server.
 struct Flow {
     number: usize,
     agreed: Agreed,
@@ -42,20 +42,20 @@ struct Direction {
     sender: &'static str,
     /// The sequence number of the next byte; `None` before the first segment.
     next: Option<u32>,
-    /// Segments that came too early, by how far ahead they are.
+    /// Early segments, by their distance from the next byte.
     ahead: BTreeMap<u32, Vec<u8>>,
     waiting: usize,
     ended: bool,
 }
 
 impl Flows {
-    /// Takes the next segment. Appends what is found.
+    /// Processes the next segment. Appends findings.
     pub(super) fn segment(&mut self, segment: &Segment<'_>, found: &mut Vec<Finding>) {
         let forth = (segment.from, segment.to);
         let is_reply = self.flows.contains_key(&(segment.to, segment.from));
         let key = if is_reply { (segment.to, segment.from) } else { forth };
         if segment.syn && !is_reply && self.flows.get(&key).is_some_and(Flow::is_over) {
-            // The same addresses again.
+            // A new connection with the same addresses.
             self.flows.remove(&key);
         }
         if !self.flows.contains_key(&key) {
@@ -78,12 +78,12 @@ impl Flows {
         flow.segment(segment, is_reply, found);
     }
 
-    /// Whether the first segment seen of a connection is the server's: one with SYN is a client's, and so is a request.
+    /// Whether a connection's first segment comes from the server: a segment with SYN, or with a request, comes from the client.
     fn is_from_server(&self, segment: &Segment<'_>) -> bool {
         !segment.syn && segment.payload.starts_with(b"HTTP/")
     }
 
-    /// The capture is over.
+    /// The end of the capture.
     pub(super) fn end(mut self, found: &mut Vec<Finding>) {
         let mut flows: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
         flows.sort_by_key(|flow| flow.number);
@@ -116,7 +116,7 @@ impl Flow {
         let mut new = Vec::new();
         this.segment(segment, &mut self.agreed, &mut new);
         this.tell(self.number, &mut new, found);
-        // A request to switch may have been answered now.
+        // A request for an upgrade may have been answered now.
         other.tape.feed(&[], &mut self.agreed, &mut new);
         other.tell(self.number, &mut new, found);
     }
@@ -131,7 +131,7 @@ impl Flow {
                 direction.tape.lose(&mut new);
             }
             direction.tape.end(&mut new);
-            // A connection that outlasts the capture is not at fault.
+            // A connection that is still open at the end of the capture is not faulty.
             new.retain(|finding| finding.kind != "cut short");
             direction.tell(self.number, &mut new, found);
         }
@@ -165,7 +165,7 @@ impl Direction {
         if self.ended {
             return;
         }
-        // A SYN takes one number.
+        // A SYN takes one sequence number.
         let sequence = segment.sequence.wrapping_add(segment.syn.into());
         let next = *self.next.get_or_insert(sequence);
         let ahead = sequence.wrapping_sub(next);
@@ -179,7 +179,7 @@ impl Direction {
             self.ahead.insert(sequence, segment.payload.to_vec());
             return;
         }
-        // What came before is cut off.
+        // Removes the part that arrived before.
         let known = next.wrapping_sub(sequence) as usize;
         self.take(segment.payload.get(known..).unwrap_or_default(), agreed, found);
         while let Some((sequence, payload)) = self.due() {
@@ -194,7 +194,7 @@ impl Direction {
         }
     }
 
-    /// A segment that is no longer early.
+    /// The next segment that is no longer early.
     fn due(&mut self) -> Option<(u32, Vec<u8>)> {
         let next = self.next?;
         let sequence = *self
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn segments_are_put_in_order_and_sent_again() {
         let mut wire = Wire::new();
-        // Numbers that wrap around.
+        // Sequence numbers that wrap around.
         wire.send(CLIENT, u32::MAX - 5, "S", b"");
         wire.send(SERVER, 99, "S", b"");
         let at = |offset: u32| (u32::MAX - 4).wrapping_add(offset);

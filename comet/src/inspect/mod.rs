@@ -1,4 +1,4 @@
-//! Shows what is in bytes: HTTP/1 messages and WebSocket frames, each with where it stands, and what is wrong with it.
+//! Decodes HTTP/1 messages and WebSocket frames, with the offset of each and any errors.
 
 mod capture;
 mod flow;
@@ -13,16 +13,16 @@ use serde::Serialize;
 
 use self::tape::{Agreed, Sender, Tape};
 
-/// Bytes of a file that is no capture are read at once, as from a socket.
+/// Bytes read at once from a file that is not a capture, as from a socket.
 const READ: usize = 64 * 1024;
 
 /// Decodes HTTP/1 and WebSocket bytes, or a capture of packets
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// A file of bytes or packets (pcap, pcapng), or - for what is piped in
+    /// A file of bytes or packets (pcap, pcapng), or - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// What the bytes are [default: as they look]
+    /// The kind of the bytes [default: detected]
     #[arg(long = "as", value_name = "WHAT", value_enum)]
     what: Option<What>,
     /// Prints JSON, an object a line
@@ -30,34 +30,34 @@ pub(crate) struct Inspect {
     json: bool,
 }
 
-/// What bytes are.
+/// The kind of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Requests of a client, and its frames if it switches
+    /// Requests of a client, and its frames after an upgrade
     Requests,
-    /// Responses of a server, and its frames if it switches
+    /// Responses of a server, and its frames after an upgrade
     Responses,
-    /// Masked frames, of a client
+    /// A client's frames, masked
     ClientFrames,
-    /// Frames of a server
+    /// A server's frames
     ServerFrames,
-    /// Packets
+    /// A capture of packets
     Capture,
 }
 
-/// Something found.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Finding {
-    /// Bytes into the stream.
+    /// Offset in the stream, in bytes.
     offset: u64,
-    /// Which connection of a capture, and who sent it.
+    /// The connection in a capture, and the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<&'static str>,
     kind: &'static str,
     text: String,
-    /// The section that a rejected byte breaks.
+    /// The section of the specification that a rejected byte violates.
     #[serde(skip_serializing_if = "Option::is_none")]
     section: Option<&'static str>,
 }
@@ -80,11 +80,11 @@ impl Finding {
 }
 
 impl Inspect {
-    /// Prints what is found. True when nothing was wrong with it.
+    /// Prints the findings. Returns whether there were no errors.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) fn run(&self) -> io::Result<bool> {
         let mut input = open(&self.file)?;
         let mut start = vec![0; READ];
@@ -128,7 +128,7 @@ fn guess(start: &[u8]) -> What {
     }
     match start {
         [b'H', b'T', b'T', b'P', b'/', ..] => What::Responses,
-        // The first byte of a frame that begins a message or is a control frame, and then the mask's bit.
+        // The first byte of a frame that begins a message or is a control frame, then the mask bit.
         [0x80.. | 0x01 | 0x02, second, ..] if second & 0x80 != 0 => What::ClientFrames,
         [0x80.. | 0x01 | 0x02, ..] => What::ServerFrames,
         _ => What::Requests,
@@ -144,7 +144,7 @@ fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     Ok(Box::new(file))
 }
 
-/// Reads until the buffer is full or nothing more comes.
+/// Reads until the buffer is full, or the input ends.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -198,7 +198,7 @@ impl Printer {
 mod tests {
     use super::*;
 
-    /// Kind and offset of what is found, whatever the pieces.
+    /// Kind and offset of the findings, independent of the pieces.
     fn found(what: What, bytes: &[u8]) -> Vec<(u64, &'static str, String)> {
         let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
             let mut tape = match what {
@@ -218,7 +218,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let whole = read(&mut std::iter::once(bytes));
-        // Content comes as it is cut; all else is the same however that is.
+        // Content depends on the pieces; everything else must not.
         let without_content = |found: &[(u64, &'static str, String)]| {
             let rest = found.iter().filter(|(_, kind, _)| *kind != "content");
             rest.cloned().collect::<Vec<_>>()
@@ -251,7 +251,7 @@ mod tests {
         bytes.extend(b"\x81\x05Hello");
         let found = found(What::Requests, &bytes);
         assert_eq!((found[1].0, found[1].1, &*found[1].2), (head, "text", "5 bytes: Hello"));
-        // RFC 6455 section 5.1: a client must mask.
+        // A client must mask (RFC 6455 section 5.1).
         assert_eq!((found[2].0, found[2].1), (head + 11, "REJECTED"));
         assert!(found[2].2.contains("without mask"), "{}", found[2].2);
     }

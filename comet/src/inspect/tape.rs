@@ -10,22 +10,22 @@ use protocol::bytes::BytesMut;
 
 use super::Finding;
 
-/// Content shown of a message, in bytes.
+/// The most bytes of a message's content that are shown.
 const SHOWN: usize = 60;
 
-/// Who sends what is read.
+/// The sender of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
     Client,
     Server,
 }
 
-/// What was agreed upon in the direction of requests, for that of the answers.
+/// What the requests have settled for reading the responses.
 #[derive(Debug, Default)]
 pub(super) struct Agreed {
-    /// The methods of requests that are not answered yet.
+    /// The methods of unanswered requests.
     methods: VecDeque<String>,
-    /// Whether the client waits to know what it will speak; and then what that is.
+    /// The state of a requested upgrade.
     switch: Switch,
 }
 
@@ -36,7 +36,7 @@ enum Switch {
     Asked,
     Refused,
     Granted(Option<Parameters>),
-    /// To something that is not WebSocket.
+    /// The upgrade was to a protocol other than WebSocket.
     Unknown,
 }
 
@@ -44,27 +44,27 @@ enum Switch {
 pub(super) struct Tape {
     sender: Sender,
     phase: Phase,
-    /// Bytes that have come and were not used up, and where in the stream the first of them stands.
+    /// Bytes not decoded yet, and the stream offset of the first.
     pending: Vec<u8>,
     offset: u64,
-    /// Where what was found last ended.
+    /// The offset at which the last finding ended.
     mark: u64,
-    /// Whether there is no other direction to learn from.
+    /// Whether the other direction is unavailable.
     alone: bool,
 }
 
 enum Phase {
     Head,
     Body(BodyDecoder),
-    /// A request to switch is not answered yet.
+    /// A request for an upgrade is unanswered.
     Undecided,
     ClientFrames(Box<Connection<Unmasked>>),
     ServerFrames(Box<Connection<Masked<NoEntropy>>>),
-    /// What follows is not for the codecs.
+    /// The following bytes cannot be decoded.
     Over,
 }
 
-/// Nothing is sent, so no key is needed.
+/// A source of masking keys that is never used, because nothing is sent.
 pub(super) struct NoEntropy;
 
 impl Entropy for NoEntropy {
@@ -74,7 +74,7 @@ impl Entropy for NoEntropy {
 }
 
 impl Tape {
-    /// Reads HTTP, and what it is switched to.
+    /// Reads HTTP, and the protocol it is upgraded to.
     pub(super) fn http(sender: Sender, alone: bool) -> Self {
         Self::new(sender, Phase::Head, alone)
     }
@@ -95,7 +95,7 @@ impl Tape {
         }
     }
 
-    /// More bytes have come. Appends what is found in them.
+    /// Processes more bytes. Appends findings.
     pub(super) fn feed(&mut self, bytes: &[u8], agreed: &mut Agreed, found: &mut Vec<Finding>) {
         self.pending.extend_from_slice(bytes);
         while self.step(agreed, found) {
@@ -103,7 +103,7 @@ impl Tape {
         }
     }
 
-    /// Nothing more comes.
+    /// The end of the stream.
     pub(super) fn end(&mut self, found: &mut Vec<Finding>) {
         match &mut self.phase {
             Phase::Body(body) => match body.eof() {
@@ -120,13 +120,13 @@ impl Tape {
         self.phase = Phase::Over;
     }
 
-    /// Bytes are missing here: what follows cannot be read.
+    /// Bytes are missing here: what follows cannot be decoded.
     pub(super) fn lose(&mut self, found: &mut Vec<Finding>) {
         found.push(self.finding("lost", "bytes are missing in the capture".to_owned()));
         self.phase = Phase::Over;
     }
 
-    /// Goes on to the next event; false when that needs more bytes.
+    /// Decodes the next event. Returns false if more bytes are needed.
     fn step(&mut self, agreed: &mut Agreed, found: &mut Vec<Finding>) -> bool {
         match &mut self.phase {
             Phase::Head if self.pending.is_empty() => false,
@@ -227,7 +227,7 @@ impl Tape {
             return false;
         };
         let mut rest = &self.pending[..];
-        // However much content there is, it is only shown.
+        // Content is only displayed, so it may have any length.
         let mut rules = Rules::DEFAULT;
         rules.limits.body = None;
         let outcome = body.next(&mut rest, &rules).map(|piece| match piece {
@@ -259,10 +259,10 @@ impl Tape {
         true
     }
 
-    /// Behind a request to switch, bytes may be anything until the server has answered.
+    /// After a request for an upgrade, the bytes are unknown until the server has answered.
     fn decide(&mut self, agreed: &mut Agreed) -> bool {
         let switch = match (agreed.switch, self.pending.first()) {
-            // Without the server's direction, the first byte tells: no method begins with one of the upper half, as frames do.
+            // Without the server's direction, the first byte decides: frames begin with a byte above 0x7f, methods do not.
             (Switch::Asked, Some(0x80..)) if self.alone => Switch::Granted(None),
             (Switch::Asked, Some(_)) if self.alone => Switch::Refused,
             (switch, _) => switch,
@@ -277,7 +277,7 @@ impl Tape {
         true
     }
 
-    /// What reading a frame came to: bytes used, and what was found.
+    /// The result of decoding a frame: the bytes used, and the finding.
     fn took(
         &mut self,
         (used, outcome): (usize, Result<Option<Frame>, proto_ws::Violation>),
@@ -311,7 +311,7 @@ impl Tape {
         self.offset += length as u64;
     }
 
-    /// What is wrong stands behind so many bytes of those that are pending.
+    /// Reports a violation at `behind` bytes from the start of the pending bytes.
     fn reject(&mut self, violation: &Violation, behind: usize, found: &mut Vec<Finding>) -> bool {
         let mut finding = self.rejected(violation);
         finding.offset = self.offset + (behind + violation.offset()) as u64;
@@ -331,10 +331,10 @@ impl Tape {
     }
 }
 
-/// Kind and description of something in frames, and whether it is the last.
+/// Kind and description of a frame, and whether it is the last one.
 type Frame = (&'static str, String, bool);
 
-/// Takes the next event off `pending`.
+/// Decodes the next event of `pending`.
 fn frame<S: proto_ws::Side>(
     connection: &mut Connection<S>,
     pending: &mut Vec<u8>,
@@ -354,7 +354,7 @@ fn frame<S: proto_ws::Side>(
                 format!("{} {}", close.code.get(), shorten(close.reason.as_bytes())),
                 true,
             ),
-            // Messages are put together, and inflated.
+            // Messages are assembled and inflated.
             _ => return None,
         })
     });
@@ -363,7 +363,7 @@ fn frame<S: proto_ws::Side>(
     (used, outcome)
 }
 
-/// Reads what `sender` sends: as its peer does.
+/// Decodes the frames of `sender`, as its peer would.
 fn frames(sender: Sender, parameters: Option<Parameters>) -> Phase {
     let mut config = Config::default();
     config.limits.control_frames = u32::MAX;
@@ -386,7 +386,7 @@ fn frames(sender: Sender, parameters: Option<Parameters>) -> Phase {
     }
 }
 
-/// The parameters of permessage-deflate, as a server's answer has them (RFC 7692 section 7.1).
+/// The parameters of permessage-deflate in a server's answer (RFC 7692 section 7.1).
 fn deflate(extensions: &str) -> Option<Parameters> {
     let mut parts = extensions.split(',').next()?.split(';').map(str::trim);
     if parts.next()? != "permessage-deflate" {
@@ -420,7 +420,7 @@ fn describe(content: &[u8]) -> String {
     format!("{} bytes: {}", content.len(), shorten(content))
 }
 
-/// The beginning of something, fit for a terminal.
+/// The beginning of some content, printable on a terminal.
 fn shorten(content: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&content[..content.len().min(SHOWN)]);
     let mut text = String::new();

@@ -1,8 +1,8 @@
-//! What a node counts besides its driver.
+//! The counters of a node, in addition to its driver's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows.
+/// A number that only increases.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -18,19 +18,19 @@ impl Counter {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Publications that clients of this node have made, over WebSocket or HTTP.
+    /// Publications by clients of this node, over WebSocket or HTTP.
     pub(crate) published: Counter,
-    /// Publications that came to channels listened to here.
+    /// Publications in channels that this node follows.
     pub(crate) publications: Counter,
-    /// Of each of these, how many listeners were told.
+    /// Deliveries of these publications to listeners.
     pub(crate) deliveries: Counter,
-    /// Publications that slow clients did not get.
+    /// Publications that slow clients missed.
     pub(crate) missed: Counter,
-    /// Slow clients that were closed.
+    /// Slow clients that were disconnected.
     pub(crate) too_slow: Counter,
-    /// Channels that lost their history, or fell out of it.
+    /// Channels that lost their history, or continuity with it.
     pub(crate) resets: Counter,
-    /// Clients that came back and got all they had missed; and those that could not.
+    /// Clients that returned and got everything they had missed, and clients that could not.
     pub(crate) recovered: Counter,
     pub(crate) unrecovered: Counter,
     /// Requests refused because a client made too many.

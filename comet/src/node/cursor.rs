@@ -1,4 +1,4 @@
-//! How far one reader has got in one channel.
+//! A reader's position in one channel.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::channel::Name;
 use crate::publication::{Epoch, Position, Publication};
 use crate::rule::Slow;
 
-/// Publications taken at once for a reader who catches up: it may not read them all.
+/// Publications taken at once for a reader that catches up: it may not read them all.
 const AT_ONCE: usize = 64;
 
-/// A subscription: a place in a feed. Dropping it ends the subscription.
+/// A subscription: a position in a feed. Dropping it ends the subscription.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     feed: Arc<Feed>,
@@ -26,32 +26,32 @@ pub(crate) struct Cursor {
 enum Stage {
     /// The feed has not begun.
     Waiting,
-    /// All up to the position was read; what comes next is read as it comes.
+    /// Everything up to the position was read; new publications are delivered as they arrive.
     Live,
-    /// The reader was too slow: it has to look for what came behind the position.
+    /// The reader was too slow: it must fetch the publications after its position.
     Behind,
 }
 
-/// Who reads: one client's connection.
+/// The reader: one client's connection.
 pub(crate) trait Reader {
-    /// Why nothing can be told.
+    /// Why the client cannot be told anything.
     type Error;
-    /// Whether so much waits for the client already that no more should.
+    /// Whether so much output waits that no more should be added.
     fn is_congested(&self) -> bool;
     /// The next publication.
     fn publication(&mut self, publication: &Publication) -> Result<(), Self::Error>;
-    /// The publications from one offset to another are gone.
+    /// The publications between two offsets are lost.
     fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Self::Error>;
-    /// The channel has another epoch from here on, and nothing is missing.
+    /// The channel has a new epoch from here on, and nothing is missing.
     fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
-    /// The channel has begun anew; what is there of it follows `position`.
+    /// The channel has begun anew; its present publications follow `position`.
     fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
     /// The client is too slow for this channel.
     fn too_slow(&mut self) -> Result<(), Self::Error>;
 }
 
 impl Cursor {
-    /// A place in `feed` for the connection of `sender`; `None` when the feed is no longer in use.
+    /// Subscribes the connection of `sender` to `feed`. `None` if the feed is no longer in use.
     pub(super) fn enter(feed: Arc<Feed>, sender: Sender<Post>, beats: bool) -> Option<Self> {
         let key = feed.enter(sender, beats)?;
         Some(Cursor {
@@ -78,13 +78,13 @@ impl Cursor {
         self.stage == Stage::Waiting
     }
 
-    /// The feed it reads.
+    /// The feed of this subscription.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
-    /// Begins behind `since`, or with the last `limit` publications. `round` is the number of the question that was put to the
-    /// broker for this reader, if one was. Without `takes`, nothing comes with the start itself. What follows the start is read by [`drained`](Cursor::drained).
+    /// Begins after `since`, or with the last `limit` publications. `round` is the number of the broker request for this reader, if one was
+    /// made. Without `takes`, the answer contains no publications. Those after the start are delivered by [`drained`](Cursor::drained).
     pub(crate) fn start(&mut self, since: Option<Position>, limit: usize, round: Option<u64>, takes: bool) -> Begin {
         let begin = self.feed.start(self.key, since, limit, round, takes);
         if let Begin::Start(Start { position, more, .. }) = &begin {
@@ -94,7 +94,7 @@ impl Cursor {
         begin
     }
 
-    /// A publication of this channel has come.
+    /// A publication of this channel has arrived.
     pub(crate) fn receive<R: Reader>(&mut self, publication: &Publication, reader: &mut R) -> Result<(), R::Error> {
         let next = self.position.offset + 1;
         let is_same = publication.position.epoch == self.position.epoch;
@@ -114,13 +114,13 @@ impl Cursor {
         self.pass(publication, reader)
     }
 
-    /// Whether this place is what `publication`, of another epoch, names as before it.
+    /// Whether the position is the predecessor that `publication`, of another epoch, names.
     fn precedes(&self, publication: &Publication) -> bool {
         let began = publication.previous == Epoch::NONE && self.position.is_start();
         publication.before() == self.position || began && self.position.epoch.0 < publication.position.epoch.0
     }
 
-    /// Reads the next publication.
+    /// Delivers the next publication.
     fn pass<R: Reader>(&mut self, publication: &Publication, reader: &mut R) -> Result<(), R::Error> {
         if publication.position.epoch != self.position.epoch {
             self.turn(publication.position.epoch, publication.offset() - 1, reader)?;
@@ -134,7 +134,7 @@ impl Cursor {
         reader.turned(&self.feed.name, self.position)
     }
 
-    /// Something may have come that was not told.
+    /// Checks for publications whose notification was lost.
     pub(crate) fn look<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
         if self.stage == Stage::Live {
             self.stage = Stage::Behind;
@@ -142,7 +142,7 @@ impl Cursor {
         self.drained(reader)
     }
 
-    /// The reader takes more again.
+    /// The reader can take more again.
     pub(crate) fn drained<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
         if self.stage == Stage::Behind && !reader.is_congested() {
             return self.catch_up(reader);
@@ -150,7 +150,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads what came behind the position, as far as the reader takes it.
+    /// Delivers the publications after the position, as far as the reader takes them.
     fn catch_up<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
         let newest_only = self.feed.rule.slow == Slow::Skip;
         loop {

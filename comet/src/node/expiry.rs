@@ -1,4 +1,4 @@
-//! When rights end.
+//! The expiry of rights.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use protocol::Sender;
 
 use super::Post;
 
-/// The connections whose rights end, by when they do: each is told at that time.
+/// Connections whose rights expire, ordered by time: each gets a message at that time.
 #[derive(Default)]
 pub(crate) struct Expiries {
     state: Mutex<State>,
@@ -22,14 +22,14 @@ struct State {
     ended: bool,
 }
 
-/// One of them. Dropped, it is not told any more.
+/// An entry; dropping it cancels the message.
 pub(crate) struct Expiry {
     expiries: Arc<Expiries>,
     key: (Instant, u64),
 }
 
 impl Expiries {
-    /// Has `sender` told at `at`.
+    /// Sends a message to `sender` at `at`.
     pub(crate) fn add(self: &Arc<Self>, at: Instant, sender: Sender<Post>) -> Expiry {
         let mut state = self.lock();
         state.count += 1;
@@ -46,7 +46,7 @@ impl Expiries {
         }
     }
 
-    /// Tells those whose time has come. Returns when that of the next will.
+    /// Sends the messages that are due. Returns the time of the next.
     pub(crate) fn tell(&self, now: Instant) -> Option<Instant> {
         loop {
             let mut state = self.lock();
@@ -57,13 +57,13 @@ impl Expiries {
             let due = state.due.pop_first();
             drop(state);
             if let Some((_, sender)) = due {
-                // Where there is no room the connection has much to do, and looks at the time with all of it.
+                // If the mailbox is full, the connection checks the time with each of its other messages.
                 let _ = sender.send(Post::Expired);
             }
         }
     }
 
-    /// Tells everyone in time, until the end.
+    /// Sends all messages in time, until the node ends.
     pub(super) fn run(&self) {
         loop {
             let next = self.tell(Instant::now());
@@ -98,7 +98,7 @@ impl Expiries {
 impl Drop for Expiry {
     fn drop(&mut self) {
         let left = self.expiries.lock().due.remove(&self.key);
-        // Its sender is dropped without the lock.
+        // The sender is dropped without the lock.
         drop(left);
     }
 }

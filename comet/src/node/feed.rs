@@ -1,4 +1,4 @@
-//! One channel on this node: its last publications, and who listens.
+//! A channel on this node: its last publications, and its listeners.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,18 +13,19 @@ use crate::log::{Log, Tail};
 use crate::publication::{Position, Publication};
 use crate::rule::Rule;
 
-/// Publications that may come before the first snapshot. More are dropped, and another snapshot is asked for.
+/// Publications that may arrive before the first snapshot. Further ones are dropped, and another snapshot is requested.
 const EARLY: usize = 1024;
-/// Publications, and bytes of them, that a new reader gets with the answer; more follow one by one.
+/// The most publications, and their bytes, in the answer to a new reader; the rest follows one by one.
 const FIRST: usize = 64;
 const FIRST_BYTES: usize = 64 << 10;
-/// Between two questions for a snapshot of the same channel: at first, and at most.
+/// The first and the longest pause between two requests for a snapshot of the same channel.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long a channel of which nothing was there may go unseen until it could have come and gone. Less than brokers keep one.
+/// How long an empty channel may be out of sight before it could have been created and removed meanwhile. Shorter than brokers keep a
+/// channel.
 const UNSEEN: Duration = Duration::from_secs(60);
 
-/// A channel that this node follows. It mirrors the history, so that those who come back are served from here.
+/// A channel that this node follows. It mirrors the history, so that returning readers are served from here.
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) name: Name,
@@ -36,69 +37,69 @@ pub(crate) struct Feed {
 struct State {
     /// `None` until the first snapshot.
     mirror: Option<Log>,
-    /// What came before it.
+    /// Publications that arrived before the first snapshot.
     early: Vec<Arc<Publication>>,
     listeners: Slab<Listener>,
-    /// Since when nobody has listened, if nobody does.
+    /// Since when there are no listeners.
     idle: Instant,
-    /// Since when those who listen have waited for the first snapshot, if there is none.
+    /// Since when listeners wait for the first snapshot.
     waiting: Instant,
-    /// Whether something is missing, so that another snapshot is needed.
+    /// Whether publications are missing, so that another snapshot is needed.
     torn: bool,
-    /// When one may be asked for again, and the pause after that.
+    /// When a snapshot may be requested again, and the pause after that.
     ask: Instant,
     pause: Duration,
-    /// Which question the last snapshot answered.
+    /// The number of the request that the last snapshot answered.
     round: u64,
-    /// When the broker was last in touch.
+    /// When the broker was last reachable.
     seen: Instant,
-    /// Nobody may enter any more.
+    /// The feed accepts no more listeners.
     retired: bool,
 }
 
 #[derive(Debug)]
 struct Listener {
     sender: Sender<Post>,
-    /// Whether it wants signs of life.
+    /// Whether the listener wants heartbeats.
     beats: bool,
-    /// Whether a post did not fit its mailbox.
+    /// Whether a message did not fit in its mailbox.
     lost: bool,
-    /// Whether it waits for another snapshot.
+    /// Whether the listener waits for another snapshot.
     verifies: bool,
 }
 
-/// What news have led to.
+/// The effect of a publication from the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
-    /// So many listeners were told.
+    /// This many listeners were told.
     Told(usize),
-    /// It was known before.
+    /// The publication was known before.
     Old,
-    /// Something is missing before it: another snapshot is needed.
+    /// Earlier publications are missing: another snapshot is needed.
     Torn,
 }
 
 /// Whether a new reader may begin.
 #[derive(Debug)]
 pub(crate) enum Begin {
-    /// Not yet: there has been no snapshot, or not the one that is waited for.
+    /// Not yet: there was no snapshot, or not the requested one.
     Wait,
-    /// Only the broker knows, in a snapshot that is asked for now: the reader may be ahead of this node.
+    /// Only the broker knows, so a snapshot is requested now: the reader may be ahead of this node.
     Ask,
     Start(Start),
 }
 
-/// What a new reader gets first.
+/// The first data for a new reader.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Where the publications begin.
+    /// The position before the publications.
     pub(crate) from: Position,
-    /// Where they end.
+    /// The position after the publications.
     pub(crate) position: Position,
     pub(crate) publications: Vec<Arc<Publication>>,
-    /// Whether all is there since the position that was asked for, if one was.
+    /// Whether everything since the requested position is included; `None` if no position was requested.
     pub(crate) recovered: Option<bool>,
-    /// Whether more follow.
+    /// Whether more publications follow.
     pub(crate) more: bool,
 }
 
@@ -128,9 +129,9 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // What readers do.
+    // Called for readers.
 
-    /// From now on `sender` is told, with signs of life if it wants `beats`. `None` when the feed is no longer in use.
+    /// Adds `sender` as a listener, with heartbeats if it wants `beats`. `None` if the feed is no longer in use.
     pub(crate) fn enter(&self, sender: Sender<Post>, beats: bool) -> Option<u32> {
         let mut state = self.lock();
         let key = u32::try_from(state.listeners.vacant_key()).ok()?;
@@ -156,13 +157,13 @@ impl Feed {
             state.idle = Instant::now();
         }
         drop(state);
-        // Its sender is dropped without the lock.
+        // The sender is dropped without the lock.
         drop(left);
     }
 
-    /// Where the reader `key` begins who has read up to `since`, or wants the last `limit` publications. Where only the broker
-    /// knows, it is to be asked; with the number of that question this is then called again. One who `takes` nothing now gets
-    /// the publications later.
+    /// Where the reader `key` begins, which has read up to `since`, or wants the last `limit` publications. If only the broker knows, the
+    /// caller requests a snapshot, and calls this again with the number of the request. A reader with `takes` false gets the publications
+    /// later.
     pub(crate) fn start(
         &self,
         key: u32,
@@ -182,7 +183,7 @@ impl Feed {
                 (if is_there { since } else { mirror.start() }, Some(is_there))
             }
             Some(_) => match round {
-                // Another node may have told it what has not come here yet.
+                // Another node may have told the reader of publications that have not arrived here yet.
                 None => return Begin::Ask,
                 Some(round) if state.round < round => {
                     if let Some(listener) = state.listeners.get_mut(key as usize) {
@@ -209,13 +210,13 @@ impl Feed {
         })
     }
 
-    /// What came behind `position`, the first `limit` of it; where to begin instead when it is of another epoch.
+    /// The first `limit` publications after `position`; or where to begin instead, if `position` belongs to another history.
     pub(crate) fn after(&self, position: Position, limit: usize) -> Result<Tail, Position> {
         let state = self.lock();
         match &state.mirror {
             Some(mirror) if mirror.knows(position) => Ok(mirror.after(position.offset, limit)),
             Some(mirror) => Err(mirror.start()),
-            // Nobody has a position before there is one.
+            // Nobody has a position before the first snapshot.
             None => Ok(Tail::default()),
         }
     }
@@ -224,7 +225,7 @@ impl Feed {
         self.lock().listeners.len()
     }
 
-    // What the broker tells.
+    // Called for the broker.
 
     pub(crate) fn publication(&self, publication: &Arc<Publication>) -> News {
         let mut state = self.lock();
@@ -248,7 +249,7 @@ impl Feed {
         }
     }
 
-    /// How far the channel is known here.
+    /// The position up to which this node knows the channel.
     pub(crate) fn position(&self) -> Option<Position> {
         let state = self.lock();
         let position = state.mirror.as_ref()?.position();
@@ -256,7 +257,7 @@ impl Feed {
         (!is_stale).then_some(position)
     }
 
-    /// Takes the channel as it stands: at first, or to fill what is missing. True when that could not be filled.
+    /// Applies a snapshot: the first, or one that fills a gap. Returns true if the gap could not be filled.
     pub(crate) fn snapshot(self: &Arc<Self>, snapshot: Snapshot) -> bool {
         let mut state = self.lock();
         state.torn = false;
@@ -271,9 +272,9 @@ impl Feed {
         has_lost
     }
 
-    // What the node does from time to time.
+    // Called periodically by the node.
 
-    /// Tells those again who could not be told for want of room.
+    /// Notifies listeners again whose mailbox was full.
     pub(crate) fn remind(self: &Arc<Self>) {
         let mut state = self.lock();
         for (_, listener) in &mut state.listeners {
@@ -283,7 +284,7 @@ impl Feed {
         }
     }
 
-    /// Those who listen.
+    /// The senders of all listeners.
     pub(crate) fn senders(&self) -> Vec<Sender<Post>> {
         let state = self.lock();
         state
@@ -293,7 +294,7 @@ impl Feed {
             .collect()
     }
 
-    /// Sends a sign of life to those who want one.
+    /// Sends a heartbeat to the listeners that want one.
     pub(crate) fn beat(&self) {
         for (_, listener) in &mut self.lock().listeners {
             if listener.beats {
@@ -302,7 +303,7 @@ impl Feed {
         }
     }
 
-    /// Whether a snapshot is to be asked for: something is missing, and the last question is some time ago.
+    /// Whether a snapshot must be requested: publications are missing, and the last request was some time ago.
     pub(crate) fn asks(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let wants = state.torn || state.mirror.is_none() && !state.listeners.is_empty();
@@ -314,13 +315,13 @@ impl Feed {
         true
     }
 
-    /// The broker is in touch.
+    /// The broker is reachable.
     pub(crate) fn is_seen(&self, now: Instant) {
         let mut state = self.lock();
         state.seen = state.seen.max(now);
     }
 
-    /// Tells those who wait that the feed does not begin, if it has not for so long.
+    /// Tells waiting listeners that the feed does not begin, if they have waited for `patience`.
     pub(crate) fn give_up(self: &Arc<Self>, now: Instant, patience: Duration) {
         let mut state = self.lock();
         if state.mirror.is_none() && now.saturating_duration_since(state.waiting) > patience {
@@ -329,12 +330,12 @@ impl Feed {
         }
     }
 
-    /// Whether nobody has listened for so long.
+    /// Whether there were no listeners for `linger`.
     pub(crate) fn is_idle(&self, now: Instant, linger: Duration) -> bool {
         self.lock().is_idle(now, linger)
     }
 
-    /// Closes the feed if nobody has listened for so long.
+    /// Closes the feed if there were no listeners for `linger`.
     pub(crate) fn retire(&self, now: Instant, linger: Duration) -> bool {
         let mut state = self.lock();
         state.retired = state.is_idle(now, linger);
@@ -354,7 +355,7 @@ impl State {
         self.listeners.is_empty() && now.saturating_duration_since(self.idle) > linger
     }
 
-    /// Takes a snapshot. True when something is lost.
+    /// Applies a snapshot. Returns whether publications were lost.
     fn take(&mut self, snapshot: Snapshot, rule: &Rule, feed: &Arc<Feed>) -> bool {
         let Some(mirror) = &self.mirror else {
             self.begin(snapshot, rule);
@@ -362,7 +363,7 @@ impl State {
             return false;
         };
         let (ours, theirs) = (mirror.position(), snapshot.position);
-        // Where it was read before anything was known here, one history of one epoch is all there can be.
+        // If the snapshot was read before anything was known here, an equal epoch means the same history.
         let continues = snapshot
             .continues
             .unwrap_or_else(|| mirror.knows(theirs) || ours.epoch == theirs.epoch);
@@ -393,7 +394,7 @@ impl State {
             mirror.push(now, publication, &rule.keep);
         }
         if mirror.position() != snapshot.position {
-            // They do not lead up to the position: it alone counts.
+            // The publications do not lead up to the position, so only the position counts.
             mirror = Log::new(snapshot.position);
         }
         if let Some(turn) = snapshot.turn
@@ -421,7 +422,7 @@ impl State {
         }
     }
 
-    /// Posts to everyone. Returns to how many.
+    /// Posts to all listeners. Returns their number.
     fn tell(&mut self, post: impl Fn() -> Post) -> usize {
         for (_, listener) in &mut self.listeners {
             listener.tell(post());
@@ -432,7 +433,7 @@ impl State {
 
 impl Listener {
     fn tell(&mut self, post: Post) {
-        // One whose connection is closed leaves by itself.
+        // A closed connection removes its listener itself.
         self.lost |= matches!(self.sender.send(post), Err(SendError::Full(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! This process's part of the whole: the channels its connections listen to, fed by the broker.
+//! A node: the channels that this process's connections follow, fed by the broker.
 
 mod counters;
 mod cursor;
@@ -30,27 +30,27 @@ pub(crate) use feed::{Begin, Feed, News};
 pub(crate) use post::{Answer, Outcome, Post};
 pub(crate) use sample::{GAUGES, Sample};
 
-/// How long a feed outlasts its last listener, who may come back.
+/// How long a feed is kept after its last listener, who may return.
 const LINGER: Duration = Duration::from_secs(30);
-/// Channels that are looked at for one that can make room for another.
+/// The most channels examined for one that can make room for another.
 const SOME: usize = 1024;
 /// How long listeners wait for a feed to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long what the node publishes of itself may go without an answer until it counts as unable to publish.
+/// How long the node's own publication may remain unanswered before the node counts as unable to publish.
 const UNANSWERED: Duration = Duration::from_secs(3);
 
-/// What a node is told when it is made.
+/// The configuration of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeConfig {
-    /// The server's name, different from those of all others.
+    /// The server's name, which no other server has.
     pub(crate) server: Arc<str>,
-    /// Which of the processes of the server, from 0.
+    /// The number of the process within its server, from 0.
     pub(crate) worker: usize,
-    /// Tells the starts of a worker apart.
+    /// Distinguishes the starts of a worker.
     pub(crate) start: Arc<str>,
     pub(crate) rules: Rules,
     pub(crate) encoding: Encoding,
-    /// Channels it follows at most.
+    /// The most channels that it follows.
     pub(crate) max_channels: usize,
 }
 
@@ -58,37 +58,37 @@ pub(crate) struct NodeConfig {
 pub(crate) struct Node {
     pub(crate) config: NodeConfig,
     pub(crate) counters: Counters,
-    /// Its name, different from those of all others.
+    /// Its name, which no other node has.
     pub(crate) name: String,
-    /// Its name for its clients, different from those of all that were ever started.
+    /// Its name in clients' names, which no other start of any node has.
     pub(crate) instance: String,
     pub(crate) expiries: Arc<Expiries>,
-    /// Channels in which something is missing.
+    /// Feeds that miss publications.
     torn: Mutex<Vec<Arc<Feed>>>,
-    /// The parent, where this is one of several processes, and what all of them count.
+    /// The connection to the parent, if there are several processes, and the counters of all of them.
     parent: Mutex<Option<UnixStream>>,
     crew: Mutex<BTreeMap<usize, Sample>>,
-    /// How publishing goes, as what the node tells of itself shows.
+    /// Whether publishing works, as the node's own publications show.
     health: Mutex<Health>,
     started: Instant,
-    /// What the driver counts, once there is one.
+    /// The driver's counters, once the driver runs.
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
-    /// What TLS counts, where there is TLS.
+    /// The counters of TLS, if TLS is used.
     tls: OnceLock<Box<dyn Fn() -> proto_tls::Stats + Send + Sync>>,
     broker: Box<dyn Broker>,
     feeds: RwLock<Table<Name, Arc<Feed>>>,
-    /// What the nodes have told last, by name.
+    /// The last samples of all nodes, by name.
     peers: Mutex<HashMap<String, (Instant, Sample)>>,
-    /// Who looks after what is due from time to time.
+    /// The thread that does periodic work.
     ticker: Mutex<Option<Thread>>,
 }
 
-/// Whether publications go through.
+/// Whether publications succeed.
 #[derive(Debug, Default)]
 struct Health {
-    /// When one was sent that has no answer yet.
+    /// When the unanswered publication was sent.
     sent: Option<Instant>,
-    /// Whether the last failed.
+    /// Whether the last one failed.
     failed: bool,
 }
 
@@ -99,7 +99,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    /// A node on the broker that `broker` makes, and whose inbox it is.
+    /// A node on the broker that `broker` makes. The node is the broker's inbox.
     pub(crate) fn new(config: NodeConfig, broker: impl FnOnce(Weak<dyn Inbox>, &str) -> Box<dyn Broker>) -> Arc<Self> {
         let instance = format!("{}.{}.{}", config.server, config.worker, config.start);
         Arc::new_cyclic(|node: &Weak<Node>| Node {
@@ -122,24 +122,24 @@ impl Node {
         })
     }
 
-    /// From now on connections are served; `stats` tells what each of the threads counts.
+    /// Connections are served from now on; `stats` returns the counters of each thread.
     pub(crate) fn serves(&self, stats: impl Fn() -> Vec<Stats> + Send + Sync + 'static) {
-        // Set once, when serving begins.
+        // Set only once, when serving begins.
         let _ = self.stats.set(Box::new(stats));
     }
 
-    /// From now on what TLS counts is among what it counts.
+    /// Adds the counters of TLS.
     pub(crate) fn encrypts(&self, stats: impl Fn() -> proto_tls::Stats + Send + Sync + 'static) {
-        // Set once, when serving begins.
+        // Set only once, when serving begins.
         let _ = self.tls.set(Box::new(stats));
     }
 
-    /// Whether it serves, and what is published goes through.
+    /// Whether the node serves and can publish.
     pub(crate) fn is_ready(&self) -> bool {
         self.stats.get().is_some() && self.broker.is_connected() && self.can_publish(Instant::now())
     }
 
-    /// Whether what the node last published of itself went through, or may still.
+    /// Whether the node's own last publication succeeded, or may still succeed.
     fn can_publish(&self, now: Instant) -> bool {
         let health = self.health();
         let waits = health
@@ -156,12 +156,12 @@ impl Node {
         self.torn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What each of the driver's threads counts.
+    /// The counters of the driver's threads.
     fn stats(&self) -> Vec<Stats> {
         self.stats.get().map(|stats| stats()).unwrap_or_default()
     }
 
-    /// Listens to what the nodes tell of themselves.
+    /// Follows the channel on which nodes report their counters.
     fn follow_nodes(&self) {
         let nodes = Name::nodes();
         // There is always room for the first channel.
@@ -182,7 +182,7 @@ impl Node {
         self.broker.as_ref()
     }
 
-    /// A place in `channel` for the connection of `sender`, which the rules allow. With `beats` it gets signs of life.
+    /// Subscribes the connection of `sender` to `channel`, which the rules permit. With `beats` it gets heartbeats.
     pub(crate) fn subscribe(&self, channel: &Name, sender: &Sender<Post>, beats: bool) -> Result<Cursor, Trouble> {
         loop {
             let (feed, is_new) = self.feed(channel)?;
@@ -196,13 +196,13 @@ impl Node {
         }
     }
 
-    /// Asks the broker how the channel of `cursor` stands. Returns the number of the question.
+    /// Requests a snapshot for the channel of `cursor`. Returns the number of the request.
     pub(crate) fn verify(&self, cursor: &Cursor) -> u64 {
         let feed = cursor.feed();
         self.broker.follow(&feed.name, feed.rule.keep)
     }
 
-    /// The feed of a channel, and whether it was made now.
+    /// The feed of a channel, and whether it was created now.
     fn feed(&self, channel: &Name) -> Result<(Arc<Feed>, bool), Trouble> {
         if let Some(feed) = self.read().get(channel) {
             return Ok((Arc::clone(feed), false));
@@ -211,7 +211,7 @@ impl Node {
         let mut retired = None;
         let mut feeds = self.write();
         if feeds.len() >= self.config.max_channels && !feeds.contains_key(channel) {
-            // One that only outlasts its last listener makes room.
+            // A feed without listeners makes room.
             let mut some = feeds.values().take(SOME);
             let idle = some.find(|feed| !feed.name.is_reserved() && feed.retire(Instant::now(), Duration::ZERO));
             retired = Some(Arc::clone(idle.ok_or(Trouble::TooManyChannels)?));
@@ -227,13 +227,13 @@ impl Node {
         let feed = Arc::clone(feed);
         drop(feeds);
         if let Some(retired) = retired {
-            // Without the lock, which the broker may wait for.
+            // Without the lock, because the broker may wait for it.
             self.broker.forget(&retired.name);
         }
         Ok((feed, is_new))
     }
 
-    /// The channels listened to here, each with its number of listeners.
+    /// The channels with listeners on this node, and the number of listeners.
     pub(crate) fn channels(&self) -> Vec<(Name, usize)> {
         let feeds = self.read();
         let listened = feeds.iter().map(|(name, feed)| (name.clone(), feed.listeners()));

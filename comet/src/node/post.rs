@@ -1,4 +1,4 @@
-//! What comes to a connection through its mailbox.
+//! Messages to a connection's mailbox.
 
 use std::sync::Arc;
 
@@ -10,28 +10,28 @@ use crate::channel::Name;
 use crate::messages::Id;
 use crate::publication::{Position, Publication};
 
-/// A message for one connection. Small, for there is one for each publication and subscriber.
+/// A message to one connection. Small, because there is one for each publication and subscriber.
 #[derive(Debug)]
 pub(crate) enum Post {
-    /// Something was published in a channel that is subscribed to.
+    /// A publication in a subscribed channel.
     Publication(Arc<Publication>),
-    /// The feed of a channel has begun, or has lost something and begins anew.
+    /// The feed of a channel has begun, or has lost publications and begins anew.
     Position(Arc<Feed>),
-    /// The feed has not begun and does not.
+    /// The feed could not begin.
     NoFeed(Arc<Feed>),
-    /// A post was lost for want of room: look what is new.
+    /// A message was lost because the mailbox was full: check for new publications.
     Look(Arc<Feed>),
-    /// The server asks its clients to leave, and to come back.
+    /// The server asks its clients to leave and reconnect.
     Leave,
-    /// The time of the client's token is over.
+    /// The client's token has expired.
     Expired,
-    /// Time for a sign of life, where the protocol has none of its own.
+    /// A heartbeat, for protocols without their own.
     Heartbeat,
     /// The broker's answer to a request.
     Answer(Box<Answer>),
 }
 
-/// The broker's answer to the request of that number.
+/// The broker's answer to the request with this number.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) to: Id,
@@ -44,12 +44,12 @@ pub(crate) enum Outcome {
     Published(Result<Position, Trouble>),
     Snapshot(Result<Snapshot, Trouble>),
     Presence(Result<Presence, Trouble>),
-    /// What came of something else, in words.
+    /// The result of another action, in words.
     Said(String),
 }
 
 impl Answer {
-    /// Has the answer to the request of the id `to` posted to `sender`.
+    /// Makes an outcome post its answer, for the request with the id `to`, to `sender`.
     pub(crate) fn to<T: 'static>(
         sender: Sender<Post>,
         to: Id,
@@ -62,7 +62,7 @@ impl Answer {
                 channel,
                 outcome: outcome(result),
             };
-            // Where the mailbox is full, or the connection gone, the client finds out by waiting.
+            // If the mailbox is full or the connection has ended, the client times out.
             let _ = sender.send(Post::Answer(Box::new(answer)));
         })
     }

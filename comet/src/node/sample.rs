@@ -1,4 +1,4 @@
-//! What a node tells the others of itself.
+//! The counters that nodes report to each other.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,14 +15,14 @@ use crate::channel::Name;
 use crate::machine;
 use crate::publication::{Draft, Publication};
 
-/// A node that has told nothing for so long is gone.
+/// A node that has reported nothing for this time counts as gone.
 const GONE: Duration = Duration::from_secs(5);
-/// Nodes that are remembered; a server has as many as it has processes.
+/// The most nodes that are remembered; a server has one per process.
 const NODES: usize = 1000;
-/// Channels told of, the most listened to first.
+/// The most channels in a report, those with the most listeners first.
 const CHANNELS: usize = 1000;
 
-/// What a node counts, as it told it once a second.
+/// A node's report, made once a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) node: String,
@@ -33,17 +33,17 @@ pub(crate) struct Sample {
     pub(crate) uptime: u64,
     /// Bytes of resident memory.
     pub(crate) memory: u64,
-    /// Milliseconds of processor time.
+    /// Processor time in milliseconds.
     pub(crate) cpu: u64,
-    /// Whether its broker is in reach.
+    /// Whether its broker is reachable.
     pub(crate) connected: bool,
     /// Accepted connections of each thread.
     pub(crate) accepted: Vec<u64>,
     /// Counters, by name.
     pub(crate) counters: Vec<(String, u64)>,
-    /// Channels and their listeners.
+    /// Channels, and their numbers of listeners.
     pub(crate) channels: Vec<(Name, usize)>,
-    /// Channels that are not among them.
+    /// The number of channels left out.
     pub(crate) more_channels: usize,
 }
 
@@ -56,11 +56,11 @@ impl Sample {
     }
 }
 
-/// Counters that go down again.
+/// Counters that can decrease.
 pub(crate) const GAUGES: &[&str] = &["active", "subscriptions"];
 
 impl Sample {
-    /// A sample of a process that counts this, for tests.
+    /// A sample with these counters, for tests.
     #[cfg(test)]
     pub(crate) fn of(pid: u32, counters: Vec<(String, u64)>) -> Self {
         Sample {
@@ -79,7 +79,7 @@ impl Sample {
         }
     }
 
-    /// With what others have counted before.
+    /// Adds the counters of earlier processes.
     pub(crate) fn plus(&self, before: &[(String, u64)]) -> Sample {
         let mut sum = self.clone();
         for (name, value) in &mut sum.counters {
@@ -91,7 +91,7 @@ impl Sample {
         sum
     }
 
-    /// What is left of it when the process has ended.
+    /// The part of the sample that remains valid when the process has ended.
     pub(crate) fn ended(mut self) -> Sample {
         for (_, value) in self
             .counters
@@ -106,7 +106,7 @@ impl Sample {
 }
 
 impl Node {
-    /// What this node counts now.
+    /// This node's sample now.
     pub(crate) fn sample(&self) -> Sample {
         let loops = self.stats();
         let mut sum = Stats::default();
@@ -118,7 +118,7 @@ impl Node {
         channels.sort_by_key(|(_, listeners)| std::cmp::Reverse(*listeners));
         let more_channels = channels.len().saturating_sub(CHANNELS);
         channels.truncate(CHANNELS);
-        // In tests these are always the same: a schedule of faults follows from its seed, down to the bytes.
+        // Constant in tests: a schedule of faults follows from its seed, down to the bytes.
         let usage = if cfg!(test) {
             machine::Usage::default()
         } else {
@@ -165,17 +165,17 @@ impl Node {
         }
     }
 
-    /// From now on the parent of this process is told what it counts.
+    /// Reports to the parent of this process from now on.
     pub(crate) fn reports_to(&self, parent: UnixStream) {
         *self.parent.lock().unwrap_or_else(PoisonError::into_inner) = Some(parent);
     }
 
-    /// A process of this server counts this, as the parent says.
+    /// The parent has passed on the sample of a process of this server.
     pub(crate) fn hears_of(&self, sample: Sample) {
         self.crew().insert(sample.worker, sample);
     }
 
-    /// What all processes of this server count, where there are several.
+    /// The samples of all processes of this server, if there are several.
     pub(crate) fn crew_samples(&self) -> Vec<Sample> {
         self.crew().values().cloned().collect()
     }
@@ -184,7 +184,7 @@ impl Node {
         self.crew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the parent what this node counts.
+    /// Reports this node's counters to the parent.
     pub(super) fn report(&self) {
         let mut parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stream) = &mut *parent else { return };
@@ -199,18 +199,18 @@ impl Node {
         }
     }
 
-    /// Tells all nodes what this one counts.
+    /// Publishes this node's counters to all nodes.
     pub(super) fn tell_sample(self: &Arc<Self>, now: Instant) {
         if self
             .health()
             .sent
             .is_some_and(|sent| now.saturating_duration_since(sent) < UNANSWERED)
         {
-            // One at a time: where they take long, more would not help.
+            // One at a time: if publications are slow, more would not help.
             return;
         }
         if !self.broker().is_connected() {
-            // That says enough.
+            // The missing answer already shows the state.
             return;
         }
         let Ok(data) = serde_json::value::to_raw_value(&self.sample()) else {
@@ -221,7 +221,7 @@ impl Node {
             return;
         };
         self.health().sent.get_or_insert(now);
-        // One that is lost is followed by another.
+        // A lost report is followed by another.
         let node = Arc::downgrade(self);
         let done = Done::new(move |outcome| {
             if let Some(node) = node.upgrade() {
@@ -234,7 +234,7 @@ impl Node {
         self.broker().publish(draft, rule.keep, done);
     }
 
-    /// A node has told what it counts.
+    /// A node has published its counters.
     pub(super) fn heard(&self, publication: &Publication) {
         let Ok(sample) = serde_json::from_slice::<Sample>(&publication.data) else {
             return;
@@ -247,7 +247,7 @@ impl Node {
         }
     }
 
-    /// What each node has told last, those of other servers too, in the order of their names.
+    /// The last samples of all nodes, including those of other servers, ordered by name.
     pub(crate) fn samples(&self) -> Vec<Sample> {
         let now = Instant::now();
         let peers = self.peers();

@@ -1,4 +1,4 @@
-//! What a node does from time to time.
+//! The periodic work of a node.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use super::{Feed, LINGER, Node, PATIENCE, Post};
 
-/// Between two looks.
+/// The interval of periodic work.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a node that starts waits for its broker.
+/// How long a starting node waits for its broker.
 const BROKER_PATIENCE: Duration = Duration::from_secs(1);
-/// Ticks between two signs of life: often enough for proxies, which give up after a minute.
+/// Ticks between two heartbeats: often enough for proxies, which give up after a minute.
 const BEAT: u64 = 20;
 
 impl Node {
-    /// Starts the thread that looks after the node until that is dropped.
+    /// Starts the thread that does the periodic work until the node is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         self.follow_nodes();
         let expiries = Arc::clone(&self.expiries);
@@ -28,7 +28,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until the broker is there, for some time: who serves before it is refuses what could have waited.
+    /// Waits a while for the broker: a node that serves earlier would refuse requests that could have waited.
     ///
     /// # Errors
     ///
@@ -44,21 +44,21 @@ impl Node {
         Ok(())
     }
 
-    /// Has the thread look now.
+    /// Makes the thread work now.
     pub(super) fn wake(&self) {
         if let Some(thread) = &*self.ticker() {
             thread.unpark();
         }
     }
 
-    /// Sends a sign of life to those whose protocol has none of its own.
+    /// Sends heartbeats to connections whose protocol has none of its own.
     pub(crate) fn beat(&self) {
         for feed in self.all_feeds() {
             feed.beat();
         }
     }
 
-    /// Does what is due.
+    /// Does the work that is due.
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
         self.broker.tick(now);
         let is_connected = self.broker.is_connected();
@@ -83,7 +83,7 @@ impl Node {
         }
         for feed in retired {
             self.broker.forget(&feed.name);
-            // Somebody may have come between the two.
+            // A listener may have arrived between the two checks.
             if let Some(again) = self.read().get(&feed.name).map(Arc::clone) {
                 self.broker.follow(&again.name, again.rule.keep);
             }
@@ -91,7 +91,7 @@ impl Node {
         self.tell_sample(now);
     }
 
-    /// Has what is missing read, where that was not asked for a moment ago.
+    /// Requests snapshots for feeds that miss publications, unless one was requested a moment ago.
     pub(crate) fn mend(&self, now: Instant) {
         let torn = core::mem::take(&mut *self.torn());
         for feed in torn {
@@ -101,8 +101,8 @@ impl Node {
         }
     }
 
-    /// Asks all clients to leave and come back, evenly over so long, in the background. Returns how many there are, those of
-    /// several channels several times.
+    /// Asks all clients to leave and reconnect, evenly over the time `over`, in the background. Returns their number; a client of several
+    /// channels is counted several times.
     pub(crate) fn shed(&self, over: Duration) -> usize {
         let senders: Vec<_> = self.all_feeds().iter().flat_map(|feed| feed.senders()).collect();
         let count = senders.len();
@@ -110,12 +110,12 @@ impl Node {
             let begun = Instant::now();
             for (index, sender) in senders.into_iter().enumerate() {
                 let due = over.mul_f64(index as f64 / count as f64);
-                // Where the mailbox is full the client stays: this is a request.
+                // If the mailbox is full, the client stays: this is only a request.
                 let _ = sender.send(Post::Leave);
                 thread::sleep(due.saturating_sub(begun.elapsed()));
             }
         };
-        // Where there is no thread to be had, everyone stays.
+        // If no thread can be started, all clients stay.
         let _ = thread::Builder::new().name("shed".into()).spawn(leave);
         count
     }
@@ -140,7 +140,7 @@ fn run(node: &Weak<Node>) {
         }
         node.mend(now);
         if on_time {
-            // First: while this is said, the parent knows that the process lives.
+            // First, because the reports show the parent that this process is alive.
             node.report();
             node.look_after(now);
         }

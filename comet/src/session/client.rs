@@ -1,4 +1,4 @@
-//! What a client is told, and the client as a reader of channels.
+//! Messages to a client, and the client as a reader of channels.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use crate::publication::{Position, Publication};
 pub(super) struct ToClient<'s, 'a, 'c> {
     app: &'s App,
     socket: &'s mut Out<'a, 'c>,
-    /// Whether it was too slow, and is closed.
+    /// Whether the client was too slow and is being disconnected.
     pub(super) closed: bool,
 }
 
@@ -48,7 +48,7 @@ impl Reader for ToClient<'_, '_, '_> {
     }
 
     fn publication(&mut self, publication: &Publication) -> Result<(), Infallible> {
-        // It fails only while closing, when nobody listens.
+        // Fails only while closing, when the client no longer listens.
         let _ = self
             .socket
             .prepared(publication.message(&self.app.node.config.encoding));
@@ -73,7 +73,7 @@ impl Reader for ToClient<'_, '_, '_> {
 
     fn too_slow(&mut self) -> Result<(), Infallible> {
         self.app.node.counters.too_slow.add(1);
-        // It fails only while closing.
+        // Fails only while closing.
         let _ = self.socket.close(CloseCode::TRY_AGAIN, "too slow");
         self.closed = true;
         Ok(())
@@ -91,7 +91,7 @@ pub(crate) fn failure(trouble: Trouble) -> Failure {
     }
 }
 
-/// It fails only while closing, when nobody listens.
+/// Fails only while closing, when the client no longer listens.
 pub(super) fn reply(socket: &mut Out<'_, '_>, reply: &Reply<'_>) {
     let _ = socket.text(&reply.to_json());
 }

@@ -1,4 +1,4 @@
-//! What the program is to do: settings from flags, environment and file, checked.
+//! The settings, from flags, environment and file, validated.
 
 mod options;
 
@@ -19,7 +19,7 @@ use crate::token::{ApiToken, Demands, Secret};
 
 pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 
-/// Everything that is set, with defaults where it is not.
+/// All settings, with defaults filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<String>,
@@ -40,22 +40,22 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
 }
 
-/// How connections are encrypted.
+/// The TLS settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tls {
     pub(crate) files: Files,
-    /// Where plain HTTP is redirected.
+    /// The address on which plain HTTP is redirected.
     pub(crate) redirect: Option<String>,
 }
 
-/// Where publications go.
+/// The broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BrokerUrl {
     Memory,
     Redis(RedisUrl),
 }
 
-/// What clients may have.
+/// Limits of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
@@ -68,11 +68,11 @@ pub(crate) struct Limits {
 }
 
 impl Settings {
-    /// Checks `options` and fills in what they leave out.
+    /// Validates `options`, and fills in defaults.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them.
+    /// All problems with the options.
     pub(crate) fn new(options: Options) -> Result<Self, Vec<String>> {
         let mut problems = Problems::default();
         let listen = options.listen.unwrap_or_else(|| vec!["127.0.0.1:8080".to_owned()]);
@@ -147,7 +147,7 @@ impl Settings {
     }
 }
 
-/// What is wrong.
+/// The problems found.
 #[derive(Debug, Default)]
 struct Problems(Vec<String>);
 
@@ -174,7 +174,7 @@ impl Problems {
         given.unwrap_or(default).max(1)
     }
 
-    /// A secret, given or in a file.
+    /// A secret, given directly or in a file.
     fn secret(&mut self, key: &str, given: Option<String>, file: Option<&Path>) -> Option<String> {
         if given.is_some() && file.is_some() {
             self.add(key, "is given, and in a file too");
@@ -193,7 +193,7 @@ impl Problems {
     }
 }
 
-/// What is wrong with the rights of a file that holds a secret.
+/// A problem with the permissions of a file that holds a secret.
 fn exposed(path: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -203,10 +203,10 @@ fn exposed(path: &Path) -> Option<String> {
         mode if mode & 0o020 != 0 => "its whole group can change it",
         _ => return None,
     };
-    Some(format!("{}: {what}: chmod 600 takes that away", path.display()))
+    Some(format!("{}: {what}: use chmod 600", path.display()))
 }
 
-/// Certificates with their keys. Whether they can be used is seen when they are read.
+/// Certificates with their keys. Whether they are usable is checked when they are loaded.
 fn tls(
     problems: &mut Problems,
     certificates: Vec<PathBuf>,
@@ -261,7 +261,7 @@ fn origins(problems: &mut Problems, origins: Option<Vec<String>>) -> OriginPolic
         return OriginPolicy::Any;
     }
     for origin in &origins {
-        // An origin is a scheme and a host, with a port if need be, and nothing behind (RFC 6454 section 6.2).
+        // An origin is a scheme and a host with an optional port, and nothing else (RFC 6454 section 6.2).
         let host = origin.split_once("://").map_or("", |(_, host)| host);
         if host.is_empty() || host.contains('/') {
             problems.add(
@@ -337,7 +337,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
     }
 }
 
-/// A pattern of this program's own.
+/// A pattern of this program, which is valid.
 fn pattern(text: &str) -> Pattern {
     Pattern::try_from(text.to_owned()).unwrap_or_else(|_| Pattern::any())
 }

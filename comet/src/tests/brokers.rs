@@ -1,4 +1,4 @@
-//! What every broker promises, checked on each: in memory, at a hub, and in Redis, over either driver.
+//! The promises of every broker, checked on each: in memory, at a hub, and in Redis, over either driver.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -23,7 +23,7 @@ const KEEP: Keep = Keep {
     time: Duration::from_secs(60),
 };
 
-/// What one node was told.
+/// The deliveries to one node.
 #[derive(Default)]
 struct Ear {
     heard: Mutex<Vec<Heard>>,
@@ -32,13 +32,13 @@ struct Ear {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Heard {
-    /// Position, and the data of the publications before it.
+    /// The position, and the data of the publications before it.
     Snapshot(Position, Vec<String>),
     Publication(Position, Option<String>, String),
 }
 
 impl Inbox for Ear {
-    /// It wants all of a history every time.
+    /// It has no position, so it gets the whole history every time.
     fn position(&self, _: &Name) -> Option<Position> {
         None
     }
@@ -68,7 +68,7 @@ impl Ear {
         self.news.notify_all();
     }
 
-    /// Waits until so much was heard, and takes it.
+    /// Waits for `count` deliveries, and takes them.
     fn take(&self, count: usize) -> Vec<Heard> {
         let heard = self.heard.lock().unwrap();
         let (mut heard, timeout) = self
@@ -80,7 +80,7 @@ impl Ear {
     }
 }
 
-/// One node: what it hears, and its broker.
+/// One node: its deliveries, and its broker.
 struct Node {
     ear: Arc<Ear>,
     broker: Box<dyn Broker>,
@@ -96,7 +96,7 @@ impl Node {
         node
     }
 
-    /// Waits until publications go through.
+    /// Waits until publishing works.
     fn connect(&self) {
         let begun = Instant::now();
         while !self.broker.is_connected() {
@@ -144,7 +144,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// The rules, on a node alone.
+/// The rules for a single node.
 fn keeps_the_rules(node: &Node) {
     let news = name("news");
     node.broker.follow(&news, KEEP);
@@ -152,7 +152,7 @@ fn keeps_the_rules(node: &Node) {
         panic!("no snapshot first")
     };
     assert_eq!((start.offset, data.len()), (0, 0));
-    // In order, numbered without gap, with whoever published it, and bytes of every kind.
+    // In order, numbered without gaps, with the publisher's user, and with all kinds of characters.
     let texts = ["1", "{\"a\": \"b c\"}", "\"grüß dich ✓\"", "\"\\r\\n\""];
     let first = node.publish(&news, None, texts[0]);
     assert!(
@@ -168,11 +168,11 @@ fn keeps_the_rules(node: &Node) {
         let expected = Heard::Publication(at(offset), user.map(str::to_owned), text.to_owned());
         assert_eq!(node.ear.take(1), [expected]);
     }
-    // Asked again, another snapshot.
+    // Another call delivers another snapshot.
     node.broker.follow(&news, KEEP);
     let all: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
     assert_eq!(node.ear.take(1), [Heard::Snapshot(at(4), all.clone())]);
-    // The history is bounded, and read in part.
+    // The history is bounded, and can be read in part.
     for number in 5..=8 {
         node.publish(&news, None, &number.to_string());
     }
@@ -184,7 +184,7 @@ fn keeps_the_rules(node: &Node) {
         ..KEEP
     };
     assert_eq!(node.snapshot(&news, two).1, last[3..]);
-    // Forgotten, it is not told of, and still numbered.
+    // After `forget`, publications are numbered but not delivered.
     node.broker.forget(&news);
     assert_eq!(node.publish(&news, None, "9"), at(9));
     let other = name("other");
@@ -192,11 +192,11 @@ fn keeps_the_rules(node: &Node) {
     loop {
         match node.ear.take(1).remove(0) {
             Heard::Snapshot(position, _) => break assert_eq!(position.offset, 0),
-            // What was under way when it was forgotten.
+            // It was in flight when the channel was forgotten.
             Heard::Publication(position, ..) => assert_eq!(position, at(9)),
         }
     }
-    // A channel without history has positions all the same.
+    // A channel without history still has positions.
     let (ticker, none) = (
         name("ticker"),
         Keep {
@@ -215,7 +215,7 @@ fn keeps_the_rules(node: &Node) {
     };
     assert_eq!((publish("1"), publish("2"), publish("3")), (1, 2, 3));
     assert_eq!(node.snapshot(&ticker, none).0.offset, 3);
-    // Who is there.
+    // Presence.
     let enter = |client: &str, user: Option<&str>| Member {
         client: client.into(),
         user: user.map(Into::into),
@@ -233,7 +233,7 @@ fn keeps_the_rules(node: &Node) {
     assert_eq!(node.present(&news, 10), (1, vec!["a-2 ann".to_owned()]));
 }
 
-/// The rules between nodes: one sees what the other publishes, in the same order, whoever was first.
+/// The rules between nodes: each sees the other's publications in the same order, whichever came first.
 fn joins_nodes(one: &Node, two: &Node) {
     let room = name("room");
     for node in [one, two] {
@@ -262,7 +262,7 @@ fn joins_nodes(one: &Node, two: &Node) {
         user: None,
     };
     one.broker.enter(&room, member);
-    // Another connection: it may be heard a moment later.
+    // Another connection: presence may arrive a moment later.
     let begun = Instant::now();
     while two.present(&room, 10).0 != 1 {
         assert!(begun.elapsed() < PATIENCE);
@@ -277,7 +277,7 @@ fn in_memory() {
     keeps_nobody_who_left(&node);
 }
 
-/// What a history is bounded by, and that to read one makes none.
+/// Histories are bounded, and reading creates none.
 fn bounds_histories(node: &Node) {
     let (small, short) = (name("small"), name("short"));
     let publish = |channel: &Name, keep: Keep, data: String| {
@@ -313,7 +313,7 @@ fn bounds_histories(node: &Node) {
     assert_eq!(node.snapshot(&short, brief).1, ["2"]);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(node.snapshot(&short, brief).1, [""; 0]);
-    // Asked for the same under the same key, it is done once.
+    // The same key publishes once.
     let draft = |key: &str| Draft {
         channel: name("keyed"),
         user: None,
@@ -325,7 +325,7 @@ fn bounds_histories(node: &Node) {
     assert_eq!(outcome(|done| node.broker.publish(draft("b"), KEEP, done)).offset, 2);
 }
 
-/// Many come and go at once: nobody stays who is gone.
+/// Many clients come and go concurrently: no client that left remains present.
 fn keeps_nobody_who_left(node: &Node) {
     let rooms: Vec<Name> = (0..100).map(|number| name(&format!("room:{number}"))).collect();
     for room in &rooms {
@@ -347,7 +347,7 @@ fn keeps_nobody_who_left(node: &Node) {
     }
 }
 
-/// A hub that listens on a port, where in a server it has a socket to each process.
+/// A hub that listens on a port; in a server, it has a socket to each process.
 fn at_a_hub(driver: Driver) {
     let hub = Hub::start(200, 7).unwrap();
     let mut processes = 0;
@@ -380,7 +380,7 @@ fn at_a_hub(driver: Driver) {
     joins_nodes(&one, &two);
     bounds_histories(&one);
     keeps_nobody_who_left(&one);
-    // A process that is gone is no longer present, and what it followed is forgotten.
+    // A process that ended is no longer present, and its channels are forgotten.
     drop(one);
     server.stop(Duration::from_secs(1)).unwrap();
     drop(two);
@@ -405,7 +405,7 @@ fn at_a_hub_on_tokio() {
     at_a_hub(Driver::Tokio);
 }
 
-/// A Redis of the test's own.
+/// A Redis for one test.
 struct RedisServer {
     process: Option<Child>,
     port: u16,
@@ -413,7 +413,7 @@ struct RedisServer {
 }
 
 impl RedisServer {
-    /// `None` where there is none here.
+    /// `None` if Redis is not installed.
     fn start(name: &str) -> Option<Self> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -432,7 +432,7 @@ impl RedisServer {
         Some(server)
     }
 
-    /// Starts it, with what it has kept.
+    /// Starts it with the data it has saved.
     fn run(&mut self) -> std::io::Result<()> {
         let process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
@@ -450,7 +450,7 @@ impl RedisServer {
         Ok(())
     }
 
-    /// How many keys it has.
+    /// The number of its keys.
     fn count(&self) -> String {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -495,14 +495,14 @@ fn in_redis(driver: Driver, other: Driver) {
     joins_nodes(&one, &two);
     bounds_histories(&one);
     keeps_nobody_who_left(&one);
-    // To read makes nothing.
+    // Reading creates nothing.
     let before = server.count();
     for number in 0..50 {
         let (position, kept) = one.snapshot(&name(&format!("made-up:{number}")), KEEP);
         assert_eq!((position.offset, kept.len()), (0, 0));
     }
     assert_eq!(server.count(), before);
-    // It is restarted: nodes come back by themselves, and hear what they have missed.
+    // Redis is restarted: nodes reconnect by themselves, and get the publications they missed.
     let room = name("room");
     let last = one.publish(&room, None, "before");
     one.ear.take(1);
@@ -525,7 +525,7 @@ fn in_redis(driver: Driver, other: Driver) {
     server.run().unwrap();
     one.connect();
     let next = one.publish(&room, None, "after");
-    // It is another life, and goes on from the one before.
+    // It is another life, which continues from the previous one.
     assert!(
         next.epoch.0 > last.epoch.0 && next.offset == last.offset + 1,
         "{last:?}, {next:?}"
@@ -541,7 +541,7 @@ fn in_redis(driver: Driver, other: Driver) {
             _ => {}
         }
     }
-    // Who was there is there again.
+    // Present clients are present again.
     assert_eq!(two.present(&room, 10).0, 1);
 }
 

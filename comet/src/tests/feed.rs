@@ -1,4 +1,4 @@
-//! A node on a broker that loses things.
+//! A node on a broker that loses publications.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -12,7 +12,7 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Epoch, Position, Publication};
 
-/// A broker that says what the test has it say.
+/// A broker that the test controls.
 #[derive(Clone)]
 struct Puppet {
     inbox: Weak<dyn Inbox>,
@@ -69,7 +69,7 @@ impl Puppet {
         self.inbox.upgrade().unwrap().publication(&publication(epoch, offset));
     }
 
-    /// The answer to all questions so far, in one history of each epoch.
+    /// The answer to all requests so far, with one history for each epoch.
     fn snapshot(&self, epoch: u64, offsets: std::ops::RangeInclusive<u64>) {
         let inbox = self.inbox.upgrade().unwrap();
         let known = inbox.position(&"news".parse().unwrap());
@@ -92,7 +92,7 @@ impl Puppet {
     }
 }
 
-/// A subscriber, before or after the feed has begun.
+/// A server, its broker, and a subscriber whose feed has not begun.
 fn rig() -> (Rig, Puppet, Client) {
     let mut made = None;
     let rig = Rig::on(
@@ -144,7 +144,7 @@ fn a_hole_is_filled_by_another_snapshot() {
     assert_eq!(offsets(&client.all()), [5, 6, 7, 8]);
     rig.node.look_after(Instant::now());
     assert_eq!(broker.followed(), [""; 0]);
-    // An old one changes nothing.
+    // An old snapshot changes nothing.
     broker.snapshot(1, 1..=3);
     broker.publish(1, 9);
     assert_eq!(offsets(&client.all()), [9]);
@@ -185,9 +185,9 @@ fn a_broker_that_does_not_answer_is_reported() {
     assert_eq!((&answer["id"], &answer["code"]), (&json!(1), &json!("unavailable")));
     let answer = client.ask(r#"{"type":"publish","id":2,"channel":"news","data":1}"#);
     assert_eq!((&answer["id"], &answer["code"]), (&json!(2), &json!("unavailable")));
-    // It is asked again, more and more seldom.
+    // The snapshot is requested again, at growing intervals.
     assert_eq!(broker.followed(), ["news", "news", "news"]);
-    // The feed outlasts its last listener, but not for ever.
+    // The feed outlasts its last listener for a while.
     client.say(r#"{"type":"subscribe","id":3,"channel":"news"}"#);
     assert_eq!(broker.followed(), [""; 0]);
     drop(client);
@@ -199,7 +199,7 @@ fn a_broker_that_does_not_answer_is_reported() {
     assert_eq!(broker.followed(), ["news"]);
 }
 
-/// A node that lags must not say that a position it has not heard of yet is none: what it would tell then came already.
+/// A lagging node must not treat an unknown position as one of another history: it would deliver publications twice.
 #[test]
 fn one_who_is_ahead_of_the_node_waits_until_it_knows() {
     let (rig, broker, mut client) = rig();
@@ -218,7 +218,7 @@ fn one_who_is_ahead_of_the_node_waits_until_it_knows() {
         ),
         (&json!(true), vec![6])
     );
-    // One of a future that does not come is told so, once the broker has been asked.
+    // A position that never comes is reported as not recovered, once the broker was asked.
     let mut lost = rig.client("");
     lost.say(r#"{"type":"subscribe","channel":"news","epoch":"7","offset":5}"#);
     assert_eq!(lost.next(), None);
@@ -226,7 +226,7 @@ fn one_who_is_ahead_of_the_node_waits_until_it_knows() {
     assert_eq!(lost.hear()["recovered"], false);
 }
 
-/// Where an epoch ends and nothing is lost, everyone goes on, and knows the new one.
+/// When an epoch ends without loss, every reader continues with the new epoch.
 #[test]
 fn an_epoch_ends_without_loss() {
     let (rig, broker, mut client) = rig();
@@ -238,7 +238,7 @@ fn an_epoch_ends_without_loss() {
     let reset = json!({"type":"reset","channel":"news","epoch":"9","offset":3,"recovered":true});
     assert_eq!(client.hear(), reset);
     assert_eq!(offsets(&client.all()), [4]);
-    // One that was away meanwhile has missed nothing either; one of a history that was lost has.
+    // A reader that was away has missed nothing either, unless its position belongs to a lost history.
     for (offset, recovered) in [(2, true), (3, true)] {
         let ask = format!(r#"{{"type":"subscribe","channel":"news","epoch":"1","offset":{offset}}}"#);
         let answer = rig.client("").ask(&ask);
@@ -254,7 +254,7 @@ fn an_epoch_ends_without_loss() {
     assert_eq!(lost.hear()["recovered"], false);
 }
 
-/// A node whose publications fail says so, though the connection to its broker stands.
+/// A node whose publications fail reports that it is not ready, although its connection to the broker is open.
 #[test]
 fn a_node_that_cannot_publish_is_not_ready() {
     let (rig, _broker, _client) = rig();

@@ -1,4 +1,4 @@
-//! What is asked over HTTP.
+//! Requests over HTTP.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn c04_the_api_is_for_its_token() {
     let rig = Rig::new(SITE);
     assert_eq!(rig.ask(&post("{}", "let-me-out")).0, 401);
     assert_eq!(rig.ask("GET /api/nodes HTTP/1.1\r\nHost: a\r\n\r\n").0, 401);
-    // Without a token set, nobody has it.
+    // Without a configured API token, every token is refused.
     let closed = Rig::new("");
     assert_eq!(closed.ask(&post("{}", "let-me-in")).0, 401);
     assert_eq!(
@@ -135,7 +135,7 @@ fn readers_without_websocket_get_events() {
         String::from_utf8(reader.take_sent()).unwrap(),
         format!("{:x}\r\n{event}\r\n", event.len())
     );
-    // One that comes back.
+    // A reader that reconnects.
     rig.publish("news", "2");
     let mut reader = rig.connect();
     reader.receive(b"GET /events?channel=news HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 100:1\r\n\r\n");
@@ -144,7 +144,7 @@ fn readers_without_websocket_get_events() {
         body.contains("id: 100:2\ndata: ") && !body.contains("id: 100:1\n"),
         "{body}"
     );
-    // One that was away too long.
+    // A reader that was away too long.
     for number in 3..=9 {
         rig.publish("news", &number.to_string());
     }
@@ -159,7 +159,7 @@ fn readers_without_websocket_get_events() {
         body.contains("id: 100:7\ndata: ") && body.contains("id: 100:9\ndata: "),
         "{body}"
     );
-    // The server stops: the stream ends well, and the connection with it.
+    // The server stops: the stream and its connection end in an orderly way.
     late.stop();
     assert!(late.take_sent().ends_with(b"0\r\n\r\n") && late.is_half_closed());
 }
@@ -201,7 +201,7 @@ fn a_slow_reader_of_events_catches_up() {
     assert_eq!(ids, (1..=50).collect::<Vec<_>>());
 }
 
-/// What is accepted can be read back, by every way of reading. The first three made GET /api/history panic.
+/// Whatever is accepted can be read back in every way. The first three values once made GET /api/history panic.
 #[test]
 fn whatever_is_accepted_can_be_read_back() {
     let rig = Rig::new(SITE);

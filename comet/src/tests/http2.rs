@@ -1,10 +1,10 @@
-//! Many readers on one connection of HTTP/2.
+//! Many readers on one HTTP/2 connection.
 
 use proto_h2::{ClientConnection, ClientEvent, Head, Limits, Scratch};
 
 use super::Rig;
 
-/// A client of one connection, and what its streams have got.
+/// A client of one connection, and the data received on its streams.
 struct Reader {
     harness: protocol::testing::Harness<crate::web::Connection>,
     connection: ClientConnection,
@@ -84,7 +84,7 @@ fn many_streams_of_events_share_a_connection() {
             "id: 100:1\ndata: {\"offset\":1,\"data\":{\"a\":1}}\n\n"
         );
     }
-    // One that leaves costs the others nothing.
+    // A reader that leaves does not affect the others.
     reader
         .connection
         .reset(

@@ -22,13 +22,13 @@ use crate::web::{Connection, Site};
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Settings from a file's text.
+/// Settings from the text of a file.
 pub(crate) fn settings(text: &str) -> Settings {
     let options: Options = toml::from_str(text).unwrap();
     Settings::new(options).unwrap()
 }
 
-/// A server of one node.
+/// A server with one node.
 pub(crate) struct Rig {
     pub(crate) site: Arc<Site>,
     pub(crate) node: Arc<Node>,
@@ -41,7 +41,7 @@ impl Rig {
         })
     }
 
-    /// On another broker.
+    /// The same, with another broker.
     pub(crate) fn on(
         text: &str,
         broker: impl FnOnce(std::sync::Weak<dyn crate::broker::Inbox>, &Settings) -> Box<dyn Broker>,
@@ -63,13 +63,13 @@ impl Rig {
         }
     }
 
-    /// A connection over which nothing was sent.
+    /// A new connection.
     pub(crate) fn connect(&self) -> Harness<Connection> {
         let limits = protocol::Limits::default().high_water(2000);
         Harness::accept(limits, |peer| Some(self.site.connection(peer))).unwrap()
     }
 
-    /// A client on its WebSocket, which has been welcomed.
+    /// A WebSocket client that has received its welcome.
     pub(crate) fn client(&self, query: &str) -> Client {
         let mut harness = self.connect();
         let request = format!(
@@ -90,7 +90,7 @@ impl Rig {
         client
     }
 
-    /// The answer to one request: status, and body.
+    /// Sends one request. Returns the status and body of the answer.
     pub(crate) fn ask(&self, request: &str) -> (u16, String) {
         let mut harness = self.connect();
         harness.receive(request.as_bytes());
@@ -133,7 +133,7 @@ impl Client {
         self.harness.receive(&frame(text));
     }
 
-    /// The next message; `None` when there is none.
+    /// The next message; `None` if there is none.
     pub(crate) fn next(&mut self) -> Option<Value> {
         self.harness.pump();
         self.received.extend(self.harness.take_sent());
@@ -143,7 +143,7 @@ impl Client {
         let heard = match decoder.next(&mut input) {
             Ok(Some(Event::Message(Message::Text(text)))) => serde_json::from_str(text).unwrap(),
             Ok(Some(Event::Close(close))) => serde_json::json!({ "close": close.code.get() }),
-            // What is there may be half of one: it is looked at again.
+            // The rest may be half a message: it is decoded again later.
             Ok(_) => return None,
             Err(error) => panic!("{error}"),
         };
@@ -161,7 +161,7 @@ impl Client {
         self.hear()
     }
 
-    /// All messages that are there, of one type, each as what `pick` takes from it.
+    /// All waiting messages.
     pub(crate) fn all(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
     }
@@ -182,7 +182,7 @@ pub(crate) fn frame(text: &str) -> Vec<u8> {
     frame
 }
 
-/// The offsets of publications.
+/// The offsets of `publications`.
 pub(crate) fn offsets(publications: &[Value]) -> Vec<u64> {
     publications
         .iter()

@@ -1,7 +1,7 @@
-//! A simulated Redis and network under real nodes and clients: thousands of schedules of faults, each of which follows from its
-//! seed. `COMET_MODEL_SEED=42 cargo test -p comet model` repeats one, `COMET_MODEL_RUNS=5000` makes so many.
+//! A simulated Redis and network for real nodes and clients: thousands of schedules of faults, each of which follows from its seed.
+//! `COMET_MODEL_SEED=42 cargo test -p comet model` repeats one, `COMET_MODEL_RUNS=5000` sets the number of schedules.
 //!
-//! The Redis here does what the scripts say, in Rust: it is the model that `ci/comet_faults.py` holds against a real one.
+//! The simulated Redis implements the scripts in Rust. `ci/comet_faults.py` compares comet with a real Redis.
 
 mod judge;
 mod redis;
@@ -21,14 +21,14 @@ use crate::publication::Draft;
 use crate::tests::Rig;
 
 const RULES: &str = "[[channel]]\nname = \"*\"\npublish = \"anyone\"\nhistory = 1000\npresence = true";
-/// The last has one listener, who is often away: then no node follows the channel, and what is lost of it only the node that has
-/// acknowledged it can tell.
+/// The last channel has a single listener that is often away: then no node follows the channel, and only the node that acknowledged a lost
+/// publication can detect the loss.
 const CHANNELS: [&str; 3] = ["one", "two", "three"];
 const NODES: usize = 2;
-/// How much of virtual time passes in a step.
+/// The virtual time of one step.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Numbers that follow from a seed.
+/// Random numbers that follow from a seed.
 struct Chance(u64);
 
 impl Chance {
@@ -41,7 +41,7 @@ impl Chance {
     }
 }
 
-/// What connections ask of the simulation.
+/// Requests of connections to the simulation.
 #[derive(Default)]
 struct Requests {
     connect: Vec<(Arc<Upstream>, Role, u64)>,
@@ -71,9 +71,9 @@ struct Model {
     started: usize,
     listeners: Vec<Listener>,
     published: Vec<Published>,
-    /// The connections that were opened so far.
+    /// The number of connections opened so far.
     opened: usize,
-    /// Whether Redis is out of reach.
+    /// Whether Redis is unreachable.
     down: bool,
 }
 
@@ -119,7 +119,7 @@ impl Model {
         self.begun + self.sim.elapsed()
     }
 
-    /// Lets time pass, and does what is asked meanwhile.
+    /// Advances the time by one step, and carries out requests.
     fn step(&mut self, ticks: bool) {
         lock(&self.world).now = 1_000_000 + self.sim.elapsed().as_millis() as u64;
         self.sim.run(STEP, |_| {});
@@ -190,7 +190,7 @@ impl Model {
         node.broker().publish(draft, keep, done);
     }
 
-    /// Every connection to Redis ends.
+    /// Ends every connection to Redis.
     fn cut_all(&mut self) {
         for id in 0..self.opened {
             self.sim.message_b(Duration::ZERO, id, Post::Die);
@@ -199,7 +199,7 @@ impl Model {
     }
 
     fn restart_node(&mut self, index: usize) {
-        // Its connections are dropped with it: the other ends notice.
+        // Its connections are dropped with it, which the other ends notice.
         let node = self.node();
         for listener in self.listeners.iter_mut().filter(|listener| listener.node == index) {
             listener.leave();
@@ -207,7 +207,7 @@ impl Model {
         self.nodes[index] = node;
     }
 
-    /// One of the things that go wrong.
+    /// Applies a random fault.
     fn fault(&mut self, chance: &mut Chance) -> &'static str {
         match chance.below(12) {
             0 => {
@@ -250,7 +250,7 @@ impl Model {
                 "Redis is out of reach, or not any more"
             }
             8..=10 => {
-                // One in two times the one that is alone.
+                // Every second time it is the listener that is alone.
                 let index = chance.below(2 * self.listeners.len() as u64) as usize;
                 let index = index.min(self.listeners.len() - 1);
                 let until = self.sim.elapsed() + Duration::from_millis(chance.below(6000));
@@ -268,7 +268,7 @@ impl Model {
     }
 }
 
-/// Runs one schedule. Returns what was wrong with it, and a number that follows from all that happened.
+/// Runs one schedule. Returns the problems found, and a digest of all events.
 fn schedule(seed: u64) -> (Vec<String>, u64) {
     let (mut model, mut chance) = (Model::new(seed), Chance(seed));
     let mut history = Vec::new();
@@ -298,7 +298,7 @@ fn schedule(seed: u64) -> (Vec<String>, u64) {
         if kind.starts_with("a node") {
             killed = Some(at);
         }
-        // What only a node knew that dies at about the same time, nobody can tell: see README.md.
+        // If a node stops at about the same time as a rollback, what only this node knew is lost; see README.md.
         let both = rolled_back
             .zip(killed)
             .is_some_and(|(back, killed)| back.abs_diff(killed) < Duration::from_secs(12));

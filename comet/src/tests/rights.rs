@@ -1,4 +1,4 @@
-//! Rights, and when they end.
+//! Rights and their expiry.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{Rig, SECRET, offsets};
 use crate::channel::Pattern;
 use crate::token::{Claims, Date, Secret};
 
-/// Rights to read these channels, for so long.
+/// A token to read these channels, valid for this time.
 fn token(channels: &[&str], milliseconds: u64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -37,7 +37,7 @@ fn c05_what_is_published_after_the_end_of_a_token_is_not_told() {
     rig.publish("a", "1");
     assert_eq!(offsets(&client.all()), [1]);
     std::thread::sleep(std::time::Duration::from_millis(320));
-    // Nobody has looked at the clock, but what comes is not told any more.
+    // The timer has not fired, but publications are no longer delivered.
     rig.publish("a", "2");
     assert_eq!(client.all(), [json!({"close":1008})]);
     assert_eq!(rig.node.channels(), []);
@@ -51,9 +51,9 @@ fn c05_an_idle_connection_ends_with_its_token() {
     subscribe(&mut client, "a");
     assert_eq!(client.next(), None);
     std::thread::sleep(std::time::Duration::from_millis(400));
-    // The node's clock has posted it.
+    // The node's timer has fired.
     assert_eq!(client.all(), [json!({"close":1008})]);
-    // A better token takes the place of one that ends.
+    // A longer token replaces one that expires.
     let mut client = rig.client(&format!("?token={}", token(&["a"], 300)));
     let better = token(&["a"], 60_000);
     client.ask(&format!(r#"{{"type":"auth","token":"{better}"}}"#));

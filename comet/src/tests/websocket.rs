@@ -1,4 +1,4 @@
-//! Clients on WebSockets.
+//! WebSocket clients.
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -88,7 +88,7 @@ fn one_who_comes_back_gets_what_it_missed() {
     );
     rig.publish("news", "4");
     assert_eq!(offsets(&client.all()), [4]);
-    // Of another life of the channel, of its future, or too long ago: it is told, not left to guess.
+    // Positions of another life of the channel, of the future, or too long ago: the answer says so.
     for _ in 5..=9 {
         rig.publish("news", "0");
     }
@@ -99,7 +99,7 @@ fn one_who_comes_back_gets_what_it_missed() {
             (&json!(false), &json!(9)),
             "{answer}"
         );
-        // What is there it gets all the same, as those do that were connected.
+        // The client gets the existing publications all the same, like clients that were connected.
         assert_eq!(offsets(answer["publications"].as_array().unwrap()), [5, 6, 7, 8, 9]);
     }
     let answer = rig.client("").ask(&resume(&epoch, 4));
@@ -114,7 +114,7 @@ fn one_who_comes_back_gets_what_it_missed() {
     assert_eq!(offsets(answer["publications"].as_array().unwrap()), [8, 9]);
 }
 
-/// A client that has stopped to read, with a subscription, and as many publications as `publish` counts.
+/// A client that has stopped reading, with a subscription and `publications` publications.
 fn slow(rig: &Rig, channel: &str, publications: u64) -> Client {
     let mut client = rig.client("");
     subscribe(&mut client, channel);
@@ -189,7 +189,7 @@ fn c07_a_full_mailbox_loses_nothing() {
         Rig::new("api_token = \"let-me-in\"\n[[channel]]\nname = \"*\"\nhistory = 100000\nhistory_bytes = 100000000");
     let mut client = rig.client("");
     subscribe(&mut client, "news");
-    // More than a harness's mailbox holds, and nobody takes them out.
+    // More messages than a harness's mailbox holds, without reading any.
     const MANY: u64 = 70_000;
     let (channel, keep) = (
         "news".parse().unwrap(),
@@ -380,7 +380,7 @@ fn compressed_messages_are_prepared_once_and_read_back() {
     harness.take_sent();
     rig.publish("ticker", &format!("\"{}\"", "abc".repeat(300)));
     harness.pump();
-    // RSV1, and far fewer bytes than the 900.
+    // RSV1, and far fewer bytes than the original 900.
     assert_eq!(harness.sent()[0], 0xc1);
     assert!(harness.sent().len() < 120, "{}", harness.sent().len());
 }
@@ -391,7 +391,7 @@ fn c08_long_answers_are_asked_for_one_after_the_other() {
     let mut client = rig.client("");
     rig.publish("news", "1");
     let ask = |id: usize| format!(r#"{{"type":"history","id":{id},"channel":"news"}}"#);
-    // They come in one piece, before any answer.
+    // They arrive together, before any answer.
     let together: Vec<u8> = (0..5).flat_map(|id| super::frame(&ask(id))).collect();
     client.harness.receive(&together);
     let heard = client.all();
@@ -421,7 +421,7 @@ fn c08_to_read_makes_no_channel() {
         client.ask(r#"{"type":"subscribe","channel":"b"}"#)["type"],
         "subscribed"
     );
-    // One that nobody listens to any more makes room.
+    // A channel without listeners makes room.
     client.ask(r#"{"type":"unsubscribe","channel":"a"}"#);
     assert_eq!(
         client.ask(r#"{"type":"subscribe","channel":"c"}"#)["type"],

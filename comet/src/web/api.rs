@@ -1,4 +1,4 @@
-//! The API of back ends: JSON over HTTP.
+//! The API for back ends: JSON over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::publication::{Draft, Epoch, Publication};
 use crate::session::failure;
 
 const JSON: &[(&str, &str)] = &[("Content-Type", "application/json"), ("Cache-Control", "no-store")];
-/// Clients that an answer about presence names.
+/// The most clients in an answer about presence.
 const MOST_CLIENTS: usize = 10_000;
 
-/// A call under way.
+/// An API call in progress.
 pub(super) struct Call {
     what: What,
     body: Vec<u8>,
@@ -34,12 +34,12 @@ enum What {
     Presence(Name),
     Channels,
     Nodes,
-    /// The broker's answer is awaited.
+    /// Waits for the broker's answer.
     Wait,
 }
 
 impl Call {
-    /// Begins a call; `None` when it is answered already.
+    /// Begins a call. `None` if it is already answered.
     pub(super) fn new(
         visitor: &Visitor,
         request: &Request<'_>,
@@ -73,12 +73,12 @@ impl Call {
         }
     }
 
-    /// Takes more of the body, whose size the server limits.
+    /// Adds a part of the body, whose size the server limits.
     pub(super) fn data(&mut self, data: &[u8]) {
         self.body.extend_from_slice(data);
     }
 
-    /// The request is complete: does what it asks for.
+    /// The request is complete: carries it out.
     pub(super) fn end(
         &mut self,
         app: &Arc<App>,
@@ -150,7 +150,7 @@ impl Call {
     }
 }
 
-/// A channel's history. Written as it stands: what clients publish is JSON that not every reader can take apart.
+/// A channel's history. Data is copied literally, because clients may publish JSON that not every parser supports.
 #[derive(Serialize)]
 struct History<'a> {
     channel: &'a Name,
@@ -161,7 +161,7 @@ struct History<'a> {
     more: bool,
 }
 
-/// Who is in a channel.
+/// The clients in a channel.
 #[derive(Serialize)]
 struct There<'a> {
     channel: &'a Name,
@@ -191,7 +191,7 @@ fn what(request: &Request<'_>) -> Result<What, Failure> {
     })
 }
 
-/// What is to be published.
+/// The body of a publish request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Publish<'a> {
@@ -232,7 +232,7 @@ fn publish(app: &Arc<App>, sender: &Sender<Post>, body: &[u8]) -> Result<(), Fai
     Ok(())
 }
 
-/// The channels of all nodes, as they told of them last.
+/// The channels of all nodes, as last reported.
 fn channels(app: &App) -> serde_json::Value {
     let samples = app.node.samples();
     let mut channels: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
@@ -251,7 +251,7 @@ fn channels(app: &App) -> serde_json::Value {
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    // The scheme's case does not matter (RFC 9110 section 11.1).
+    // The scheme is case-insensitive (RFC 9110 section 11.1).
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
@@ -266,14 +266,14 @@ const fn status(code: Code) -> u16 {
     }
 }
 
-/// Answers that a token is missing or not good.
+/// Answers that the token is missing or invalid.
 pub(super) fn unauthorized(answer: &mut Responder<'_, '_>, why: &'static str) -> Result<(), Misuse> {
     let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
     let failure = Failure::new(Code::Forbidden, why);
     answer.send(401, &fields, describe(failure).as_bytes())
 }
 
-/// Answers with what is wrong.
+/// Answers with a failure.
 pub(super) fn fail(answer: &mut Responder<'_, '_>, status: u16, failure: Failure) -> Result<(), Misuse> {
     answer.send(status, JSON, describe(failure).as_bytes())
 }
@@ -283,7 +283,7 @@ fn describe(Failure { code, reason }: Failure) -> String {
 }
 
 fn send(answer: &mut Responder<'_, '_>, json: &impl Serialize) -> Result<(), Misuse> {
-    // What is sent is strings and numbers, which always make JSON.
+    // Cannot fail: strings and numbers always make JSON.
     let body = serde_json::to_vec(json).unwrap_or_default();
     answer.send_shared(200, JSON, body.into())
 }

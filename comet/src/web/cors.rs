@@ -1,12 +1,12 @@
-//! What pages of other sites may ask for (WHATWG Fetch, section 3.3, "CORS protocol").
+//! Requests from pages of other sites (WHATWG Fetch, section 3.3, "CORS protocol").
 
 use proto_http::{Misuse, Request, Responder};
 use proto_ws::handshake::server::OriginPolicy;
 
-/// Methods that any path knows.
+/// The methods of all paths.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-/// The request's origin, if pages of it may read answers. Those of the own host need no permission.
+/// The request's origin, if its pages may read answers. The server's own host needs no permission.
 fn allowed<'r>(request: &Request<'r>, origins: &OriginPolicy) -> Option<&'r str> {
     let origin = request.fields().get_str("origin")?;
     let is_allowed = match origins {
@@ -17,7 +17,7 @@ fn allowed<'r>(request: &Request<'r>, origins: &OriginPolicy) -> Option<&'r str>
     is_allowed.then_some(origin)
 }
 
-/// What an answer says of who may read it.
+/// The fields of an answer that say who may read it.
 pub(super) fn fields<'r>(request: &Request<'r>, origins: &OriginPolicy) -> Vec<(&'static str, &'r str)> {
     match allowed(request, origins) {
         Some(origin) => vec![("Access-Control-Allow-Origin", origin), ("Vary", "Origin")],
@@ -25,8 +25,7 @@ pub(super) fn fields<'r>(request: &Request<'r>, origins: &OriginPolicy) -> Vec<(
     }
 }
 
-/// Answers OPTIONS, for the server as a whole (`*`, RFC 9110 section 9.3.7) or for a path, and a browser that asks before it sends
-/// a request for a page of another site.
+/// Answers OPTIONS: for the server as a whole (`*`, RFC 9110 section 9.3.7), for a path, and for the preflight request of a browser.
 pub(super) fn options(
     request: &Request<'_>,
     origins: &OriginPolicy,

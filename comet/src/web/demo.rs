@@ -1,4 +1,4 @@
-//! What the page's buttons do, where the settings allow it.
+//! The actions of the page's buttons, if the settings permit them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,20 +21,20 @@ use crate::messages::Id;
 use crate::node::{self, Outcome, Post};
 use crate::publication::Draft;
 
-/// Over how long a demonstration of draining is spread.
+/// The duration of a demonstration of draining.
 const DRAIN: Duration = Duration::from_secs(2);
-/// What a slow reader is sent: so many messages of so many bytes.
+/// The flood for a slow reader: number of messages, and bytes of each.
 const FLOOD: (u64, usize) = (2000, 8000);
 const CHANNEL: &str = "demo:flood";
 
-/// There is one slow reader at a time.
+/// Only one slow reader runs at a time.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// A demonstration under way, whose outcome is awaited.
+/// A demonstration in progress.
 pub(super) struct Demo;
 
 impl Demo {
-    /// Begins a demonstration; `None` when the request is answered already.
+    /// Begins a demonstration. `None` if the request is already answered.
     pub(super) fn new(
         visitor: &Visitor,
         request: &Request<'_>,
@@ -44,7 +44,7 @@ impl Demo {
         if !app.settings.demo {
             return answer.send(404, PLAIN, b"not found\n").map(|()| None);
         }
-        // A field that pages of other sites cannot send.
+        // Pages of other sites cannot send this field.
         if request.method() != "POST" || request.fields().get("x-comet-demo").is_none() {
             return answer
                 .send(403, PLAIN, b"this is for the page's buttons\n")
@@ -69,7 +69,7 @@ impl Demo {
                     Ok(Some(Demo))
                 }
                 Some(_) => answer.send(503, PLAIN, b"there is one already").map(|()| None),
-                // It is a client without TLS.
+                // The demonstration's client does not use TLS.
                 None => answer
                     .send(503, PLAIN, b"this is shown without TLS alone")
                     .map(|()| None),
@@ -78,7 +78,7 @@ impl Demo {
         }
     }
 
-    /// It has ended.
+    /// The demonstration has ended.
     pub(super) fn answered(&self, outcome: Outcome, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match outcome {
             Outcome::Said(text) if answer.is_due() => answer.send(200, PLAIN, text.as_bytes()),
@@ -95,7 +95,7 @@ fn tell(sender: &Sender<Post>, outcome: io::Result<String>) {
     }
 }
 
-/// Subscribes, does not read while a flood is published, then reads, and says what came of it.
+/// Subscribes, does not read while a flood is published, then reads, and reports the result.
 fn slow_reader(app: &App, address: SocketAddr) -> io::Result<String> {
     let channel: Name = CHANNEL.parse().map_err(|error: BadName| io::Error::other(error))?;
     let keep = app

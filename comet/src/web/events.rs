@@ -16,7 +16,7 @@ use crate::session::failure;
 const FIELDS: &[(&str, &str)] = &[
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-store"),
-    // Proxies that gather answers would keep the events.
+    // Proxies that buffer answers would delay the events.
     ("X-Accel-Buffering", "no"),
 ];
 
@@ -25,20 +25,20 @@ pub(super) struct Events {
     cursor: Cursor,
     since: Option<Position>,
     limit: usize,
-    /// The question that was put to the broker for it.
+    /// The number of the broker request made for it.
     round: Option<u64>,
     me: Sender<Post>,
     rights: Option<Rights>,
 }
 
-/// A position that is none of ours: of a life that is over.
+/// An invalid position, which counts as one of an earlier life.
 const NOWHERE: Position = Position {
     epoch: Epoch::NONE,
     offset: u64::MAX,
 };
 
 impl Events {
-    /// Begins a stream; `None` when the request is answered already.
+    /// Begins a stream. `None` if the request is already answered.
     pub(super) fn open(
         visitor: &Visitor,
         request: &Request<'_>,
@@ -61,7 +61,7 @@ impl Events {
         let mut fields = FIELDS.to_vec();
         fields.extend(cors::fields(request, &app.settings.origins));
         let cursor = match channel {
-            // What a GET would be answered with, and no more.
+            // The head of the answer to a GET, without content.
             Ok(_) if request.method() == "HEAD" => return answer.send(200, &fields[..], b"").map(|()| None),
             Ok(channel) => app.node.subscribe(&channel, &visitor.sender, true).map_err(failure),
             Err(failure) => Err(failure),
@@ -96,7 +96,7 @@ impl Events {
         Ok(Some(events))
     }
 
-    /// Whether the time of the reader's token is over, which ends the stream.
+    /// Whether the reader's token has expired, which ends the stream.
     fn is_over(&self, app: &App, answer: &mut Responder<'_, '_>) -> Result<bool, Misuse> {
         if !app.has_ended(self.rights.as_ref()) {
             return Ok(false);
@@ -119,11 +119,11 @@ impl Events {
                 }
                 self.cursor.look(&mut Stream { app, answer })
             }
-            // The reader comes back by itself.
+            // The reader reconnects by itself.
             Post::NoFeed(feed) if self.cursor.is_of(&feed) && self.cursor.is_waiting() => answer.finish(),
             Post::Leave => answer.finish(),
             Post::Expired => {
-                // By the clock of the day it is not over.
+                // Not expired by the time of day.
                 if let Some(rights) = self.rights.as_mut().filter(|rights| rights.end()) {
                     app.renew(rights, &self.me);
                 }
@@ -161,14 +161,14 @@ impl Events {
             stream.publication(publication)?;
         }
         if start.publications.is_empty() && !start.more {
-            // From here a reader that comes back can resume, though nothing has come yet.
+            // From here on a reader that reconnects can resume, even if no publication has arrived.
             stream.answer.write(format!("id: {}\n\n", start.position).as_bytes())?;
         }
         self.cursor.drained(&mut stream)
     }
 }
 
-/// The stream, as a reader of its channel.
+/// The stream as a reader of its channel.
 struct Stream<'s, 'a, 'c> {
     app: &'s App,
     answer: &'s mut Responder<'a, 'c>,
@@ -191,7 +191,7 @@ impl Reader for Stream<'_, '_, '_> {
         self.answer.write(event.as_bytes())
     }
 
-    /// Each event names its epoch.
+    /// Not sent: each event contains its epoch.
     fn turned(&mut self, _: &Name, _: Position) -> Result<(), Misuse> {
         Ok(())
     }

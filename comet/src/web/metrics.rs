@@ -1,17 +1,17 @@
-//! What is counted, in the text format of Prometheus.
+//! The counters in the text format of Prometheus.
 
 use std::fmt::Write;
 
 use crate::node::{GAUGES, Node, Sample};
 
-/// What metrics say of themselves.
+/// The fields of the answer.
 pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Content-Type", "text/plain; version=0.0.4"),
     ("Cache-Control", "no-store"),
 ];
 
-/// All processes of this server, each with its number, as they told their parent once a second: whichever of them is asked, it
-/// says the same, and counters never go back.
+/// The counters of all processes of this server, as last reported to their parent: every process gives the same answer, and counters never
+/// decrease.
 pub(super) fn text(node: &Node) -> String {
     let mut samples = node.crew_samples();
     if samples.is_empty() {
@@ -19,7 +19,7 @@ pub(super) fn text(node: &Node) -> String {
     }
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, value: &dyn Fn(&Sample) -> u64| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "# TYPE comet_{name} {kind}");
         for sample in &samples {
             let _ = writeln!(text, "comet_{name}{{worker=\"{}\"}} {}", sample.worker, value(sample));

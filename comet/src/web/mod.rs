@@ -1,4 +1,4 @@
-//! What is asked over HTTP, and the way from there to WebSocket.
+//! Requests over HTTP, and the upgrade to WebSocket.
 
 mod api;
 mod cors;
@@ -24,7 +24,7 @@ use crate::node::Post;
 use crate::session::Session;
 use crate::token::{BadToken, Claims};
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Site {
     app: Arc<App>,
     pages: Pages,
@@ -33,19 +33,19 @@ pub(crate) struct Site {
     ws: Arc<proto_ws::Config>,
 }
 
-/// One connection, of HTTP/1.1 or HTTP/2.
+/// One connection, over HTTP/1.1 or HTTP/2.
 pub(crate) type Connection = Auto<Visitor, MakeVisitor>;
 
-/// What a connection has sent to it.
+/// A message to a connection.
 pub(crate) type ToConnection = StreamMessage<Post>;
 
-/// Makes the visitor of a connection, or of a stream.
+/// Makes the handler of a connection or a stream.
 pub(crate) type MakeVisitor = Box<dyn Fn(&Peer<'_, Post>) -> Option<Visitor> + Send>;
 
 impl Site {
     /// # Errors
     ///
-    /// When the pages cannot be served.
+    /// If the pages cannot be served.
     pub(crate) fn new(app: Arc<App>) -> Result<Self, Misuse> {
         let message = app.settings.limits.message;
         let mut http = ServerConfig::new(SystemTime::now);
@@ -67,12 +67,12 @@ impl Site {
         })
     }
 
-    /// The protocol of a new connection: HTTP/2 where it begins with the preface, else HTTP/1.1.
+    /// The protocol of a new connection: HTTP/2 if it begins with the preface, else HTTP/1.1.
     pub(crate) fn connection(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> Connection {
         Auto::new(Arc::clone(&self.http), Arc::clone(&self.http2), self.visitors(), peer)
     }
 
-    /// The protocol of a new connection that was agreed on over TLS.
+    /// The protocol of a new connection, as negotiated in TLS.
     pub(crate) fn negotiated(self: &Arc<Self>, agreed: &[u8], peer: &Peer<'_, ToConnection>) -> Option<Connection> {
         let (http, http2) = (Arc::clone(&self.http), Arc::clone(&self.http2));
         Auto::negotiated(Some(agreed), http, http2, self.visitors(), peer)
@@ -90,23 +90,23 @@ impl Site {
     }
 }
 
-/// One who asks over HTTP.
+/// The handler of HTTP requests.
 pub(crate) struct Visitor {
     site: Arc<Site>,
     sender: Sender<Post>,
     doing: Doing,
 }
 
-/// What is under way.
+/// The current activity.
 enum Doing {
     Nothing,
-    /// A call of the API: its body is coming, or the broker's answer.
+    /// An API call: waits for its body, or for the broker's answer.
     Call(Box<Call>),
     /// A demonstration.
     Demo(Demo),
     /// A stream of events.
     Events(Box<Events>),
-    /// The connection becomes a WebSocket.
+    /// The connection is upgrading to WebSocket.
     Entering(Box<proto_ws::Server<Session>>),
 }
 
@@ -115,7 +115,7 @@ impl Visitor {
         &self.site.app
     }
 
-    /// Opens the WebSocket.
+    /// Upgrades to WebSocket.
     fn enter(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
@@ -143,7 +143,7 @@ impl Visitor {
         Ok(())
     }
 
-    /// The rights that a request's `token` gives; `Err` for one that is not good.
+    /// The claims of a request's `token`; an error if the token is invalid.
     fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, BadToken> {
         match parameter(request, "token") {
             None => Ok(None),
@@ -230,7 +230,7 @@ impl Handler for Visitor {
 
     fn stop(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match self.doing {
-            // It never ends by itself; its reader comes back elsewhere.
+            // The stream is endless; its reader reconnects elsewhere.
             Doing::Events(_) if answer.is_open() => answer.finish(),
             _ => Ok(()),
         }
@@ -248,7 +248,7 @@ impl Handler for Visitor {
     }
 }
 
-/// What short answers say of themselves.
+/// Fields of short answers.
 const PLAIN: &[(&str, &str)] = &[
     ("Content-Type", "text/plain; charset=utf-8"),
     ("Cache-Control", "no-store"),

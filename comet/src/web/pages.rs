@@ -1,15 +1,15 @@
-//! The page and what belongs to it.
+//! The page and its resources.
 
 use proto_http::{FieldBlock, Misuse, Request, Responder};
 
 use super::get;
 
-/// What every answer says to a browser: nothing from elsewhere, and no guessing of types.
+/// The fields of every answer to a browser: no resources from elsewhere, and no guessing of types.
 const POLICY: &str = "Content-Security-Policy: default-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n\
                       Referrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n";
 
-/// Resources that never change.
+/// Static resources.
 pub(super) struct Pages(Vec<Page>);
 
 struct Page {

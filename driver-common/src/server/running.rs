@@ -78,7 +78,7 @@ pub struct Handle<P: Protocol, B: Backend> {
     workers: Arc<[Member<B::Worker<P>>]>,
 }
 
-/// A thread of the driver, and which it is, where it is one that the driver has started.
+/// A thread of the driver, with its id if the driver has started it.
 type Member<W> = (Arc<W>, Option<ThreadId>);
 
 impl<P: Protocol, B: Backend> Handle<P, B> {

@@ -13,7 +13,7 @@ use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use super::{Group, Queue, Task};
 use crate::trace;
 
-/// A connection that must not be served: close it with a reset.
+/// The connection must not be served: close it with a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
 
@@ -94,7 +94,7 @@ where
         Ok(Some(protocol)) => {
             group.stats.connected.fetch_add(1, Ordering::Relaxed);
             trace::connected(0);
-            // Not accepted, so not counted by address.
+            // Opened by this side, so not counted by address.
             Ok(Task::new(protocol, source.mailbox.into_inner(), Arc::clone(group), 0))
         }
         Ok(None) => {
@@ -112,12 +112,12 @@ where
     }
 }
 
-/// What a factory may ask about a connection.
+/// The values that a factory may ask for about a connection.
 struct Source<'a, M> {
     remote: Option<SocketAddr>,
     local: &'a dyn Fn() -> Option<SocketAddr>,
     capacity: usize,
-    /// Made when somebody asks for a sender.
+    /// Created when the factory asks for a sender.
     mailbox: OnceCell<Arc<Queue<M>>>,
 }
 

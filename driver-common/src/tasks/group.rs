@@ -23,12 +23,12 @@ pub struct Group {
     /// The counters; [`stats`](Group::stats) returns their sum.
     pub stats: SharedStats,
     active: AtomicU64,
-    /// Set while the number of connections of one address is limited.
+    /// Present if the number of connections per address is limited.
     per_address: Option<Mutex<PerAddress>>,
     phase: AtomicU8,
-    /// When timers count from.
+    /// The time at which timers start counting.
     start: Instant,
-    /// The tick up to which timers have fired.
+    /// The last tick whose timers have fired.
     fired: AtomicU64,
     timers: Mutex<Timers>,
 }
@@ -46,12 +46,12 @@ pub enum Phase {
 
 #[derive(Debug)]
 struct Timers {
-    /// One timer per connection, with what wakes its task. One without a deadline has a timer that never fires, so that
-    /// stopping reaches every connection.
+    /// One timer per connection, with the waker of its task. A connection without a deadline has a timer that never fires, so that a stop
+    /// reaches every connection.
     wheel: Wheel<Waker>,
-    /// The worker's task.
+    /// The waker of the worker's task.
     worker: Option<Waker>,
-    /// When the worker wakes by itself.
+    /// The tick at which the worker will wake by itself.
     wakes: u64,
 }
 
@@ -84,7 +84,7 @@ impl Group {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of living tasks, and of others that have [joined](Group::join).
+    /// The number of living tasks, plus callers that have [joined](Group::join).
     pub fn active(&self) -> u64 {
         self.active.load(Ordering::Acquire)
     }
@@ -105,7 +105,7 @@ impl Group {
         }
     }
 
-    /// Whether connections go on: quicker to ask than [`phase`](Group::phase).
+    /// Whether the phase is [`Phase::Running`]; faster than [`phase`](Group::phase).
     #[inline]
     pub(super) fn is_running(&self) -> bool {
         self.phase.load(Ordering::Acquire) == Phase::Running as u8
@@ -133,7 +133,7 @@ impl Group {
         self.part_with(None, 0);
     }
 
-    /// A connection has ended. Its worker may be waiting for room, or for the last.
+    /// A connection has ended. Wakes the worker if it waits for room, or for the last connection.
     pub(super) fn part_with(&self, timer: Option<Timer>, token: u64) {
         if let Some(mut limit) = self.per_address() {
             limit.release(token);
@@ -154,7 +154,7 @@ impl Group {
         }
     }
 
-    /// Sets a connection's timer, or makes it.
+    /// Sets a connection's timer, creating it if needed.
     pub(super) fn arm(&self, timer: Option<Timer>, deadline: Option<Instant>, waker: &Waker) -> Timer {
         let mut timers = self.lock();
         let tick = deadline.map_or(u64::MAX, |deadline| self.tick(deadline));
@@ -200,7 +200,7 @@ impl Group {
         next
     }
 
-    /// Whether timers that are set to `deadline` have fired.
+    /// Whether timers with this deadline have fired.
     pub(super) fn has_fired(&self, deadline: Instant) -> bool {
         self.tick(deadline) <= self.fired.load(Ordering::Acquire)
     }

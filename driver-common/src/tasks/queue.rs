@@ -53,7 +53,7 @@ impl<M> Queue<M> {
         let mut state = self.lock();
         state.closed = true;
         let late = (core::mem::take(&mut state.messages), state.waker.take());
-        // Dropped without the lock: a message may hold a sender of this very mailbox.
+        // Dropped without the lock, because a message may hold a sender of this mailbox.
         drop(state);
         late.0.len()
     }
@@ -77,7 +77,7 @@ impl<M: Send> Mailbox<M> for Queue<M> {
             return Err(SendError::Full(message));
         }
         state.messages.push_back(message);
-        // Only the first message finds the connection asleep.
+        // The connection can be asleep only if this is the first message.
         let waker = if state.messages.len() == 1 {
             state.waker.clone()
         } else {

@@ -13,7 +13,7 @@ use super::Queue;
 use super::group::{Group, Phase, Timer};
 use crate::trace;
 
-/// Reads and messages handled before other tasks have their turn.
+/// Reads and batches of messages handled before other tasks run.
 const ROUNDS: usize = 4;
 
 /// How a connection ended.
@@ -31,21 +31,21 @@ pub struct End {
 /// the task early tells the protocol that the connection was [`Stopped`](Reason::Stopped).
 #[derive(Debug)]
 pub struct Task<P: Protocol> {
-    /// Until the connection has ended.
+    /// `None` once the connection has ended.
     connection: Option<Connection<P>>,
     mailbox: Option<Arc<Queue<P::Message>>>,
     group: Arc<Group>,
     timer: Option<Timer>,
-    /// Names the connection where those of one address are counted.
+    /// Identifies the connection in the count per address.
     token: u64,
-    /// What the timer is set to. It is never moved back: when it fires early, it is set again.
+    /// The time to which the timer is set. The timer is never postponed: if it fires early, it is set again.
     armed: Option<Instant>,
-    /// The timer has fired since it was set, so that it wakes nobody any more.
+    /// The timer has fired since it was set, so it will not wake the task again.
     fired: bool,
     waker: Option<Waker>,
     interest: Interest,
     begun: bool,
-    /// Whether the protocol was told to stop.
+    /// The protocol was told to stop.
     stopped: bool,
 }
 
@@ -97,7 +97,7 @@ impl<P: Protocol> Task<P> {
                 Poll::Pending
             }
             Ok(Settled::Again) => {
-                // Goes on as if the stream had just become writable.
+                // As if the stream had just become writable.
                 self.interest = Interest {
                     read: false,
                     write: true,
@@ -114,7 +114,7 @@ impl<P: Protocol> Task<P> {
                 Poll::Ready(End { reason, reset })
             }
             Err(_) => {
-                // Its state is unknown: not even `closed` may be called. The panic hook has told why.
+                // The protocol's state is unknown: not even `closed` may be called. The panic hook has reported the panic.
                 count(&self.group.stats.panics, 1);
                 trace::panicked(self.token);
                 self.drop_connection();
@@ -135,7 +135,7 @@ impl<P: Protocol> Task<P> {
         let mut settled = Settled::Waits(self.interest);
         if !begun || self.interest.write {
             if begun {
-                // Asks whether the stream takes output by offering it, once. After `Again` there is more to do.
+                // Offers the output once to find out whether the stream takes it. After `Again`, there is more to do.
                 turn.writable();
                 turn.again();
             } else {
@@ -149,7 +149,7 @@ impl<P: Protocol> Task<P> {
             looked: false,
         };
         for _ in 0..ROUNDS {
-            // One that asks to come again learns the rest all the same; only its input has to wait.
+            // A protocol that asked for another turn still gets messages and orders; only its input waits.
             let interest = match settled {
                 Settled::Waits(interest) => interest,
                 Settled::Again => Interest::default(),
@@ -170,14 +170,14 @@ impl<P: Protocol> Task<P> {
         settled
     }
 
-    /// Sets the timer, if the deadline came nearer than what it is set to.
+    /// Sets the timer if the deadline is earlier than the time to which it is set.
     #[inline(always)]
     fn rearm(&mut self, waker: &Waker) {
         let deadline = self.connection.as_ref().and_then(Connection::deadline);
         let nearer = match (deadline, self.armed) {
             (Some(deadline), Some(armed)) => deadline < armed,
             (Some(_), None) => true,
-            // Without a deadline there is a timer all the same: by it the group finds the connection to stop it.
+            // A connection without a deadline has a timer too: the group finds the connection by its timer to stop it.
             (None, _) => self.timer.is_none() || self.fired,
         };
         let moved = !self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
@@ -195,12 +195,12 @@ impl<P: Protocol> Task<P> {
         self.armed = to;
         self.fired = false;
         if moved && !self.group.is_running() {
-            // The group may have entered its phase on another thread before it knew this waker.
+            // On another thread, the group may have entered the phase before it knew this waker.
             waker.wake_by_ref();
         }
     }
 
-    /// Drops the protocol, which may panic.
+    /// Drops the connection; the drop of its protocol may panic.
     fn drop_connection(&mut self) {
         let connection = self.connection.take();
         if catch_unwind(AssertUnwindSafe(|| drop(connection))).is_err() {
@@ -210,12 +210,12 @@ impl<P: Protocol> Task<P> {
     }
 }
 
-/// Counts `n` more.
+/// Adds `n` to a counter.
 fn count(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
-/// Tells the protocol that the driver stops. Returns whether something was told.
+/// Tells the protocol that the driver stops. Returns whether it was told now.
 #[cold]
 fn order<P: Protocol>(group: &Group, stopped: &mut bool, turn: &mut Turn<'_, P>) -> bool {
     match group.phase() {
@@ -234,7 +234,7 @@ fn order<P: Protocol>(group: &Group, stopped: &mut bool, turn: &mut Turn<'_, P>)
     }
 }
 
-/// Tells the protocol the messages that wait. Returns whether there were some.
+/// Delivers waiting messages to the protocol. Returns whether there were any.
 fn messages<P: Protocol>(
     mailbox: &mut Option<Arc<Queue<P::Message>>>,
     group: &Group,
@@ -248,13 +248,13 @@ fn messages<P: Protocol>(
     if taken > 0 {
         count(&group.stats.messages, taken as u64);
     } else if Arc::strong_count(queue) == 1 {
-        // The last sender is gone, and nothing waits: nobody can send here any more.
+        // The last sender was dropped and the queue is empty: no further message can arrive.
         *mailbox = None;
     }
     taken > 0
 }
 
-/// The deadline of a task, and whether its input was looked at since the deadline has passed.
+/// The deadline of a task, and whether input was read since the deadline passed.
 struct Late<'a> {
     armed: &'a mut Option<Instant>,
     fired: &'a mut bool,
@@ -262,8 +262,8 @@ struct Late<'a> {
 }
 
 impl Late<'_> {
-    /// Reads what has come, or tells the protocol that its deadline has passed. Input that is there already comes first,
-    /// one read of it, so that a late loop costs no peer its connection. Returns whether something has happened.
+    /// Reads input, or tells the protocol that its deadline has passed. If input has already arrived, one read of it precedes the timeout,
+    /// so that a delay of the loop costs no peer its connection. Returns whether anything happened.
     fn input_or_timeout<P: Protocol, T: Transport>(
         &mut self,
         group: &Group,
@@ -299,7 +299,7 @@ impl<P: Protocol> Drop for Task<P> {
             count(&self.group.stats.messages_late, mailbox.close() as u64);
         }
         if let Some(connection) = &mut self.connection {
-            // A panic in `closed` must not become an abort.
+            // A panic in `closed` must not abort the process.
             if catch_unwind(AssertUnwindSafe(|| connection.closed(Reason::Stopped))).is_err() {
                 count(&self.group.stats.panics, 1);
             }
@@ -319,7 +319,7 @@ mod tests {
     use protocol::{Cx, Input, Simple};
     use std::task::Wake;
 
-    /// A stream of one read.
+    /// A stream with input for one read.
     struct Once(Option<&'static [u8]>, Vec<u8>);
 
     impl Transport for Once {
@@ -339,7 +339,7 @@ mod tests {
         fn shutdown(&mut self) {}
     }
 
-    /// Its group stops, as if on another thread, just before its timer is set for the first time.
+    /// A transport whose group stops, as if on another thread, just before the timer is set for the first time.
     struct StoppedMeanwhile(Arc<Group>);
 
     impl Protocol for StoppedMeanwhile {
@@ -356,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Wakes are counted.
+    /// Counts wake-ups.
     #[derive(Default)]
     struct Wakes(AtomicU64);
 

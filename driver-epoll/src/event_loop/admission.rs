@@ -1,4 +1,4 @@
-//! How connections come into a loop.
+//! How connections are accepted, opened and adopted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use crate::mailbox::Shared;
 use crate::slab::Key;
 use crate::socket;
 
-/// Event and timer data of listeners: this bit and the index.
+/// Marks event and timer data of listeners; the other bits are the listener's index.
 pub(super) const LISTENER: u64 = 1 << 63;
 
-/// The longest accept queue there is by default (net.core.somaxconn).
+/// The longest accept queue by default (net.core.somaxconn).
 const MOST_WAITING: usize = 4096;
 
 pub(super) type Factory<P> = Box<dyn FnMut(&Peer<'_, <P as Protocol>::Message>) -> Option<P>>;
@@ -36,10 +36,10 @@ impl<P: Protocol + 'static> Loop<P>
 where
     P::Message: Send + 'static,
 {
-    /// Accepts from the listeners that were ready. Returns whether more connections may wait that there is room for.
+    /// Accepts from listeners that are ready. Returns whether more connections may wait for which there is room.
     pub(super) fn accept(&mut self) -> bool {
         let mut ready = core::mem::take(&mut self.accepting);
-        // To each its share, so that a storm on one does not keep the others from their turn.
+        // Each listener gets a share of the budget, so that a storm on one does not starve the others.
         let share = (self.config.accept_budget / ready.len().max(1)).max(1);
         let mut more = false;
         for index in ready.drain(..) {
@@ -133,7 +133,7 @@ where
         }
     }
 
-    /// Takes a socket that is connected already.
+    /// Adds a socket that is already connected.
     pub(super) fn adopt(&mut self, socket: OwnedFd, make: Make<P>) {
         let key = self.connections.next_key();
         driver_common::prepare(&socket, &self.config.socket);
@@ -153,8 +153,8 @@ where
         }
     }
 
-    /// Makes a protocol for a connection of this side's making, and keeps it under the next key, or tells it what went
-    /// wrong. Returns whether it is there.
+    /// Makes the protocol of a connection that this side opens, and adds the connection under the next key; or tells the protocol of the
+    /// failure. Returns whether the connection was added.
     fn open(&mut self, opened: io::Result<OwnedFd>, remote: Option<SocketAddr>, make: Make<P>, state: State) -> bool {
         let key = self.connections.next_key();
         let source = Source {
@@ -205,8 +205,8 @@ where
         });
     }
 
-    /// Takes the listeners from epoll, or registers them again. They are registered exclusively, so that of several
-    /// loops with one socket not all are woken for each connection; such a registration cannot be changed.
+    /// Removes the listeners from epoll, or registers them again. The registration is exclusive, so that a connection does not wake all
+    /// loops that share a socket; an exclusive registration cannot be modified.
     pub(super) fn pause_listeners(&mut self, pause: bool) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             if listener.paused == pause {
@@ -223,13 +223,13 @@ where
         }
     }
 
-    /// Takes the listeners from epoll, accepts what waits for them, and closes them.
+    /// Removes the listeners from epoll, accepts the connections that wait for them, and closes them.
     ///
-    /// Another process may have copies of their sockets. Epoll then goes on reporting a socket that is closed here, and wakes
-    /// this loop instead of that process. A connection that waits may have woken this loop alone, so it is accepted here.
+    /// Another process may have copies of the sockets. For a socket that is only closed, epoll would go on waking this loop instead of that
+    /// process. A waiting connection may have woken only this loop, so it is accepted here.
     pub(super) fn close_listeners(&mut self) {
         self.pause_listeners(true);
-        // What comes while these are accepted wakes the others.
+        // Connections that arrive meanwhile wake the other processes.
         for _ in 0..MOST_WAITING.div_ceil(self.config.accept_budget.max(1)) {
             self.accepting.clear();
             self.accepting.extend(0..self.listeners.len());
@@ -240,7 +240,7 @@ where
         self.listeners.clear();
     }
 
-    /// One connection less of its address.
+    /// Releases a connection from the count of its address.
     pub(super) fn release(&mut self, key: Key) {
         if let Some(limit) = &mut self.per_address {
             limit.release(key);
@@ -258,7 +258,7 @@ pub(super) fn register_listener(epoll: &OwnedFd, socket: &OwnedFd, index: usize)
     )
 }
 
-/// What a factory may ask about a connection.
+/// The values that a factory may ask for about a connection.
 struct Source<'a, P: Protocol> {
     socket: Option<&'a OwnedFd>,
     remote: Option<SocketAddr>,

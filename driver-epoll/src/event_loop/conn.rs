@@ -15,10 +15,9 @@ pub(super) struct Conn<P> {
     pub(super) socket: OwnedFd,
     pub(super) state: State,
     pub(super) interest: Interest,
-    /// The timer and what it is set to. It is never moved back: when it fires early, it is set again.
+    /// The timer and the time to which it is set. The timer is never postponed: if it fires early, it is set again.
     pub(super) timer: Option<(timing_wheel::Key, Instant)>,
-    /// Whether the socket came from elsewhere, where there may be copies of it. Epoll then goes on reporting a socket that was
-    /// only closed.
+    /// Whether the socket was created elsewhere, where copies may exist: after a mere close, epoll would go on reporting such a socket.
     pub(super) adopted: bool,
 }
 
@@ -26,18 +25,18 @@ pub(super) struct Conn<P> {
 pub(super) enum State {
     Connecting,
     Registered,
-    /// Taken from epoll, which reports a hang-up even to those who do not want to know yet.
+    /// Removed from epoll, which would report a hang-up even without interest.
     Unregistered,
 }
 
-/// Tells epoll what a connection waits for.
+/// Registers the connection's interest with epoll.
 pub(super) fn register<P>(epoll: &OwnedFd, conn: &mut Conn<P>, key: Key, interest: Interest) {
     let mut flags = epoll::EventFlags::empty();
     flags.set(epoll::EventFlags::IN, interest.read);
     flags.set(epoll::EventFlags::OUT, interest.write);
     let data = epoll::EventData::new_u64(key);
     let told = match conn.state {
-        // Without interest it would be told of the hang-up once more.
+        // A registration without interest would report the hang-up again.
         State::Unregistered if flags.is_empty() => return,
         State::Unregistered => epoll::add(epoll, &conn.socket, data, flags),
         State::Registered | State::Connecting => epoll::modify(epoll, &conn.socket, data, flags),
@@ -48,7 +47,7 @@ pub(super) fn register<P>(epoll: &OwnedFd, conn: &mut Conn<P>, key: Key, interes
     }
 }
 
-/// Sets the timer, if the deadline came nearer than what it is set to.
+/// Sets the timer if the deadline is earlier than the time to which it is set.
 #[inline(always)]
 pub(super) fn rearm<P: Protocol>(timers: &mut Timers, conn: &mut Conn<P>, key: Key) {
     let Some(deadline) = conn.connection.deadline() else {

@@ -1,4 +1,4 @@
-//! What happens to connections, and what is done about it.
+//! Handles events of connections.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -35,7 +35,7 @@ where
         self.turn_of(key, |turn, stream| turn.ready(stream, read, write));
     }
 
-    /// A connection that does not read has hung up: failed, or closed by both sides with input left in the kernel.
+    /// A connection that is not being read has hung up: it failed, or both sides have closed with input left in the kernel.
     fn hung_up(&mut self, key: Key) {
         let Some(conn) = self.connections.get_mut(key) else {
             return;
@@ -72,7 +72,7 @@ where
         self.tell_early(key);
     }
 
-    /// Tells a connection what happened, then does what it asks for.
+    /// Reports an event to a connection, then does what the connection asks for.
     pub(super) fn event(&mut self, key: Key, happened: impl FnOnce(&mut Turn<'_, P>, &mut Stats)) {
         self.turn_of(key, |turn, stream| {
             happened(turn, stream.stats);
@@ -80,13 +80,14 @@ where
         });
     }
 
-    /// One connection's turn. Whatever panics in it, the protocol's deadline included, ends this connection alone.
+    /// Runs one connection's turn. A panic in it, even in the protocol's `deadline`, ends only this connection.
     #[inline(always)]
     fn turn_of(&mut self, key: Key, body: impl FnOnce(&mut Turn<'_, P>, &mut Stream<'_>) -> Settled) {
         let Some(conn) = self.connections.get_mut(key) else {
             return;
         };
         let (scratch, stats, timers) = (&mut self.scratch, &mut self.stats, &mut self.timers);
+        self.shared.calls(key);
         let settled = catch_unwind(AssertUnwindSafe(|| {
             let socket = &conn.socket;
             let settled = body(&mut conn.connection.turn(scratch), &mut Stream { socket, stats });
@@ -95,6 +96,9 @@ where
             }
             settled
         }));
+        if self.shared.has_called() {
+            self.to_themselves.push(key);
+        }
         match settled {
             Ok(Settled::Waits(interest)) => {
                 if interest != conn.interest || conn.state == State::Unregistered {
@@ -102,13 +106,13 @@ where
                 }
             }
             Ok(Settled::Again) => {
-                // No input before it has gone on; what epoll knows is set right with the interest it has then.
+                // No input before the next turn; that turn corrects epoll's registration.
                 conn.interest.read = false;
                 self.again.push(key);
             }
             Ok(Settled::Ended { reset }) => self.ended(key, reset),
             Err(_) => {
-                // Its state is unknown: not even `closed` may be called. The panic hook has told why.
+                // The protocol's state is unknown: not even `closed` may be called. The panic hook has reported the panic.
                 self.panicked(key);
                 self.remove(key, true);
             }

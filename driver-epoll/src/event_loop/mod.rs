@@ -27,14 +27,17 @@ use crate::poll::wait;
 use crate::slab::{Key, Slab};
 use crate::timers::Timers;
 
-/// Events taken from the kernel at once.
+/// The most events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Under more events than one turn takes, deadlines fire once in so many turns: input comes first, but not for ever.
+/// If every turn fills all events, deadlines fire only once in this many turns: input comes first, but not for ever.
 const UNSEEN: u32 = 16;
-/// Event data of the mailbox. Connections' keys leave the highest bit free.
+/// Event data of the mailbox. Keys of connections never have the highest bit.
 const WAKE: u64 = u64::MAX;
 
-/// One queue serves all connections of the loop: so many times what one connection may have waiting.
+/// Messages that are looked at, at most, for those that connections posted to themselves: about a millisecond of work.
+const MOST_LOOKED_AT: usize = 256 * 1024;
+
+/// The loop's one queue has room for this many times the mailbox of one connection.
 const MAILBOX_SHARE: usize = 256;
 
 /// One event loop: sockets, timers and a mailbox of one thread.
@@ -48,26 +51,28 @@ pub struct Loop<P: Protocol> {
     shared: Arc<Shared<P>>,
     connections: Slab<Conn<P>>,
     listeners: Vec<Listener<P>>,
-    /// Those of them that have somebody waiting.
+    /// The listeners with waiting connections.
     accepting: Vec<usize>,
     acceptor: Acceptor,
     timers: Timers,
     /// The owners of timers that have fired.
     due: Vec<u64>,
-    /// Turns in a row in which the kernel may have had more events than were taken.
+    /// Consecutive turns in which the kernel may have had more events than were taken.
     unseen: u32,
     scratch: Scratch,
     stats: Stats,
-    /// Connections that have more to do though nothing happens to them.
+    /// Connections that asked for another turn.
     again: Vec<Key>,
-    /// Set while the number of connections of one address is limited.
+    /// Present if the number of connections per address is limited.
     per_address: Option<PerAddress>,
     mail: VecDeque<Mail<P>>,
-    /// Messages on their way from the mail to their connections.
+    /// Messages taken from the mailbox and not yet delivered.
     batch: Batch<P::Message>,
-    /// Messages for connections that are not established yet, each as many as its mailbox would hold elsewhere.
+    /// Messages for connections that are not established yet; each connection has the limit of one mailbox.
     early: HashMap<Key, Vec<P::Message>>,
     stopping: Option<Stopping<Key>>,
+    /// Connections that have posted to themselves since the mailbox was emptied.
+    to_themselves: Vec<Key>,
 }
 
 impl<P: Protocol> Loop<P> {
@@ -106,6 +111,7 @@ impl<P: Protocol> Loop<P> {
             batch: Batch::default(),
             early: HashMap::new(),
             stopping: None,
+            to_themselves: Vec::new(),
         })
     }
 
@@ -195,7 +201,7 @@ where
         // 1. Wait, no longer than until the next deadline, and read the clock once.
         wait(&self.epoll, spare_capacity(&mut self.events), sleep)?;
         let looked = core::mem::replace(&mut self.scratch.now, Instant::now());
-        // 2. Each ready connection: one read, one call, one write; a few where the reads are full.
+        // 2. Handle each ready connection: one read, one call, one write; up to four if the reads fill the buffer.
         let mut events = core::mem::take(&mut self.events);
         let seen_all = events.len() < EVENTS;
         for event in events.drain(..) {
@@ -206,27 +212,27 @@ where
             }
         }
         self.events = events;
-        // 3. Connections that had more to do than fits a turn.
+        // 3. Give connections that asked for it another turn.
         for key in core::mem::take(&mut self.again) {
             self.event(key, |turn, _| turn.again());
         }
-        // 4. The next connections of a stop. One that was accepted when the stop came has been read from by now.
+        // 4. Ask the next connections to stop. A connection that was accepted just before was read at least once by now.
         self.drain();
-        // 5. Messages and commands of other threads.
+        // 5. Handle messages and commands of other threads.
         self.mail();
-        // 6. Deadlines, with a budget.
+        // 6. Fire deadlines, within a budget.
         self.unseen = if seen_all { 0 } else { self.unseen + 1 };
         if self.unseen.is_multiple_of(UNSEEN) {
             self.expire(looked);
         }
-        // 7. New connections, with a budget.
+        // 7. Accept connections, within a budget.
         if !self.accepting.is_empty() {
             self.accept();
         }
         Ok(())
     }
 
-    /// How long there is nothing to do, unless an event comes. From now on others wake the loop.
+    /// The time to sleep unless an event arrives. From now on, other threads wake the loop.
     fn sleep(&mut self) -> Option<Duration> {
         self.shared.publish(self.stats());
         if !self.shared.queue.may_sleep() || !self.again.is_empty() || !self.has_read_all() {
@@ -240,7 +246,7 @@ where
         [timers, stopping].into_iter().flatten().min()
     }
 
-    /// Messages and commands, with a budget. Commands keep their place among the messages.
+    /// Handles messages and commands, within a budget, in the order of arrival.
     fn mail(&mut self) {
         let mut mail = core::mem::take(&mut self.mail);
         self.shared.queue.drain(&mut mail);
@@ -250,13 +256,9 @@ where
                 self.deliver(&mut budget);
                 continue;
             }
-            while let Some(Mail::Message(..)) = mail.front()
-                && !self.batch.is_full()
-                && let Some(Mail::Message(key, message)) = mail.pop_front()
-            {
-                self.batch.push(key, message);
-            }
+            self.fill(&mut mail);
             if !self.batch.is_empty() {
+                self.tell_themselves(&mut mail, &mut budget);
                 self.batch.sort();
                 continue;
             }
@@ -273,11 +275,44 @@ where
         self.mail = mail;
     }
 
+    /// Moves messages from the front of `mail` into the batch, up to the next command.
+    fn fill(&mut self, mail: &mut VecDeque<Mail<P>>) {
+        while let Some(Mail::Message(..)) = mail.front()
+            && !self.batch.is_full()
+            && let Some(Mail::Message(key, message)) = mail.pop_front()
+        {
+            self.batch.push(key, message);
+        }
+    }
+
+    /// Tells connections what they posted to themselves before all others get their messages. Such a connection often goes on
+    /// with its input then, and posts more to the same others, which so hear all of it at once. An example is a client that
+    /// pipelines requests, each of which posts to a thousand connections and is answered by a message.
+    fn tell_themselves(&mut self, mail: &mut VecDeque<Mail<P>>, budget: &mut usize) {
+        let mut looked_at = 0;
+        while !self.to_themselves.is_empty() && looked_at < MOST_LOOKED_AT {
+            let mut themselves = core::mem::take(&mut self.to_themselves);
+            themselves.dedup();
+            looked_at += themselves.len() * self.batch.len();
+            let mut batch = core::mem::take(&mut self.batch);
+            for key in themselves.drain(..) {
+                let mut messages = batch.take_early(key).take(*budget - 1).peekable();
+                if messages.peek().is_some() {
+                    *budget -= self.tell(key, &mut messages);
+                }
+            }
+            self.batch = batch;
+            self.shared.queue.drain(mail);
+            self.fill(mail);
+        }
+        self.to_themselves.clear();
+    }
+
     fn has_read_all(&self) -> bool {
         self.mail.is_empty() && self.batch.is_empty()
     }
 
-    /// Tells each connection all of its messages, as far as the budget goes, before it sends what it has to say to them.
+    /// Delivers to each connection all of its messages within the budget, before the connection sends its output.
     fn deliver(&mut self, budget: &mut usize) {
         let mut batch = core::mem::take(&mut self.batch);
         while *budget > 0
@@ -288,7 +323,7 @@ where
         self.batch = batch;
     }
 
-    /// Tells a connection some messages and does what it asks for then. Returns how many it took.
+    /// Delivers messages to a connection, and does what it asks for. Returns how many messages it took.
     fn tell(&mut self, key: Key, messages: &mut impl Iterator<Item = P::Message>) -> usize {
         let mut taken = 0;
         match self.connections.get_mut(key) {
@@ -311,7 +346,7 @@ where
         taken
     }
 
-    /// Tells a connection that is established now what was sent to it before.
+    /// Delivers the messages that were posted before the connection was established.
     pub(super) fn tell_early(&mut self, key: Key) {
         let Some(early) = self.early.remove(&key) else { return };
         let mut early = early.into_iter();
@@ -320,9 +355,9 @@ where
         }
     }
 
-    /// Fires the timers that were due when this turn began to wait for events, at `looked`: what had come by then has been
-    /// handled. After a pause of the process, or a protocol that blocked the loop, input that came in time so counts before
-    /// any deadline. What became due meanwhile fires in the next turn, which begins at once.
+    /// Fires the timers that were due at `looked`, when this turn began to wait for events: input that had arrived by then was handled.
+    /// After a pause of the process, or a protocol that blocked the loop, input that arrived in time therefore precedes any deadline.
+    /// Timers that became due since then fire in the next turn, which begins at once.
     fn expire(&mut self, looked: Instant) {
         let mut due = core::mem::take(&mut self.due);
         self.timers.expire(looked, self.config.timer_budget, &mut due);
@@ -353,7 +388,7 @@ where
             return stopping.hasten(self.scratch.now, drain);
         }
         self.close_listeners();
-        // The idle come last, where stopping begins.
+        // Idle connections come last in this list, where stopping begins.
         let mut keys = self.connections.keys();
         keys.sort_by_cached_key(|key| {
             self.connections
@@ -363,7 +398,7 @@ where
         self.stopping = Some(Stopping::new(self.scratch.now, drain, keys));
     }
 
-    /// Asks the next protocols to stop, or resets what is left once that has taken too long.
+    /// Asks the next protocols to stop. After the drain deadline, resets the remaining connections.
     fn drain(&mut self) {
         let Some(stopping) = &mut self.stopping else { return };
         if stopping.is_over(self.scratch.now) {

@@ -1,4 +1,4 @@
-//! The workers that run.
+//! The running workers.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use driver_common::Socket;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// The workers, by number, through descriptors that never come to mean another process, and the sockets they accept from.
+/// The workers by number, and the sockets they accept from. Workers are kept as pidfds, which cannot refer to another process later.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     state: Mutex<State>,
@@ -21,9 +21,9 @@ pub(super) struct Crew {
 struct State {
     stopping: bool,
     workers: Vec<Option<OwnedFd>>,
-    /// Those of each worker, until all are to stop: nobody would accept from them any more.
+    /// The sockets of each worker; dropped when all are to stop, because nobody would accept from them any more.
     sockets: Vec<Vec<Socket>>,
-    /// What is to be done when all are to stop.
+    /// Functions to call when all are to stop.
     leaving: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -45,7 +45,7 @@ impl Crew {
         self.lock().stopping
     }
 
-    /// What the workers are to accept from.
+    /// Sets the sockets that the workers accept from.
     pub(super) fn accept_from(&self, sockets: Vec<Vec<Socket>>) {
         let mut crew = self.lock();
         if !crew.stopping {
@@ -53,7 +53,7 @@ impl Crew {
         }
     }
 
-    /// Has `leave` called when all are to stop.
+    /// Calls `leave` when all are to stop.
     pub(super) fn when_stopped(&self, leave: Box<dyn FnOnce() + Send>) {
         let mut crew = self.lock();
         if !crew.stopping {
@@ -63,7 +63,7 @@ impl Crew {
         leave();
     }
 
-    /// Starts a worker with its sockets; `None` when all are to stop.
+    /// Starts a worker with its sockets. Returns `None` if all are to stop.
     pub(super) fn start(
         &self,
         number: usize,
@@ -93,17 +93,17 @@ impl Crew {
         crew.stopping = true;
         crew.sockets.clear();
         for pidfd in crew.workers.iter().flatten() {
-            // It fails only when the worker has just ended.
+            // Fails only if the worker has just ended.
             let _ = pidfd_send_signal(pidfd, signal);
         }
         self.stopped.notify_all();
         let leaving = core::mem::take(&mut crew.leaving);
-        // Without the lock: they may look at the workers.
+        // Called without the lock, because the functions may use the crew.
         drop(crew);
         leaving.into_iter().for_each(|leave| leave());
     }
 
-    /// Waits, but not longer than until all are to stop.
+    /// Waits for `delay`, or until all are to stop.
     pub(super) fn wait(&self, delay: Duration) {
         let end = Instant::now() + delay;
         let mut crew = self.lock();

@@ -22,16 +22,15 @@ use self::crew::Crew;
 use crate::descriptors;
 use crate::signals::{self, Signals};
 
-/// Names the number of a worker and its parent, `3 of 4711`, in the worker's environment.
+/// Environment variable of a worker: its number and its parent, such as `3 of 4711`.
 const WORKER: &str = "PREFORK_WORKER";
 
 /// Runs a program as several processes that accept connections on the same addresses: for more connections than one process
 /// may have file descriptors, and so that a crash costs only the connections of one process.
 ///
-/// The parent binds the sockets and starts the same program, with the same arguments, once per worker. A worker receives its
-/// sockets through its standard input, which is then at its end. The parent restarts workers that die, with a growing delay
-/// if they die young. SIGINT and SIGTERM go to all workers, and the parent ends when they have ended. When the parent dies,
-/// its workers get SIGTERM.
+/// The parent binds the sockets and starts the same program, with the same arguments, once per worker. A worker receives its sockets
+/// through its standard input, which is then at its end. The parent restarts workers that die, with a growing delay if they die young. The
+/// parent passes SIGINT and SIGTERM on to all workers, and ends when they have ended. If the parent dies, its workers get SIGTERM.
 ///
 /// ```no_run
 /// use driver_tokio::Server;
@@ -58,7 +57,7 @@ const WORKER: &str = "PREFORK_WORKER";
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// # One queue for all, or one for each
+/// # One accept queue for all workers, or one for each
 ///
 /// By default all workers accept from the same socket. The kernel chooses the worker, and the shares are uneven: a worker
 /// that is already waiting gets more. But no connection waits for a worker that is down, and a full worker leaves new
@@ -114,18 +113,17 @@ impl Prefork {
         }
     }
 
-    /// Changes a setting: the options of the sockets that the parent binds ([`Config::socket`]), and the CPUs that the
-    /// workers are pinned to, each with all of its threads ([`Config::cpus`]). With
-    /// [`queue_per_worker`](Prefork::queue_per_worker), connections are also steered to these CPUs ([`Config::steer`]). The
-    /// servers of the workers have the other settings.
+    /// Changes a setting: the options of the sockets that the parent binds ([`Config::socket`]), and the CPUs that the workers are pinned
+    /// to, each with all of its threads ([`Config::cpus`]). With [`queue_per_worker`](Prefork::queue_per_worker), connections are also
+    /// steered to these CPUs ([`Config::steer`]). Other settings belong to the workers' own servers.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Binds a socket for each worker; by default all workers accept from one socket. See
-    /// [above](Prefork#one-queue-for-all-or-one-for-each).
+    /// Binds a socket for each worker. By default all workers accept from one socket. See
+    /// [above](Prefork#one-accept-queue-for-all-workers-or-one-for-each).
     #[must_use]
     pub fn queue_per_worker(mut self) -> Self {
         self.queue_per_worker = true;
@@ -140,9 +138,9 @@ impl Prefork {
         self
     }
 
-    /// Passes each worker further descriptors. The parent calls `make` with the number of a worker that is about to start,
-    /// for the first time or again, and passes the result. For a private channel, make a [`UnixStream::pair`]: the parent
-    /// keeps one end and passes the other, and reads the end of the stream when the worker dies.
+    /// Passes each worker further descriptors. The parent calls `make` with the number of a worker that is about to start, for the first
+    /// time or again, and passes the result. For a private channel, make a [`UnixStream::pair`]: the parent keeps one end and passes the
+    /// other, and reads the end of the stream when the worker has died.
     ///
     /// Several threads call `make`. An error counts as a worker that died young; an error before the first start ends all
     /// workers.
@@ -152,12 +150,12 @@ impl Prefork {
         self
     }
 
-    /// Becomes parent or worker, to accept on the first of `addresses` that can be bound. Returns at once in a worker, and
-    /// in the parent at the end. `listening` is called once, in the parent, when the socket is bound.
+    /// Becomes parent or worker, to accept on the first of `addresses` that can be bound. Returns at once in a worker, and at the end in
+    /// the parent. `listening` is called once, in the parent, when the socket is bound.
     ///
     /// # Errors
     ///
-    /// When no address can be bound, no worker can be started, or one died young too often.
+    /// If no address can be bound, if no worker can be started, or if a worker died young too often.
     pub fn run(&self, addresses: impl ToSocketAddrs, listening: impl FnOnce(SocketAddr)) -> io::Result<Role> {
         self.run_with(|parent| {
             let address = parent.listen(addresses)?;
@@ -185,7 +183,7 @@ impl Prefork {
     ///
     /// # Errors
     ///
-    /// The error of `set_up`; otherwise as [`run`](Prefork::run).
+    /// The error of `set_up`, or those of [`run`](Prefork::run).
     pub fn run_with(&self, set_up: impl FnOnce(&mut Parent<'_>) -> io::Result<()>) -> io::Result<Role> {
         if let Some(named) = std::env::var_os(WORKER) {
             let named = named.to_str().and_then(|named| named.split_once(" of "));
@@ -193,7 +191,7 @@ impl Prefork {
             let (number, parent) = numbers.ok_or_else(|| io::Error::other("no number of a worker and its parent"))?;
             return self.worker(number, parent);
         }
-        // From here on a signal is for the workers, though there is none yet.
+        // From here on, signals are for the workers, although none has started yet.
         let Signals(signals) = Signals::catch()?;
         let mut parent = Parent {
             prefork: self,
@@ -206,13 +204,13 @@ impl Prefork {
         self.tend_all(signals, &parent.crew)
     }
 
-    /// What the parent left in the standard input.
+    /// Reads the descriptors that the parent has put into the standard input.
     fn worker(&self, number: usize, parent: i32) -> io::Result<Role> {
-        // The parent may send one as soon as it has started this process.
+        // The parent may send a signal as soon as it has started this process.
         signals::prepare()?;
         set_parent_process_death_signal(Some(Signal::TERM))?;
         if getppid().is_none_or(|now| now.as_raw_nonzero().get() != parent) {
-            // It died before that: nobody would end this worker.
+            // The parent died before PDEATHSIG was set, so nobody would end this worker.
             return Err(io::Error::new(ErrorKind::BrokenPipe, "the parent is gone"));
         }
         if let Some(cpu) = self.cpu(number) {
@@ -256,7 +254,7 @@ impl Prefork {
         })
     }
 
-    /// Keeps one worker running, and stops all when that does not go. Returns how often it was started again.
+    /// Keeps one worker running. Stops all workers if that is impossible. Returns how often the worker was restarted.
     fn tend(&self, number: usize, crew: &Crew) -> io::Result<u64> {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.keep_running(number, crew)));
         let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("what tends a worker panicked")));
@@ -270,7 +268,7 @@ impl Prefork {
         let (mut restarts, mut young) = (0, 0);
         loop {
             let begun = Instant::now();
-            // Outside of `start`, for it may stop the crew.
+            // Called outside of `start`, because `make` may stop the crew.
             let inherited = self.inherit.as_ref().map_or(Ok(Vec::new()), |make| make(number));
             let started =
                 inherited.and_then(|inherited| crew.start(number, |sockets| spawn(number, sockets, &inherited)));
@@ -279,9 +277,9 @@ impl Prefork {
                 Ok(Some(mut child)) => {
                     let status = child.wait()?;
                     crew.gone(number);
-                    io::Error::other(format!("worker {number} dies again and again: {status}"))
+                    io::Error::other(format!("worker {number} died young too often: {status}"))
                 }
-                // What went well before may do so again.
+                // A start that succeeded before may succeed again.
                 Err(error) if restarts > 0 => error,
                 Err(error) => return Err(error),
             };
@@ -293,7 +291,7 @@ impl Prefork {
                 return Err(ended);
             }
             restarts += 1;
-            // 0, 100 ms, 200 ms, 400 ms and so on, 5 s at most.
+            // 0, 100 ms, 200 ms, 400 ms and so on, at most 5 s.
             let delay = Duration::from_millis(50 << young.min(7)).min(YOUNG);
             crew.wait(if young <= 1 { Duration::ZERO } else { delay });
         }
@@ -304,7 +302,8 @@ fn spawn(number: usize, sockets: &[Socket], inherited: &[OwnedFd]) -> io::Result
     let (ours, theirs) = UnixStream::pair()?;
     let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     let inherited: Vec<BorrowedFd<'_>> = inherited.iter().map(AsFd::as_fd).collect();
-    // They wait in the stream. So none ever lacks close-on-exec, and strays into a process that another thread starts.
+    // The descriptors wait in the stream. They therefore always have close-on-exec, and never leak into a process that another thread
+    // starts.
     descriptors::send(&ours, [&sockets, &inherited])?;
     Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
@@ -322,7 +321,7 @@ impl fmt::Debug for Prefork {
     }
 }
 
-/// The parent of a [`Prefork`], about to start its workers.
+/// The parent of a [`Prefork`], before it starts its workers.
 #[derive(Debug)]
 pub struct Parent<'a> {
     prefork: &'a Prefork,
@@ -361,13 +360,13 @@ impl Parent<'_> {
         self.places.iter().flat_map(Listening::as_fds).collect()
     }
 
-    /// Calls `leave`, once, when the workers must stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop
-    /// other work of the parent. Calls it at once if the workers are already stopping.
+    /// Calls `leave` once, when the workers must stop: to withdraw an [offer](crate::Offer) of their sockets, or to stop other work of the
+    /// parent. Calls it at once if the workers are already stopping.
     pub fn when_stopped(&self, leave: impl FnOnce() + Send + 'static) {
         self.crew.when_stopped(Box::new(leave));
     }
 
-    /// The handle that stops the workers, from any thread.
+    /// A handle that stops the workers from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.crew))
     }

@@ -13,18 +13,18 @@ use crate::PREFACE;
 
 type One<H> = Switch<proto_http::Server<H>>;
 
-/// Serves HTTP/2 to clients that begin with its connection preface (RFC 9113 section 3.4), or have agreed on it by ALPN, and HTTP/1.1 to all
-/// others, with the same handlers.
+/// Serves both HTTP versions on one port with the same handlers: HTTP/2 for clients that begin with its connection preface (RFC 9113
+/// section 3.4) or have agreed on `h2` by ALPN, HTTP/1.1 for all others.
 ///
-/// A connection of HTTP/1.1 has one handler, a connection of HTTP/2 one for each stream; `F` makes either.
+/// An HTTP/1.1 connection has one handler, an HTTP/2 connection one handler for each stream; `F` makes both.
 pub struct Auto<H: Handler, F>(State<H, F>);
 
 enum State<H: Handler, F> {
-    /// The first bytes will tell.
+    /// Waiting for the first bytes, which decide.
     Sniffing(Box<Sniffing<H, F>>),
     One(One<H>),
     Two(Server<H, F>),
-    /// No protocol: the factory has refused the connection.
+    /// The factory has refused the connection.
     Refused,
 }
 
@@ -36,12 +36,12 @@ struct Sniffing<H: Handler, F> {
     first_byte: Option<Instant>,
 }
 
-/// Why a connection failed, by what it spoke.
+/// Why a connection failed, by its HTTP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoError<N> {
-    /// HTTP/1.1, or what it became.
+    /// Error of an HTTP/1.1 connection, or of the protocol it was upgraded to.
     One(SwitchError<proto_http::ServerError, N>),
-    /// HTTP/2.
+    /// Error of an HTTP/2 connection.
     Two(ServerError),
 }
 
@@ -62,7 +62,7 @@ where
     H::Message: Send + 'static,
     F: Fn(&Peer<'_, H::Message>) -> Option<H>,
 {
-    /// A connection whose first bytes tell what it speaks. `one` is the configuration for HTTP/1.1, `two` that for HTTP/2.
+    /// A connection whose first bytes decide the version. `one` is the configuration for HTTP/1.1, `two` for HTTP/2.
     pub fn new(
         one: Arc<proto_http::ServerConfig>,
         two: Arc<ServerConfig>,
@@ -78,7 +78,7 @@ where
         })))
     }
 
-    /// A connection that has agreed on `alpn` (RFC 7301): `h2` is HTTP/2 (RFC 9113 section 3.2); anything else, and nothing, is HTTP/1.1.
+    /// A connection after ALPN (RFC 7301): HTTP/2 if `alpn` is `h2` (RFC 9113 section 3.2), HTTP/1.1 otherwise, also without ALPN.
     pub fn negotiated(
         alpn: Option<&[u8]>,
         one: Arc<proto_http::ServerConfig>,
@@ -95,7 +95,7 @@ where
         Some(Self(State::One(proto_http::Server::switching(one, handler))))
     }
 
-    /// Looks at the first bytes. True where they tell.
+    /// Looks at the first bytes. Returns whether the version is decided.
     #[cold]
     fn decide(&mut self, cx: &mut Cx<'_>, shown: &[u8]) -> Result<bool, AutoError<<H::Next as Protocol>::Error>> {
         let State::Sniffing(_) = self.0 else {
@@ -137,7 +137,7 @@ impl<H: Handler, F> fmt::Debug for Auto<H, F> {
     }
 }
 
-/// Calls a method of whichever protocol runs.
+/// Calls a method of the current protocol.
 macro_rules! either {
     ($self:ident, $method:ident($($argument:expr),*)) => {
         match &mut $self.0 {

@@ -1,4 +1,4 @@
-//! What a client calls, and why requests fail.
+//! The trait that clients implement, and the reasons for failed requests.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use protocol::Reason;
 use super::Requester;
 use crate::{ErrorCode, Violation};
 
-/// Sends requests on one connection, any number at once, and gets their responses as they come.
+/// Sends any number of concurrent requests on one connection, and receives their responses.
 ///
-/// Requests are sent through the [`Requester`] that each method is lent: in [`ready`](Self::ready), or at any time while
-/// [`Requester::can_request`]. Each has the number of its stream, which [`Requester::send`] returns.
+/// Each method borrows a [`Requester`], which sends requests: in [`ready`](Self::ready), or at any time while [`Requester::can_request`].
+/// The stream number that [`Requester::send`] returns identifies the request.
 pub trait Caller {
-    /// What other threads and connections may send here.
+    /// Messages that other threads and connections may post to this client.
     type Message;
 
-    /// The connection is established, or the server permits more requests than before.
+    /// The connection is ready, or the server permits more requests than before.
     ///
     /// # Errors
     ///
-    /// What went wrong, usually straight from the [`Requester`]; the connection closes.
+    /// The error, usually one returned by the [`Requester`]; the connection closes.
     fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
 
     /// The head of a final response.
@@ -35,7 +35,7 @@ pub trait Caller {
         requester: &mut Requester<'_, '_>,
     ) -> Result<(), Misuse>;
 
-    /// An informational response. After a 100 a request that waited for it may send its content.
+    /// An informational response. After a 100, a request that waited for it may send its content.
     ///
     /// # Errors
     ///
@@ -67,16 +67,16 @@ pub trait Caller {
         Ok(())
     }
 
-    /// A request has no response, or not all of it. Where the failure is [repeatable](Failure::is_repeatable), the server has not looked at
-    /// the request: send it again, on this connection if it still [can](Requester::can_request), else on another. A request that was
-    /// [kept](Requester::send_kept) was sent again here as often as that could help; [`Requester::take_kept`] gives it back.
+    /// A request has no response, or only part of one. If the failure is [repeatable](Failure::is_repeatable), the server has not processed
+    /// the request: send it again, on this connection if it still [can](Requester::can_request), else on another. A
+    /// [kept](Requester::send_kept) request has already been repeated here as often as allowed; [`Requester::take_kept`] returns it.
     ///
     /// # Errors
     ///
     /// See [`ready`](Self::ready).
     fn failed(&mut self, stream: u32, failure: Failure, requester: &mut Requester<'_, '_>) -> Result<(), Misuse>;
 
-    /// What a stream has to send is no longer [congested](Requester::is_congested).
+    /// The queue of a stream has drained: the stream is no longer [congested](Requester::is_congested).
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ pub trait Caller {
         Ok(())
     }
 
-    /// A message has come.
+    /// Another thread or connection has posted a message.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ pub trait Caller {
         Ok(())
     }
 
-    /// The connection is over: by `error`, or for `reason` of the driver. Requests on the streams `unanswered` have no response; what the server
-    /// has done for them is not known, unless [`failed`](Self::failed) has said so before. Called once and last.
+    /// The connection is over: because of `error`, or for the driver's `reason`. Requests on the streams `unanswered` have no response;
+    /// whether the server has processed them is unknown, unless [`failed`](Self::failed) said so before. Called once, last.
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: &[u32]) {
         let _ = (error, reason, unanswered);
     }
@@ -109,7 +109,7 @@ pub trait Caller {
 pub enum Failure {
     /// The server has reset the stream.
     Reset(ErrorCode),
-    /// The server goes away, and has not looked at the request (RFC 9113 section 6.8).
+    /// The server is shutting down and has not processed the request (RFC 9113 section 6.8).
     Goaway(ErrorCode),
     /// The server broke the protocol on this stream.
     Violation(Violation),
@@ -118,7 +118,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the server has done nothing for the request (RFC 9113 section 8.7), so that even one that is not idempotent may be sent again.
+    /// Whether the server has not processed the request (RFC 9113 section 8.7), so that even a request that is not idempotent may be sent
+    /// again.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {
         matches!(self, Failure::Goaway(_) | Failure::Reset(ErrorCode::REFUSED_STREAM))
@@ -131,9 +132,9 @@ impl Failure {
 pub enum ClientError {
     /// The server broke the protocol.
     Violation(Violation),
-    /// The caller broke a rule of this crate.
+    /// The caller used the [`Requester`] in a way that is not allowed.
     Misuse(Misuse),
-    /// The server took too long for its preface, or a frame.
+    /// The server took too long for its preface or for a frame.
     TimedOut,
 }
 

@@ -1,4 +1,4 @@
-//! The client's side of a connection on the contract.
+//! The client's side of a connection, as a protocol for the drivers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ enum Phase {
     Streams,
 }
 
-/// Speaks HTTP/2 to one server: sends what its [`Caller`] asks for, many requests at once, and hands it what comes.
+/// An HTTP/2 connection to one server: sends the requests of its [`Caller`], many at once, and passes the responses to it.
 #[derive(Debug)]
 pub struct Client<C> {
     core: Core,
@@ -27,7 +27,7 @@ pub struct Client<C> {
     wait: Deadline<Phase>,
     settings: Option<Instant>,
     error: Option<ClientError>,
-    /// Requests were possible when the caller was last asked.
+    /// Requests were possible at the caller's last call.
     was_ready: bool,
 }
 
@@ -72,7 +72,7 @@ impl<C: Caller> Client<C> {
         error
     }
 
-    /// The request of `stream` is over.
+    /// The request of `stream` has failed: waits to be sent again, or tells the caller.
     fn failed(&mut self, cx: &mut Cx<'_>, stream: u32, failure: Failure) -> Result<(), ClientError> {
         let Some(call) = self.core.forget(stream) else {
             return Ok(());
@@ -91,7 +91,7 @@ impl<C: Caller> Client<C> {
         self.tell(cx, call.name, failure, kept)
     }
 
-    /// Tells the caller that a request has failed, and lends it the request.
+    /// Tells the caller that a request has failed, and offers the kept request to it.
     fn tell(
         &mut self,
         cx: &mut Cx<'_>,
@@ -105,7 +105,7 @@ impl<C: Caller> Client<C> {
         told
     }
 
-    /// Sends again what was refused, or gives it back where that cannot be.
+    /// Sends refused requests again, or returns them to the caller if that is impossible.
     fn send_again(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         while !self.core.waiting.is_empty() {
             let closing = self.core.connection.is_closing();
@@ -174,7 +174,7 @@ impl<C: Caller> Client<C> {
         }
     }
 
-    /// Something of a response has come: the request is not sent again. Returns what the caller knows it as.
+    /// Part of a response has arrived: the request is not sent again. Returns the number by which the caller knows the request.
     fn answered(&mut self, cx: &Cx<'_>, stream: u32) -> u32 {
         let due = self
             .core
@@ -191,7 +191,7 @@ impl<C: Caller> Client<C> {
         }
     }
 
-    /// Sends what waits on `stream`, or on all of them.
+    /// Sends queued content of `stream`, or of all streams if `stream` is 0.
     fn flush(&mut self, cx: &mut Cx<'_>, stream: u32) -> Result<(), ClientError> {
         let limits = self.core.config.limits;
         let mut drained = Vec::new();
@@ -223,7 +223,7 @@ impl<C: Caller> Client<C> {
         Ok(())
     }
 
-    /// After each call: asks for more requests, and whether the connection is to end.
+    /// After each call: lets the caller send more requests, and decides whether the connection ends.
     fn conclude(&mut self, cx: &mut Cx<'_>, partial: bool) -> Result<(), ClientError> {
         self.send_again(cx)?;
         let ready = self.core.connection.can_request();
@@ -233,7 +233,7 @@ impl<C: Caller> Client<C> {
         }
         self.was_ready = self.core.connection.can_request();
         let (now, connection) = (cx.now(), &self.core.connection);
-        // `send_again` has given back what waited.
+        // `send_again` has already returned the waiting requests to the caller.
         let none_left = self.core.calls.is_empty() && connection.is_closing() && connection.is_settled();
         if connection.is_over() || none_left {
             cx.close();
@@ -265,7 +265,7 @@ impl<C: Caller> Protocol for Client<C> {
     }
 
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
-        // A server is trusted to talk: its frames cost nothing as long as requests are under way.
+        // A client trusts its server: while requests are under way, frames cost no points.
         if !self.core.calls.is_empty() {
             self.core.connection.replenish(u32::MAX);
         }

@@ -1,4 +1,4 @@
-//! How both roles treat their connections.
+//! Settings of both roles.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::Limits;
 pub struct ServerConfig {
     /// Limits.
     pub limits: Limits,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: ServerTimeouts,
-    /// Bytes of an answer that may wait for one stream's window, when its handler does not heed
-    /// [`is_congested`](proto_http::Responder::is_congested), or gives it whole; more resets the stream. Default 16 MiB.
+    /// Bytes of a response that may wait for one stream's window, because the handler sends it whole or ignores
+    /// [`is_congested`](proto_http::Responder::is_congested). More resets the stream. Default 16 MiB.
     pub max_queued: usize,
-    /// Bytes of an answer that wait for one stream's window above which its handler is told that it is congested. Default 64 KiB.
+    /// Bytes of a response waiting for one stream's window above which its handler is told of congestion. Default 64 KiB.
     pub high_water: usize,
-    /// Where the Date of responses comes from; without a clock none is sent (RFC 9110 section 6.6.1).
+    /// The clock for the Date of responses; without a clock, no Date is sent (RFC 9110 section 6.6.1).
     pub date: Option<WallClock>,
 }
 
 impl ServerConfig {
-    /// The defaults, with a Date in each response by `clock`, which is `SystemTime::now` but in tests.
+    /// The defaults, with a Date from `clock` in each response. Outside of tests, `clock` is `SystemTime::now`.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
         Self {
@@ -46,28 +46,29 @@ impl Default for ServerConfig {
     }
 }
 
-/// How long things may take for a server. `None` waits for ever.
+/// Timeouts of a server. `None` means no timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTimeouts {
     /// From the start of the connection to the end of the client's preface and SETTINGS. Default 30 s.
     pub preface: Option<Duration>,
-    /// From our SETTINGS to their acknowledgement (RFC 9113 section 6.5.3). Default 30 s.
+    /// From sending our SETTINGS to their acknowledgement (RFC 9113 section 6.5.3). Default 30 s.
     pub settings: Option<Duration>,
-    /// For a frame that has begun, or a header block. Default 30 s.
+    /// For one frame or header block, once its first byte has arrived. Default 30 s.
     pub frame: Option<Duration>,
-    /// Between two pieces of a request's content, and the grace period before `body_rate` applies. Default 30 s.
+    /// Between two pieces of a request's content; also the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
-    /// Bytes per second that content must bring on average, once `body` has passed; each byte buys its share of a second. The same rate holds
-    /// for the answer that a client takes, once `window` has passed. 0 asks for nothing. Default 500.
+    /// Minimum average rate of a request's content, in bytes per second, after the grace period `body`; each byte extends the deadline by
+    /// its share of a second. The same minimum applies to the client's reading of a response, after the grace period `window`. 0 disables
+    /// the minimum. Default 500.
     pub body_rate: u32,
-    /// How long an answer may wait for its stream's window. Default 30 s.
+    /// How long a response may wait for its stream's window. Default 30 s.
     pub window: Option<Duration>,
-    /// Without a stream. PINGs and other frames do not prolong it. Default 60 s.
+    /// Time without an open stream. PINGs and other frames do not extend it. Default 60 s.
     pub idle: Option<Duration>,
-    /// When the driver stops: how long the client has to open last streams before it knows. Default 500 ms.
+    /// When the driver stops: how long the client may still open streams, because it may not have read the GOAWAY yet. Default 500 ms.
     pub stop: Duration,
-    /// For the handler: from the end of the request, or the last piece of its answer, to the next. Default 60 s.
+    /// For the handler: from the end of the request, or the last piece of the response, to the next piece. Default 60 s.
     pub answer: Option<Duration>,
 }
 
@@ -92,14 +93,15 @@ impl Default for ServerTimeouts {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Limits. By default content of a response has no bound.
+    /// Limits. By default, response content is unbounded.
     pub limits: Limits,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: ClientTimeouts,
-    /// Bytes of a request's content that may wait for the window; more is [`Misuse::NoSpace`](crate::Misuse::NoSpace). Default 16 MiB.
+    /// Bytes of a request's content that may wait for the window; more fails with [`Misuse::NoSpace`](crate::Misuse::NoSpace). Default 16
+    /// MiB.
     pub max_queued: usize,
-    /// How often a request that is [kept](super::Requester::send_kept) is sent again on this connection when the server refuses its stream.
-    /// Default 3.
+    /// How often a [kept](super::Requester::send_kept) request is sent again on this connection if the server refuses its stream. Default
+    /// 3.
     pub repeats: u8,
 }
 
@@ -116,15 +118,16 @@ impl Default for ClientConfig {
     }
 }
 
-/// How long things may take for a client. `None` waits for ever.
+/// Timeouts of a client. `None` means no timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTimeouts {
-    /// From the start of the connection to the server's SETTINGS, for the acknowledgement of ours, and for a frame that has begun. Default 30 s.
+    /// For each of: the server's SETTINGS, counted from the start of the connection; the acknowledgement of ours; and a frame that has
+    /// begun. Default 30 s.
     pub frame: Option<Duration>,
     /// From a request to the head of its response, and from one piece of its content to the next. Default 60 s.
     pub answer: Option<Duration>,
-    /// Without a request under way. Default 60 s.
+    /// Time without a request under way. Default 60 s.
     pub idle: Option<Duration>,
 }
 

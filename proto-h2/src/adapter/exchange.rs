@@ -1,4 +1,4 @@
-//! One stream's answer: what the windows do not take yet waits here.
+//! The response of one stream, with a queue for what exceeds the windows.
 
 use std::time::Instant;
 
@@ -9,30 +9,30 @@ use protocol::{Cx, FilePiece, Output};
 use super::ServerConfig;
 use crate::{ErrorCode, ServerConnection};
 
-/// What is kept of a stream beside its handler.
+/// The state of a stream beside its handler.
 #[derive(Debug, Default)]
 pub(super) struct Io {
-    /// What waits for the window.
+    /// Output that waits for the window.
     pub(super) queue: Option<Box<Queue>>,
-    /// Content that the handler does not want yet.
+    /// Content that the handler has not read yet.
     pub(super) held: Option<Box<Held>>,
-    /// The handler says when the client is to continue.
+    /// The handler decides when to send the 100 (Continue).
     pub(super) withheld: bool,
-    /// The handler wants no more content now.
+    /// The handler has paused the request's content.
     pub(super) paused: bool,
-    /// The answer is complete, though some of it may wait.
+    /// The response is complete, though part of it may be queued.
     pub(super) ended: bool,
-    /// The handler has agreed to another protocol.
+    /// The handler has agreed to an upgrade.
     pub(super) switching: bool,
-    /// The handler is to be told when the queue is empty.
+    /// The handler must be told when the queue has drained.
     pub(super) congested: bool,
     /// The request is complete.
     pub(super) requested: bool,
-    /// The stream was cut short.
+    /// The stream ended early.
     pub(super) failed: bool,
-    /// The tunnel comes again in the next turn.
+    /// The tunnel has more to do in the next turn.
     pub(super) again: bool,
-    /// What was posted to the tunnel is not settled yet.
+    /// Messages were posted to the tunnel, and their effects were not flushed yet.
     pub(super) unsettled: bool,
     /// The tunnel wants input.
     pub(super) reads: bool,
@@ -41,7 +41,7 @@ pub(super) struct Io {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) output: Output,
-    /// The answer ends behind it, with these field lines as trailers.
+    /// The response ends after the queue, with these field lines as trailers.
     end: Option<Vec<u8>>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Held {
     pub(super) end: Option<Vec<u8>>,
 }
 
-/// One exchange, during one call of its handler.
+/// One exchange, borrowed for one call of its handler.
 pub(super) struct Exchange<'a, 'c> {
     pub(super) connection: &'a mut ServerConnection,
     pub(super) config: &'a ServerConfig,
@@ -63,7 +63,7 @@ pub(super) struct Exchange<'a, 'c> {
 }
 
 impl Io {
-    /// Whether so much of the answer waits for the window that the handler gets no more content.
+    /// Whether the handler gets no more content because too much of its response waits for the window.
     pub(super) fn backs_up(&self, high_water: usize) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.output.len() > high_water)
     }
@@ -78,7 +78,7 @@ impl Exchange<'_, '_> {
         if self.io.ended { Err(Misuse::OutOfTurn) } else { Ok(()) }
     }
 
-    /// The queue for `length` bytes that the window does not take.
+    /// The queue, checked to have room for `length` more bytes.
     fn queue(&mut self, length: usize) -> Result<&mut Queue, Misuse> {
         let queue = self.io.queue.get_or_insert_default();
         if length > self.config.max_queued.saturating_sub(queue.output.held()) {
@@ -105,7 +105,7 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    /// Sends as much of the queue as the window takes. True where nothing is left.
+    /// Sends as much of the queue as the window allows. Returns whether the queue is empty.
     pub(super) fn flush(&mut self) -> Result<bool, Misuse> {
         let Some(mut queue) = self.io.queue.take() else {
             return Ok(true);
@@ -322,7 +322,7 @@ impl Backend for Exchange<'_, '_> {
 }
 
 impl Exchange<'_, '_> {
-    /// Ends the stream so that what was sent cannot pass for complete.
+    /// Resets the stream, so that the client cannot take the response for complete.
     pub(super) fn fail(&mut self, code: ErrorCode) {
         self.io.failed = true;
         self.io.queue = None;

@@ -1,4 +1,4 @@
-//! A whole request that can be sent more than once.
+//! A whole request that can be sent again.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use proto_http::{Assembled, FieldLines, Fields, Misuse};
 
 use crate::Head;
 
-/// A whole request, owned, so that it can be sent again on another stream or another connection: for
-/// [`Requester::send_kept`](super::Requester::send_kept). Its body is shared and not copied.
+/// A whole request, owned, so that it can be sent again on another stream or connection: for
+/// [`Requester::send_kept`](super::Requester::send_kept). Its body is shared, not copied.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptRequest {
-    /// Method, scheme, authority and path, one behind the other.
+    /// Method, scheme, authority and path, concatenated.
     head: Box<str>,
     ends: [u32; 3],
-    /// Field lines, as HTTP/1.1 writes them.
+    /// Field lines in the form of HTTP/1.1.
     fields: Box<[u8]>,
     body: Bytes,
 }
 
 impl KeptRequest {
-    /// A request of `head` with `fields` and `body`, which are copied but for the body. Tunnels, which are not over with their request, are
-    /// not of this kind.
+    /// A request of `head` with `fields` and `body`. Head and fields are copied, the body is shared. Tunnels cannot be kept.
     ///
     /// # Errors
     ///
-    /// [`Misuse`] for fields that may not be sent; [`Misuse::NotAllowed`] for a CONNECT. The rest of the head is checked when it is sent.
+    /// [`Misuse`] for fields that may not be sent; [`Misuse::NotAllowed`] for a CONNECT. The rest of the head is checked when the request
+    /// is sent.
     pub fn new(head: Head<'_>, fields: &(impl FieldLines + ?Sized), body: impl Into<Bytes>) -> Result<Self, Misuse> {
         fields.check()?;
         if head.method == "CONNECT" || head.protocol.is_some() {
@@ -47,7 +47,7 @@ impl KeptRequest {
         })
     }
 
-    /// Its head.
+    /// The head of the request.
     #[must_use]
     pub fn head(&self) -> Head<'_> {
         let [method, scheme, authority] = self.ends.map(|end| end as usize);
@@ -56,20 +56,20 @@ impl KeptRequest {
         Head::new(part(0, method), part(method, scheme), part(scheme, authority), path)
     }
 
-    /// Its fields.
+    /// The fields of the request.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
         Assembled::default().request("", "", &self.fields).fields()
     }
 
-    /// Its body.
+    /// The body of the request.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body
     }
 }
 
-/// Without its fields, which may hold what nobody else should read.
+/// Leaves out the fields, which may hold secrets.
 impl fmt::Debug for KeptRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeptRequest")

@@ -1,4 +1,4 @@
-//! HTTP/2 on the `protocol` contract.
+//! HTTP/2 as a protocol for the drivers.
 
 mod auto;
 mod caller;
@@ -26,7 +26,7 @@ use std::cell::Cell;
 use crate::Scratch;
 
 thread_local! {
-    /// Memory for field sections; a thread has one, as its connections decode one after the other.
+    /// Memory for field sections. One per thread is enough, because the connections of a thread decode one after the other.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 

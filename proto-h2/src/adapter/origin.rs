@@ -1,4 +1,4 @@
-//! Where a connection comes from, as each of its streams sees it, and messages for streams.
+//! The peer of a connection as each of its streams sees it, and messages for streams.
 
 use std::any::TypeId;
 use std::convert::Infallible;
@@ -8,21 +8,22 @@ use std::sync::Arc;
 
 use protocol::{Mailbox, Peer, PeerSource, SendError, Sender};
 
-/// A message for one stream of a connection. A handler's factory gets a [`Sender`] of plain messages; what they become on their way is this.
+/// A message for one stream of a connection. Handlers send plain messages through the [`Sender`] that their factory gets; the sender wraps
+/// each in this type.
 pub struct StreamMessage<M> {
     pub(super) stream: u32,
     pub(super) message: M,
 }
 
 impl<M> StreamMessage<M> {
-    /// A message for `stream`, which a layer around a [`Server`](super::Server) makes; others send through the handler's own
-    /// [`Sender`]. Where the stream has ended, the message is dropped.
+    /// A message for `stream`. Only a layer around a [`Server`](super::Server) needs this; others use the handler's own [`Sender`]. If the
+    /// stream has ended, the message is dropped.
     #[must_use]
     pub const fn new(stream: u32, message: M) -> Self {
         Self { stream, message }
     }
 
-    /// The stream that the message is for; 0 where the connection is of HTTP/1.1.
+    /// The stream that the message is for; 0 on an HTTP/1.1 connection.
     #[must_use]
     pub const fn stream(&self) -> u32 {
         self.stream
@@ -43,7 +44,7 @@ impl<M> fmt::Debug for StreamMessage<M> {
     }
 }
 
-/// An address in half the memory, which every idle connection has twice.
+/// A socket address of reduced size: every idle connection stores two.
 enum Address {
     V4(SocketAddrV4),
     V6(Box<SocketAddrV6>),
@@ -67,11 +68,11 @@ impl Address {
     }
 }
 
-/// What the streams of a connection have in common for those who make their handlers.
+/// The data about the peer that the handlers of all streams share.
 pub(super) struct Origin<M> {
     remote: Option<Address>,
     local: Option<Address>,
-    /// None where no message can be sent.
+    /// `None` if no message can be sent, because the message type is [`Infallible`].
     sender: Option<Sender<StreamMessage<M>>>,
 }
 
@@ -85,7 +86,7 @@ impl<M: Send + 'static> Origin<M> {
         })
     }
 
-    /// Shows the peer as the one of `stream`.
+    /// Calls `body` with the peer as `stream` sees it.
     #[inline]
     pub(super) fn show<R>(self: &Arc<Self>, stream: u32, body: impl FnOnce(&Peer<'_, M>) -> R) -> R {
         body(&Peer::new(&OfStream { origin: self, stream }))
@@ -100,7 +101,7 @@ impl<M> fmt::Debug for Origin<M> {
     }
 }
 
-/// The token is the stream.
+/// The token is the stream number.
 impl<M: Send> Mailbox<M> for Origin<M> {
     fn send(&self, token: u64, message: M) -> Result<(), SendError<M>> {
         match &self.sender {
@@ -110,7 +111,7 @@ impl<M: Send> Mailbox<M> for Origin<M> {
     }
 }
 
-/// What reaches a connection of HTTP/1.1, which outlives its origin.
+/// Wraps the messages for an HTTP/1.1 connection, and may outlive its origin.
 struct Whole<M>(Sender<StreamMessage<M>>);
 
 impl<M: Send> Mailbox<M> for Whole<M> {
@@ -145,7 +146,7 @@ impl<M: Send + 'static> PeerSource<M> for OfStream<'_, M> {
 
     fn sender(&self) -> Sender<M> {
         let mailbox: Arc<dyn Mailbox<M>> = match &self.origin.sender {
-            // It has one handler, and needs no more of its origin.
+            // An HTTP/1.1 connection has one handler, and needs only the sender.
             Some(sender) if self.stream == 0 => Arc::new(Whole(sender.clone())),
             _ => Arc::clone(self.origin) as Arc<dyn Mailbox<M>>,
         };

@@ -1,4 +1,4 @@
-//! How requests are sent.
+//! How a client sends requests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::{ClientConnection, ErrorCode, Head};
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) stream: u32,
-    /// What the caller knows it as: its first stream.
+    /// The number by which the caller knows the request: that of its first stream.
     pub(super) name: u32,
     /// Content that waits for the window.
     pub(super) queue: Output,
-    /// The request ends behind it.
+    /// The request ends after the queue.
     pub(super) end: bool,
     pub(super) congested: bool,
     pub(super) due: Option<Instant>,
-    /// The request, as long as it may have to be sent again.
+    /// The request, as long as it may be sent again.
     pub(super) kept: Option<Box<Kept>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) request: KeptRequest,
-    /// How often it may still be sent again here.
+    /// How often the request may still be sent again on this connection.
     pub(super) left: u8,
 }
 
-/// A request that the server has refused, and that waits for room to be sent again.
+/// A refused request that waits to be sent again.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) name: u32,
@@ -48,7 +48,7 @@ pub(super) struct Core {
     pub(super) connection: ClientConnection,
     pub(super) calls: Vec<Call>,
     pub(super) waiting: VecDeque<Waiting>,
-    /// The request whose failure the caller is told of.
+    /// The kept request of the failure that the caller is told of.
     pub(super) returned: Option<KeptRequest>,
 }
 
@@ -57,19 +57,19 @@ impl Core {
         self.calls.iter_mut().find(|call| call.name == name)
     }
 
-    /// What the caller knows `stream` as.
+    /// The number by which the caller knows the request on `stream`.
     pub(super) fn name_of(&self, stream: u32) -> u32 {
         let call = self.calls.iter().find(|call| call.stream == stream);
         call.map_or(stream, |call| call.name)
     }
 
-    /// Forgets a request, and gives what was kept of it. `None` where it was given up before.
+    /// Forgets a request and returns its state. `None` if the request was forgotten before.
     pub(super) fn forget(&mut self, stream: u32) -> Option<Call> {
         let place = self.calls.iter().position(|call| call.stream == stream)?;
         Some(self.calls.remove(place))
     }
 
-    /// Sends a request that is kept. Its content waits where the window does not take it.
+    /// Sends a kept request. Content beyond the window is queued.
     pub(super) fn send_kept(
         &mut self,
         cx: &mut Cx<'_>,
@@ -110,9 +110,9 @@ impl Core {
     }
 }
 
-/// How a caller sends requests.
+/// Sends requests on behalf of a caller.
 ///
-/// Every method that writes returns [`Misuse`], with nothing written, for what may not be sent or not now.
+/// Every method that writes returns [`Misuse`], with nothing written, for a message that is not allowed, or not now.
 #[derive(Debug)]
 pub struct Requester<'a, 'c> {
     pub(super) core: &'a mut Core,
@@ -120,18 +120,18 @@ pub struct Requester<'a, 'c> {
 }
 
 impl Requester<'_, '_> {
-    /// Whether a request may be sent now: the server permits one more, and neither side goes away.
+    /// Whether a request may be sent now: the server permits one more, and neither side is shutting down.
     #[must_use]
     pub fn can_request(&self) -> bool {
         self.core.connection.can_request()
     }
 
-    /// Sends a whole request, and returns its stream.
+    /// Sends a whole request. Returns its stream.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::OutOfTurn`] where [`can_request`](Self::can_request) is false, [`Misuse::NoSpace`] where `body` is more
-    /// than [`ClientConfig::max_queued`]: send such content in pieces.
+    /// See the type; [`Misuse::OutOfTurn`] if [`can_request`](Self::can_request) is false, [`Misuse::NoSpace`] if `body` is longer than
+    /// [`ClientConfig::max_queued`]: send such content in pieces.
     pub fn send(&mut self, head: Head<'_>, fields: &(impl FieldLines + ?Sized), body: &[u8]) -> Result<u32, Misuse> {
         if body.len() > self.core.config.max_queued {
             return Err(Misuse::NoSpace);
@@ -151,10 +151,11 @@ impl Requester<'_, '_> {
         Ok(stream)
     }
 
-    /// Sends a whole request, and keeps it until the server answers: where the server [refuses](ErrorCode::REFUSED_STREAM) the stream, which
-    /// says that nothing was done for the request (RFC 9113 section 8.7), it is sent again on a new stream as soon as the server permits one,
-    /// [`ClientConfig::repeats`] times at most. The stream that this returns stays its name. Where it cannot be sent again here, as after a
-    /// GOAWAY, [`failed`](super::Caller::failed) gets it back by [`take_kept`](Self::take_kept), to be sent on another connection.
+    /// Sends a whole request, and keeps it until the server answers. If the server [refuses](ErrorCode::REFUSED_STREAM) the stream, which
+    /// means that the request was not processed (RFC 9113 section 8.7), it is sent again on a new stream as soon as the server permits one,
+    /// at most [`ClientConfig::repeats`] times. The returned stream number identifies the request throughout. If the request cannot be sent
+    /// again on this connection, as after a GOAWAY, [`failed`](super::Caller::failed) gets it back with [`take_kept`](Self::take_kept), to
+    /// send it on another connection.
     ///
     /// # Errors
     ///
@@ -170,13 +171,13 @@ impl Requester<'_, '_> {
         sent.map_err(|(misuse, _)| misuse)
     }
 
-    /// In [`failed`](super::Caller::failed): the request that has failed, if it was [kept](Self::send_kept) and its failure is
+    /// In [`failed`](super::Caller::failed): returns the failed request, if it was [kept](Self::send_kept) and its failure is
     /// [repeatable](super::Failure::is_repeatable).
     pub fn take_kept(&mut self) -> Option<KeptRequest> {
         self.core.returned.take()
     }
 
-    /// Sends the head of a request whose content follows with [`write`](Self::write) and ends with [`finish`](Self::finish).
+    /// Sends the head of a request. Its content follows with [`write`](Self::write), its end with [`finish`](Self::finish).
     ///
     /// # Errors
     ///
@@ -212,17 +213,17 @@ impl Requester<'_, '_> {
         });
     }
 
-    /// Sends some content. What the window does not take yet waits.
+    /// Sends content. Content beyond the window is queued.
     ///
     /// # Errors
     ///
-    /// See the type; [`Misuse::NoSpace`] where `data`, and what waits, are more than [`ClientConfig::max_queued`].
+    /// See the type; [`Misuse::NoSpace`] if `data` and the queue together exceed [`ClientConfig::max_queued`].
     pub fn write(&mut self, stream: u32, data: &[u8]) -> Result<(), Misuse> {
         let limits = self.core.config.limits;
         let max = self.core.config.max_queued;
         let call = self.core.calls.iter_mut().find(|call| call.name == stream);
         let call = call.filter(|call| !call.end).ok_or(Misuse::OutOfTurn)?;
-        // Whatever the window takes of it: an error is to have written nothing.
+        // Checked for all of `data`, even if the window takes some: an error must have written nothing.
         if data.len() > max.saturating_sub(call.queue.len()) {
             return Err(Misuse::NoSpace);
         }
@@ -258,7 +259,7 @@ impl Requester<'_, '_> {
         Ok(())
     }
 
-    /// Gives a request up: the server is told to stop ([`CANCEL`](ErrorCode::CANCEL)). Nothing more is heard of it.
+    /// Cancels a request: resets its stream with [`CANCEL`](ErrorCode::CANCEL). No more events of the request follow.
     pub fn cancel(&mut self, stream: u32) {
         let limits = self.core.config.limits;
         self.core.waiting.retain(|waiting| waiting.name != stream);
@@ -270,7 +271,7 @@ impl Requester<'_, '_> {
         }
     }
 
-    /// Whether content of a stream waits, so that a streamed request should stop until [`drained`](super::Caller::drained).
+    /// Whether content of a stream is queued: a streamed request should then pause until [`drained`](super::Caller::drained).
     #[must_use]
     pub fn is_congested(&self, stream: u32) -> bool {
         self.cx.is_congested()
@@ -281,13 +282,13 @@ impl Requester<'_, '_> {
                 .any(|call| call.name == stream && !call.queue.is_empty())
     }
 
-    /// Requests under way.
+    /// The number of requests under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.core.calls.len() + self.core.waiting.len()
     }
 
-    /// Sends no more requests, and closes when those under way have their responses.
+    /// Sends no more requests, and closes the connection when the requests under way have their responses.
     pub fn close(&mut self) {
         let _ = self
             .core
@@ -295,7 +296,7 @@ impl Requester<'_, '_> {
             .goaway(ErrorCode::NO_ERROR, self.cx.output().tail());
     }
 
-    /// The time of this call.
+    /// The time of the current call.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.cx.now()

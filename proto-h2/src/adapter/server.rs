@@ -1,4 +1,4 @@
-//! The server's side of a connection on the contract.
+//! The server's side of a connection, as a protocol for the drivers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,19 +13,20 @@ use super::slot::{Core, Owner, Slot, Wait, close};
 use super::{ServerConfig, with_scratch};
 use crate::{ErrorCode, Scratch, ServerEvent, Violation};
 
-/// Serves HTTP/2 on one connection: reads requests, asks a [`Handler`] of each stream's own for the answer, and does the rest.
+/// Serves HTTP/2 on one connection: reads requests, and sends the answers of each stream's [`Handler`].
 ///
-/// `F` makes the handlers, as a driver's factory makes those of connections: `Fn(&Peer<'_, H::Message>) -> Option<H>`. The [`Peer`] is that of
-/// the connection; what is sent through its [`sender`](Peer::sender) reaches the handler of this stream alone. `None` refuses the stream.
+/// `F` makes a handler for each stream, as a driver's factory makes one for each connection: `Fn(&Peer<'_, H::Message>) -> Option<H>`. The
+/// [`Peer`] is the connection's peer, but messages sent through its [`sender`](Peer::sender) reach only the handler of this stream. `None`
+/// refuses the stream.
 ///
-/// A stream whose handler [upgrades](proto_http::Responder::upgrade) carries [`Handler::Next`] from there on.
+/// After a handler's [upgrade](proto_http::Responder::upgrade), its stream carries [`Handler::Next`].
 pub struct Server<H: Handler, F> {
     core: Box<Core>,
     factory: F,
     origin: Arc<Origin<H::Message>>,
     slots: Vec<Slot<H>>,
     wait: Deadline<Phase>,
-    /// Since when there is no stream.
+    /// Start of the time without a stream.
     idle: Option<Instant>,
 }
 
@@ -38,7 +39,7 @@ impl<H: Handler, F> fmt::Debug for Server<H, F> {
     }
 }
 
-/// How long a connection without a stream keeps the memory that it had for streams.
+/// How long a connection without a stream keeps its memory for streams.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// What a connection waits for.
@@ -56,7 +57,7 @@ pub(super) enum Phase {
 pub enum ServerError {
     /// The client broke the protocol.
     Violation(Violation),
-    /// The client took too long for its preface, or a frame.
+    /// The client took too long for its preface or for a frame.
     TimedOut,
 }
 
@@ -64,7 +65,7 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerError::Violation(violation) => violation.fmt(f),
-            ServerError::TimedOut => f.write_str("timed out: the client has sent part of a frame"),
+            ServerError::TimedOut => f.write_str("timed out: the preface or a frame of the client is incomplete"),
         }
     }
 }
@@ -77,7 +78,7 @@ where
     H::Message: Send + 'static,
     F: Fn(&Peer<'_, H::Message>) -> Option<H>,
 {
-    /// A server of one connection, `peer`, whose streams get handlers from `factory`.
+    /// A server for one connection to `peer`, with handlers from `factory`.
     pub fn new(config: Arc<ServerConfig>, factory: F, peer: &Peer<'_, StreamMessage<H::Message>>) -> Self {
         Self::from_origin(config, factory, Origin::new(peer))
     }
@@ -93,7 +94,7 @@ where
         }
     }
 
-    /// Does what everything `rest` holds asks for.
+    /// Handles all events in `rest`.
     #[inline]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8], scratch: &mut Scratch) -> Result<(), ServerError> {
         loop {
@@ -152,21 +153,21 @@ where
         self.store(place, slot);
     }
 
-    /// Keeps a stream that goes on.
+    /// Stores a stream that was not answered at once.
     #[inline(never)]
     fn store(&mut self, place: usize, slot: Slot<H>) {
         while self.slots.len() <= place {
             self.slots.push(Slot::new(0, Owner::Nobody));
         }
         if let Some(free) = self.slots.get_mut(place) {
-            debug_assert!(free.is_free(), "the stream before was told that it is over");
+            debug_assert!(free.is_free(), "the previous stream of this slot was closed");
             *free = slot;
         }
     }
 
-    /// Does something for a stream that is kept, and settles what follows from it.
+    /// Calls `act` with a stored stream, and then settles the stream.
     fn with(&mut self, cx: &mut Cx<'_>, stream: u32, act: impl FnOnce(&mut Core, &mut Cx<'_>, &mut Slot<H>)) {
-        // The last event of a stream may come when the codec has forgotten it.
+        // The codec may have forgotten the stream before its last event.
         let place = self.core.connection.slot(stream);
         let slot = match place.and_then(|place| self.slots.get_mut(place)) {
             Some(slot) if slot.id == stream => slot,
@@ -181,7 +182,7 @@ where
         }
     }
 
-    /// The client has ended a stream before its time.
+    /// The client has reset a stream.
     fn gone(&mut self, cx: &mut Cx<'_>, stream: u32) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == stream && !slot.is_free()) {
             slot.io.failed = true;
@@ -190,7 +191,7 @@ where
         }
     }
 
-    /// Sends what waits, the most urgent first (RFC 9218 section 10).
+    /// Sends queued output, the most urgent streams first (RFC 9218 section 10).
     fn flush_all(&mut self, cx: &mut Cx<'_>) {
         let waits = |slot: &Slot<H>| {
             !slot.is_free() && (slot.io.queue.is_some() || slot.io.congested || matches!(slot.owner, Owner::Tunnel(_)))
@@ -226,13 +227,13 @@ where
         self.conclude(cx, false);
     }
 
-    /// What the connection as a whole waits for now. `partial` says that part of a frame has come.
+    /// Sets the deadline of the connection. `partial` says that part of a frame has arrived.
     #[inline]
     fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
         let (now, timeouts) = (cx.now(), &self.core.config.timeouts);
         let connection = &self.core.connection;
         if self.wait.timer() == Phase::Stop {
-            // It goes on.
+            // The stop timer keeps running.
         } else if !connection.has_begun() {
             self.wait.keep(now, Phase::Preface, timeouts.preface);
         } else if (partial || connection.is_inside()) && !cx.is_congested() {
@@ -244,7 +245,7 @@ where
             (self.idle, self.core.tidy) = (None, false);
         } else {
             self.core.keeps_reading = false;
-            // Frames that come meanwhile do not prolong it.
+            // Frames that arrive meanwhile do not extend the idle time.
             let since = *self.idle.get_or_insert(now);
             let after = match timeouts.idle {
                 Some(idle) if self.core.tidy || idle < TIDY => Some(idle),
@@ -262,7 +263,7 @@ where
         self.core.wake_at(settings);
     }
 
-    /// After each call: whether the connection is to end.
+    /// After each call: decides whether the connection ends.
     #[inline]
     fn conclude(&mut self, cx: &mut Cx<'_>, partial: bool) {
         let connection = &self.core.connection;
@@ -273,7 +274,7 @@ where
         self.set_deadline(cx, partial);
     }
 
-    /// Time that passes fills up the client's budget.
+    /// Returns points of the client's budget as time passes.
     #[inline]
     fn replenish(&mut self, now: Instant) {
         const POINT: Duration = Duration::from_millis(100);
@@ -291,7 +292,7 @@ where
         }
     }
 
-    /// There was no stream for a while: memory is given back, and at last the connection ends.
+    /// No stream was open for a while: frees memory, and later ends the connection.
     fn idle_timeout(&mut self, cx: &mut Cx<'_>) {
         let Some(since) = self.idle else {
             return;
@@ -308,7 +309,7 @@ where
         }
     }
 
-    /// A stream's wait is over.
+    /// The deadline of a stream has passed.
     fn stream_timeout(&mut self, cx: &mut Cx<'_>, place: usize) {
         let Some(slot) = self.slots.get_mut(place) else {
             return;
@@ -351,7 +352,7 @@ where
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         let limits = self.core.config.limits;
-        // Into an output that grows.
+        // The output grows as needed: this cannot fail.
         let _ = self.core.connection.start(&limits, cx.output().tail());
         let (now, timeouts) = (cx.now(), self.core.config.timeouts);
         self.wait.arm(now, Phase::Preface, timeouts.preface);
@@ -374,7 +375,7 @@ where
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.core.eof = true;
-        // Requests that are whole are still answered; the others never will be.
+        // Complete requests are still answered; incomplete ones fail.
         for slot in &mut self.slots {
             let cut = match slot.owner {
                 Owner::Handler(_) => !slot.io.requested,
@@ -395,7 +396,7 @@ where
         self.core.due
     }
 
-    /// As a protocol in a tunnel asks for.
+    /// True while a protocol in a tunnel asks for it.
     fn keeps_reading(&self) -> bool {
         self.core.keeps_reading
     }
@@ -474,7 +475,7 @@ where
         Ok(())
     }
 
-    /// Before output is looked at: what messages have led to in tunnels goes out at once, however many came.
+    /// Before the driver looks at the output: sends what posted messages produced in tunnels, once for all messages.
     #[inline]
     fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         if self.core.unsettled {

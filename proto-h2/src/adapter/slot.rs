@@ -1,4 +1,4 @@
-//! One stream of a server: its handler or its tunnel, and what it waits for.
+//! One stream of a server: its handler or tunnel, and what the stream waits for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,20 +12,20 @@ use super::exchange::{Exchange, Held, Io};
 use super::tunnel::Tunnel;
 use crate::{ErrorCode, ServerConnection};
 
-/// What a client gets to read whose request cannot be answered by a switch of protocols.
+/// The response to a request for a resource that needs an upgrade, when the request asks for none.
 const UNASKED: &str =
     "This resource speaks another protocol. A request for it is an extended CONNECT for websocket (RFC 8441).\n";
 
 /// What a stream waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// Content of the request.
+    /// The request's content.
     Body,
-    /// Credit for the answer.
+    /// Flow-control credit for the response.
     Window,
-    /// The handler.
+    /// The handler's answer.
     Answer,
-    /// What runs in the tunnel knows.
+    /// The deadline of the protocol in the tunnel.
     Tunnel,
 }
 
@@ -58,24 +58,24 @@ impl<H: Handler> Slot<H> {
     }
 }
 
-/// All of a server but its streams' handlers.
+/// The state of a server without its streams' handlers.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) connection: ServerConnection,
     pub(super) config: Arc<ServerConfig>,
-    /// A tunnel was opened, since there was no stream, whose protocol reads while its output is congested.
+    /// Some tunnel opened since the last time without a stream has a protocol that reads while its output is congested.
     pub(super) keeps_reading: bool,
-    /// Some stream is [`unsettled`](Io::unsettled).
+    /// Some stream has [`unsettled`](Io::unsettled) messages.
     pub(super) unsettled: bool,
-    /// Nothing is due before.
+    /// The earliest deadline of all streams and of the connection.
     pub(super) due: Option<Instant>,
-    /// Memory was given back since there was a stream.
+    /// Memory was freed, and no stream has opened since.
     pub(super) tidy: bool,
     /// The client sends nothing more.
     pub(super) eof: bool,
-    /// When our SETTINGS must be acknowledged.
+    /// The deadline for the acknowledgement of our SETTINGS.
     pub(super) settings: Option<Instant>,
-    /// When the client's budget was last filled up.
+    /// When points of the client's budget were last returned.
     pub(super) replenished: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ impl Core {
         }
     }
 
-    /// Calls a handler, and answers for it where it fails. Then it is settled what its answer means for the stream.
+    /// Calls a handler. If the handler fails, answers in its place. Then performs an upgrade if the handler agreed to one.
     #[inline]
     pub(super) fn call<H: Handler>(
         &mut self,
@@ -120,7 +120,7 @@ impl Core {
         }
     }
 
-    /// The handler has agreed to another protocol.
+    /// Turns the stream into a tunnel: the handler has agreed to an upgrade.
     #[cold]
     fn switch<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
         slot.io.switching = false;
@@ -141,7 +141,7 @@ impl Core {
         }
     }
 
-    /// Does something in a tunnel.
+    /// Calls `act` with the tunnel, if the stream is one.
     pub(super) fn tunnel<H: Handler>(
         &mut self,
         cx: &mut Cx<'_>,
@@ -160,18 +160,18 @@ impl Core {
         }
     }
 
-    /// Ends a stream with a reset.
+    /// Resets a stream.
     pub(super) fn fail<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, code: ErrorCode) {
         slot.io.failed = true;
         let out = cx.output().tail();
         let _ = self.connection.reset(slot.id, code, &self.config.limits, out);
     }
 
-    /// Content has come for a stream.
+    /// Content of a stream has arrived.
     pub(super) fn data<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>, data: &[u8]) {
         match slot.owner {
             Owner::Tunnel(_) => return self.tunnel(cx, slot, |tunnel| tunnel.data(data)),
-            // Without credit for it the client sends no more than a window.
+            // Held content is bounded by the window: it is not credited.
             Owner::Handler(_) if self.holds_back(&slot.io) || slot.io.held.is_some() => {
                 slot.io.held.get_or_insert_default().content.extend_from_slice(data);
                 return;
@@ -179,14 +179,14 @@ impl Core {
             _ => {}
         }
         self.buy_time(cx.now(), slot, data.len(), Wait::Body);
-        // Credit first: the call may end the stream, and with it what is owed.
+        // Credit first: the call may end the stream, and its uncredited bytes with it.
         let out = cx.output().tail();
         let limits = &self.config.limits;
         let _ = self.connection.consume(slot.id, data.len(), limits, out);
         self.call(cx, slot, |handler, responder| handler.data(data, responder));
     }
 
-    /// Whether the handler gets no content now: it has paused, or its answer backs up.
+    /// Whether the handler gets no content now: it has paused, or too much of its response is queued.
     fn holds_back(&self, io: &Io) -> bool {
         io.paused || io.backs_up(self.config.high_water)
     }
@@ -201,7 +201,7 @@ impl Core {
         }
     }
 
-    /// Hands on what a handler has paused, if it goes on.
+    /// Passes held content to the handler, if it has resumed.
     fn resume<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) {
         while !self.holds_back(&slot.io)
             && matches!(slot.owner, Owner::Handler(_))
@@ -257,7 +257,7 @@ impl Core {
         }
     }
 
-    /// `bytes` have passed: the deadline moves by their share of the rate, but not beyond the pause that there may be.
+    /// `bytes` were transferred: the deadline moves by their share of the minimum rate, but no further than the timeout for a pause.
     fn buy_time<H: Handler>(&mut self, now: Instant, slot: &mut Slot<H>, bytes: usize, wait: Wait) {
         let timeouts = &self.config.timeouts;
         let (pause, rate) = match wait {
@@ -267,7 +267,7 @@ impl Core {
         slot.wait.prolong(now, wait, bytes, pause, rate);
     }
 
-    /// After a stream was called: hands on what it may have now, and sets what it waits for. False where the stream is over.
+    /// After each call of a stream: passes on held content, and sets the deadline. Returns false if the stream is over.
     #[inline]
     pub(super) fn settle<H: Handler>(&mut self, cx: &mut Cx<'_>, slot: &mut Slot<H>) -> bool {
         if slot.io.held.is_some() {
@@ -299,7 +299,7 @@ impl Core {
         true
     }
 
-    /// Something is due at `at`.
+    /// Notes a deadline at `at`.
     #[inline]
     pub(super) fn wake_at(&mut self, at: Option<Instant>) {
         if let Some(at) = at
@@ -310,7 +310,7 @@ impl Core {
     }
 }
 
-/// The handler broke a rule, or cannot do what the client asks for.
+/// The handler broke a rule, or agreed to an upgrade that the client did not ask for: answers in its place.
 #[cold]
 fn refuse(exchange: &mut Exchange<'_, '_>, misuse: Misuse) {
     use proto_http::Backend;
@@ -328,7 +328,7 @@ fn refuse(exchange: &mut Exchange<'_, '_>, misuse: Misuse) {
     }
 }
 
-/// Tells the owner of a stream that it is over.
+/// Tells the owner of a stream that the stream is over.
 pub(super) fn close<H: Handler>(slot: &mut Slot<H>, reason: Reason) {
     match std::mem::replace(&mut slot.owner, Owner::Nobody) {
         Owner::Nobody => {}

@@ -1,4 +1,4 @@
-//! A stream that carries another protocol, with a connection of its own (RFC 9113 section 8.5, RFC 8441).
+//! A stream that carries another protocol, as a connection of its own (RFC 9113 section 8.5, RFC 8441).
 
 use std::io::IoSlice;
 
@@ -9,13 +9,13 @@ use super::ServerConfig;
 use super::exchange::{Held, Io};
 use crate::{ErrorCode, ServerConnection};
 
-/// The stream as the transport of what runs in it.
+/// The stream, as the transport of the protocol in the tunnel.
 struct Pipe<'a, 'c> {
     connection: &'a mut ServerConnection,
     config: &'a ServerConfig,
     cx: &'a mut Cx<'c>,
     stream: u32,
-    /// What came before the stream broke.
+    /// Bytes that arrived before the client reset the stream.
     last: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ impl Transport for Pipe<'_, '_> {
         }
     }
 
-    /// All slices in one frame, as far as the windows and the frame allow.
+    /// Sends all slices in one frame, as far as the windows and the frame size allow.
     fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
         if self.cx.is_congested() {
             return Transfer::Blocked;
@@ -109,7 +109,7 @@ impl Transport for Pipe<'_, '_> {
     }
 }
 
-/// What a turn of a tunnel needs.
+/// The state for one turn of a tunnel.
 pub(super) struct Tunnel<'a, 'c, P: Protocol> {
     pub(super) connection: &'a mut ServerConnection,
     pub(super) config: &'a ServerConfig,
@@ -120,7 +120,7 @@ pub(super) struct Tunnel<'a, 'c, P: Protocol> {
 }
 
 impl<P: Protocol> Tunnel<'_, '_, P> {
-    /// A message has come. What follows from it is settled with what follows from others, before the output is looked at, unless much waits.
+    /// A message was posted. Its output is flushed together with that of later messages, unless much output waits.
     pub(super) fn posted(&mut self, message: P::Message) {
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let may_wait = Scratch::lend(limits, now, |scratch| {
@@ -136,7 +136,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         }
     }
 
-    /// The client has reset the stream: what it said before is read first, as over a socket.
+    /// The client has reset the stream. As with a socket, bytes that arrived before are read first.
     pub(super) fn broken(&mut self) {
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let held = self.io.held.take().unwrap_or_default();
@@ -153,7 +153,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         });
     }
 
-    /// One turn: `event`, and what follows from it.
+    /// Runs one turn: `event` and its consequences.
     pub(super) fn turn(&mut self, event: impl FnOnce(&mut Turn<'_, P>)) {
         let (limits, now) = (*self.cx.limits(), self.cx.now());
         let settled = Scratch::lend(limits, now, |scratch| {
@@ -181,7 +181,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
             Settled::Ended { reset } => {
                 let (limits, out) = (&self.config.limits, self.cx.output().tail());
                 if !reset {
-                    // Where the client has ended its half before, the end of ours is all there is to say.
+                    // If the client has already ended its half, ending ours closes the stream, and the reset below does nothing.
                     let _ = self.connection.finish(self.stream, &(), limits, out);
                 }
                 let code = if reset { ErrorCode::CANCEL } else { ErrorCode::NO_ERROR };
@@ -190,7 +190,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         }
     }
 
-    /// Hands `data` on, as far as it is wanted. Returns how many bytes were.
+    /// Passes `data` to the protocol, as long as it reads. Returns how many bytes it took.
     pub(super) fn feed(&mut self, data: &[u8]) -> usize {
         let mut rest = data;
         while !rest.is_empty() && self.io.reads && !self.inner.is_done() {
@@ -209,7 +209,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         data.len() - rest.len()
     }
 
-    /// Hands on what was held, and the end behind it.
+    /// Passes on held content, then the end if the client has sent it.
     pub(super) fn resume(&mut self) {
         let Some(mut held) = self.io.held.take() else {
             return;
@@ -226,7 +226,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         }
     }
 
-    /// Content has come.
+    /// Content has arrived.
     pub(super) fn data(&mut self, data: &[u8]) {
         let used = if self.io.held.is_none() { self.feed(data) } else { 0 };
         let out = self.cx.output().tail();
@@ -238,7 +238,7 @@ impl<P: Protocol> Tunnel<'_, '_, P> {
         }
     }
 
-    /// The peer has ended its half.
+    /// The client has ended its half.
     pub(super) fn end(&mut self) {
         match &mut self.io.held {
             Some(held) => held.end = Some(Vec::new()),

@@ -9,34 +9,33 @@ use super::integer::{self, Bad};
 use super::table::{OVERHEAD, Table};
 use crate::class;
 
-/// Why a header block cannot be decoded. The connection's compression is out of step: it ends with COMPRESSION_ERROR
-/// (RFC 9113 section 4.3).
+/// Why a header block cannot be decoded. The compression state is lost: the connection ends with COMPRESSION_ERROR (RFC 9113 section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Index 0, or one past the end of the table (RFC 7541 section 2.3.3).
     Index,
-    /// An integer over 32 bits, or of more than six octets (RFC 7541 section 5.1).
+    /// An integer above 32 bits, or of more than six octets (RFC 7541 section 5.1).
     Integer,
     /// The block ends inside a field (RFC 7541 section 5.2).
     Truncated,
-    /// A Huffman code with EOS in it, or with padding that is too long or not of ones (RFC 7541 section 5.2).
+    /// A Huffman code that contains EOS, or whose padding is too long or not all ones (RFC 7541 section 5.2).
     Huffman,
-    /// A change of the table's size behind a field, one too many, or one to more than was offered (RFC 7541 sections 4.2 and 6.3).
+    /// A table size update that is behind a field, one too many, or above the offered size (RFC 7541 sections 4.2 and 6.3).
     TableSize,
-    /// The block lacks the change of size that follows a smaller offer (RFC 7541 section 4.2).
+    /// The table size update that must follow a smaller offer is missing (RFC 7541 section 4.2).
     TableSizeMissing,
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Index => "an index outside of the table",
+            Self::Index => "an index outside the table",
             Self::Integer => "an integer over 32 bits",
             Self::Truncated => "a field that the block cuts short",
             Self::Huffman => "an invalid Huffman code",
-            Self::TableSize => "a change of the table's size that is late or too large",
-            Self::TableSizeMissing => "no change of the table's size where one is due",
+            Self::TableSize => "a table size update that is late or too large",
+            Self::TableSizeMissing => "a required table size update is missing",
         })
     }
 }
@@ -52,7 +51,7 @@ impl From<Bad> for DecodeError {
     }
 }
 
-/// A field that was decoded; its line stands at the end of the buffer.
+/// A decoded field. Its line is at the end of the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
     /// Where the line begins.
@@ -60,10 +59,10 @@ pub(crate) struct Line {
     /// Bytes of the name.
     pub(crate) name: usize,
     pub(crate) token: Token,
-    /// Whether HTTP may carry the field: its name is a token in small letters, its value has no control but HTAB, and no space at its ends
-    /// (RFC 9113 section 8.2.1).
+    /// Whether HTTP allows the field: the name is a token without capital letters; the value has no control character but HTAB, and no
+    /// space at either end (RFC 9113 section 8.2.1).
     pub(crate) valid: bool,
-    /// The field is never to be indexed (RFC 7541 section 6.2.3).
+    /// The field must never be indexed (RFC 7541 section 6.2.3).
     pub(crate) never: bool,
 }
 
@@ -80,14 +79,14 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    /// What the peer may set the table's size to.
+    /// The largest table size that the peer may choose.
     offered: u32,
-    /// A smaller size was offered: the next block begins with the change.
+    /// A smaller size was offered: the next block must begin with a table size update.
     due: bool,
 }
 
 impl Decoder {
-    /// A decoder that lets the peer use a table of up to `offered` bytes, counted as RFC 7541 section 4.1 does; at most 65,535. Allocates
+    /// A decoder that lets the peer use a table of up to `offered` bytes, counted as in RFC 7541 section 4.1; at most 65,535. Allocates
     /// nothing until the first entry is added.
     #[must_use]
     pub fn new(offered: u32) -> Self {
@@ -99,17 +98,17 @@ impl Decoder {
         }
     }
 
-    /// Offers another size of the table, once the peer has acknowledged the setting (RFC 9113 section 6.5.2); at most 65,535.
+    /// Sets another offered table size. Call this once the peer has acknowledged the setting (RFC 9113 section 6.5.2). At most 65,535.
     pub fn offer(&mut self, offered: u32) {
         self.offered = offered.min(super::table::LARGEST);
         self.due = self.table.max() > self.offered;
     }
 
-    /// Decodes a whole header block, and hands each field to `visit`: name, value, and whether the field is never to be indexed.
+    /// Decodes a whole header block, and passes each field to `visit`: the name, the value, and whether the field must never be indexed.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]; no further block can be decoded then.
+    /// [`DecodeError`]; no further block of the connection can be decoded.
     pub fn decode(&mut self, block: &[u8], mut visit: impl FnMut(&[u8], &[u8], bool)) -> Result<(), DecodeError> {
         let mut buffer = Vec::with_capacity(256);
         self.read(block, usize::MAX, &mut buffer, |buffer, line| {
@@ -122,8 +121,8 @@ impl Decoder {
         .map(|_| ())
     }
 
-    /// Decodes a whole header block into lines at the end of `buffer`. Fields beyond `limit` bytes, counted as RFC 9113 section 6.5.2
-    /// does, keep the table in step but are left out. Returns the size of all.
+    /// Decodes a whole header block into lines at the end of `buffer`. Fields beyond `limit` bytes, counted as in RFC 9113 section 6.5.2,
+    /// update the table but are left out. Returns the size of all fields.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -218,8 +217,8 @@ impl Decoder {
         Ok(size)
     }
 
-    /// Appends the name of a literal field: that of `index`, or for 0 one that follows. Returns its length, what it means, and whether it is
-    /// valid.
+    /// Appends the name of a literal field: the name at `index`, or the literal name that follows if `index` is 0. Returns its length, its
+    /// meaning, and whether it is valid.
     #[inline]
     fn name(&self, index: u32, input: &mut &[u8], buffer: &mut Vec<u8>) -> Result<(usize, (Token, bool)), DecodeError> {
         let start = buffer.len();
@@ -233,7 +232,7 @@ impl Decoder {
             let place = (index - fixed::COUNT - 1) as usize;
             let (entry, line) = self.table.get(place).ok_or(DecodeError::Index)?;
             let name = line.get(..usize::from(entry.name)).unwrap_or_default();
-            // The value may be what was wrong with the entry.
+            // The entry may be invalid because of its value alone.
             let valid = entry.valid || entry.token.is_pseudo() || class::is_name(name);
             (name, entry.token, valid)
         } else {
@@ -244,12 +243,12 @@ impl Decoder {
         Ok((name.len(), (token, valid)))
     }
 
-    /// Gives memory back that the entries do not need.
+    /// Frees memory that the entries do not need.
     pub(crate) fn give_back(&mut self) {
         self.table.give_back();
     }
 
-    /// Takes the changes of size at the start of a block (RFC 7541 section 4.2): one, or the lowest and then the last.
+    /// Takes table size updates off the start of a block (RFC 7541 section 4.2): one, or the lowest followed by the last.
     #[cold]
     fn resize(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
         let mut changes = 0;

@@ -8,22 +8,22 @@ use super::integer::Written;
 use super::table::{OVERHEAD, Table};
 use crate::class;
 
-/// The largest table this side uses, whatever the peer offers: what it holds is this side's memory.
+/// The largest table of our encoder, whatever the peer offers: the table takes our memory.
 const OWN_MAX: u32 = 4096;
 
-/// Up to this many bytes, a value that is not to be indexed goes out as it is: the code would save less than it costs.
+/// Values up to this length that are not indexed are sent without the Huffman code, which would save less than it costs.
 const PLAIN: usize = 8;
 
-/// What may be kept of a field (RFC 7541 section 7.1.3).
+/// Whether a field may be added to the table (RFC 7541 section 7.1.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Indexing {
-    /// By the name: `authorization`, `proxy-authorization`, `set-cookie` and short cookies are never indexed; what changes with each message,
-    /// such as `:path`, `etag` and `location`, is not; everything else is added to the table.
+    /// By the field's name: `authorization`, `proxy-authorization`, `set-cookie` and short cookies are never indexed; fields that change
+    /// with each message, such as `:path`, `etag` and `location`, are not indexed; all others are.
     #[default]
     Auto,
     /// Not added to the table.
     Without,
-    /// Not added to any table, by no hop.
+    /// Never added to any table, at any hop.
     Never,
 }
 
@@ -45,7 +45,7 @@ pub enum Indexing {
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,
-    /// Sizes to be told at the start of the next block: the lowest since the last one, and the present one.
+    /// Table size updates for the start of the next block: the lowest size since the last block, and the current one.
     due: Option<(u16, u16)>,
 }
 
@@ -56,7 +56,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder for a peer that has said nothing else: its table holds 4,096 bytes. Allocates nothing until the first entry is added.
+    /// An encoder with the default table of 4,096 bytes. Allocates nothing until the first entry is added.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Encoder {
         }
     }
 
-    /// The peer lets the table have `size` bytes (SETTINGS_HEADER_TABLE_SIZE). More than 4,096 are never used.
+    /// Sets the table size that the peer allows (SETTINGS_HEADER_TABLE_SIZE). At most 4,096 bytes are used.
     pub fn limit(&mut self, size: u32) {
         let size = size.min(OWN_MAX);
         if size == self.table.max() {
@@ -77,12 +77,12 @@ impl Encoder {
         self.table.resize(size);
     }
 
-    /// Gives memory back that the entries do not need.
+    /// Frees memory that the entries do not need.
     pub(crate) fn give_back(&mut self) {
         self.table.give_back();
     }
 
-    /// Begins a block: tells of changes of the table's size (RFC 7541 section 4.2).
+    /// Begins a block: writes table size updates if there are any (RFC 7541 section 4.2).
     ///
     /// # Errors
     ///
@@ -104,11 +104,11 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends a field. The name may have capital letters, which become small; the value goes out as it is. Neither is checked.
+    /// Appends a field. Capital letters of the name become small; the value is sent unchanged. Neither is checked.
     ///
     /// # Errors
     ///
-    /// [`Misuse::NoSpace`] from the buffer, behind which no block of this connection can be decoded any more.
+    /// [`Misuse::NoSpace`] from the buffer. No later block of this connection can be decoded then.
     #[inline]
     pub fn field<B: Buffer>(
         &mut self,
@@ -148,7 +148,7 @@ impl Encoder {
     /// Appends `content-length`, not indexed.
     #[inline]
     pub(crate) fn content_length<B: Buffer>(&mut self, length: u64, out: &mut B) -> Result<(), Misuse> {
-        // Index 28 in four bits, the length of the value, up to 20 digits.
+        // Four bits for index 28, the length of the value, and up to 20 digits.
         let mut octets = [0; 23];
         let (mut rest, mut start) = (length, octets.len());
         loop {
@@ -191,7 +191,7 @@ impl Encoder {
             other => other,
         };
         let size = name.len() + value.len() + OVERHEAD;
-        // What would push most others out is not worth it.
+        // A field that would evict most of the table is not added.
         let add = indexing == Indexing::Auto && size * 2 <= self.table.max() as usize;
         let (first, prefix) = match indexing {
             _ if add => (0x40, 6),
@@ -222,12 +222,12 @@ impl Encoder {
     }
 }
 
-/// What [`Indexing::Auto`] means for the name at `index` of the static table.
+/// The meaning of [`Indexing::Auto`] for the name at `index` of the static table.
 fn by_name(index: u8, value: &[u8]) -> Indexing {
     match index {
         // authorization, proxy-authorization, set-cookie
         23 | 49 | 55 => Indexing::Never,
-        // A short cookie can be guessed by what it compresses to.
+        // An attacker could guess a short cookie from the compressed size.
         32 if value.len() < 20 => Indexing::Never,
         // :path, age, content-length, content-range, etag, if-modified-since, if-none-match, last-modified, location
         4 | 21 | 28 | 30 | 34 | 40 | 41 | 44 | 46 => Indexing::Without,
@@ -235,7 +235,7 @@ fn by_name(index: u8, value: &[u8]) -> Indexing {
     }
 }
 
-/// What entries are looked up by: the ends of both.
+/// The hash for looking entries up: made of the last bytes of name and value.
 #[inline]
 fn hash(name: &[u8], value: &[u8]) -> u16 {
     let tail = match value.last_chunk::<8>() {
@@ -251,12 +251,12 @@ fn hash(name: &[u8], value: &[u8]) -> u16 {
     (mixed >> 48) as u16
 }
 
-/// Appends a string (RFC 7541 section 5.2), in the Huffman code where that is shorter and `code` allows it.
+/// Appends a string (RFC 7541 section 5.2), Huffman-coded if that is shorter and `code` allows it.
 fn string<B: Buffer>(text: &[u8], code: bool, small: bool, out: &mut B) -> Result<(), Misuse> {
     let mut lower = [0; 64];
     if small {
         let mut rest = text;
-        // Names of usual length are made small at once; the length of the code depends on it.
+        // Names of usual length are lower-cased first, because the length of the code depends on the case.
         if let Some(place) = lower.get_mut(..text.len()) {
             place.copy_from_slice(text);
             place.make_ascii_lowercase();

@@ -1,6 +1,6 @@
-//! The static table (RFC 7541 appendix A), with what each name means to HTTP.
+//! The static table (RFC 7541 appendix A), with the meaning of each name for HTTP.
 
-/// What a field's name means to HTTP/2, so that nobody compares names twice.
+/// The meaning of a field's name for HTTP/2, so that names are compared once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Token {
@@ -10,12 +10,12 @@ pub(crate) enum Token {
     Authority,
     Status,
     Protocol,
-    /// A pseudo-header field that nobody knows.
+    /// An unknown pseudo-header field.
     Unknown,
     Host,
     Cookie,
     ContentLength,
-    /// `connection` and the others that speak of one connection (RFC 9113 section 8.2.2).
+    /// `connection` and the other connection-specific fields (RFC 9113 section 8.2.2).
     Connection,
     Te,
     Expect,
@@ -31,7 +31,7 @@ impl Token {
         (self as u8) < Token::Host as u8
     }
 
-    /// What `name`, in small letters, means.
+    /// The meaning of `name`, which is in small letters.
     pub(crate) fn of(name: &[u8]) -> Self {
         match name {
             [b':', rest @ ..] => match rest {
@@ -59,19 +59,20 @@ impl Token {
 
 macro_rules! fixed {
     ($($index:literal $token:ident $name:literal $value:literal;)*) => {
-        /// The line of each entry, as [`Fields`](proto_http::Fields) reads it, its name's length, and what the name means. Index 0 is none.
+        /// For each entry: its line as [`Fields`](proto_http::Fields) reads it, the length of its name, and the name's meaning. Index 0 is
+        /// unused.
         pub(crate) static ENTRIES: [(&[u8], u8, Token); 62] = [
             (b"", 0, Token::Unknown),
             $((concat!($name, ": ", $value, "\r\n").as_bytes(), $name.len() as u8, Token::$token),)*
         ];
 
-        /// The name of an entry.
+        /// The names of the entries.
         #[cfg(test)]
         pub(crate) const NAMES: [(u8, &str, &str); 61] = [$(($index, $name, $value),)*];
     };
 }
 
-/// How many entries there are.
+/// The number of entries.
 pub(crate) const COUNT: u32 = 61;
 
 fixed! {
@@ -145,7 +146,7 @@ pub(crate) fn index_of(name: &[u8]) -> u8 {
             match name { $(_ if name_of($index).eq_ignore_ascii_case(name) => $index,)* _ => 0 }
         };
     }
-    // By length, then by name: at most five are compared.
+    // By length, then by name: at most five comparisons.
     match name.len() {
         3 => pick!(21 60),
         4 => pick!(33 34 59 38 37 45),

@@ -1,11 +1,11 @@
-//! The Huffman code of RFC 7541 section 5.2 and appendix B, both ways.
+//! The Huffman code of RFC 7541 section 5.2 and appendix B, in both directions.
 //!
-//! The code is canonical: within a length, codes ascend with their symbols. The lengths are therefore all there is to it, and the tables
-//! are made from them when this is compiled.
+//! The code is canonical: codes of the same length ascend with their symbols. The lengths therefore define the code, and the tables are
+//! computed from them at compile time.
 
 use alloc::vec::Vec;
 
-/// Bits of the code of each byte, and of EOS behind them (appendix B).
+/// Code length of each byte in bits, and of EOS at the end (appendix B).
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -29,7 +29,7 @@ const LENGTHS: [u8; 257] = [
 
 const LONGEST: usize = 30;
 const EOS: u16 = 256;
-/// Bits looked at together.
+/// Bits that one table lookup takes.
 const PEEK: u32 = 12;
 
 /// Symbols by length, then by value: the order of their codes.
@@ -50,8 +50,8 @@ const SORTED: [u16; 257] = {
     sorted
 };
 
-/// For each length: the first code behind those of this length, at the left of 32 bits; the place in [`SORTED`] of its first symbol;
-/// and its first code.
+/// For each length: the code after the last one of this length, aligned left in 32 bits; the place in [`SORTED`] of its first symbol; and
+/// its first code.
 const STEPS: [(u64, u16, u32); LONGEST + 1] = {
     let mut steps = [(0, 0, 0); LONGEST + 1];
     let (mut code, mut place, mut length) = (0_u32, 0_u16, 1);
@@ -68,7 +68,7 @@ const STEPS: [(u64, u16, u32); LONGEST + 1] = {
     steps
 };
 
-/// The code of each symbol, at the right.
+/// The code of each symbol, aligned right.
 const CODES: [u32; 257] = {
     let mut codes = [0; 257];
     let mut place = 0;
@@ -81,8 +81,8 @@ const CODES: [u32; 257] = {
     codes
 };
 
-/// What 12 bits begin with: one symbol or two that lie in them whole, the first in the lowest byte; eight times their number in the third
-/// byte; the bits of their codes in the highest. 0 where the first symbol is longer.
+/// The one or two symbols whose codes fit in 12 bits. First symbol in the lowest byte, second in the next; eight times their number in the
+/// third byte; the length of their codes in the highest. 0 if the code of the first symbol is longer than 12 bits.
 static PAIRS: [u32; 1 << PEEK] = {
     let mut pairs = [0; 1 << PEEK];
     let mut bits = 0;
@@ -98,7 +98,7 @@ static PAIRS: [u32; 1 << PEEK] = {
     pairs
 };
 
-/// The symbol at the left of `bits`, and its length, where that is at most `room`.
+/// The first symbol of `bits`, and its length, if the length is at most `room`.
 const fn short(bits: u32, room: u32) -> Option<(u8, u32)> {
     let (symbol, length) = first(bits);
     if length <= room {
@@ -108,7 +108,7 @@ const fn short(bits: u32, room: u32) -> Option<(u8, u32)> {
     }
 }
 
-/// The symbol at the left of `bits`, and its length.
+/// The first symbol of `bits`, and its length.
 const fn first(bits: u32) -> (u16, u32) {
     let mut length = 5;
     while length < LONGEST && bits as u64 >= STEPS[length].0 {
@@ -120,22 +120,22 @@ const fn first(bits: u32) -> (u16, u32) {
     (symbol, length as u32)
 }
 
-/// The string breaks the rules of RFC 7541 section 5.2: it holds EOS, or its padding is longer than 7 bits or not of ones.
+/// The string breaks RFC 7541 section 5.2: it contains EOS, or its padding is longer than 7 bits or not all ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Appends what `input` stands for to `out`.
+/// Decodes `input` and appends the result to `out`.
 pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
     let start = out.len();
-    // The shortest code has 5 bits. Symbols are written eight at a time.
+    // The shortest code has 5 bits. Symbols are written eight bytes at a time.
     out.resize(start + input.len() * 8 / 5 + 8, 0);
     let written = decode_into(input, out.get_mut(start..).unwrap_or_default());
     out.truncate(start + written.unwrap_or(0));
     written.map(|_| ()).ok_or(Invalid)
 }
 
-/// The pairs at the left of `bits`, four at most, as bytes; eight times their number; and the bits of their codes. The last value is 0 where
-/// they end at a code that is longer than a look.
+/// Up to four lookups in [`PAIRS`]: the symbols as bytes; eight times their number; the length of their codes in bits. The last value is 0
+/// if a code longer than one lookup follows.
 #[inline(always)]
 fn pairs(bits: u64) -> (u64, u32, u32, u32) {
     let (mut bits, mut symbols, mut filled, mut used, mut pair) = (bits, 0, 0, 0, 0);
@@ -150,7 +150,7 @@ fn pairs(bits: u64) -> (u64, u32, u32, u32) {
 }
 
 fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
-    // Bits not yet used stand at the left of `bits`, `count` of them.
+    // `bits` holds `count` unused bits, aligned left.
     let (mut rest, mut bits, mut count, mut at) = (input, 0_u64, 0_u32, 0_usize);
     while let Some(word) = rest.first_chunk::<8>() {
         bits |= u64::from_be_bytes(*word) >> count;
@@ -170,7 +170,7 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
             count -= length;
         }
     }
-    // Less than eight octets are left; they lie at the end of the last eight, if there are so many.
+    // Fewer than eight octets are left. If `input` has eight or more, they are the end of its last eight.
     let last = match input.last_chunk::<8>() {
         Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
         Some(_) => 0,
@@ -180,9 +180,10 @@ fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
     finish(bits, count + 8 * rest.len() as u32, out, at)
 }
 
-/// The last bits, and the padding: `count` bits at the left of `bits`.
+/// Decodes the last `count` bits, aligned left in `bits`, and checks the padding.
 fn finish(bits: u128, mut count: u32, out: &mut [u8], mut at: usize) -> Option<usize> {
-    // Ones follow: behind a symbol they begin no code that a look finds, and where they make a code whole, the padding was not of ones.
+    // The bits behind the end count as ones. Ones after a symbol begin no code that a lookup finds, and if they complete a code, the
+    // padding was not all ones.
     let mut zeros = !bits & !(u128::MAX >> count);
     loop {
         let (symbols, filled, used, last) = pairs(!((zeros >> 64) as u64));
@@ -205,13 +206,13 @@ fn finish(bits: u128, mut count: u32, out: &mut [u8], mut at: usize) -> Option<u
     }
 }
 
-/// Bytes that [`encode`] appends for `text`.
+/// The number of bytes that [`encode`] produces for `text`.
 pub(crate) fn encoded_len(text: &[u8]) -> usize {
     let bits: usize = text.iter().map(|&byte| usize::from(LENGTHS[usize::from(byte)])).sum();
     bits.div_ceil(8)
 }
 
-/// Hands the code of `text` to `put`, in pieces.
+/// Passes the code of `text` to `put`, in pieces.
 pub(crate) fn encode<E>(text: &[u8], mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     let (mut bits, mut count) = (0_u64, 0_u32);
     for &byte in text {
@@ -224,7 +225,7 @@ pub(crate) fn encode<E>(text: &[u8], mut put: impl FnMut(&[u8]) -> Result<(), E>
         }
     }
     let bytes = count.div_ceil(8);
-    // The padding is the start of EOS: ones.
+    // The padding is the start of EOS, which is all ones.
     let padded = (bits << (bytes * 8 - count)) as u32 | ((1 << (bytes * 8 - count)) - 1);
     let word = u64::from(padded) << 32 >> (bytes * 8);
     put((word as u32).to_be_bytes().get(..bytes as usize).unwrap_or_default())

@@ -1,15 +1,15 @@
-//! Integers of RFC 7541 section 5.1.
+//! Integers (RFC 7541 section 5.1).
 
 /// Why an integer cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
-    /// The block ends inside.
+    /// The block ends inside the integer.
     Cut,
-    /// It is above 2^32 - 1, or takes more octets than that would.
+    /// The integer is above 2^32 - 1, or has more octets than that value needs.
     TooLarge,
 }
 
-/// Takes an integer off `input`, whose first octet holds its first `prefix` bits at the right.
+/// Takes an integer off `input`. The low `prefix` bits of the first octet hold the integer's first bits.
 #[inline(always)]
 pub(crate) fn read(input: &mut &[u8], prefix: u32) -> Result<u32, Bad> {
     let (&first, rest) = input.split_first().ok_or(Bad::Cut)?;
@@ -38,14 +38,14 @@ fn read_more(input: &mut &[u8], full: u32) -> Result<u32, Bad> {
     Err(Bad::TooLarge)
 }
 
-/// An integer as it is written.
+/// An encoded integer.
 pub(crate) struct Written {
     octets: [u8; 6],
     len: u8,
 }
 
 impl Written {
-    /// `value` behind the bits of `first` that the prefix leaves.
+    /// Encodes `value`. `first` holds the bits above the prefix.
     #[inline]
     pub(crate) fn new(first: u8, prefix: u32, value: u32) -> Self {
         let full = (1_u32 << prefix) - 1;

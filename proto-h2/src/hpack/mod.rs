@@ -1,6 +1,6 @@
 //! Header compression (RFC 7541).
 //!
-//! [`Decoder`] and [`Encoder`] each serve one direction of a connection, and stand alone.
+//! [`Decoder`] and [`Encoder`] each serve one direction of a connection, and work without the rest of this crate.
 
 mod decode;
 mod encode;

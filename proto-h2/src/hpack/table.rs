@@ -1,27 +1,28 @@
-//! The dynamic table (RFC 7541 section 2.3.2): entries as field lines, one behind the other, so that an indexed field is one copy.
+//! The dynamic table (RFC 7541 section 2.3.2). Entries are stored as field lines, one behind the other, so that an indexed field is a
+//! single copy.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::fixed::Token;
 
-/// What an entry costs beside its name and value (RFC 7541 section 4.1).
+/// Bytes that an entry counts in addition to its name and value (RFC 7541 section 4.1).
 pub(crate) const OVERHEAD: usize = 32;
 
-/// The largest table there may be: names and values are counted in 16 bits.
+/// The largest possible table: name and value lengths have 16 bits.
 pub(crate) const LARGEST: u32 = 65_535;
 
 /// One entry. Its line is `name: value\r\n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where the line begins, counted from the first line ever.
+    /// Offset of the line, counted from the first line ever stored.
     start: u32,
     pub(crate) name: u16,
     pub(crate) value: u16,
-    /// What an encoder looks entries up by.
+    /// The hash by which an encoder finds the entry.
     pub(crate) hash: u16,
     pub(crate) token: Token,
-    /// Whether HTTP may carry the field (RFC 9113 section 8.2.1).
+    /// Whether HTTP allows the field (RFC 9113 section 8.2.1).
     pub(crate) valid: bool,
 }
 
@@ -30,7 +31,7 @@ impl Entry {
         self.name as usize + self.value as usize + 4
     }
 
-    /// What the entry counts in the table, and in a field section.
+    /// The entry's size in the table and in a field section.
     #[inline]
     pub(crate) const fn size(&self) -> usize {
         self.name as usize + self.value as usize + OVERHEAD
@@ -40,9 +41,9 @@ impl Entry {
 /// The dynamic table of one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// Lines, those of evicted entries in front.
+    /// Lines; those of evicted entries are in front.
     lines: Vec<u8>,
-    /// What `start` is where `lines` begins.
+    /// The offset at which `lines` begins.
     base: u32,
     /// The newest first.
     entries: VecDeque<Entry>,
@@ -64,7 +65,7 @@ impl Table {
         self.max
     }
 
-    /// The newest first.
+    /// The entries, newest first.
     #[inline]
     pub(crate) fn entries(&self) -> &VecDeque<Entry> {
         &self.entries
@@ -76,7 +77,7 @@ impl Table {
         Some((entry, self.line(entry)))
     }
 
-    /// The place of the newest entry with this name, but for the size of its letters, and this value.
+    /// The place of the newest entry with this name, ignoring ASCII case, and this value.
     #[inline]
     pub(crate) fn find(&self, name: &[u8], value: &[u8], hash: u16) -> Option<usize> {
         let is = |entry: &Entry| {
@@ -99,7 +100,7 @@ impl Table {
         self.lines.get(start..start + entry.line()).unwrap_or_default()
     }
 
-    /// Changes what the table may hold, and evicts what is over (RFC 7541 section 4.3).
+    /// Changes the table's size, and evicts entries beyond it (RFC 7541 section 4.3).
     pub(crate) fn resize(&mut self, max: u32) {
         self.max = max.min(LARGEST);
         self.evict(self.max);
@@ -109,7 +110,7 @@ impl Table {
         }
     }
 
-    /// Gives back what is more than the entries need.
+    /// Frees memory that the entries do not need.
     pub(crate) fn give_back(&mut self) {
         self.lines.shrink_to_fit();
         self.entries.shrink_to_fit();
@@ -123,7 +124,7 @@ impl Table {
         }
     }
 
-    /// Adds the field of `line`, whose name has `name` bytes (RFC 7541 section 4.4): one larger than the table empties it.
+    /// Adds the field of `line`, whose name has `name` bytes. A field larger than the table empties it (RFC 7541 section 4.4).
     pub(crate) fn insert(&mut self, line: &[u8], name: usize, token: Token, valid: bool) {
         if self.make_room(name, line.len().saturating_sub(name + 4), token, valid, 0) {
             self.lines.extend_from_slice(line);
@@ -142,7 +143,8 @@ impl Table {
         }
     }
 
-    /// Makes room for another entry, in steps that grow: few connections have more than two entries, and the many of a browser come together.
+    /// Makes room for another entry, in growing steps: few connections have more than two entries, and a browser adds its many entries
+    /// together.
     #[inline]
     fn reserve(&mut self, line: usize) {
         if self.lines.capacity() - self.lines.len() < line {
@@ -154,7 +156,7 @@ impl Table {
         }
     }
 
-    /// Adds an entry whose line the caller appends. False where the entry does not fit.
+    /// Adds an entry; the caller appends its line. Returns false if the entry does not fit.
     fn make_room(&mut self, name: usize, value: usize, token: Token, valid: bool, hash: u16) -> bool {
         let size = name + value + OVERHEAD;
         if size > self.max as usize {
@@ -167,7 +169,7 @@ impl Table {
             .entries
             .back()
             .map_or(self.lines.len(), |oldest| oldest.start.wrapping_sub(self.base) as usize);
-        // Lines of evicted entries go when they are half of all, which makes each move pay for itself.
+        // Lines of evicted entries are removed when they are more than half of all lines, so that the cost of each move is amortized.
         if live * 2 > self.lines.len() || self.entries.is_empty() {
             self.lines.drain(..live);
             self.base = self.base.wrapping_add(live as u32);

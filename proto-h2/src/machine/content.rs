@@ -1,4 +1,4 @@
-//! DATA that comes (RFC 9113 section 6.1).
+//! Receives DATA (RFC 9113 section 6.1).
 
 use proto_http::Buffer;
 
@@ -9,11 +9,11 @@ use crate::state::{self, Half, Move};
 use crate::streams::Stream;
 use crate::{Limits, Violation, ViolationKind};
 
-/// Content of a frame below this much is hardly worth its frame.
+/// A frame with less content than this, in bytes, costs a point of the peer's budget.
 const SMALL: u32 = 16;
 
 impl Core {
-    /// Begins a DATA frame, whose content is handed out as it comes. False where its padding's length is not there yet.
+    /// Begins a DATA frame. Its content is passed on as it arrives. Returns false if the padding length has not arrived yet.
     pub(super) fn data_head<B: Buffer>(
         &mut self,
         head: Head,
@@ -36,7 +36,7 @@ impl Core {
                 .checked_sub(u32::from(length))
                 .ok_or(ViolationKind::Padding)?;
         }
-        // The whole frame counts, its padding too (RFC 9113 section 6.9.1).
+        // The whole frame counts against the window, including its padding (RFC 9113 section 6.9.1).
         self.receive_window -= head.length.min(i32::MAX as u32) as i32;
         if self.receive_window < 0 {
             return Err(ViolationKind::WindowExceeded.into());
@@ -50,7 +50,7 @@ impl Core {
             dropped: true,
         });
         if overhead > 0 {
-            // What is padding can be granted at once; the content when it has come.
+            // Credit for the padding is granted at once; credit for content when the caller has consumed it.
             self.credit(overhead, limits, out)?;
         }
         let end = head.has(flag::END_STREAM);
@@ -58,7 +58,7 @@ impl Core {
         Ok(true)
     }
 
-    /// Whether the stream may have this content. Where it may not, the rest of the frame is dropped.
+    /// Checks whether the stream may receive this content. If not, the rest of the frame is dropped.
     fn accept<B: Buffer>(
         &mut self,
         head: Head,
@@ -116,7 +116,7 @@ impl Core {
         Ok(())
     }
 
-    /// Goes on with a DATA frame. `None` where more bytes are needed, or where it is over and has no more to tell.
+    /// Continues a DATA frame. Returns `None` if more bytes are needed, or if the frame is complete and produces no event.
     #[inline]
     pub(super) fn content<'a, B: Buffer>(
         &mut self,
@@ -181,10 +181,10 @@ impl Core {
         }
     }
 
-    /// Both halves are complete.
+    /// Both halves of the stream are complete.
     pub(super) fn close(&mut self, id: u32) {
         if let Some(stream) = self.streams.remove(id) {
-            // Credit for what the caller still holds: it is told nothing more of the stream.
+            // Grants credit for the content that the caller still holds: no more events of this stream follow.
             self.consumed += stream.held;
         }
         self.earn(4);

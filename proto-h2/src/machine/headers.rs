@@ -1,4 +1,4 @@
-//! Header blocks that come: heads and trailers (RFC 9113 sections 6.2, 6.10 and 8.1).
+//! Receives header blocks: heads and trailers (RFC 9113 sections 6.2, 6.10 and 8.1).
 
 use alloc::boxed::Box;
 
@@ -40,7 +40,7 @@ impl Core {
         Ok(None)
     }
 
-    /// Whether a block may have `more` bytes, and one frame more.
+    /// Checks whether the block may grow by `more` bytes and one more frame.
     pub(super) fn judge_block(&self, more: usize, limits: &Limits) -> Result<(), ViolationKind> {
         let most = limits.fields_bytes.saturating_add(limits.fields_bytes / 4);
         let frames = 8 + limits.fields_bytes / 16_384;
@@ -113,7 +113,8 @@ impl Core {
         let read = Section::read(&mut self.decoder, block, part, limits, scratch)
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         if id > self.goaway {
-            // The peer opened it before it knew, and knows that it is not served (RFC 9113 section 6.8).
+            // The peer opened the stream before it read our GOAWAY, and knows from the GOAWAY that the stream is not served (RFC 9113
+            // section 6.8).
             self.spend(1, limits)?;
             return Ok(None);
         }
@@ -155,7 +156,7 @@ impl Core {
         Ok(Some(Step::Head { stream: id, end }))
     }
 
-    /// A block on a stream that was opened before: a response, trailers, or too late.
+    /// A block on a stream that was opened before: a response, trailers, or a block that is too late.
     #[inline(never)]
     fn later_block<'a>(
         &mut self,
@@ -177,7 +178,7 @@ impl Core {
             Some(Half::Head) => Part::Response,
             _ => Part::Trailers,
         };
-        // The table has to stay in step, whatever becomes of the block.
+        // The compression table must stay in step, even if the block is ignored.
         let read = Section::read(&mut self.decoder, block, part, limits, scratch)
             .map_err(|_| Broken::Connection(ViolationKind::Compression))?;
         match receiving {
@@ -185,9 +186,9 @@ impl Core {
                 self.spend(1, limits)?;
                 Ok(None)
             }
-            // It may be one that was reset too long ago to be remembered.
+            // The stream may have been reset too long ago to be remembered.
             None if self.role == Role::Client => Err(Broken::Stream(ViolationKind::StreamClosed)),
-            // Where streams were left out, it may be one of those.
+            // The client skips few identifiers, so the stream was probably open once.
             None if u64::from(self.opened) * 2 > u64::from(self.last) => Err(ViolationKind::StreamClosed.into()),
             None => Err(ViolationKind::StreamId.into()),
             Some(Half::Done) => Err(Broken::Stream(ViolationKind::StreamClosed)),
@@ -206,7 +207,7 @@ impl Core {
         let Some(stream) = self.streams.get(id) else {
             return Ok(None);
         };
-        // In a tunnel nothing but DATA may come (RFC 9113 section 8.5).
+        // A tunnel carries only DATA (RFC 9113 section 8.5).
         if !end || stream.has(Stream::TUNNEL) {
             return Err(Broken::Stream(ViolationKind::Trailers));
         }
@@ -263,7 +264,7 @@ impl Core {
     }
 }
 
-/// Takes note of how much content may come.
+/// Sets how much content may arrive.
 fn expect(stream: &mut Stream, section: &Section, limits: &Limits) -> Result<(), ViolationKind> {
     if stream.has(Stream::TUNNEL) {
         return Ok(());
@@ -283,7 +284,7 @@ fn expect(stream: &mut Stream, section: &Section, limits: &Limits) -> Result<(),
     Ok(())
 }
 
-/// The block of a HEADERS frame without its padding and its priority of RFC 7540, which is not looked at (RFC 9113 section 6.2).
+/// The block of a HEADERS frame, without padding and without the RFC 7540 priority, which is ignored (RFC 9113 section 6.2).
 #[inline(never)]
 fn unpadded(head: Head, payload: &[u8]) -> Result<&[u8], ViolationKind> {
     let mut rest = payload;

@@ -1,4 +1,4 @@
-//! What both roles share: the state of a connection, and what is sent on its own account.
+//! What both roles share: the state of a connection, and the frames that it sends on its own.
 
 mod content;
 mod headers;
@@ -17,13 +17,13 @@ use crate::{ErrorCode, Limits, Violation, ViolationKind};
 
 pub(crate) use send::Beginning;
 
-/// The window of a connection, and of a stream, that nobody has changed (RFC 9113 section 6.9.2).
+/// The initial window of a connection and of a stream (RFC 9113 section 6.9.2).
 const WINDOW: u32 = 65_535;
 
 /// The largest window.
 const LARGEST: i32 = i32::MAX;
 
-/// Streams we have reset that are remembered, so that frames the peer sent before it knew are not taken for an error.
+/// How many of the streams we have reset are remembered, so that frames that the peer sent before it read our RST_STREAM are not an error.
 const RESETS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) enum Role {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A server waits for the connection preface.
+    /// A server waits for the client's connection preface.
     Preface,
     /// The peer's first frame is due.
     Settings,
@@ -43,7 +43,7 @@ enum Phase {
     Failed,
 }
 
-/// What the peer offers.
+/// The peer's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered {
     pub(crate) initial_window: u32,
@@ -53,7 +53,7 @@ pub(crate) struct Offered {
     pub(crate) extended_connect: bool,
 }
 
-/// A header block that has not ended.
+/// An incomplete header block.
 #[derive(Debug)]
 struct Block {
     stream: u32,
@@ -62,18 +62,18 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-/// A DATA frame that is being read.
+/// A DATA frame of which the head was read.
 #[derive(Clone, Copy, Debug)]
 struct Data {
     stream: u32,
     left: u32,
     padding: u8,
     end: bool,
-    /// Nobody wants it.
+    /// The content is not passed on.
     dropped: bool,
 }
 
-/// One thing that happened. What a header block said is in the scratch memory.
+/// An event. The content of a header block is in the scratch memory.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     Head {
@@ -93,7 +93,7 @@ pub(crate) enum Step<'a> {
         code: ErrorCode,
     },
     Failed(Violation),
-    /// A window has grown; that of all streams where `stream` is 0.
+    /// A window has grown: the stream's, or the connection's if `stream` is 0.
     Window {
         stream: u32,
     },
@@ -110,28 +110,28 @@ pub(crate) enum Step<'a> {
 pub(crate) struct Core {
     role: Role,
     phase: Phase,
-    /// SETTINGS of ours that were not acknowledged.
+    /// SETTINGS of ours that await their acknowledgement.
     unacknowledged: u8,
-    /// What our limits offer is in force: the peer has acknowledged it.
+    /// The peer has acknowledged our SETTINGS: our limits are in force.
     settled: bool,
-    /// Another GOAWAY follows the first one.
+    /// A second GOAWAY, which names the last stream, is still to be sent.
     closing: bool,
     extended_connect: bool,
     pub(crate) offered: Offered,
     send_window: i32,
     receive_window: i32,
-    /// Bytes consumed on all streams, and not yet granted again.
+    /// Bytes consumed on all streams and not yet granted again.
     consumed: u32,
-    /// What the peer has left of [`Limits::budget`], as what it has spent.
+    /// Points of [`Limits::budget`] that the peer has spent.
     spent: u32,
-    /// The highest stream of the peer's, and how many it has opened.
+    /// The peer's highest stream, and the number of streams it has opened.
     last: u32,
     opened: u32,
-    /// The next stream of ours.
+    /// The identifier of our next stream.
     pub(crate) next_own: u32,
-    /// The last stream that our GOAWAY named; above all there are before.
+    /// The last stream that our GOAWAY named; `u32::MAX` before any GOAWAY.
     goaway: u32,
-    /// The last stream that the peer's GOAWAY named; above all there are before.
+    /// The last stream that the peer's GOAWAY named; `u32::MAX` before any GOAWAY.
     pub(crate) peer_goaway: u32,
     pub(crate) streams: Streams,
     decoder: Decoder,
@@ -139,7 +139,7 @@ pub(crate) struct Core {
     block: Option<Box<Block>>,
     data: Option<Data>,
     resets: Option<Box<[u32; RESETS]>>,
-    /// Priorities of streams that are not open yet, in the order in which they came.
+    /// Priorities of streams that are not open yet, in the order of arrival.
     #[expect(
         clippy::box_collection,
         reason = "rare, and so a word in each connection instead of three"
@@ -185,7 +185,7 @@ impl Core {
         }
     }
 
-    /// Sends what a connection begins with: the client's preface, and our settings (RFC 9113 section 3.4).
+    /// Sends the first bytes of a connection: the client's preface, and our SETTINGS (RFC 9113 section 3.4).
     pub(crate) fn start<B: Buffer>(
         &mut self,
         limits: &Limits,
@@ -217,7 +217,7 @@ impl Core {
             add(8, 1);
         }
         if self.role == Role::Server {
-            // Priorities of RFC 7540 are not looked at (RFC 9218 section 2.1).
+            // Priorities of RFC 7540 are ignored (RFC 9218 section 2.1).
             add(9, 1);
         }
         if self.role == Role::Client {
@@ -238,7 +238,7 @@ impl Core {
         Ok(())
     }
 
-    /// Whether something can still be read.
+    /// Whether the connection has failed and reads nothing more.
     pub(crate) fn has_failed(&self) -> bool {
         self.phase == Phase::Failed
     }
@@ -247,7 +247,7 @@ impl Core {
         self.phase == Phase::Open
     }
 
-    /// Whether a frame or a header block is in the middle.
+    /// Whether a frame or a header block is incomplete.
     pub(crate) fn is_inside(&self) -> bool {
         self.block.is_some() || self.data.is_some()
     }
@@ -256,11 +256,11 @@ impl Core {
         self.unacknowledged > 0
     }
 
-    /// The peer broke the protocol: tells it why, and reads no more.
+    /// The peer broke the protocol: sends GOAWAY with the reason, and stops reading.
     #[cold]
     pub(crate) fn fail<B: Buffer>(&mut self, kind: ViolationKind, stream: u32, out: &mut B) -> Violation {
         let violation = Violation::connection(kind, stream);
-        // An output that is full has no room for the reason; the connection closes all the same.
+        // A full output has no room for the reason; the connection closes all the same.
         let _ = self.send_goaway(self.last.min(self.goaway), violation.code(), out);
         self.phase = Phase::Failed;
         self.block = None;
@@ -279,8 +279,8 @@ impl Core {
         Ok(out.put(&code.0.to_be_bytes())?)
     }
 
-    /// Tells the peer to open no more streams (RFC 9113 section 6.8). Those that it has opened meanwhile are still served, until
-    /// [`shut`](Self::shut).
+    /// Tells the peer to open no more streams (RFC 9113 section 6.8). Streams that the peer opens before it reads the GOAWAY are still
+    /// served, until [`shut`](Self::shut).
     pub(crate) fn shutdown<B: Buffer>(&mut self, out: &mut B) -> Result<(), Misuse> {
         if self.goaway != u32::MAX || self.has_failed() {
             return Ok(());
@@ -288,11 +288,11 @@ impl Core {
         self.goaway = u32::MAX >> 1;
         self.closing = true;
         self.send_goaway(self.goaway, ErrorCode::NO_ERROR, out)?;
-        // When the answer comes, the peer has read the GOAWAY.
+        // The answer to this PING shows that the peer has read the GOAWAY.
         self.ping(SHUTDOWN, out)
     }
 
-    /// Names the last stream that is served. Later ones are ignored.
+    /// Sends a GOAWAY that names the last stream served. Later streams are ignored.
     pub(crate) fn shut<B: Buffer>(&mut self, out: &mut B) -> Result<(), Misuse> {
         self.goaway_with(ErrorCode::NO_ERROR, out)
     }
@@ -306,7 +306,7 @@ impl Core {
         self.send_goaway(self.last, code, out)
     }
 
-    /// Whether no stream is open, and none will be.
+    /// Whether no stream is open, and none will be opened.
     pub(crate) fn is_over(&self) -> bool {
         self.has_failed() || self.streams.len() == 0 && !self.closing && self.goaway != u32::MAX
     }
@@ -320,7 +320,7 @@ impl Core {
         Ok(out.put(&payload.to_be_bytes())?)
     }
 
-    /// The caller has used `bytes` of a stream's content, so that the peer may send as much again.
+    /// The caller has used `bytes` of a stream's content: the peer may send as much again.
     pub(crate) fn consume<B: Buffer>(
         &mut self,
         id: u32,
@@ -329,7 +329,7 @@ impl Core {
         out: &mut B,
     ) -> Result<(), Misuse> {
         let Some(stream) = self.streams.get_mut(id) else {
-            // Its bytes were credited when it ended.
+            // Credit for these bytes was granted when the stream ended.
             return Ok(());
         };
         let bytes = bytes.min(stream.held);
@@ -354,7 +354,7 @@ impl Core {
         Ok(())
     }
 
-    /// Credit of the connection, which is given back for every byte of DATA, whatever became of its stream.
+    /// Grants credit of the connection. Every byte of DATA is credited, even if its stream has ended.
     fn credit<B: Buffer>(&mut self, bytes: u32, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
         self.consumed += bytes;
         if self.consumed >= limits.connection_window.max(WINDOW) / 2 {
@@ -381,14 +381,14 @@ impl Core {
         self.forget(id, limits, out)
     }
 
-    /// Forgets a stream, and gives back the credit of what it held.
+    /// Forgets a stream, and grants credit for the content that was held.
     fn forget<B: Buffer>(&mut self, id: u32, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
         let Some(stream) = self.streams.remove(id) else {
             return Ok(());
         };
         let mut bytes = stream.held;
         if let Some(data) = self.data.as_mut().filter(|data| data.stream == id) {
-            // What is left of the frame is credited as it comes.
+            // The rest of the frame is credited as it arrives.
             data.dropped = true;
             data.end = false;
         }
@@ -399,7 +399,7 @@ impl Core {
         Ok(())
     }
 
-    /// Forgets the streams above `last`, which the peer has not looked at.
+    /// Forgets the streams above `last`, which the peer has not processed.
     pub(crate) fn forget_above(&mut self, last: u32) {
         let above: Vec<u32> = self
             .streams
@@ -420,7 +420,7 @@ impl Core {
         resets[0] = id;
     }
 
-    /// Whether a stream was given up that the peer may still send on: we have reset it, or a GOAWAY left it out (RFC 9113 section 6.8).
+    /// Whether the peer may still send on an abandoned stream: we have reset the stream, or a GOAWAY excluded it (RFC 9113 section 6.8).
     fn was_reset(&self, id: u32) -> bool {
         let left_out = match self.role {
             Role::Server => self.goaway,
@@ -429,17 +429,17 @@ impl Core {
         id > left_out || self.resets.as_ref().is_some_and(|resets| resets.contains(&id))
     }
 
-    /// Whether a stream was ever opened, by either side.
+    /// Whether a stream was never opened by either side.
     fn is_idle(&self, id: u32) -> bool {
         match (self.role, id % 2) {
             (Role::Server, 1) => id > self.last,
             (Role::Client, 1) => id >= self.next_own,
-            // Pushed streams: there are none.
+            // Pushed streams do not exist.
             _ => true,
         }
     }
 
-    /// The peer has done something that brings nothing on.
+    /// Takes points for a frame without useful effect.
     #[inline]
     fn spend(&mut self, points: u32, limits: &Limits) -> Result<(), ViolationKind> {
         self.spent = self.spent.saturating_add(points);
@@ -450,18 +450,18 @@ impl Core {
         }
     }
 
-    /// Something useful was done for the peer, or time has passed.
+    /// Returns points: the peer was served, or time has passed.
     #[inline]
     pub(crate) fn earn(&mut self, points: u32) {
         self.spent = self.spent.saturating_sub(points);
     }
 
-    /// What the peer has spent.
+    /// Points that the peer has spent.
     pub(crate) const fn spent(&self) -> u32 {
         self.spent
     }
 
-    /// Gives memory back that only a connection in use needs.
+    /// Frees memory that only a connection in use needs.
     pub(crate) fn give_back(&mut self) {
         self.streams.give_back();
         (self.resets, self.hints) = (None, None);
@@ -469,7 +469,7 @@ impl Core {
         self.encoder.give_back();
     }
 
-    /// The window we start a stream with.
+    /// The receive window of a new stream.
     fn initial_receive_window(&self, limits: &Limits) -> i32 {
         if self.settled {
             limits.stream_window.min(LARGEST as u32) as i32
@@ -479,7 +479,7 @@ impl Core {
     }
 }
 
-/// The payload of the PING that follows the first GOAWAY.
+/// The payload of the PING behind the first GOAWAY.
 pub(crate) const SHUTDOWN: u64 = u64::from_be_bytes(*b"shutdown");
 
 pub(crate) fn max_frame(limits: &Limits) -> u32 {
@@ -505,7 +505,7 @@ fn rst_stream<B: Buffer>(stream: u32, code: ErrorCode, out: &mut B) -> Result<()
     short_frame(kind::RST_STREAM, stream, code.0, out)
 }
 
-/// A frame of 32 bits.
+/// Writes a frame whose payload is one 32-bit value.
 fn short_frame<B: Buffer>(kind: u8, stream: u32, value: u32, out: &mut B) -> Result<(), Misuse> {
     let mut octets = [0; frame::HEAD + 4];
     let (head, payload) = octets.split_at_mut(frame::HEAD);

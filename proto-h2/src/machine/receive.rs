@@ -1,4 +1,4 @@
-//! Frames that come.
+//! Receives frames.
 
 use proto_http::{Buffer, Misuse, NoSpace};
 
@@ -6,23 +6,23 @@ use super::{Core, LARGEST, Phase, Role, SHUTDOWN, Step, frame_head, max_frame, r
 use crate::frame::{self, Head, PREFACE, flag, kind};
 use crate::{ErrorCode, Limits, Priority, Scratch, Violation, ViolationKind};
 
-/// What a reset costs, by either side: more than a served stream earns, so that nobody pays for resets with requests.
+/// Points for a reset by either side: more than a served stream returns, so that requests cannot pay for resets.
 const RESET: u32 = 5;
 
-/// Streams that are not open yet whose priority is kept at most.
+/// The most priorities kept for streams that are not open yet.
 const HINTS: u32 = 100;
 
-/// How reading goes on behind a frame.
+/// The result of reading a frame.
 pub(super) type Outcome<'a> = Result<Option<Step<'a>>, Broken>;
 
-/// Why a frame cannot be read, or not answered.
+/// Why a frame cannot be read or answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Broken {
-    /// The connection ends.
+    /// An error of the connection.
     Connection(ViolationKind),
-    /// The stream ends.
+    /// An error of the stream.
     Stream(ViolationKind),
-    /// The output has no room for a reply.
+    /// The output has no room for the reply.
     Output,
 }
 
@@ -45,7 +45,7 @@ impl From<ViolationKind> for Broken {
 }
 
 impl Core {
-    /// Takes the next step off `input`; `None` where more bytes are needed.
+    /// Takes the next step off `input`. `None` means that more bytes are needed.
     #[inline]
     pub(crate) fn next<'a, B: Buffer>(
         &mut self,
@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    /// What breaks off: the connection, or a stream.
+    /// Handles an error of the connection or of a stream.
     #[cold]
     pub(super) fn broken<'a, B: Buffer>(
         &mut self,
@@ -108,11 +108,11 @@ impl Core {
     ) -> Result<Option<Step<'a>>, Violation> {
         let kind = match broken {
             Broken::Connection(kind) => return Err(self.fail(kind, stream, out)),
-            // Nothing more can be said.
+            // The output is full: no reply can be sent.
             Broken::Output => return Err(self.fail(ViolationKind::Flood, stream, out)),
             Broken::Stream(kind) => kind,
         };
-        // A stream that the peer makes us reset is no cheaper than one that the peer resets.
+        // A stream that we reset because of an error costs as much as a stream that the peer resets.
         if let Err(flood) = self.spend(RESET, limits) {
             return Err(self.fail(flood, stream, out));
         }
@@ -132,7 +132,7 @@ impl Core {
         }
     }
 
-    /// The client's connection preface: refused at the first octet that differs.
+    /// Reads the client's connection preface, and refuses the first octet that differs.
     fn preface<B: Buffer>(&mut self, input: &mut &[u8], out: &mut B) -> Result<bool, Violation> {
         let shown = input.get(..PREFACE.len()).unwrap_or(input);
         if !PREFACE.starts_with(shown) {
@@ -146,7 +146,7 @@ impl Core {
         Ok(true)
     }
 
-    /// What a frame head tells before its payload is there.
+    /// Checks a frame head before its payload has arrived.
     #[inline(always)]
     fn judge(&self, head: &Head, limits: &Limits) -> Result<(), ViolationKind> {
         if self.phase == Phase::Open && self.block.is_none() {
@@ -189,7 +189,7 @@ impl Core {
             kind::PRIORITY => self.priority(head, limits),
             kind::PRIORITY_UPDATE => self.priority_update(payload, limits),
             kind::PUSH_PROMISE => Err(Broken::Connection(ViolationKind::Push)),
-            // Unknown types are passed over (RFC 9113 section 4.1).
+            // Unknown frame types are ignored (RFC 9113 section 4.1).
             _ => self.passed_over(1, limits),
         }
     }
@@ -244,7 +244,7 @@ impl Core {
             let id = u16::from_be_bytes([entry[0], entry[1]]);
             let value = word(entry.get(2..).unwrap_or_default());
             match id {
-                // The lowest and the last one count (RFC 7541 section 4.2).
+                // Of several values, the lowest and the last matter (RFC 7541 section 4.2).
                 1 => self.encoder.limit(value),
                 2 if value > 1 || self.role == Role::Client && value > 0 => return Err(ViolationKind::Setting.into()),
                 3 => self.offered.streams = value,
@@ -253,7 +253,7 @@ impl Core {
                 5 if !(frame::SMALLEST_MAX..1 << 24).contains(&value) => return Err(ViolationKind::Setting.into()),
                 5 => self.offered.frame = value,
                 6 => self.offered.fields_bytes = value,
-                // Once offered, never taken back (RFC 8441 section 3).
+                // A peer may not withdraw this offer (RFC 8441 section 3).
                 8 if value > 1 || value == 0 && self.offered.extended_connect => {
                     return Err(ViolationKind::Setting.into());
                 }
@@ -276,7 +276,7 @@ impl Core {
         Ok(concerns.then_some(Step::Settings))
     }
 
-    /// Moves the windows of all streams by what the initial window has changed (RFC 9113 section 6.9.2).
+    /// Moves the windows of all streams by the change of the initial window (RFC 9113 section 6.9.2).
     fn move_windows(&mut self, from: u32) -> Result<(), ViolationKind> {
         let by = i64::from(self.offered.initial_window) - i64::from(from);
         for stream in self.streams.iter_mut() {
@@ -286,7 +286,7 @@ impl Core {
         Ok(())
     }
 
-    /// Our settings are in force from here on.
+    /// The peer has acknowledged our SETTINGS: our limits are in force.
     fn acknowledged<'a>(&mut self, limits: &Limits) -> Outcome<'a> {
         if self.unacknowledged == 0 {
             return self.passed_over(2, limits);
@@ -343,7 +343,7 @@ impl Core {
         Ok(Some(Step::Goaway { last, code }))
     }
 
-    /// Priorities of RFC 7540 are checked and dropped (RFC 9113 section 5.3.2).
+    /// Priorities of RFC 7540 are checked and ignored (RFC 9113 section 5.3.2).
     fn priority<'a>(&mut self, head: Head, limits: &Limits) -> Outcome<'a> {
         self.spend(1, limits)?;
         match head.length {
@@ -353,7 +353,8 @@ impl Core {
         }
     }
 
-    /// RFC 9218 section 7.1. Those for streams that are not open yet are kept: as many as there may be streams, the latest.
+    /// Reads a PRIORITY_UPDATE (RFC 9218 section 7.1). The latest ones for streams that are not open yet are kept, up to the limit of
+    /// streams.
     fn priority_update<'a>(&mut self, payload: &[u8], limits: &Limits) -> Outcome<'a> {
         self.spend(1, limits)?;
         let id = word(payload) & 0x7fff_ffff;
@@ -372,7 +373,7 @@ impl Core {
     #[cold]
     fn keep_hint(&mut self, id: u32, priority: u8, most: usize) {
         let hints = self.hints.get_or_insert_default();
-        // A client may skip streams, whose hints are then of no use.
+        // A client may skip identifiers; priorities of skipped streams are dropped.
         let last = self.last;
         hints.retain(|&(other, _)| other != id && other > last);
         if hints.len() >= most && !hints.is_empty() {
@@ -381,7 +382,8 @@ impl Core {
         hints.push((id, priority));
     }
 
-    /// What a PRIORITY_UPDATE has said of a stream that opens now. It counts more than the `priority` field (RFC 9218 section 7).
+    /// Takes the priority that a PRIORITY_UPDATE gave a stream that opens now. It takes precedence over the `priority` field (RFC 9218
+    /// section 7).
     #[cold]
     pub(super) fn take_hint(&mut self, id: u32) -> Option<u8> {
         let hints = self.hints.as_mut()?;
@@ -394,7 +396,7 @@ impl Core {
     }
 }
 
-/// The 32 bits at the start of `payload`, which is long enough by the table of frames.
+/// The first 32 bits of `payload`. The table of frame types ensures that the payload is long enough.
 #[inline]
 pub(super) fn word(payload: &[u8]) -> u32 {
     payload.first_chunk().copied().map_or(0, u32::from_be_bytes)

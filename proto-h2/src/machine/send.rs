@@ -1,4 +1,4 @@
-//! Messages that are sent (RFC 9113 section 8).
+//! Sends messages (RFC 9113 section 8).
 
 use alloc::vec::Vec;
 
@@ -12,17 +12,17 @@ use crate::state::{self, Half, Move};
 use crate::streams::Stream;
 use crate::{ErrorCode, Head, Limits, Priority};
 
-/// How a message begins.
+/// The start of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning<'a> {
     pub(crate) length: Option<u64>,
-    /// The head is all of it.
+    /// The message ends with its head.
     pub(crate) end: bool,
     pub(crate) date: Option<&'a [u8; DATE_LENGTH]>,
 }
 
 impl Core {
-    /// Writes one header block, in as many frames as the peer's limit asks for.
+    /// Writes one header block, in as many frames as the peer's frame size requires.
     #[inline]
     fn write_block<B: Buffer>(
         &mut self,
@@ -35,7 +35,7 @@ impl Core {
         out.put(&[0; frame::HEAD])?;
         let encoded = self.encoder.begin(out).and_then(|()| encode(&mut self.encoder, out));
         if let Err(misuse) = encoded {
-            // The table may hold what the peer never sees: the connection cannot go on, unless nothing was written.
+            // Our table may hold fields that the peer never receives: the connection cannot go on, unless nothing was written.
             out.rewind(start);
             self.phase = super::Phase::Failed;
             return Err(misuse);
@@ -97,7 +97,7 @@ impl Core {
         if status == 205 {
             length = Some(0);
         }
-        // What has no content ends with its head; what is given all the same is counted and dropped.
+        // A message without content ends with its head. Content that the caller provides all the same is counted and dropped.
         let end = beginning.end || bodiless || stream.has(Stream::HEAD) || length == Some(0) && !tunnel;
         if end && !beginning.end {
             stream.flags |= Stream::DROPS;
@@ -159,7 +159,7 @@ impl Core {
         })
     }
 
-    /// Answers a request that breaks a limit, before its stream is reset. The stream may be unknown.
+    /// Answers a request that exceeds a limit, before its stream is reset. The stream may be unknown.
     pub(super) fn refuse<B: Buffer>(&mut self, id: u32, status: u16, out: &mut B) -> Result<(), Misuse> {
         let answered = self.streams.get(id).is_some_and(|stream| stream.sending != Half::Head);
         if answered {
@@ -172,7 +172,7 @@ impl Core {
         rst_stream(id, ErrorCode::NO_ERROR, out)
     }
 
-    /// Opens a stream with a request.
+    /// Opens a stream and sends the head of a request.
     pub(crate) fn send_request<B: Buffer>(
         &mut self,
         head: Head<'_>,
@@ -191,7 +191,7 @@ impl Core {
         let fits = match Target::parse(head.method, target) {
             Some(Target::Origin { .. } | Target::Asterisk) => !plain,
             Some(Target::Authority(_)) => plain,
-            // An extended CONNECT has a path (RFC 8441 section 4).
+            // An extended CONNECT must have a path (RFC 8441 section 4).
             None if connect && !plain => matches!(Target::parse("GET", target), Some(Target::Origin { .. })),
             _ => false,
         };
@@ -239,7 +239,7 @@ impl Core {
         Ok(id)
     }
 
-    /// Whether the peer lets us open one more stream.
+    /// Whether the peer permits one more stream.
     pub(crate) fn has_room(&self) -> bool {
         let most = self.offered.streams.min(crate::streams::Streams::MOST);
         self.streams.len() < most && self.next_own <= u32::MAX >> 1
@@ -257,8 +257,9 @@ impl Core {
         usize::try_from(stream.send_window.min(self.send_window)).unwrap_or(0)
     }
 
-    /// Announces up to `length` bytes of content in one frame, as many as the windows and the peer's limit allow; the caller appends them. With
-    /// `end` the message ends with them, if they are all. Returns how many, and whether they are to be appended at all.
+    /// Writes the head of a DATA frame for up to `length` bytes of content, as many as the windows and the peer's frame size allow; the
+    /// caller appends the content. With `end`, the message ends if all `length` bytes fit. Returns the number of bytes announced, and
+    /// whether the caller must append them.
     #[inline]
     pub(crate) fn begin_data<B: Buffer>(
         &mut self,
@@ -300,7 +301,7 @@ impl Core {
         Ok((taken, true))
     }
 
-    /// Sends content, as much as the windows allow, and ends the message with it if `end` and all was taken. Returns how many bytes it took.
+    /// Sends content, as much as the windows allow. With `end`, the message ends once all was taken. Returns how many bytes were taken.
     #[inline]
     pub(crate) fn send_data<B: Buffer>(
         &mut self,
@@ -364,7 +365,7 @@ impl Core {
         self.ended(id, limits, out)
     }
 
-    /// END_STREAM was sent behind the head.
+    /// The head carried END_STREAM.
     fn ended<B: Buffer>(&mut self, id: u32, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
         if let Some(stream) = self.streams.get_mut(id)
             && let Some(done) = state::next(stream.sending, Move::End)
@@ -374,7 +375,7 @@ impl Core {
         self.sent(id, limits, out)
     }
 
-    /// Our half is complete. A server that has answered wants no more of the request (RFC 9113 section 8.1).
+    /// Our half is complete. A server that has sent its response needs no more of the request (RFC 9113 section 8.1).
     pub(crate) fn sent<B: Buffer>(&mut self, id: u32, limits: &Limits, out: &mut B) -> Result<(), Misuse> {
         let Some(stream) = self.streams.get(id) else {
             return Ok(());
@@ -382,7 +383,7 @@ impl Core {
         if stream.is_closed() {
             self.close(id);
         } else if self.role == Role::Server && !stream.has(Stream::TUNNEL) {
-            // The rest of the frame that is being read may be the last of it.
+            // The frame being read may hold the end of the request.
             self.reset(id, ErrorCode::NO_ERROR, limits, out)?;
             self.earn(4);
         }
@@ -401,7 +402,7 @@ impl Core {
     }
 }
 
-/// Appends fields, but those that HTTP/2 does not have; in the answer that opens a tunnel, `sec-websocket-accept` is one of them.
+/// Appends fields, without those that HTTP/2 forbids. The response that opens a tunnel also omits `sec-websocket-accept`.
 #[inline]
 fn encode_fields<B: Buffer>(
     encoder: &mut Encoder,
@@ -418,7 +419,7 @@ fn encode_fields<B: Buffer>(
     result
 }
 
-/// Whether a field is left out: it speaks of the connection (RFC 9113 section 8.2.2).
+/// Whether a field is left out because it is connection-specific (RFC 9113 section 8.2.2).
 #[inline]
 fn is_dropped(name: &[u8]) -> bool {
     let name_is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
@@ -430,7 +431,7 @@ fn is_dropped(name: &[u8]) -> bool {
     }
 }
 
-/// Whether the fields have a Host, for which HTTP/2 has `:authority`.
+/// Whether the fields have a Host, which `:authority` replaces in HTTP/2.
 fn names_host(fields: &(impl FieldLines + ?Sized)) -> bool {
     let mut found = false;
     fields.visit(&mut |name, _| found |= name.eq_ignore_ascii_case(b"host"));

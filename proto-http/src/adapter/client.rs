@@ -1,4 +1,4 @@
-//! The client's side of a connection on the contract.
+//! The client's side of a connection, as a protocol for the drivers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,7 +129,7 @@ struct Core {
     deadline: Deadline<Timer>,
     error: Option<Box<ClientError>>,
     paused: bool,
-    /// The client runs in a [`Switch`].
+    /// The client runs in a [`Switch`], so the connection can be upgraded.
     can_switch: bool,
 }
 
@@ -139,7 +139,7 @@ struct Core {
 pub enum ClientError {
     /// The server broke the protocol.
     Violation(Violation),
-    /// The caller broke a rule of this crate.
+    /// The caller used the [`Requester`] in a way that is not allowed.
     Misuse(Misuse),
     /// The server took too long.
     TimedOut(Timer),
@@ -277,7 +277,7 @@ impl Requester<'_, '_> {
         self.cx.is_congested()
     }
 
-    /// Closes the connection. An exchange under way is cut short.
+    /// Closes the connection. An exchange in progress is cut short.
     pub fn close(&mut self) {
         self.cx.close();
     }
@@ -290,7 +290,7 @@ impl Requester<'_, '_> {
 }
 
 impl<H: Caller> Client<H> {
-    /// A client of one connection that never becomes another protocol.
+    /// A client of one connection that is never upgraded.
     pub fn new(config: Arc<ClientConfig>, caller: H) -> Self {
         Self {
             core: Core {
@@ -306,8 +306,8 @@ impl<H: Caller> Client<H> {
         }
     }
 
-    /// A client of one connection that becomes another protocol when the server grants an upgrade or a tunnel and
-    /// [`Caller::switched`] names one.
+    /// A client of one connection that may become another protocol: when the server grants an upgrade or a tunnel and [`Caller::switched`]
+    /// returns the protocol.
     pub fn switching(config: Arc<ClientConfig>, caller: H) -> Switch<Self> {
         let mut client = Self::new(config, caller);
         client.core.can_switch = true;
@@ -334,7 +334,7 @@ impl<H: Caller> Client<H> {
         result.map_err(|misuse| self.fail(ClientError::Misuse(misuse)))
     }
 
-    /// Calls the caller outside of `received`, where it may end a request whose response is already complete.
+    /// Calls the caller outside of `received`. During this call, the caller may end a request whose response is already complete.
     fn call_between(
         &mut self,
         cx: &mut Cx<'_>,
@@ -355,7 +355,7 @@ impl<H: Caller> Client<H> {
         error
     }
 
-    /// Hands on everything `input` holds; `used` counts the bytes that were taken.
+    /// Passes the content of `input` to the caller; `used` counts the bytes consumed.
     fn read(&mut self, cx: &mut Cx<'_>, input: &mut [u8], used: &mut usize) -> Result<(), ClientError> {
         loop {
             let rest = input.get_mut(*used..).unwrap_or_default();
@@ -401,7 +401,7 @@ impl<H: Caller> Client<H> {
                     return Ok(());
                 }
             }
-            // Whoever has closed does not care what else the server says.
+            // After the caller has closed the connection, further input is irrelevant.
             let closing = self.core.connection.must_close() || cx.intent() != Intent::Continue;
             if self.core.paused || closing {
                 return Ok(());
@@ -409,7 +409,7 @@ impl<H: Caller> Client<H> {
         }
     }
 
-    /// Goes on to the next exchange, or closes where there can be none.
+    /// Begins the next exchange, or closes the connection if there can be none.
     fn next_exchange(&mut self, cx: &mut Cx<'_>) -> Result<(), ClientError> {
         if self.core.connection.must_close() {
             cx.close();
@@ -426,19 +426,19 @@ impl<H: Caller> Client<H> {
             self.core.connection.request_state(),
             self.core.connection.response_state(),
         ) {
-            // How long the server may refuse output is the driver's to say.
+            // The driver limits how long the server may refuse output.
             _ if cx.is_congested() || self.core.paused => deadline.disarm(),
             (State::Switched, _) => deadline.disarm(),
             (_, State::Idle) => deadline.arm(now, Timer::Idle, timeouts.idle),
             (_, State::Body) => deadline.keep(now, Timer::Body, timeouts.body),
-            // As long as the request is being sent the wait for its answer starts anew.
+            // While the request is being sent, the wait for its response starts anew.
             (State::Body, _) => deadline.arm(now, Timer::Answer, timeouts.answer),
             _ if deadline.timer() == Timer::Idle => deadline.arm(now, Timer::Answer, timeouts.answer),
             _ => deadline.keep(now, Timer::Answer, timeouts.answer),
         }
     }
 
-    /// After the caller was called: what the connection waits for.
+    /// After a call of the caller: sets the deadline.
     fn settle(&mut self, cx: &mut Cx<'_>) {
         cx.pause(self.core.paused);
         self.set_deadline(cx);
@@ -475,7 +475,7 @@ impl<H: Caller> Protocol for Client<H> {
         self.core.deadline.at()
     }
 
-    /// Always: the server may have stopped to read until its answers are read.
+    /// Always true: a server may stop reading until its responses are read.
     fn keeps_reading(&self) -> bool {
         true
     }
@@ -487,7 +487,7 @@ impl<H: Caller> Protocol for Client<H> {
             cx.close();
             return Ok(());
         }
-        // Nothing more is to be said to this server.
+        // No further output for this server is useful.
         cx.abort();
         Err(self.fail(ClientError::TimedOut(timer)))
     }

@@ -1,4 +1,4 @@
-//! The Date of responses: written once a second and thread, off the path of requests.
+//! The Date of responses, which is formatted once per second and thread.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
@@ -61,7 +61,7 @@ mod tests {
         thread_local! {
             static CALLS: Cell<u32> = const { Cell::new(0) };
         }
-        // The cache does not look at what `now` is, so any moment will do for its start.
+        // The cache works from any starting moment, so `now` need not be a particular one.
         let Some(start) = CACHE
             .get()
             .map(|cached| cached.until)

@@ -1,4 +1,4 @@
-//! Whole bodies, for handlers that do not want pieces.
+//! Whole bodies, for handlers that do not want the body in pieces.
 
 use core::convert::Infallible;
 
@@ -84,7 +84,7 @@ where
         };
         match Request::parse(&pending.head, &Rules::UNLIMITED) {
             Ok(Parsed::Complete { head, .. }) => (self.answer)(&head, &pending.body, responder),
-            // The head was read before under stricter rules.
+            // Cannot happen: the same head was parsed before under stricter rules.
             _ => Err(Misuse::OutOfTurn),
         }
     }

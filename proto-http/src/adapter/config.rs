@@ -81,7 +81,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// Time limits of a server. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
+/// Time limits of a server. `None` means no limit. Each connection has one timer, so none of these limits costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTimeouts {
@@ -91,8 +91,8 @@ pub struct ServerTimeouts {
     pub head: Option<Duration>,
     /// Time between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
-    /// Minimum average rate of a body in bytes per second, once `body` has passed: each byte extends the time by its share
-    /// of a second. 0 sets no minimum. Default 500.
+    /// Minimum average rate of a body in bytes per second, after the grace period `body`: each byte extends the deadline by its share of a
+    /// second. 0 sets no minimum. Default 500.
     pub body_rate: u32,
     /// Time between two requests. Default 60 s.
     pub idle: Option<Duration>,
@@ -120,7 +120,7 @@ impl Default for ServerTimeouts {
     }
 }
 
-/// Time limits of a client. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
+/// Time limits of a client. `None` means no limit. Each connection has one timer, so none of these limits costs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTimeouts {
@@ -128,8 +128,8 @@ pub struct ClientTimeouts {
     pub answer: Option<Duration>,
     /// Time between two pieces of a body, and the grace period before `body_rate` applies. Default 30 s.
     pub body: Option<Duration>,
-    /// Minimum average rate of a body in bytes per second, once `body` has passed: each byte extends the time by its share
-    /// of a second. 0 sets no minimum. Default 500.
+    /// Minimum average rate of a body in bytes per second, after the grace period `body`: each byte extends the deadline by its share of a
+    /// second. 0 sets no minimum. Default 500.
     pub body_rate: u32,
     /// Time between two requests. Default 60 s.
     pub idle: Option<Duration>,

@@ -1,4 +1,4 @@
-//! HTTP/1.1 on the `protocol` contract.
+//! HTTP/1.1 as a protocol for the drivers.
 
 mod backend;
 mod client;

@@ -22,11 +22,11 @@ pub struct Responder<'a, 'c> {
     exchange: Exchange<'a, 'c>,
 }
 
-/// Whose answer it is.
+/// The exchange that the answer belongs to.
 enum Exchange<'a, 'c> {
-    /// That of a connection of HTTP/1.1.
+    /// An exchange of an HTTP/1.1 connection.
     One { core: &'a mut Core, cx: &'a mut Cx<'c> },
-    /// That of another codec.
+    /// An exchange of another codec.
     Other(&'a mut dyn Backend),
 }
 
@@ -90,8 +90,7 @@ impl<'a, 'c> Responder<'a, 'c> {
     /// is announced, also in answers to HEAD and in a 304; without a `length`, the content is sent in chunks. The status is
     /// a number, or that of a received [`Response`](crate::Response), whose reason phrase is passed on.
     ///
-    /// A client that waits for `100 Continue` is first told to continue, because the status is then decided, unless that is
-    /// [withheld](Self::withhold_continue).
+    /// If the client waits for `100 Continue`, a 100 is sent first, unless it is [withheld](Self::withhold_continue).
     ///
     /// # Errors
     ///
@@ -211,9 +210,9 @@ impl<'a, 'c> Responder<'a, 'c> {
         }
     }
 
-    /// Tells a client that waits for `100 Continue` to send its body (RFC 9110 section 10.1.1). The server does this itself
-    /// when the handler has seen the request, has not answered it and has not paused the body, unless it is
-    /// [withheld](Self::withhold_continue).
+    /// Sends the 100 to a client that waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1). The server does this
+    /// itself when the handler has seen the request, has neither answered it nor paused the body, and has not
+    /// [withheld](Self::withhold_continue) the 100.
     ///
     /// # Errors
     ///
@@ -226,10 +225,9 @@ impl<'a, 'c> Responder<'a, 'c> {
         if expected { self.inform(100, &()) } else { Ok(()) }
     }
 
-    /// Leaves it to the handler to tell a client that waits for `100 Continue` to continue: by [`proceed`](Self::proceed),
-    /// or by an [`inform`](Self::inform) of 100. If such a client sends content all the same, the content is read. For a
-    /// proxy, which passes on the 100 of the server behind it (RFC 9110 section 10.1.1). Call this in
-    /// [`request`](super::Handler::request).
+    /// Makes the handler responsible for the 100 that the client waits for: by [`proceed`](Self::proceed), or by an
+    /// [`inform`](Self::inform) of 100. If the client sends content all the same, the content is read. For a proxy, which passes on the 100
+    /// of the server behind it (RFC 9110 section 10.1.1). Call this in [`request`](super::Handler::request).
     pub fn withhold_continue(&mut self) {
         match &mut self.exchange {
             Exchange::One { core, .. } => core.connection.withhold_continue(),

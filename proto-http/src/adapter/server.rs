@@ -1,4 +1,4 @@
-//! The server's side of a connection on the contract.
+//! The server's side of a connection, as a protocol for the drivers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::{Handler, Responder, ServerConfig, Timer};
 use crate::state::State;
 use crate::{Fields, Misuse, Request, ServerConnection, ServerEvent, Violation};
 
-/// What a client gets to read whose request cannot be answered by a switch of protocols.
+/// The response to a request for a resource that needs an upgrade, when the request asks for none.
 const UNASKED: &str = "This resource speaks another protocol. A request for it has no content, is of HTTP/1.1, and says \
     \"Connection: Upgrade\" beside an Upgrade field (RFC 9110 section 7.8), or is a CONNECT.\n";
 
@@ -25,20 +25,20 @@ pub struct Server<H: Handler> {
     handler: H,
 }
 
-/// All of a server but its handler.
+/// The state of a server without its handler.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Arc<ServerConfig>,
     pub(super) connection: ServerConnection,
     deadline: Deadline<Timer>,
-    /// Bytes read of a body that nobody wants.
+    /// Bytes of an unwanted body that were read and dropped.
     dropped: u32,
     pub(super) paused_by_handler: bool,
-    /// Pipelined requests wait in the input for the answer under way.
+    /// Pipelined requests wait in the input until the current answer is complete.
     held: bool,
-    /// The server runs in a [`Switch`].
+    /// The server runs in a [`Switch`], so the connection can be upgraded.
     pub(super) can_switch: bool,
-    /// A request was given up: its handler is told when the connection is closed.
+    /// A request was cut short: the handler learns this when the connection is closed.
     cut_short: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Core {
 pub enum ServerError {
     /// The client broke the protocol.
     Violation(Violation),
-    /// The handler broke a rule of this crate.
+    /// The handler used the [`Responder`] in a way that is not allowed.
     Misuse(Misuse),
     /// The client, or for [`Timer::Answer`] the handler, took too long.
     TimedOut(Timer),
@@ -67,7 +67,7 @@ impl fmt::Display for ServerError {
 impl core::error::Error for ServerError {}
 
 impl<H: Handler> Server<H> {
-    /// A server of one connection whose handler never [upgrades](Responder::upgrade).
+    /// A server for one connection whose handler never [upgrades](Responder::upgrade).
     pub fn new(config: Arc<ServerConfig>, handler: H) -> Self {
         Self {
             core: Core {
@@ -84,7 +84,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// A server of one connection that becomes another protocol when its handler [upgrades](Responder::upgrade) or
+    /// A server for one connection that becomes another protocol when its handler [upgrades](Responder::upgrade) or
     /// [tunnels](Responder::tunnel).
     pub fn switching(config: Arc<ServerConfig>, handler: H) -> Switch<Self> {
         let mut server = Self::new(config, handler);
@@ -97,7 +97,7 @@ impl<H: Handler> Server<H> {
         &self.handler
     }
 
-    /// Answers everything `rest` holds.
+    /// Answers the requests in `rest`.
     #[inline(always)]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<(), ServerError> {
         let mut requests = 0;
@@ -115,7 +115,7 @@ impl<H: Handler> Server<H> {
                     if self.core.answering() {
                         self.call(cx, |handler, responder| handler.end(trailers, responder))?;
                     }
-                    // The next head gets a deadline of its own.
+                    // The next head gets its own deadline.
                     passed(&mut self.core.deadline);
                 }
                 Ok(None | Some(ServerEvent::Paused)) => return Ok(()),
@@ -150,7 +150,7 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
-    /// Lets a client that waits for it send its body, unless the handler does not want that yet.
+    /// Sends the 100 that the client waits for, unless the handler does not want the body yet.
     fn proceed(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         let connection = &self.core.connection;
         if connection.can_respond() && !self.core.body_paused() && !connection.withholds_continue() {
@@ -178,7 +178,7 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
-    /// Calls the handler, and answers for it where it fails.
+    /// Calls the handler. If the handler fails, answers in its place.
     #[inline]
     fn call(
         &mut self,
@@ -187,7 +187,7 @@ impl<H: Handler> Server<H> {
     ) -> Result<(), ServerError> {
         match call(&mut self.handler, &mut Responder::new(&mut self.core, cx)) {
             Ok(()) => Ok(()),
-            // What the request lacks is the client's fault: it gets to know, and may go on.
+            // The client is at fault: it gets an answer that says so, and the connection goes on.
             Err(Misuse::SwitchUnasked) if self.core.connection.can_respond() => {
                 let text = &[("Content-Type", "text/plain")];
                 let _ = Responder::new(&mut self.core, cx).send(400, text, UNASKED.as_bytes());
@@ -197,13 +197,14 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Ends the connection: with an answer of `status` if none has begun; else so that what was sent cannot pass for complete.
+    /// Ends the connection. If no answer has begun, sends one with `status`; otherwise resets the connection, so that the client cannot
+    /// take the answer for complete.
     #[cold]
     fn refuse(&mut self, cx: &mut Cx<'_>, status: u16, error: ServerError) -> ServerError {
         self.core.cut_short = self.core.answering();
         self.core.connection.close_after();
         if self.core.connection.can_respond() {
-            // Cannot fail: the status is one of ours, and there are no fields.
+            // Cannot fail: the status is valid, and there are no fields.
             let _ = Responder::new(&mut self.core, cx).send(status, &(), b"");
         } else if self.core.connection.ends_by_close() {
             cx.abort();
@@ -212,7 +213,7 @@ impl<H: Handler> Server<H> {
         error
     }
 
-    /// After the handler was called outside of `received`: what its answer means for the connection.
+    /// Updates the connection after a call of the handler outside of `received`.
     fn settle(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         if self.core.connection.must_close() {
             cx.close();
@@ -258,7 +259,7 @@ impl<H: Handler> Protocol for Server<H> {
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         self.core.connection.eof();
         match self.core.connection.request_state() {
-            // A request cut short: there is nobody to answer to about a head; a body is told.
+            // The request is incomplete. An incomplete head has no handler; of an incomplete body, the handler is told.
             State::Body => match self.core.connection.next(&self.core.config.rules, &mut &[][..]) {
                 Err(violation) => Err(self.refuse(cx, violation.status(), ServerError::Violation(violation))),
                 Ok(_) => {
@@ -266,7 +267,7 @@ impl<H: Handler> Protocol for Server<H> {
                     Ok(())
                 }
             },
-            // The answer to a whole request is still sent, then the connection closes.
+            // The answer to a complete request is still sent; then the connection closes.
             _ if self.core.answering() && self.core.config.half_closed => Ok(()),
             _ => {
                 cx.close();
@@ -350,25 +351,25 @@ impl<H: Handler> Upgrade for Server<H> {
 }
 
 impl Core {
-    /// Whether the handler owes an answer, or more of one.
+    /// Whether the handler's answer is missing or incomplete.
     #[inline]
     fn answering(&self) -> bool {
         matches!(self.connection.response_state(), State::Respond | State::Body)
     }
 
-    /// Whether the handler wants no more of the body now. What is left when it has answered is dropped in any case.
+    /// Whether the handler has paused the body. After the answer, the rest of the body is dropped in any case.
     #[inline]
     fn body_paused(&self) -> bool {
         self.paused_by_handler && self.answering()
     }
 
-    /// Whether the request is complete and its answer is not: what follows in the input has to wait.
+    /// Whether the request is complete and its answer is not: later input has to wait.
     #[inline]
     fn waiting(&self) -> bool {
         self.answering() && self.connection.request_state() != State::Body
     }
 
-    /// A whole answer is about to be sent: keep the connection only if what is left of the request is little (RFC 9112 section 9.3).
+    /// Before a whole answer is sent: keeps the connection only if little is left of the request (RFC 9112 section 9.3).
     #[inline]
     pub(super) fn before_whole_answer(&mut self) {
         if self.connection.request_state() == State::Body
@@ -381,7 +382,7 @@ impl Core {
         }
     }
 
-    /// Ends the connection so that what was sent of the answer cannot pass for complete.
+    /// Resets the connection, so that the client cannot take the answer for complete.
     pub(super) fn abort(&mut self, cx: &mut Cx<'_>) {
         if !self.answering() {
             return;
@@ -395,15 +396,15 @@ impl Core {
         }
     }
 
-    /// Ends the wait for the next request [`ServerTimeouts::stop`](super::ServerTimeouts::stop) after it has begun. True if that is
-    /// over already.
+    /// Limits the wait for the next request to [`ServerTimeouts::stop`](super::ServerTimeouts::stop), counted from the start of the wait.
+    /// Returns whether that time has already passed.
     fn shorten(&mut self, now: Instant) -> bool {
         let (timeouts, at) = (&self.config.timeouts, self.deadline.at());
         let timer = self.deadline.timer();
         let whole = match timer {
             Timer::FirstByte => timeouts.first_byte,
             Timer::Idle => timeouts.idle,
-            // Part of a head has come.
+            // Part of a head has arrived.
             _ => return false,
         };
         let began = at.zip(whole).and_then(|(at, whole)| at.checked_sub(whole));
@@ -417,16 +418,16 @@ impl Core {
         cx.pause(self.held || self.body_paused());
     }
 
-    /// Sets the one timer to what the connection waits for now. `partial` says that part of a head has come.
+    /// Sets the timer. `partial` says that part of a head has arrived.
     #[inline(always)]
     fn set_deadline(&mut self, cx: &Cx<'_>, partial: bool) {
         let (now, timeouts) = (cx.now(), &self.config.timeouts);
         match self.connection.request_state() {
-            // Nothing is read now; how long the peer may refuse output is the driver's to say.
+            // Nothing is read now; the driver limits how long the client may refuse output.
             _ if cx.is_congested() => self.deadline.disarm(),
             State::Switched => self.deadline.disarm(),
             State::Idle if !partial => self.deadline.arm(now, Timer::Idle, timeouts.idle),
-            // A head has one deadline, however its bytes trickle in.
+            // A head has one deadline, no matter in how many pieces it arrives.
             State::Idle => self.deadline.keep(now, Timer::Head, timeouts.head),
             State::Body if self.body_paused() || self.connection.withholds_continue() => {
                 self.deadline.arm(now, Timer::Answer, timeouts.answer)

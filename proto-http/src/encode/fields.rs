@@ -1,10 +1,10 @@
-//! Fields to be sent, and the facts about them that the encoder needs.
+//! Fields to send, and the facts about them that the encoder needs.
 
 use super::Buffer;
 use crate::body::is_allowed_trailer;
 use crate::{Fields, Misuse, scan};
 
-/// The facts about the fields to be sent that the encoder needs.
+/// Facts about the fields to send that the encoder needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldFacts {
     flags: u16,
@@ -19,24 +19,24 @@ impl FieldFacts {
     pub(super) const NOT_IN_TRAILER: u16 = 1 << 5;
     pub(super) const EXPECT: u16 = 1 << 6;
     pub(super) const BAD_HOST: u16 = 1 << 7;
-    /// There is a field at all.
+    /// There is at least one field.
     pub(super) const ANY: u16 = 1 << 8;
 
-    /// Whether there is a Date, which the encoder then does not write.
+    /// Whether the fields have a Date; the encoder then does not add one.
     #[inline]
     #[must_use]
     pub const fn has_date(self) -> bool {
         self.has(Self::DATE)
     }
 
-    /// Whether there is a field at all.
+    /// Whether there is at least one field.
     #[inline]
     #[must_use]
     pub const fn is_any(self) -> bool {
         self.has(Self::ANY)
     }
 
-    /// Whether all of them may stand in a trailer section (RFC 9110 section 6.5.1).
+    /// Whether all fields are allowed in a trailer section (RFC 9110 section 6.5.1).
     #[must_use]
     pub const fn may_trail(self) -> bool {
         !self.has(Self::NOT_IN_TRAILER)
@@ -53,7 +53,7 @@ impl FieldFacts {
         self.flags & flag != 0
     }
 
-    /// Both together. A Host twice is a bad one.
+    /// The facts about both sets of fields together. Two Hosts are invalid.
     pub(crate) const fn and(self, other: Self) -> Self {
         let twice = if self.flags & other.flags & Self::HOST != 0 {
             Self::BAD_HOST
@@ -65,7 +65,8 @@ impl FieldFacts {
         }
     }
 
-    /// Those of a field that was checked before, whose name in lower case means nothing but that it may not stand in a trailer section.
+    /// The facts about a field that was checked before, and whose name has no meaning for the encoder. The name is in lower case and may be
+    /// forbidden as a trailer.
     #[cfg(feature = "http")]
     pub(crate) fn of_no_meaning(name: &str) -> Self {
         let trails = !crate::body::forbidden_trailers(name.len()).contains(&name);
@@ -74,7 +75,7 @@ impl FieldFacts {
         }
     }
 
-    /// Checks one field and says what it means.
+    /// Checks one field and returns the facts about it.
     #[inline]
     pub(crate) fn of(name: &[u8], value: &[u8]) -> Result<Self, Misuse> {
         if !scan::is_token(name) {
@@ -108,33 +109,33 @@ impl FieldFacts {
     }
 }
 
-/// Whether the user's fields close the connection.
+/// Whether the caller's fields close the connection.
 #[inline]
 pub(crate) const fn asks_close(facts: FieldFacts) -> bool {
     facts.has(FieldFacts::CLOSE)
 }
 
-/// Whether the user's fields have an `Upgrade`.
+/// Whether the caller's fields have an `Upgrade`.
 pub(crate) const fn has_upgrade(facts: FieldFacts) -> bool {
     facts.has(FieldFacts::UPGRADE)
 }
 
-/// Whether the user's fields have an `Expect`.
+/// Whether the caller's fields have an `Expect`.
 pub(crate) const fn has_expect(facts: FieldFacts) -> bool {
     facts.has(FieldFacts::EXPECT)
 }
 
-/// Keeps [`FieldLines`] to this crate: what it lets pass is sent without another check.
+/// Prevents other crates from implementing [`FieldLines`], because its checked fields are sent without another check.
 pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// Fields to be sent. These are:
+/// Fields to send. This trait is implemented for:
 ///
 /// * arrays, slices and vectors of name and value pairs, whose `AsRef` must give the same bytes each time;
 /// * a prepared [`FieldBlock`];
 /// * received [`Fields`], some of them ([`Fields::without`]), or those that a proxy passes on ([`Fields::end_to_end`]);
-/// * a pair of any two of these, one behind the other; `()` for none;
+/// * a pair of any two of these, in this order; `()` for no fields;
 /// * `http::HeaderMap`, with the feature `http`.
 ///
 /// No other crate can implement this trait: the encoder relies on [`check`](Self::check) having checked the bytes that
@@ -144,10 +145,10 @@ pub trait FieldLines: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// The first [`Misuse`] in them.
+    /// The first [`Misuse`] in the fields.
     fn check(&self) -> Result<FieldFacts, Misuse>;
 
-    /// Appends the field lines, which were checked before.
+    /// Appends the field lines, which must have passed [`check`](Self::check).
     ///
     /// # Errors
     ///
@@ -158,17 +159,17 @@ pub trait FieldLines: sealed::Sealed {
     fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8]));
 }
 
-/// [`FieldLines`] behind a pointer: for codecs of other versions, whose answers go through a [`Backend`](crate::Backend).
+/// [`FieldLines`] as a trait object: for codecs of other versions, whose answers go through a [`Backend`](crate::Backend).
 #[doc(hidden)]
 pub trait AnyFields: sealed::Sealed {
-    /// [`FieldLines::check`].
+    /// See [`FieldLines::check`].
     ///
     /// # Errors
     ///
-    /// The first [`Misuse`] in them.
+    /// The first [`Misuse`] in the fields.
     fn check_any(&self) -> Result<FieldFacts, Misuse>;
 
-    /// [`FieldLines::visit`].
+    /// See [`FieldLines::visit`].
     fn visit_any(&self, each: &mut dyn FnMut(&[u8], &[u8]));
 }
 
@@ -226,7 +227,7 @@ impl FieldLines for () {
     fn visit(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
 }
 
-/// The fields of both, in this order.
+/// The fields of both elements, in order.
 impl<A: FieldLines, B: FieldLines> FieldLines for (A, B) {
     #[inline]
     fn check(&self) -> Result<FieldFacts, Misuse> {
@@ -322,7 +323,7 @@ impl FieldLines for Fields<'_> {
         if !self.is_of_trailers() {
             return Ok(out.put(self.as_bytes())?);
         }
-        // Those that may not stand in a trailer section are passed over.
+        // Forbidden trailers are skipped.
         self.iter()
             .try_for_each(|field| put_field(field.name.as_bytes(), field.value, out))
     }
@@ -341,7 +342,7 @@ pub(crate) fn put_field<B: Buffer>(name: &[u8], value: &[u8], out: &mut B) -> Re
     Ok(out.put(b"\r\n")?)
 }
 
-/// Fields checked once and sent many times, in one copy.
+/// Fields that are checked once and sent many times, as one copy.
 ///
 /// ```
 /// use proto_http::FieldBlock;
@@ -358,11 +359,11 @@ pub struct FieldBlock<'a> {
 }
 
 impl<'a> FieldBlock<'a> {
-    /// Checks `lines`: field lines in the form in which they are sent, each ended by CRLF.
+    /// Checks `lines`: field lines in wire format, each ended by CRLF.
     ///
     /// # Errors
     ///
-    /// [`Misuse`] for the first field that may not be sent.
+    /// [`Misuse`] for the first field that is not allowed.
     pub fn new(lines: &'a str) -> Result<Self, Misuse> {
         let lines = lines.as_bytes();
         let mut facts = FieldFacts::default();
@@ -383,7 +384,7 @@ impl<'a> FieldBlock<'a> {
         Ok(Self { lines, facts })
     }
 
-    /// The lines.
+    /// The field lines.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.lines

@@ -1,4 +1,4 @@
-//! Writes heads and bodies. What is written is checked first; on an error nothing was written.
+//! Encodes heads and bodies. Everything is checked before it is written; on an error nothing is written.
 
 mod fields;
 mod number;
@@ -17,19 +17,19 @@ pub(crate) use self::status::is_bodiless;
 pub use self::status::{Status, reason};
 pub use proto_buffer::{Buffer, NoSpace, SliceBuffer};
 
-/// Framing and persistence lines of a head.
+/// The lines of a head about framing and persistence.
 #[derive(Clone, Copy)]
 pub(crate) struct Framing {
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
-    /// The `close` option.
+    /// The `close` option of `Connection`.
     pub(crate) close: bool,
-    /// The `keep-alive` option, for HTTP/1.0.
+    /// The `keep-alive` option of `Connection`, for HTTP/1.0.
     pub(crate) keep_alive: bool,
 }
 
 impl Framing {
-    /// The lines, with the empty line that ends the head.
+    /// Writes the lines, and the empty line that ends the head.
     #[inline(always)]
     fn write<B: Buffer>(&self, facts: FieldFacts, out: &mut B) -> Result<(), Misuse> {
         if self.close || self.keep_alive || facts.has(FieldFacts::UPGRADE) {
@@ -55,14 +55,14 @@ impl Framing {
             out.put(b"Connection: keep-alive\r\n")?;
         }
         if facts.has(FieldFacts::UPGRADE) && !facts.has(FieldFacts::CONNECTION_UPGRADE) {
-            // Whoever sends Upgrade names it in Connection (RFC 9110 section 7.8).
+            // An `Upgrade` must be named in `Connection` (RFC 9110 section 7.8).
             out.put(b"Connection: upgrade\r\n")?;
         }
         Ok(())
     }
 }
 
-/// Runs `write`, and takes back what it wrote where it fails.
+/// Runs `write`. If it fails, removes what it has written.
 #[inline]
 fn all_or_nothing<B: Buffer>(out: &mut B, write: impl FnOnce(&mut B) -> Result<(), Misuse>) -> Result<(), Misuse> {
     let position = out.position();
@@ -91,7 +91,7 @@ pub(crate) fn response_head<B: Buffer>(
     all_or_nothing(out, |out| {
         match line.date {
             Some(date) if line.status == Status::from(200) && !facts.has(FieldFacts::DATE) => {
-                // The start of most responses, in one piece.
+                // The start of most responses, written as one piece.
                 let mut start = *b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
                 if let Some(place) = start.get_mut(23..23 + DATE_LENGTH) {
                     place.copy_from_slice(date);
@@ -154,7 +154,7 @@ pub(crate) fn request_head<B: Buffer>(
     })
 }
 
-/// Appends an informational response, or one that switches protocols: a head without framing.
+/// Appends an informational response or a 101: a head without framing.
 pub(crate) fn bare_head<B: Buffer>(
     status: u16,
     facts: FieldFacts,
@@ -174,7 +174,7 @@ pub(crate) fn bare_head<B: Buffer>(
     })
 }
 
-/// The framing of a response, and how its body goes out (RFC 9112 section 6).
+/// Decides the framing of a response, and how its body is sent (RFC 9112 section 6).
 #[inline]
 pub(crate) fn response_framing(
     status: u16,
@@ -193,7 +193,7 @@ pub(crate) fn response_framing(
             framing.length = None;
             Sending::Dropped
         }
-        // 205 has content of no length (RFC 9110 section 15.3.6).
+        // A 205 has content of length 0 (RFC 9110 section 15.3.6).
         _ if status == 205 => {
             framing.length = Some(0);
             Sending::Dropped

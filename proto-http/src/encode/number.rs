@@ -1,6 +1,6 @@
-//! Numbers as text, with what stands around them.
+//! Numbers in text form, with the bytes around them.
 
-/// Room for a Content-Length line and the empty line behind it.
+/// Room for a Content-Length line and the empty line after it.
 pub(super) struct LengthLine([u8; 40]);
 
 impl LengthLine {
@@ -23,7 +23,7 @@ impl LengthLine {
                 break;
             }
         }
-        // The name moves up to its number.
+        // The name is moved directly in front of its number.
         let line = start - Self::NAME.len();
         if let Some(place) = self.0.get_mut(line..start) {
             place.copy_from_slice(Self::NAME);

@@ -1,26 +1,26 @@
-//! A body that is being sent.
+//! The state of a body that is being sent.
 
 use super::number::Hex;
 use super::{Buffer, FieldFacts, FieldLines, all_or_nothing};
 use crate::Misuse;
 
-/// How a body that is sent is delimited, and how much of it is left.
+/// How a body is delimited, and how much of it is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sending {
     /// No message is being sent.
     Nothing,
-    /// Content-Length: so many bytes are left.
+    /// Content-Length, with this many bytes still to be sent.
     Length(u64),
     Chunked,
-    /// The close of the connection ends it.
+    /// The close of the connection ends the body.
     UntilClose,
-    /// The message has no body by its method or status: what is given is dropped.
+    /// The method or the status allows no body: content is dropped.
     Dropped,
 }
 
 impl Sending {
-    /// Announces `length` bytes of payload, which the caller appends next (or drops, where `false` comes back), and then calls
-    /// [`after`](Self::after). A length of 0 writes nothing.
+    /// Writes the bytes in front of `length` bytes of content, which the caller appends next (or drops, if this returns `false`).
+    /// [`after`](Self::after) must follow. A length of 0 writes nothing.
     #[inline]
     pub(crate) fn before<B: Buffer>(&mut self, length: usize, out: &mut B) -> Result<bool, Misuse> {
         match self {
@@ -39,7 +39,7 @@ impl Sending {
         Ok(length > 0)
     }
 
-    /// Ends what [`before`](Self::before) announced.
+    /// Writes the bytes after the content that [`before`](Self::before) announced.
     #[inline]
     pub(crate) fn after<B: Buffer>(&mut self, out: &mut B) -> Result<(), Misuse> {
         if matches!(self, Sending::Chunked) {

@@ -1,4 +1,4 @@
-//! What is known of status codes.
+//! Status codes.
 
 use crate::{Misuse, Response, scan};
 
@@ -12,11 +12,11 @@ pub struct Status<'r> {
 }
 
 impl<'r> Status<'r> {
-    /// A status with a custom reason phrase, which means nothing to a client (RFC 9112 section 4). HTTP/2 sends none.
+    /// A status with a custom reason phrase. Clients ignore the phrase (RFC 9112 section 4), and HTTP/2 does not send it.
     ///
     /// # Errors
     ///
-    /// [`Misuse::Reason`] for bytes that a reason may not contain: control characters but the tab.
+    /// [`Misuse::Reason`] for bytes that a reason phrase may not contain: control characters other than the tab.
     pub fn with_reason(code: u16, reason: &'r [u8]) -> Result<Self, Misuse> {
         if !scan::is_value(reason) {
             return Err(Misuse::Reason);
@@ -59,7 +59,7 @@ impl<'r> From<&Response<'r>> for Status<'r> {
     }
 }
 
-/// The usual reason phrase of a status (RFC 9110 section 15); empty for a status that has none.
+/// The usual reason phrase of a status (RFC 9110 section 15); empty for an unknown status.
 #[must_use]
 pub const fn reason(status: u16) -> &'static str {
     match status {

@@ -1,7 +1,7 @@
-//! A few bytes looked at together.
+//! Byte classes over a block of a few bytes.
 //!
-//! Each function returns a mask in which the lowest set bit stands for the first byte that is of its class; what is above that bit
-//! means nothing. [`PER_BYTE`] bits stand for each byte.
+//! Each function returns a mask. The lowest set bit marks the first byte that belongs to the class; bits above it are undefined.
+//! [`PER_BYTE`] bits stand for each byte.
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 pub(super) use sse2::*;
@@ -32,20 +32,20 @@ mod sse2 {
                     let $bytes = load(bytes);
                     $mask
                 }
-                // SAFETY: this module is compiled only where SSE2 is there for the whole program.
+                // SAFETY: this module is compiled only if SSE2 is available to the whole program.
                 unsafe { mask(bytes) }
             }
         )*};
     }
 
     classes! {
-        /// Controls, HTAB among them.
+        /// Controls, including HTAB.
         controls(bytes) mask_of(_mm_or_si128(within(bytes, 0, 0x1f), equal(bytes, 0x7f)));
-        /// Everything but visible ASCII, and `#`.
+        /// Everything but visible ASCII without `#`.
         not_target(bytes) mask_of(_mm_andnot_si128(equal(bytes, b'#'), within(bytes, b'!', b'~'))) ^ 0xffff;
-        /// Everything but letters and `-`: what most field names are made of.
+        /// Everything but letters and `-`, of which most field names consist.
         not_word(bytes) mask_of(_mm_or_si128(letters(bytes), equal(bytes, b'-'))) ^ 0xffff;
-        /// Everything but letters, digits, `-` and `.`: what most hosts are made of.
+        /// Everything but letters, digits, `-` and `.`, of which most hosts consist.
         not_host(bytes) {
             let others = _mm_andnot_si128(equal(bytes, b'/'), within(bytes, b'-', b'9'));
             mask_of(_mm_or_si128(letters(bytes), others)) ^ 0xffff
@@ -86,7 +86,7 @@ mod sse2 {
     }
 }
 
-/// The same in one machine word, for everything else.
+/// The same classes in one machine word, for other targets.
 #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 pub(super) mod word {
     pub(in crate::scan) const BYTES: usize = 8;
@@ -95,14 +95,14 @@ pub(super) mod word {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-    /// Controls, HTAB among them.
+    /// Controls, including HTAB.
     #[inline]
     pub(in crate::scan) const fn controls(bytes: &[u8; BYTES]) -> Mask {
         let word = u64::from_le_bytes(*bytes);
         within(word, 0, 0x1f) | within(word, 0x7f, 0x7f)
     }
 
-    /// Everything but visible ASCII, and `#`.
+    /// Everything but visible ASCII without `#`.
     #[inline]
     pub(in crate::scan) const fn not_target(bytes: &[u8; BYTES]) -> Mask {
         let word = u64::from_le_bytes(*bytes);
@@ -133,7 +133,7 @@ pub(super) mod word {
         within(word | (ONES * 0x20), b'a', b'z')
     }
 
-    /// The high bit of each byte from `first` to `last`, both below 0x80. No sum carries, since the high bits are off.
+    /// The high bit of each byte from `first` to `last`, both below 0x80. The sums cannot carry, because the high bits are cleared.
     #[inline]
     const fn within(word: u64, first: u8, last: u8) -> u64 {
         let low = word & !HIGHS;
@@ -145,7 +145,7 @@ pub(super) mod word {
 
 #[cfg(test)]
 mod tests {
-    /// Each class finds the bytes that `is` says, at every place.
+    /// Checks that each class finds the bytes for which `is` returns true, at every place.
     macro_rules! check {
         ($from:path, $($class:ident: $is:expr;)*) => {{
             use $from as block;
@@ -154,7 +154,7 @@ mod tests {
                 for place in 0..block::BYTES {
                     let mut bytes = [b'a'; block::BYTES];
                     if stringify!($class) == "controls" || stringify!($class) == "line_feeds" {
-                        // What stands before is of any other kind.
+                        // The bytes in front belong to another class.
                         bytes = [0x80; block::BYTES];
                     }
                     bytes[place] = byte;

@@ -1,4 +1,4 @@
-//! The client's side of a connection on the contract.
+//! The client's side of a connection, as a protocol for the drivers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason};
 use super::{Caller, ClientConfig, Requester, Timer, Unanswered};
 use crate::{ClientConnection, ClientEvent, Misuse, Value, Violation};
 
-/// Speaks RESP to one server: makes the handshake, sends the commands of its [`Caller`], passes the replies to it, and
-/// checks with PING that the server is still there.
+/// An RESP connection to one server: performs the handshake, sends the commands of its [`Caller`], passes the replies to it, and sends PING
+/// to detect a dead server.
 #[derive(Debug)]
 pub struct Client<H: Caller> {
     core: Core<H::Ticket>,
     caller: H,
 }
 
-/// All of a client but its caller.
+/// The state of a client without its caller.
 #[derive(Debug)]
 pub(super) struct Core<T> {
     config: Arc<ClientConfig>,
@@ -27,7 +27,7 @@ pub(super) struct Core<T> {
     deadline: Deadline<Timer>,
     error: Option<Box<ClientError>>,
     pub(super) paused: bool,
-    /// No more commands; the connection closes when all have their replies.
+    /// No more commands may be sent; the connection closes when all replies have arrived.
     pub(super) closing: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Core<T> {
 pub enum ClientError {
     /// The server broke the protocol.
     Violation(Violation),
-    /// The caller broke a rule of this crate.
+    /// The caller used the [`Requester`](super::Requester) in a way that is not allowed.
     Misuse(Misuse),
     /// The server took too long.
     TimedOut(Timer),
@@ -51,7 +51,7 @@ impl fmt::Display for ClientError {
             ClientError::Violation(violation) => write!(f, "the server sent {violation}"),
             ClientError::Misuse(misuse) => write!(f, "the caller failed: {misuse}"),
             ClientError::TimedOut(timer) => write!(f, "timed out: {timer:?}"),
-            ClientError::Refused(error) => write!(f, "the server refused: {}", error.escape_ascii()),
+            ClientError::Refused(error) => write!(f, "the server refused the connection: {}", error.escape_ascii()),
         }
     }
 }
@@ -89,7 +89,7 @@ impl<H: Caller> Client<H> {
             .map_err(|misuse| self.core.fail(ClientError::Misuse(misuse)))
     }
 
-    /// Hands on everything `rest` holds. True if a reply came, or a handshake ended.
+    /// Handles all of `rest`. Returns whether a reply arrived or the handshake ended.
     #[inline]
     fn read(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<bool, ClientError> {
         let mut replied = false;
@@ -117,8 +117,8 @@ impl<H: Caller> Client<H> {
         }
     }
 
-    /// After the caller was called: whether the connection closes, and what it waits for. `heard` says that the server has
-    /// said something, `progress` that it was a reply or a part of one.
+    /// After a call of the caller: decides whether the connection closes, and sets its deadline. `heard` says that input has arrived,
+    /// `progress` that the input was part of a reply.
     fn settle(&mut self, cx: &mut Cx<'_>, heard: bool, progress: bool) {
         let core = &mut self.core;
         cx.pause(core.paused);
@@ -129,7 +129,7 @@ impl<H: Caller> Client<H> {
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
         let deadline = &mut core.deadline;
         if core.paused || cx.is_congested() {
-            // Nothing is read, or how long the server may refuse output is the driver's to say.
+            // Nothing is read now; the driver limits how long the server may refuse output.
             deadline.disarm();
         } else if !core.connection.is_ready() {
             deadline.keep(now, Timer::Handshake, timeouts.handshake);
@@ -189,7 +189,7 @@ impl<H: Caller> Protocol for Client<H> {
         self.core.deadline.at()
     }
 
-    /// Always: the server may have stopped to read until its answers are read.
+    /// Always true: a server may stop reading until its replies are read.
     fn keeps_reading(&self) -> bool {
         true
     }
@@ -203,7 +203,7 @@ impl<H: Caller> Protocol for Client<H> {
             self.settle(cx, false, true);
             return Ok(());
         }
-        // Nothing more is to be said to this server.
+        // No further output for this server is useful.
         cx.abort();
         Err(self.core.fail(ClientError::TimedOut(timer)))
     }

@@ -26,7 +26,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// Time limits of a client. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
+/// Time limits of a client. `None` means no limit. Each connection has one timer, so none of these limits costs memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientTimeouts {
@@ -82,7 +82,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// Time limits of a server. `None` waits for ever. Each connection has one timer, so none of these limits costs memory.
+/// Time limits of a server. `None` means no limit. Each connection has one timer, so none of these limits costs memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTimeouts {

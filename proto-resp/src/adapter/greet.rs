@@ -1,17 +1,17 @@
-//! HELLO and AUTH, as the server answers them.
+//! The server's answers to HELLO and AUTH.
 
 use crate::{Command, Version};
 
-/// What a client asks for with HELLO or AUTH.
+/// The request in a HELLO or AUTH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Greeting<'a> {
     /// `None` keeps the version.
     pub(super) version: Option<Version>,
-    /// Name and password.
+    /// User name and password.
     pub(super) credentials: Option<(&'a [u8], &'a [u8])>,
 }
 
-/// `HELLO [2|3 [AUTH username password] [SETNAME name]]`, or the error to answer with.
+/// Parses `HELLO [2|3 [AUTH username password] [SETNAME name]]`. Returns the error to answer with if that fails.
 pub(super) fn hello<'a>(command: &Command<'a>) -> Result<Greeting<'a>, &'static str> {
     let mut arguments = command.iter();
     let version = match arguments.next() {
@@ -31,7 +31,7 @@ pub(super) fn hello<'a>(command: &Command<'a>) -> Result<Greeting<'a>, &'static 
             };
             credentials = Some((username, password));
         } else if option.eq_ignore_ascii_case(b"SETNAME") {
-            // The name is for lists, which there are none of.
+            // The name is validated and then ignored: this server keeps no list of clients.
             let valid = |name: &[u8]| name.iter().all(|byte| (b'!'..=b'~').contains(byte));
             if !arguments.next().is_some_and(valid) {
                 return Err("ERR Syntax error in HELLO option 'setname'");
@@ -43,7 +43,7 @@ pub(super) fn hello<'a>(command: &Command<'a>) -> Result<Greeting<'a>, &'static 
     Ok(Greeting { version, credentials })
 }
 
-/// `AUTH [username] password`, or the error to answer with.
+/// Parses `AUTH [username] password`. Returns the error to answer with if that fails.
 pub(super) fn auth<'a>(command: &Command<'a>) -> Result<Greeting<'a>, &'static str> {
     let credentials = match (command.arguments(), command.arguments()) {
         (Some([password]), _) => (&b"default"[..], password),

@@ -1,4 +1,4 @@
-//! RESP on the `protocol` contract.
+//! RESP as a protocol for the drivers.
 
 mod caller;
 mod client;

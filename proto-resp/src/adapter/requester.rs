@@ -94,16 +94,16 @@ impl<'a, 'c, T> Requester<'a, 'c, T> {
             .transaction(ticket, commands, self.cx.output().tail())
     }
 
-    /// Stops (`true`) or resumes (`false`) replies and pushes, for a caller that cannot keep up. Those in the current piece
-    /// of input wait too.
+    /// Pauses (`true`) or resumes (`false`) replies and pushes, for a caller that cannot keep up. Those in the input that was already
+    /// received wait too.
     pub fn pause(&mut self, pause: bool) {
         self.core.paused = pause;
     }
 
     /// Whether so much output waits that the caller should send no more until [`drained`](super::Caller::drained).
     ///
-    /// The driver still reads replies meanwhile, so that a client and a server cannot wait for each other. If a caller goes on
-    /// sending, its output grows up to [`max_output`](protocol::Limits::max_output), at which the connection is reset.
+    /// The driver still reads replies meanwhile, so that client and server cannot deadlock. If a caller goes on sending, its output grows
+    /// up to [`max_output`](protocol::Limits::max_output), at which the connection is reset.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.cx.is_congested()

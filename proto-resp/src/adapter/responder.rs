@@ -10,8 +10,8 @@ use crate::{Bulk, Encoder, Event, Misuse, Null, PreparedPush, Value, Version};
 
 /// The reply to the current command, pushes, and the facts about the connection that a handler may use.
 ///
-/// A reply is one item: a string, or an aggregate and then its elements, one call each, in one call of the handler or in
-/// several. Types that RESP2 lacks are converted to types that it has, as [`Encoder`] says.
+/// A reply is one item: a string, or an aggregate followed by its elements, one call each, in one call of the handler or in several. Types
+/// that RESP2 lacks are converted; see [`Encoder`].
 ///
 /// Every method that writes returns [`Misuse`], with nothing written, if the data may not be sent, or not now.
 #[derive(Debug)]
@@ -53,11 +53,11 @@ impl<'a, 'c> Responder<'a, 'c> {
         double(value: f64) => Event::Double(value);
         /// Replies with a boolean.
         boolean(value: bool) => Event::Boolean(value);
-        /// Replies with a null, which in RESP2 is a null string.
+        /// Replies with a null. In RESP2, this is a null string.
         null() => Event::Null(Null::Null);
         /// Replies with a bulk string, which is copied.
         bulk(bytes: &[u8]) => Event::Bulk(Bulk::String, bytes);
-        /// Replies with a verbatim string of an encoding such as `txt`.
+        /// Replies with a verbatim string in an encoding such as `txt`.
         verbatim(encoding: [u8; 3], text: &[u8]) => Event::Bulk(Bulk::Verbatim(encoding), text);
         /// Begins a reply with an array of this many elements, which follow.
         array(len: u32) => Event::Begin { kind: crate::Aggregate::Array, len: Some(len) };
@@ -67,7 +67,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         set(len: u32) => Event::Begin { kind: crate::Aggregate::Set, len: Some(len) };
     }
 
-    /// Replies with a null, which in RESP2 is a null array.
+    /// Replies with a null. In RESP2, this is a null array.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.value(value, self.cx.output().tail())
     }
 
-    /// The command gets no reply, or none but pushes: SUBSCRIBE and similar commands.
+    /// Ends the command without a reply, or with pushes only: for SUBSCRIBE and similar commands.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.push(self.cx.output().tail(), write)
     }
 
-    /// Sends push data that was encoded before, for many connections, which share its bytes unless there are few.
+    /// Sends push data that was encoded before for many connections. The connections share its bytes, unless there are few bytes.
     ///
     /// # Errors
     ///
@@ -168,14 +168,14 @@ impl<'a, 'c> Responder<'a, 'c> {
         self.core.connection.writer.is_open()
     }
 
-    /// Whether the client has authenticated, and [`Handler::authenticate`](super::Handler::authenticate) agreed.
+    /// Whether the client has authenticated successfully; see [`Handler::authenticate`](super::Handler::authenticate).
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         self.core.authenticated
     }
 
-    /// Whether so much output waits that a long reply should stop until [`drained`](super::Handler::drained), and pushes
-    /// should perhaps be left out.
+    /// Whether so much output waits that a long reply should stop until [`drained`](super::Handler::drained). Consider dropping pushes
+    /// meanwhile.
     #[inline]
     #[must_use]
     pub fn is_congested(&self) -> bool {

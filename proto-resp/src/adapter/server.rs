@@ -1,4 +1,4 @@
-//! The server's side of a connection on the contract.
+//! The server's side of a connection, as a protocol for the drivers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,18 +18,18 @@ pub struct Server<H> {
     handler: H,
 }
 
-/// All of a server but its handler.
+/// The state of a server without its handler.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Arc<ServerConfig>,
     pub(super) connection: ServerConnection,
     deadline: Deadline<Timer>,
     pub(super) authenticated: bool,
-    /// No more commands; the connection closes when the reply under way is complete.
+    /// No more commands are read; the connection closes when the current reply is complete.
     pub(super) closing: bool,
-    /// Commands wait in the input for the reply under way, or for output to drain.
+    /// Commands wait in the input until the current reply is complete, or until the output has drained.
     held: bool,
-    /// The client has half-closed: when all it sent is answered, the connection closes.
+    /// The client has half-closed: the connection closes when all its commands are answered.
     ended: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Core {
 pub enum ServerError {
     /// The client broke the protocol.
     Violation(Violation),
-    /// The handler broke a rule of this crate.
+    /// The handler used the [`Responder`](super::Responder) in a way that is not allowed.
     Misuse(Misuse),
     /// The client, or for [`Timer::Answer`] the handler, took too long.
     TimedOut(Timer),
@@ -57,7 +57,7 @@ impl fmt::Display for ServerError {
 
 impl core::error::Error for ServerError {}
 
-/// What a client that has not said who it is may send, where it must.
+/// Limits of arguments and bytes for commands of clients that have not authenticated.
 const STRANGERS: (u32, u32) = (16, 4096);
 
 impl<H: Handler> Server<H> {
@@ -82,10 +82,10 @@ impl<H: Handler> Server<H> {
         &self.handler
     }
 
-    /// Answers everything `rest` holds. True if there was a whole command.
+    /// Answers the commands in `rest`. Returns whether there was a complete command.
     #[inline]
     fn serve(&mut self, cx: &mut Cx<'_>, rest: &mut &[u8]) -> Result<bool, ServerError> {
-        // Out of the core while it lends commands.
+        // The reader lends commands, so it leaves the core meanwhile.
         let mut reader = core::mem::take(&mut self.core.connection.reader);
         let result = self.serve_from(&mut reader, cx, rest);
         self.core.connection.reader = reader;
@@ -198,7 +198,7 @@ impl<H: Handler> Server<H> {
         reply(&mut self.core.connection.writer, cx).map_err(ServerError::Misuse)
     }
 
-    /// Calls the handler, and answers for it where it fails.
+    /// Calls the handler. If the handler fails, answers in its place.
     #[inline]
     fn call(
         &mut self,
@@ -211,24 +211,25 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Ends the connection: with an error if no reply has begun; else so that what was sent cannot pass for complete.
+    /// Ends the connection. If no reply has begun, sends an error; otherwise resets the connection, so that the client cannot take the
+    /// reply for complete.
     #[cold]
     fn refuse(&mut self, cx: &mut Cx<'_>, text: &str, error: ServerError) -> ServerError {
         let writer = &mut self.core.connection.writer;
         if writer.is_open() {
             cx.abort();
         } else {
-            // A protocol error is said where no command waits.
+            // A protocol error is answered although no command waits for a reply.
             writer.due = true;
-            // Cannot fail: none of our texts has a line break.
+            // Cannot fail: the texts have no line breaks.
             let _ = writer.error(text, cx.output().tail());
         }
         self.core.deadline.disarm();
         error
     }
 
-    /// After the handler was called outside of `received`, or all input was served: what it means for the connection.
-    /// `active` says that something was received or sent, `partial` that part of a command has come.
+    /// Updates the connection after a call of the handler outside of `received`, or after all input was handled. `active` says that
+    /// something was received or sent, `partial` that part of a command has arrived.
     fn settle(&mut self, cx: &mut Cx<'_>, active: bool, partial: bool) {
         let core = &mut self.core;
         let due = core.connection.writer.is_due();
@@ -239,7 +240,7 @@ impl<H: Handler> Server<H> {
         cx.pause(core.held && due);
         let (now, timeouts) = (cx.now(), &core.config.timeouts);
         if cx.is_congested() {
-            // Nothing is read now; how long the peer may refuse output is the driver's to say.
+            // Nothing is read now; the driver limits how long the client may refuse output.
             core.deadline.disarm();
         } else if due {
             if active {
@@ -248,7 +249,7 @@ impl<H: Handler> Server<H> {
                 core.deadline.keep(now, Timer::Answer, timeouts.answer);
             }
         } else if partial {
-            // A command has one deadline, however its bytes trickle in.
+            // A command has one deadline, no matter in how many pieces it arrives.
             core.deadline.keep(now, Timer::Command, timeouts.command);
         } else if active {
             core.deadline.arm(now, Timer::Idle, timeouts.idle);
@@ -259,7 +260,7 @@ impl<H: Handler> Server<H> {
 }
 
 impl Core {
-    /// Whether the client has yet to say who it is.
+    /// Whether the client must still authenticate.
     #[inline]
     fn is_strange(&self) -> bool {
         self.config.authentication && !self.authenticated
@@ -299,7 +300,7 @@ impl<H: Handler> Protocol for Server<H> {
         self.core.held = left > 0 && (cx.is_congested() || self.core.connection.writer.is_due());
         let partial = left > 0 || self.core.connection.reader.is_inside_command();
         if served && self.core.deadline.timer() == Timer::Command {
-            // The command that had begun is over; what is left is another.
+            // The previous command is complete; the remaining bytes belong to another one.
             self.core.deadline.disarm();
         }
         self.settle(cx, true, partial);
@@ -307,7 +308,7 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
-        // Whole commands are still answered; half of one is nobody's.
+        // Complete commands are still answered; an incomplete one is dropped.
         self.core.ended = true;
         self.settle(cx, false, false);
         Ok(())

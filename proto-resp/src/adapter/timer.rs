@@ -10,7 +10,7 @@ pub enum Timer {
     Reply,
     /// Any input; if none comes, a client sends PING.
     Idle,
-    /// The reply to that PING.
+    /// The reply to a PING.
     Pong,
     /// The rest of a command.
     Command,

@@ -1,4 +1,4 @@
-//! The client's side, from the first byte of the opening handshake on.
+//! The client's side of a connection, beginning with the opening handshake.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -23,9 +23,9 @@ pub struct Opening {
     pub host: String,
     /// Path and query.
     pub target: String,
-    /// Subprotocols, the favourite first.
+    /// Subprotocols, preferred first.
     pub protocols: Vec<String>,
-    /// Further fields.
+    /// Additional fields.
     pub fields: Vec<(String, String)>,
     /// Whether permessage-deflate is offered.
     #[cfg(feature = "deflate")]
@@ -33,7 +33,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Asks `host` for `target`.
+    /// A request to `host` for `target`.
     pub fn new(host: impl Into<String>, target: impl Into<String>) -> Self {
         Opening {
             host: host.into(),
@@ -42,7 +42,7 @@ impl Opening {
         }
     }
 
-    /// Lends the request to `with`.
+    /// Calls `with` with the request.
     fn request<T>(&self, config: &Config, with: impl FnOnce(Request<'_>) -> T) -> T {
         let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
         let fields: Vec<(&str, &str)> = self
@@ -85,7 +85,7 @@ pub enum ClientError {
     TooEarly,
     /// The server broke the protocol or a limit.
     Violation(Violation),
-    /// The handler broke a rule of this crate.
+    /// The handler used its [`Socket`](crate::Socket) in a way that is not allowed.
     Misuse(Misuse),
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for ClientError {
             ClientError::Interims => f.write_str("too many informational responses"),
             ClientError::Refused(refusal) => refusal.fmt(f),
             ClientError::Timeout => f.write_str("the server did not answer in time"),
-            ClientError::Truncated => f.write_str("the stream ended before the server's answer did"),
+            ClientError::Truncated => f.write_str("the stream ended before the server's answer was complete"),
             ClientError::TooEarly => f.write_str("too many messages were sent to a connection that was not yet open"),
             ClientError::Violation(violation) => violation.fmt(f),
             ClientError::Misuse(misuse) => write!(f, "the handler failed: {misuse}"),
@@ -136,17 +136,17 @@ impl fmt::Display for NotOpened {
     }
 }
 
-/// Messages that are kept for a connection until it opens.
+/// The most messages kept for a connection until it opens.
 const EARLY: usize = 1024;
 
-/// A client's connection: asks for the upgrade, checks the answer, then speaks WebSocket.
+/// A client's connection: requests the upgrade, checks the answer, then speaks WebSocket.
 pub struct Client<H: Handler<Masked<E>>, E: Entropy> {
     phase: Phase<E, H::Message>,
     handler: H,
 }
 
 enum Phase<E, M> {
-    /// Boxed, as it is short. `None` only while one phase becomes the other.
+    /// Boxed, because this phase is short. `None` only during the change to the next phase.
     Opening(Option<Box<Pending<E, M>>>),
     Open(Session<Masked<E>>, Reader),
 }
@@ -159,14 +159,14 @@ struct Pending<E, M> {
     http: ClientConnection,
     interims: u8,
     deadline: Option<Instant>,
-    /// Messages that came before the connection is open.
+    /// Messages that were posted before the connection was open.
     early: Vec<M>,
-    /// Whether the handler knows that the connection will not open.
+    /// Whether the handler was told that the connection will not open.
     told: bool,
 }
 
-/// The status of the response at the front of `bytes`, whatever its fields are like and however many: what is left to say of a
-/// refusal that is no HTTP/1.1 behind its first line.
+/// The status of a response, from its first line alone, for an answer whose fields are invalid or too many: the application still learns
+/// that it was a refusal.
 fn status_alone(bytes: &[u8]) -> Option<u16> {
     let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
     let line = [bytes.get(..end)?, b"\r\n\r\n"].concat();
@@ -176,7 +176,7 @@ fn status_alone(bytes: &[u8]) -> Option<u16> {
     }
 }
 
-/// Informational responses that may come before the one that counts.
+/// The most informational responses before the final one.
 const INTERIMS: u8 = 16;
 
 impl<E: Entropy, H: Handler<Masked<E>> + fmt::Debug> fmt::Debug for Client<H, E> {
@@ -189,7 +189,7 @@ impl<E: Entropy, H: Handler<Masked<E>> + fmt::Debug> fmt::Debug for Client<H, E>
 }
 
 impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
-    /// A connection for `handler`; `entropy` makes the nonce and the masking keys.
+    /// A connection for `handler`. `entropy` generates the nonce and the masking keys.
     pub fn new(config: Arc<Config>, opening: Arc<Opening>, mut entropy: E, handler: H) -> Self {
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
@@ -215,7 +215,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
         &self.handler
     }
 
-    /// Reads the server's answer, if it is all there.
+    /// Reads the server's answer, if it is complete.
     fn open(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), ClientError> {
         let Phase::Opening(slot) = &mut self.phase else {
             return Ok(());
@@ -223,14 +223,14 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
         let Some(pending) = slot else { return Ok(()) };
         let bytes = input.as_mut_slice();
         let mut used = 0;
-        // The informational responses before the one that counts (RFC 9110 section 15.2) are passed over.
+        // Informational responses before the final one (RFC 9110 section 15.2) are skipped.
         let head = loop {
             let rest = bytes.get_mut(used..).unwrap_or_default();
             pending.http.unfold(rest);
             let (rest, len) = (&mut &*rest, rest.len());
             let start = *rest;
             let event = pending.http.next(&Rules::RESPONSES, rest).map_err(|violation| {
-                // Whatever else it is, a refusal is one.
+                // An invalid answer with a final status still counts as a refusal.
                 match status_alone(start) {
                     Some(status @ 200..) => ClientError::Refused(Refusal::Status(status)),
                     _ => ClientError::Http(violation),
@@ -276,7 +276,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
         Ok(outcome?)
     }
 
-    /// Tells the handler, once, that the connection will not open.
+    /// Tells the handler that the connection will not open, unless it was told before.
     fn not_opened(&mut self, why: NotOpened) {
         if let Phase::Opening(Some(pending)) = &mut self.phase
             && !core::mem::replace(&mut pending.told, true)
@@ -285,7 +285,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Client<H, E> {
         }
     }
 
-    /// Tells the handler what failed, if that keeps the connection from opening.
+    /// Tells the handler of an error that prevents the connection from opening.
     fn judge(&mut self, outcome: Result<(), ClientError>) -> Result<(), ClientError> {
         outcome.inspect_err(|&error| self.not_opened(NotOpened::Handshake(error)))
     }
@@ -343,7 +343,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         }
     }
 
-    /// Always: the server may have stopped to read until its answers are read.
+    /// Always true: a server may stop reading until its answers are read.
     fn keeps_reading(&self) -> bool {
         true
     }
@@ -362,7 +362,7 @@ impl<E: Entropy, H: Handler<Masked<E>>> Protocol for Client<H, E> {
         }
     }
 
-    /// Messages that come before the connection is open wait until it is: 1,024 of them, then the connection fails.
+    /// Messages that arrive before the connection is open are kept until then. The connection fails if there are more than 1,024.
     fn posted(&mut self, cx: &mut Cx<'_>, message: H::Message) -> Result<(), ClientError> {
         match &mut self.phase {
             Phase::Open(session, _) => session.posted(cx, &mut self.handler, message)?,

@@ -1,4 +1,4 @@
-//! WebSocket for the contract of the `protocol` crate: the state machines of this crate with a handler and a clock.
+//! WebSocket as a protocol for the drivers: the state machines of this crate with a handler and a clock.
 
 mod client;
 mod server;
@@ -16,9 +16,8 @@ use crate::handshake::client::Granted;
 use crate::{CloseCode, Message, Misuse, Side, Unmasked, Violation};
 
 /// The application's side of a connection. The adapter handles Pings, Pongs, Close frames, time limits and errors.
-///
 /// Each method returns an error, usually one that the [`Socket`] returned. The connection then fails with the code 1011
-/// ([`CloseCode::INTERNAL`]). If the connection is already closing, the error is no fault, and is dropped.
+/// ([`CloseCode::INTERNAL`]). Errors are ignored once the connection is closing.
 ///
 /// A handler for servers implements `Handler`, a handler for clients [`Handler<Masked<E>>`](crate::Masked), a handler for
 /// both `impl<S: Side> Handler<S>`.
@@ -119,9 +118,9 @@ pub trait Handler<S: Side = Unmasked> {
         Ok(())
     }
 
-    /// The connection is over. `code` and `reason` are those of the peer's Close frame, or those of the Close frame with
-    /// which this side failed the connection, or [`CloseCode::ABNORMAL`] if the connection ended without a Close frame.
-    /// Called once, as the last call, if the connection was ever opened.
+    /// The connection is over. `code` and `reason` are those of the peer's Close frame, those of the Close frame with which this side
+    /// failed the connection, or [`CloseCode::ABNORMAL`] if the connection ended without a Close frame. Called once, as the last call, if
+    /// the connection was ever opened.
     fn closed(&mut self, code: CloseCode, reason: &str) {
         let _ = (code, reason);
     }
@@ -133,7 +132,7 @@ pub trait Handler<S: Side = Unmasked> {
 pub enum ServerError {
     /// The peer broke the protocol or a limit.
     Violation(Violation),
-    /// The handler broke a rule of this crate.
+    /// The handler used its [`Socket`] in a way that is not allowed.
     Misuse(Misuse),
 }
 

@@ -1,4 +1,4 @@
-//! The server's side of a connection that HTTP has upgraded.
+//! The server's side of a connection after the HTTP upgrade.
 
 use alloc::sync::Arc;
 use std::time::Instant;
@@ -9,8 +9,8 @@ use super::session::Session;
 use super::{Handler, ServerError};
 use crate::{Config, Connection, Reader, Unmasked};
 
-/// A server's connection after its opening handshake: the successor of HTTP in a [`protocol::Switch`], or the rest of a
-/// stream that was accepted otherwise (RFC 8441 tunnels).
+/// A server's connection after its opening handshake: the successor of HTTP in a [`protocol::Switch`], or on a stream that was opened
+/// otherwise (an RFC 8441 tunnel).
 #[derive(Debug)]
 pub struct Server<H> {
     session: Session<Unmasked>,
@@ -19,12 +19,12 @@ pub struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    /// A connection for `handler`, without extensions.
+    /// A connection for `handler` without extensions.
     pub fn new(config: Arc<Config>, handler: H) -> Self {
         Self::with(Connection::server(config), handler)
     }
 
-    /// An existing connection for `handler`, such as one with permessage-deflate.
+    /// A connection for `handler` that continues `connection`, such as one with permessage-deflate.
     pub fn with(connection: Connection, handler: H) -> Self {
         let (session, reader) = Session::new(connection);
         Server {

@@ -1,4 +1,4 @@
-//! What both adapters keep besides the machines: the clock, the slow consumer's message, and the calls to the handler.
+//! The common part of both adapters: the clock, the message kept for a slow consumer, and the calls of the handler.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -13,41 +13,41 @@ use crate::{CloseCode, Connection, Event, Misuse, PreparedMessage, Reader, Role,
 /// A time as milliseconds since a session's base.
 pub(super) type Ticks = u32;
 
-/// No time at all.
+/// Marks an unset time.
 const NEVER: Ticks = Ticks::MAX;
 
-/// How often the peer's budget of control frames is filled up.
+/// The interval at which the peer's budget of control frames is refilled, in milliseconds.
 const WINDOW: Ticks = 60_000;
 
-/// The code the round-trip Ping's payload begins with, before its time.
+/// The prefix of a keep-alive Ping's payload, in front of its time.
 const PING: [u8; 4] = *b"rtt ";
 
-/// The connection as its handler's socket sees it.
+/// A connection as its handler's [`Socket`] sees it.
 #[derive(Debug)]
 pub(super) struct Session<S> {
     pub(super) writer: Writer<S>,
-    /// The message that a slow consumer gets when its output has drained.
+    /// The message to send when the output of a slow consumer has drained.
     pub(super) latest: Option<Box<PreparedMessage>>,
-    /// When the connection opened; `None` before.
+    /// The time at which the connection opened; `None` before.
     base: Option<Instant>,
-    /// When the peer was last heard of.
+    /// The time of the last input.
     heard: Ticks,
-    /// When our keep-alive Ping, or our Close frame, went out.
+    /// The time at which our keep-alive Ping or our Close frame was sent.
     since: Ticks,
-    /// When the message under way began.
+    /// The time at which the current message began.
     message: Ticks,
-    /// When the budget of control frames was last filled up.
+    /// The time at which the budget of control frames was last refilled.
     window: Ticks,
-    /// Messages a slow consumer did not get.
+    /// The number of messages dropped because the peer was slow.
     pub(super) dropped: u32,
-    /// A keep-alive Ping is out and nothing came since.
+    /// A keep-alive Ping was sent, and no input has arrived since.
     pinged: bool,
-    /// The handler knows that the connection is over.
+    /// The handler was told that the connection is over.
     told: bool,
 }
 
 impl<S: Side> Session<S> {
-    /// A session and its reader. The clock starts with [`open`](Self::open).
+    /// Makes a session and its reader. The clock starts with [`open`](Self::open).
     pub(super) fn new(connection: Connection<S>) -> (Self, Reader) {
         let Connection { reader, writer } = connection;
         let session = Session {
@@ -72,7 +72,7 @@ impl<S: Side> Session<S> {
         self.judge(result, cx, handler)
     }
 
-    /// Hands all that is in `input` to the handler, until the output is congested.
+    /// Passes the messages in `input` to the handler, until the output is congested.
     #[inline]
     pub(super) fn received<H: Handler<S>>(
         &mut self,
@@ -85,7 +85,7 @@ impl<S: Side> Session<S> {
         let mut rest = input.as_mut_slice();
         let len = rest.len();
         let outcome = loop {
-            // A client reads on: its server may have stopped to read until it does.
+            // A client goes on reading even if congested, because its server may have stopped reading until the client does.
             if (S::ROLE == Role::Server && cx.is_congested()) || cx.paused() || cx.intent() != Intent::Continue {
                 break Ok(());
             }
@@ -133,7 +133,7 @@ impl<S: Side> Session<S> {
             Event::Close(reason) => {
                 self.since = self.ticks(cx.now());
                 self.tell(handler, reason.code, reason.reason);
-                // RFC 6455 section 7.1.1: the server ends the stream first.
+                // The server ends the stream first (RFC 6455 section 7.1.1).
                 if S::ROLE == Role::Server {
                     cx.close();
                 }
@@ -143,14 +143,14 @@ impl<S: Side> Session<S> {
         }
     }
 
-    /// The peer half-closed.
+    /// The peer has half-closed.
     pub(super) fn eof<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) {
         self.writer.end();
         self.tell(handler, CloseCode::ABNORMAL, "");
         cx.close();
     }
 
-    /// When [`timeout`](Self::timeout) is wanted.
+    /// The time at which to call [`timeout`](Self::timeout).
     #[inline]
     pub(super) fn deadline(&self) -> Option<Instant> {
         let config = self.writer.config();
@@ -171,7 +171,7 @@ impl<S: Side> Session<S> {
         alive.into_iter().chain(message).min()
     }
 
-    /// A deadline has passed: which one is found out by looking at all.
+    /// A deadline has passed; checks all of them.
     pub(super) fn timeout<H: Handler<S>>(&mut self, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
         let now = cx.now();
         let config = self.writer.config();
@@ -196,7 +196,7 @@ impl<S: Side> Session<S> {
         Ok(())
     }
 
-    /// Another thread sent a message.
+    /// Another thread has posted a message.
     #[inline]
     pub(super) fn posted<H: Handler<S>>(
         &mut self,
@@ -216,19 +216,19 @@ impl<S: Side> Session<S> {
         self.judge(result, cx, handler)
     }
 
-    /// The driver stops: 1001, and the peer has [`Config::close_timeout`](crate::Config) to answer.
+    /// The driver stops: sends a Close frame with 1001, which the peer must answer within [`Config::close_timeout`](crate::Config).
     pub(super) fn stop(&mut self, cx: &mut Cx<'_>) {
-        // Fails only when a Close frame is out already.
+        // Fails only if a Close frame was already sent.
         let _ = Socket::new(self, cx).close(CloseCode::AWAY, "");
     }
 
-    /// The connection is gone.
+    /// The connection has ended.
     pub(super) fn closed<H: Handler<S>>(&mut self, handler: &mut H) {
         self.writer.end();
         self.tell(handler, CloseCode::ABNORMAL, "");
     }
 
-    /// Our Close frame has just been written.
+    /// Our Close frame was just written.
     pub(super) fn closing(&mut self, now: Instant) {
         self.since = self.ticks(now);
         self.latest = None;
@@ -258,7 +258,8 @@ impl<S: Side> Session<S> {
         }
     }
 
-    /// Fails the connection of a handler that failed. One that could not send any more, as the connection is closing, did not.
+    /// Fails the connection because its handler returned an error. Does nothing if the connection is already closing, because then sending
+    /// cannot succeed.
     #[cold]
     fn misused<H: Handler<S>>(&mut self, misuse: Misuse, cx: &mut Cx<'_>, handler: &mut H) -> Result<(), ServerError> {
         if self.writer.state() != State::Open {
@@ -277,7 +278,7 @@ impl<S: Side> Session<S> {
         }
     }
 
-    /// Sends a Ping that carries its own time, so that its round trip needs no memory.
+    /// Sends a Ping with its own time as payload, so that measuring the round trip needs no memory.
     fn ping(&mut self, cx: &mut Cx<'_>) {
         let mut payload = [0; 12];
         let since = self
@@ -287,7 +288,7 @@ impl<S: Side> Session<S> {
         let [a, b, c, d, time @ ..] = &mut payload;
         [*a, *b, *c, *d] = PING;
         *time = since.to_be_bytes();
-        // The payload is short and the state open.
+        // Cannot fail: the payload is short, and the state is open.
         let _ = self.writer.ping(cx.output().tail(), &payload);
         self.since = self.ticks(cx.now());
         self.pinged = true;
@@ -299,7 +300,7 @@ impl<S: Side> Session<S> {
         now.checked_duration_since(sent)
     }
 
-    /// Something came.
+    /// Input has arrived.
     #[inline]
     fn hear(&mut self, now: Instant) {
         self.heard = self.ticks(now);
@@ -310,7 +311,7 @@ impl<S: Side> Session<S> {
         }
     }
 
-    /// `now` since the base, which is moved up before the number gets too large.
+    /// Milliseconds since the base. Moves the base before the number gets too large.
     #[inline]
     fn ticks(&mut self, now: Instant) -> Ticks {
         let since = self
@@ -330,7 +331,7 @@ impl<S: Side> Session<S> {
         }
     }
 
-    /// `time` after `ticks`; `None` when that is beyond the clock's range and so never comes.
+    /// The time `time` after `ticks`; `None` if the clock cannot express it, which means never.
     fn after(&self, ticks: Ticks, time: Duration) -> Option<Instant> {
         self.base?
             .checked_add(Duration::from_millis(u64::from(ticks)).checked_add(time)?)

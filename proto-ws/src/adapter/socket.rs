@@ -9,7 +9,7 @@ use protocol::Cx;
 use super::session::Session;
 use crate::{CloseCode, Kind, Message, Misuse, PreparedMessage, Side, SlowConsumer, State, Unmasked};
 
-/// What happened to a message that the handler sent.
+/// The fate of a message that the handler sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The message is in the output.
@@ -47,7 +47,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     #[inline]
     pub fn binary(&mut self, bytes: &[u8]) -> Result<Delivery, Misuse> {
         self.message(Message::Binary(bytes))
@@ -57,7 +57,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     #[inline]
     pub fn message(&mut self, message: Message<'_>) -> Result<Delivery, Misuse> {
         if self.is_slow() {
@@ -72,7 +72,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     pub fn shared(&mut self, bytes: Bytes) -> Result<Delivery, Misuse> {
         if self.is_slow() {
             return self.slow(|| PreparedMessage::binary(&bytes));
@@ -91,7 +91,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text).
+    /// See [`text`](Self::text).
     pub fn prepared(&mut self, message: &PreparedMessage) -> Result<Delivery, Misuse> {
         if self.is_slow() {
             return self.slow(|| message.clone());
@@ -120,7 +120,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         self.session.writer.ping(self.cx.output().tail(), payload)
     }
 
-    /// Begins the closing handshake. Messages from the peer may still arrive until it has answered.
+    /// Begins the closing handshake. The peer's messages may still arrive until its Close frame.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl<'a, 'c, S: Side> Socket<'a, 'c, S> {
         self.cx.now()
     }
 
-    /// Sends the message that was kept.
+    /// Sends the message that was kept for a slow consumer.
     pub(super) fn send_latest(&mut self) {
         if let Some(latest) = self.session.latest.take()
             && let Ok(frame) = self.session.writer.prepared(&latest)

@@ -1,4 +1,4 @@
-//! Inflating, bounded: by the message limit, and by a ratio.
+//! Decompression, bounded by the message limit and by a ratio.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,23 +11,23 @@ use crate::frame::Role;
 use crate::utf8::Utf8;
 use crate::{Limits, Violation};
 
-/// Bytes inflated at a time, on the stack: of a short piece of a message, and of others.
+/// Bytes inflated at a time, on the stack: for short pieces of a message, and for longer ones.
 const FEW: usize = 2048;
 const MANY: usize = 8192;
 
-/// Compressed bytes up to which a piece of a message is short.
+/// Longest short piece of a message, in compressed bytes.
 const SHORT: usize = 1020;
 
-/// Below this, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
+/// Up to this size, no ratio is suspicious: an image of one colour or a page of zeros is not an attack.
 const HARMLESS: u64 = 1 << 20;
 
-/// The receiving half's inflater.
+/// The decompressor of a connection's receiving half.
 pub(crate) struct Inflater {
-    /// `None` between messages where the context is forgotten, and before the first message.
+    /// `None` before the first message, and between messages if the context is not kept.
     engine: Option<Inflate>,
     forgets: bool,
     utf8: Utf8,
-    /// Bytes of the message under way, compressed, as far as they were used, and inflated.
+    /// Compressed bytes of the current message that were consumed, and the bytes they inflated to.
     taken: u64,
     made: u64,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// For frames that arrive at `role`.
+    /// A decompressor for frames that arrive at `role`.
     pub(crate) fn new(role: Role, parameters: Parameters) -> Self {
         let peer = match role {
             Role::Server => Role::Client,
@@ -57,7 +57,7 @@ impl Inflater {
         }
     }
 
-    /// Appends what `bytes`, the next of a text message, become.
+    /// Inflates `bytes`, the next of a text message, and appends the result.
     pub(crate) fn text(
         &mut self,
         bytes: &[u8],
@@ -81,7 +81,7 @@ impl Inflater {
         }
     }
 
-    /// Appends what `bytes`, the next of a binary message, become.
+    /// Inflates `bytes`, the next of a binary message, and appends the result.
     pub(crate) fn binary(
         &mut self,
         bytes: &[u8],
@@ -112,7 +112,7 @@ impl Inflater {
                 self.feed(&mut engine, &TAIL, &mut piece, limits, sink)?;
             }
         } else {
-            // Copying so little costs less than another call of the engine for the tail.
+            // Copying a short piece costs less than calling the engine again for the tail.
             let mut whole = [0; SHORT + TAIL.len()];
             let mut len = 0;
             for part in [bytes, if last { &TAIL } else { &[] }] {
@@ -149,7 +149,7 @@ impl Inflater {
             let taken = usize::try_from(engine.total_in() - before).map_err(|_| Violation::Deflate)?;
             let made = usize::try_from(engine.total_out() - after).map_err(|_| Violation::Deflate)?;
             bytes = bytes.get(taken..).unwrap_or_default();
-            // What was made is judged first, as it would be had the rest not come.
+            // Output is checked before later input, so that the result does not depend on how much input has arrived.
             let room = limits.message.saturating_sub(self.made);
             let kept = usize::try_from(room).map_or(made, |room| made.min(room));
             sink(piece.get(..kept).unwrap_or_default())?;
@@ -162,7 +162,7 @@ impl Inflater {
             }
             let status = status.map_err(|_| Violation::Deflate)?;
             if matches!(status, Status::StreamEnd) {
-                // RFC 7692 section 7.2.3.4: a final block may end before the message does.
+                // The deflate stream may end with a final block before the message ends (RFC 7692 section 7.2.3.4).
                 engine.reset(false);
             } else if taken == 0 && made == 0 || bytes.is_empty() && made < piece.len() {
                 return if bytes.is_empty() {

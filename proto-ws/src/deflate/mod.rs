@@ -24,28 +24,28 @@ mod negotiate;
 pub(crate) use inflate::Inflater;
 pub(crate) use negotiate::{accept, offer, verify};
 
-/// What a deflated message ends with before it is sent without (RFC 7692 section 7.2.1).
+/// The end of a deflated message, which is removed before sending (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Idle engines of each sort that a pool keeps.
+/// Idle engines of each kind that a pool keeps.
 const POOL: usize = 8;
 
-/// Bytes of output memory an engine keeps from one message to the next.
+/// Bytes of output memory that an engine keeps between messages.
 const KEEP: usize = 64 * 1024;
 
-/// How an endpoint compresses, and the parameters that it asks of its peer. Shared by many connections.
+/// How an endpoint compresses, and the parameters that it asks of its peer. Connections share one copy.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// zlib's level, 0 (stored) to 9; other values are clamped to that range. Default 1, which costs half of the time of 6
+    /// The compression level of zlib, 0 (stored) to 9; other values are clamped to that range. Default 1, which takes half the time of 6
     /// and makes JSON 10 % larger.
     pub level: i32,
     /// Messages with fewer bytes are sent uncompressed. Default 256.
     pub threshold: usize,
-    /// The server forgets its context after each message: each connection needs one deflater less, but short messages
-    /// compress worse. Default true.
+    /// The server does not keep its context between messages: a connection then holds no deflater while idle, but short messages compress
+    /// worse. Default true.
     pub server_no_context_takeover: bool,
-    /// The client forgets its context after each message: the server needs no inflater for each connection. Default true.
+    /// The client does not keep its context between messages: the server then holds no inflater for an idle connection. Default true.
     pub client_no_context_takeover: bool,
     /// The largest window of the server, 8 to 15 bits; other values are clamped to that range. Default 15.
     pub server_max_window_bits: u8,
@@ -76,9 +76,9 @@ impl Default for Settings {
 /// The parameters that both endpoints agreed on (RFC 7692 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
-    /// The server forgets its context after each message.
+    /// The server does not keep its context between messages.
     pub server_no_context_takeover: bool,
-    /// The client forgets its context after each message.
+    /// The client does not keep its context between messages.
     pub client_no_context_takeover: bool,
     /// The server's window, 8 to 15 bits.
     pub server_max_window_bits: u8,
@@ -87,7 +87,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Whether `role` forgets its context, and its window.
+    /// Whether `role` drops its context between messages, and its window.
     const fn of(self, role: Role) -> (bool, u8) {
         match role {
             Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
@@ -96,7 +96,7 @@ impl Parameters {
     }
 }
 
-/// Unused engines, eight of each kind at most; all clones share them.
+/// Idle engines, at most eight of each kind; all clones share them.
 #[derive(Clone, Default)]
 pub struct Pool(Arc<Shelves>);
 
@@ -149,19 +149,19 @@ impl Pool {
     }
 }
 
-/// A compressor and the memory it writes to.
+/// A compressor with its output memory.
 struct Engine {
     deflate: Deflate,
     level: i32,
     window_bits: u8,
-    /// Its length is what was ever needed; what it holds of the last message, the caller knows.
+    /// Its length is the most that was ever needed. The caller knows how many bytes the last message has.
     buffer: Vec<u8>,
 }
 
 impl Engine {
     fn new(level: i32, window_bits: u8) -> Self {
-        // A window of 8 bits cannot be asked for, but one of 9 does: zlib reaches back at most 262 bytes less than its
-        // window, 250 here, so that no distance is beyond 256.
+        // zlib does not support a window of 8 bits. One of 9 bits serves: zlib uses distances up to its window minus 262 bytes, here 250,
+        // and a window of 8 bits allows 256.
         let deflate = Deflate::new(level, false, window_bits.clamp(9, 15));
         Engine {
             deflate,
@@ -171,13 +171,13 @@ impl Engine {
         }
     }
 
-    /// The deflated payload without its tail, as a length in `buffer`; `None` if the engine fails.
+    /// Compresses `payload` into `buffer`. Returns the length without the tail; `None` if the engine fails.
     fn compress(&mut self, payload: &[u8]) -> Option<usize> {
         let mut from = 0;
         let mut len = 0;
         loop {
             if self.buffer.len() - len < 64 {
-                // What zlib needs at most, at first; doubled should that not do.
+                // At first the most that zlib should need; doubled if that is too little.
                 let more = (payload.len() + payload.len() / 1000 + 128).max(len);
                 self.buffer.resize(len + more, 0);
             }
@@ -187,14 +187,14 @@ impl Engine {
             self.deflate.compress(rest, room, DeflateFlush::SyncFlush).ok()?;
             from += usize::try_from(self.deflate.total_in() - before).ok()?;
             len += usize::try_from(self.deflate.total_out() - after).ok()?;
-            // Room left over means that all is flushed.
+            // If room is left, everything was flushed.
             if from == payload.len() && len < self.buffer.len() {
                 break;
             }
         }
         let mut len = self.buffer.get(..len)?.strip_suffix(&TAIL).map_or(len, <[u8]>::len);
         if len == 0 {
-            // RFC 7692 section 7.2.3.6: an empty block for an empty message.
+            // An empty message is an empty block (RFC 7692 section 7.2.3.6).
             *self.buffer.first_mut()? = 0;
             len = 1;
         }
@@ -202,9 +202,9 @@ impl Engine {
     }
 }
 
-/// The sending half's compressor.
+/// The compressor of a connection's sending half.
 pub(crate) struct Deflater {
-    /// `None` between messages where the context is forgotten, and before the first message.
+    /// `None` before the first message, and between messages if the context is not kept.
     engine: Option<Engine>,
     forgets: bool,
     window_bits: u8,
@@ -229,7 +229,7 @@ impl Deflater {
         }
     }
 
-    /// The compressed payload, if it is worth it. [`done`](Self::done) must follow.
+    /// Returns the compressed payload if it is shorter. [`done`](Self::done) must follow.
     pub(crate) fn compress(&mut self, payload: &[u8], settings: &Settings) -> Option<&[u8]> {
         if payload.len() < settings.threshold {
             return None;
@@ -240,7 +240,7 @@ impl Deflater {
             .get_or_insert_with(|| settings.pool.engine(level, window_bits));
         match engine.compress(payload) {
             Some(len) if len < payload.len() => self.engine.as_ref()?.buffer.get(..len),
-            // What grew is sent as it is; the peer must not miss what the context has seen, so it starts afresh.
+            // A message that grew is sent uncompressed. The peer's context lacks it, so our context starts afresh.
             _ => {
                 engine.deflate.reset();
                 None
@@ -248,7 +248,7 @@ impl Deflater {
         }
     }
 
-    /// The message is sent, compressed or not: memory goes back.
+    /// The message was sent, compressed or not: releases memory.
     pub(crate) fn done(&mut self, settings: &Settings) {
         if let Some(engine) = &mut self.engine
             && engine.buffer.len() > KEEP
@@ -262,8 +262,7 @@ impl Deflater {
         }
     }
 
-    /// Whether a message compressed elsewhere can be sent now. If so, the context, which the peer's does not match any
-    /// more, starts afresh.
+    /// Whether a message that was compressed elsewhere can be sent now. If so, our context no longer matches the peer's, and starts afresh.
     pub(crate) fn sends(&mut self, prepared: &Prepared) -> bool {
         if prepared.window_bits > self.window_bits {
             return false;
@@ -275,7 +274,7 @@ impl Deflater {
     }
 }
 
-/// A message compressed once, without context.
+/// A message that is compressed once, without context.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     frame: Bytes,
@@ -283,7 +282,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// `None` where compression does not pay.
+    /// `None` if compression does not make it shorter.
     pub(crate) fn new(kind: Kind, payload: &[u8], settings: &Settings) -> Option<Self> {
         let window_bits = settings.prepared_window_bits.clamp(8, 15);
         let parameters = Parameters {
@@ -303,7 +302,7 @@ impl Prepared {
         })
     }
 
-    /// The whole frame, not masked.
+    /// The whole frame, unmasked.
     pub(crate) fn frame(&self) -> &Bytes {
         &self.frame
     }

@@ -1,4 +1,4 @@
-//! The parameters of the extension, offered, accepted and verified (RFC 7692 section 7.1).
+//! The parameters of the extension: offer, answer and verification (RFC 7692 section 7.1).
 
 use alloc::string::String;
 use core::fmt::Write;
@@ -8,18 +8,18 @@ use crate::handshake::Extension;
 
 const NAME: &str = "permessage-deflate";
 
-/// The parameters of one offer or answer, as written.
+/// The parameters of an offer or answer, as written.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Written {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    /// The parameter is there, perhaps without a value.
+    /// Whether the parameter is present, and its value if it has one.
     client_max_window_bits: Option<Option<u8>>,
 }
 
 impl Written {
-    /// `None` if this is another extension, or has a parameter that is unknown, there twice or out of range.
+    /// `None` for another extension, and for a parameter that is unknown, repeated or out of range.
     fn read(extension: Extension<'_>) -> Option<Self> {
         if !extension.name.eq_ignore_ascii_case(NAME) {
             return None;
@@ -51,7 +51,7 @@ impl Written {
     }
 }
 
-/// 8 to 15, without leading zeros.
+/// A number from 8 to 15, without leading zeros.
 fn bits(value: &str) -> Option<u8> {
     match value {
         "8" => Some(8),
@@ -72,7 +72,7 @@ pub(crate) fn accept(offer: Extension<'_>, settings: &Settings) -> Option<(Param
         server_no_context_takeover: offer.server_no_context_takeover || settings.server_no_context_takeover,
         client_no_context_takeover: offer.client_no_context_takeover || settings.client_no_context_takeover,
         server_max_window_bits: offer.server_max_window_bits.unwrap_or(15).min(ours),
-        // A client that does not say it can limit its window may not be asked to (section 7.1.2.2).
+        // The server may limit the client's window only if the client has offered this parameter (section 7.1.2.2).
         client_max_window_bits: offer
             .client_max_window_bits
             .map_or(15, |bits| bits.unwrap_or(15).min(theirs)),
@@ -97,13 +97,13 @@ pub(crate) fn offer(settings: &Settings) -> String {
     write(parameters, server_bits, Some((client_bits < 15).then_some(client_bits)))
 }
 
-/// The client's view of the server's answer to [`offer`]; `None` if that may not be answered so.
+/// Checks the server's answer to [`offer`]. Returns the parameters, or `None` if the answer is not allowed.
 pub(crate) fn verify(answer: Extension<'_>, settings: &Settings) -> Option<Parameters> {
     let answer = Written::read(answer)?;
     let asked = settings.server_max_window_bits.clamp(8, 15);
     let able = settings.client_max_window_bits.clamp(8, 15);
     let server_bits = answer.server_max_window_bits.unwrap_or(15);
-    // Section 7.1.2.2: in an answer the parameter has a value.
+    // In an answer, the parameter must have a value (section 7.1.2.2).
     let client_bits = match answer.client_max_window_bits {
         Some(bits) => bits?.min(able),
         None => able,
@@ -127,7 +127,7 @@ fn write(parameters: Parameters, server_bits: Option<u8>, client_bits: Option<Op
     if parameters.client_no_context_takeover {
         value.push_str("; client_no_context_takeover");
     }
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     if let Some(bits) = server_bits {
         let _ = write!(value, "; server_max_window_bits={bits}");
     }

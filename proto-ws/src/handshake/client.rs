@@ -23,10 +23,10 @@ pub enum BadRequest {
 impl core::fmt::Display for BadRequest {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            BadRequest::Host => "not a host",
-            BadRequest::Target => "not a target",
-            BadRequest::Protocol => "not a subprotocol",
-            BadRequest::Field => "not a field to add",
+            BadRequest::Host => "invalid host",
+            BadRequest::Target => "invalid target",
+            BadRequest::Protocol => "invalid subprotocol",
+            BadRequest::Field => "a field that is invalid or that the handshake writes itself",
         })
     }
 }
@@ -45,13 +45,13 @@ pub enum Refusal {
     Upgrade,
     /// No `Connection: Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing or wrong: this is not an answer to this request.
+    /// `Sec-WebSocket-Accept` is missing or wrong: the response does not answer this request.
     Accept,
     /// A subprotocol that was not offered.
     Protocol,
     /// An extension that was not offered, or with invalid parameters.
     Extension,
-    /// A field occurs twice that may occur only once.
+    /// A field that may occur only once is repeated.
     Duplicate,
 }
 
@@ -62,10 +62,10 @@ impl core::fmt::Display for Refusal {
             Refusal::Malformed => "a field is malformed",
             Refusal::Upgrade => "no Upgrade: websocket",
             Refusal::Connection => "no Connection: Upgrade",
-            Refusal::Accept => "Sec-WebSocket-Accept does not fit the key",
+            Refusal::Accept => "Sec-WebSocket-Accept does not match the key",
             Refusal::Protocol => "a subprotocol that was not offered",
             Refusal::Extension => "an extension that was not offered",
-            Refusal::Duplicate => "a field is there twice",
+            Refusal::Duplicate => "a field is repeated",
         })
     }
 }
@@ -128,7 +128,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Offers subprotocols, the favourite first.
+    /// Offers subprotocols, preferred first.
     #[must_use]
     pub fn protocols(self, protocols: &'a [&'a str]) -> Self {
         Request { protocols, ..self }
@@ -154,12 +154,12 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`BadRequest`]; then nothing was appended.
+    /// [`BadRequest`]; nothing was appended then.
     pub fn write(&self, key: &Key, out: &mut BytesMut) -> Result<(), BadRequest> {
         self.send(key, &mut ClientConnection::new(), out)
     }
 
-    /// Appends the request, sent by `http`, which then knows what to wait for.
+    /// Appends the request through `http`, which then expects the matching response.
     pub(crate) fn send(&self, key: &Key, http: &mut ClientConnection, out: &mut BytesMut) -> Result<(), BadRequest> {
         self.check()?;
         let mut fields = alloc::vec![
@@ -188,7 +188,7 @@ impl<'a> Request<'a> {
     }
 
     fn check(&self) -> Result<(), BadRequest> {
-        // A list of hosts is none, though a comma may stand in the name of one.
+        // The host must be a single one: a comma, although allowed in a host name, may separate several.
         if self.host.is_empty() || !self.host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
             Err(BadRequest::Host)
         } else if !self.target.starts_with('/') {

@@ -1,15 +1,15 @@
-//! The grammar of the handshake's list-valued fields (RFC 9110 section 5.6, RFC 6455 section 9.1).
+//! The grammar of the handshake's list fields (RFC 9110 section 5.6, RFC 6455 section 9.1).
 
-/// The value does not follow its grammar.
+/// The value does not match its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Optional white space off both ends.
+/// Removes optional white space at both ends.
 pub(crate) fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// A field value as text without the white space around it; the handshake's fields are ASCII.
+/// A field value as ASCII text, without white space at its ends.
 pub(crate) fn text(value: &[u8]) -> Result<&str, Malformed> {
     let value = core::str::from_utf8(value).map_err(|_| Malformed)?;
     if value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
@@ -19,7 +19,7 @@ pub(crate) fn text(value: &[u8]) -> Result<&str, Malformed> {
     }
 }
 
-/// RFC 9110 section 5.6.2.
+/// Whether `value` is a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(value: &str) -> bool {
     !value.is_empty()
         && value
@@ -27,17 +27,17 @@ pub(crate) fn is_token(value: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// The elements of a comma-separated list without quoted strings; empty ones are left out (RFC 9110 section 5.6.1.2).
+/// The elements of a comma-separated list without quoted strings; empty elements are skipped (RFC 9110 section 5.6.1.2).
 pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> + Clone {
     value.split(',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list of tokens has `token`, in any case.
+/// Whether a list of tokens contains `token`, ignoring case.
 pub(crate) fn has_token(value: &str, token: &str) -> bool {
     list(value).any(|element| element.eq_ignore_ascii_case(token))
 }
 
-/// An extension as offered or accepted: its token and its parameters.
+/// An offered or accepted extension: its token and its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension<'a> {
     /// The registered name.
@@ -46,9 +46,9 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    /// The parameters in order, each with its value, if it has one, without quotes.
+    /// The parameters in order, each with its unquoted value, if it has one.
     pub fn parameters(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone {
-        // Quoted values must be tokens inside (RFC 6455 section 9.1), so no semicolon hides in one.
+        // A quoted value must contain a token (RFC 6455 section 9.1), so it has no semicolon.
         self.parameters
             .split(';')
             .map(trim)
@@ -72,7 +72,7 @@ fn unquoted(value: &str) -> &str {
 pub struct Extensions<'a>(&'a str);
 
 impl<'a> Extensions<'a> {
-    /// Checks the field against its grammar.
+    /// Validates the field.
     pub(crate) fn new(value: &'a str) -> Result<Self, Malformed> {
         let extensions = Extensions(value);
         let well_formed = |extension: Extension<'a>| {

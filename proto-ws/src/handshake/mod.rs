@@ -1,7 +1,7 @@
-//! The opening handshake (RFC 6455 section 4), both roles, with header fields from any source.
+//! The opening handshake (RFC 6455 section 4) of both roles, for header fields from any source.
 //!
-//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser returns it; the crate `proto-http` is one.
-//! [`server::Response::write`] and [`client::Request::write`] write the heads of HTTP/1.1.
+//! A field is a `(&str, &[u8])`, name and value, as any HTTP parser returns it; `proto-http` is one such parser.
+//! [`server::Response::write`] and [`client::Request::write`] write HTTP/1.1 heads.
 
 use base64::Engine;
 use base64::alphabet;
@@ -14,13 +14,13 @@ pub mod server;
 
 pub use fields::{Extension, Extensions};
 
-/// RFC 6455 section 1.3.
+/// The constant of RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The only version (section 4.1).
+/// The only version of the protocol (section 4.1).
 pub const VERSION: &str = "13";
 
-/// A `Sec-WebSocket-Accept` value: 20 bytes of SHA-1 in base64.
+/// A `Sec-WebSocket-Accept` value: a SHA-1 of 20 bytes in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accept([u8; 28]);
 
@@ -29,13 +29,13 @@ impl Accept {
     pub fn new(key: &str) -> Self {
         let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
         let mut accept = [b'='; 28];
-        // 20 bytes make 28 characters always.
+        // 20 bytes always make 28 characters.
         let written = STANDARD.encode_slice(digest, &mut accept);
         debug_assert_eq!(written, Ok(28));
         Accept(accept)
     }
 
-    /// The value.
+    /// The value as text.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -49,13 +49,13 @@ impl Key {
     /// The key made from `nonce`, which must be random and used only once.
     pub fn new(nonce: [u8; 16]) -> Self {
         let mut key = [b'='; 24];
-        // 16 bytes make 24 characters always.
+        // 16 bytes always make 24 characters.
         let written = STANDARD.encode_slice(nonce, &mut key);
         debug_assert_eq!(written, Ok(24));
         Key(key)
     }
 
-    /// The value.
+    /// The value as text.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }

@@ -27,13 +27,13 @@ use bytes::BytesMut;
 use super::fields::{self, Extension, Extensions};
 use super::{Accept, Key, VERSION};
 
-/// Lines of `Sec-WebSocket-Protocol` or `Sec-WebSocket-Extensions` a request may have.
+/// The most lines of `Sec-WebSocket-Protocol` or `Sec-WebSocket-Extensions` in a request.
 const MAX_LINES: usize = 4;
 
-/// Subprotocols, and extensions, a request may offer.
+/// The most subprotocols, and the most extensions, that a request may offer.
 const MAX_OFFERS: usize = 32;
 
-/// Why a request is not answered with 101.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -43,24 +43,24 @@ pub enum Rejection {
     NotWebSocket,
     /// No `Connection: Upgrade` (400).
     Connection,
-    /// Not version 13 (426, naming it).
+    /// A version other than 13 (426, which names 13).
     Version,
-    /// No key, or not one of 16 bytes (400).
+    /// No key, or a key that is not 16 bytes in base64 (400).
     Key,
     /// No Host field (400).
     Host,
-    /// A field occurs twice that may occur only once (400).
+    /// A field that may occur only once is repeated (400).
     Duplicate,
-    /// A field that does not follow its grammar (400).
+    /// A field that does not match its grammar (400).
     Malformed,
-    /// More subprotocols or extensions are offered than any client needs (400).
+    /// More subprotocols or extensions than any client needs (400).
     TooManyOffers,
     /// The page's origin may not connect (403).
     Origin,
 }
 
 impl Rejection {
-    /// The status to answer with.
+    /// The status of the answer.
     pub const fn status(self) -> u16 {
         match self {
             Rejection::Method => 405,
@@ -70,11 +70,11 @@ impl Rejection {
         }
     }
 
-    /// The fields that the answer needs.
+    /// The fields that the answer must have.
     pub const fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Rejection::Method => &[("Allow", "GET")],
-            // RFC 9110 section 15.5.22 asks for Upgrade, RFC 6455 section 4.4 for the version.
+            // RFC 9110 section 15.5.22 requires Upgrade, RFC 6455 section 4.4 the version.
             Rejection::NotWebSocket | Rejection::Version => &[
                 ("Upgrade", "websocket"),
                 ("Connection", "Upgrade"),
@@ -118,7 +118,7 @@ impl core::fmt::Display for Rejection {
             Rejection::Version => "not WebSocket version 13",
             Rejection::Key => "no valid Sec-WebSocket-Key",
             Rejection::Host => "no Host",
-            Rejection::Duplicate => "a field is there twice",
+            Rejection::Duplicate => "a field is repeated",
             Rejection::Malformed => "a field is malformed",
             Rejection::TooManyOffers => "too many subprotocols or extensions",
             Rejection::Origin => "this origin may not connect",
@@ -133,21 +133,21 @@ impl core::error::Error for Rejection {}
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
-    /// Pages of the host that the request is for.
+    /// Only pages of the request's own host.
     #[default]
     SameHost,
-    /// Pages of these origins, such as `https://example.com`; also requests without an origin, unless `required`.
+    /// Pages from these origins, such as `https://example.com`; also requests without an origin, unless `required`.
     OneOf {
         /// The origins, in lower case.
         origins: Vec<String>,
         /// Whether a request must have an origin.
         required: bool,
     },
-    /// Every page of the web may connect, with its visitor's cookies. For servers that authenticate in another way.
+    /// Pages of any site, with their visitors' cookies. For servers that do not authenticate by cookies.
     Any,
 }
 
-/// A checked request of a client.
+/// A valid request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     key: &'a str,
@@ -158,7 +158,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request of HTTP/1.1 (section 4.2.1).
+    /// Reads an HTTP/1.1 request (section 4.2.1).
     ///
     /// # Errors
     ///
@@ -230,13 +230,13 @@ impl<'a> Request<'a> {
         self.host
     }
 
-    /// The origin of the page that connects, if the browser sent it.
+    /// The origin of the page, if the browser sent it.
     pub fn origin(&self) -> Option<&'a str> {
         self.origin
     }
 
-    /// The offered subprotocols, the client's favourite first. Names that are not tokens (RFC 6455 section 4.1) are skipped:
-    /// they cannot be chosen, and some clients offer them beside valid ones.
+    /// The offered subprotocols, preferred first. Names that are not tokens (RFC 6455 section 4.1) are skipped: they cannot be chosen, and
+    /// some clients offer them beside valid ones.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + Clone {
         self.offered().filter(|name| fields::is_token(name))
     }
@@ -245,14 +245,14 @@ impl<'a> Request<'a> {
         self.protocols.into_iter().flat_map(fields::list)
     }
 
-    /// The offered extensions, the client's favourite first.
+    /// The offered extensions, preferred first.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + Clone {
         self.extensions
             .into_iter()
             .flat_map(|line| Extensions::new(line).into_iter().flat_map(Extensions::iter))
     }
 
-    /// Whether `policy` lets the page connect.
+    /// Checks that `policy` permits the page to connect.
     ///
     /// # Errors
     ///
@@ -270,7 +270,7 @@ impl<'a> Request<'a> {
         if allowed { Ok(()) } else { Err(Rejection::Origin) }
     }
 
-    /// The answer that opens the connection, without subprotocol or extension so far.
+    /// The answer that opens the connection, initially without a subprotocol or extension.
     pub fn accept(&self) -> Response<'a> {
         Response {
             accept: Accept::new(self.key),
@@ -282,7 +282,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether the host of `origin` is `host`, with the origin's default port left out or not (RFC 6454 section 6.2).
+/// Whether the host of `origin` is `host`; the origin's default port may be omitted (RFC 6454 section 6.2).
 fn same_host(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
@@ -384,7 +384,7 @@ fn once<'a>(slot: &mut Option<&'a str>, value: &'a str) -> Result<(), Rejection>
     }
 }
 
-/// The lines of a field that may be there more than once.
+/// The lines of a field that may be repeated.
 #[derive(Default)]
 struct Lines<'a> {
     lines: [&'a str; MAX_LINES],

@@ -1,4 +1,4 @@
-//! What a connection keeps only while something waits.
+//! The data that a connection holds only while something waits.
 
 use std::error::Error;
 use std::time::Instant;
@@ -13,17 +13,17 @@ pub(super) const COPY_MAX: usize = 4 * 1024;
 pub(super) struct Backlog {
     /// Input that the protocol did not consume.
     pub(super) input: Leftover,
-    /// Output that the transport did not take. During a turn of the connection, the thread's own empty output instead.
+    /// Output that the transport has not taken. During a turn, this field holds the thread's empty output instead.
     pub(super) output: Output,
-    /// Bytes of output that the driver has taken along.
+    /// Bytes of output in flight: taken by the driver, and not yet completed.
     pub(super) in_flight: usize,
-    /// When the peer must have taken some output.
+    /// The time by which the peer must have taken some output.
     pub(super) stall: Option<Instant>,
-    /// When waiting for the peer to close ends.
+    /// The time at which waiting for the peer's close ends.
     pub(super) linger: Option<Instant>,
     /// Bytes discarded while closing.
     pub(super) discarded: usize,
-    /// What the protocol says went wrong.
+    /// The error that the protocol returned.
     pub(super) error: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -39,7 +39,7 @@ impl Backlog {
     }
 }
 
-/// Unconsumed input: `bytes[start..end]`, with room to read into behind it.
+/// Unconsumed input: `bytes[start..end]`, followed by room for reading.
 #[derive(Debug, Default)]
 pub(super) struct Leftover {
     pub(super) bytes: Vec<u8>,
@@ -62,14 +62,14 @@ impl Leftover {
         (self.start, self.end) = (0, rest.len());
     }
 
-    /// Adds newer bytes behind those that are there.
+    /// Appends newer bytes.
     pub(super) fn append(&mut self, newer: &[u8]) {
         self.bytes.truncate(self.end);
         self.bytes.extend_from_slice(newer);
         self.end = self.bytes.len();
     }
 
-    /// Room for at least as much as is there, so that growing stays linear.
+    /// Room for at least as many bytes as are held, so that growing takes linear time.
     pub(super) fn room(&mut self, max: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < COPY_MAX {
             self.bytes.copy_within(self.start..self.end, 0);

@@ -28,13 +28,13 @@ use crate::{Cx, Protocol, Reason};
 #[derive(Debug)]
 pub struct Connection<P> {
     pub(super) protocol: P,
-    /// Exists only while something waits.
+    /// Exists only while input or output waits.
     pub(super) backlog: Option<Box<Backlog>>,
     pub(super) control: Control,
     pub(super) phase: Phase,
-    /// Why the connection will have ended.
+    /// The reason for the end, once the connection has begun to close.
     pub(super) reason: Reason,
-    /// What is out of the ordinary; nothing between the events of a connection that is just in use.
+    /// Exceptional conditions; empty between the events of a connection in normal use.
     pub(super) flags: Flags,
 }
 
@@ -72,7 +72,7 @@ impl<P: Protocol> Connection<P> {
     pub fn layered<'a>(&'a mut self, scratch: &'a mut Scratch, cx: &Cx<'_>) -> Turn<'a, P> {
         scratch.now = cx.now();
         scratch.limits = *cx.limits();
-        // What waits beneath falls to the low-water mark before the layer is called again.
+        // The output beneath falls to its low-water mark before the layer is called again.
         scratch.limits.low_water = scratch.limits.high_water;
         Turn::new(self, scratch, cx.waiting())
     }

@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each datagram twice; closes at `!`, fails at `?`.
+    /// A test endpoint that answers each datagram twice, closes at `!`, and fails at `?`.
     #[derive(Default)]
     struct Twice {
         refused: usize,
@@ -229,7 +229,7 @@ mod tests {
         datagrams.failed(io::ErrorKind::NetworkDown);
         assert_eq!(datagrams.ended(), Some(Reason::Io(io::ErrorKind::NetworkDown)));
         assert!(datagrams.next().is_none());
-        // What the endpoint was told stays.
+        // The reported reason stays the same.
         datagrams.failed(io::ErrorKind::TimedOut);
         datagrams.stop();
         assert_eq!(datagrams.ended(), Some(datagrams.endpoint().closed[0]));

@@ -10,11 +10,11 @@ use crate::{Limits, Output};
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {
-    /// Scratch memory for layers. One connection may have several layers, so a layer that is in use takes its scratch out.
+    /// Scratch memory for layers. Layers can be nested, so a layer takes its scratch out while using it.
     static POOL: Cell<Option<Box<Kept>>> = const { Cell::new(None) };
 }
 
-/// One of a thread's, in a list: to take and to keep one moves a pointer.
+/// A node in the list of a thread's scratch memory: taking and returning one moves only a pointer.
 struct Kept {
     scratch: Scratch,
     next: Option<Box<Kept>>,
@@ -53,7 +53,7 @@ impl Scratch {
             pool.set(kept.next.take());
             Some(kept)
         };
-        // A thread that is ending has no pool any more.
+        // The pool is gone while the thread ends.
         let mut kept = POOL
             .try_with(take)
             .ok()

@@ -8,12 +8,12 @@ use bytes::Buf;
 use super::turn::{FILE_SIZE, Interest, READING, Todo, Turn};
 use crate::{FilePiece, Load, Output, Protocol, Reason};
 
-/// Reads of one connection per turn at most. Were large messages of many connections assembled a piece of each per turn, the
-/// pieces would fall out of the caches in between.
+/// The most reads of one connection per turn. A single read would assemble the large messages of many connections one piece per turn, and
+/// the pieces would leave the caches in between.
 const READS: usize = 4;
-/// Reads at most for what a peer said before its connection broke.
+/// The most reads of remaining input after the connection broke.
 const LAST_READS: usize = 16;
-/// Pieces handed to one vectored write.
+/// The most slices of one vectored write.
 const SLICES: usize = 64;
 
 /// The result of a non-blocking transfer.
@@ -81,12 +81,12 @@ pub trait Transport {
     fn shutdown(&mut self);
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
     /// There was nothing to read.
     Blocked,
-    /// Something happened: bytes that did not fill the buffer, so that there is no more; the end; a failure.
+    /// Bytes that did not fill the buffer, so that no more wait; or the end of the stream; or a failure.
     Part,
     /// Bytes filled the buffer: there may be more.
     Full,
@@ -111,7 +111,7 @@ impl<P: Protocol> Turn<'_, P> {
     /// Does what [`todo`](Turn::todo) says until the connection waits or ends.
     #[inline(always)]
     pub fn settle<T: Transport>(&mut self, transport: &mut T) -> Settled {
-        // What is usual, without the detour over `Todo`: answers are sent, and more is read.
+        // The usual case without going through `Todo`: answers are sent, and more is read.
         while self.flushed().is_plain() {
             if self.output().is_empty() {
                 return Settled::Waits(READING);
@@ -276,7 +276,8 @@ impl<P: Protocol> Turn<'_, P> {
     }
 }
 
-/// Sends from `output`, in one piece where it is in one, else vectored. Tells how much was offered.
+/// Sends from `output`: with one plain write if the output is contiguous, else with a vectored write. Returns the number of bytes offered
+/// too.
 fn offer<T: Transport>(transport: &mut T, output: &Output) -> (Transfer, usize) {
     let first = output.chunk();
     if first.len() == output.len() {

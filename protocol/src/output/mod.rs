@@ -10,8 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{FilePiece, Load};
 
-/// Up to this many bytes, copying is cheaper than sharing: a shared piece costs a reference count and a slot of its own
-/// in the vectored write.
+/// Up to this many bytes, copying is cheaper than sharing: a shared piece costs a reference count and a slot in the vectored write.
 const COPY_MAX: usize = 1024;
 
 /// Above this capacity an emptied tail gives its memory back instead of keeping it for the next call.
@@ -43,13 +42,13 @@ const KEEP_MAX: usize = 256 * 1024;
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct Output {
-    /// Every copied byte, in order.
+    /// All copied bytes, in order.
     tail: BytesMut,
-    /// What is not copied, each with the number of copied bytes that stand between it and the piece before it.
+    /// The pieces that are not copied, each with the number of copied bytes between it and the previous piece.
     pieces: VecDeque<Piece>,
     /// Bytes in `pieces`.
     pieces_len: u64,
-    /// Copied bytes that stand before the last piece, that is the sum of all `Piece::before`.
+    /// Copied bytes in front of the last piece: the sum of all `Piece::before`.
     placed: usize,
     /// Pieces that are not in memory.
     unread: usize,
@@ -220,8 +219,8 @@ impl Output {
         }
     }
 
-    /// Moves the content into a new output of just its size. The memory of `self` stays for the next call, unless there is too much of
-    /// it to be kept: then it goes along, and a large output for a slow peer is not copied for each piece that the peer takes.
+    /// Moves the content into a new output of just its size. `self` keeps its memory for the next call. If that memory is too large to
+    /// keep, it moves along, so that a large output for a slow peer is not copied for each piece that the peer takes.
     pub(crate) fn split(&mut self) -> Output {
         if self.tail.capacity() > KEEP_MAX {
             return core::mem::take(self);
@@ -340,7 +339,7 @@ impl Output {
     /// Drops `n` copied bytes at the front.
     fn advance_tail(&mut self, n: usize) {
         if n == self.tail.len() {
-            // Clearing keeps the start of the buffer where it is; advancing would shrink it.
+            // `clear` keeps the start of the buffer in place; `advance` would shrink the buffer.
             self.tail.clear();
         } else {
             self.tail.advance(n);

@@ -27,7 +27,7 @@ fn what_is_written_in_place_is_output() {
     assert_eq!(drain(&mut output, 100), b"in place");
 }
 
-/// Memory is kept up to a bound, and what is beyond the bound is given back.
+/// Memory is kept up to a bound, and freed beyond it.
 #[test]
 fn clearing_keeps_little_memory() {
     for (size, kept) in [(KEEP_MAX / 2, true), (KEEP_MAX * 2, false)] {

@@ -1,20 +1,20 @@
-//! A layer that does to a protocol what a bad network and a bad peer do.
+//! A layer that simulates a bad network and a bad peer.
 
 use std::time::{Duration, Instant};
 
 use crate::{Cx, Input, Intent, Protocol, Wrapper};
 
-/// What a [`Faulty`] connection goes through. The default is nothing.
+/// The faults of a [`Faulty`] connection. Default: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Faults {
-    /// Shows input in pieces of at most so many bytes.
+    /// Shows input in pieces of at most this many bytes.
     pub chop: Option<usize>,
-    /// Holds input back for so long after it came.
+    /// Delays input by this time.
     pub delay: Option<Duration>,
-    /// Loses what comes after so many bytes: the connection then breaks, as by a reset.
+    /// Discards input after this many bytes: the connection then breaks, as by a reset.
     pub cut_input: Option<u64>,
-    /// Loses what is sent after so many bytes: the connection then breaks, as by a reset.
+    /// Discards output after this many bytes: the connection then breaks, as by a reset.
     pub cut_output: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl Faults {
         self
     }
 
-    /// Holds input back for `time`.
+    /// Delays input by `time`.
     #[must_use]
     pub fn delay(mut self, time: Duration) -> Self {
         self.delay = Some(time);
@@ -48,7 +48,7 @@ impl Faults {
     }
 }
 
-/// A protocol that goes through [`Faults`], on any driver: a server's own tests can so show what its users' networks will.
+/// A protocol that suffers [`Faults`], on any driver: a server's own tests can show what users' networks will do.
 ///
 /// ```
 /// use protocol::testing::{Faults, Faulty, Harness};
@@ -63,17 +63,17 @@ impl Faults {
 pub struct Faulty<P> {
     inner: P,
     faults: Faults,
-    /// Bytes that the inner protocol has consumed, and that it has sent.
+    /// Bytes that the inner protocol has consumed, and bytes that it has sent.
     consumed: u64,
     sent: u64,
-    /// Until when input is held back.
+    /// Until when input is delayed.
     held: Option<Instant>,
-    /// Whether input has come that is held back.
+    /// Whether delayed input is waiting.
     waiting: bool,
 }
 
 impl<P: Protocol> Faulty<P> {
-    /// Lets `inner` go through `faults`.
+    /// Makes `inner` suffer `faults`.
     pub fn new(inner: P, faults: Faults) -> Self {
         Faulty {
             inner,
@@ -90,7 +90,7 @@ impl<P: Protocol> Faulty<P> {
         &self.inner
     }
 
-    /// Makes a call and cuts what it sends.
+    /// Calls the inner protocol, and cuts its output.
     fn call(
         &mut self,
         cx: &mut Cx<'_>,
@@ -105,7 +105,7 @@ impl<P: Protocol> Faulty<P> {
         outcome
     }
 
-    /// Shows pieces until the inner protocol wants no more, or takes nothing.
+    /// Shows pieces until the inner protocol wants no more, or consumes nothing.
     fn show(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), P::Error> {
         let mut shown = 0;
         while shown < input.len() {
@@ -172,7 +172,7 @@ impl<P: Protocol> Wrapper for Faulty<P> {
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), P::Error> {
-        // Input that was held back is shown again after this call.
+        // Delayed input is shown again after this call.
         if self.inner.deadline().is_some_and(|deadline| deadline <= cx.now()) {
             return self.call(cx, P::timeout);
         }

@@ -1,4 +1,4 @@
-//! One protocol, no socket, a clock that moves only when told.
+//! Runs one protocol without a socket, with a clock that moves only when told.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::driver::{Connection, Interest, Scratch, Settled, Transfer, Transport, Turn};
 use crate::{Limits, Mailbox, Peer, PeerSource, Protocol, Reason, SendError, Sender};
 
-/// Messages that may wait in a harness's mailbox.
+/// The most messages that wait in a harness's mailbox.
 const MAILBOX: usize = 1024;
 
-/// Runs one protocol in memory, by the rules every driver keeps.
+/// Runs one protocol in memory, by the rules that every driver follows.
 ///
-/// The harness stands for the driver and the kernel: bytes handed to [`receive`](Harness::receive) wait, as in a socket's
-/// buffer, while the protocol does not want input; [`set_window`](Harness::set_window) says how much the peer takes.
+/// The harness replaces the driver and the kernel: bytes passed to [`receive`](Harness::receive) wait, as in a socket's buffer, while the
+/// protocol does not want input; [`set_window`](Harness::set_window) sets how much output the peer takes.
 pub struct Harness<P: Protocol> {
     connection: Connection<P>,
     scratch: Scratch,
@@ -25,7 +25,7 @@ pub struct Harness<P: Protocol> {
     ended: Option<bool>,
 }
 
-/// What stands for the kernel's buffers.
+/// Replaces the kernel's buffers.
 #[derive(Default)]
 struct Wire {
     incoming: VecDeque<u8>,
@@ -34,7 +34,7 @@ struct Wire {
     writes: usize,
     window: Option<usize>,
     half_closed: bool,
-    /// What the next write ends with.
+    /// The error of the next write.
     broken: Option<ErrorKind>,
 }
 
@@ -55,7 +55,7 @@ impl Transport for Wire {
         self.send_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// One write, into the window.
+    /// One write, as far as the window allows.
     fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
         if let Some(kind) = self.broken {
             return Transfer::Failed(kind);
@@ -79,12 +79,12 @@ impl Transport for Wire {
 }
 
 impl<P: Protocol> Harness<P> {
-    /// A connected protocol with default limits.
+    /// A harness for a connected protocol with default limits.
     pub fn new(protocol: P) -> Self {
         Self::with_limits(protocol, Limits::default())
     }
 
-    /// A connected protocol.
+    /// A harness for a connected protocol.
     pub fn with_limits(protocol: P, limits: Limits) -> Self {
         Self::start(protocol, limits, Arc::new(Queue::default()))
     }
@@ -113,7 +113,7 @@ impl<P: Protocol> Harness<P> {
         }
     }
 
-    /// One turn: something happens, and what there is to do then is done.
+    /// Runs one turn: an event, and everything that follows from it.
     fn turn<R>(&mut self, happened: impl FnOnce(&mut Turn<'_, P>, &mut Wire) -> R) -> Option<R> {
         if self.ended.is_some() {
             return None;
@@ -135,26 +135,26 @@ impl<P: Protocol> Harness<P> {
         Some(result)
     }
 
-    /// A turn, and those that follow from what waits.
+    /// Runs a turn, and the turns that follow from waiting input and messages.
     fn happen(&mut self, happened: impl FnOnce(&mut Turn<'_, P>)) {
         self.turn(|turn, _| happened(turn));
         self.pump();
     }
 
-    /// The bytes come in one read, as far as the protocol wants input; the rest waits.
+    /// `bytes` arrive in one read, if the protocol wants input; otherwise they wait.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.wire.incoming.extend(bytes);
         self.pump();
     }
 
-    /// The bytes come one at a time.
+    /// The bytes arrive one at a time.
     pub fn trickle(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.receive(&[*byte]);
         }
     }
 
-    /// The peer half-closes behind what it sent.
+    /// The peer half-closes after the bytes it sent.
     pub fn eof(&mut self) {
         self.wire.peer_closed = true;
         self.pump();
@@ -165,13 +165,13 @@ impl<P: Protocol> Harness<P> {
         self.happen(|turn| turn.failed(ErrorKind::ConnectionReset));
     }
 
-    /// The peer says `last_words` and resets the connection, which this side sees when it next sends.
+    /// The peer sends `last_words` and resets the connection, which this side notices at its next write.
     pub fn break_off(&mut self, last_words: &[u8]) {
         self.wire.incoming.extend(last_words);
         self.wire.broken = Some(ErrorKind::ConnectionReset);
     }
 
-    /// Delivers a message.
+    /// Posts a message.
     pub fn post(&mut self, message: P::Message) {
         self.happen(|turn| turn.posted(message));
     }
@@ -186,10 +186,10 @@ impl<P: Protocol> Harness<P> {
         self.advance_to(self.scratch.now + by);
     }
 
-    /// Moves the clock to `to`, stopping at each deadline on the way. The past is ignored.
+    /// Moves the clock to `to`, stopping at each deadline on the way. Does nothing if `to` is in the past.
     pub fn advance_to(&mut self, to: Instant) {
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= to) {
-            // A deadline left in the past fires again, a tick later, as on a driver with a clock of milliseconds.
+            // A deadline left in the past fires again a millisecond later, as on a driver with a clock of milliseconds.
             let now = self.scratch.now;
             let tick = now + Duration::from_millis(1);
             self.scratch.now = if deadline > now { deadline } else { tick };
@@ -201,7 +201,7 @@ impl<P: Protocol> Harness<P> {
         self.scratch.now = self.scratch.now.max(to);
     }
 
-    /// How many more bytes the peer takes; `None`, the default, for any number.
+    /// Sets how many more bytes the peer takes; `None`, the default, means unlimited.
     pub fn set_window(&mut self, window: Option<usize>) {
         self.wire.window = window;
         if self.interest.write && window != Some(0) {
@@ -233,57 +233,57 @@ impl<P: Protocol> Harness<P> {
         self.connection.protocol()
     }
 
-    /// The harness's time.
+    /// The time of the harness.
     pub fn now(&self) -> Instant {
         self.scratch.now
     }
 
-    /// When the clock would next make something happen.
+    /// The time of the next event that depends on the clock.
     pub fn deadline(&self) -> Option<Instant> {
         self.ended.map_or_else(|| self.connection.deadline(), |_| None)
     }
 
-    /// What was sent and not yet taken.
+    /// Bytes that were sent and not yet taken by the test.
     pub fn sent(&self) -> &[u8] {
         &self.wire.sent
     }
 
-    /// Takes what was sent.
+    /// Takes the bytes that were sent.
     pub fn take_sent(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.wire.sent)
     }
 
-    /// How many writes it took to send what was sent so far.
+    /// The number of writes that the sent bytes took.
     pub fn writes(&self) -> usize {
         self.wire.writes
     }
 
-    /// Whether the protocol's driver reads at present.
+    /// Whether a driver would read from this connection now.
     pub fn wants_input(&self) -> bool {
         self.ended.is_none() && self.interest.read
     }
 
-    /// Whether output waits that the peer does not take.
+    /// Whether output waits because the peer does not take it.
     pub fn is_blocked(&self) -> bool {
         self.ended.is_none() && self.interest.write
     }
 
-    /// Bytes the connection holds between events.
+    /// Bytes that the connection holds between events.
     pub fn held(&self) -> usize {
         self.connection.held()
     }
 
-    /// Whether this side has half-closed, or closed.
+    /// Whether this side has half-closed or closed.
     pub fn is_half_closed(&self) -> bool {
         self.wire.half_closed || self.ended.is_some()
     }
 
-    /// Why the connection ended; `None` while it lives.
+    /// Why the connection ended; `None` while it is open.
     pub fn ended(&self) -> Option<Reason> {
         self.ended.map(|_| self.connection.reason())
     }
 
-    /// What the protocol says went wrong.
+    /// The error that the protocol returned.
     pub fn error(&self) -> Option<&P::Error> {
         self.connection.error()
     }
@@ -298,14 +298,14 @@ impl<P: Protocol> Harness<P>
 where
     P::Message: Send + 'static,
 {
-    /// A protocol made by a factory, which sees a [`Peer`]; `None` when the factory refuses.
+    /// A harness for a protocol made by a factory, which sees a [`Peer`]. `None` if the factory refuses.
     pub fn accept(limits: Limits, factory: impl FnOnce(&Peer<'_, P::Message>) -> Option<P>) -> Option<Self> {
         let mailbox = Arc::new(Queue::default());
         let protocol = factory(&Peer::new(&Memory(&mailbox)))?;
         Some(Self::start(protocol, limits, mailbox))
     }
 
-    /// A protocol whose connect fails.
+    /// A harness for a protocol whose connect fails.
     pub fn refused(make: impl FnOnce(&Peer<'_, P::Message>) -> P) -> Self {
         let mailbox = Arc::new(Queue::default());
         let protocol = make(&Peer::new(&Memory(&mailbox)));
@@ -324,7 +324,7 @@ impl<P: Protocol> core::fmt::Debug for Harness<P> {
     }
 }
 
-/// Moves as many bytes as `to` has off the front of `from`, which has them, a slice at a time.
+/// Moves bytes off the front of `from` until `to` is full; `from` must have enough of them.
 pub(super) fn take(from: &mut VecDeque<u8>, to: &mut [u8]) {
     let (front, back) = from.as_slices();
     let cut = front.len().min(to.len());
@@ -350,7 +350,7 @@ impl<M: Send + 'static> PeerSource<M> for Memory<'_, M> {
     }
 }
 
-/// A mailbox in memory; `None` once the connection is gone.
+/// A mailbox in memory; `None` once the connection has ended.
 pub(super) struct Queue<M>(Mutex<Option<VecDeque<M>>>);
 
 impl<M> Default for Queue<M> {
@@ -386,7 +386,7 @@ impl<M: Send> Mailbox<M> for Queue<M> {
     }
 }
 
-/// Every way to cut `bytes` in two, byte by byte, and whole: what a test of a stream decoder feeds it.
+/// Splits of `bytes`: every cut in two, single bytes, and the whole. Input for the test of a stream decoder.
 ///
 /// ```
 /// let all: Vec<Vec<&[u8]>> = protocol::testing::splits(b"abc").collect();

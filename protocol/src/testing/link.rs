@@ -1,4 +1,4 @@
-//! Two protocols joined.
+//! Connects two protocols in memory.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::Harness;
 use crate::Protocol;
 
-/// What the connection between the two ends of a [`Link`] is like.
+/// Properties of the connection between the two ends of a [`Link`].
 #[derive(Debug, Clone, Copy)]
 pub struct LinkConfig {
-    /// How long bytes are under way.
+    /// How long bytes travel.
     pub latency: Duration,
     /// The stream is cut into segments of at most this many bytes.
     pub segment: usize,
@@ -24,8 +24,8 @@ impl Default for LinkConfig {
     }
 }
 
-/// Two protocols with a connection between them: what one sends the other receives, later and in segments. When one
-/// side resets, what is under way from it is lost, as on a network.
+/// Two protocols and a connection between them: each receives what the other sends, later and in segments. If one side resets, its bytes in
+/// flight are lost, as on a network.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,7 +68,7 @@ enum Segment {
 }
 
 impl Wire {
-    /// Takes what `from` has newly sent.
+    /// Takes the new output of `from`.
     fn fill<P: Protocol>(&mut self, from: &mut Harness<P>, now: Instant, config: LinkConfig) {
         let arrival = now + config.latency;
         if self.closed {
@@ -89,7 +89,7 @@ impl Wire {
         }
     }
 
-    /// Hands one segment that has arrived to `to`.
+    /// Delivers one segment that has arrived to `to`.
     fn deliver<P: Protocol>(&mut self, to: &mut Harness<P>, now: Instant) -> bool {
         if self.segments.front().is_none_or(|(at, _)| *at > now) {
             return false;
@@ -105,7 +105,7 @@ impl Wire {
 }
 
 impl<A: Protocol, B: Protocol> Link<A, B> {
-    /// Joins `a` and `b`.
+    /// Connects `a` and `b`.
     pub fn new(a: Harness<A>, b: Harness<B>, config: LinkConfig) -> Self {
         let now = a.now().max(b.now());
         Link {
@@ -118,7 +118,7 @@ impl<A: Protocol, B: Protocol> Link<A, B> {
         }
     }
 
-    /// Runs both ends for `time` of their clocks. Returns when nothing can happen any more, or the time is over.
+    /// Runs both ends for `time` of their clocks. Returns earlier if nothing more can happen.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
@@ -126,7 +126,7 @@ impl<A: Protocol, B: Protocol> Link<A, B> {
             self.b.advance_to(self.now);
             self.to_b.fill(&mut self.a, self.now, self.config);
             self.to_a.fill(&mut self.b, self.now, self.config);
-            // Both, without a shortcut.
+            // Without short-circuiting: both must be delivered.
             if self.to_b.deliver(&mut self.b, self.now) | self.to_a.deliver(&mut self.a, self.now) {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! Drivers without sockets, and the suite that proves a driver (feature `testing`).
+//! Drivers without sockets, and the conformance suite for drivers (feature `testing`).
 //!
-//! * [`Harness`] runs one protocol: hand it bytes, look at what it sends, move its clock.
-//! * [`Link`] joins two protocols with a connection that has latency and cuts the stream into segments.
-//! * [`Sim`] runs any number of pairs on a network in any weather, the same every time.
-//! * [`Faulty`] does to a protocol what a bad network does: it chops, delays and cuts.
+//! * [`Harness`] runs one protocol: pass bytes to it, look at its output, move its clock.
+//! * [`Link`] connects two protocols, with latency and segments.
+//! * [`Sim`] runs any number of pairs on a simulated network, and repeats exactly for the same seed.
+//! * [`Faulty`] simulates a bad network around a protocol: it splits, delays and cuts the stream.
 //! * [`conformance`] checks the numbered rules of the contract on any driver.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! A layer that writes what passes through it as a capture of packets.
+//! A layer that records the bytes of a connection as a packet capture.
 
 mod packet;
 
@@ -37,7 +37,7 @@ pub struct Capture<W> {
 }
 
 struct Shared<W> {
-    /// What the clock said at `at`.
+    /// The time of day at `at`.
     wall: SystemTime,
     at: Instant,
     sink: Mutex<Sink<W>>,
@@ -46,7 +46,7 @@ struct Shared<W> {
 struct Sink<W> {
     write: W,
     error: Option<io::ErrorKind>,
-    /// Memory of one packet.
+    /// Memory for one packet.
     packet: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl<W: Write> Capture<W> {
     ///
     /// # Errors
     ///
-    /// When the write fails.
+    /// If the write fails.
     pub fn new(mut write: W, wall: SystemTime, at: Instant) -> io::Result<Self> {
         write.write_all(&packet::file_header())?;
         let sink = Mutex::new(Sink {
@@ -68,12 +68,12 @@ impl<W: Write> Capture<W> {
         })
     }
 
-    /// What ended the capture early, if anything did.
+    /// The error that ended the capture early, if there was one.
     pub fn error(&self) -> Option<io::ErrorKind> {
         self.shared.sink.lock().unwrap_or_else(PoisonError::into_inner).error
     }
 
-    /// What the capture was written to, when this is the last to hold it: no tracer and no clone does.
+    /// Returns the writer, if no tracer and no clone holds the capture any more.
     pub fn into_inner(self) -> Option<W> {
         let shared = Arc::into_inner(self.shared)?;
         Some(shared.sink.into_inner().unwrap_or_else(PoisonError::into_inner).write)
@@ -106,21 +106,21 @@ impl<W> fmt::Debug for Capture<W> {
     }
 }
 
-/// A layer that changes nothing, and writes every byte that passes into a [`Capture`]. Around TLS it sees what is on the
-/// wire, inside of TLS the plaintext.
+/// A layer that changes nothing and records every byte in a [`Capture`]. Around TLS it records the bytes on the wire, inside TLS the
+/// plaintext.
 #[derive(Debug)]
 pub struct Tracer<P, W> {
     inner: P,
     capture: Capture<W>,
     stream: Stream,
-    /// Bytes that were shown and left: they are in the capture already.
+    /// Bytes that were shown and not consumed: they are already in the capture.
     left: usize,
     last: Option<Instant>,
     ended: bool,
 }
 
 impl<P: Protocol, W: Write> Tracer<P, W> {
-    /// Traces `inner` into `capture`, as a connection between these addresses; any will do.
+    /// Traces `inner` into `capture`, as a connection between these addresses. The addresses may be invented.
     pub fn new(inner: P, capture: &Capture<W>, local: SocketAddr, remote: SocketAddr) -> Self {
         Tracer {
             inner,
@@ -132,7 +132,7 @@ impl<P: Protocol, W: Write> Tracer<P, W> {
         }
     }
 
-    /// Makes a call and writes what it appended to the output.
+    /// Makes a call, and records the output that it appended.
     fn traced<R>(&mut self, cx: &mut Cx<'_>, call: impl FnOnce(&mut P, &mut Cx<'_>) -> R) -> R {
         self.last = Some(cx.now());
         let before = cx.output().len();
@@ -190,7 +190,7 @@ impl<P: Protocol, W: Write> Wrapper for Tracer<P, W> {
     }
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), P::Error> {
-        // The traced side is shown as the one that was connected to.
+        // The traced side is recorded as the side that accepted the connection.
         self.mark(cx.now(), false, Flags::SYN);
         self.mark(cx.now(), true, Flags::SYN);
         self.traced(cx, P::connected)

@@ -1,9 +1,9 @@
-//! Packets of TCP over IP, in records of pcap.
+//! TCP/IP packets in pcap records.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Bytes of content in one packet: what fits a packet of 64 KiB with any headers.
+/// The most content of one packet, so that content and headers fit in 64 KiB.
 pub(super) const PAYLOAD_MAX: usize = 60_000;
 
 /// Packets begin with an IP header (LINKTYPE_RAW).
@@ -23,14 +23,14 @@ impl Flags {
     const ACK: u8 = 0x10;
 }
 
-/// One connection: its two ends, and how far each has come. The first is the traced side.
+/// One connection: its two ends, and the next sequence number of each. The first end is the traced side.
 #[derive(Debug)]
 pub(super) struct Stream {
     ends: [SocketAddr; 2],
     next: [u32; 2],
 }
 
-/// The header of a capture: microseconds, packets of any length.
+/// The header of a capture: timestamps in microseconds, packets of any length.
 pub(super) fn file_header() -> [u8; 24] {
     let mut header = [0; 24];
     header[..4].copy_from_slice(&0xa1b2_c3d4_u32.to_le_bytes());
@@ -63,11 +63,11 @@ impl Stream {
         tcp.extend_from_slice(&[(TCP_HEADER as u8 / 4) << 4, flags.0 | ack, 0xff, 0xff, 0, 0, 0, 0]);
         tcp.extend_from_slice(payload);
         let counts = u32::from(flags == Flags::SYN || flags == Flags::FIN);
-        // At most 60,000 bytes of content.
+        // Content has at most 60,000 bytes.
         self.next[from] = self.next[from].wrapping_add(payload.len() as u32 + counts);
         let ip = ip_header(source.ip(), target.ip(), &mut tcp);
         let length = (ip.len() + tcp.len()) as u32;
-        // Seconds until the year 2106, as the format has it.
+        // The format has 32 bits for the seconds, which last until 2106.
         out.extend_from_slice(&(time.as_secs() as u32).to_le_bytes());
         out.extend_from_slice(&time.subsec_micros().to_le_bytes());
         out.extend_from_slice(&length.to_le_bytes());
@@ -77,7 +77,7 @@ impl Stream {
     }
 }
 
-/// The IP header for `tcp`, whose checksum it fills in. Of two families it makes one, IPv6.
+/// The IP header for `tcp`, whose checksum it also computes. For addresses of different families, the header is IPv6.
 fn ip_header(source: IpAddr, target: IpAddr, tcp: &mut [u8]) -> Vec<u8> {
     let length = tcp.len() as u16;
     let mut header;
@@ -110,7 +110,7 @@ fn ip_header(source: IpAddr, target: IpAddr, tcp: &mut [u8]) -> Vec<u8> {
     header
 }
 
-/// The sum of 16-bit words in ones' complement (RFC 1071 section 1).
+/// The ones' complement sum of 16-bit words (RFC 1071 section 1).
 fn sum(start: u16, bytes: &[u8]) -> u16 {
     let mut sum = u64::from(start);
     for word in bytes.chunks(2) {
@@ -135,7 +135,7 @@ mod tests {
         Stream::new(local, remote).write(&mut record, Duration::from_micros(7), true, Flags::PUSH, b"odd");
         let packet = &record[16..];
         assert_eq!(packet.len(), 20 + 20 + 3);
-        // What carries its own checksum sums up to all ones.
+        // Data that includes its own checksum sums up to all ones.
         assert_eq!(sum(0, &packet[..20]), 0xffff);
         let pseudo = sum(sum(0, &packet[12..20]), &[0, TCP, 0, 23]);
         assert_eq!(sum(pseudo, &packet[20..]), 0xffff);

@@ -1,4 +1,4 @@
-//! How a process speaks to the hub.
+//! How a worker process speaks to the hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Dialect for HubDialect {
         })
     }
 
-    /// The hub lives as long as its processes.
+    /// The hub lives as long as its processes, so no history is lost.
     fn mark_broken(&self, _: &Name, _: Option<Position>, _: Keep) -> Option<Words> {
         None
     }
@@ -133,7 +133,7 @@ impl Dialect for HubDialect {
         })
     }
 
-    /// Nothing is forgotten as long as the connection stands.
+    /// Nothing expires while the connection exists.
     fn refresh(&self, _: &Name, _: Keep) -> Option<Words> {
         None
     }
@@ -189,7 +189,7 @@ fn publication(channel: &Name, position: Position, user: &Value, data: &Value) -
     let draft = Draft {
         channel: channel.clone(),
         user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-        // Not a part of the reply that it came in: that would be kept with it.
+        // Copied, because a slice would keep the memory of the whole reply.
         data: Bytes::copy_from_slice(data),
         key: None,
     };

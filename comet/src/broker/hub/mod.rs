@@ -1,6 +1,6 @@
-//! The broker of several processes of one server: it lives in their parent, and each has a connection to it.
+//! The broker for several processes of one server. It runs in their parent, and each process has a connection to it.
 //!
-//! They speak RESP3, with commands of their own:
+//! The processes speak RESP3, with their own commands:
 //!
 //! ```text
 //! FOLLOW (channel KEEP)...                  -> OK, and a push `publication` for each
@@ -34,7 +34,7 @@ use crate::publication::{Position, Publication};
 pub(crate) use dialect::HubDialect;
 pub(crate) use session::{HubPost, Session};
 
-/// How often it looks after what is too old.
+/// The interval at which old publications are dropped.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The broker in the parent.
@@ -47,17 +47,17 @@ pub(crate) struct Hub {
 struct Follower {
     process: u64,
     sender: Sender<HubPost>,
-    /// Whether something found no room in its mailbox: it is to read the channel anew.
+    /// Whether a message did not fit in its mailbox: it must read the channel again.
     has_missed: bool,
 }
 
 impl Hub {
-    /// A broker of at most `limit` channels, and a thread that looks after it until it is dropped. `seed` should never have been
-    /// used before.
+    /// A broker of at most `limit` channels, with a thread that maintains it until it is dropped. `seed` should never have been used
+    /// before.
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// If no thread can be started.
     pub(crate) fn start(limit: usize, seed: u64) -> std::io::Result<Arc<Self>> {
         let hub = Self::new(limit, seed);
         let weak = Arc::downgrade(&hub);
@@ -79,13 +79,13 @@ impl Hub {
         })
     }
 
-    /// How many channels are followed.
+    /// The number of followed channels.
     #[cfg(test)]
     pub(crate) fn follows(&self) -> usize {
         self.lock().len()
     }
 
-    /// Drops what is too old, and has those read channels anew who could not be told before.
+    /// Drops old publications, and tells processes that missed some to read the channel again.
     fn tick(&self) {
         self.memory.tick(Instant::now());
         for (channel, those) in self.lock().iter_mut() {
@@ -125,16 +125,16 @@ impl Hub {
         followers.remove(channel);
         drop(followers);
         self.memory.forget(channel);
-        // Somebody may have come between the two.
+        // A follower may have arrived between the two checks.
         if self.lock().contains_key(channel) {
-            // A channel too many stays unheard of.
+            // If there are too many channels, this one is not followed.
             let _ = self.memory.tell_of(channel, keep);
         }
     }
 }
 
 impl Inbox for Hub {
-    /// Processes read channels themselves.
+    /// Not needed: processes read channels themselves.
     fn snapshot(&self, _: &Name, _: Snapshot) {}
 
     fn position(&self, _: &Name) -> Option<Position> {

@@ -1,4 +1,4 @@
-//! One process of the server, at the hub.
+//! The hub's side of a connection from one worker process.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
 
-/// What comes to a process's connection.
+/// A message to such a connection.
 pub(crate) enum HubPost {
     Push(Arc<PreparedPush>),
-    /// The answer to the command under way.
+    /// The answer to the current command.
     Answer(Result<Value, Trouble>),
 }
 
-/// A process, and what it has asked for, which ends with its connection.
+/// A process and its subscriptions, which end with its connection.
 pub(crate) struct Session {
     hub: Arc<Hub>,
     process: u64,
@@ -39,7 +39,7 @@ enum Answered {
 }
 
 impl Session {
-    /// The connection of a process, which `me` reaches; `process` differs from that of all others.
+    /// A session for the process whose connection is `me`. `process` differs between all processes.
     pub(crate) fn new(hub: Arc<Hub>, process: u64, me: Sender<HubPost>) -> Self {
         Session {
             hub,
@@ -63,7 +63,7 @@ impl Session {
                 };
                 for [channel, a, b, c] in channels {
                     let (channel, keep) = (name(channel)?, keep([a, b, c])?);
-                    // One too many is not followed; those who wait for it give up.
+                    // If there are too many channels, this one is not followed, and those who wait for it time out.
                     let _ = self.hub.follow(&channel, keep, self.process, self.me.clone());
                     self.followed.insert(channel, keep);
                 }
@@ -137,11 +137,11 @@ impl Session {
         done.unwrap_or(Answered::Unknown)
     }
 
-    /// Has the answer posted to this connection.
+    /// Makes an outcome post its answer to this connection.
     fn answer<T: 'static>(&self, value: impl FnOnce(T) -> Value + Send + 'static) -> Done<T> {
         let me = self.me.clone();
         Done::new(move |outcome: Result<T, Trouble>| {
-            // The mailbox has room for the answer to the one command that is under way, unless the process is gone.
+            // The mailbox has room for the answer to the one current command, unless the process has ended.
             let _ = me.send(HubPost::Answer(outcome.map(value)));
         })
     }
@@ -227,12 +227,12 @@ fn presence_value(presence: &Presence) -> Value {
     Value::Array(vec![Value::Integer(total), Value::Array(clients.collect())])
 }
 
-/// The push that has a channel read anew.
+/// A push that tells a process to read a channel again.
 pub(super) fn look_push(channel: &Name) -> Option<Arc<PreparedPush>> {
     prepare("look", &[Value::Bulk(channel.to_string().into())])
 }
 
-/// The push that tells of a publication.
+/// A push with a publication.
 pub(super) fn publication_push(publication: &Publication) -> Option<Arc<PreparedPush>> {
     let parts = [
         Value::Bulk(publication.channel.to_string().into()),

@@ -1,15 +1,14 @@
 //! How channels are kept in Redis or Valkey.
 //!
-//! A channel is a stream, whose entries have the ids EPOCH-OFFSET. Publishing is one script, so that an entry and the message
-//! that tells of it come in the same order everywhere, and the message can say which number the entry got. A node that has
-//! missed messages reads the stream.
+//! A channel is a stream, whose entries have the ids EPOCH-OFFSET. A single script publishes, so that entries and the messages that
+//! announce them have the same order everywhere, and each message contains the entry's number. A node that has missed messages reads the
+//! stream.
 //!
-//! **Lives.** What Redis has said it may forget: when it is started from an older dump, or a replica takes its place that had
-//! not heard of it yet. So every life of a Redis has a term, which the first node that connects draws, and every publication
-//! gets the term of its life as epoch, unless the channel's own is newer. An entry whose predecessor is of another epoch
-//! names it (`p`), and so does its message. Thereby a position means one place in one history for ever, and whoever has one can
-//! tell whether what is there now goes on from it. A node that finds that it does not marks the break in the stream (`m`), so that
-//! those are told as well who had not come as far.
+//! **Lives.** Redis may forget what it has acknowledged: when it is restarted from an older dump, or when a replica that lags is promoted.
+//! Therefore every life of a Redis has a term, which the first node that connects draws, and every publication gets the term as its epoch,
+//! unless the channel's own epoch is newer. An entry whose predecessor has another epoch names that epoch (`p`), and so does its message.
+//! So a position always identifies one place in one history, and its holder can tell whether the present history continues from it. A node
+//! that finds a break marks it in the stream (`m`), so that readers that had not come as far learn of it too.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,17 +25,17 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Epoch, Position};
 
-/// How long those of a node are present that says nothing, and how often it says so.
+/// How long a silent node's clients count as present, and how often the node reports them.
 const PRESENT: Duration = Duration::from_secs(15);
 const PRESENT_REFRESH: Duration = Duration::from_secs(5);
-/// How often the streams that are followed are kept from their end.
+/// The interval at which the expiry of followed streams is extended.
 const REFRESH: Duration = Duration::from_secs(30);
-/// The shortest time that a stream is kept.
+/// The shortest lifetime of a stream.
 const SHORTEST: Duration = Duration::from_secs(60);
-/// How long a wish is remembered, so that one who asks again gets the same answer.
+/// How long a key is remembered, so that a repeated request gets the same answer.
 pub(crate) const WISH: Duration = Duration::from_secs(120);
 
-/// Scripts, in the order in which they are loaded.
+/// Scripts in the order of loading.
 const SCRIPTS: [&str; 7] = [
     scripts::PUBLISH,
     scripts::READ,
@@ -54,18 +53,18 @@ const LEAVE: usize = 4;
 const REFRESH_PRESENCE: usize = 5;
 const PRESENCE: usize = 6;
 
-/// Speaks to Redis.
+/// The dialect of Redis.
 pub(crate) struct Redis {
     prefix: String,
     database: u32,
-    /// Names this process among those that note who is present.
+    /// Identifies this process among those that report presence.
     node: String,
-    /// The names of the scripts.
+    /// The hashes of the loaded scripts.
     loaded: OnceLock<Vec<Bytes>>,
 }
 
 impl Redis {
-    /// All keys and channels begin with `prefix`; `node` names this process, and never another.
+    /// All keys and channels begin with `prefix`. `node` identifies this process, and no other ever.
     pub(crate) fn new(prefix: String, database: u32, node: String) -> Self {
         Redis {
             prefix,
@@ -83,7 +82,7 @@ impl Redis {
         format!("{}life", self.prefix).into()
     }
 
-    /// Where a channel's publications are told. Messages know no databases: their channels do.
+    /// The message channel for a channel's publications. Redis delivers messages across databases, so its name contains the database.
     fn say(&self, channel: &Name) -> Bytes {
         format!("{}{}:say:{channel}", self.prefix, self.database).into()
     }
@@ -102,7 +101,7 @@ impl Redis {
         words
     }
 
-    /// The keys of those who are present by way of this node.
+    /// The keys of the clients that are present through this node.
     fn present_keys(&self, channel: &Name) -> [Bytes; 2] {
         let clients = format!("{}here:{channel} {}", self.prefix, self.node);
         [clients.into(), self.key("nodes", channel)]
@@ -181,7 +180,7 @@ impl Dialect for Redis {
             }
             (Role::Requests, [loaded @ .., life]) => {
                 let loaded = loaded.iter().filter_map(Value::as_bytes).map(Bytes::copy_from_slice);
-                // The name of a script follows from its text, so it is the same every time.
+                // A script's hash depends only on its text, so it is the same every time.
                 let _ = self.loaded.set(loaded.collect());
                 let [term, run, replication, policy] = life.as_slice().ok_or_else(unreadable)? else {
                     return Err(unreadable());
@@ -227,7 +226,7 @@ impl Dialect for Redis {
             life.replication.clone().into(),
             nonce(),
             lifetime(keep),
-            // The last stays in any case, for its number.
+            // The last entry is always kept, for its number.
             number(keep.publications.max(1) as u64),
             number(keep.bytes as u64),
             millis(keep.time),
@@ -261,7 +260,7 @@ impl Dialect for Redis {
         let now: u64 = now.as_str()?.parse().ok()?;
         let entries = entries.as_slice()?.iter().map(|read| entry(channel, now, read));
         Some(Page {
-            // Whatever begins later has a greater epoch.
+            // A history that begins later has a greater epoch.
             empty: Some(Position {
                 epoch: Epoch(now << 10),
                 offset: 0,
@@ -344,7 +343,7 @@ impl Dialect for Redis {
     }
 
     fn judge(&self, error: &[u8]) -> Verdict {
-        // Redis says these before it does anything. Where scripts were run before 7.0, they stand inside the message.
+        // Redis returns these errors before it does anything. For scripts before Redis 7.0, they are inside the message.
         let elsewhere = [
             "ANOTHERLIFE",
             "READONLY",
@@ -373,14 +372,13 @@ impl Dialect for Redis {
 const CLUSTER: &str = "Redis Cluster cannot be comet's broker: use a single Redis or Valkey, with replicas if need be";
 const SENTINEL: &str = "this is Redis Sentinel, which keeps no channels: give the address of the Redis that it watches";
 
-/// Whether an error is of this code.
+/// Whether an error has this code.
 fn says(error: &[u8], code: &str) -> bool {
     let text = String::from_utf8_lossy(error);
     text.split(' ').next() == Some(code) || text.contains(&format!("-{code} "))
 }
 
-/// A stream is kept for some time after its last publication is too old, so that one who comes back then learns that nothing was
-/// missed.
+/// A stream is kept for some time after its last publication expired, so that a client that returns then learns that it has missed nothing.
 fn lifetime(keep: Keep) -> Bytes {
     millis(keep.time.max(SHORTEST).saturating_mul(2))
 }
@@ -389,10 +387,9 @@ fn millis(time: Duration) -> Bytes {
     number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(1 << 52))
 }
 
-/// A number that others have not drawn at the same time, with some likelihood: it only has to tell two apart that begin in the same
-/// millisecond.
+/// A number that others are unlikely to draw at the same time: it only distinguishes nodes that start in the same millisecond.
 ///
-/// In tests it is always the same, so that a schedule of faults follows from its seed.
+/// In tests it is constant, so that a schedule of faults follows from its seed.
 fn nonce() -> Bytes {
     let mut bytes = [0; 2];
     if cfg!(test) {

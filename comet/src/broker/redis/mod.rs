@@ -29,17 +29,17 @@ pub(crate) use dialect::Redis as RedisDialect;
 pub(crate) use dialect::WISH;
 use tls::{Noted, RedisTls};
 
-/// How long the other side may be silent before it is asked whether it is there, and then, or after a command, before the
-/// connection is given up.
+/// How long the other side may be silent before it is probed; and how long it may then, or after a command, be silent before the connection
+/// is given up.
 const SILENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Addresses of a name that are tried, and how long each may take.
+/// The most addresses of a name that are tried, and the time for each.
 const ADDRESSES: usize = 8;
 const CONNECT: Duration = Duration::from_secs(3);
-/// Bytes that may wait to be sent, besides one publication.
+/// Bytes that may wait to be sent, in addition to one publication.
 const OUTPUT: usize = 64 << 20;
 
-/// Where Redis is, and what is comet's in it.
+/// The address of Redis, and the part of it that comet uses.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisUrl {
     host: String,
@@ -52,12 +52,12 @@ pub(crate) struct RedisUrl {
 }
 
 impl RedisUrl {
-    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`, or the same with `rediss://`, for TLS, where `ca`,
-    /// `cert` and `key` name files: of the authorities that are trusted, and of what comet shows. Looks whether the files are good.
+    /// Parses `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`, or the same with `rediss://` for TLS. There, `ca`, `cert`
+    /// and `key` name files: with trusted authorities, and with comet's certificate and key. Checks that the files are usable.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without the password.
+    /// What is wrong with the URL, without the password.
     pub(crate) fn read(url: &str) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
         match url.scheme() {
@@ -106,7 +106,7 @@ impl RedisUrl {
                 .map_err(|_| format!("{number:?} is not the number of a database"))?,
         };
         Ok(RedisUrl {
-            // An address of IPv6 stands in brackets.
+            // An IPv6 address has brackets.
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: url.port().unwrap_or(6379),
             username: Some(url.username())
@@ -120,13 +120,13 @@ impl RedisUrl {
         })
     }
 
-    /// A broker there. Publications have `message` bytes at most; `node` names this process, and never another.
+    /// Makes a broker for this URL. Publications have at most `message` bytes. `node` identifies this process, and no other ever.
     pub(crate) fn broker(self, driver: Driver, inbox: Weak<dyn Inbox>, node: &str, message: usize) -> Arc<Upstream> {
         let look_up = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
         self.broker_by(look_up, driver, inbox, node, message)
     }
 
-    /// A broker whose addresses are found by `look_up`, which may block.
+    /// Makes a broker that finds addresses with `look_up`, which may block.
     fn broker_by(
         self,
         look_up: impl LookUp,
@@ -137,12 +137,12 @@ impl RedisUrl {
     ) -> Arc<Upstream> {
         let dialect = Redis::new(self.prefix.clone(), self.database, node.to_owned());
         let (url, look_up) = (Arc::new(self), Arc::new(look_up));
-        // Made once, so that its sessions are resumed.
+        // Made once, so that TLS sessions are resumed.
         let connector: Arc<OnceLock<Connector>> = Arc::default();
         let connect = move |upstream: Arc<Upstream>, role, generation| {
             let (url, look_up, told) = (Arc::clone(&url), Arc::clone(&look_up), Arc::clone(&upstream));
             let connector = Arc::clone(&connector);
-            // On a thread of its own: to look up a name and to connect may take long.
+            // On a separate thread, because looking up a name and connecting may take long.
             let connect = move || {
                 let connector = url.connector(&connector);
                 let addresses = look_up(&url.host, url.port);
@@ -168,7 +168,7 @@ impl RedisUrl {
         Upstream::new(dialect, inbox, Box::new(connect))
     }
 
-    /// What connects over TLS, where that is wanted.
+    /// The TLS connector, if TLS is configured.
     fn connector<'a>(&self, made: &'a OnceLock<Connector>) -> io::Result<Option<&'a Connector>> {
         match &self.tls {
             None => Ok(None),
@@ -205,7 +205,7 @@ impl RedisUrl {
                 .max_output(OUTPUT + 2 * message)
                 .write_timeout(Some(PATIENCE));
         });
-        // The other side waits for the sender.
+        // The receiver waits for the sender.
         match wanted.connector {
             None => drop(server.adopt(stream, move |peer: &Peer<'_, Wake>| {
                 let _ = tell.send(peer.sender());
@@ -225,24 +225,24 @@ impl RedisUrl {
     }
 }
 
-/// A connection that is wanted.
+/// A connection to make.
 struct Wanted<'a> {
     driver: Driver,
     upstream: &'a Arc<Upstream>,
     role: Role,
     generation: u64,
-    /// Bytes of a publication.
+    /// The most bytes of a publication.
     message: usize,
-    /// Where it is to be over TLS.
+    /// The connector for TLS, if configured.
     connector: Option<&'a Connector>,
 }
 
-/// Finds the addresses of a host, with a port.
+/// Looks up the addresses of a host, with a port.
 trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
 
 impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
 
-/// Connects to the first of these addresses that answers.
+/// Connects to the first address that answers.
 fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut failed = io::Error::other("the name has no address");
     for address in addresses.take(ADDRESSES) {
@@ -255,7 +255,7 @@ fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
 }
 
 impl fmt::Display for RedisUrl {
-    /// Without the password.
+    /// Leaves out the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
         write!(f, "{scheme}://{}:{}/{}", self.host, self.port, self.database)
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Redis is down, and its name is being looked up: whoever publishes is told at once, and time goes on.
+    /// Redis is down, and the look-up of its name blocks: publications must fail at once, and time must go on.
     #[test]
     fn a_slow_look_up_delays_nobody() {
         let (begins, begun) = mpsc::channel();
@@ -297,7 +297,7 @@ mod tests {
         let gate = Mutex::new(gate);
         let look_up = move |_: &str, _| {
             begins.send(()).unwrap();
-            // A resolver without servers takes 10 s as well.
+            // Like a resolver without servers, which takes 10 s.
             let _ = gate.lock().unwrap().recv_timeout(Duration::from_secs(10));
             Err(io::ErrorKind::TimedOut.into())
         };
@@ -323,7 +323,7 @@ mod tests {
         let outcome = told.recv_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(outcome, Err(Trouble::Unavailable));
         broker.tick(Instant::now());
-        // The look-up still goes on.
+        // The look-up is still in progress.
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         assert!(begun.try_recv().is_err(), "it is looked up twice at a time");
         go_on.send(()).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     fn all_addresses_of_a_name_are_tried() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        // Nobody listens at the first: it was bound, and let go.
+        // Nobody listens at the first address: it was bound and released.
         let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

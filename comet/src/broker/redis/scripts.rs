@@ -1,7 +1,7 @@
-//! What runs in Redis. Each begins with a comment that names it.
+//! The scripts that run in Redis. Each begins with a comment that names it.
 
-/// Learns in which life Redis is, and begins another where it is not the one that its memory speaks of: where it was started
-/// anew, or has taken another's place, it may have lost what it had said before.
+/// Reads in which life Redis is. Begins a new life if the recorded one does not match: after a restart or a promotion, Redis may have lost
+/// data that it acknowledged.
 ///
 /// Keys: the life. Arguments: a random number below 1024.
 pub(super) const BEGIN: &str = "\
@@ -21,11 +21,11 @@ if not term or life[2] ~= run or life[3] ~= replication then
 end
 return {term, run, replication, policy}";
 
-/// Appends a publication and tells of it, unless Redis is in another life than the node knows.
+/// Appends a publication and announces it, unless Redis is in another life than the node knows.
 ///
-/// Keys: the life; the stream; perhaps what remembers the wish. Arguments: the life's term, run and replication; a random number
-/// below 1024; how many milliseconds the stream is kept; how many entries, bytes and milliseconds of it; the channel of the
-/// message; user; data; how many milliseconds the wish is remembered.
+/// Keys: the life; the stream; optionally the key of the request. Arguments: the life's term, run and replication; a random number below
+/// 1024; the stream's lifetime in milliseconds; the maximum entries, bytes and age in milliseconds; the channel of the message; user; data;
+/// how many milliseconds the request's key is remembered.
 pub(super) const PUBLISH: &str = "\
 -- comet publish
 local life = redis.call('HMGET', KEYS[1], 'term', 'run', 'replication', 'epochs')
@@ -83,10 +83,10 @@ if KEYS[3] then redis.call('SET', KEYS[3], id, 'PX', ARGV[12]) end
 redis.call('PUBLISH', ARGV[9], place .. ' ' .. #ARGV[10] .. ' ' .. ARGV[10] .. ARGV[11])
 return id";
 
-/// Reads a part of a stream, newest first. Writes nothing.
+/// Reads a part of a stream, newest first. Read-only.
 ///
-/// Keys: the stream. Arguments: the entry before which it begins, or nothing; the entry down to which, or the first before it,
-/// it is read, or nothing; how many entries, and how many bytes of them.
+/// Keys: the stream. Arguments: the entry before which to begin, or empty; the entry down to which, or the first before it, to read, or
+/// empty; the maximum number of entries, and of their bytes.
 pub(super) const READ: &str = "\
 -- comet read
 local time = redis.call('TIME')
@@ -113,10 +113,10 @@ while true do
   from = '(' .. read[#read][1]
 end";
 
-/// Marks that a stream has lost entries, if it still ends as it was seen to: the next ones are of a new epoch.
+/// Marks that a stream has lost entries, if its last entry is still the given one: later entries get a new epoch.
 ///
-/// Keys: the life; the stream. Arguments: its last entry, or nothing; a random number below 1024; how many milliseconds it is
-/// kept; the channel of the message.
+/// Keys: the life; the stream. Arguments: its last entry, or empty; a random number below 1024; the stream's lifetime in milliseconds; the
+/// channel of the message.
 pub(super) const MARK: &str = "\
 -- comet mark
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
@@ -139,10 +139,10 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PUBLISH', ARGV[4], epoch .. '-' .. offset .. ' mark')
 return 1";
 
-/// Notes who is present by way of a node, for as long as the node says so again.
+/// Notes which clients are present through a node, until they expire or the node reports them again.
 ///
-/// Keys: the node's clients; the nodes. Arguments: the node; how many milliseconds they are kept; 1 where nobody else is; clients
-/// and users.
+/// Keys: the node's clients; the nodes. Arguments: the node; the lifetime in milliseconds; 1 if there are no other clients of this node;
+/// clients and users.
 pub(super) const ENTER: &str = "\
 -- comet enter
 if ARGV[3] == '1' then redis.call('DEL', KEYS[1]) end
@@ -157,14 +157,14 @@ redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2
 redis.call('PEXPIRE', KEYS[2], ARGV[2] * 2)
 return 1";
 
-/// Notes that a client is gone. Keys: as for ENTER. Arguments: the node; the client.
+/// Notes that a client has left. Keys: as for ENTER. Arguments: the node; the client.
 pub(super) const LEAVE: &str = "\
 -- comet leave
 redis.call('HDEL', KEYS[1], ARGV[2])
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[1]) end
 return 1";
 
-/// Notes that a node's clients are still there. 0 where they were forgotten. Keys: as for ENTER. Arguments: the node; how many
+/// Extends the lifetime of a node's clients. Returns 0 if they have expired. Keys: as for ENTER. Arguments: the node; the lifetime in
 /// milliseconds.
 pub(super) const REFRESH: &str = "\
 -- comet refresh
@@ -174,7 +174,7 @@ redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2
 redis.call('PEXPIRE', KEYS[2], ARGV[2] * 2)
 return 1";
 
-/// Who is present. Writes nothing. Keys: the nodes. Arguments: what the keys of their clients begin with; how many to name.
+/// Lists the present clients. Read-only. Keys: the nodes. Arguments: the prefix of the keys of their clients; the most clients to name.
 pub(super) const PRESENCE: &str = "\
 -- comet presence
 local time = redis.call('TIME')

@@ -10,12 +10,12 @@ use protocol::{Cx, Input, Protocol, Wrapper};
 
 use crate::broker::speaker::Speaker;
 
-/// How TLS is spoken to Redis.
+/// The TLS settings for Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct RedisTls {
-    /// Certificates of the authorities that are trusted; those of the system where there is none.
+    /// Certificates of the trusted authorities; `None` uses those of the system.
     pub(super) authorities: Option<PathBuf>,
-    /// The certificate that comet shows, and its key.
+    /// comet's certificate, and its key.
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
 }
@@ -25,7 +25,7 @@ impl RedisTls {
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// What is wrong with the files.
     pub(super) fn connector(&self) -> Result<Connector, String> {
         let provider = proto_tls::provider().map_err(|error| error.to_string())?;
         let roots = match &self.authorities {
@@ -49,7 +49,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Notes why TLS failed, for the client inside, which cannot see it.
+/// Records why TLS failed, for the client inside, which cannot see the error.
 pub(super) struct Noted {
     inner: Tls<Client<Speaker>>,
     why: Arc<OnceLock<String>>,
@@ -64,7 +64,7 @@ impl Noted {
         if let Err(error) = &outcome
             && !matches!(error, Error::Inner(_))
         {
-            // The first is the cause.
+            // The first error is the cause.
             let _ = self.why.set(format!("TLS: {error}"));
         }
         outcome

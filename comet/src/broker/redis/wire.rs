@@ -1,4 +1,4 @@
-//! What stands in streams and messages.
+//! The formats of stream entries and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn id(position: Position) -> Bytes {
     format!("{}-{}", position.epoch.0, position.offset).into()
 }
 
-/// Reads EPOCH-OFFSET.
+/// Parses EPOCH-OFFSET.
 pub(super) fn position(id: &[u8]) -> Option<Position> {
     let (epoch, offset) = str::from_utf8(id).ok()?.split_once('-')?;
     Some(Position {
@@ -23,8 +23,7 @@ pub(super) fn position(id: &[u8]) -> Option<Position> {
     })
 }
 
-/// A message: the id, with the epoch before it where that is another (`ID<EPOCH`), the length of the user's name, the name, and
-/// the data.
+/// Parses a message: the id, with the previous epoch if that differs (`ID<EPOCH`), the length of the user's name, the name, and the data.
 pub(super) fn message(channel: &Name, payload: &Bytes) -> Option<Publication> {
     let mut parts = payload.splitn(3, |byte| *byte == b' ');
     let place = parts.next()?;
@@ -53,7 +52,7 @@ fn publication(channel: &Name, position: Position, user: &[u8], data: Bytes) -> 
     Some(Publication::new(draft, position))
 }
 
-/// An entry of a stream, read at `now`.
+/// Parses a stream entry that was read at `now`.
 pub(super) fn entry(channel: &Name, now: u64, value: &Value) -> Option<Entry> {
     let [id, fields] = value.as_slice()? else { return None };
     let position = position(id.as_bytes()?)?;

@@ -1,4 +1,4 @@
-//! What is sent to a broker, in which order and how much at once, and what is done with the replies.
+//! Which commands are sent to a broker, in which order and how many at once, and what happens with the replies.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::broker::reading::{Break, Range, Read, Reading, finish};
 use crate::broker::{ANSWER, Member};
 use crate::channel::Name;
 
-/// Commands whose replies may be awaited on one connection.
+/// The most commands without a reply on one connection.
 const WINDOW: usize = 1024;
-/// Pages that may be read at once for channels that are followed, and for clients who ask. With the size of a page they bound
-/// what is under way from the broker.
+/// The most pages read at once for followed channels, and for clients' requests. Together with the page size they bound the data in flight
+/// from the broker.
 const READS: usize = 8;
 const ASKED: usize = 4;
-/// Channels that one command subscribes to.
+/// The most channels in one subscription command.
 const AT_ONCE: usize = 64;
-/// Clients that one command tells of.
+/// The most clients in one command about presence.
 const CLIENTS: usize = 256;
 
 impl Upstream {
-    /// What is to be sent next on the connection of that role, where `outstanding` replies are awaited.
+    /// The next command for the connection of `role`, which has `outstanding` commands without a reply.
     pub(crate) fn next_command(&self, role: Role, outstanding: usize) -> Option<(Words, Ticket)> {
         if outstanding >= WINDOW {
             return None;
@@ -49,7 +49,7 @@ impl Upstream {
             .or_else(|| self.refreshed(&mut state))
     }
 
-    /// Channels to subscribe to, or not any more.
+    /// A command that subscribes to channels, or unsubscribes.
     fn subscription(&self, state: &mut State) -> Option<(Words, Ticket)> {
         let (mut follow, mut forget) = (Vec::new(), Vec::new());
         while let Some(channel) = state.to_subscribe.front() {
@@ -88,7 +88,7 @@ impl Upstream {
         None
     }
 
-    /// Who has come or gone.
+    /// A command that reports clients that have come or gone.
     fn change_of_presence(&self, state: &mut State) -> Option<(Words, Ticket)> {
         let (channel, client) = state.changes.pop_front()?;
         let members = state.members.get(&channel);
@@ -133,7 +133,7 @@ impl Upstream {
         })
     }
 
-    /// A page of a channel that is followed.
+    /// A command that reads a page of a followed channel.
     fn page(&self, state: &mut State) -> Option<(Words, Ticket)> {
         while let Some(channel) = state.to_go_on.pop_front() {
             if let Some(reading) = state.reading.get(&channel) {
@@ -147,7 +147,7 @@ impl Upstream {
         for _ in 0..state.to_read.len() {
             let channel = state.to_read.pop_front()?;
             if state.reading.contains_key(&channel) {
-                // Read again when it has been.
+                // The channel is already being read: read it again afterwards.
                 state.to_read.push_back(channel);
                 continue;
             }
@@ -179,7 +179,7 @@ impl Upstream {
         (words, Ticket::Page(channel))
     }
 
-    /// What a client has asked for.
+    /// A command for a client's request.
     fn asked(&self, state: &mut State) -> Option<(Words, Ticket)> {
         if state.asking >= ASKED {
             return None;
@@ -216,7 +216,7 @@ impl Upstream {
         None
     }
 
-    /// A reply has come. True when the connection is to be made anew.
+    /// Handles a reply. Returns true if the connection must be replaced.
     pub(crate) fn replied(&self, ticket: Ticket, reply: &Value) -> bool {
         if let Some(error) = reply.as_error() {
             return self.failed(ticket, error.text());
@@ -267,14 +267,14 @@ impl Upstream {
                 }
             }
             Ticket::Refreshed(channel) => {
-                // What is gone is told anew.
+                // Presence that has expired is reported again.
                 if reply.as_integer() == Some(0) {
                     self.change(Role::Requests, |state| state.changes.push_back((channel, None)));
                 }
                 None
             }
             Ticket::Broken(channel) => {
-                // Where it has changed meanwhile, it is marked behind that.
+                // If the channel has changed meanwhile, its new end is marked.
                 self.change(Role::Requests, |state| state.look_again(&channel));
                 None
             }
@@ -286,7 +286,7 @@ impl Upstream {
         false
     }
 
-    /// One of those who asked has its answer.
+    /// A client's request was answered.
     fn answered(&self) {
         let mut state = self.lock();
         state.asking = state.asking.saturating_sub(1);
@@ -302,10 +302,10 @@ impl Upstream {
                 done.tell(Err(trouble));
             }
             Ticket::Page(channel) => {
-                // Asked for again when it is missed.
+                // Requested again when it is found missing.
                 self.lock().reading.remove(&channel);
             }
-            // Without a subscription the connection is of no use.
+            // Without its subscriptions the connection is useless.
             Ticket::Followed(_) => return true,
             Ticket::Broken(channel) => self.lock().unmarked.push(channel),
             Ticket::Begin | Ticket::Nothing | Ticket::Refreshed(_) => {}
@@ -313,7 +313,7 @@ impl Upstream {
         begin_again
     }
 
-    /// A page of a channel that is followed has come. Returns what is wrong with it.
+    /// Handles a page of a followed channel. Returns what is wrong with it, if anything.
     fn read_page(&self, channel: &Name, reply: &Value) -> Option<String> {
         let page = self.dialect.page(channel, reply);
         let mut state = self.lock();
@@ -321,7 +321,7 @@ impl Upstream {
         let read = page.map_or(Read::Unreadable, |page| reading.take(page));
         match read {
             Read::More => {
-                // Before others: what was read is held in memory.
+                // Before other channels, because the pages read so far are held in memory.
                 state.reading.insert(channel.clone(), reading);
                 state.to_go_on.push_back(channel.clone());
                 self.wake(&mut state, Role::Requests);
@@ -343,7 +343,7 @@ impl Upstream {
         }
     }
 
-    /// Something has come that nobody had asked for.
+    /// Handles a push.
     pub(crate) fn pushed(&self, kind: &[u8], data: &[Value]) {
         match self.dialect.news(kind, data) {
             News::Publication(publication) => {

@@ -1,7 +1,7 @@
-//! A broker in another process: what a node wants of it, and the connections to it, which may break and come back.
+//! A node's side of a broker in another process: what the node wants from it, and connections that may break and be replaced.
 //!
-//! What is wanted stands here, not in a queue: a connection that is made anew asks for all of it again, and one that has room
-//! takes what comes next. So nothing is lost for want of room, and nothing waits without bound.
+//! Wanted state is kept in tables, not in queues: a new connection requests all of it again, and a connection with room takes the next
+//! item. So nothing is lost for lack of room, and no queue grows without bound.
 
 mod commands;
 mod state;
@@ -20,16 +20,16 @@ use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
 
-/// How long the same problem is not said again.
+/// A repeated problem is logged once in this time.
 const NOTED: Duration = Duration::from_secs(10);
 
-/// Reaches a connection.
+/// A handle to a connection.
 pub(crate) trait Link: Send + Sync {
-    /// Tells it something. Does not block.
+    /// Posts a message to the connection. Does not block.
     fn wake(&self, wake: Wake);
 }
 
-/// Begins to connect, without blocking, under the number of a connection. Reports to the upstream: [`Upstream::linked`], [`Upstream::is_up`],
+/// Starts to connect under a connection's number, without blocking. Reports to the upstream: [`Upstream::linked`], [`Upstream::is_up`],
 /// [`Upstream::is_down`].
 pub(crate) type Connect = Box<dyn Fn(Arc<Upstream>, Role, u64) + Send + Sync>;
 
@@ -63,23 +63,23 @@ impl Upstream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // What connections report.
+    // Reports of connections.
 
-    /// A connection is being made, and `link` reaches it.
+    /// A connection is being established; `link` is its handle.
     pub(crate) fn linked(&self, role: Role, generation: u64, link: Box<dyn Link>) {
         let mut state = self.lock();
         let leg = state.leg(role);
-        // It may have failed meanwhile.
+        // The connection may have failed meanwhile.
         if leg.generation == generation && (leg.is_connecting || leg.is_up) {
             leg.link = Some(link);
         }
     }
 
-    /// A connection stands, in some life of the broker.
+    /// A connection is established, in some life of the broker.
     ///
     /// # Errors
     ///
-    /// When it is not the same broker that the other connection speaks to.
+    /// If the other connection speaks to a different broker.
     pub(crate) fn is_up(&self, role: Role, generation: u64, life: Life) -> Result<(), Refusal> {
         let mut state = self.lock();
         if state.leg(role).generation != generation {
@@ -123,7 +123,7 @@ impl Upstream {
             state.to_read.clear();
             let pause = Duration::from_millis(100);
             (state.requests.pause, state.news.pause) = (pause, pause);
-            // Under the lock, so that whatever is wanted from now on is sent.
+            // Under the lock, so that all later requests are sent.
             self.up.store(true, Ordering::Release);
             if let Some(lost) = state.lost.take() {
                 let out = now.saturating_duration_since(lost).as_secs();
@@ -136,7 +136,7 @@ impl Upstream {
         Ok(())
     }
 
-    /// A connection is gone, or never came to be.
+    /// A connection has ended, or could not be established.
     pub(crate) fn is_down(&self, role: Role, generation: u64, why: Refusal) {
         let mut state = self.lock();
         if state.leg(role).generation != generation {
@@ -161,7 +161,7 @@ impl Upstream {
         let (mut other, mut dropped) = (None, None);
         if role == Role::Requests {
             dropped = Some(state.forget_requests());
-            // It may reach another broker than this will.
+            // The other connection may lead to a different broker than the next one will.
             other = state.news.link.take();
             state.news.fell(now);
             state.news.generation += 1;
@@ -174,7 +174,7 @@ impl Upstream {
         self.keep_connected();
     }
 
-    /// Says what went wrong, unless it has been said a moment ago.
+    /// Logs a problem, unless it was logged a moment ago.
     fn note(&self, state: &mut State, problem: String) {
         let now = state.now;
         let is_new = match &state.noted {
@@ -191,9 +191,9 @@ impl Upstream {
         eprintln!("comet: the broker: {text}");
     }
 
-    // What is done for them.
+    // Work on behalf of connections.
 
-    /// Makes the connections that are missing, where it is time to.
+    /// Opens missing connections, when their retry is due.
     fn keep_connected(&self) {
         let Some(own) = self.own.upgrade() else { return };
         let mut state = self.lock();
@@ -217,7 +217,7 @@ impl Upstream {
         }
     }
 
-    /// A connection begins to look for what there is to send.
+    /// A connection begins to look for requests to send.
     pub(crate) fn looks(&self, role: Role) {
         self.lock().leg(role).is_woken = false;
     }
@@ -237,7 +237,7 @@ impl Upstream {
         }
     }
 
-    /// Changes what is to be sent, and has it sent.
+    /// Changes the wanted state, and makes the connection send it.
     fn change<T>(&self, role: Role, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
@@ -247,7 +247,7 @@ impl Upstream {
 
     fn request(&self, request: Request) {
         let refused = self.change(Role::Requests, |state| state.push(request));
-        // Dropped without the lock: those who wait are told.
+        // Dropped without the lock, because this calls the waiting receivers.
         drop(refused);
     }
 }
@@ -351,14 +351,14 @@ impl Broker for Arc<Upstream> {
 }
 
 impl Upstream {
-    /// Ends the connection where so much waits to be told on it that it is told anew more cheaply.
+    /// Ends the connection if so many changes wait that a new connection would report them with less work.
     fn check(&self, fits: bool) {
         if !fits && let Some(link) = &self.lock().requests.link {
             link.wake(Wake::Close);
         }
     }
 
-    /// Has what would be forgotten in time refreshed.
+    /// Queues the refresh of entries that would expire.
     fn refresh(&self, state: &mut State) {
         if !state.requests.is_up {
             return;
@@ -375,7 +375,7 @@ impl Upstream {
         self.wake(state, Role::Requests);
     }
 
-    /// What an error reply says is told to those who wait.
+    /// Translates an error reply for those who wait.
     fn trouble(&self, text: &[u8]) -> (Trouble, bool) {
         let verdict = self.dialect.judge(text);
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! What a node wants of a broker in another process, and what of it is still to be sent.
+//! The state that a node wants from a broker in another process, and the part of it that is still to be sent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,38 +13,38 @@ use crate::log::Keep;
 use crate::publication::{Draft, Position};
 use crate::table::{Names, Table};
 
-/// Requests that may wait to be sent, and bytes of what they publish.
+/// The most requests that wait to be sent, and the most bytes of their publications.
 const WAITING: usize = 64 * 1024;
 const WAITING_BYTES: usize = 64 << 20;
-/// Histories that clients have asked for and that may wait to be read.
+/// The most histories that clients wait for.
 const ASKED: usize = 4096;
-/// Clients whose coming and going may wait to be told.
+/// The most presence changes that wait to be sent.
 const CHANGES: usize = 1 << 20;
 /// The first pause between two attempts to connect, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Channels of which the last acknowledgement is remembered, and how long.
+/// The most channels of which the last acknowledgement is remembered, and for how long.
 const ACKNOWLEDGED: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(120);
 
-/// Lives of which it is remembered what was acknowledged in them and not looked for since.
+/// The most earlier lives of which acknowledgements are remembered that were not verified since.
 const LIVES: usize = 8;
 
-/// What this node has acknowledged in a channel.
+/// Publications of a channel that this node has acknowledged.
 #[derive(Debug, Clone)]
 pub(super) struct Acknowledged {
     /// The last publication.
     position: Position,
-    /// What is in doubt since some time: the last ones of earlier lives, and what was found lost. A break that was marked may be
-    /// forgotten like anything else, and is then marked again.
+    /// Positions in doubt, with the time since when: the last ones of earlier lives, and losses that were found. A marked break may itself
+    /// be lost, and is then marked again.
     doubted: Vec<(Instant, Position)>,
     pub(super) keep: Keep,
     at: Instant,
 }
 
 impl Acknowledged {
-    /// What a history must have.
+    /// Positions that a history must contain.
     pub(super) fn positions(&self) -> Vec<Position> {
         let mut positions: Vec<_> = self.doubted.iter().map(|(_, position)| *position).collect();
         positions.push(self.position);
@@ -64,36 +64,36 @@ impl Acknowledged {
 #[derive(Debug)]
 pub(super) struct Followed {
     pub(super) keep: Keep,
-    /// How often a snapshot was asked for.
+    /// The number of snapshots requested so far.
     pub(super) round: u64,
-    /// Whether it waits to be read.
+    /// Whether the channel is queued for reading.
     pub(super) is_queued: bool,
 }
 
-/// What is to be sent to a broker.
+/// A request to a broker.
 pub(super) enum Request {
     Publish(Draft, Keep, Done<Position>),
     Presence(Name, usize, Done<Presence>),
 }
 
-/// A client's question about a channel's history.
+/// A client's request for a channel's history.
 pub(super) type Question = (Name, Keep, Done<Snapshot>);
 
 /// One connection.
 pub(super) struct Leg {
     pub(super) link: Option<Box<dyn Link>>,
-    /// Which connection it is: what one before it still says is nothing any more.
+    /// The connection's number: reports with an earlier number are ignored.
     pub(super) generation: u64,
-    /// Whether it has begun, and is used.
+    /// Whether the connection is established and in use.
     pub(super) is_up: bool,
-    /// Whether one is being made.
+    /// Whether the connection is being established.
     pub(super) is_connecting: bool,
-    /// Whether it was told to look, and has not.
+    /// Whether the connection was told to look for requests, and has not yet.
     pub(super) is_woken: bool,
-    /// When to try again to connect, and how long to wait after that.
+    /// When to try to connect again, and the pause after that.
     pub(super) retry: Instant,
     pub(super) pause: Duration,
-    /// Since when it is up.
+    /// Since when it is established.
     pub(super) since: Option<Instant>,
 }
 
@@ -111,9 +111,9 @@ impl Leg {
         }
     }
 
-    /// The connection is gone, or was not made.
+    /// The connection has ended, or could not be established.
     pub(super) fn fell(&mut self, now: Instant) {
-        // One that has stood is tried again at once.
+        // A connection that was established for a while is retried at once.
         if self
             .since
             .take()
@@ -128,7 +128,7 @@ impl Leg {
 }
 
 pub(super) struct State {
-    /// The time, as far as this was told.
+    /// The current time, as last reported.
     pub(super) now: Instant,
     pub(super) requests: Leg,
     pub(super) news: Leg,
@@ -137,42 +137,42 @@ pub(super) struct State {
     pub(super) members: Table<Name, Table<Arc<str>, Member>>,
     /// Channels whose subscription may have to change.
     pub(super) to_subscribe: VecDeque<Name>,
-    /// Those that are subscribed to on the connection for news, or were asked for.
+    /// Channels that are subscribed to, or being subscribed to, on the connection for news.
     pub(super) subscribed: Names<Name>,
     /// Channels to be read.
     pub(super) to_read: VecDeque<Name>,
     pub(super) reading: Table<Name, Reading>,
-    /// Channels that are not followed, of which it is looked whether they have what was acknowledged.
+    /// Channels that are not followed, to be checked for acknowledged publications.
     pub(super) to_verify: VecDeque<Name>,
-    /// Those of which another page is to be read.
+    /// Channels of which another page must be read.
     pub(super) to_go_on: VecDeque<Name>,
-    /// What was acknowledged a short time ago: a broker that has lost it is found out.
+    /// Recent acknowledgements, to detect a broker that has lost them.
     pub(super) acknowledged: Table<Name, Acknowledged>,
-    /// Channels whose break with the past is to be marked: behind what.
+    /// Channels of which a break must be marked, and after which position.
     pub(super) to_mark: VecDeque<(Name, Option<Position>)>,
-    /// Those where that failed; tried again after a while.
+    /// Channels where marking failed; retried later.
     pub(super) unmarked: Vec<Name>,
-    /// Who has come or gone, to be told. `None` for all of a channel.
+    /// Presence changes to report. `None` stands for all clients of a channel.
     pub(super) changes: VecDeque<(Name, Option<Arc<str>>)>,
-    /// Channels where the broker has been told of clients.
+    /// Channels for which clients were reported to the broker.
     pub(super) entered: Names<Name>,
     pub(super) waiting: VecDeque<Request>,
     pub(super) waiting_bytes: usize,
     pub(super) asked: VecDeque<Question>,
-    /// Histories that clients have asked for and that are being read.
+    /// The number of clients' histories being read.
     pub(super) asking: usize,
-    /// Channels to be refreshed, and when they all are again.
+    /// Channels to refresh, and the time of the next refresh of all.
     pub(super) to_refresh: VecDeque<Name>,
     pub(super) refresh: Instant,
     pub(super) refresh_presence: Instant,
     pub(super) to_refresh_presence: VecDeque<Name>,
-    /// Counts the questions for snapshots.
+    /// Counts the requests for snapshots.
     pub(super) rounds: u64,
-    /// Why it can never be used.
+    /// Why the broker can never be used.
     pub(super) refusal: Option<String>,
-    /// What went wrong last, and when that was said.
+    /// The last problem that was logged, and when.
     pub(super) noted: Option<(Instant, String)>,
-    /// Since when it is out of reach, if it was in reach before.
+    /// Since when the broker is unreachable, if it was reachable before.
     pub(super) lost: Option<Instant>,
 }
 
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// Has `channel` read, once it is its turn.
+    /// Queues `channel` for reading.
     pub(super) fn queue_read(&mut self, channel: &Name) {
         let is_subscribed = self.subscribed.contains(channel);
         if let Some(followed) = self.channels.get_mut(channel)
@@ -229,9 +229,9 @@ impl State {
         }
     }
 
-    /// A publication was acknowledged.
+    /// Notes that a publication was acknowledged.
     pub(super) fn acknowledge(&mut self, channel: &Name, keep: Keep, position: Position) {
-        // More are not remembered: a broker that loses them is found out by those who follow their channels.
+        // Beyond this number, acknowledgements are not remembered: the followers of those channels detect a loss.
         let has_room = self.acknowledged.len() < ACKNOWLEDGED;
         if let Some(known) = self.acknowledged.get_mut(channel) {
             (known.position, known.keep, known.at) = (position, keep, self.now);
@@ -246,7 +246,7 @@ impl State {
         }
     }
 
-    /// The broker lives another life: what was acknowledged in the one before is to be looked for.
+    /// The broker is in another life: acknowledgements of the previous one must be verified.
     pub(super) fn doubt_acknowledged(&mut self) {
         for known in self.acknowledged.values_mut() {
             known.doubt(self.now, known.position);
@@ -254,15 +254,15 @@ impl State {
         self.look_for_acknowledged();
     }
 
-    /// Looks for what was acknowledged and is in doubt.
+    /// Queues the verification of acknowledgements in doubt.
     pub(super) fn look_for_acknowledged(&mut self) {
         let doubted = self.acknowledged.iter().filter(|(_, known)| !known.doubted.is_empty());
-        // What is followed is read in any case.
+        // Followed channels are read in any case.
         let unfollowed = doubted.filter(|(channel, _)| !self.channels.contains_key(*channel));
         self.to_verify = unfollowed.map(|(channel, _)| channel.clone()).collect();
     }
 
-    /// A channel was read, and has lost some of what was known. That is remembered: nothing else tells of it any more.
+    /// A reading has found a loss. The loss is remembered, because nothing else records it.
     pub(super) fn has_lost(&mut self, reading: &Reading, channel: &Name, last: Option<Position>) {
         for position in reading.evidence() {
             let at = self.now;
@@ -280,7 +280,7 @@ impl State {
         self.to_mark.push_back((channel.clone(), last));
     }
 
-    /// Has a channel looked at again of which a loss could not be marked.
+    /// Queues another look at a channel of which a loss could not be marked.
     pub(super) fn look_again(&mut self, channel: &Name) {
         if self.channels.contains_key(channel) {
             self.queue_read(channel);
@@ -290,7 +290,7 @@ impl State {
     }
 
     pub(super) fn forget_acknowledged(&mut self) {
-        // As long as the broker is out of reach, nobody can look.
+        // While the broker is unreachable, no channel can be read.
         let (now, is_up) = (self.now, self.requests.is_up);
         let is_recent = |at: Instant| now.saturating_duration_since(at) < REMEMBERED;
         if is_up {
@@ -304,7 +304,7 @@ impl State {
         }
     }
 
-    /// What there is to tell of those who are present; told anew from the beginning.
+    /// Queues all presence to be reported from the beginning.
     pub(super) fn tell_all_present(&mut self) {
         self.changes.clear();
         let mut channels = core::mem::take(&mut self.entered);
@@ -312,17 +312,17 @@ impl State {
         self.changes.extend(channels.into_iter().map(|channel| (channel, None)));
     }
 
-    /// Notes that a client has come or gone. False where too many wait for that to be told.
+    /// Notes that a client has come or gone. Returns false if too many changes wait.
     pub(super) fn change(&mut self, channel: &Name, client: &Arc<str>) -> bool {
         if !self.requests.is_up {
-            // All are told when it is.
+            // All are reported when it connects.
             return true;
         }
         self.changes.push_back((channel.clone(), Some(Arc::clone(client))));
         self.changes.len() <= CHANGES
     }
 
-    /// Has a request wait to be sent; gives it back where there is no room, or no connection.
+    /// Queues a request. Returns the request if there is no room, or no connection.
     pub(super) fn push(&mut self, request: Request) -> Option<Request> {
         let bytes = request.size();
         if !self.requests.is_up || self.waiting.len() >= WAITING || self.waiting_bytes + bytes > WAITING_BYTES {
@@ -339,7 +339,7 @@ impl State {
         Some(request)
     }
 
-    /// The same for a client's question.
+    /// Queues a client's request for a history, in the same way.
     pub(super) fn ask(&mut self, question: Question) -> Option<Question> {
         if !self.requests.is_up || self.asked.len() >= ASKED {
             return Some(question);
@@ -348,8 +348,8 @@ impl State {
         None
     }
 
-    /// The connection for requests is gone: what was under way there is, and what waits has nowhere to go. Returns those who
-    /// wait, to be dropped without the lock.
+    /// The connection for requests has ended: its outstanding requests are lost, and queued ones cannot be sent. Returns the waiting
+    /// receivers, to be dropped without the lock.
     pub(super) fn forget_requests(&mut self) -> (VecDeque<Request>, VecDeque<Question>) {
         self.reading.clear();
         self.to_go_on.clear();

@@ -1,4 +1,4 @@
-//! How much is under way to a broker.
+//! The number of commands in flight to a broker.
 
 use std::collections::HashSet;
 use std::sync::Weak;
@@ -26,7 +26,7 @@ const KEEP: Keep = Keep {
     time: Duration::from_secs(60),
 };
 
-/// What was asked to connect, by role and number.
+/// The connections that were requested, by role and number.
 type Asked = Arc<Mutex<Vec<(Role, u64)>>>;
 
 fn upstream() -> (Arc<Upstream>, Arc<dyn Inbox>, Asked) {
@@ -39,7 +39,7 @@ fn upstream() -> (Arc<Upstream>, Arc<dyn Inbox>, Asked) {
     (Upstream::new(dialect, weak, Box::new(connect)), inbox, asked)
 }
 
-/// Connects both ways.
+/// Establishes both connections.
 fn connect(upstream: &Arc<Upstream>, asked: &Asked) {
     for role in [Role::Requests, Role::News] {
         upstream.tick(Instant::now());
@@ -66,9 +66,9 @@ fn page(entries: Vec<Value>) -> Value {
     Value::Array(vec![bulk("1000"), bulk("0"), Value::Array(entries)])
 }
 
-/// More channels than a connection may have commands under way: all are subscribed to and read, a few at a time. Every one that
-/// was too many used to be dropped, and never heard of again; and all histories at once were more than Redis lets a subscriber
-/// have waiting, so that it cut the connection, every time.
+/// More channels than a connection may have outstanding commands: all must be subscribed to and read, a few at a time. Once, channels
+/// beyond the limit were dropped; and all histories at once exceeded what Redis buffers for a subscriber, so that it cut the connection
+/// every time.
 #[test]
 fn forty_thousand_channels_come_back_a_few_at_a_time() {
     let (upstream, _inbox, asked) = upstream();
@@ -122,7 +122,7 @@ fn forty_thousand_channels_come_back_a_few_at_a_time() {
     }
 }
 
-/// What was not sent did nothing; what was sent nobody knows.
+/// A request that was not sent had no effect; the result of a sent one is unknown.
 #[test]
 fn those_who_wait_learn_whether_it_was_sent() {
     let (upstream, _inbox, asked) = upstream();
@@ -150,7 +150,7 @@ fn those_who_wait_learn_whether_it_was_sent() {
     assert_eq!(*outcomes.lock().unwrap(), [Trouble::Unavailable, Trouble::Unknown]);
 }
 
-/// What a connection before says is nothing any more.
+/// Reports of an earlier connection are ignored.
 #[test]
 fn late_words_of_an_earlier_connection_change_nothing() {
     let (upstream, _inbox, asked) = upstream();
@@ -161,7 +161,7 @@ fn late_words_of_an_earlier_connection_change_nothing() {
     assert!(upstream.is_up(Role::News, generation + 1, Life::default()).is_err());
 }
 
-/// A reader of one broker and a writer of another would miss what is published.
+/// Reading from one broker and writing to another would miss publications.
 #[test]
 fn both_connections_must_reach_the_same_broker() {
     let (upstream, _inbox, asked) = upstream();

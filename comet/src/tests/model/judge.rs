@@ -1,4 +1,4 @@
-//! Clients of the model, which write down what they are told, and the judge of it.
+//! Clients of the model, which record their messages, and the judge of the records.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,17 +11,17 @@ use crate::broker::{Done, Trouble};
 use crate::publication::Position;
 use crate::tests::{Client, Rig};
 
-/// A client that follows one channel, and comes back whenever it is thrown out.
+/// A client that follows one channel, and reconnects whenever it is disconnected.
 pub(super) struct Listener {
     pub(super) node: usize,
     channel: usize,
     client: Option<Client>,
-    /// Until when it stays away.
+    /// Until when it stays disconnected.
     away: Duration,
     position: Option<(String, u64)>,
-    /// When, where, what.
+    /// Received publications: time, epoch, offset and data.
     got: Vec<(Duration, String, u64, String)>,
-    /// When it was told that something may be missing.
+    /// When it was told that publications may be missing.
     told: Vec<Duration>,
     began: Option<Duration>,
     faults: Vec<String>,
@@ -46,18 +46,18 @@ impl Listener {
         self.client = None;
     }
 
-    /// Goes, and comes back at `until` on another node.
+    /// Disconnects, and reconnects at `until` to another node.
     pub(super) fn stay_away(&mut self, until: Duration, node: usize) {
         self.leave();
         (self.away, self.node) = (until, node);
     }
 
-    /// What came before `at` is not asked for.
+    /// Later subscriptions do not ask for publications before `at`.
     pub(super) fn is_told_nothing(&mut self, at: Duration) {
         self.told.push(at);
     }
 
-    /// Hears what there is, at this time; connects where it is not.
+    /// Reads messages at the time `at`; connects first if needed.
     pub(super) fn listen(&mut self, nodes: &[Rig], at: Duration) {
         if at < self.away {
             return;
@@ -120,7 +120,7 @@ impl Listener {
                 }
                 self.move_to(Some(epoch()), offset);
             }
-            // It could not subscribe, and tries again.
+            // The subscription failed; it is retried.
             Some("error") => self.client = None,
             _ if message.get("close").is_some() => self.client = None,
             _ => self.faults.push(format!("unexpected: {message}")),
@@ -147,7 +147,7 @@ impl Listener {
     }
 }
 
-/// What became of a publication: where it stands, if it was taken.
+/// The result of a publication: its position, if it was accepted.
 type Outcome = Option<Result<Position, Trouble>>;
 
 pub(super) struct Published {
@@ -173,7 +173,7 @@ impl Published {
     }
 }
 
-/// What is wrong. The publications from the number `last` on are those of the end, when all was well.
+/// Finds problems. Publications from number `last` on were made at the end, without faults.
 pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize) -> Vec<String> {
     let (mut faults, mut failed) = (Vec::new(), 0);
     let mut places: HashMap<(usize, String, u64), &str> = HashMap::new();
@@ -190,7 +190,7 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
                 }
             }
             None => faults.push(format!("{} has no outcome", publication.data)),
-            // The network cuts connections to the end, but few.
+            // The network cuts a few connections until the end.
             Some(Err(_)) => failed += usize::from(number >= last),
         }
     }
@@ -206,7 +206,7 @@ pub(super) fn judge(listeners: &[Listener], published: &[Published], last: usize
             if known != data {
                 faults.push(format!("{index}: {epoch}:{offset} is {data}, and elsewhere {known}"));
             }
-            // After a loss what is there is told from the beginning.
+            // After a loss, the remaining publications are sent from the beginning.
             let lost = |first: &Duration| listener.told.iter().any(|told| first <= told && told <= at);
             if seen.insert(data, *at).is_some_and(|first| !lost(&first)) {
                 faults.push(format!("{index}: {data} came twice"));

@@ -1,4 +1,4 @@
-//! A Redis that does what comet's scripts say.
+//! A Redis that implements comet's scripts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use protocol::bytes::Bytes;
 
 use super::{Shared, lock};
 
-/// What a connection is told.
+/// A message to a connection.
 pub(super) enum Post {
     Push(Arc<PreparedPush>),
     Die,
@@ -16,19 +16,19 @@ pub(super) enum Post {
 
 #[derive(Default)]
 pub(super) struct World {
-    /// Milliseconds.
+    /// The time in milliseconds.
     pub(super) now: u64,
     memory: Memory,
     backups: Vec<Memory>,
     run: u64,
-    /// Whether it takes nothing.
+    /// Whether it refuses writes.
     pub(super) refuses: bool,
-    /// The connections that have subscribed to each channel.
+    /// The connections that are subscribed to each channel.
     pub(super) followers: HashMap<Bytes, Vec<usize>>,
     pub(super) outbox: Vec<(usize, Arc<PreparedPush>)>,
 }
 
-/// What it remembers, and may forget.
+/// The data, which may be lost.
 #[derive(Default, Clone)]
 struct Memory {
     /// Term and run.
@@ -42,7 +42,7 @@ struct Entry {
     epoch: u64,
     offset: u64,
     at: u64,
-    /// The epoch before, where it is another.
+    /// The previous epoch, if it differs.
     before: Option<u64>,
     /// `None` marks a break.
     data: Option<Bytes>,
@@ -83,7 +83,7 @@ impl World {
         self.backups.push(self.memory.clone());
     }
 
-    /// What was remembered so many backups ago is all that there is.
+    /// Restores the backup made `back` backups ago.
     pub(super) fn roll_back(&mut self, back: usize) {
         let index = self.backups.len().saturating_sub(1 + back);
         self.memory = self.backups.get(index).cloned().unwrap_or_default();
@@ -209,7 +209,7 @@ impl World {
             if before.is_some_and(|before| at >= before) {
                 continue;
             }
-            // Pages are small here, so that there are many.
+            // Pages are small here, so that histories have many.
             if read.len() as u64 >= number(count).min(5) {
                 more = true;
                 break;
@@ -248,7 +248,7 @@ fn number(word: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// One connection to it.
+/// One connection to the simulated Redis.
 pub(super) struct Session {
     world: Shared<World>,
     id: usize,

@@ -1,4 +1,4 @@
-//! How the protocol is called, and what follows from what it does.
+//! Calls of the protocol, and their consequences.
 
 use super::Turn;
 use crate::cx::Intent;
@@ -10,7 +10,7 @@ use crate::{Cx, Input, Protocol, Reason};
 
 /// # Calls of the protocol
 impl<P: Protocol> Turn<'_, P> {
-    /// The protocol and the context of a call.
+    /// The protocol, and the context for a call.
     #[inline(always)]
     pub(super) fn split(&mut self) -> (&mut P, Cx<'_>) {
         let Scratch {
@@ -20,7 +20,7 @@ impl<P: Protocol> Turn<'_, P> {
         (&mut self.connection.protocol, cx)
     }
 
-    /// Calls the protocol for anything but input.
+    /// Calls the protocol for an event other than input.
     pub(in crate::driver) fn call(&mut self, event: impl FnOnce(&mut P, &mut Cx<'_>) -> Result<(), P::Error>) {
         if self.connection.phase != Phase::Open {
             return;
@@ -31,7 +31,7 @@ impl<P: Protocol> Turn<'_, P> {
         self.conclude(outcome);
     }
 
-    /// Shows `n` newly read bytes to the protocol, with what it left before in front of them.
+    /// Shows `n` newly read bytes to the protocol, after the bytes that it left before.
     #[inline(always)]
     pub(super) fn deliver(&mut self, n: usize) {
         if self.connection.backlog.as_ref().is_some_and(|b| !b.input.is_empty()) {
@@ -77,7 +77,7 @@ impl<P: Protocol> Turn<'_, P> {
         self.conclude(outcome);
     }
 
-    /// Shows the connection's own buffer to the protocol, and keeps what the protocol leaves.
+    /// Shows the connection's own buffer to the protocol, and keeps the bytes that the protocol leaves.
     pub(super) fn deliver_again(&mut self) {
         let Connection {
             protocol,
@@ -108,7 +108,7 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
-    /// Input for a protocol that is not to be called: kept if it may want the input later, else discarded.
+    /// Handles input while the protocol may not be called: keeps it if the protocol may want it later, else discards it.
     #[cold]
     pub(super) fn received_unwanted(&mut self, n: usize) {
         let input = &self.scratch.input;
@@ -116,7 +116,7 @@ impl<P: Protocol> Turn<'_, P> {
             if leftover.len() > COPY_MAX {
                 leftover.end = (leftover.end + n).min(leftover.bytes.len());
             } else {
-                // `recv_buffer` has put what was there in front.
+                // `recv_buffer` has placed the earlier bytes in front.
                 let end = (leftover.len() + n).min(input.len());
                 leftover.store(&input[..end]);
             }
@@ -141,7 +141,7 @@ impl<P: Protocol> Turn<'_, P> {
                 }
             }
             Phase::Closing => {
-                // A peer that only floods is reset.
+                // A peer that floods a closing connection is reset.
                 let backlog = connection.backlog.get_or_insert_default();
                 backlog.discarded = backlog.discarded.saturating_add(n);
                 if backlog.discarded > limits.max_discard {
@@ -152,13 +152,13 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
-    /// Draws the conclusions from a call.
+    /// Applies the consequences of a call.
     #[inline(always)]
     pub(super) fn conclude(&mut self, outcome: Result<(), P::Error>) {
         self.called = true;
         if self.waiting() > self.scratch.limits.high_water {
             self.connection.flags.set(Flags::CONGESTED);
-            // Messages and deadlines bring more output while the transport takes none.
+            // Messages and deadlines may produce output while the transport takes none.
             if self.is_blocked() && self.held() > self.scratch.limits.max_output {
                 return self.connection.fail(Reason::OutputLimit);
             }
@@ -188,7 +188,7 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
-    /// Keeps what the protocol says went wrong.
+    /// Stores the protocol's error.
     #[cold]
     pub(super) fn note(&mut self, error: P::Error) {
         let connection = &mut *self.connection;
@@ -197,7 +197,7 @@ impl<P: Protocol> Turn<'_, P> {
         connection.backlog.get_or_insert_default().error = Some(Box::new(error));
     }
 
-    /// Takes unsent output into the connection, so that the scratch memory is free for the next.
+    /// Moves unsent output into the connection, so that the scratch memory is free for the next turn.
     #[inline(always)]
     pub(super) fn leave(&mut self) {
         if self.scratch.output.is_empty() && self.connection.backlog.is_none() {
@@ -206,14 +206,14 @@ impl<P: Protocol> Turn<'_, P> {
         self.leave_special();
     }
 
-    /// The same with something to take along or to give up: not inlined, so that the drop of a turn is.
+    /// Like [`leave`](Self::leave), if there is output or a backlog to move. Not inlined, so that the drop of a turn can be.
     #[inline(never)]
     pub(super) fn leave_special(&mut self) {
         if !self.scratch.output.is_empty() {
             self.park();
         } else if let Some(backlog) = &mut self.connection.backlog {
             if backlog.output.has_memory() {
-                // The thread's own output lies here since the turn began; this one was allocated for the backlog.
+                // During the turn, the backlog's field held the thread's output; this output was allocated for the backlog.
                 self.scratch.output = core::mem::take(&mut backlog.output);
             }
             if backlog.is_empty() {

@@ -18,8 +18,8 @@ use super::scratch::{READ_SIZE, Scratch};
 use crate::cx::Intent;
 use crate::{Input, Protocol, Reason};
 
-/// Calls of `drained` and `received` in a row for a connection whose peer takes everything at once, before others have
-/// their turn.
+/// Calls of `drained` and `received` in a row before other connections get their turn, for a connection whose peer takes all output at
+/// once.
 const ROUNDS: u8 = 16;
 
 /// One connection's turn: the connection and the thread's scratch memory together.
@@ -30,7 +30,7 @@ const ROUNDS: u8 = 16;
 pub struct Turn<'a, P: Protocol> {
     pub(super) connection: &'a mut Connection<P>,
     pub(super) scratch: &'a mut Scratch,
-    /// Bytes of output that wait beneath this connection: in flight, or in the layers under it.
+    /// Bytes of output that wait beneath this connection: in flight, or in lower layers.
     beneath: usize,
     rounds: u8,
     /// Whether the protocol was called since its last `flush`.
@@ -124,7 +124,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
     pub fn eof(&mut self) {
         if !self.connection.flags.has(Flags::EOF) {
             self.connection.flags.set(Flags::EOF);
-            // Where bytes were never shown, the end is told behind them.
+            // If input was never shown, the end is reported after it.
             if !self.connection.flags.has(Flags::UNSEEN) {
                 self.call(P::eof);
             }
@@ -212,7 +212,7 @@ where
     pub(super) fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Open => !self.flags.has(Flags::EOF) && self.may_deliver(),
-            // Discarding: a peer that is still sending must be able to get on to reading.
+            // Discarding: a peer that is still sending must get the chance to read.
             Phase::Closing => !self.flags.has(Flags::EOF),
             Phase::Opening | Phase::Done => false,
         }
@@ -242,7 +242,7 @@ impl<P: Protocol> fmt::Debug for Turn<'_, P> {
     }
 }
 
-/// `now` and `after` together; `None`, which is never, where the clock has no such time.
+/// `now` plus `after`; `None`, meaning never, if the clock cannot express the sum.
 fn later(now: Instant, after: Duration) -> Option<Instant> {
     now.checked_add(after)
 }

@@ -38,7 +38,7 @@ pub struct Interest {
     pub write: bool,
 }
 
-/// What an open connection waits for that has nothing to send.
+/// The interest of an open connection without output.
 pub(in crate::driver) const READING: Interest = Interest {
     read: true,
     write: false,
@@ -167,7 +167,7 @@ impl<P: Protocol> Turn<'_, P> {
         self.connection
     }
 
-    /// The turn, in which layers have said what they had put off.
+    /// The turn, after layers have written their deferred output.
     #[inline(always)]
     pub(in crate::driver) fn flushed(&mut self) -> &Self {
         if self.called {
@@ -176,7 +176,7 @@ impl<P: Protocol> Turn<'_, P> {
         self
     }
 
-    /// Whether the connection is open, holds nothing and has been asked for nothing.
+    /// Whether the connection is open, holds nothing, and has no request.
     #[inline(always)]
     pub(in crate::driver) fn is_plain(&self) -> bool {
         let connection = &*self.connection;
@@ -239,7 +239,7 @@ impl<P: Protocol> Turn<'_, P> {
         }
     }
 
-    /// The next step of an orderly end, with all output sent; `None` when the connection is finished.
+    /// The next step of an orderly end, once all output is sent; `None` if the connection has ended.
     pub(super) fn wind_down(&mut self) -> Option<Todo> {
         let closing = self.connection.phase == Phase::Closing;
         let flags = &mut self.connection.flags;
@@ -262,7 +262,7 @@ impl<P: Protocol> Turn<'_, P> {
         }))
     }
 
-    /// Lets a layer say what it has put off, now that the output is about to be looked at.
+    /// Lets a layer write its deferred output, because the driver is about to look at the output.
     #[inline(always)]
     pub(super) fn flush(&mut self) {
         self.called = false;
@@ -272,14 +272,14 @@ impl<P: Protocol> Turn<'_, P> {
         let (before, control) = (self.scratch.output.len(), self.connection.control);
         let (protocol, mut cx) = self.split();
         let outcome = protocol.flush(&mut cx);
-        // By default nothing happens there, and this is known when it is compiled.
+        // The default `flush` does nothing, and the compiler removes this check.
         if outcome.is_err() || self.scratch.output.len() != before || self.connection.control != control {
             self.conclude(outcome);
             self.called = false;
         }
     }
 
-    /// Bytes of output that wait, here and beneath.
+    /// Bytes of waiting output, in this connection and beneath it.
     #[inline(always)]
     pub(super) fn waiting(&self) -> usize {
         self.scratch.output.len() + self.beneath
@@ -299,12 +299,12 @@ impl<P: Protocol> Turn<'_, P> {
         self.scratch.output.clear();
     }
 
-    /// Whether nothing may be sent at present.
+    /// Whether nothing may be sent now.
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.flags.has(Flags::BLOCKED) || self.connection.flags.has(Flags::IN_FLIGHT)
     }
 
-    /// From now on the peer must take some output in time.
+    /// Starts the write timeout: the peer must take some output in time.
     pub(super) fn stall(&mut self) {
         let timeout = self.scratch.limits.write_timeout;
         let stall = timeout.and_then(|timeout| later(self.scratch.now, timeout));

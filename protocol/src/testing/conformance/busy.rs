@@ -1,17 +1,17 @@
-//! Threads that are never idle.
+//! Detects threads that are never idle.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-/// Windows in each of which a thread must have been busy.
+/// The number of consecutive windows in which a busy thread must have run.
 const WINDOWS: usize = 4;
 const WINDOW: Duration = Duration::from_millis(200);
-/// Ticks of 10 ms that a busy thread runs for in a window: few, as others want the processor too.
+/// CPU ticks of 10 ms that a busy thread uses in one window: few, because other processes use the processor too.
 const BUSY: u64 = 5;
 
-/// A thread of this process that has been busy all the time for some 800 ms, by its name. `None` also where the system
-/// does not tell (only Linux does).
+/// The name of a thread of this process that was busy throughout some 800 ms. `None` if there is none, or if the system does not tell (only
+/// Linux does).
 pub(super) fn busy_thread() -> Option<String> {
     let mut suspects: Option<BTreeMap<u64, String>> = None;
     for _ in 0..WINDOWS {
@@ -31,13 +31,13 @@ pub(super) fn busy_thread() -> Option<String> {
     suspects?.into_values().next()
 }
 
-/// The name of each thread, and the ticks for which it ran.
+/// The name of each thread, and the CPU ticks it has used.
 fn times() -> BTreeMap<u64, (String, u64)> {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let times = tasks.filter_map(|task| {
         let id = task.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
-        // proc(5): after the name in parentheses, the 12th and 13th field are the times in user and kernel mode.
+        // proc(5): after the name in parentheses, fields 12 and 13 are the times in user and kernel mode.
         let (head, tail) = stat.rsplit_once(')')?;
         let name = head.split_once('(')?.1.to_owned();
         let mut fields = tail.split_ascii_whitespace().skip(11);

@@ -1,4 +1,4 @@
-//! The suite through layers.
+//! Runs the suite through layers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,35 +7,34 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Driver, Served, Wire};
 use crate::{Capture, Limits, Peer, Protocol, Tracer, Wrapper};
 
-/// A way to put a layer around any protocol.
+/// A way to add a layer around any protocol.
 pub trait Layer: Clone + Send + 'static {
-    /// The protocol that is served: a layer around one that `F` makes.
+    /// The protocol that is served: a layer around a protocol that `F` makes.
     type Around<P, F>: Protocol<Message = P::Message> + Send + 'static
     where
         P: Protocol + Send + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
 
-    /// The layer around the protocol of `peer`, which `factory` makes now or later; `None` when there is to be no
-    /// connection.
+    /// Adds the layer around the protocol of `peer`, which `factory` makes now or later. Returns `None` to refuse the connection.
     fn around<P, F>(&self, peer: &Peer<'_, P::Message>, factory: F) -> Option<Self::Around<P, F>>
     where
         P: Protocol + Send + 'static,
         P::Message: Send + 'static,
         F: FnMut(&Peer<'_, P::Message>) -> Option<P> + Send + 'static;
 
-    /// What the peer sends first, before the inner protocol begins. Empty by default.
+    /// Bytes that the peer sends before the inner protocol begins. Empty by default.
     fn preamble(&self) -> &[u8] {
         b""
     }
 
-    /// Whether the layer is one of servers alone. By default one with a preamble is.
+    /// Whether the layer is only for servers. By default, a layer with a preamble is.
     fn serves_only(&self) -> bool {
         !self.preamble().is_empty()
     }
 
-    /// The peer's end of the layer, over the peer's end of a connection: through it the checks see and say what is inside of
-    /// the layer. By default the preamble is sent, and the rest is seen as it is.
+    /// The peer's end of the layer, around the peer's end of a connection. Through it, the checks exchange bytes with the inner protocol.
+    /// By default, it sends the preamble and passes everything else unchanged.
     fn wire(&self, mut wire: Box<dyn Wire>) -> Box<dyn Wire> {
         if !self.preamble().is_empty() {
             wire.send(self.preamble());
@@ -105,7 +104,7 @@ impl<L: Layer> Served for Serving<L> {
     }
 }
 
-/// The layer that changes nothing.
+/// A layer that changes nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IdentityLayer;
 
@@ -127,12 +126,12 @@ impl Layer for IdentityLayer {
     }
 }
 
-/// The [`Tracer`], into a capture that is written nowhere.
+/// The [`Tracer`], with a capture that is discarded.
 #[derive(Debug, Clone)]
 pub struct TracerLayer(Capture<io::Sink>);
 
 impl TracerLayer {
-    /// A layer with a capture of its own.
+    /// A layer with its own capture.
     pub fn new() -> Self {
         let capture = Capture::new(io::sink(), SystemTime::UNIX_EPOCH, Instant::now());
         TracerLayer(capture.unwrap_or_else(|error| fail!("expected a sink to take everything, saw {error}")))
@@ -165,7 +164,7 @@ impl Layer for TracerLayer {
     }
 }
 
-/// A [`Wrapper`] that names nothing.
+/// A [`Wrapper`] that overrides nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<P>(pub P);
 

@@ -1,4 +1,4 @@
-//! The in-memory rig as a driver under test.
+//! The in-memory harness as a driver under test.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ where
     fn connect(&self) -> Option<Box<dyn Wire>> {
         let harness = Harness::accept(self.limits, &mut *self.factory.borrow_mut());
         let harness = harness.map(|mut harness| {
-            // As much as a kernel's buffers would take.
+            // About the size of a kernel's buffers.
             harness.set_window(Some(WINDOW));
             Rc::new(RefCell::new(harness))
         });
@@ -123,7 +123,7 @@ impl<P: Protocol> Wire for MemoryWire<P> {
         if let Some(harness) = &self.harness {
             let mut harness = harness.borrow_mut();
             if harness.is_blocked() {
-                // The driver learns it when it next sends.
+                // The driver notices the reset at its next write.
                 harness.break_off(b"");
                 harness.set_window(Some(WINDOW));
             } else {
@@ -142,7 +142,7 @@ impl<P: Protocol> Wire for MemoryWire<P> {
 }
 
 impl<P: Protocol> Drop for MemoryWire<P> {
-    /// The peer goes away, as a socket that is dropped.
+    /// The peer disconnects, as when a socket is dropped.
     fn drop(&mut self) {
         if let Some(harness) = &self.harness {
             let mut harness = harness.borrow_mut();

@@ -1,4 +1,4 @@
-//! A protocol that notes all that is done to it, and behaves as a check wants.
+//! A protocol that records every call, and behaves as a check wants.
 
 use core::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::{Cx, Input, Intent, Protocol, Reason};
 
-/// Which method was called.
+/// A method of [`Protocol`](crate::Protocol) that was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `connected`.
     Connected,
-    /// `received`, with these bytes in view.
+    /// `received`, with these bytes in the input.
     Received(Vec<u8>),
     /// `eof`.
     Eof,
@@ -23,7 +23,7 @@ pub enum Call {
     Drained,
     /// `again`.
     Again,
-    /// `message`, with this number.
+    /// `posted`, with this number.
     Message(u32),
     /// `stop`.
     Stop,
@@ -31,50 +31,50 @@ pub enum Call {
     Closed(Reason),
 }
 
-/// One call, and how things stood after it.
+/// One call, and the state after it.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The call.
+    /// The method.
     pub call: Call,
-    /// Its time; `None` for `closed`, which has none.
+    /// The call's time; `None` for `closed`, which has none.
     pub now: Option<Instant>,
-    /// The time by the clock, on return.
+    /// The time of the real clock when the call returned.
     pub returned: Instant,
-    /// The deadline that was set before the call.
+    /// The deadline before the call.
     pub deadline: Option<Instant>,
-    /// The strongest end asked for by then.
+    /// The strongest end of the connection requested so far.
     pub intent: Intent,
-    /// Whether it returned an error.
+    /// Whether the call returned an error.
     pub failed: bool,
-    /// Whether reading was paused by then.
+    /// Whether reading was paused after the call.
     pub paused: bool,
-    /// Whether the output was above the high-water mark by then.
+    /// Whether the output was above the high-water mark after the call.
     pub congested: bool,
-    /// Whether it wants input all the same.
+    /// Whether the protocol wants input even while congested.
     pub keeps_reading: bool,
-    /// Bytes left unconsumed.
+    /// Bytes of input left unconsumed.
     pub left: usize,
 }
 
-/// What one connection's protocol went through.
+/// The calls that one connection's protocol received.
 #[derive(Debug)]
 pub struct Trace {
     incoming: Receiver<Event>,
     counts: Arc<Counts>,
-    /// Whether the driver's time is the clock's.
+    /// Whether the driver's time is the real clock's.
     real_time: bool,
-    /// What has happened so far.
+    /// The calls so far.
     pub events: Vec<Event>,
 }
 
-/// Calls that come too often to be noted each.
+/// Counts of calls that are too frequent to be recorded.
 #[derive(Debug, Default)]
 struct Counts {
     deadline: AtomicUsize,
     flush: AtomicUsize,
 }
 
-/// Events of a trace that a message shows at most, the last ones.
+/// The most events of a trace that a message shows; the last ones.
 const SHOWN: usize = 20;
 
 /// The last events, for a message.
@@ -83,7 +83,7 @@ fn last(events: &[Event]) -> Vec<Shown<'_>> {
     last.iter().map(Shown).collect()
 }
 
-/// An event in one line.
+/// An event as one line.
 struct Shown<'a>(&'a Event);
 
 impl fmt::Debug for Shown<'_> {
@@ -120,12 +120,12 @@ impl Trace {
         self.counts.deadline.load(Ordering::SeqCst)
     }
 
-    /// Calls of `flush` so far: one for each time that the driver looked at output.
+    /// Calls of `flush` so far: one for each time that the driver looked at the output.
     pub(super) fn flushes(&self) -> usize {
         self.counts.flush.load(Ordering::SeqCst)
     }
 
-    /// Whether the protocol is dropped in time.
+    /// Waits at most `patience` until the protocol is dropped. Returns whether it was.
     pub(super) fn is_dropped(&mut self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
@@ -140,11 +140,11 @@ impl Trace {
         }
     }
 
-    /// Waits until an event fits, and returns it.
+    /// Waits for an event that matches `fits`, and returns it.
     ///
     /// # Panics
     ///
-    /// When none fits in time: the check has failed.
+    /// If there is none in time: the check has failed.
     pub(super) fn wait(&mut self, what: &str, fits: impl Fn(&Call) -> bool) -> Event {
         if let Some(event) = self.events.iter().find(|event| fits(&event.call)) {
             return event.clone();
@@ -155,7 +155,7 @@ impl Trace {
         }
     }
 
-    /// Waits for a new event that fits.
+    /// Waits for a new event that matches `fits`.
     pub(super) fn wait_new(&mut self, patience: Duration, fits: impl Fn(&Call) -> bool) -> Option<Event> {
         let end = Instant::now() + patience;
         loop {
@@ -182,16 +182,16 @@ impl Trace {
         }
     }
 
-    /// How many events fit.
+    /// The number of events that match `fits`.
     pub(super) fn count(&self, fits: impl Fn(&Call) -> bool) -> usize {
         self.events.iter().filter(|event| fits(&event.call)).count()
     }
 
-    /// Checks the rules that hold for any exchange.
+    /// Checks the rules for any exchange.
     ///
     /// # Panics
     ///
-    /// When one is broken.
+    /// If a rule is broken.
     pub fn check(&mut self) {
         self.events.extend(self.incoming.try_iter());
         let (mut connected, mut closed, mut eof, mut stopped) = (0, 0, 0, 0);
@@ -283,7 +283,7 @@ impl Trace {
     }
 }
 
-/// The error of a probe that is told to fail.
+/// The error of a probe that was told to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failed;
 
@@ -295,7 +295,7 @@ impl fmt::Display for Failed {
 
 impl core::error::Error for Failed {}
 
-/// What a probe is told, with the input where there is one.
+/// The call that a probe receives, with the input if there is one.
 pub(super) enum Told<'a, 'b> {
     Connected,
     Received(&'a mut Input<'b>),
@@ -308,7 +308,7 @@ pub(super) enum Told<'a, 'b> {
     Stop,
 }
 
-/// What a probe does. The second argument is its deadline.
+/// The behaviour of a probe. The second argument is its deadline.
 pub(super) type Behaviour =
     Arc<dyn Fn(&mut Cx<'_>, &mut Option<Instant>, Told<'_, '_>) -> Result<(), Failed> + Send + Sync>;
 
@@ -321,7 +321,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// A probe and its trace. `real_time` says that the driver's time is the clock's.
+    /// Makes a probe and its trace. `real_time` says that the driver's time is the real clock's.
     pub(super) fn new(behaviour: Behaviour, keeps_reading: bool, real_time: bool) -> (Probe, Trace) {
         let (trace, incoming) = channel();
         let counts = Arc::<Counts>::default();
@@ -354,7 +354,7 @@ impl Probe {
     ) -> Result<(), Failed> {
         let deadline = self.deadline;
         let (outcome, left) = act(&self.behaviour, cx, &mut self.deadline);
-        // A check that has ended no longer looks.
+        // The check may have ended and dropped the receiver.
         let _ = self.trace.send(Event {
             call,
             now: Some(cx.now()),

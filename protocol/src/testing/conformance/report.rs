@@ -1,42 +1,42 @@
-//! How checks say what went wrong.
+//! Failure messages of checks.
 
 use core::any::Any;
 use core::cell::Cell;
 use core::fmt;
 
 thread_local! {
-    /// The rule that is being checked, and the check's name.
+    /// The rule being checked, and the check's name.
     static RULE: Cell<&'static str> = const { Cell::new("conformance") };
 }
 
-/// From now on this thread checks `rule`.
+/// Sets the rule that this thread checks from now on.
 pub(super) fn checks(rule: &'static str) {
     RULE.set(rule);
 }
 
-/// Panics with the rule and what was expected and seen.
+/// Panics with the rule, the expectation and the observation.
 #[track_caller]
 pub(super) fn fail(what: fmt::Arguments<'_>) -> ! {
     panic!("{}: {what}", RULE.get())
 }
 
-/// Fails the check, with a message as for `format!`.
+/// Fails the check, with a message like `format!`.
 macro_rules! fail {
     ($($message:tt)*) => { $crate::testing::conformance::report::fail(format_args!($($message)*)) };
 }
 
-/// Fails the check unless something holds.
+/// Fails the check unless a condition holds.
 macro_rules! ensure {
     ($holds:expr, $($message:tt)*) => { if !$holds { fail!($($message)*) } };
 }
 
-/// Fails the check unless `seen` is what was expected.
+/// Fails the check unless `seen` equals `expected`.
 #[track_caller]
 pub(super) fn expect<S: PartialEq<E> + fmt::Debug, E: fmt::Debug>(what: &str, seen: S, expected: E) {
     ensure!(seen == expected, "{what}: expected {expected:?}, saw {seen:?}");
 }
 
-/// Fails the check unless `seen` are the bytes that were expected, which may be too many to print.
+/// Fails the check unless `seen` equals `expected`; shortens the bytes in the message.
 #[track_caller]
 pub(super) fn expect_bytes(what: &str, seen: &[u8], expected: &[u8]) {
     if seen.len() < 100 && expected.len() < 100 {
@@ -55,7 +55,7 @@ pub(super) fn expect_bytes(what: &str, seen: &[u8], expected: &[u8]) {
     );
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
         (Some(message), _) => message,

@@ -12,9 +12,9 @@ use crate::testing::harness::{Memory, Queue};
 use crate::testing::{End, Harness, Sim, Weather};
 use crate::{Cx, Input, Limits, Peer, Protocol, Reason};
 
-/// Runs each connection in a [`Sim`]: cut into segments of any size, read in pieces of any size, in an order that follows from the seed.
+/// Runs each connection in a [`Sim`]: the seed decides the sizes of segments and reads, and the order of events.
 ///
-/// The checks are about what a driver does, not about what a network does, so the weather is calm and quick.
+/// The checks test drivers, not networks, so the weather is calm and fast.
 #[derive(Debug, Clone, Copy)]
 pub struct Simulated {
     weather: Weather,
@@ -22,7 +22,7 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// With a network and an order that follow from `seed`.
+    /// A simulation whose network and order of events follow from `seed`.
     pub fn new(seed: u64) -> Self {
         let weather = Weather {
             latency: Duration::from_micros(1 + seed % 7 * 100),
@@ -34,10 +34,10 @@ impl Simulated {
     }
 }
 
-/// The least of the largest segments, so that the megabytes of some checks do not take minutes.
+/// The smallest maximum segment size, so that checks with megabytes of data do not take minutes.
 const MEGABYTE_IN_TIME: usize = 200;
 
-/// Longer than anything is under way.
+/// Longer than any segment travels.
 const SOON: Duration = Duration::from_secs(5);
 
 impl Driver for Simulated {
@@ -70,12 +70,12 @@ impl Driver for Simulated {
 
 struct World<P: Protocol> {
     sim: Sim<Remote, P>,
-    /// By the pair's number.
+    /// Mailboxes by the pair's number.
     mailboxes: Vec<Arc<Queue<P::Message>>>,
 }
 
 impl<P: Protocol> World<P> {
-    /// Delivers what senders have sent, and lets it have its effect.
+    /// Delivers posted messages, and runs their effects.
     fn settle(&mut self) {
         for (id, mailbox) in self.mailboxes.iter().enumerate() {
             while let Some(message) = mailbox.pop() {
@@ -142,10 +142,10 @@ where
     }
 }
 
-/// The peer's end: does what it is told, and reads only when it is told to.
+/// The peer's end: acts, and reads, only when the check asks for it.
 struct Remote(Rc<RefCell<Seen>>);
 
-/// What the peer has seen and not handed on.
+/// Input of the peer that it has not passed on.
 #[derive(Debug, Default)]
 struct Seen {
     bytes: Vec<u8>,
@@ -198,7 +198,7 @@ impl Protocol for Remote {
 
 struct SimulatedWire<P: Protocol> {
     world: Rc<RefCell<World<P>>>,
-    /// `None` for a connection that was refused.
+    /// `None` for a refused connection.
     id: Option<usize>,
     seen: Rc<RefCell<Seen>>,
 }
@@ -210,7 +210,7 @@ impl<P: Protocol> SimulatedWire<P> {
         }
     }
 
-    /// What there is to hand on.
+    /// The next event to pass on.
     fn take(&self) -> Option<Received> {
         let mut seen = self.seen.borrow_mut();
         if seen.closed == Some(Reason::Io(ErrorKind::ConnectionReset)) {
@@ -265,7 +265,7 @@ impl<P: Protocol> Wire for SimulatedWire<P> {
 }
 
 impl<P: Protocol> Drop for SimulatedWire<P> {
-    /// The peer goes away, as a socket that is dropped.
+    /// The peer disconnects, as when a socket is dropped.
     fn drop(&mut self) {
         self.command(Command::Close);
         self.pass(SOON);

@@ -18,7 +18,7 @@ pub struct SocketWire {
 }
 
 impl SocketWire {
-    /// Connects; `None` when nobody listens.
+    /// Connects; `None` if nobody listens.
     pub fn connect(to: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(to).ok()?;
         let _ = stream.set_nodelay(true);
@@ -28,7 +28,7 @@ impl SocketWire {
 
 impl Wire for SocketWire {
     fn send(&mut self, bytes: &[u8]) {
-        // A peer that is gone is seen by `receive`.
+        // A disconnected peer is detected by `receive`.
         let _ = self.stream.write_all(bytes);
     }
 
@@ -50,7 +50,7 @@ impl Wire for SocketWire {
     }
 
     fn reset(self: Box<Self>) {
-        // Closing with unread input resets, so something must have come that is not read.
+        // A close with unread input sends a reset, so some input must have arrived.
         let _ = self.stream.set_read_timeout(Some(Duration::from_secs(5)));
         let _ = self.stream.peek(&mut [0]);
         drop(self.stream);

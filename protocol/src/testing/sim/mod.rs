@@ -1,4 +1,4 @@
-//! Many pairs of protocols in one thread, on a network in any weather, the same every time.
+//! Many pairs of protocols in one thread on a simulated network, repeatable by seed.
 
 mod net;
 mod pair;
@@ -10,21 +10,21 @@ use self::net::{Event, Net};
 use self::pair::Pair;
 use crate::{Limits, Protocol, Reason};
 
-/// What the network is like. Every choice it leaves open follows from the seed.
+/// Properties of the network. The seed decides everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Weather {
-    /// The longest time that bytes are under way. Default 40 ms.
+    /// The longest time that bytes travel. Default 40 ms.
     pub latency: Duration,
     /// The stream is cut into segments of at most this many bytes. Default 1,460.
     pub segment: usize,
-    /// Bytes that may be under way or unread in one direction before the sender is blocked. Default 64 KiB.
+    /// Bytes in flight or unread in one direction before the sender is blocked. Default 64 KiB.
     pub window: usize,
-    /// Of 10,000 segments, how many are held up for [`stall`](Weather::stall). Default 10.
+    /// Stalled segments in 10,000; see [`stall`](Weather::stall). Default 10.
     pub stalls: u32,
-    /// How long a segment may be held up. Default 3 s.
+    /// The longest delay of a stalled segment. Default 3 s.
     pub stall: Duration,
-    /// Of 10,000 segments, how many are lost for good together with their connection. Default 10.
+    /// Segments in 10,000 that are lost together with their connection. Default 10.
     pub resets: u32,
 }
 
@@ -62,25 +62,25 @@ pub enum End {
     B,
 }
 
-/// A pair whose both ends are closed.
+/// A pair of which both ends are closed.
 #[derive(Debug)]
 pub struct Ended<'s, A, B> {
-    /// Its number, as [`Sim::open`] gave it.
+    /// The number of the pair, as returned by [`Sim::open`].
     pub id: usize,
-    /// The one end.
+    /// The first end.
     pub a: &'s A,
-    /// The other end.
+    /// The second end.
     pub b: &'s B,
-    /// Why the one end closed.
+    /// Why the first end closed.
     pub a_reason: Reason,
-    /// Why the other end closed.
+    /// Why the second end closed.
     pub b_reason: Reason,
     /// Whether the network cut the connection.
     pub cut: bool,
 }
 
-/// Simulates connections by the rules every driver keeps: with latency, segments of any size, short reads, blocked
-/// senders, stalls and resets, in virtual time, in an order that follows from the seed alone.
+/// Simulates connections by the rules that every driver follows: with latency, segments of any size, short reads, blocked senders, stalls
+/// and resets, in virtual time. The seed alone decides the order of events.
 ///
 /// ```
 /// use std::time::Duration;
@@ -110,7 +110,7 @@ pub struct Sim<A: Protocol, B: Protocol> {
 }
 
 impl<A: Protocol, B: Protocol> Sim<A, B> {
-    /// A network without connections. Both ends of each have `limits`.
+    /// A network without connections. Both ends of each connection get `limits`.
     pub fn new(weather: Weather, limits: Limits, seed: u64) -> Self {
         Sim {
             net: Net::new(weather, limits, seed),
@@ -119,7 +119,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         }
     }
 
-    /// Connects `a` with `b`, `after` now. Returns the pair's number, counted from 0.
+    /// Connects `a` with `b` in `after` from now. Returns the pair's number, counted from 0.
     pub fn open(&mut self, after: Duration, a: A, b: B) -> usize {
         let id = self.pairs.len();
         let now = self.net.now;
@@ -129,13 +129,13 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         id
     }
 
-    /// Asks one end of a pair to stop, as a driver does that shuts down, `after` now.
+    /// Asks one end of a pair to stop in `after` from now, as a driver does when it shuts down.
     pub fn stop(&mut self, after: Duration, id: usize, end: End) {
         self.net.schedule(self.net.now + after, id, Event::Stop(end));
     }
 
-    /// Delivers a message to the first end of a pair, `after` now. One that comes before the pair has opened, or after its end, is
-    /// dropped; none overtakes another.
+    /// Posts a message to the first end of a pair in `after` from now. A message before the pair has opened, or after its end, is dropped.
+    /// Messages arrive in order.
     pub fn message_a(&mut self, after: Duration, id: usize, message: A::Message) {
         if let Some(Some(pair)) = self.pairs.get_mut(id) {
             pair.a.mail.push_back(message);
@@ -143,7 +143,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         }
     }
 
-    /// The same for the second end.
+    /// Like [`message_a`](Self::message_a), for the second end.
     pub fn message_b(&mut self, after: Duration, id: usize, message: B::Message) {
         if let Some(Some(pair)) = self.pairs.get_mut(id) {
             pair.b.mail.push_back(message);
@@ -151,8 +151,8 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         }
     }
 
-    /// Runs for `time` of the virtual clock, or until nothing can happen any more. `ended` sees every pair whose ends
-    /// have both closed, once; then it is dropped.
+    /// Runs for `time` of the virtual clock, or until nothing more can happen. Calls `ended` once for every pair of which both ends have
+    /// closed, and then drops the pair.
     pub fn run(&mut self, time: Duration, mut ended: impl FnMut(Ended<'_, A, B>)) {
         let until = self.net.now + time;
         while let Some((id, event)) = self.net.pop(until) {
@@ -161,8 +161,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         self.net.now = self.net.now.max(until);
     }
 
-    /// Runs until nothing is under way but timers, at most for `time` of the virtual clock, which then stands where it came to be
-    /// quiet.
+    /// Runs until only timers are pending, or for at most `time` of the virtual clock. The clock then stops at the last event.
     pub fn settle(&mut self, time: Duration, mut ended: impl FnMut(Ended<'_, A, B>)) {
         let until = self.net.now + time;
         while !self.net.is_quiet()
@@ -191,7 +190,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         }
     }
 
-    /// Pairs that have not ended, with those not yet opened.
+    /// The number of pairs that have not ended, including those not opened yet.
     pub fn live(&self) -> usize {
         self.live
     }
@@ -207,7 +206,7 @@ impl<A: Protocol, B: Protocol> Sim<A, B> {
         self.net.now - self.net.start
     }
 
-    /// A number that follows from all that happened so far: two runs that differ in anything differ in it.
+    /// A digest of all events so far: runs that differ in any event have different digests.
     pub fn digest(&self) -> u64 {
         self.net.digest
     }

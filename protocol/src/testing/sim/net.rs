@@ -1,4 +1,4 @@
-//! Time and chance: what happens next, and what the weather makes of it.
+//! Time and chance: the next event, and the effects of the weather.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,7 +8,7 @@ use super::{End, Weather};
 use crate::Limits;
 use crate::driver::Scratch;
 
-/// What all pairs share.
+/// The state that all pairs share.
 #[derive(Debug)]
 pub(super) struct Net {
     pub(super) weather: Weather,
@@ -19,21 +19,21 @@ pub(super) struct Net {
     pub(super) start: Instant,
     random: u64,
     queue: BinaryHeap<Reverse<(Instant, u64, usize, Event)>>,
-    /// Events in it that are no timers.
+    /// Queued events other than timers.
     under_way: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     Open,
-    /// The next segment for this end is there.
+    /// The next segment for this end arrives.
     Arrive(End),
-    /// What this end sends may be taken again.
+    /// The network can take more output of this end.
     Room(End),
     Timer(End),
     Again(End),
     Stop(End),
-    /// The next message for this end is there.
+    /// The next message for this end arrives.
     Message(End),
     /// The network cuts the connection.
     Cut,
@@ -59,18 +59,18 @@ impl Net {
     }
 
     pub(super) fn schedule(&mut self, at: Instant, id: usize, event: Event) {
-        // What happens at the same time happens in any order.
+        // Simultaneous events happen in random order.
         let tie = self.next();
         self.under_way += usize::from(!matches!(event, Event::Timer(_)));
         self.queue.push(Reverse((at, tie, id, event)));
     }
 
-    /// Whether anything will happen that is no timer.
+    /// Whether only timers are pending.
     pub(super) fn is_quiet(&self) -> bool {
         self.under_way == 0
     }
 
-    /// The next event up to `until`; the clock is moved to it.
+    /// The next event up to `until`. Moves the clock to it.
     pub(super) fn pop(&mut self, until: Instant) -> Option<(usize, Event)> {
         let &Reverse((at, _, id, event)) = self.queue.peek()?;
         if at > until {
@@ -90,7 +90,7 @@ impl Net {
         mixed ^ mixed >> 31
     }
 
-    /// A number from 1 to `end`, or 1.
+    /// A random number from 1 to `end`, at least 1.
     pub(super) fn up_to(&mut self, end: usize) -> usize {
         1 + (self.next() % end.max(1) as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! One pair: two connections, each driven as by a driver, and the pipes between them.
+//! One pair: two connections, each run as by a driver, and the pipes between them.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use crate::Protocol;
 use crate::driver::{Connection, Interest, Settled, Transfer, Transport, Turn};
 use crate::testing::harness::take;
 
-/// Two protocols and what lies between them.
+/// Two protocols and the network between them.
 pub(super) struct Pair<A: Protocol, B: Protocol> {
     pub(super) a: Side<A>,
     pub(super) b: Side<B>,
@@ -23,10 +23,10 @@ pub(super) struct Pair<A: Protocol, B: Protocol> {
 pub(super) struct Side<P: Protocol> {
     pub(super) connection: Connection<P>,
     pub(super) ended: bool,
-    /// Messages on their way to it.
+    /// Messages in flight to this end.
     pub(super) mail: VecDeque<P::Message>,
     interest: Interest,
-    /// The earliest timer under way for it.
+    /// The earliest pending timer of this end.
     timer: Option<Instant>,
     eof: bool,
 }
@@ -35,12 +35,12 @@ pub(super) struct Side<P: Protocol> {
 #[derive(Debug)]
 struct Pipe {
     segments: VecDeque<Segment>,
-    /// Bytes in them.
+    /// Bytes in flight.
     under_way: usize,
-    /// Arrived and not read.
+    /// Bytes that have arrived and were not read.
     inbox: VecDeque<u8>,
     fin: bool,
-    /// When the last segment arrives: none overtakes it.
+    /// When the last segment arrives: later segments must not overtake it.
     last: Instant,
     /// The sender waits for room.
     blocked: bool,
@@ -93,7 +93,7 @@ impl<A: Protocol, B: Protocol> Pair<A, B> {
     }
 }
 
-/// Which end of which pair.
+/// A pair and one of its ends.
 type Place = (usize, End);
 
 impl End {
@@ -105,7 +105,7 @@ impl End {
     }
 }
 
-/// Each event in three steps, as on a driver: what happened, what there is to do, what comes next.
+/// Each event is handled in three steps, as on a driver: the event, its consequences, and the next timer.
 impl<P: Protocol> Side<P> {
     fn new(protocol: P) -> Self {
         Side {
@@ -134,7 +134,7 @@ impl<P: Protocol> Side<P> {
             Some(Segment::Data(bytes)) => {
                 inbound.under_way -= bytes.len();
                 if self.ended {
-                    // Nobody is there any more.
+                    // The other end no longer exists.
                     return outbound.reset(net, place);
                 }
                 inbound.inbox.extend(bytes);
@@ -191,7 +191,7 @@ impl<P: Protocol> Side<P> {
         self.read(net, place, inbound, outbound);
     }
 
-    /// Reads what is there, in pieces of any size.
+    /// Reads available input, in pieces of random size.
     fn read(&mut self, net: &mut Net, place: Place, inbound: &mut Pipe, outbound: &mut Pipe) {
         while !self.ended && self.interest.read && !inbound.inbox.is_empty() {
             let piece = net.up_to(inbound.inbox.len());
@@ -204,7 +204,7 @@ impl<P: Protocol> Side<P> {
             });
             net.mix(len as u64);
         }
-        // As kernels do, not for every byte: a sender that is woken for a few sends few, and then again.
+        // Wakes the sender as kernels do, once half of the window is free: waking it for every byte would make it send tiny segments.
         if inbound.blocked && inbound.room(net) > net.weather.window / 2 {
             let at = net.now + net.delay();
             net.schedule(at, place.0, Event::Room(place.1.other()));
@@ -215,7 +215,7 @@ impl<P: Protocol> Side<P> {
         }
     }
 
-    /// One turn: something happens, and what there is to do then is done.
+    /// Runs one turn: an event, and everything that follows from it.
     fn turn(&mut self, net: &mut Net, place: Place, outbound: &mut Pipe, happened: impl FnOnce(&mut Turn<'_, P>)) {
         if self.ended {
             return;
@@ -256,7 +256,7 @@ impl<P: Protocol> Side<P> {
         let Some(deadline) = self.connection.deadline() else {
             return;
         };
-        // A deadline left in the past fires again, a tick later, as on a driver with a clock of milliseconds.
+        // A deadline left in the past fires again a millisecond later, as on a driver with a clock of milliseconds.
         let at = deadline.max(net.now + Duration::from_millis(1));
         if self.timer.is_none_or(|timer| at < timer) {
             self.timer = Some(at);
@@ -265,7 +265,7 @@ impl<P: Protocol> Side<P> {
     }
 }
 
-/// The pipe to the other end, as a transport that takes segments of any size.
+/// The pipe to the other end as a transport, which takes segments of any size.
 struct Outbound<'a> {
     net: &'a mut Net,
     place: Place,
@@ -275,7 +275,7 @@ struct Outbound<'a> {
 impl Transport for Outbound<'_> {
     const SHORT_SEND_BLOCKS: bool = false;
 
-    /// Input is handed over before a turn is settled.
+    /// Input is delivered before a turn is settled.
     fn receive(&mut self, _: &mut [u8]) -> Transfer {
         Transfer::Blocked
     }
@@ -328,7 +328,7 @@ impl Pipe {
             Segment::Fin | Segment::Reset => self.closed = true,
         }
         self.last = self.last.max(net.now + net.delay());
-        // None overtakes another, whatever the order of what happens at the same time.
+        // Keeps segments in order, because simultaneous events happen in random order.
         self.last += Duration::from_nanos(1);
         self.segments.push_back(segment);
         net.schedule(self.last, id, Event::Arrive(end.other()));
@@ -337,7 +337,7 @@ impl Pipe {
         }
     }
 
-    /// Sends a reset from `place`; what is under way from there is lost.
+    /// Sends a reset from `place`; its bytes in flight are lost.
     fn reset(&mut self, net: &mut Net, place: Place) {
         if !matches!(self.segments.back(), Some(Segment::Reset)) {
             self.segments.clear();

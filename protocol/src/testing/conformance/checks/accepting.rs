@@ -1,11 +1,11 @@
-//! Who is let in, and how the driver stops.
+//! Accepting connections, and stopping.
 
 use std::fs::File;
 use std::thread::sleep;
 
 use super::*;
 
-/// Descriptors at most: where a process may have more, the check would take too long.
+/// The most descriptors a process may have for this check; with more, the check would take too long.
 const DESCRIPTORS: usize = 100_000;
 
 pub(super) fn refused_with_a_reset<D: Driver>(driver: &D) {
@@ -16,7 +16,7 @@ pub(super) fn refused_with_a_reset<D: Driver>(driver: &D) {
     }
 }
 
-/// Peers that go while the driver is busy: their connections are there to be accepted, and broken.
+/// Peers disconnect while the driver is busy: their connections are in the accept queue, and broken.
 pub(super) fn gone_before_accepted<D: Driver>(driver: &D) {
     let server = serve(
         driver,
@@ -50,7 +50,7 @@ pub(super) fn gone_before_accepted<D: Driver>(driver: &D) {
     expect_bytes("the echo of one that comes later", &read(&mut *wire, 4), b"ping");
 }
 
-/// All descriptors of the process are taken while a peer connects: the peer is served when there are some again.
+/// A peer connects while all descriptors of the process are in use. It must be served when some are free again.
 pub(super) fn want_of_descriptors<D: Driver>(driver: &D) {
     let server = serve(driver, limits(), echo());
     let mut inside = another(&server);
@@ -66,10 +66,10 @@ pub(super) fn want_of_descriptors<D: Driver>(driver: &D) {
         }
         taken.push(file);
     }
-    // One is left, for the peer's end.
+    // One stays free for the peer's end.
     taken.pop();
     let mut waiting = server.served.connect();
-    // In case another thread of the process took it.
+    // Another thread of the process may have taken the descriptor.
     while waiting.is_none() && taken.pop().is_some() {
         waiting = server.served.connect();
     }
@@ -84,7 +84,7 @@ pub(super) fn want_of_descriptors<D: Driver>(driver: &D) {
     let Some(mut waiting) = waiting else {
         fail!("expected a connection, saw that nobody listens")
     };
-    // It was turned away, or had to wait.
+    // The connection was reset, or had to wait.
     match waiting.receive(PATIENCE) {
         Received::Reset | Received::Eof => {}
         seen => expect(
@@ -98,7 +98,7 @@ pub(super) fn want_of_descriptors<D: Driver>(driver: &D) {
     expect_bytes("the echo of one that comes later", &read(&mut *later, 4), b"ping");
 }
 
-/// Ignores that the driver stops.
+/// A protocol that ignores `stop`.
 fn stubborn() -> impl Into<Script> {
     script(|cx, _, told| {
         match told {
@@ -158,7 +158,7 @@ pub(super) fn reset_at_the_deadline<D: Driver>(driver: &D) {
     session.trace.check();
 }
 
-/// One that has had its last timeout has no timer any more by which a driver might find it.
+/// A connection after its last timeout has no timer by which a driver could find it.
 pub(super) fn stopped_after_the_last_timeout<D: Driver>(driver: &D) {
     const DRAIN: Duration = Duration::from_millis(400);
     let mut session = session(

@@ -1,8 +1,8 @@
-//! What comes in: bytes, the end of the stream, deadlines, messages.
+//! Input: bytes, the end of the stream, deadlines, messages.
 
 use super::*;
 
-/// Consumes whole words of four bytes only.
+/// Consumes only whole words of four bytes.
 fn words() -> impl Into<Script> {
     script(|cx, _, told| {
         match told {
@@ -69,7 +69,7 @@ pub(super) fn leftovers_come_back_after_a_message<D: Driver>(driver: &D) {
         limits(),
         script(|cx, deadline, told| {
             match told {
-                // The deadline serves as a flag: the message has come.
+                // The deadline serves as a flag: the message has arrived.
                 Told::Message(_) => *deadline = Some(cx.now() + Duration::from_secs(3600)),
                 Told::Received(input) if deadline.is_some() => cx.send(input.take_all()),
                 Told::Eof => cx.close(),
@@ -95,7 +95,7 @@ pub(super) fn nothing_is_received_while_paused<D: Driver>(driver: &D) {
         script(|cx, _, told| {
             match told {
                 Told::Received(input) => {
-                    // Takes one byte at a time, and a pause after each.
+                    // Takes one byte at a time, and pauses after each.
                     cx.send(input.take(1));
                     cx.pause(true);
                 }
@@ -157,7 +157,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
         script(|cx, deadline, told| {
             match told {
                 Told::Connected => *deadline = Some(cx.now() + STEP),
-                // Later: the old deadline must not fire. Nearer: the new one must.
+                // A later deadline: the old one must not fire. A nearer one: the new one must.
                 Told::Received(input) => {
                     let later = input.take_all() == b"l";
                     *deadline = Some(cx.now() + if later { STEP * 30 } else { STEP });
@@ -179,7 +179,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
             session.wire.pass(Duration::from_millis(2));
         }
         expect_bytes(
-            &format!("the timeout's byte after {order:?}"),
+            &format!("the byte of the timeout after {order:?}"),
             &read(&mut *session.wire, 1),
             b"!",
         );
@@ -197,7 +197,7 @@ pub(super) fn deadlines<D: Driver>(driver: &D) {
 }
 
 pub(super) fn edits_persist<D: Driver>(driver: &D) {
-    /// More than what is kept in front of the shared buffer.
+    /// More leftover input than fits in front of the shared read buffer.
     const LONG: usize = 40_000;
     let mut session = session(
         driver,
@@ -222,7 +222,7 @@ pub(super) fn edits_persist<D: Driver>(driver: &D) {
         for piece in sent.chunks(997) {
             session.wire.send(piece);
         }
-        // All that was seen before comes back as it was left.
+        // All bytes that were left before must be shown again.
         let all = |call: &Call| matches!(call, Call::Received(bytes) if bytes.len() == length);
         ensure!(
             session.trace.wait_new(PATIENCE, all).is_some(),
@@ -251,7 +251,7 @@ pub(super) fn edits_persist<D: Driver>(driver: &D) {
     finish(session);
 }
 
-/// More than the connection may hold comes while the protocol is paused: it must stay with the peer's transport.
+/// More bytes arrive than the connection may hold while the protocol is paused: they must stay in the transport.
 pub(super) fn nothing_is_read_while_paused<D: Driver>(driver: &D) {
     const HELD: usize = 50_000;
     let mut session = session(

@@ -1,4 +1,4 @@
-//! How connections begin and end.
+//! The beginning and the end of connections.
 
 use super::*;
 
@@ -77,10 +77,10 @@ pub(super) fn an_errors_reply_is_sent<D: Driver>(driver: &D) {
     session
         .trace
         .wait("the bytes", |call| matches!(call, Call::Received(_)));
-    // More input must neither be seen by the protocol nor cost the peer the reply.
+    // Further input must neither reach the protocol nor cost the peer the reply.
     session.wire.send(&[0; 100_000]);
     expect_bytes("the reply", &read_to_eof(&mut *session.wire), b"400");
-    // The peer does not close: the linger deadline ends it.
+    // The peer does not close: the linger deadline must end the connection.
     session.wire.pass(Duration::from_millis(400));
     expect("the end", session.trace.end(), Reason::Error);
     session.trace.check();
@@ -112,7 +112,7 @@ pub(super) fn shutdown_goes_on_reading<D: Driver>(driver: &D) {
         script(|cx, _, told| {
             match told {
                 Told::Received(input) => {
-                    // However it is cut.
+                    // The input may arrive in any pieces.
                     let last = input.take_all().ends_with(b"!");
                     if last {
                         cx.send(b"done");
@@ -169,7 +169,7 @@ pub(super) fn dropped_after_the_end<D: Driver>(driver: &D) {
     session.wire.shutdown();
     expect_bytes("the end", &read_to_eof(&mut *session.wire), b"");
     session.trace.end();
-    // The sender may keep a mailbox, but not the protocol.
+    // The sender may keep a mailbox alive, but not the protocol.
     ensure!(
         session.trace.is_dropped(PATIENCE),
         "expected the protocol to be dropped after closed, saw it kept"

@@ -1,4 +1,4 @@
-//! What comes from other threads.
+//! Messages from other threads.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,7 +36,7 @@ pub(super) fn messages_arrive_in_order<D: Driver>(driver: &D) {
     expect_bytes("the messages, in order and once each", &bytes, &expected);
     let sender = session.sender.clone();
     let (mut trace, _) = finish(session);
-    // None after the end: it comes back, or is dropped.
+    // After the end, a message is returned to the sender or dropped.
     if let Err(error) = sender.send(COUNT) {
         expect("a message after the end", error, SendError::Closed(COUNT));
     }
@@ -49,7 +49,7 @@ pub(super) fn messages_arrive_in_order<D: Driver>(driver: &D) {
     );
 }
 
-/// A gate at which a handler waits. It opens by itself when a check is over, however that ends.
+/// A gate at which a handler waits. It opens by itself when a check ends, also by a panic.
 #[derive(Debug, Default)]
 struct Gate {
     open: AtomicBool,
@@ -64,7 +64,7 @@ impl Gate {
     }
 }
 
-/// Waits at `gate` when message 0 comes, and answers each message with a byte.
+/// A protocol that waits at `gate` when message 0 arrives, and answers each message with a byte.
 fn gated(gate: &Arc<Gate>) -> impl Into<Script> {
     let gate = Arc::clone(gate);
     script(move |cx, _, told| {
@@ -84,7 +84,7 @@ fn gated(gate: &Arc<Gate>) -> impl Into<Script> {
 }
 
 pub(super) fn a_mailbox_is_bounded<D: Driver>(driver: &D) {
-    /// No connection needs as many.
+    /// More messages than any mailbox may hold.
     const MANY: u32 = 1_000_000;
     let gate = Arc::new(Gate::default());
     let mut session = session(driver, limits(), gated(&gate));
@@ -96,7 +96,7 @@ pub(super) fn a_mailbox_is_bounded<D: Driver>(driver: &D) {
         fail!("expected a mailbox that is full at some time, saw {MANY} messages taken")
     };
     expect("a message to a full mailbox", error, SendError::Full(n));
-    // Those that were taken arrive, and no others.
+    // All messages that were accepted arrive, and no others.
     let taken = n as usize;
     expect(
         "messages told of those that were taken",

@@ -21,42 +21,42 @@ use super::report::{self, expect, expect_bytes};
 use super::{Call, Driver, Received, Served, Trace, Wire};
 use crate::{Cx, Limits, Peer, Reason, SendError, Sender};
 
-/// Long enough for anything that must happen.
+/// Timeout for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Long enough to see that something does not happen.
+/// How long to watch that something does not happen.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// The time of a check above which it is printed.
+/// Checks that take longer than this are printed.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A check: what it checks, and what runs it.
+/// A check: its name, and the function that runs it.
 struct Check<D> {
     rule: &'static str,
     scope: Scope,
     check: fn(&D),
 }
 
-/// A check's name and what runs it.
+/// A check's name and function.
 type Named<D> = (&'static str, fn(&D));
 
-/// Where a check makes sense.
+/// Where a check applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Everywhere,
-    /// Not in a rig in memory.
+    /// Not in memory.
     Drivers,
-    /// As `Drivers`, and while no other check runs in this process: the check takes all descriptors, or looks at the threads.
+    /// Like `Drivers`, and no other check may run in this process meanwhile: the check takes all descriptors, or watches the threads.
     Alone,
 }
 
-/// Held by each check; for writing by one that runs alone.
+/// Read-locked by each check, write-locked by a check that runs alone.
 static ALONE: RwLock<()> = RwLock::new(());
 
-/// Checks every rule on `driver`, printing the name of each check as it starts.
+/// Checks every rule on `driver`. Prints the name of each check as it starts.
 ///
 /// # Panics
 ///
-/// When a rule is broken: once, after all checks, with a list of what failed.
+/// If a rule is broken: once, after all checks, with a list of the failures.
 pub fn run<D: Driver>(driver: &D) {
     let mut failed = Vec::new();
     let all = all::<D>();
@@ -79,7 +79,7 @@ pub fn run<D: Driver>(driver: &D) {
         }
         if let Err(panic) = outcome {
             let message = report::message(&*panic).to_owned();
-            // A check's own message names the rule already.
+            // A check's own message already begins with the rule.
             let message = message
                 .strip_prefix(rule)
                 .map(|rest| rest.trim_start_matches(": ").to_owned())
@@ -256,7 +256,7 @@ fn all<D: Driver>() -> Vec<Check<D>> {
         ("driver rule 11: a panic in stop costs its own connection", panics::stop),
     ];
     let with = |scope| move |(rule, check)| Check { rule, scope, check };
-    // What these look at is the whole process: its threads, its descriptors.
+    // These checks look at the whole process: its threads or its descriptors.
     let alone: Vec<Named<D>> = vec![
         (
             "driver rule 5: output that is not taken costs no turns",
@@ -280,7 +280,7 @@ fn all<D: Driver>() -> Vec<Check<D>> {
 /// A server of probes.
 struct Server {
     served: Box<dyn Served>,
-    /// For each connection its protocol's trace and sender.
+    /// The protocol's trace and sender of each connection.
     told: Receiver<(Trace, Sender<u32>)>,
 }
 
@@ -296,7 +296,7 @@ fn limits() -> Limits {
     Limits::default().linger(Duration::from_millis(200))
 }
 
-/// A drain time that does not pass.
+/// A drain time that is longer than any check.
 const LONG: Duration = Duration::from_secs(30);
 
 fn serve<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) -> Rc<Server> {
@@ -318,7 +318,7 @@ fn session<D: Driver>(driver: &D, limits: Limits, behaviour: impl Into<Script>) 
     another(&serve(driver, limits, behaviour))
 }
 
-/// One more connection to a server, or the first.
+/// Opens another connection to a server.
 fn another(server: &Rc<Server>) -> Session {
     let wire = connect(&*server.served);
     let Ok((trace, sender)) = server.told.recv_timeout(PATIENCE) else {
@@ -339,7 +339,7 @@ fn connect(served: &dyn Served) -> Box<dyn Wire> {
     wire
 }
 
-/// A behaviour, made from a closure, and whether it keeps reading.
+/// A behaviour, and whether the protocol keeps reading.
 struct Script(Behaviour, bool);
 
 impl<F> From<F> for Script
@@ -351,7 +351,7 @@ where
     }
 }
 
-/// Types a closure as a script.
+/// Helps type inference for a closure that is a script.
 fn script<F>(script: F) -> F
 where
     F: Fn(&mut Cx<'_>, &mut Option<Instant>, Told<'_, '_>) -> Result<(), Failed> + Send + Sync + 'static,
@@ -370,7 +370,7 @@ fn echo() -> impl Into<Script> {
     })
 }
 
-/// Reads until so many bytes, or the end.
+/// Reads until `n` bytes or the end.
 fn read(wire: &mut dyn Wire, n: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let end = Instant::now() + PATIENCE;
@@ -384,7 +384,7 @@ fn read(wire: &mut dyn Wire, n: usize) -> Vec<u8> {
     bytes
 }
 
-/// Reads to the end of the stream, which must be orderly.
+/// Reads to the end of the stream, which must not be a reset.
 fn read_to_eof(wire: &mut dyn Wire) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -399,7 +399,7 @@ fn read_to_eof(wire: &mut dyn Wire) -> Vec<u8> {
     }
 }
 
-/// Lets the driver notice that the peer is gone, and checks the whole trace.
+/// Lets the driver notice that the peer has disconnected, and checks the whole trace.
 fn finish(session: Session) -> (Trace, Reason) {
     let Session {
         mut wire, mut trace, ..

@@ -1,4 +1,4 @@
-//! What goes out, and what holds it back.
+//! Output and backpressure.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +25,7 @@ pub(super) fn one_call_is_one_write<D: Driver>(driver: &D) {
         }),
     );
     session.wire.send(b"?");
-    // What was written at once arrives at once, on loopback and in memory.
+    // A single write arrives in one piece, on loopback and in memory.
     let Received::Bytes(bytes) = session.wire.receive(PATIENCE) else {
         fail!("expected an answer, saw none")
     };
@@ -34,7 +34,7 @@ pub(super) fn one_call_is_one_write<D: Driver>(driver: &D) {
     finish(session);
 }
 
-/// Answers each byte with a megabyte.
+/// Answers each byte with 1 MiB.
 fn megabytes() -> impl Into<Script> {
     script(|cx, _, told| {
         match told {
@@ -55,7 +55,7 @@ pub(super) fn back_pressure<D: Driver>(driver: &D) {
     for _ in 0..10 {
         session.wire.send(b"12");
     }
-    // Nothing is read: the driver fills the transport and then waits.
+    // The peer does not read: the driver fills the transport and then waits.
     session.wire.pass(Duration::from_millis(100));
     expect("bytes", read(&mut *session.wire, 20 * MEGABYTE).len(), 20 * MEGABYTE);
     let (trace, reason) = finish(session);
@@ -66,7 +66,7 @@ pub(super) fn back_pressure<D: Driver>(driver: &D) {
 pub(super) fn reading_goes_on<D: Driver>(driver: &D) {
     let Script(behaviour, _) = megabytes().into();
     let mut session = session(driver, limits(), Script(behaviour, true));
-    // The answers are not taken, and more than any transport holds: still all questions are read.
+    // The peer does not read, and the answers exceed the transport: the driver must still read all questions.
     for sent in 0..12 {
         session.wire.send(b"?");
         let received = |call: &Call| matches!(call, Call::Received(_));
@@ -82,7 +82,7 @@ pub(super) fn reading_goes_on<D: Driver>(driver: &D) {
 }
 
 pub(super) fn a_stream_from_drained<D: Driver>(driver: &D) {
-    // The deadline, far away, serves as a countdown of pieces.
+    // The deadline, far in the future, encodes the number of remaining pieces.
     fn piece(cx: &mut Cx<'_>, left: &mut Option<Instant>, start: Instant) {
         cx.send(&[b's'; 100_000]);
         *left = left.map(|at| at - Duration::from_secs(1));
@@ -113,8 +113,8 @@ pub(super) fn a_stream_from_drained<D: Driver>(driver: &D) {
     expect("the end", reason, Reason::Closed);
 }
 
-/// A peer that takes everything at once, and sends meanwhile: the driver puts the rest off for the sake of others, and still reads
-/// nothing before the last piece has drained.
+/// The peer reads at once and sends meanwhile. The driver interrupts its writes for the sake of other connections, and must not read before
+/// the last piece has drained.
 pub(super) fn nothing_is_received_until_drained<D: Driver>(driver: &D) {
     const PIECES: usize = 3000;
     let left = AtomicUsize::new(PIECES);
@@ -184,7 +184,7 @@ pub(super) fn output_above_the_limit<D: Driver>(driver: &D) {
     session.trace.check();
 }
 
-/// Connections whose peers do not read wait at once; then each peer reads what its own connection said, and nothing else.
+/// Several peers do not read for a while; then each must receive the output of its own connection, and nothing else.
 pub(super) fn output_reaches_its_own_peer<D: Driver>(driver: &D) {
     // More than a transport holds.
     let copies = if D::IN_MEMORY { 1 } else { 8 };
@@ -195,7 +195,7 @@ pub(super) fn output_reaches_its_own_peer<D: Driver>(driver: &D) {
             match told {
                 Told::Received(input) => {
                     for byte in input.take_all() {
-                        // In many pieces, so that vectored writes end inside of one.
+                        // In many pieces, so that vectored writes end inside a piece.
                         for piece in 0..MEGABYTE / 4096 {
                             let mut bytes = vec![*byte; 4096];
                             bytes[0] = b'0' + (piece % 10) as u8;
@@ -262,7 +262,7 @@ pub(super) fn last_words<D: Driver>(driver: &D) {
         matches!(reason, Reason::Io(_)),
         "expected an error of the system, saw {reason:?}"
     );
-    // The whole trace is not checked: with its output dropped the connection is not congested, though never drained.
+    // The whole trace is not checked, because a connection whose output was dropped leaves congestion without a call of `drained`.
     let seen = |call: &Call| *call == Call::Received(b"last words".to_vec());
     expect(
         "calls with what the peer said before its reset",

@@ -1,9 +1,9 @@
-//! Protocols that panic.
+//! Panics of protocols.
 
 use super::*;
 use crate::{Input, Protocol};
 
-/// Where a protocol panics.
+/// The method in which a protocol panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Nowhere,
@@ -22,7 +22,7 @@ enum Place {
 
 const SECRET: &[u8] = b"half of a secret";
 
-/// Echoes, and panics in one place, after the first byte.
+/// An echo that panics in one method, after its first byte.
 #[derive(Debug)]
 struct Bomb {
     place: Place,
@@ -34,7 +34,7 @@ struct Bomb {
 impl Bomb {
     fn may_panic(&self, place: Place, cx: Option<&mut Cx<'_>>) {
         if self.place == place && (self.armed || place == Place::Connected) {
-            // Must reach nobody.
+            // This output must reach nobody.
             if let Some(cx) = cx {
                 cx.send(SECRET);
             }
@@ -80,7 +80,7 @@ impl Protocol for Bomb {
 
     fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Failed> {
         self.may_panic(Place::Flush, Some(cx));
-        // The echo of the first byte has been said. What waits before is a layer's.
+        // The first byte was echoed. Output that was waiting earlier is a layer's.
         self.armed |= self.echoed && cx.waiting() > 0;
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Drop for Bomb {
     }
 }
 
-/// A server whose next protocol panics where it is told.
+/// A server that tells its next protocol where to panic.
 struct Field {
     served: Box<dyn Served>,
     next: Arc<Mutex<Place>>,
@@ -159,10 +159,10 @@ fn echoes(who: &str, wire: &mut dyn Wire) {
     expect_bytes(&format!("the echo of {who}"), &read(wire, 4), b"ping");
 }
 
-/// What is left of a connection whose protocol has panicked.
+/// Checks that a connection was reset after its protocol panicked.
 fn is_reset(place: Place, wire: &mut dyn Wire) {
     let seen = wire.receive(PATIENCE);
-    // With its last words said, the peer may have seen an orderly end.
+    // If the protocol panics after its last output, the peer may have seen an orderly end.
     let gone = matches!(place, Place::Closed | Place::Drop) && seen == Received::Eof;
     ensure!(
         gone || seen == Received::Reset,
@@ -184,13 +184,13 @@ pub(super) fn one_connection<D: Driver>(driver: &D) {
         Place::Drop,
     ];
     let field = Field::new(driver);
-    // On whichever thread the others are.
+    // On the same thread, or on others.
     let mut bystanders: Vec<_> = (0..4).map(|_| field.connect(Place::Nowhere).0).collect();
     for place in places {
         let (mut victim, sender) = field.connect(place);
         if place != Place::Connected {
             victim.send(b"x");
-            // One that panics after the echo, when its deadline is read or it is flushed once more, may take the echo along.
+            // A panic after the echo, when the driver reads the deadline or flushes again, may discard the echo.
             if !matches!(place, Place::Deadline | Place::Flush) {
                 expect_bytes(
                     &format!("the echo before a panic in {place:?}"),
@@ -226,7 +226,7 @@ pub(super) fn one_connection<D: Driver>(driver: &D) {
 pub(super) fn factory<D: Driver>(driver: &D) {
     let field = Field::new(driver);
     let mut bystander = field.connect(Place::Nowhere).0;
-    // As many as there are threads, and more.
+    // More often than there are threads.
     for _ in 0..4 {
         let (mut victim, _) = field.connect(Place::Factory);
         is_reset(Place::Factory, &mut *victim);

@@ -1,21 +1,21 @@
-//! Whose turn it is, and what a turn costs.
+//! The order of turns, and their cost.
 
 use std::thread::sleep;
 
 use super::*;
 use crate::testing::conformance::busy::busy_thread;
 
-/// Turns that a connection may have while nothing happens.
+/// The most turns of a connection while nothing happens.
 const FEW: usize = 50;
 
-/// Answers are put off to `flush`: it must come before the output is looked at, also where nothing was said before.
+/// Output may be produced in `flush`: the driver must call it before it looks at the output, also if no output waited before.
 pub(super) fn flush<D: Driver>(driver: &D) {
     let mut session = session(
         driver,
         limits(),
         script(|cx, deadline, told| {
             match told {
-                // The deadline, far away, says that there is something to say.
+                // The deadline, far in the future, marks that output is due.
                 Told::Connected => *deadline = Some(cx.now() + LONG),
                 Told::Received(input) => {
                     input.take_all();
@@ -47,7 +47,7 @@ pub(super) fn again<D: Driver>(driver: &D) {
                 Told::Received(input) => {
                     cx.send(b"(");
                     cx.send(input.take_all());
-                    // The second byte comes meanwhile.
+                    // The second byte arrives meanwhile.
                     sleep(Duration::from_millis(40));
                     cx.again();
                 }
@@ -72,7 +72,7 @@ pub(super) fn again<D: Driver>(driver: &D) {
             );
             seen.extend(more);
         }
-        // One call with both bytes, or one after the other.
+        // One call with both bytes, or two calls.
         ensure!(
             seen == b"(12g" || seen == b"(1g(2g",
             "expected again before newer input (\"(12g\" or \"(1g(2g\"), saw {:?}",
@@ -116,7 +116,7 @@ pub(super) fn again_is_fair<D: Driver>(driver: &D) {
         other.wire.send(b"ping");
         expect_bytes("the echo of another", &read(&mut *other.wire, 4), b"ping");
     }
-    // One that always has more to do is told messages all the same.
+    // A connection that always asks for another turn still receives messages.
     expect("a message", greedy.sender.send(0), Ok(()));
     expect_bytes("the end of the greedy one", &read_to_eof(&mut *greedy.wire), b"");
     others
@@ -126,7 +126,7 @@ pub(super) fn again_is_fair<D: Driver>(driver: &D) {
 }
 
 pub(super) fn a_flood_is_fair<D: Driver>(driver: &D) {
-    /// What a loopback connection holds on its way.
+    /// More bytes than a loopback connection buffers.
     const FLOOD: usize = 2 << 20;
     let server = serve(
         driver,
@@ -158,7 +158,7 @@ pub(super) fn a_flood_is_fair<D: Driver>(driver: &D) {
     for other in &mut others {
         let ping = |call: &Call| *call == Call::Received(b"ping".to_vec());
         let event = other.trace.wait("the input of another", ping);
-        // How often the flood was read first.
+        // How many reads the flood took until here.
         flood.trace.wait_new(Duration::ZERO, |_| false);
         let first = flood.trace.events.iter().filter(|flooded| {
             matches!(flooded.call, Call::Received(_)) && flooded.returned >= sent && flooded.returned <= event.returned
@@ -256,7 +256,7 @@ pub(super) fn a_hang_up_does_not_spin<D: Driver>(driver: &D) {
         }
         let turns = session.trace.turns() - before;
         ensure!(turns <= FEW, "expected few turns after a hang-up, saw {turns}");
-        // Where the hang-up was not seen yet, going on to read shows it.
+        // If the hang-up was not noticed yet, the next read will show it.
         let _ = session.sender.send(0);
         if let Some(mut wire) = kept {
             read(&mut *wire, 2);
@@ -267,10 +267,10 @@ pub(super) fn a_hang_up_does_not_spin<D: Driver>(driver: &D) {
     }
 }
 
-/// A handler that blocks its thread must not cost others their connections: what their peers sent in time comes first.
+/// A handler that blocks its thread must not cost others their connections: input that arrived in time precedes the timeout.
 pub(super) fn input_before_a_late_deadline<D: Driver>(driver: &D) {
     const DEADLINE: Duration = Duration::from_millis(200);
-    /// The peers have sent by then, or the attempt says nothing.
+    /// The peers must have sent by then; otherwise the attempt proves nothing.
     const IN_TIME: Duration = Duration::from_millis(150);
     let server = serve(
         driver,
@@ -301,7 +301,7 @@ pub(super) fn input_before_a_late_deadline<D: Driver>(driver: &D) {
             Ok(())
         }),
     );
-    // Enough that some share the thread that blocks, and enough of those to keep every thread from going on.
+    // Enough blockers that some share the blocked thread, and that no thread can go on.
     let mut blockers: Vec<Session> = (0..4).map(|_| another(&server)).collect();
     let mut others: Vec<Session> = (0..8).map(|_| another(&server)).collect();
     for _ in 0..20 {
