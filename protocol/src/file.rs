@@ -159,8 +159,6 @@ pub struct Load {
     piece: FilePiece,
     /// Whether [`begin`](Load::begin) was called.
     begun: AtomicBool,
-    /// Whether a layer has asked for it in its own output.
-    asked: AtomicBool,
     waker: Mutex<Option<Waker>>,
     outcome: OnceLock<Result<Bytes, io::ErrorKind>>,
 }
@@ -170,7 +168,6 @@ impl Load {
         Arc::new(Self {
             piece,
             begun: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
             waker: Mutex::new(None),
             outcome: OnceLock::new(),
         })
@@ -226,11 +223,6 @@ impl Load {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.outcome.get().is_some()
-    }
-
-    /// Whether a layer asks for the read for the first time.
-    pub(crate) fn ask(&self) -> bool {
-        !self.asked.swap(true, Ordering::Relaxed)
     }
 
     /// What was read, once the read has ended.

@@ -266,7 +266,7 @@ impl<P: Protocol> Turn<'_, P> {
             }
         }
         let mut elsewhere = false;
-        let there = self.load(self.load_size(), |load| match transport.load(load) {
+        let there = self.load(self.load_size(), |load, _| match transport.load(load) {
             true => elsewhere = true,
             false => load.run(),
         });

@@ -29,17 +29,18 @@ impl Output {
     /// If a file cannot be read; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if one is shorter than its piece. The output must
     /// not be sent then.
     pub fn load(&mut self, n: usize) -> io::Result<()> {
-        while !self.loads(n, |load| load.run())?.is_ready() {}
+        while !self.loads(n, |load, _| load.run())?.is_ready() {}
         Ok(())
     }
 
     /// Has a piece of a file read, in the output of the protocol inside a layer, when this output has been sent up to here.
     pub(crate) fn ask(&mut self, load: Arc<Load>) {
-        self.push_piece(What::Asked(load));
+        self.push_piece(What::Asked(load, false));
     }
 
-    /// Takes what was read among the first `n` bytes into the output, and shows `wait` each read that they still wait for.
-    pub(crate) fn loads(&mut self, n: usize, mut wait: impl FnMut(&Arc<Load>)) -> Result<Loaded, io::ErrorKind> {
+    /// Takes what was read among the first `n` bytes into the output. Calls `wait` with each read that these bytes still wait for, and
+    /// whether this is the first call for that read in this output.
+    pub(crate) fn loads(&mut self, n: usize, mut wait: impl FnMut(&Arc<Load>, bool)) -> Result<Loaded, io::ErrorKind> {
         let mut loaded = Loaded::default();
         if self.unread == 0 {
             return Ok(loaded);
@@ -58,7 +59,7 @@ impl Output {
                     let first = file.split_to(room);
                     let rest = file.clone();
                     let load = Load::new(first);
-                    wait(&load);
+                    wait(&load, true);
                     loaded.waits = true;
                     self.replace(place, What::Loading(load), rest);
                 }
@@ -71,17 +72,17 @@ impl Output {
                     }
                     Some(Err(kind)) => return Err(kind),
                     None => {
-                        wait(load);
+                        wait(load, false);
                         loaded.waits = true;
                     }
                 },
-                What::Asked(load) => {
+                What::Asked(load, told) => {
                     if load.is_done() {
                         loaded.asked = true;
                         self.remove_asked(place);
                         continue;
                     }
-                    wait(load);
+                    wait(load, !core::mem::replace(told, true));
                     loaded.waits = true;
                 }
             }

@@ -70,7 +70,7 @@ enum What {
     Loading(Arc<Load>),
     /// A piece of a file in the output of a layer's inner protocol, which is to be read when the output has come to here. It has
     /// no length.
-    Asked(Arc<Load>),
+    Asked(Arc<Load>, bool),
 }
 
 /// One piece of an [`Output`]: [`Output::pieces`].
@@ -88,7 +88,7 @@ impl What {
             What::Bytes(bytes) => bytes.len() as u64,
             What::File(file) => file.len(),
             What::Loading(load) => load.piece().len(),
-            What::Asked(_) => 0,
+            What::Asked(..) => 0,
         }
     }
 
@@ -109,7 +109,7 @@ impl What {
             What::Bytes(bytes) => Some(OutputPiece::Bytes(bytes)),
             What::File(file) => Some(OutputPiece::File(file)),
             What::Loading(load) => Some(OutputPiece::File(load.piece())),
-            What::Asked(_) => None,
+            What::Asked(..) => None,
         }
     }
 }
@@ -331,7 +331,7 @@ impl Output {
                 file.advance(n);
                 front.what = What::File(file);
             }
-            What::Loading(_) | What::Asked(_) => {}
+            What::Loading(_) | What::Asked(..) => {}
         }
         self.unread_len = self.unread_len.saturating_sub(n);
     }

@@ -228,10 +228,10 @@ fn asked_loads_keep_their_place() {
     output.advance(6);
     assert_eq!((output.chunk(), output.is_empty()), (&b""[..], false));
     let mut seen = 0;
-    let loaded = output.loads(0, |_| seen += 1).unwrap();
+    let loaded = output.loads(0, |_, _| seen += 1).unwrap();
     assert_eq!((seen, loaded.waits, loaded.asked), (1, true, false));
     load.run();
-    let loaded = output.loads(0, |_| seen += 1).unwrap();
+    let loaded = output.loads(0, |_, _| seen += 1).unwrap();
     assert_eq!((seen, loaded.waits, loaded.asked), (1, false, true));
     assert_eq!(output.chunk(), b"behind");
     output.advance(6);

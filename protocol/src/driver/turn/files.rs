@@ -23,8 +23,8 @@ impl<P: Protocol> Turn<'_, P> {
     /// If a file cannot be read, the connection fails: the next [`todo_with_files`](Turn::todo_with_files) says so.
     pub fn load_through(&mut self, n: usize, cx: &mut Cx<'_>) -> bool {
         let outer = cx.output();
-        self.load(n, |load| {
-            if load.ask() {
+        self.load(n, |load, first| {
+            if first {
                 outer.ask(Arc::clone(load));
             }
         })
@@ -32,7 +32,7 @@ impl<P: Protocol> Turn<'_, P> {
 
     /// Takes what was read into the output. Whether all of the first `n` bytes are there; `wait` sees each read that they wait for,
     /// and may carry it out.
-    pub(in crate::driver) fn load(&mut self, n: usize, wait: impl FnMut(&Arc<Load>)) -> bool {
+    pub(in crate::driver) fn load(&mut self, n: usize, wait: impl FnMut(&Arc<Load>, bool)) -> bool {
         match self.scratch.output.loads(n, wait) {
             Ok(loaded) => {
                 self.rounds = self.rounds.saturating_add(FILE_ROUNDS);

@@ -84,7 +84,7 @@ impl<P: Protocol> Turn<'_, P> {
             if todo != Todo::Send || self.scratch.output.has_remaining() {
                 return todo;
             }
-            self.load(self.load_size(), |load| load.run());
+            self.load(self.load_size(), |load, _| load.run());
         }
     }
 
