@@ -212,11 +212,9 @@ impl<P: Protocol> Turn<'_, P> {
     /// Sends once.
     #[inline(always)]
     fn send<T: Transport>(&mut self, transport: &mut T) {
-        let output = self.output();
-        if !output.is_flat() {
+        let Some(bytes) = self.output().flat() else {
             return self.send_pieces(transport);
-        }
-        let bytes = output.chunk();
+        };
         let (transfer, offered) = (transport.send(bytes), bytes.len());
         self.conclude_send(transport, transfer, offered);
     }

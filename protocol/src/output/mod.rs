@@ -291,6 +291,12 @@ impl Output {
         self.pieces.is_empty()
     }
 
+    /// Everything, if one contiguous slice holds it.
+    #[inline(always)]
+    pub(crate) fn flat(&self) -> Option<&[u8]> {
+        self.is_flat().then_some(&self.tail)
+    }
+
     /// Drops `n` bytes at the front, wherever they are.
     fn advance_part(&mut self, mut n: usize) {
         assert!(n <= self.len(), "cannot advance past the end of the output");
