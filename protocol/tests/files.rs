@@ -93,8 +93,10 @@ struct Driver<P: Protocol> {
 
 impl<P: Protocol> Driver<P> {
     fn new(protocol: P, sends_files: bool) -> Self {
-        let mut wire = Wire::default();
-        wire.sends_files = sends_files;
+        let wire = Wire {
+            sends_files,
+            ..Wire::default()
+        };
         Self {
             connection: Connection::new(protocol),
             scratch: Scratch::new(Limits::default(), Instant::now()),
