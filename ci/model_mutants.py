@@ -20,10 +20,10 @@ READING = "comet/src/broker/reading.rs"
 STATE = "comet/src/broker/upstream/state.rs"
 DIALECT = "comet/src/broker/redis/dialect.rs"
 FEED = "comet/src/node/feed.rs"
-# Schedules of faults for each. What needs a rare order of events needs more of them.
+# Schedules of faults per mutant. Mutants that need a rare order of events need more schedules.
 RUNS = 600
 
-# The fault, the file, what stands there, and what does without the mend.
+# The fault, the file, the fixed code, and the code without the fix.
 MUTANTS = [
     ("nothing is broken", READING, None, None),
     (
@@ -89,7 +89,7 @@ MUTANTS = [
 ]
 
 
-# Not found in so many schedules: the order of events that shows them is too rare for the model's mixture of faults.
+# Not found in this many schedules: the necessary order of events is too rare in the model's mixture of faults.
 TOO_RARE = {
     "another life of Redis casts no doubt on what was acknowledged": "a loss in a channel that nobody follows at that time",
     "a loss that could not be marked is forgotten": "a link that breaks between finding a loss and marking it",
@@ -98,7 +98,7 @@ TOO_RARE = {
 
 
 def found(folder):
-    """What the model says of a copy: None where all is well."""
+    """Returns the model's finding for a copy, or None."""
     command = ["cargo", "test", "--quiet", "--package", "comet", "--bin", "comet", "model"]
     environment = {**os.environ, "COMET_MODEL_RUNS": str(RUNS), "RUST_BACKTRACE": "0", "RUSTFLAGS": "-Awarnings"}
     environment["CARGO_TARGET_DIR"] = str(ROOT / "target/model-mutants")
@@ -126,7 +126,7 @@ def try_all(folder, words, wrong):
         path = folder / file
         text = path.read_text()
         if old is not None:
-            # A mutant that no longer fits would prove nothing.
+            # A mutant whose text no longer matches would check nothing.
             assert text.count(old) == 1, f"{name}: {text.count(old)} places in {file}"
             path.write_text(text.replace(old, new))
         why = found(folder)

@@ -1,4 +1,4 @@
-"""A copy of the repository, for what must change files that are committed."""
+"""A copy of the repository, for checks that modify committed files."""
 
 import contextlib
 import pathlib
@@ -11,13 +11,13 @@ from .build import ROOT
 
 @contextlib.contextmanager
 def copied():
-    """The path of a copy of all files that are, or could be, committed; it is gone when the block ends."""
+    """Yields the path of a copy of all files that are not ignored by git; removed when the block ends."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder)
         for name in filter(None, names):
-            # A file that is deleted but not committed is listed all the same.
+            # A deleted file that is not committed yet is still listed.
             if (ROOT / name).exists():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, copy / name)
