@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Builds comet's Debian package into target/debian, and with --test installs it here, uses it, and removes it again.
 #
-# Needs cargo-deb (`cargo install cargo-deb`); the test needs to be root on a Debian with systemd's tools.
+# PROFILE=quick builds it sooner, for a test. Needs cargo-deb (`cargo install cargo-deb`); the test needs to be root on a Debian with systemd's tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:$PWD/target/tools/bin
 
-cargo build --release --quiet -p comet
+profile=${PROFILE:-release}
+cargo build --profile "$profile" --quiet -p comet
 rm -rf target/dist target/debian
-target/release/comet dist target/dist
-cargo deb --no-build --quiet -p comet
+"target/$profile/comet" dist target/dist
+cargo deb --no-build --quiet --profile "$profile" -p comet
 package=$(echo target/debian/*.deb)
 echo "built $package"
 [ "${1:-}" = --test ] || exit 0

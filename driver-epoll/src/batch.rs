@@ -17,6 +17,8 @@ pub(crate) struct Batch<M> {
     order: Vec<(Key, usize)>,
     /// The entries before this one were taken out.
     at: usize,
+    /// Whether some were taken out early.
+    has_holes: bool,
 }
 
 impl<M> Default for Batch<M> {
@@ -25,6 +27,7 @@ impl<M> Default for Batch<M> {
             messages: Vec::new(),
             order: Vec::new(),
             at: 0,
+            has_holes: false,
         }
     }
 }
@@ -38,13 +41,39 @@ impl<M> Batch<M> {
         self.order.len() >= MOST
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(crate) fn push(&mut self, key: Key, message: M) {
         self.order.push((key, self.messages.len()));
         self.messages.push(Some(message));
     }
 
+    /// Takes out the messages of `key` before the batch is sorted, in the order in which they came.
+    pub(crate) fn take_early(&mut self, key: Key) -> impl Iterator<Item = M> {
+        self.has_holes = true;
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            while let Some((next, index)) = self.order.get(at) {
+                at += 1;
+                if *next == key
+                    && let Some(message) = self.messages.get_mut(*index)?.take()
+                {
+                    return Some(message);
+                }
+            }
+            None
+        })
+    }
+
     /// Sorts the messages; called once the batch is filled.
     pub(crate) fn sort(&mut self) {
+        if core::mem::take(&mut self.has_holes) {
+            let messages = &self.messages;
+            self.order
+                .retain(|(_, index)| messages.get(*index).is_some_and(Option::is_some));
+        }
         self.order.sort_unstable();
     }
 
@@ -96,6 +125,33 @@ mod tests {
             assert_eq!(seen.len(), 7);
             assert!(batch.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_taken_early_is_not_told_again() {
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            for n in 0..100_u64 {
+                batch.push(n % 7, n);
+            }
+            assert_eq!(batch.take_early(3).take(2).collect::<Vec<_>>(), [3, 10]);
+            assert_eq!(batch.take_early(5).count(), 14);
+            assert_eq!(batch.take_early(5).count(), 0);
+            batch.push(5, 100);
+            batch.sort();
+            let mut seen = Vec::new();
+            while let Some(key) = batch.next_key() {
+                seen.push((key, batch.take(key).collect::<Vec<_>>()));
+            }
+            assert_eq!(seen.len(), 7);
+            assert_eq!(seen[3].1, (17..100).step_by(7).collect::<Vec<_>>());
+            assert_eq!(seen[5], (5, vec![100]));
+        }
+        batch.push(1, 0);
+        assert_eq!(batch.take_early(1).count(), 1);
+        batch.sort();
+        assert_eq!(batch.next_key(), None);
+        assert!(batch.messages.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use driver_common::{Command, Stats, Worker};
@@ -21,14 +22,36 @@ pub(crate) enum Mail<P: Protocol> {
 pub struct Shared<P: Protocol> {
     pub(crate) queue: Arc<Queue<Mail<P>>>,
     stats: Mutex<Stats>,
+    /// The connection that is called now, or [`NOBODY`].
+    called: AtomicU64,
+    /// Whether a message went to the connection that was called then.
+    to_called: AtomicBool,
 }
+
+/// No key has its highest bit.
+const NOBODY: u64 = u64::MAX;
 
 impl<P: Protocol> Shared<P> {
     pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Shared {
             queue: Queue::new(capacity)?,
             stats: Mutex::default(),
+            called: NOBODY.into(),
+            to_called: AtomicBool::default(),
         }))
+    }
+
+    /// To be called before the connection `key` is called.
+    #[inline]
+    pub(crate) fn calls(&self, key: u64) {
+        self.called.store(key, Ordering::Relaxed);
+    }
+
+    /// To be called after the call. Returns whether a message went to that connection meanwhile: as a rule its own message.
+    #[inline]
+    pub(crate) fn has_called(&self) -> bool {
+        self.called.store(NOBODY, Ordering::Relaxed);
+        self.to_called.load(Ordering::Relaxed) && self.to_called.swap(false, Ordering::Relaxed)
     }
 
     /// Publishes the counters.
@@ -66,6 +89,9 @@ where
     P::Message: Send,
 {
     fn send(&self, token: u64, message: P::Message) -> Result<(), SendError<P::Message>> {
+        if self.called.load(Ordering::Relaxed) == token {
+            self.to_called.store(true, Ordering::Relaxed);
+        }
         match self.queue.push(Mail::Message(token, message)) {
             Err(SendError::Full(Mail::Message(_, message))) => Err(SendError::Full(message)),
             Err(SendError::Closed(Mail::Message(_, message))) => Err(SendError::Closed(message)),

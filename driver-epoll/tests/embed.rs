@@ -6,11 +6,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use driver_epoll::{Config, Loop};
-use protocol::{Cx, Input, Protocol};
+use protocol::{Cx, Input, Protocol, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Echoes, and says so when nothing came for 50 ms.
@@ -244,5 +245,75 @@ fn a_storm_in_one_place_leaves_the_others_their_turn() {
     assert!(accepted.len() <= 4 && accepted.contains(&calm), "{accepted:?}");
     while looped.stats().accepted < 21 {
         looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+}
+
+/// Posts each byte that comes to all connections, and takes the next when its own message has come back.
+struct Publisher {
+    own: Sender<Option<u8>>,
+    all: Arc<Mutex<Vec<Sender<Option<u8>>>>>,
+    waits: bool,
+}
+
+impl Protocol for Publisher {
+    type Message = Option<u8>;
+    type Error = Infallible;
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        if !self.waits && !input.is_empty() {
+            let byte = input.take(1)[0];
+            for one in &*self.all.lock().unwrap() {
+                one.send(Some(byte)).unwrap();
+            }
+            self.own.send(None).unwrap();
+            self.waits = true;
+        }
+        Ok(())
+    }
+
+    fn posted(&mut self, cx: &mut Cx<'_>, message: Option<u8>) -> Result<(), Infallible> {
+        match message {
+            Some(byte) => cx.send(&[byte]),
+            None => self.waits = false,
+        }
+        Ok(())
+    }
+}
+
+/// What a connection posts to others on account of one read reaches each of them in one write, also where it waits for a message
+/// of its own between.
+#[test]
+fn what_one_read_leads_to_is_told_together() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let members = Arc::clone(&all);
+    let mut looped = Loop::new(Config::default()).unwrap();
+    looped
+        .listen(listener, move |peer| {
+            members.lock().unwrap().push(peer.sender());
+            Some(Publisher {
+                own: peer.sender(),
+                all: Arc::clone(&members),
+                waits: false,
+            })
+        })
+        .unwrap();
+    let mut clients = [(); 4].map(|()| TcpStream::connect(to).unwrap());
+    while looped.stats().accepted < 4 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    for round in 1..=2 {
+        clients[1].write_all(b"abcdefgh").unwrap();
+        while looped.stats().bytes_out < round * 4 * 8 {
+            looped.turn(Some(Duration::from_secs(1))).unwrap();
+        }
+        for client in &mut clients {
+            let mut told = [0; 8];
+            client.read_exact(&mut told).unwrap();
+            assert_eq!(&told, b"abcdefgh");
+        }
+        // The publisher is written to for each of its bytes.
+        assert_eq!(looped.stats().writes, round * (3 + 8));
     }
 }

@@ -171,15 +171,15 @@ proptest! {
         for (tlv, owned) in others.into_iter().zip(&tlvs) {
             prop_assert!(same(tlv, owned), "{:?} for {:?}", tlv, owned);
         }
-        // A checksum finds every single byte that changes.
+        // A checksum finds every single byte that changes, unless the change hides the checksum itself: its type becomes another,
+        // or the length of a TLV before it covers it.
         if checksum.is_some() && bytes.len() > 16 {
             let mut broken = bytes.to_vec();
             let at = 16 + cut % (bytes.len() - 16);
             broken[at] ^= 0x40;
-            let taken = matches!(Header::parse(&broken, &Rules::DEFAULT), Ok(Some(_)));
-            // Unless the change makes the checksum's TLV one of another type.
-            let is_type = broken[at] == kind::CRC32C ^ 0x40;
-            prop_assert!(!taken || is_type);
+            if let Ok(Some((header, _))) = Header::parse(&broken, &Rules::DEFAULT) {
+                prop_assert!(!header.tlvs().any(|tlv| matches!(tlv, Tlv::Checksum(_))));
+            }
         }
     }
 

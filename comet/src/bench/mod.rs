@@ -47,6 +47,9 @@ pub(crate) struct Bench {
     /// How long
     #[arg(long, value_name = "TIME", default_value = "10s")]
     time: Span,
+    /// Publishes over one connection without waiting for answers [default: 16 connections, each of which waits]
+    #[arg(long)]
+    pipelined: bool,
     /// Bytes of each publication's data, at least 40
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     payload: usize,
@@ -139,6 +142,7 @@ impl Bench {
             rate: self.rate,
             time: self.time.0,
             payload: self.payload,
+            pipelined: self.pipelined,
         };
         let bar = self.bar("publishing");
         let published = publishing.run(|count| bar.set_message(format!("{count} published")))?;

@@ -10,6 +10,7 @@ use super::server::Server;
 
 /// The number of publishing connections; each waits for an answer before its next publication.
 const PUBLISHERS: u32 = 16;
+const PUBLISH: &str = "/api/publish";
 /// Bytes of a publication's data other than padding.
 const STAMP: usize = 40;
 
@@ -21,6 +22,8 @@ pub(super) struct Publishing<'a> {
     pub(super) rate: f64,
     pub(super) time: Duration,
     pub(super) payload: usize,
+    /// One connection publishes, and does not wait for answers.
+    pub(super) pipelined: bool,
 }
 
 /// The result of publishing.
@@ -36,22 +39,33 @@ impl Publishing<'_> {
         // At least one is published, however low the rate.
         let count = ((self.rate * self.time.as_secs_f64()).round() as u64).max(1);
         let (next, begun) = (AtomicU64::new(0), Instant::now());
+        let turn = || {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let due = begun + Duration::from_secs_f64(number as f64 / self.rate);
+            (number < count).then(|| {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if number.is_multiple_of(100) {
+                    tell(number);
+                }
+                self.publication()
+            })
+        };
+        if self.pipelined {
+            self.server.client()?.pipeline("POST", PUBLISH, turn, check)?;
+            return Ok(Published {
+                count,
+                time: begun.elapsed(),
+            });
+        }
         let publishers = u64::from(PUBLISHERS).min(count);
         thread::scope(|scope| {
             let publish = || -> io::Result<()> {
                 let mut client = self.server.client()?;
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return Ok(());
-                    }
-                    let due = begun + Duration::from_secs_f64(number as f64 / self.rate);
-                    thread::sleep(due.saturating_duration_since(Instant::now()));
-                    self.publish(&mut client)?;
-                    if number.is_multiple_of(100) {
-                        tell(number);
-                    }
+                while let Some(publication) = turn() {
+                    let (status, content) = client.ask("POST", PUBLISH, &publication)?;
+                    check(status, content)?;
                 }
+                Ok(())
             };
             let threads: Vec<_> = (0..publishers).map(|_| scope.spawn(publish)).collect();
             threads.into_iter().try_for_each(|thread| {
@@ -65,18 +79,22 @@ impl Publishing<'_> {
         })
     }
 
-    fn publish(&self, client: &mut crate::client::http::Client) -> io::Result<()> {
+    fn publication(&self) -> Vec<u8> {
         let stamped = Stamped {
             t: now(),
             pad: "x".repeat(self.payload.saturating_sub(STAMP)),
         };
         let body = serde_json::json!({ "channel": self.channel, "data": stamped });
-        match client.ask("POST", "/api/publish", body.to_string().as_bytes())? {
-            (200, _) => Ok(()),
-            (status, content) => Err(io::Error::other(format!(
-                "publishing was answered with {status}: {}",
-                String::from_utf8_lossy(&content)
-            ))),
-        }
+        body.to_string().into_bytes()
+    }
+}
+
+fn check(status: u16, content: Vec<u8>) -> io::Result<()> {
+    match status {
+        200 => Ok(()),
+        _ => Err(io::Error::other(format!(
+            "publishing was answered with {status}: {}",
+            String::from_utf8_lossy(&content)
+        ))),
     }
 }

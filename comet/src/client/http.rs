@@ -2,8 +2,13 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread;
 
 use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules};
+
+/// The content of requests whose answers alone matter.
+const EMPTY: &[u8] = &[];
 
 /// One connection.
 pub(crate) struct Client {
@@ -36,6 +41,57 @@ impl Client {
     ///
     /// If the connection ends, nothing arrives for 10 s, or the response is not HTTP.
     pub(crate) fn ask(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        let output = self.encode(method, target, content)?;
+        self.stream.write_all(&output)?;
+        self.answer()
+    }
+
+    /// Sends requests, which `next` returns until there are no more, without waiting for answers; `check` gets each answer on
+    /// another thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ask`](Self::ask), and those of `check`.
+    pub(crate) fn pipeline(
+        mut self,
+        method: &str,
+        target: &str,
+        mut next: impl FnMut() -> Option<Vec<u8>>,
+        check: impl Fn(u16, Vec<u8>) -> io::Result<()> + Send,
+    ) -> io::Result<()> {
+        let mut requests = Client {
+            stream: self.stream.try_clone()?,
+            connection: ClientConnection::new(),
+            host: self.host.clone(),
+            authorization: self.authorization.clone(),
+            input: Vec::new(),
+        };
+        let (sent, answers) = mpsc::channel();
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                // Each answer belongs to a request that this side's state machine knows; what it would write has been written.
+                for content in answers {
+                    self.encode(method, target, content)?;
+                    let (status, content) = self.answer()?;
+                    check(status, content)?;
+                }
+                Ok(())
+            });
+            while let Some(content) = next() {
+                requests.connection = ClientConnection::new();
+                let output = requests.encode(method, target, &content)?;
+                requests.stream.write_all(&output)?;
+                if sent.send(EMPTY).is_err() {
+                    break;
+                }
+            }
+            drop(sent);
+            let ended = reader.join();
+            ended.unwrap_or_else(|_| Err(io::Error::other("the reader of answers panicked")))
+        })
+    }
+
+    fn encode(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<Vec<u8>> {
         let mut fields = vec![("Host", self.host.as_str())];
         if let Some(authorization) = &self.authorization {
             fields.push(("Authorization", authorization));
@@ -53,8 +109,7 @@ impl Client {
             sent.and_then(|()| self.connection.finish(&(), &mut output))
                 .map_err(io::Error::other)?;
         }
-        self.stream.write_all(&output)?;
-        self.answer()
+        Ok(output)
     }
 
     fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {

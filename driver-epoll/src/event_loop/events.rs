@@ -87,6 +87,7 @@ where
             return;
         };
         let (scratch, stats, timers) = (&mut self.scratch, &mut self.stats, &mut self.timers);
+        self.shared.calls(key);
         let settled = catch_unwind(AssertUnwindSafe(|| {
             let socket = &conn.socket;
             let settled = body(&mut conn.connection.turn(scratch), &mut Stream { socket, stats });
@@ -95,6 +96,9 @@ where
             }
             settled
         }));
+        if self.shared.has_called() {
+            self.to_themselves.push(key);
+        }
         match settled {
             Ok(Settled::Waits(interest)) => {
                 if interest != conn.interest || conn.state == State::Unregistered {

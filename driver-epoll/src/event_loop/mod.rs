@@ -34,6 +34,9 @@ const UNSEEN: u32 = 16;
 /// Event data of the mailbox. Keys of connections never have the highest bit.
 const WAKE: u64 = u64::MAX;
 
+/// Messages that are looked at, at most, for those that connections posted to themselves: about a millisecond of work.
+const MOST_LOOKED_AT: usize = 256 * 1024;
+
 /// The loop's one queue has room for this many times the mailbox of one connection.
 const MAILBOX_SHARE: usize = 256;
 
@@ -68,6 +71,8 @@ pub struct Loop<P: Protocol> {
     /// Messages for connections that are not established yet; each connection has the limit of one mailbox.
     early: HashMap<Key, Vec<P::Message>>,
     stopping: Option<Stopping<Key>>,
+    /// Connections that have posted to themselves since the mailbox was emptied.
+    to_themselves: Vec<Key>,
 }
 
 impl<P: Protocol> Loop<P> {
@@ -106,6 +111,7 @@ impl<P: Protocol> Loop<P> {
             batch: Batch::default(),
             early: HashMap::new(),
             stopping: None,
+            to_themselves: Vec::new(),
         })
     }
 
@@ -250,13 +256,9 @@ where
                 self.deliver(&mut budget);
                 continue;
             }
-            while let Some(Mail::Message(..)) = mail.front()
-                && !self.batch.is_full()
-                && let Some(Mail::Message(key, message)) = mail.pop_front()
-            {
-                self.batch.push(key, message);
-            }
+            self.fill(&mut mail);
             if !self.batch.is_empty() {
+                self.tell_themselves(&mut mail, &mut budget);
                 self.batch.sort();
                 continue;
             }
@@ -271,6 +273,39 @@ where
             budget -= 1;
         }
         self.mail = mail;
+    }
+
+    /// Moves messages from the front of `mail` into the batch, up to the next command.
+    fn fill(&mut self, mail: &mut VecDeque<Mail<P>>) {
+        while let Some(Mail::Message(..)) = mail.front()
+            && !self.batch.is_full()
+            && let Some(Mail::Message(key, message)) = mail.pop_front()
+        {
+            self.batch.push(key, message);
+        }
+    }
+
+    /// Tells connections what they posted to themselves before all others get their messages. Such a connection often goes on
+    /// with its input then, and posts more to the same others, which so hear all of it at once. An example is a client that
+    /// pipelines requests, each of which posts to a thousand connections and is answered by a message.
+    fn tell_themselves(&mut self, mail: &mut VecDeque<Mail<P>>, budget: &mut usize) {
+        let mut looked_at = 0;
+        while !self.to_themselves.is_empty() && looked_at < MOST_LOOKED_AT {
+            let mut themselves = core::mem::take(&mut self.to_themselves);
+            themselves.dedup();
+            looked_at += themselves.len() * self.batch.len();
+            let mut batch = core::mem::take(&mut self.batch);
+            for key in themselves.drain(..) {
+                let mut messages = batch.take_early(key).take(*budget - 1).peekable();
+                if messages.peek().is_some() {
+                    *budget -= self.tell(key, &mut messages);
+                }
+            }
+            self.batch = batch;
+            self.shared.queue.drain(mail);
+            self.fill(mail);
+        }
+        self.to_themselves.clear();
     }
 
     fn has_read_all(&self) -> bool {
