@@ -322,8 +322,8 @@ def comet_valkey(*arguments):
 
 @part
 def comet_model():
-    """comet on a simulated Redis and network, in 300 schedules of faults"""
-    runs = os.environ.get("COMET_MODEL_RUNS", "300")
+    """comet on a simulated Redis and network, in 200 schedules of faults; COMET_MODEL_RUNS sets another number"""
+    runs = os.environ.get("COMET_MODEL_RUNS", "200")
     run("cargo", "test", "-p", "comet", "--quiet", "model", environment={"COMET_MODEL_RUNS": runs})
 
 
