@@ -28,6 +28,14 @@ impl Name {
         &self.0
     }
 
+    /// A hash of the name. Different names mostly have different tags.
+    pub(crate) fn tag(&self) -> u16 {
+        // FNV-1a, folded. Names chosen to have the same tag only cost comparisons of names.
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = self.0.bytes().fold(0x811c_9dc5, mix);
+        (hash >> 16) as u16 ^ hash as u16
+    }
+
     /// Whether the name is reserved, so that only comet may publish there.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.starts_with('$')

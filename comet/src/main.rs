@@ -8,6 +8,7 @@ mod bucket;
 mod channel;
 mod cli;
 mod client;
+mod clock;
 mod doctor;
 mod handover;
 mod inspect;

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::channel::Name;
+use crate::clock;
 
 /// One life of a channel: offsets of different epochs are unrelated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +114,8 @@ impl Draft {
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) channel: Name,
+    /// The [tag](Name::tag) of the channel.
+    pub(crate) tag: u16,
     pub(crate) position: Position,
     /// The epoch of the previous publication, which has the offset before: the same epoch, unless the channel's epoch changed between the
     /// two, or [`Epoch::NONE`] for the first publication of a new channel.
@@ -142,10 +145,11 @@ struct Entry<'a> {
 impl Publication {
     pub(crate) fn new(draft: Draft, position: Position) -> Self {
         Publication {
+            tag: draft.channel.tag(),
             channel: draft.channel,
             position,
             previous: position.epoch,
-            at: Instant::now(),
+            at: clock::now(),
             user: draft.user,
             data: draft.data,
             message: OnceLock::new(),

@@ -206,12 +206,14 @@ impl Session {
         }
         // Most clients have one or two subscriptions, and there are very many clients.
         self.subscriptions.reserve_exact(1);
-        self.subscriptions.push(Subscription {
+        let index = self.first_of(cursor.tag());
+        let subscription = Subscription {
             cursor,
             asked: Some(Box::new(asked)),
             present,
-        });
-        self.start(socket, self.subscriptions.len() - 1);
+        };
+        self.subscriptions.insert(index, subscription);
+        self.start(socket, index);
         Ok(())
     }
 
@@ -254,9 +256,9 @@ impl Session {
     }
 
     fn publication(&mut self, socket: &mut Out<'_, '_>, publication: &Publication) {
-        let of = |subscription: &&mut Subscription| subscription.cursor.channel() == &publication.channel;
         let mut closed = false;
-        if let Some(subscription) = self.subscriptions.iter_mut().find(of) {
+        let index = self.find_tagged(publication.tag, &publication.channel);
+        if let Some(subscription) = index.and_then(|index| self.subscriptions.get_mut(index)) {
             let mut client = ToClient::new(&self.app, socket);
             let Ok(()) = subscription.cursor.receive(publication, &mut client);
             closed = client.closed;
@@ -341,20 +343,37 @@ impl Session {
     }
 
     fn find(&self, channel: &Name) -> Option<usize> {
-        self.subscriptions
-            .iter()
-            .position(|subscription| subscription.cursor.channel() == channel)
+        self.find_tagged(channel.tag(), channel)
+    }
+
+    fn find_tagged(&self, tag: u16, channel: &Name) -> Option<usize> {
+        self.find_by(tag, |cursor| cursor.channel() == channel)
     }
 
     fn find_feed(&self, feed: &Arc<Feed>) -> Option<usize> {
+        self.find_by(feed.name.tag(), |cursor| cursor.is_of(feed))
+    }
+
+    /// Finds a subscription by its tag and `is_it`. A binary search, because a client may have many subscriptions.
+    fn find_by(&self, tag: u16, is_it: impl Fn(&Cursor) -> bool) -> Option<usize> {
+        let first = self.first_of(tag);
+        let mut tagged = self.subscriptions.get(first..)?.iter();
+        let index = tagged
+            .by_ref()
+            .take_while(|subscription| subscription.cursor.tag() == tag)
+            .position(|subscription| is_it(&subscription.cursor))?;
+        Some(first + index)
+    }
+
+    /// The index of the first subscription with this tag, or where it would be.
+    fn first_of(&self, tag: u16) -> usize {
         self.subscriptions
-            .iter()
-            .position(|subscription| subscription.cursor.is_of(feed))
+            .partition_point(|subscription| subscription.cursor.tag() < tag)
     }
 
     /// Ends a subscription. Returns its request if that is unanswered.
     fn end(&mut self, index: usize) -> Option<Box<Asked>> {
-        let subscription = self.subscriptions.swap_remove(index);
+        let subscription = self.subscriptions.remove(index);
         if subscription.present {
             let client = self.app.client(self.number);
             self.app.node.broker().leave(subscription.cursor.channel(), &client);
@@ -363,8 +382,8 @@ impl Session {
     }
 
     fn end_all(&mut self) {
-        while !self.subscriptions.is_empty() {
-            let _ = self.end(0);
+        while let Some(last) = self.subscriptions.len().checked_sub(1) {
+            let _ = self.end(last);
         }
     }
 

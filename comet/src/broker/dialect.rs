@@ -66,6 +66,8 @@ pub(crate) enum Ticket {
     Presence(usize, Done<Presence>),
     /// The channels that were subscribed to.
     Followed(Vec<(Name, Keep)>),
+    /// Clients were reported as present, or as gone, in this channel.
+    Entered(Name),
     /// A channel's presence was refreshed; the reply says whether it existed.
     Refreshed(Name),
     /// A break in a channel's history was marked.

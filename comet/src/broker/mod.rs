@@ -25,7 +25,11 @@ pub(crate) use redis::RedisUrl;
 pub(crate) use speaker::{Speaker, Wake};
 pub(crate) use upstream::Upstream;
 #[cfg(test)]
-pub(crate) use {dialect::Role, redis::RedisDialect, upstream::Link as UpstreamLink};
+pub(crate) use {
+    dialect::Role,
+    redis::{RedisDialect, client_config},
+    upstream::{Bounds, Link as UpstreamLink},
+};
 
 /// Bytes of publications in one answer about a channel's history. At least one publication is always included.
 pub(crate) const ANSWER: usize = 1 << 20;

@@ -57,6 +57,8 @@ pub(crate) struct Reading {
     keep: Keep,
     /// The number of the question that this reading answers.
     round: u64,
+    /// Whether this only checks for acknowledged publications, in a channel that is not followed.
+    is_check: bool,
     empty: Option<Position>,
     entries: Vec<Entry>,
     bytes: usize,
@@ -87,10 +89,24 @@ impl Reading {
             acknowledged,
             keep,
             round,
+            is_check: false,
             empty: None,
             entries: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// Checks a channel that is not followed for acknowledged publications.
+    pub(crate) fn check(acknowledged: Vec<Position>, keep: Keep) -> Self {
+        Reading {
+            is_check: true,
+            ..Reading::new(None, acknowledged, keep, 0)
+        }
+    }
+
+    /// Whether this reading is only a check.
+    pub(crate) fn is_check(&self) -> bool {
+        self.is_check
     }
 
     /// The known and acknowledged positions when the reading began.
@@ -104,12 +120,12 @@ impl Reading {
 
     /// The range to read next.
     pub(crate) fn range(&self) -> Range {
+        let earliest = || self.evidence().min_by_key(|place| (place.epoch.0, place.offset));
         Range {
             before: self.entries.last().map(Entry::position),
-            // Down to the earliest of these positions: only the entry after it shows whether it is still part of the history.
-            down_to: self
-                .known
-                .and_then(|_| self.evidence().min_by_key(|place| (place.epoch.0, place.offset))),
+            // Down to the earliest of these positions: only the entry after it shows whether it is still part of the history. A
+            // node that follows the channel and knows nothing of it reads all.
+            down_to: (self.is_check || self.known.is_some()).then(earliest).flatten(),
             // At least the last entry is read, for its position.
             publications: self.keep.publications.saturating_sub(self.entries.len()).max(1),
             bytes: PAGE,

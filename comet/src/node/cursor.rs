@@ -18,9 +18,14 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Cursor {
     feed: Arc<Feed>,
     key: u32,
+    /// The tag of the channel's name. A client's subscriptions are sorted by it.
+    tag: u16,
     stage: Stage,
     position: Position,
 }
+
+// The tag needs no memory: it fills padding.
+const _: () = assert!(size_of::<Cursor>() == size_of::<Arc<Feed>>() + 8 + size_of::<Position>());
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -55,6 +60,7 @@ impl Cursor {
     pub(super) fn enter(feed: Arc<Feed>, sender: Sender<Post>, beats: bool) -> Option<Self> {
         let key = feed.enter(sender, beats)?;
         Some(Cursor {
+            tag: feed.name.tag(),
             feed,
             key,
             stage: Stage::Waiting,
@@ -67,6 +73,10 @@ impl Cursor {
 
     pub(crate) fn channel(&self) -> &Name {
         &self.feed.name
+    }
+
+    pub(crate) fn tag(&self) -> u16 {
+        self.tag
     }
 
     pub(crate) fn is_of(&self, feed: &Arc<Feed>) -> bool {

@@ -9,6 +9,7 @@ use slab::Slab;
 use super::Post;
 use crate::broker::Snapshot;
 use crate::channel::Name;
+use crate::clock;
 use crate::log::{Log, Tail};
 use crate::publication::{Position, Publication};
 use crate::rule::Rule;
@@ -105,7 +106,7 @@ pub(crate) struct Start {
 
 impl Feed {
     pub(crate) fn new(name: Name, rule: Arc<Rule>) -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         Feed {
             name,
             rule,
@@ -139,7 +140,7 @@ impl Feed {
             return None;
         }
         if state.listeners.is_empty() && state.mirror.is_none() {
-            state.waiting = Instant::now();
+            state.waiting = clock::now();
         }
         state.listeners.insert(Listener {
             sender,
@@ -154,7 +155,7 @@ impl Feed {
         let mut state = self.lock();
         let left = state.listeners.try_remove(key as usize);
         if state.listeners.is_empty() {
-            state.idle = Instant::now();
+            state.idle = clock::now();
         }
         drop(state);
         // The sender is dropped without the lock.
@@ -253,7 +254,7 @@ impl Feed {
     pub(crate) fn position(&self) -> Option<Position> {
         let state = self.lock();
         let position = state.mirror.as_ref()?.position();
-        let is_stale = position.is_start() && state.seen.elapsed() > UNSEEN;
+        let is_stale = position.is_start() && clock::now().saturating_duration_since(state.seen) > UNSEEN;
         (!is_stale).then_some(position)
     }
 
@@ -262,7 +263,7 @@ impl Feed {
         let mut state = self.lock();
         state.torn = false;
         state.round = state.round.max(snapshot.round);
-        state.seen = Instant::now();
+        state.seen = clock::now();
         let has_lost = state.take(snapshot, &self.rule, self);
         for (_, listener) in &mut state.listeners {
             if core::mem::take(&mut listener.verifies) {
@@ -387,7 +388,7 @@ impl State {
     }
 
     fn begin(&mut self, snapshot: Snapshot, rule: &Rule) {
-        let now = Instant::now();
+        let now = clock::now();
         let before = snapshot.publications.first().map(|first| first.before());
         let mut mirror = Log::new(before.unwrap_or(snapshot.position));
         for publication in snapshot.publications {
@@ -413,7 +414,7 @@ impl State {
             return News::Old;
         };
         let theirs = publication.position;
-        if mirror.push(Instant::now(), Arc::clone(publication), &rule.keep) {
+        if mirror.push(clock::now(), Arc::clone(publication), &rule.keep) {
             News::Told(0)
         } else if mirror.knows(theirs) {
             News::Old

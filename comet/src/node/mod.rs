@@ -19,6 +19,7 @@ use protocol::Sender;
 
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
+use crate::clock;
 use crate::publication::{Encoding, Position, Publication};
 use crate::rule::Rules;
 use crate::table::Table;
@@ -213,7 +214,7 @@ impl Node {
         if feeds.len() >= self.config.max_channels && !feeds.contains_key(channel) {
             // A feed without listeners makes room.
             let mut some = feeds.values().take(SOME);
-            let idle = some.find(|feed| !feed.name.is_reserved() && feed.retire(Instant::now(), Duration::ZERO));
+            let idle = some.find(|feed| !feed.name.is_reserved() && feed.retire(clock::now(), Duration::ZERO));
             retired = Some(Arc::clone(idle.ok_or(Trouble::TooManyChannels)?));
         }
         if let Some(retired) = &retired {

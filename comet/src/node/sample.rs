@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Health, Node, UNANSWERED};
 use crate::broker::Done;
 use crate::channel::Name;
+use crate::clock;
 use crate::machine;
 use crate::publication::{Draft, Publication};
 
@@ -239,7 +240,7 @@ impl Node {
         let Ok(sample) = serde_json::from_slice::<Sample>(&publication.data) else {
             return;
         };
-        let now = Instant::now();
+        let now = clock::now();
         let mut peers = self.peers();
         peers.retain(|_, (at, _)| now.saturating_duration_since(*at) < GONE);
         if peers.len() < NODES || peers.contains_key(&sample.node) {
@@ -249,7 +250,7 @@ impl Node {
 
     /// The last samples of all nodes, including those of other servers, ordered by name.
     pub(crate) fn samples(&self) -> Vec<Sample> {
-        let now = Instant::now();
+        let now = clock::now();
         let peers = self.peers();
         let present = peers
             .values()

@@ -32,6 +32,8 @@ pub(crate) fn settings(text: &str) -> Settings {
 pub(crate) struct Rig {
     pub(crate) site: Arc<Site>,
     pub(crate) node: Arc<Node>,
+    /// Of its connections.
+    pub(crate) limits: protocol::Limits,
 }
 
 impl Rig {
@@ -46,11 +48,20 @@ impl Rig {
         text: &str,
         broker: impl FnOnce(std::sync::Weak<dyn crate::broker::Inbox>, &Settings) -> Box<dyn Broker>,
     ) -> Self {
+        Self::started(text, "0", broker)
+    }
+
+    /// One of several: `start` tells their clients apart.
+    pub(crate) fn started(
+        text: &str,
+        start: &str,
+        broker: impl FnOnce(std::sync::Weak<dyn crate::broker::Inbox>, &Settings) -> Box<dyn Broker>,
+    ) -> Self {
         let settings = settings(text);
         let config = NodeConfig {
             server: "test".into(),
             worker: 0,
-            start: "0".into(),
+            start: start.into(),
             rules: settings.rules.clone(),
             encoding: settings.encoding.clone(),
             max_channels: settings.limits.channels,
@@ -60,13 +71,13 @@ impl Rig {
         Rig {
             site: Arc::new(Site::new(app).unwrap()),
             node,
+            limits: protocol::Limits::default().high_water(2000),
         }
     }
 
     /// A new connection.
     pub(crate) fn connect(&self) -> Harness<Connection> {
-        let limits = protocol::Limits::default().high_water(2000);
-        Harness::accept(limits, |peer| Some(self.site.connection(peer))).unwrap()
+        Harness::accept(self.limits, |peer| Some(self.site.connection(peer))).unwrap()
     }
 
     /// A WebSocket client that has received its welcome.

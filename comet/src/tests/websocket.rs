@@ -468,3 +468,27 @@ fn a_wish_with_a_key_is_fulfilled_once() {
     let bad = client.ask(r#"{"type":"publish","id":1,"channel":"news","data":1,"key":"a b"}"#);
     assert_eq!(bad["code"], "bad-request");
 }
+
+/// Subscriptions are sorted by a tag of the channel: every channel is found, whatever was subscribed and unsubscribed before.
+#[test]
+fn each_of_many_subscriptions_is_found() {
+    let rig = Rig::new(OPEN);
+    let mut client = rig.client("");
+    let channels: Vec<String> = (0..120).map(|number| format!("room:{number}")).collect();
+    for channel in &channels {
+        subscribe(&mut client, channel);
+    }
+    let again = client.ask(r#"{"type":"subscribe","id":1,"channel":"room:77"}"#);
+    assert_eq!(again["code"], "already-subscribed", "{again}");
+    for (index, channel) in channels.iter().enumerate() {
+        if index % 3 == 0 {
+            let answer = client.ask(&format!(r#"{{"type":"unsubscribe","id":1,"channel":"{channel}"}}"#));
+            assert_eq!(answer["type"], "unsubscribed", "{answer}");
+        }
+    }
+    for (index, channel) in channels.iter().enumerate() {
+        rig.publish(channel, "1");
+        let heard = client.next().map(|message| message["channel"].clone());
+        assert_eq!(heard, (index % 3 != 0).then(|| json!(channel)));
+    }
+}

@@ -184,17 +184,11 @@ impl RedisUrl {
         let (upstream, role, generation, message) = (wanted.upstream, wanted.role, wanted.generation, wanted.message);
         let stream = reach(addresses.into_iter())?;
         stream.set_nodelay(true)?;
-        let mut config = ClientConfig::default();
+        let mut config = client_config(message);
         config.hello.username.clone_from(&self.username);
         config.hello.password.clone_from(&self.password);
         config.hello.name = Some("comet".to_owned());
         config.hello.database = Some(self.database).filter(|database| *database > 0);
-        config.rules.limits.bulk = config.rules.limits.bulk.max(2 * message as u64);
-        config.rules.limits.reply = config.rules.limits.reply.max(4 * message as u64);
-        config.timeouts.handshake = Some(PATIENCE);
-        config.timeouts.reply = Some(PATIENCE);
-        config.timeouts.ping = Some(SILENCE);
-        config.timeouts.pong = Some(PATIENCE);
         let (tell, told) = std::sync::mpsc::channel();
         let why: Arc<OnceLock<String>> = Arc::default();
         let speaker = Speaker::over(Arc::clone(upstream), role, generation, Arc::clone(&why));
@@ -223,6 +217,18 @@ impl RedisUrl {
         upstream.linked(role, generation, Box::new(sender));
         Ok(())
     }
+}
+
+/// The settings of a connection, where publications have at most `message` bytes.
+pub(crate) fn client_config(message: usize) -> ClientConfig {
+    let mut config = ClientConfig::default();
+    config.rules.limits.bulk = config.rules.limits.bulk.max(2 * message as u64);
+    config.rules.limits.reply = config.rules.limits.reply.max(4 * message as u64);
+    config.timeouts.handshake = Some(PATIENCE);
+    config.timeouts.reply = Some(PATIENCE);
+    config.timeouts.ping = Some(SILENCE);
+    config.timeouts.pong = Some(PATIENCE);
+    config
 }
 
 /// A connection to make.

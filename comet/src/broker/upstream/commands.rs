@@ -10,22 +10,15 @@ use crate::broker::dialect::{News, Role, Ticket, Words};
 use crate::broker::reading::{Break, Range, Read, Reading, finish};
 use crate::broker::{ANSWER, Member};
 use crate::channel::Name;
+use crate::clock;
 
-/// The most commands without a reply on one connection.
-const WINDOW: usize = 1024;
-/// The most pages read at once for followed channels, and for clients' requests. Together with the page size they bound the data in flight
-/// from the broker.
-const READS: usize = 8;
-const ASKED: usize = 4;
-/// The most channels in one subscription command.
-const AT_ONCE: usize = 64;
 /// The most clients in one command about presence.
 const CLIENTS: usize = 256;
 
 impl Upstream {
     /// The next command for the connection of `role`, which has `outstanding` commands without a reply.
     pub(crate) fn next_command(&self, role: Role, outstanding: usize) -> Option<(Words, Ticket)> {
-        if outstanding >= WINDOW {
+        if outstanding >= self.bounds.window {
             return None;
         }
         let mut state = self.lock();
@@ -58,7 +51,7 @@ impl Upstream {
             match wanted {
                 Some(_) if !is_subscribed && !forget.is_empty() => break,
                 None if is_subscribed && !follow.is_empty() => break,
-                _ if follow.len() + forget.len() >= AT_ONCE => break,
+                _ if follow.len() + forget.len() >= self.bounds.channels => break,
                 _ => {}
             }
             let Some(channel) = state.to_subscribe.pop_front() else {
@@ -78,10 +71,13 @@ impl Upstream {
 
     fn marked(&self, state: &mut State) -> Option<(Words, Ticket)> {
         while let Some((channel, last)) = state.to_mark.pop_front() {
-            let Some(followed) = state.channels.get(&channel) else {
+            // A channel that is not followed has lost an acknowledged publication.
+            let followed = state.channels.get(&channel).map(|followed| followed.keep);
+            let acknowledged = || state.acknowledged.get(&channel).map(|known| known.keep);
+            let Some(keep) = followed.or_else(acknowledged) else {
                 continue;
             };
-            if let Some(words) = self.dialect.mark_broken(&channel, last, followed.keep) {
+            if let Some(words) = self.dialect.mark_broken(&channel, last, keep) {
                 return Some((words, Ticket::Broken(channel)));
             }
         }
@@ -94,27 +90,31 @@ impl Upstream {
         let members = state.members.get(&channel);
         let is_anyone = members.is_some();
         let mut rest = Vec::new();
-        let words = match &client {
+        let (words, enters) = match &client {
             Some(client) => match members.and_then(|members| members.get(client)) {
-                Some(member) => self.dialect.enter(&channel, &[member], false),
-                None => self.dialect.leave(&channel, client),
+                // The first client replaces all others: the command that removed an earlier one may have been lost.
+                Some(member) => {
+                    let is_first = !state.entered.contains(&channel);
+                    (self.dialect.enter(&channel, &[member], is_first), true)
+                }
+                None => (self.dialect.leave(&channel, client), false),
             },
             None => {
                 let all: Vec<&Member> = members.into_iter().flat_map(|members| members.values()).collect();
                 let (first, others) = all.split_at(all.len().min(CLIENTS));
                 rest.extend(others.iter().map(|member| Arc::clone(&member.client)));
-                self.dialect.enter(&channel, first, true)
+                (self.dialect.enter(&channel, first, true), true)
             }
         };
         for client in rest {
             state.changes.push_front((channel.clone(), Some(client)));
         }
-        if is_anyone {
-            state.entered.insert(channel);
-        } else {
+        if !is_anyone {
             state.entered.remove(&channel);
+        } else if enters {
+            state.entered.insert(channel.clone());
         }
-        Some((words, Ticket::Nothing))
+        Some((words, Ticket::Entered(channel)))
     }
 
     fn request_waiting(&self, state: &mut State) -> Option<(Words, Ticket)> {
@@ -141,7 +141,7 @@ impl Upstream {
                 return Some((words, Ticket::Page(channel)));
             }
         }
-        if state.reading.len() >= READS {
+        if state.reading.len() >= self.bounds.pages {
             return None;
         }
         for _ in 0..state.to_read.len() {
@@ -166,7 +166,7 @@ impl Upstream {
                 && !state.channels.contains_key(&channel)
                 && !state.reading.contains_key(&channel)
             {
-                let reading = Reading::new(None, known.positions(), known.keep, 0);
+                let reading = Reading::check(known.positions(), known.keep);
                 return Some(self.begin_reading(state, channel, reading));
             }
         }
@@ -181,7 +181,7 @@ impl Upstream {
 
     /// A command for a client's request.
     fn asked(&self, state: &mut State) -> Option<(Words, Ticket)> {
-        if state.asking >= ASKED {
+        if state.asking >= self.bounds.answers {
             return None;
         }
         let (channel, keep, done) = state.asked.pop_front()?;
@@ -222,10 +222,10 @@ impl Upstream {
             return self.failed(ticket, error.text());
         }
         let unreadable = match ticket {
-            Ticket::Begin | Ticket::Nothing => None,
+            Ticket::Begin | Ticket::Nothing | Ticket::Entered(_) => None,
             Ticket::Published(channel, keep, done) => match self.dialect.published(reply) {
                 Some(position) => {
-                    self.lock().acknowledge(&channel, keep, position);
+                    self.change(Role::Requests, |state| state.acknowledge(&channel, keep, position));
                     done.tell(Ok(position));
                     None
                 }
@@ -252,7 +252,7 @@ impl Upstream {
                 let page = self.dialect.page(&channel, reply);
                 match page.map(|page| finish(None, &[], page.empty, page.entries, page.more, 0)) {
                     Some(Read::Done(mut snapshot, _)) => {
-                        let now = std::time::Instant::now();
+                        let now = clock::now();
                         let count = snapshot.publications.len();
                         let old = snapshot.publications.iter();
                         let old =
@@ -308,6 +308,9 @@ impl Upstream {
             // Without its subscriptions the connection is useless.
             Ticket::Followed(_) => return true,
             Ticket::Broken(channel) => self.lock().unmarked.push(channel),
+            Ticket::Entered(channel) => {
+                self.lock().untold.insert(channel);
+            }
             Ticket::Begin | Ticket::Nothing | Ticket::Refreshed(_) => {}
         }
         begin_again
@@ -334,7 +337,10 @@ impl Upstream {
                 }
                 self.wake(&mut state, Role::Requests);
                 drop(state);
-                if let Some(inbox) = self.inbox.upgrade() {
+                // A check does not read as much history as a new reader needs.
+                if !reading.is_check()
+                    && let Some(inbox) = self.inbox.upgrade()
+                {
                     inbox.snapshot(channel, snapshot);
                 }
                 None

@@ -17,6 +17,7 @@ use super::dialect::{Dialect, Life, Refusal, Role};
 use super::speaker::Wake;
 use super::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
 use crate::channel::Name;
+use crate::clock;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
 
@@ -33,9 +34,35 @@ pub(crate) trait Link: Send + Sync {
 /// [`Upstream::is_down`].
 pub(crate) type Connect = Box<dyn Fn(Arc<Upstream>, Role, u64) + Send + Sync>;
 
+/// Limits of what is outstanding at the broker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The most commands without a reply on one connection.
+    pub(crate) window: usize,
+    /// The most pages read at once for followed channels. Together with [`answers`](Self::answers) and the page size this bounds the
+    /// data in flight from the broker.
+    pub(crate) pages: usize,
+    /// The most pages read at once for clients' requests.
+    pub(crate) answers: usize,
+    /// The most channels in one subscription command.
+    pub(crate) channels: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            window: 1024,
+            pages: 8,
+            answers: 4,
+            channels: 64,
+        }
+    }
+}
+
 /// A node's side of a broker in another process.
 pub(crate) struct Upstream {
     dialect: Box<dyn Dialect>,
+    bounds: Bounds,
     connect: Connect,
     inbox: Weak<dyn Inbox>,
     up: AtomicBool,
@@ -45,12 +72,23 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(dialect: impl Dialect, inbox: Weak<dyn Inbox>, connect: Connect) -> Arc<Self> {
+        Self::bounded(dialect, Bounds::default(), inbox, connect)
+    }
+
+    /// Creates one with other limits.
+    pub(crate) fn bounded(
+        dialect: impl Dialect,
+        bounds: Bounds,
+        inbox: Weak<dyn Inbox>,
+        connect: Connect,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|own| Upstream {
             dialect: Box::new(dialect),
+            bounds,
             connect,
             inbox,
             up: AtomicBool::new(false),
-            state: Mutex::new(State::new(Instant::now())),
+            state: Mutex::new(State::new(clock::now())),
             own: Weak::clone(own),
         })
     }

@@ -154,6 +154,8 @@ pub(super) struct State {
     pub(super) unmarked: Vec<Name>,
     /// Presence changes to report. `None` stands for all clients of a channel.
     pub(super) changes: VecDeque<(Name, Option<Arc<str>>)>,
+    /// Channels with clients that could not be reported. All clients of the channel are reported again at the next tick.
+    pub(super) untold: Names<Name>,
     /// Channels for which clients were reported to the broker.
     pub(super) entered: Names<Name>,
     pub(super) waiting: VecDeque<Request>,
@@ -195,6 +197,7 @@ impl State {
             to_mark: VecDeque::new(),
             unmarked: Vec::new(),
             changes: VecDeque::new(),
+            untold: Names::default(),
             entered: Names::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -234,7 +237,19 @@ impl State {
         // Beyond this number, acknowledgements are not remembered: the followers of those channels detect a loss.
         let has_room = self.acknowledged.len() < ACKNOWLEDGED;
         if let Some(known) = self.acknowledged.get_mut(channel) {
-            (known.position, known.keep, known.at) = (position, keep, self.now);
+            (known.keep, known.at) = (keep, self.now);
+            if position.epoch == known.position.epoch {
+                known.position.offset = known.position.offset.max(position.offset);
+                return;
+            }
+            // The channel continued in another epoch, or began anew. Only its entries show which.
+            let earlier = if known.position.epoch.0 < position.epoch.0 {
+                core::mem::replace(&mut known.position, position)
+            } else {
+                position
+            };
+            known.doubt(self.now, earlier);
+            self.look_again(channel);
         } else if has_room {
             let acknowledged = Acknowledged {
                 position,
@@ -302,6 +317,8 @@ impl State {
         for channel in core::mem::take(&mut self.unmarked) {
             self.look_again(&channel);
         }
+        let untold = core::mem::take(&mut self.untold);
+        self.changes.extend(untold.into_iter().map(|channel| (channel, None)));
     }
 
     /// Queues all presence to be reported from the beginning.
@@ -357,6 +374,7 @@ impl State {
         self.to_mark.clear();
         self.unmarked.clear();
         self.changes.clear();
+        self.untold.clear();
         self.to_refresh.clear();
         self.to_refresh_presence.clear();
         (self.asking, self.waiting_bytes) = (0, 0);

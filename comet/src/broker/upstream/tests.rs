@@ -49,6 +49,17 @@ fn connect(upstream: &Arc<Upstream>, asked: &Asked) {
     }
 }
 
+/// Ends both connections; they may be made again.
+fn disconnect(upstream: &Arc<Upstream>, asked: &Asked) {
+    let generation = upstream.lock().requests.generation;
+    upstream.is_down(Role::Requests, generation, Refusal::Now("killed".to_owned()));
+    asked.lock().unwrap().clear();
+    let mut state = upstream.lock();
+    let now = state.now;
+    state.requests.is_connecting = false;
+    (state.requests.retry, state.news.retry) = (now, now);
+}
+
 fn commands(upstream: &Upstream, role: Role) -> Vec<(Words, Ticket)> {
     let mut commands = Vec::new();
     while let Some(command) = upstream.next_command(role, commands.len()) {
@@ -113,12 +124,8 @@ fn forty_thousand_channels_come_back_a_few_at_a_time() {
             }
         }
         assert_eq!((subscribed.len(), read.len()), (40_000, 40_000));
-        let generation = upstream.lock().requests.generation;
-        upstream.is_down(Role::Requests, generation, Refusal::Now("killed".to_owned()));
+        disconnect(&upstream, &asked);
         assert!(!upstream.is_connected());
-        asked.lock().unwrap().clear();
-        upstream.lock().requests.is_connecting = false;
-        upstream.lock().requests.retry = Instant::now();
     }
 }
 
@@ -175,4 +182,117 @@ fn both_connections_must_reach_the_same_broker() {
     };
     assert!(upstream.is_up(Role::News, generation, other).is_err());
     assert!(!upstream.is_connected());
+}
+
+/// What was acknowledged and is lost while nobody follows its channel, only this node knows: it tells those who follow it
+/// elsewhere. The loss used to be found, and not marked.
+#[test]
+fn a_loss_in_a_channel_that_nobody_follows_is_marked() {
+    let (upstream, _inbox, asked) = upstream();
+    connect(&upstream, &asked);
+    upstream.lock().acknowledge(&name(1), KEEP, at(1, 3));
+    upstream.lock().doubt_acknowledged();
+    assert_eq!(page_of(&upstream), [name(1)]);
+    upstream.replied(Ticket::Page(name(1)), &page(vec![entry("1-2")]));
+    let marked = commands(&upstream, Role::Requests);
+    assert!(matches!(&marked[..], [(_, Ticket::Broken(channel))] if *channel == name(1)));
+}
+
+/// A channel that Redis dropped and that began anew says with the next acknowledgement that what was acknowledged before is
+/// lost. The next acknowledgement used to take its place.
+#[test]
+fn what_was_acknowledged_before_a_channel_began_anew_is_looked_for() {
+    let (upstream, _inbox, asked) = upstream();
+    connect(&upstream, &asked);
+    upstream.lock().acknowledge(&name(1), KEEP, at(1, 3));
+    upstream.lock().acknowledge(&name(1), KEEP, at(2, 1));
+    assert_eq!(page_of(&upstream), [name(1)]);
+    upstream.replied(Ticket::Page(name(1)), &page(vec![entry("2-1")]));
+    let marked = commands(&upstream, Role::Requests);
+    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "it has lost 1-3");
+    // What is told late, of an earlier place, does not hide what came after it.
+    upstream.lock().acknowledge(&name(2), KEEP, at(2, 5));
+    upstream.lock().acknowledge(&name(2), KEEP, at(2, 3));
+    upstream.lock().look_again(&name(2));
+    assert_eq!(page_of(&upstream), [name(2)]);
+    upstream.replied(Ticket::Page(name(2)), &page(vec![entry("2-3")]));
+    let marked = commands(&upstream, Role::Requests);
+    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "it has lost 2-5");
+}
+
+fn at(epoch: u64, offset: u64) -> Position {
+    Position {
+        epoch: crate::publication::Epoch(epoch),
+        offset,
+    }
+}
+
+fn entry(id: &str) -> Value {
+    let bulk = |text: &str| Value::Bulk(text.to_owned().into());
+    let fields = ["u", "", "d", "1", "t", "900", "b", "9", "p", "0"].map(bulk);
+    Value::Array(vec![bulk(id), Value::Array(fields.to_vec())])
+}
+
+/// The channels of which pages are asked for now.
+fn page_of(upstream: &Upstream) -> Vec<Name> {
+    let commands = commands(upstream, Role::Requests).into_iter();
+    let pages = commands.filter_map(|(_, ticket)| match ticket {
+        Ticket::Page(channel) => Some(channel),
+        _ => None,
+    });
+    pages.collect()
+}
+
+/// Who left while the connection broke, so that nobody heard of it, used to be present for as long as the next one who came.
+#[test]
+fn the_first_who_comes_is_alone() {
+    let (upstream, _inbox, asked) = upstream();
+    connect(&upstream, &asked);
+    let member = |client: &str| Member {
+        client: client.into(),
+        user: None,
+    };
+    let sent = || -> Vec<Vec<String>> {
+        let text = |word: &protocol::bytes::Bytes| String::from_utf8_lossy(word).into_owned();
+        // Behind the script and the keys.
+        let words = |words: Words| words[5..].iter().map(text).collect();
+        let commands = commands(&upstream, Role::Requests).into_iter();
+        commands.map(|(sent, _)| words(sent)).collect()
+    };
+    upstream.enter(&name(1), member("a"));
+    upstream.enter(&name(1), member("b"));
+    assert_eq!(sent(), [["n", "15000", "1", "a", ""], ["n", "15000", "0", "b", ""]]);
+    upstream.leave(&name(1), "a");
+    upstream.leave(&name(1), "b");
+    assert_eq!(sent(), [["n", "a"], ["n", "b"]]);
+    // That is not heard. Another comes on the next connection.
+    disconnect(&upstream, &asked);
+    connect(&upstream, &asked);
+    assert_eq!(sent(), Vec::<Vec<String>>::new());
+    upstream.enter(&name(1), member("c"));
+    assert_eq!(sent(), [["n", "15000", "1", "c", ""]]);
+}
+
+/// Of whom Redis could not hear for want of memory, it hears later. It used to hear of nobody who came to others.
+#[test]
+fn who_could_not_be_noted_is_noted_later() {
+    let (upstream, _inbox, asked) = upstream();
+    connect(&upstream, &asked);
+    let member = Member {
+        client: "a".into(),
+        user: None,
+    };
+    upstream.enter(&name(1), member);
+    let entered = || {
+        let (_, ticket) = commands(&upstream, Role::Requests).pop()?;
+        assert!(matches!(&ticket, Ticket::Entered(channel) if *channel == name(1)));
+        Some(ticket)
+    };
+    let no_memory = Value::Error("OOM command not allowed".into());
+    assert!(!upstream.replied(entered().unwrap(), &no_memory));
+    assert!(entered().is_none(), "not at once");
+    upstream.tick(Instant::now());
+    assert!(!upstream.replied(entered().unwrap(), &Value::Integer(1)));
+    upstream.tick(Instant::now());
+    assert!(entered().is_none());
 }

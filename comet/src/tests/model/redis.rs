@@ -1,40 +1,63 @@
 //! A Redis that implements comet's scripts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use proto_resp::{Command, Handler, Misuse, PreparedPush, Responder, Value};
+use proto_resp::{PreparedPush, Value};
 use protocol::bytes::Bytes;
 
-use super::{Shared, lock};
-
-/// A message to a connection.
-pub(super) enum Post {
-    Push(Arc<PreparedPush>),
-    Die,
+/// A fault of the next commands that mark a break.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mishap {
+    /// Redis is out of memory at that moment.
+    NoMemory,
+    /// The connection breaks, and the command is not carried out.
+    Cut,
 }
+
+/// Why a command is not carried out.
+pub(super) enum Failure {
+    Error(&'static str),
+    /// The connection breaks.
+    Cut,
+}
+
+use Failure::Error;
 
 #[derive(Default)]
 pub(super) struct World {
     /// The time in milliseconds.
     pub(super) now: u64,
-    memory: Memory,
-    backups: Vec<Memory>,
+    /// By the number of the database.
+    memory: BTreeMap<u32, Memory>,
+    backups: Vec<BTreeMap<u32, Memory>>,
     run: u64,
     /// Whether it refuses writes.
     pub(super) refuses: bool,
-    /// The connections that are subscribed to each channel.
+    /// Whether it answers no commands.
+    pub(super) is_frozen: bool,
+    /// The fault of the next commands that mark a break, and their number.
+    pub(super) mishap: Option<(Mishap, u32)>,
+    /// The number of pages read so far.
+    pub(super) reads: usize,
+    /// The connections that are subscribed to each channel, of all databases.
     pub(super) followers: HashMap<Bytes, Vec<usize>>,
     pub(super) outbox: Vec<(usize, Arc<PreparedPush>)>,
 }
 
-/// The data, which may be lost.
+/// The data of one database, which may be lost.
 #[derive(Default, Clone)]
 struct Memory {
     /// Term and run.
     life: Option<(u64, u64)>,
     epochs: u64,
     logs: HashMap<Bytes, Vec<Entry>>,
+    /// The id of the publication for each key, and until when it is kept.
+    wishes: HashMap<Bytes, (String, u64)>,
+    /// The clients of one node in one channel, and when they expire.
+    here: HashMap<Bytes, (BTreeMap<Bytes, Bytes>, u64)>,
+    /// The nodes that have clients in a channel, and when they expire.
+    nodes: HashMap<Bytes, BTreeMap<Bytes, u64>>,
 }
 
 #[derive(Clone)]
@@ -42,7 +65,7 @@ struct Entry {
     epoch: u64,
     offset: u64,
     at: u64,
-    /// The previous epoch, if it differs.
+    /// The epoch before, where it is another.
     before: Option<u64>,
     /// `None` marks a break.
     data: Option<Bytes>,
@@ -75,12 +98,22 @@ fn bulk(text: &str) -> Value {
 }
 
 impl World {
+    /// Which process it is.
+    pub(super) fn run(&self) -> u64 {
+        self.run
+    }
+
     pub(super) fn restart(&mut self) {
         self.run += 1;
     }
 
     pub(super) fn back_up(&mut self) {
         self.backups.push(self.memory.clone());
+    }
+
+    /// Ends all faults of commands.
+    pub(super) fn is_well(&mut self) {
+        (self.refuses, self.mishap) = (false, None);
     }
 
     /// Restores the backup made `back` backups ago.
@@ -91,71 +124,106 @@ impl World {
     }
 
     pub(super) fn flush(&mut self) {
-        self.memory = Memory::default();
+        self.memory.clear();
     }
 
-    pub(super) fn evict(&mut self, which: usize) {
-        let mut keys: Vec<_> = self
-            .memory
-            .logs
-            .keys()
-            .filter(|key| !key.ends_with(b"$nodes"))
-            .cloned()
-            .collect();
-        keys.sort();
-        if let Some(key) = keys.get(which) {
-            self.memory.logs.remove(key);
+    /// Redis drops a channel of the first database.
+    pub(super) fn evict(&mut self, channel: &str) {
+        if let Some(memory) = self.memory.get_mut(&0) {
+            memory.logs.remove(format!("c:log:{channel}").as_bytes());
         }
     }
 
-    fn begin(&mut self, nonce: u64) -> Value {
-        let life = match self.memory.life {
-            Some((term, run)) if run == self.run => (term, run),
+    /// Redis drops the presence of a channel of the first database.
+    pub(super) fn evict_presence(&mut self, channel: &str) {
+        if let Some(memory) = self.memory.get_mut(&0) {
+            let here = format!("c:here:{channel} ");
+            memory.here.retain(|key, _| !key.starts_with(here.as_bytes()));
+            memory.nodes.remove(format!("c:nodes:{channel}").as_bytes());
+        }
+    }
+
+    /// Runs a script.
+    pub(super) fn script(
+        &mut self,
+        name: &[u8],
+        database: u32,
+        keys: &[Bytes],
+        words: &[&[u8]],
+    ) -> Result<Value, Failure> {
+        let key = |index: usize| keys.get(index).cloned().unwrap_or_default();
+        self.memory.entry(database).or_default();
+        match name {
+            b"publish" => self.publish(database, keys, words),
+            b"read" => self.read(database, &key(0), words),
+            b"mark" => self.mark(database, &key(1), words),
+            b"enter" => self.enter(database, &key(0), &key(1), words),
+            b"leave" => Ok(self.leave(database, &key(0), &key(1), words)),
+            b"refresh" => Ok(self.refresh(database, &key(0), &key(1), words)),
+            b"presence" => Ok(self.presence(database, &key(0), words)),
+            name if name.starts_with(b"-- comet begin") => {
+                self.begin(database, words.first().map_or(0, |word| number(word)))
+            }
+            _ => Err(Error("NOSCRIPT no such script")),
+        }
+    }
+
+    fn memory(&mut self, database: u32) -> &mut Memory {
+        self.memory.entry(database).or_default()
+    }
+
+    fn begin(&mut self, database: u32, nonce: u64) -> Result<Value, Failure> {
+        let (now, run, refuses) = (self.now, self.run, self.refuses);
+        let memory = self.memory(database);
+        let term = match memory.life {
+            Some((term, known)) if known == run => term,
+            _ if refuses => return Err(OUT_OF_MEMORY),
             _ => {
-                let term = (self.now * 1024 + nonce).max(self.memory.epochs + 1);
-                self.memory.life = Some((term, self.run));
-                self.memory.epochs = term;
-                (term, self.run)
+                let term = memory.fresh(now, nonce);
+                memory.life = Some((term, run));
+                term
             }
         };
         let words = [
-            life.0.to_string(),
-            format!("{:x}", life.1),
+            term.to_string(),
+            format!("{run:x}"),
             "0".to_owned(),
             "noeviction".to_owned(),
         ];
-        Value::Array(words.iter().map(|word| bulk(word)).collect())
+        Ok(Value::Array(words.iter().map(|word| bulk(word)).collect()))
     }
 
-    fn fresh(&mut self, nonce: u64) -> u64 {
-        self.memory.epochs = (self.now * 1024 + nonce).max(self.memory.epochs + 1);
-        self.memory.epochs
-    }
-
-    fn publish(&mut self, log: &Bytes, words: &[&[u8]]) -> Result<Value, &'static str> {
-        let [term, run, _, nonce, _, _, _, _, say, user, data, ..] = words else {
-            return Err("ERR arguments");
+    fn publish(&mut self, database: u32, keys: &[Bytes], words: &[&[u8]]) -> Result<Value, Failure> {
+        let ([term, run, _, nonce, _, _, _, _, say, user, data, wish], [_, log, wished @ ..]) = (words, keys) else {
+            return Err(Error("ERR arguments"));
         };
+        let (now, running, refuses) = (self.now, self.run, self.refuses);
+        let memory = self.memory(database);
         let term: u64 = number(term);
-        let same = |(known, running): (u64, u64)| {
-            known == term && running == self.run && format!("{running:x}").as_bytes() == *run
+        let same = |(known, run_of): (u64, u64)| {
+            known == term && run_of == running && format!("{run_of:x}").as_bytes() == *run
         };
-        if !self.memory.life.is_some_and(same) {
-            return Err("ANOTHERLIFE Redis is in another life");
+        if !memory.life.is_some_and(same) {
+            return Err(Error("ANOTHERLIFE Redis is in another life"));
         }
-        if self.refuses {
-            return Err("OOM command not allowed");
+        if refuses {
+            return Err(OUT_OF_MEMORY);
         }
-        let last = self.memory.logs.get(log).and_then(|entries| entries.last());
+        if let Some((id, until)) = wished.first().and_then(|key| memory.wishes.get(key))
+            && now < *until
+        {
+            return Ok(bulk(id));
+        }
+        let last = memory.logs.get(log).and_then(|entries| entries.last());
         let (epoch, offset, before) = match last {
             Some(last) if last.epoch >= term => (last.epoch, last.offset + 1, None),
             Some(last) => (term, last.offset + 1, Some(last.epoch)),
-            None => (self.fresh(number(nonce)), 1, Some(0)),
+            None => (memory.fresh(now, number(nonce)), 1, Some(0)),
         };
         let entry = Entry {
             epoch,
             offset,
-            at: self.now,
+            at: now,
             before,
             data: Some(Bytes::copy_from_slice(data)),
         };
@@ -164,53 +232,67 @@ impl World {
         let mut message = format!("{place} {} ", user.len()).into_bytes();
         message.extend_from_slice(user);
         message.extend_from_slice(data);
-        self.memory.logs.entry(log.clone()).or_default().push(entry);
+        memory.logs.entry(log.clone()).or_default().push(entry);
+        if let Some(key) = wished.first() {
+            memory.wishes.insert(key.clone(), (id.clone(), now + number(wish)));
+        }
         self.tell(say, &message);
         Ok(bulk(&id))
     }
 
-    fn mark(&mut self, log: &Bytes, words: &[&[u8]]) -> Result<Value, &'static str> {
+    fn mark(&mut self, database: u32, log: &Bytes, words: &[&[u8]]) -> Result<Value, Failure> {
         let [last, nonce, _, say] = words else {
-            return Err("ERR arguments");
+            return Err(Error("ERR arguments"));
         };
-        if self.refuses {
-            return Err("OOM command not allowed");
+        if let Some((mishap, times)) = self.mishap {
+            self.mishap = (times > 1).then_some((mishap, times.saturating_sub(1)));
+            return Err(match mishap {
+                Mishap::NoMemory => OUT_OF_MEMORY,
+                Mishap::Cut => Failure::Cut,
+            });
         }
-        let end = self.memory.logs.get(log).and_then(|entries| entries.last());
+        if self.refuses {
+            return Err(OUT_OF_MEMORY);
+        }
+        let now = self.now;
+        let memory = self.memory(database);
+        let end = memory.logs.get(log).and_then(|entries| entries.last());
         if end.map(Entry::id).unwrap_or_default().as_bytes() != *last {
             return Ok(Value::Integer(0));
         }
-        let offset = end.map_or(0, |end| end.offset);
         let entry = Entry {
-            epoch: self.fresh(number(nonce)),
-            offset,
-            at: self.now,
+            offset: end.map_or(0, |end| end.offset),
+            epoch: memory.fresh(now, number(nonce)),
+            at: now,
             before: None,
             data: None,
         };
         let message = format!("{} mark", entry.id());
-        self.memory.logs.entry(log.clone()).or_default().push(entry);
+        memory.logs.entry(log.clone()).or_default().push(entry);
         self.tell(say, message.as_bytes());
         Ok(Value::Integer(1))
     }
 
-    fn read(&self, log: &Bytes, words: &[&[u8]]) -> Result<Value, &'static str> {
-        let [before, down_to, count, _] = words else {
-            return Err("ERR arguments");
+    fn read(&mut self, database: u32, log: &Bytes, words: &[&[u8]]) -> Result<Value, Failure> {
+        let [before, down_to, count, bytes] = words else {
+            return Err(Error("ERR arguments"));
         };
+        self.reads += 1;
         let place = |word: &[u8]| {
             let (epoch, offset) = core::str::from_utf8(word).ok()?.split_once('-')?;
             Some((epoch.parse::<u64>().ok()?, offset.parse::<u64>().ok()?))
         };
         let (before, down_to) = (place(before), place(down_to));
         let (mut read, mut more) = (Vec::new(), false);
-        for entry in self.memory.logs.get(log).into_iter().flatten().rev() {
+        // Pages are small here, so that histories have many: five entries instead of 256 KiB.
+        let count = number(count).min((number(bytes) * 5).div_ceil(256 << 10));
+        let now = self.now;
+        for entry in self.memory(database).logs.get(log).into_iter().flatten().rev() {
             let at = (entry.epoch, entry.offset);
             if before.is_some_and(|before| at >= before) {
                 continue;
             }
-            // Pages are small here, so that histories have many.
-            if read.len() as u64 >= number(count).min(5) {
+            if read.len() as u64 >= count {
                 more = true;
                 break;
             }
@@ -221,10 +303,81 @@ impl World {
         }
         let more = if more { "1" } else { "0" };
         Ok(Value::Array(vec![
-            bulk(&self.now.to_string()),
+            bulk(&now.to_string()),
             bulk(more),
             Value::Array(read),
         ]))
+    }
+
+    fn enter(&mut self, database: u32, here: &Bytes, nodes: &Bytes, words: &[&[u8]]) -> Result<Value, Failure> {
+        let [node, kept, alone, clients @ ..] = words else {
+            return Err(Error("ERR arguments"));
+        };
+        if self.refuses {
+            return Err(OUT_OF_MEMORY);
+        }
+        let (now, until) = (self.now, self.now + number(kept));
+        let memory = self.memory(database);
+        if *alone == b"1" {
+            memory.here.remove(here);
+        }
+        if clients.is_empty() {
+            memory.is_anyone_here(here, nodes, node, now);
+            return Ok(Value::Integer(0));
+        }
+        let (present, ends) = memory.here.entry(here.clone()).or_default();
+        if now >= *ends {
+            present.clear();
+        }
+        *ends = until;
+        for [client, user] in clients.as_chunks::<2>().0 {
+            present.insert(Bytes::copy_from_slice(client), Bytes::copy_from_slice(user));
+        }
+        let known = memory.nodes.entry(nodes.clone()).or_default();
+        known.insert(Bytes::copy_from_slice(node), until);
+        Ok(Value::Integer(1))
+    }
+
+    fn leave(&mut self, database: u32, here: &Bytes, nodes: &Bytes, words: &[&[u8]]) -> Value {
+        let now = self.now;
+        let memory = self.memory(database);
+        if let ([node, client], Some((present, _))) = (words, memory.here.get_mut(here)) {
+            present.remove(*client);
+            memory.is_anyone_here(here, nodes, node, now);
+        }
+        Value::Integer(1)
+    }
+
+    fn refresh(&mut self, database: u32, here: &Bytes, nodes: &Bytes, words: &[&[u8]]) -> Value {
+        let [node, kept] = words else { return Value::Integer(0) };
+        let (now, until) = (self.now, self.now + number(kept));
+        let memory = self.memory(database);
+        if !memory.is_anyone_here(here, nodes, node, now) {
+            return Value::Integer(0);
+        }
+        if let Some((_, ends)) = memory.here.get_mut(here) {
+            *ends = until;
+        }
+        let known = memory.nodes.entry(nodes.clone()).or_default();
+        known.insert(Bytes::copy_from_slice(node), until);
+        Value::Integer(1)
+    }
+
+    fn presence(&mut self, database: u32, nodes: &Bytes, words: &[&[u8]]) -> Value {
+        let prefix = words.first().copied().unwrap_or_default();
+        let now = self.now;
+        let memory = self.memory(database);
+        let (mut total, mut named) = (0, Vec::new());
+        let known = memory.nodes.get(nodes).into_iter().flatten();
+        for (node, _) in known.filter(|(_, until)| **until >= now) {
+            let here = Bytes::from([prefix, node].concat());
+            if let Some((present, _)) = memory.here.get(&here).filter(|(_, until)| now < *until) {
+                total += present.len() as i64;
+                let clients = present.iter().flat_map(|(client, user)| [client, user]);
+                named.extend(clients.map(|text| Value::Bulk(text.clone())));
+            }
+        }
+        Value::Array(vec![Value::Integer(total), Value::Array(named)])
     }
 
     fn tell(&mut self, channel: &[u8], message: &[u8]) {
@@ -241,100 +394,33 @@ impl World {
     }
 }
 
-fn number(word: &[u8]) -> u64 {
+pub(super) fn number(word: &[u8]) -> u64 {
     core::str::from_utf8(word)
         .ok()
         .and_then(|word| word.parse().ok())
         .unwrap_or(0)
 }
 
-/// One connection to the simulated Redis.
-pub(super) struct Session {
-    world: Shared<World>,
-    id: usize,
-}
+const OUT_OF_MEMORY: Failure = Error("OOM command not allowed when used memory > 'maxmemory'.");
 
-impl Session {
-    pub(super) fn new(world: Shared<World>, id: usize) -> Self {
-        Session { world, id }
+impl Memory {
+    fn fresh(&mut self, now: u64, nonce: u64) -> u64 {
+        self.epochs = (now * 1024 + nonce).max(self.epochs + 1);
+        self.epochs
     }
 
-    fn run(&self, words: &[&[u8]]) -> Result<Value, &'static str> {
-        let mut world = lock(&self.world);
-        let [script, keys, rest @ ..] = words else {
-            return Err("ERR arguments");
-        };
-        let (keys, words) = rest.split_at_checked(number(keys) as usize).ok_or("ERR keys")?;
-        let key = |index: usize| {
-            keys.get(index)
-                .map(|key| Bytes::copy_from_slice(key))
-                .unwrap_or_default()
-        };
-        match *script {
-            b"publish" => world.publish(&key(1), words),
-            b"read" => world.read(&key(0), words),
-            b"mark" => world.mark(&key(1), words),
-            b"presence" => Ok(Value::Array(vec![Value::Integer(0), Value::Array(Vec::new())])),
-            b"enter" | b"leave" | b"refresh" => Ok(Value::Integer(1)),
-            script if script.starts_with(b"-- comet begin") => {
-                Ok(world.begin(words.first().map_or(0, |word| number(word))))
-            }
-            _ => Err("NOSCRIPT no such script"),
-        }
-    }
-}
-
-impl Handler for Session {
-    type Message = Post;
-
-    fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        let words: Vec<&[u8]> = command.iter().collect();
-        match command.name() {
-            b"SCRIPT" => {
-                let text = words.get(1).copied().unwrap_or_default();
-                let name = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                responder.bulk(name.strip_prefix(b"-- comet ").unwrap_or(name))
-            }
-            b"EVAL" | b"EVALSHA" => match self.run(&words) {
-                Ok(value) => responder.value(&value),
-                Err(error) => responder.error(error),
-            },
-            b"INFO" => {
-                let run = lock(&self.world).run;
-                responder.bulk(format!("# Server\r\nrun_id:{run:x}\r\n").as_bytes())
-            }
-            b"SUBSCRIBE" | b"UNSUBSCRIBE" => {
-                let begins = command.is("SUBSCRIBE");
-                for channel in words {
-                    let channel = Bytes::copy_from_slice(channel);
-                    let mut world = lock(&self.world);
-                    let followers = world.followers.entry(channel.clone()).or_default();
-                    followers.retain(|id| *id != self.id);
-                    if begins {
-                        followers.push(self.id);
-                    }
-                    drop(world);
-                    let kind: &[u8] = if begins { b"subscribe" } else { b"unsubscribe" };
-                    responder.push(|encoder, out| {
-                        encoder.push(3, out)?;
-                        encoder.bulk(kind, out)?;
-                        encoder.bulk(&channel, out)?;
-                        encoder.integer(1, out)
-                    })?;
-                }
-                responder.none()
-            }
-            _ => responder.simple("OK"),
-        }
-    }
-
-    fn posted(&mut self, post: Post, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        match post {
-            Post::Push(push) => responder.prepared_push(&push),
-            Post::Die => {
-                responder.abort();
-                Ok(())
+    /// Whether a node has clients in a channel. Removes the node if not.
+    fn is_anyone_here(&mut self, here: &Bytes, nodes: &Bytes, node: &[u8], now: u64) -> bool {
+        let is_anyone = self
+            .here
+            .get(here)
+            .is_some_and(|(present, until)| !present.is_empty() && now < *until);
+        if !is_anyone {
+            self.here.remove(here);
+            if let Some(known) = self.nodes.get_mut(nodes) {
+                known.remove(node);
             }
         }
+        is_anyone
     }
 }
