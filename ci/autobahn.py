@@ -40,7 +40,7 @@ wstest.run()
 
 
 def suite(folder):
-    """The Python that has the suite, installed at first."""
+    """Returns a Python that has the suite, installing the suite if needed."""
     given = os.environ.get("AUTOBAHN_DIR")
     if given:
         return json.loads(pathlib.Path(given, "wstest.json").read_text())["python"]
@@ -60,7 +60,7 @@ def suite(folder):
 
 
 def find_python27():
-    """A CPython 2.7 that works: pyenv's stand-ins for versions that are not switched on do not."""
+    """Returns a CPython 2.7 that works; pyenv's shims for inactive versions do not."""
     pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv"))
     found = [os.environ.get("PYTHON27"), shutil.which("python2.7"), *pyenv.glob("versions/2.7*/bin/python2.7")]
     for python in filter(None, found):
@@ -71,7 +71,7 @@ def find_python27():
 
 
 def run(options, python, role):
-    """The results of one run, by case."""
+    """Returns the results of one run, by case."""
     out = options.dir / role
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -100,7 +100,7 @@ def run(options, python, role):
 
 
 def verdict(results, role, deflate, whole):
-    """Prints what came out; true if it is as expected."""
+    """Prints the results. Returns whether they are as expected."""
     problems = []
     count = EXPECTED["cases" if deflate else "cases without deflate"]
     if whole and len(results) != count:
@@ -136,7 +136,7 @@ def main():
         if options.role == "client":
             parser.error("--tls is for the role server")
         options.role = "server"
-        # For localhost; the suite looks at no certificate.
+        # For localhost; the suite checks no certificate.
         pair = ROOT / "fuzz/bodies/src/tls"
         flags = f"--tls-cert {pair / 'cert.pem'} --tls-key {pair / 'key.pem'}"
         server = f"{ROOT / 'target/quick/ws-echo'} --listen 127.0.0.1:{{port}} {flags}"

@@ -21,7 +21,7 @@ FLAGS = (
 
 
 def find():
-    """The browser's program, or None."""
+    """Returns the path of the browser, or None."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -62,7 +62,7 @@ class Page:
     def __init__(self, socket):
         self.socket = socket
         self.calls = 0
-        # What went wrong on the page: a browser says it nowhere else.
+        # Errors of the page, which a browser shows nowhere else.
         self.faults = []
 
     async def call(self, method, **params):
@@ -92,7 +92,7 @@ class Page:
             raise AssertionError(f"never came true: {script}; the page says: {await self.value('document.body.innerText')}")
 
     async def press(self, *keys):
-        """Presses keys, as one who has no mouse."""
+        """Presses keys, as a user without a mouse."""
         for key in keys:
             text = "\r" if key == "Enter" else key if len(key) == 1 else ""
             code = {"Enter": 13, "Tab": 9}.get(key, 0)

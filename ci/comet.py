@@ -31,7 +31,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 class Server(lib.Server):
-    """comet, running."""
+    """A running comet."""
 
     def __init__(self, comet, driver, *flags):
         super().__init__(comet, "--driver", driver, *flags, COMET_API_TOKEN=API_TOKEN, COMET_SECRET=SECRET)
@@ -48,7 +48,7 @@ class Server(lib.Server):
 
 
 async def hear(client, kind, **expected):
-    """The next message of a kind."""
+    """Returns the next message of a type."""
     async with asyncio.timeout(PATIENCE):
         while True:
             message = json.loads(await client.recv())
@@ -74,7 +74,7 @@ async def clients(server):
         assert there["total"] == 2, there
         await one.send("nonsense")
         await hear(one, "error", code="bad-request")
-    # One that comes back gets what it missed, once.
+    # A client that reconnects gets what it missed, once.
     for text in ("one", "two", "three"):
         server.publish("demo:chat", text)
     async with websockets.connect(server.url) as back:
@@ -105,7 +105,7 @@ async def rights(server, comet):
 
 
 def events(server):
-    """A reader of server-sent events, which comes back."""
+    """A reader of server-sent events that reconnects."""
     last = {}
     for texts in (["a", "b"], ["c"]):
         connection = http.client.HTTPConnection(server.address, timeout=PATIENCE)
@@ -139,7 +139,7 @@ def watched(server):
 
 
 def check(comet):
-    """Settings that are wrong are refused, each with its name."""
+    """Invalid settings are refused, and each is named."""
     good = subprocess.run([comet, "check", "--threads", "2"], stdout=subprocess.PIPE, text=True)
     assert good.returncode == 0 and "threads = 2" in good.stdout, good
     path = pathlib.Path("target/tmp/comet.toml")
@@ -158,7 +158,7 @@ def check(comet):
 
 
 def activated(comet, driver):
-    """A socket that somebody else has bound, handed over as a service manager does."""
+    """A socket bound by another program, passed as a service manager does."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         os.dup2(listener.fileno(), 3)
         command = f"LISTEN_PID=$$ LISTEN_FDS=1 exec '{comet}' --driver {driver}"
@@ -174,7 +174,7 @@ def activated(comet, driver):
 
 
 async def pages(program, server, screenshots):
-    """Two pages chat, one of them without a mouse; a reconnect resumes; the plot moves; the buttons do what they say."""
+    """Two pages chat, one of them without a mouse; a reconnect resumes; the plot moves; the buttons work."""
     tabs = browser.Browser(program)
     try:
         url = f"http://{server.address}/"
@@ -184,7 +184,7 @@ async def pages(program, server, screenshots):
             await page.until("document.body.classList.contains('open')")
         await one.value("document.getElementById('name').value = 'ann'; document.getElementById('text').focus()")
         await one.press(*"hello <b>there</b>", "Enter")
-        # Said text is text on the page, never markup.
+        # Messages appear as text on the page, never as markup.
         await two.until(f"{says('log')}.includes('hello <b>there</b>')")
         await two.value("document.getElementById('text').value = 'hi'; document.querySelector('form button').click()")
         await one.until(f"{says('log')}.includes('hi')")
@@ -193,14 +193,14 @@ async def pages(program, server, screenshots):
         await one.until(f"Number({says('connections')}) >= 12")
         await one.until(f"Number({says('rate')}) > 5")
         await one.until(f"{says('log')}.includes('bot ')")
-        # The plot gets a point a second, and a longest time and a middle one.
+        # The plot gets a point each second, with a maximum and a median.
         points = "document.querySelector('#latency .p99').getAttribute('points')"
         before = await one.value(points)
         await one.until(f"{points} !== {json.dumps(before)} && {points}.split(' ').length > 5")
         await one.until(f"{says('p50')}.endsWith('ms') && {says('p99')}.endsWith('ms')")
         await one.value("document.getElementById('slow-reader').click()")
         await one.until(f"{says('tried')}.startsWith('Of 2000 messages')")
-        # All are asked to go and come back, and none misses anything.
+        # All clients are asked to reconnect, and none misses a publication.
         await one.value("document.getElementById('drain').click()")
         for page in (one, two):
             await page.until(f"{says('log')}.includes('nothing was missed')")
@@ -212,7 +212,7 @@ async def pages(program, server, screenshots):
             await two.screenshot(pathlib.Path(screenshots, "comet-phone.png"))
         await one.value("document.getElementById('no-bots').click()")
         await one.until(f"Number({says('connections')}) < 12")
-        # Whatever can be pressed can be reached by the keyboard.
+        # Every control can be reached by the keyboard.
         await one.value("document.getElementById('log').focus()")
         reached = set()
         for _ in range(9):
@@ -228,7 +228,7 @@ async def pages(program, server, screenshots):
 
 
 def tools(comet, server):
-    """The doctor finds nothing amiss; packets captured on the way are read back."""
+    """The doctor finds no problem; captured packets are decoded."""
     doctor = subprocess.run(
         [comet, "doctor", server.address, "--connections", "1000", "--json"], stdout=subprocess.PIPE, text=True
     )
@@ -239,8 +239,8 @@ def tools(comet, server):
         return print("SKIPPED inspecting packets: there is no tcpdump here, or no right to capture")
     capture = pathlib.Path("target/tmp/comet.pcap")
     port = server.address.rsplit(":", 1)[1]
-    # Packets by the time they are seen. The ring of the kernel holds eight of them unless told otherwise (2 MiB of 256 KiB),
-    # and those that find it full are missing.
+    # Packets must be captured immediately: by default the kernel's ring holds only eight (2 MiB of 256 KiB each), and
+    # drops packets when it is full.
     command = ["tcpdump", "--immediate-mode", "-U", "-Z", "root", "-s", "65536", "-B", "65536"]
     command += ["-i", "lo", "-w", capture, "port", port]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
@@ -248,7 +248,7 @@ def tools(comet, server):
             assert tcpdump.poll() is None
         asyncio.run(chat(server))
         published = server.publish("demo:seen", "x" * 5000)
-        # What is still in the ring when it stops is never written.
+        # Packets still in the ring when the capture stops are never written.
         answer = json.dumps(published, separators=(",", ":")).encode()
         until = time.monotonic() + PATIENCE
         while answer not in capture.read_bytes():

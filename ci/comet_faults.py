@@ -38,7 +38,7 @@ PATIENCE = 30
 
 
 class World:
-    """Two servers on one Redis, behind a proxy, and their clients."""
+    """Two servers on one Redis behind a proxy, and their clients."""
 
     def __init__(self, program, seed):
         self.program, self.random = program, random.Random(seed)
@@ -65,7 +65,7 @@ class World:
         for index, server in enumerate(self.servers):
             for kind in (Socket, Socket, Events):
                 for channel in ("one", "two"):
-                    # What one server's clients hear of a memory of its own is no other's.
+                    # Without Redis, each server has its own channels in memory.
                     channel = f"{channel}-{index}" if prefork else channel
                     name = f"{kind.__name__}-{len(self.subscribers)}"
                     self.subscribers.append(kind(server, channel, name))
@@ -78,7 +78,7 @@ class World:
         self.watcher = asyncio.create_task(self.watch())
 
     async def watch(self):
-        """Notes whether each server says that it is ready, and how many publications it takes."""
+        """Records whether each server reports to be ready, and how many publications it accepts."""
         while True:
             for server in self.servers:
                 try:
@@ -90,7 +90,7 @@ class World:
             await asyncio.sleep(0.25)
 
     async def end(self, settle=PATIENCE):
-        """All is well again: waits until everyone has everything, and judges."""
+        """After all faults: waits until every client has everything, and judges."""
         before = [len(publisher.taken) for publisher in self.publishers]
         async with asyncio.timeout(settle):
             while any(len(publisher.taken) < count + 5 for publisher, count in zip(self.publishers, before)):
@@ -120,7 +120,7 @@ class World:
         return subscriber.epoch is not None and int(subscriber.epoch, 16) >= int(epoch, 16) and subscriber.offset >= offset
 
     async def judge_presence(self):
-        """Those who are there are seen, and nobody else, in no more time than it takes a dead server to be forgotten."""
+        """Presence lists exactly the present clients, at the latest when a dead server has expired."""
         faults, until = [], time.time() + 25
         for server in self.servers:
             for channel in {subscriber.channel for subscriber in self.subscribers}:
@@ -138,7 +138,7 @@ class World:
         return faults
 
     def judge_readiness(self):
-        """No server says for long that it is ready and takes nothing."""
+        """No server reports for long to be ready while it accepts no publications."""
         faults = []
         for server in self.servers:
             since = None
@@ -170,7 +170,7 @@ class World:
             proxy.server.close()
 
     async def is_not_ready(self):
-        """While nothing can be published, every server says so."""
+        """While publishing is impossible, every server reports not to be ready."""
         for server in self.servers:
             status, _ = await server.request("/readyz")
             if status != 503:
@@ -184,7 +184,7 @@ class World:
         return self.random.choice(self.proxies)
 
 
-# Faults: each begins, takes its time, and ends. They run in worlds with a Redis.
+# Faults: each begins, lasts a while, and ends. They run in worlds with a Redis.
 
 
 async def redis_killed(world):
@@ -201,7 +201,7 @@ async def redis_forgets(world):
 
 
 async def redis_rolled_back(world):
-    """It comes back from a dump that is older than what it said."""
+    """Redis restarts from a dump that is older than its acknowledgements."""
     dump = await asyncio.to_thread(world.redis.dump)
     await asyncio.sleep(1)
     world.redis.kill()
@@ -210,7 +210,7 @@ async def redis_rolled_back(world):
 
 
 async def replica_promoted(world):
-    """A replica that lags takes the place of its master."""
+    """A replica that lags replaces its master."""
     link = await Proxy(world.redis.port, world.seed).start()
     world.proxies.append(link)
     world.replica = await asyncio.to_thread(Redis, False, link.port)
@@ -220,7 +220,7 @@ async def replica_promoted(world):
     world.redis.kill()
     link.drop()
     await asyncio.to_thread(world.replica.ask, "REPLICAOF", "NO", "ONE")
-    # It is the Redis from now on, which other faults break.
+    # It is the Redis of the rig from now on, so later faults apply to it.
     world.redis, world.replica = world.replica, world.redis
     world.redis.master = None
     for proxy in world.proxies[:2]:
@@ -229,7 +229,7 @@ async def replica_promoted(world):
 
 
 async def demoted(world):
-    """The master becomes a replica of nobody, where nothing can be written, and a master again."""
+    """The master becomes a replica without a master, which refuses writes, and then a master again."""
     world.redis.ask("REPLICAOF", "127.0.0.1", 1)
     await asyncio.sleep(3)
     await world.is_not_ready()
@@ -287,7 +287,7 @@ async def slow(world):
 
 
 async def swallowed(world):
-    """A link looks alive and passes nothing on."""
+    """A connection stays open and passes nothing on."""
     proxy = world.somewhere()
     proxy.mode = "swallow"
     await asyncio.sleep(16)
@@ -348,7 +348,7 @@ async def handed_over(world):
 
 
 async def rolled_back_with_a_server(world):
-    """What a server knew that is killed at the same time, its clients still know."""
+    """Redis is rolled back and a server killed: its clients still know their positions."""
     dump = await asyncio.to_thread(world.redis.dump)
     await asyncio.sleep(0.7)
     server = world.random.choice(world.servers)
@@ -390,7 +390,7 @@ async def with_redis(program, seed, faults):
 
 
 async def with_workers(program, seed, kind, pause):
-    """Workers of servers without Redis are killed or stopped: others take their place. Long publications pass."""
+    """Workers of servers without Redis are killed or stopped, and must be replaced. Long publications pass."""
     world = World(program, seed)
     try:
         await world.start(prefork=2)
@@ -411,7 +411,7 @@ async def with_workers(program, seed, kind, pause):
 
 
 async def rights(program):
-    """Nobody is told anything when the time of the token is over, by WebSocket or events, and those who wait are told to go."""
+    """After its token expires, no client gets a publication, by WebSocket or events, and waiting clients are disconnected."""
     faults = []
     for driver in ("epoll", "tokio"):
         server = await asyncio.to_thread(Comet, program, driver)
@@ -496,7 +496,7 @@ async def main(options):
         return well
     if not options.faults:
         well &= report("rights", await rights(program))
-        # One that is stopped is missed after 20 s.
+        # A stopped worker is detected after 20 s.
         workers = [("killed", signal.SIGKILL, 0)] + [("stopped", signal.SIGSTOP, 22)] * options.long
         for name, kind, pause in workers:
             world, faults = await with_workers(program, options.seed, kind, pause)

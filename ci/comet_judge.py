@@ -1,4 +1,4 @@
-"""Clients of comet's rig, which write down all that they are told, and the judge of what they have written."""
+"""Clients of comet's rig, which record all that they receive, and the judge of these records."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,14 @@ import websockets.exceptions
 
 
 class Subscriber:
-    """Follows one channel, comes back whenever it is thrown out, and resumes where it was."""
+    """Follows one channel, reconnects whenever it is disconnected, and resumes at its position."""
 
     def __init__(self, server, channel, name):
         self.server, self.channel, self.name = server, channel, name
         self.epoch = self.offset = None
-        # (time, epoch, offset, data), in the order in which they came.
+        # (time, epoch, offset, data), in the order of arrival.
         self.got = []
-        # (time, what, details): everything by which it was told that something may be missing.
+        # (time, type, details): every message that reported a possible loss.
         self.told = []
         self.began = None
         self.faults = []
@@ -139,11 +139,11 @@ class Events(Subscriber):
 
 
 class Publisher:
-    """Publishes numbers, through the API of one server or over WebSocket; knows what became of each."""
+    """Publishes numbers, through the API of one server or over WebSocket, and records the result of each."""
 
     def __init__(self, server, channel, name, pause):
         self.server, self.channel, self.name, self.pause = server, channel, name, pause
-        # By number: (when it was sent, when answered, epoch, offset).
+        # By number: (time sent, time answered, epoch, offset).
         self.taken = {}
         self.refused = {}
         self.unknown = {}
@@ -180,7 +180,7 @@ class Publisher:
 
 
 class SocketPublisher(Publisher):
-    """The same over WebSocket, with ids of every kind."""
+    """Publishes over WebSocket, with ids of every kind."""
 
     async def run(self):
         while self.going:
@@ -202,7 +202,7 @@ class SocketPublisher(Publisher):
 
 
 def judge(subscribers, publishers):
-    """What is wrong with what the clients have written down."""
+    """Returns the problems in the clients' records."""
     faults = [fault for subscriber in subscribers for fault in subscriber.faults]
     for client in (*subscribers, *publishers):
         if client.task.done() and not client.task.cancelled() and client.task.exception():
@@ -223,7 +223,7 @@ def judge(subscribers, publishers):
         losses = [at for at, _, _ in subscriber.told]
         seen = {}
         for at, _, _, data in subscriber.got:
-            # After a loss what is there is told from the beginning.
+            # After a loss, the remaining publications are sent from the beginning.
             if data in seen and not any(seen[data] <= loss <= at for loss in losses):
                 faults.append(f"{subscriber.name} got {data} twice")
             seen[data] = at

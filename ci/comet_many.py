@@ -1,4 +1,4 @@
-"""A case of comet's rig: very many channels, and one end of all connections to Redis."""
+"""A case of comet's rig: very many channels, and all connections to Redis cut once."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ import websockets
 
 from comet_parts import Comet, Redis
 
-# Channels that one client follows.
+# The number of channels that one client follows.
 EACH = 100
 
 
 async def many(program, driver, count):
-    """Of `count` channels all receive again after every connection to Redis was killed once."""
+    """Checks that all of `count` channels receive again after every connection to Redis was killed once."""
     redis = await asyncio.to_thread(Redis, False)
     server = None
     try:

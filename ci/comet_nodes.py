@@ -35,7 +35,7 @@ import peer_tls
 
 PATIENCE = 20
 CLIENTS = 30
-# Successors that are killed.
+# The number of successors that are killed.
 ORPHANS = 10
 API_TOKEN = "let-me-in"
 CHANNEL = "news"
@@ -72,7 +72,7 @@ class Server(lib.Server):
 
 
 class Client:
-    """Subscribes, and whenever it is thrown out comes back and resumes; knows what it got."""
+    """Subscribes, reconnects and resumes whenever it is disconnected, and records what it got."""
 
     def __init__(self, url):
         self.url = url
@@ -91,7 +91,7 @@ class Client:
             try:
                 async with websockets.connect(self.url, open_timeout=PATIENCE) as self.socket:
                     await self.listen(self.socket)
-                # An orderly end is no exception.
+                # An orderly end raises no exception.
                 self.closed.append(self.socket.close_code)
                 self.ready.clear()
             except (OSError, websockets.exceptions.WebSocketException, asyncio.TimeoutError) as error:
@@ -124,7 +124,7 @@ class Client:
                 self.take(message)
             elif kind == "reset":
                 if message.get("recovered"):
-                    # Another life of the broker, which has all of the one before.
+                    # Another life of the broker that continues from the previous one.
                     assert message["offset"] == self.offset, (self.offset, message)
                 else:
                     self.resets += 1
@@ -142,14 +142,14 @@ class Client:
 
 
 class Publisher:
-    """Publishes numbers through any of some servers, until it is told to end; knows which were taken."""
+    """Publishes numbers through several servers until it is told to end, and records which were accepted."""
 
     def __init__(self, servers):
         self.servers = servers
         self.going = True
         self.taken = {}
         self.refused = 0
-        # One that outlives a failed case must not keep the program.
+        # A publisher that outlives a failed case must not keep the program running.
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -163,7 +163,7 @@ class Publisher:
                 )
                 self.taken[number] = (answer["epoch"], answer["offset"])
             except (OSError, urllib.error.URLError):
-                # Whether it was published nobody knows: it is not tried again.
+                # It is unknown whether this was published, so it is not repeated.
                 self.refused += 1
             time.sleep(0.005)
 
@@ -173,7 +173,7 @@ class Publisher:
 
 
 async def settled(clients, publisher, reference):
-    """Everyone has everything: the same as the reference, from where each began."""
+    """Checks that every client has everything that the reference has, from its own start on."""
     await publisher.end()
     async with asyncio.timeout(PATIENCE):
         last = max(offset for _, offset in publisher.taken.values())
@@ -190,7 +190,7 @@ async def settled(clients, publisher, reference):
         for offset, data in kept.items():
             if offset > client.first:
                 assert got[offset] == data, (offset, data, got[offset])
-        # What was said to be published came, under the number that was said, and once.
+        # Every acknowledged publication arrived once, at the acknowledged position.
         for number, (epoch, offset) in publisher.taken.items():
             if offset > client.first:
                 assert got[offset] == number, (number, epoch, offset, got.get(offset))
@@ -214,7 +214,7 @@ async def workers(comet, driver):
         metrics = urllib.request.urlopen(f"http://{server.address}/metrics").read().decode()
         assert all(f'comet_connections{{worker="{worker}"}}' in metrics for worker in range(3))
         victim = max(nodes.values(), key=lambda node: sum(client.worker == node["worker"] for client in clients))
-        # Lengths differ from what a worker tells of itself: only its own connections are lost.
+        # The length differs from what a worker reports about itself: only its own connections are lost.
         its, others = [], []
         for client in clients:
             (its if client.worker == victim["worker"] else others).append(client)
@@ -349,7 +349,8 @@ async def handover(comet, driver):
                 assert await asyncio.to_thread(old.wait, PATIENCE) == 0
                 generations += 1
                 async with asyncio.timeout(PATIENCE):
-                    # One that comes back while another process of the old server still accepts is sent away twice.
+                    # A client that reconnects while another process of the old server still accepts may be disconnected
+                    # twice.
                     while not all(len(client.closed) >= generations and client.ready.is_set() for client in clients):
                         await asyncio.sleep(0.05)
             await settled(clients, publisher, server)
@@ -367,24 +368,24 @@ async def handover(comet, driver):
 
 
 async def orphaned(comet, driver):
-    """A successor is killed at some moment of the handover. Whoever starts next serves, though the first still drains."""
+    """A successor is killed at some moment of the handover. The next one to start must serve, while the first still drains."""
     chance, taken = random.Random(1), 0
     for moment in range(ORPHANS):
         with tempfile.TemporaryDirectory() as home:
             server = Server(comet, driver, "--handover", f"{home}/handover", "--drain", "20s")
             first = server.process
             try:
-                # It keeps the first from ending: the rest of the request never comes.
+                # An incomplete request, which keeps the first server from ending.
                 with socket.create_connection(server.endpoint, PATIENCE) as unfinished:
                     unfinished.sendall(b"POST /api/publish HTTP/1.1\r\nHost: rig\r\n")
                     await asyncio.sleep(0.05)
                     command = [*server.command, "--listen", server.address]
                     if moment % 2:
-                        # Anywhere in its start.
+                        # Kill the successor at a random moment of its start.
                         server.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=server.environment)
                         await asyncio.sleep(chance.random() * 0.04)
                     else:
-                        # It has just taken over.
+                        # Kill the successor just after it has taken over.
                         await asyncio.to_thread(server.start)
                         await asyncio.sleep(chance.random() * 0.1)
                     server.process.kill()
@@ -401,7 +402,7 @@ async def orphaned(comet, driver):
 
 
 async def encrypted(comet, driver):
-    """Redis over TLS: both show certificates, the link is cut and made anew, and who is not trusted is told in words."""
+    """Redis over TLS with certificates on both sides: the connection is cut and made anew, and an untrusted side gets a clear error."""
     with tempfile.TemporaryDirectory() as home:
         home = pathlib.Path(home)
         (authority, _), (stranger, _) = peer_tls.make(home, "authority"), peer_tls.make(home, "stranger")
@@ -425,7 +426,7 @@ async def encrypted(comet, driver):
             await asyncio.sleep(1)
             await settled(clients, publisher, servers[0])
             end(clients)
-            # Neither an authority that did not sign, nor a client without a certificate, nor another name gets through.
+            # A wrong authority, a client without a certificate, and a wrong name are all refused.
             for bad in (f"rediss://localhost:{port}?ca={stranger}", f"rediss://127.0.0.1:{port}?ca={authority}&cert={certificate}&key={key}"):
                 command = [comet, "--driver", driver, "--listen", "127.0.0.1:0", "--broker", bad]
                 lonely = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -441,7 +442,7 @@ async def encrypted(comet, driver):
 
 
 async def refused(comet, driver):
-    """What can never be a broker is refused when comet starts, in words."""
+    """A server that can never be a broker is refused when comet starts, with a clear error."""
     for flags, word in ((["--cluster-enabled", "yes"], "Redis Cluster"), (["--sentinel"], "Redis Sentinel")):
         with tempfile.TemporaryDirectory() as home:
             with socket.create_server(("127.0.0.1", 0)) as free:

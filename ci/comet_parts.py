@@ -1,4 +1,4 @@
-"""What comet's rig is made of: servers, Redis, and a proxy between them that does what networks do."""
+"""The parts of comet's rig: servers, Redis, and a proxy between them that simulates network faults."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def free_port():
 
 
 class Process:
-    """Something that runs, and may be frozen."""
+    """A process that can be frozen."""
 
     process = None
 
@@ -55,7 +55,7 @@ class Process:
 
 
 class Redis(Process):
-    """A Redis of the rig's own; `keeps` says whether it writes down all that it is told."""
+    """A Redis of the rig; `keeps` says whether it persists every write."""
 
     def __init__(self, keeps=True, master=None):
         self.home = tempfile.TemporaryDirectory()
@@ -80,7 +80,7 @@ class Redis(Process):
         raise AssertionError("redis-server does not come up")
 
     def ask(self, *words, patience=10):
-        """The first line of the answer to a command."""
+        """Returns the first line of the answer to a command."""
         with socket.create_connection(("127.0.0.1", self.port), patience) as connection:
             parts = [str(word).encode() for word in words]
             connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
@@ -96,7 +96,7 @@ class Redis(Process):
         return pathlib.Path(self.home.name, "dump.rdb").read_bytes()
 
     def restore(self, dump):
-        """What was kept is replaced by an older dump."""
+        """Replaces the persisted data by an older dump."""
         subprocess.run(["rm", "-rf", f"{self.home.name}/appendonlydir"], check=True)
         pathlib.Path(self.home.name, "dump.rdb").write_bytes(dump)
 
@@ -128,7 +128,7 @@ class Proxy:
         pair = (writer, there[1])
         self.pairs.add(pair)
         budget = [self.random.randrange(200, 20000)]
-        # Cancelled with the program, when nobody waits for this any more.
+        # Cancelled with the program, when nothing waits for this task any more.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(self.pump(reader, there[1], budget), self.pump(there[0], writer, budget))
         for end in pair:
@@ -147,7 +147,7 @@ class Proxy:
                 if self.mode == "cut":
                     budget[0] -= len(data)
                     if budget[0] < 0:
-                        # In the middle of a message.
+                        # Cut in the middle of a message.
                         writer.write(data[: len(data) // 2])
                         await asyncio.sleep(0.01)
                         writer.transport.abort()
@@ -192,7 +192,7 @@ class Comet(Process):
         return self.log.read()
 
     async def request(self, path, body=None, patience=20, fields=""):
-        """The status and the content of an answer."""
+        """Returns the status and the content of an answer."""
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(self.host, self.port)
             try:

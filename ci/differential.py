@@ -20,14 +20,14 @@ import sys
 from lib import skipped
 from oracles import http, http2, resp, websocket
 
-# Streams that are compared at once: no program holds more.
+# The most streams compared at once, to bound the memory of each program.
 BATCH = 5000
-# Differences that are shown.
+# The most differences that are shown.
 SHOWN = 20
 
 
 def compare(name, protocol, ours, options):
-    """Compares one protocol with its peers. Gives how many differences nothing explains."""
+    """Compares one protocol with its peers. Returns the number of unexplained differences."""
     counts = collections.defaultdict(collections.Counter)
     present = [(who, read) for who, read, _ in protocol.peers() if read]
     for who, read, why in protocol.peers():

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 180
-# What the suite of the example driver needs of other people, in the versions that the crate `drivers` has.
+# The example driver's external dependencies, in the versions that the crate `drivers` uses.
 OTHERS = ["smol", "graviola", "rcgen", "rustls"]
 
 DRIVER = "suite/smol/driver.rs"
@@ -35,7 +35,7 @@ STREAM_END = "if end.await.reset {"
 ACCEPT_ERROR = "group.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);\n                    Timer::after(PAUSE).await;"
 GUARD = "let turned = catch_unwind(AssertUnwindSafe(|| {"
 
-# Name, file, and what is replaced by what.
+# Name, file, old text, new text.
 MUTANTS = [
     ("spins on a write that would block", TASK, ("self.interest = interest;\n", "self.interest = interest;\n if interest.write { waker.wake_by_ref(); }\n")),
     ("spins while paused", TASK, ("self.interest = interest;\n", "self.interest = interest;\n if !interest.read { waker.wake_by_ref(); }\n")),
@@ -88,7 +88,7 @@ MUTANTS = [
     ("does not pause after an accept error", DRIVER, (ACCEPT_ERROR, "")),
 ]
 
-# These survive, for these reasons.
+# These mutants survive, for these reasons.
 SURVIVE = {
     "has no guard around drop": "harmful where an executor lets a task's panic through; async-executor spawns with propagate_panic(true), which keeps it in the task's handle, so that only the counter is wrong",
     "lets a late deadline win over input": "equivalent on smol: async-io watches sockets in a thread of its own, so that input wakes its task while the executor is held up, before the worker fires a timer; what fires without waiting for the worker is the next mutant, which is caught",
@@ -98,7 +98,7 @@ SURVIVE = {
 
 
 def prepare(folder):
-    """A workspace with copies of what is broken; all else is used where it is."""
+    """A workspace with copies of the mutated crates; everything else is used in place."""
     if folder.exists():
         for part in ("driver-common", "suite"):
             shutil.rmtree(folder / part, ignore_errors=True)
@@ -109,10 +109,10 @@ def prepare(folder):
     manifest = re.sub(r'path = "(?!driver-common)([^"]*)"', lambda match: f'path = "{ROOT}/{match[1]}"', manifest)
     (folder / "Cargo.toml").write_text(manifest)
     shutil.copy(ROOT / "Cargo.lock", folder)
-    # With the time of now: cargo builds again what an earlier run had broken.
+    # The copies get the current time, so that cargo rebuilds mutants of an earlier run.
     shutil.copytree(ROOT / "driver-common", folder / "driver-common", copy_function=shutil.copy)
     shutil.copytree(ROOT / "drivers/tests/smol", folder / "suite/smol", copy_function=shutil.copy)
-    # The layer that the suite is run behind stays where it is.
+    # The layer around which the suite runs stays in place.
     main = folder / "suite/smol/main.rs"
     main.write_text(main.read_text().replace('path = "../../../', f'path = "{ROOT}/'))
     (folder / "suite/src").mkdir()
@@ -143,7 +143,7 @@ def environment():
 
 
 def suite(program):
-    """Runs the suite until a check fails. Gives why it failed, or None."""
+    """Runs the suite until a check fails. Returns why it failed, or None."""
     arguments = [program, "--exact", "smol_conforms", "--nocapture"]
     process = subprocess.Popen(
         arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -206,7 +206,7 @@ def main():
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if not given.words or any(word in mutant[0] for word in given.words)]
     jobs, results = queue.Queue(), {}
-    # The driver as it is must pass.
+    # The unmodified driver must pass.
     for mutant in [("nothing is broken", DRIVER), *chosen]:
         jobs.put(mutant)
     threads = [threading.Thread(target=worker, args=(number, jobs, results)) for number in range(given.jobs)]

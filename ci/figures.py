@@ -19,7 +19,7 @@ from lib import DRIVERS, ROOT, free_port, release
 
 FILE = ROOT / "docs/figures.json"
 QUOTE = re.compile(r"([\d,.]+)(<!--([^<>]*?)-->)")
-# What speaks, and the flags of the testbed and of the load.
+# The protocol, and the flags of the testbed and of the load generator.
 IDLE = {
     "HTTP/1.1 alone": (["--no-http2"], ["--mode", "http"]),
     "HTTP": ([], ["--mode", "http"]),
@@ -37,7 +37,7 @@ def write(figures):
 
 
 def figure(figures, path):
-    """The figure at a path, whose parts may hold slashes themselves."""
+    """Returns the figure at a path, whose parts may contain slashes."""
     if not isinstance(figures, dict):
         return figures if path == "" else None
     for name, below in figures.items():
@@ -49,7 +49,7 @@ def figure(figures, path):
 
 
 def hold(correct):
-    """Compares the pages with the file, and corrects them if so asked. Gives what is wrong."""
+    """Compares the pages with the file, and corrects them if asked to. Returns the differences."""
     figures, wrong, quoted = read(), [], 0
     pages = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
     for page in pages:
@@ -70,7 +70,7 @@ def hold(correct):
         corrected = QUOTE.sub(replaced, text)
         if correct and corrected != text:
             page.write_text(corrected)
-    # A pattern that finds nothing would prove nothing.
+    # A pattern that matches nothing would check nothing.
     assert quoted > 10, quoted
     return wrong
 

@@ -85,63 +85,161 @@ JSON = json.dumps(
     ]
 ).encode()[:1024]
 
-# name: (opening, what one write holds, how many requests that is)
-CASES = {
-    "GET": (b"", GET, 1),
-    "GET, 16 pipelined": (b"", GET * 16, 16),
-    "GET, 1 KB of fields": (b"", BROWSER, 1),
-    "POST of 1 KB in 4 chunks, echoed": (b"", CHUNKED, 1),
-    "WebSocket echo, 20 bytes": (UPGRADE, masked(0x82, b"x" * 20), 1),
-    "WebSocket echo, 16 in flight": (UPGRADE, masked(0x82, b"x" * 20) * 16, 16),
-    "WebSocket echo, 1 KiB of text": (UPGRADE, masked(0x81, TEXT), 1),
-    "WebSocket echo, 1 KiB of JSON, compressed": (COMPRESSED, masked(0xC1, deflated(JSON)), 1),
-}
-
-
 def read_exactly(peer, n):
-    while n:
-        n -= len(peer.recv(n)) or sys.exit("the testbed closed a connection")
+    data = b""
+    while len(data) < n:
+        data += peer.recv(n - len(data)) or sys.exit("the testbed closed a connection")
+    return data
 
 
-def answer_length(address, opening, request):
-    with socket.create_connection(address) as peer:
+class Plain:
+    """A connection of HTTP/1.1 or WebSocket: an opening with an answer, then the same request again and again."""
+
+    def __init__(self, peer, opening, request):
+        self.peer, self.request, self.length = peer, request, None
         if opening:
-            read_head(peer, opening)
-        peer.sendall(request)
-        peer.settimeout(2)
+            peer.sendall(opening)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += read_exactly(peer, 1)
+
+    def ask(self):
+        self.peer.sendall(self.request)
+
+    def wait(self):
+        if self.length is None:
+            self.length = self.whole_answer()
+        else:
+            read_exactly(self.peer, self.length)
+
+    def whole_answer(self):
+        """Reads until nothing more comes, and returns how much that was."""
+        self.peer.settimeout(2)
         total = 0
         try:
             while True:
-                total += len(peer.recv(65536))
+                total += len(self.peer.recv(65536))
         except TimeoutError:
+            self.peer.settimeout(None)
             return total
 
 
-def read_head(peer, opening):
-    peer.sendall(opening)
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += peer.recv(1)
+DATA, HEADERS, SETTINGS, WINDOW_UPDATE = 0, 1, 4, 8
+ACK = END_STREAM = 1
+END_HEADERS = 4
+# RFC 7541 appendix A. The authority goes into the dynamic table, where it is the newest entry, 62.
+AUTHORITY = b"\x41\x0e127.0.0.1:8080"
+H2_GET = b"\x82\x86\x84" + AUTHORITY
+H2_GET_AGAIN = b"\x82\x86\x84\xbe"
+# RFC 8441 section 5.
+H2_CONNECT = (
+    b"\x02\x07CONNECT\x00\x09:protocol\x09websocket\x86\x04\x03/ws" + AUTHORITY + b"\x00\x15sec-websocket-version\x0213"
+)
+
+
+class Streams:
+    """A connection of HTTP/2. `message` is what is sent in the tunnel of one stream; without one, each request is a GET."""
+
+    def __init__(self, peer, count, message=b""):
+        self.peer, self.count, self.message, self.stream, self.length = peer, count, message, 1, None
+        # The largest windows, so that no WINDOW_UPDATE is due.
+        window = struct.pack(">I", 2**31 - 1 - 65535)
+        settings = struct.pack(">HI", 4, 2**31 - 1)
+        peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(SETTINGS, 0, 0, settings))
+        peer.sendall(self.frame(WINDOW_UPDATE, 0, 0, window) + self.frame(SETTINGS, ACK, 0, b""))
+        while self.read()[:2] != (SETTINGS, ACK):
+            pass
+        if message:
+            peer.sendall(self.frame(HEADERS, END_HEADERS, 1, H2_CONNECT))
+            while self.read()[0] != HEADERS:
+                pass
+        else:
+            peer.sendall(self.frame(HEADERS, END_HEADERS | END_STREAM, 1, H2_GET))
+            self.until_ended(1)
+
+    @staticmethod
+    def frame(kind, flags, stream, payload):
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+    def read(self):
+        header = read_exactly(self.peer, 9)
+        return header[3], header[4], read_exactly(self.peer, int.from_bytes(header[:3], "big"))
+
+    def until_ended(self, streams):
+        while streams:
+            _, flags, _ = self.read_of(DATA)
+            streams -= flags & END_STREAM
+
+    def read_of(self, kind):
+        while True:
+            frame = self.read()
+            if frame[0] == kind:
+                return frame
+
+    def ask(self):
+        if self.message:
+            return self.peer.sendall(self.frame(DATA, 0, 1, self.message))
+        requests = b""
+        for _ in range(self.count):
+            self.stream += 2
+            requests += self.frame(HEADERS, END_HEADERS | END_STREAM, self.stream, H2_GET_AGAIN)
+        self.peer.sendall(requests)
+
+    def wait(self):
+        if not self.message:
+            return self.until_ended(self.count)
+        # An answer has no mask, but is as long otherwise.
+        missing = len(self.message) - len(KEY) * self.count
+        while missing:
+            missing -= len(self.read_of(DATA)[2])
+
+
+def plain(request, count=1, opening=b""):
+    return count, lambda peer: Plain(peer, opening, request)
+
+
+def streams(count=1, message=b""):
+    return count, lambda peer: Streams(peer, count, message)
+
+
+SHORT = masked(0x82, b"x" * 20)
+# name: (requests in one write, a client of a connected socket)
+CASES = {
+    "GET": plain(GET),
+    "GET, 16 pipelined": plain(GET * 16, 16),
+    "GET, 1 KB of fields": plain(BROWSER),
+    "POST of 1 KB in 4 chunks, echoed": plain(CHUNKED),
+    "WebSocket echo, 20 bytes": plain(SHORT, opening=UPGRADE),
+    "WebSocket echo, 16 in flight": plain(SHORT * 16, 16, UPGRADE),
+    "WebSocket echo, 1 KiB of text": plain(masked(0x81, TEXT), opening=UPGRADE),
+    "WebSocket echo, 1 KiB of JSON, compressed": plain(masked(0xC1, deflated(JSON)), opening=COMPRESSED),
+    "HTTP/2 GET": streams(),
+    "HTTP/2 GET, 16 in flight": streams(16),
+    "WebSocket echo in a stream, 20 bytes": streams(message=SHORT),
+    "WebSocket echo in a stream, 16 in flight": streams(16, SHORT * 16),
+}
 
 
 def instructions(command, case, rounds):
-    opening, request, _ = case
+    _, client = case
     with tempfile.TemporaryDirectory() as work:
         out = os.path.join(work, "out")
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command]
         with Server(*valgrind, stderr=subprocess.DEVNULL) as server:
-            address = server.endpoint
-            length = answer_length(address, opening, request)
-            peers = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+            peers = [socket.create_connection(server.endpoint) for _ in range(CONNECTIONS)]
             for peer in peers:
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if opening:
-                    read_head(peer, opening)
+            clients = [client(peer) for peer in peers]
+            # The first finds out how long an answer is.
+            clients[0].ask()
+            clients[0].wait()
+            for each in clients:
+                each.length = clients[0].length
             for _ in range(rounds):
-                for peer in peers:
-                    peer.sendall(request)
-                for peer in peers:
-                    read_exactly(peer, length)
+                for each in clients:
+                    each.ask()
+                for each in clients:
+                    each.wait()
             for peer in peers:
                 # A reset: closing costs the same in both runs.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -154,7 +252,7 @@ def instructions(command, case, rounds):
 def measure(testbed, driver, case):
     command = [os.path.abspath(testbed), "--driver", driver]
     few, many = (instructions(command, case, rounds) for rounds in ROUNDS)
-    return round((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[2]))
+    return round((many - few) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS * case[0]))
 
 
 def measure_within(testbed, driver, case, limit):

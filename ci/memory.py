@@ -22,7 +22,7 @@ def with_address_sanitizer():
     version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
     host = next(line.removeprefix("host: ") for line in version.splitlines() if line.startswith("host: "))
     flags = {"RUSTFLAGS": "-Zsanitizer=address", "ASAN_OPTIONS": "detect_leaks=1"}
-    # No doctests: rustdoc would need the flags too, and they do nothing that tests do not.
+    # No doctests: rustdoc would need the flags too, and doctests exercise nothing that tests do not.
     where = ["--target", host, "--target-dir", "target/sanitizer"]
     what = [*CRATES, "-p", "fuzz-bodies", "--all-features", "--lib", "--tests"]
     run("cargo", "+nightly", "test", "--quiet", *where, *what, environment=flags)
@@ -35,7 +35,7 @@ def with_valgrind():
     build = ["cargo", "test", "--no-run", "--message-format=json", *CRATES, "--all-features", "--lib"]
     messages = map(json.loads, run(*build, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.splitlines())
     programs = [message["executable"] for message in messages if message.get("profile", {}).get("test")]
-    # A list that is empty would prove nothing.
+    # An empty list would check nothing.
     assert len(programs) == 2, programs
     for program in programs:
         run("valgrind", "--quiet", "--error-exitcode=1", program, "--quiet")

@@ -13,7 +13,7 @@ from lib import TARGET, run, skipped
 from lib.parts import LIBRARIES, packages
 from lib.tree import copied
 
-# Programs are built with Cargo.lock: what they ask for must not get in the way.
+# Programs are built with Cargo.lock, so their requirements must not interfere.
 PROGRAMS = ["comet", "examples", "benches", "fuzz/bodies"]
 
 

@@ -195,7 +195,7 @@ MUTANTS = [
 
 
 def found(folder):
-    """What the model says of a copy: None where all is well."""
+    """Returns the model's finding for a copy, or None."""
     command = ["cargo", "test", "--quiet", "--package", "comet", "--bin", "comet", "model"]
     environment = {**os.environ, "COMET_MODEL_RUNS": str(RUNS), "RUST_BACKTRACE": "0", "RUSTFLAGS": "-Awarnings"}
     environment["CARGO_TARGET_DIR"] = str(ROOT / "target/model-mutants")

@@ -16,7 +16,7 @@ from lib.parts import LIBRARIES, packages
 
 
 def version(text):
-    """1.88 and 1.88.0 are the same."""
+    """Treats 1.88 like 1.88.0."""
     return tuple(map(int, (text + ".0").split(".")[:3]))
 
 
@@ -28,7 +28,7 @@ def main():
     ours = [package for package in metadata["packages"] if package["name"] in LIBRARIES and not package["source"]]
     [promised] = {package["rust_version"] for package in ours}
 
-    # All that users of the libraries build: no dependencies of tests.
+    # All dependencies of the libraries' users: none that only tests need.
     reached, waiting = set(), [package["id"] for package in ours]
     while waiting:
         if (each := waiting.pop()) not in reached:

@@ -68,7 +68,7 @@ def echoes_messages(port):
 
 
 def is_reset(stream):
-    """Whether the peer ends the connection without a word."""
+    """Returns whether the peer closes the connection without sending a byte."""
     with contextlib.suppress(ConnectionError):
         return stream.recv(100) == b""
     return True

@@ -83,7 +83,7 @@ def curl(address, folder):
     assert output(*ask, "--data-binary", f"@{folder}/body", f"http://{address}/echo") == b"x" * SIZE
     told = output(*ask, "-o", "/dev/null", "-w", "%{http_version} %{http_code}", f"http://{address}/none")
     assert told == b"2 404", told
-    # The same port speaks HTTP/1.1, and asks for no h2c.
+    # The same port serves HTTP/1.1, and rejects h2c upgrades.
     assert output("curl", "-sS", "--max-time", "10", "--http2", f"http://{address}/") == b"Hello, World!"
 
 
@@ -135,7 +135,7 @@ def python_h2(endpoint):
         assert body == b"y" * 3000 and h2.events.PingAckReceived in seen, (len(body), seen)
 
 
-# Asks for a page, echoes through a WebSocket, asks again; and tells by which protocol the page and the answers came.
+# Requests a page, echoes through a WebSocket, requests again; reports the protocol of the page and of the responses.
 IN_THE_PAGE = """new Promise((done) => {
   const fetched = [];
   const ask = () => fetch("/", {cache: "no-store"}).then((answer) => answer.text()).then((text) => fetched.push(text));
@@ -168,7 +168,7 @@ async def in_chromium(program, server):
 
 
 def established(port):
-    """Connections that the server on `port` has."""
+    """Returns the number of connections of the server on `port`."""
     with open("/proc/net/tcp") as table:
         rows = [line.split() for line in list(table)[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
@@ -214,7 +214,7 @@ def servers(peer, folder):
             file.write(b"x" * SIZE)
         with open(config, "w") as file:
             file.write(NGINX.format(folder=folder, port=port))
-        # It serves as another user, who may read the folder.
+        # nginx serves as another user, which must be able to read the folder.
         os.chmod(folder, 0o755)
         server = subprocess.Popen([nginx, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         gets(peer, port, server, paths)

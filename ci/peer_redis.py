@@ -40,10 +40,10 @@ def with_redis_cli(address):
         assert ask("GET", "cli", version=version) == "value"
         assert ask("GET", "none", version=version) == ""
         assert "ERR unknown command" in ask("NONE", version=version)
-        # Many from standard input, over one connection.
+        # Many commands from standard input, over one connection.
         many = "".join(f"SET k{i} v{i}\n" for i in range(100)) + "".join(f"GET k{i}\n" for i in range(100))
         assert ask(text=many, version=version).split("\n") == ["OK"] * 100 + [f"v{i}" for i in range(100)]
-    # Raw commands in one pipeline, which it counts the replies of.
+    # Raw commands in one pipeline, whose replies redis-cli counts.
     raw = "".join(f"*3\r\n$3\r\nSET\r\n$4\r\npipe\r\n$4\r\n{i:04}\r\n" for i in range(1000))
     assert "errors: 0, replies: 1000" in ask("--pipe", text=raw)
     assert ask("GET", "pipe") == "0999"
@@ -84,7 +84,7 @@ def subscribe(client, version):
         message = pubsub.get_message(timeout=PATIENCE)
         assert (message["type"], message["channel"], message["data"]) == ("message", b"a", b"\r\n\0"), message
         pubsub.ping()
-        # It knows the reply to its own PING, and drops it or shows it.
+        # The client knows the reply to its own PING, and drops or returns it.
         pubsub.unsubscribe()
         kinds = []
         while kinds.count("unsubscribe") < 2:
@@ -95,7 +95,7 @@ def subscribe(client, version):
 
 
 def with_sockets(address):
-    """Inline commands, halves, floods, and what is no RESP."""
+    """Inline commands, incomplete commands, floods, and invalid RESP."""
     with socket.create_connection(address, PATIENCE) as peer:
         peer.sendall(b"PING\r\necho 'a b'\r\n*1\r\n$4\r\nPI")
         stream = peer.makefile("rb")
@@ -103,7 +103,7 @@ def with_sockets(address):
         peer.sendall(b"NG\r\n")
         peer.shutdown(socket.SHUT_WR)
         assert stream.read() == b"+PONG\r\n"
-    # More replies than the sockets hold, read only when all commands are out.
+    # More replies than the sockets hold, read only after all commands were sent.
     with socket.create_connection(address, PATIENCE) as peer:
         count = 200_000
         sender = threading.Thread(target=peer.sendall, args=(b"*2\r\n$4\r\nECHO\r\n$16\r\n0123456789abcdef\r\n" * count,))

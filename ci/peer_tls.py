@@ -29,7 +29,7 @@ HERE = pathlib.Path(__file__).parent
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 GREETING = b"Hello, World!"
 
-# What testssl.sh says at LOW or above, and why it may stand.
+# Findings of testssl.sh at LOW or above, and why they are acceptable.
 EXPLAINED = {
     "cert_chain_of_trust": "the authority was made for this test",
     "cert_trust": "the name and the authority were made for this test",
@@ -59,7 +59,7 @@ def run(*words, **options):
 
 
 def make(home, name, *names, by=None, days=90):
-    """An authority, or a certificate that is signed by one, and its key."""
+    """Makes an authority, or a certificate signed by one, with its key."""
     key, request, certificate = (home / f"{name}.{end}" for end in ("key", "csr", "pem"))
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
     subject = ["-subj", f"/CN={name}"]
@@ -89,13 +89,13 @@ def with_curl(home, server, authority):
         assert echoed.stdout == body.read_bytes(), echoed.stderr
         many = run(*curl, *[f"{url}/"] * 20)
         assert many.stdout == GREETING * 20, many
-    # Who forgets the s is told.
+    # A client without TLS gets an explanation.
     plain = run("curl", "-sS", "--max-time", PATIENCE, "-w", "%{http_code}", f"http://{server.address}/").stdout
     assert plain.endswith(b"400") and b"https://" in plain, plain
 
 
 def s_client(server, *words, say=GET):
-    """What openssl prints when it has said something and the server has answered."""
+    """Returns the output of openssl after it has sent input and the server has answered."""
     words = ["openssl", "s_client", "-connect", server.address, "-ign_eof", *map(str, words)]
     done = subprocess.run(words, input=say, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
     return done.stdout.decode(errors="replace")
@@ -119,7 +119,7 @@ def with_openssl(home, server, authority):
     assert "no application protocol" in refused, refused
     for old in ("-tls1", "-tls1_1"):
         assert "Hello, World!" not in s_client(server, old)
-    # The server does not begin anew (RFC 5246 section 7.2.2). No -ign_eof here: it would send the letter.
+    # The server refuses renegotiation (RFC 5246 section 7.2.2). No -ign_eof here: it would send the letter.
     words = ["openssl", "s_client", "-connect", server.address, "-tls1_2"]
     client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     time.sleep(1)
@@ -129,7 +129,7 @@ def with_openssl(home, server, authority):
         client.kill()
         said = client.communicate()[0]
     assert b"no renegotiation" in said, said
-    # A request for new keys (RFC 8446 section 4.6.3), and the stream goes on.
+    # A key update (RFC 8446 section 4.6.3), after which the stream continues.
     words = ["openssl", "s_client", "-connect", server.address, "-tls1_3"]
     client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     time.sleep(1)
@@ -138,7 +138,7 @@ def with_openssl(home, server, authority):
     time.sleep(0.5)
     client.stdin.write(GET)
     client.stdin.flush()
-    # At the end of its own input it would leave before the answer comes.
+    # At the end of its input, openssl would exit before the answer arrives.
     said = b"".join(iter(lambda: client.stdout.read1(65536), b""))
     client.communicate(timeout=PATIENCE)
     assert b"KEYUPDATE" in said and GREETING in said, said
@@ -160,13 +160,13 @@ def with_python(home, server, authority):
         context = ssl.create_default_context(cafile=authority)
         context.minimum_version = context.maximum_version = version
         connection = http.client.HTTPSConnection("localhost", server.endpoint[1], context=context, timeout=PATIENCE)
-        # All bytes there are, many times, in both directions.
+        # All byte values, many times, in both directions.
         blob = bytes(range(256)) * 20_000
         for _ in range(3):
             connection.request("POST", "/echo", blob)
             assert connection.getresponse().read() == blob
         connection.close()
-        # The client says that it ends, which the server answers in kind: unwrap fails without.
+        # The client ends its stream, which the server answers in kind; otherwise unwrap fails.
         with socket.create_connection(server.endpoint, PATIENCE) as raw:
             tls = context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False)
             tls.sendall(GET.replace(b"Connection: close\r\n", b""))
@@ -174,7 +174,7 @@ def with_python(home, server, authority):
             while not said.endswith(GREETING):
                 said += tls.recv(65536)
             tls.unwrap()
-        # And where the server ends first, the stream is whole: a cut is an error here.
+        # If the server ends first, the stream must be complete: Python reports a cut as an error.
         with socket.create_connection(server.endpoint, PATIENCE) as raw:
             tls = context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False)
             tls.sendall(GET)
@@ -250,7 +250,7 @@ def with_scanners(home, server):
 
 
 def with_renewals(home, comet_program, driver):
-    """A renewed certificate reaches a server that runs; half of one does not."""
+    """A running server loads a renewed certificate, but not an incomplete one."""
     chain, key = home / "live.pem", home / "live.key"
     shutil.copy(home / "localhost.pem", chain), shutil.copy(home / "localhost.key", key)
     command_line = [comet_program, "--driver", driver, "--demo", "--tls-cert", chain, "--tls-key", key]
@@ -281,7 +281,7 @@ def with_renewals(home, comet_program, driver):
 
 
 def with_doctor(home, comet_program, driver, authority):
-    """comet's doctor finds nothing amiss in comet over TLS, and a lot in openssl's server with everything old turned on."""
+    """comet's doctor finds no problem in comet over TLS, and many in openssl's server with all old features enabled."""
     pair = ["--tls-cert", home / "localhost.pem", "--tls-key", home / "localhost.key"]
 
     def doctor(endpoint, *words):

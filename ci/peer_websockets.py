@@ -21,7 +21,7 @@ LIMIT = 8 << 20
 
 
 def messages():
-    """Text and bytes of all sizes that matter, compressible and not; lists are sent in fragments."""
+    """Text and bytes of all relevant sizes, compressible and not; lists are sent in fragments."""
     numbers = random.Random(7)
     for size in (0, 1, 125, 126, 1000, 65535, 65536, 300_000, 3_000_000):
         yield numbers.randbytes(size)
@@ -31,7 +31,7 @@ def messages():
 
 
 async def converse(connection):
-    """Sends everything, and expects it back; then a Ping, and the closing handshake."""
+    """Sends all messages and expects them back; then a Ping, and the closing handshake."""
     async with asyncio.timeout(PATIENCE):
         for message in messages():
             await connection.send(message)

@@ -42,7 +42,7 @@ def with_http_client(address):
 
     response, content = exchange("GET", "/", 200)
     assert content == GREETING and response.getheader("Content-Type") == "text/plain"
-    # All that follow use the same connection.
+    # All following requests use the same connection.
     first = connection.sock
     response, content = exchange("HEAD", "/", 200)
     assert content == b"" and response.getheader("Content-Length") == str(len(GREETING))
@@ -59,7 +59,7 @@ def with_http_client(address):
     response, content = exchange("POST", "/echo", 200, iter(pieces), encode_chunked=True)
     assert content == BLOB and response.getheader("Transfer-Encoding") == "chunked"
     assert connection.sock is first, "the connection was not kept"
-    # A client of HTTP/1.0 gets no chunks, and the connection closes.
+    # An HTTP/1.0 client gets no chunks, and the connection closes.
     connection.close()
     connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
     response, content = exchange("GET", "/", 200)
@@ -73,7 +73,7 @@ def read_response(stream, method="GET"):
 
 
 def with_sockets(address):
-    """What no client does by itself: pipelining, 100-continue, errors."""
+    """Requests that no client library makes: pipelining, 100-continue, errors."""
     get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with socket.create_connection(address, PATIENCE) as peer:
         peer.sendall(get * 500 + b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -100,7 +100,7 @@ def with_sockets(address):
         with socket.create_connection(address, PATIENCE) as peer:
             peer.sendall(request + get)
             assert read_response(peer)[0] == status, request[:60]
-            # What follows a broken request is not answered.
+            # Requests after a broken one are not answered.
             with contextlib.suppress(ConnectionResetError):
                 assert peer.recv(1) == b"", request[:60]
 
@@ -129,7 +129,7 @@ def get(program, driver, *arguments):
 
 
 def fetch(program, driver, base, files, chunks=None):
-    """What the server at `base` has, one by one and together; then what it has not."""
+    """Fetches existing resources of the server at `base`, one by one and together, and then missing ones."""
     for name, content in files.items():
         done = get(program, driver, f"{base}/{name}")
         assert (done.returncode, done.stdout) == (0, content), (name, done.stderr)
@@ -184,7 +184,7 @@ def to_nginx(nginx, program, root, files):
                 }}
             }}""")
         conf.flush()
-        # Said twice, since before it has read its configuration nginx writes where it was built to.
+        # Given twice, because nginx writes to its built-in path until it has read its configuration.
         command = [nginx, "-p", work, "-e", f"{work}/errors", "-c", conf.name]
         with listening(command, port):
             base = f"http://127.0.0.1:{port}"

@@ -18,7 +18,7 @@ PACKAGES = [name for name in LIBRARIES if name != "wirestate-drivers"]
 
 
 def closure(features, chosen):
-    """All features of the package that those chosen bring along, themselves included."""
+    """Returns the chosen features, and all features that they enable."""
     reached, waiting = set(), list(chosen)
     while waiting:
         feature = waiting.pop()

@@ -23,12 +23,12 @@ from lib.parts import LIBRARIES, packages
 from lib.tree import copied
 
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
-# What a page on crates.io shows, and at most how many of each.
+# Metadata that a page on crates.io shows, and the maximum number of each.
 SHOWN = {"description": None, "keywords": 5, "categories": 5, "license": None, "readme": None, "rust_version": None}
 
 
 def libraries():
-    """The metadata of all crates to be published, each behind those that it depends on."""
+    """Returns the metadata of all crates to be published, in the order of their dependencies."""
     command = ["cargo", "metadata", "--no-deps", "--format-version=1"]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
     waiting = {package["name"]: package for package in metadata["packages"] if package["name"] in LIBRARIES}
@@ -49,7 +49,7 @@ def libraries():
 
 
 def faults(package):
-    """What is missing in a manifest, or beside it."""
+    """Returns what is missing in a manifest, or beside it."""
     folder = ROOT / package["manifest_path"].removeprefix(f"{ROOT}/")
     for field, most in SHOWN.items():
         if not package[field]:
@@ -66,15 +66,15 @@ def faults(package):
         if not beside.exists() or beside.read_bytes() != (ROOT / licence).read_bytes():
             yield f"no {licence} in its folder"
     for dependency in package["dependencies"]:
-        # A dependency of tests without a version is left out of the package.
+        # A test dependency without a version is left out of the package.
         if dependency.get("path") and dependency["req"] == "*" and dependency["kind"] != "dev":
             yield f"no version of {dependency['name']}"
 
 
 def make(names):
-    """Packages all, and builds each from what is in it."""
+    """Packages all crates, and builds each from its package."""
     with copied() as copy:
-        # Never that of an earlier run: cargo takes a version that it has seen for the same.
+        # Always a new version, because cargo does not unpack a known version again.
         target = copy / "target"
         manifest = copy / "Cargo.toml"
         text, lifted = re.subn(r"(?m)^publish = false$", "publish = true", manifest.read_text())
@@ -93,7 +93,7 @@ def make(names):
 
 
 def forget(names):
-    """Removes what cargo has unpacked of packages that no registry has."""
+    """Removes unpacked packages of this check from cargo's cache."""
     home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
     for name in names:
         for unpacked in home.glob(f"registry/src/-*/{name}-[0-9]*"):

@@ -29,14 +29,15 @@ import time
 import lib
 
 MIB = 1 << 20
-# How much a server may grow while connections churn, and for each of them: heaps keep what the busiest moment needed.
+# Growth of a server's memory permitted while connections churn, and per connection: heaps keep the memory of the
+# busiest moment.
 CHURN_BOUND = 8 * MIB
 CHURN_EACH = 1024
-# What abusive connections may make a server hold, each on average: the high-water mark of output.
+# Average memory of a server permitted per abusive connection: the high-water mark of output.
 ABUSE_BOUND = 64 * 1024
-# How slow the slowest 1 % of honest clients' exchanges may be, with attackers and server on the same cores.
+# Permitted p99 of honest clients' exchanges, with attackers and server on the same cores.
 HONEST_P99 = 1.0
-# How long the server has to get rid of connections whose clients are gone.
+# Time for the server to remove connections whose clients have disconnected.
 PATIENCE = 20
 
 faults = []
@@ -56,7 +57,7 @@ class Server(lib.Server):
         asyncio.run(fetch(self.endpoint))
 
     def processes(self):
-        """The workers, or the one process."""
+        """Returns the ids of the workers, or of the one process."""
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
             workers = children.read().split()
         if not workers:
@@ -93,7 +94,7 @@ class Server(lib.Server):
 
 def descriptors(pid):
     path = f"/proc/{pid}/fd"
-    # Kernels from 6.2 tell the number as the size; reading a directory of 20,000 takes its time.
+    # Since Linux 6.2, the size of the directory is the number of descriptors; reading a directory of 20,000 is slow.
     return os.stat(path).st_size or len(os.listdir(path))
 
 
@@ -108,7 +109,7 @@ def machine(field):
 
 
 class Watch:
-    """Notes the most memory a server had."""
+    """Records the peak memory of a server."""
 
     def __init__(self, server):
         self.server, self.base, self.most = server, server.memory(), 0
@@ -121,7 +122,7 @@ class Watch:
 
 
 async def connect(address, source=True):
-    # Many source addresses: one has not ports enough for all that are in TIME_WAIT.
+    # Many source addresses, because a single one has too few ports for all that are in TIME_WAIT.
     local = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}" if source else "127.0.0.1"
     return await asyncio.open_connection(*address, local_addr=(local, 0))
 
@@ -157,7 +158,7 @@ async def fetch(address):
 
 
 def frame(first, payload):
-    """A frame of a client, masked with zeros."""
+    """Returns a client's frame, masked with zeros."""
     length = len(payload)
     size = bytes([0x80 | length]) if length < 126 else b"\xfe" + struct.pack(">H", length)
     return bytes([first]) + size + bytes(4) + payload
@@ -176,11 +177,11 @@ def reset(writer):
     writer.transport.abort()
 
 
-# Connections that come and go
+# Churning connections
 
 
 def churn(options, driver):
-    """So many connections at once, each there for seconds on average, and every other with a rude end."""
+    """Keeps a number of connections open, each for seconds on average; every other one ends with a reset."""
     count = options.connections or 10_000
     stay = max(5, options.seconds / 6)
     server = Server(options, driver)
@@ -217,11 +218,11 @@ def churn(options, driver):
     server.stop()
 
 
-# Clients that mean harm
+# Malicious clients
 
 
 async def trickle(reader, writer, head):
-    """Sends a byte a second after a good beginning, until the server has had enough."""
+    """Sends a valid start, then a byte each second, until the server disconnects."""
     writer.write(head)
     ended = asyncio.create_task(reader.read())
     while not ended.done():
@@ -243,7 +244,7 @@ async def slow_body(reader, writer):
 
 
 async def push(writer, piece):
-    """Writes as fast as the server takes it, and reads nothing."""
+    """Writes as fast as the server reads, and reads nothing."""
     writer.transport.pause_reading()
     writer.transport.set_write_buffer_limits(high=len(piece))
     while not writer.transport.is_closing():
@@ -273,7 +274,7 @@ async def fragments(reader, writer):
 
 
 async def storm(reader, writer):
-    """Comes, and is gone."""
+    """Connects and disconnects."""
     await asyncio.sleep(random.uniform(0, 0.2))
     reset(writer)
 
@@ -291,12 +292,12 @@ ATTACKS = {
         (storm, 50),
     )
 }
-# So many more come from processes that are killed every second.
+# This many more clients are in processes that are killed every second.
 KILLED = 50
 
 
 def attack(address, names, count):
-    """What a process of attackers does, until it is killed: whoever is thrown out comes again."""
+    """Runs a process of attackers until it is killed: attackers that are disconnected reconnect."""
     os.nice(10)
 
     async def again(kind):
@@ -330,7 +331,7 @@ def honest(options, server, mode):
 
 
 def abuse(options, driver):
-    # Short enough that those who are thrown out come again several times.
+    # Short enough that disconnected attackers reconnect several times.
     server = Server(options, driver, "--header-timeout", str(max(1, round(options.seconds / 6))))
     time.sleep(0.5)
     base, watch = server.descriptors(), Watch(server)
@@ -385,8 +386,8 @@ def abuse(options, driver):
     server.stop()
 
 
-# How many attack at once. Who sends as fast as it can what a server has to take uses a processor up; what is asked then
-# is whether others have their turn.
+# Number of concurrent attackers. Attackers that send at full speed input that a server must process use up a processor;
+# that case tests whether others get their turn.
 ONE_KIND = {
     "H07": 1000,
     "H12": 1000,
@@ -403,9 +404,9 @@ ONE_KIND = {
 
 
 def attacks(options, driver):
-    """One kind of attack after the other, each on a server of its own."""
+    """Runs one kind of attack after the other, each on its own server."""
     for name, count in ONE_KIND.items():
-        # Short enough that all who only wait are thrown out.
+        # Short enough that all idle attackers are disconnected.
         server = Server(options, driver, "--header-timeout", str(max(1, round(options.seconds / 6))))
         time.sleep(0.5)
         base, count = server.descriptors(), min(count, options.connections or count)
@@ -432,23 +433,22 @@ def attacks(options, driver):
         server.stop()
 
 
-# Many at once
+# Many concurrent connections
 
 
-# Connections of a process, of which there may be 20,000 descriptors; clients bind them to so many addresses, each of
-# which has about 28,000 ports. The kernel looks through every second port first: where those are taken, finding one of
-# the others is slow.
+# Connections per process, which may have 20,000 descriptors. Clients bind them to several addresses, each of which has
+# about 28,000 ports. The kernel tries every second port first; once those are taken, finding another is slow.
 PER_PROCESS = 18_000
 SOURCES = 128
-# Connections that must be opened, and closed, in a second at least.
+# Minimum rates of opening and closing connections, per second.
 OPENED = 5_000
-# What a pair takes on the machine, with both processes and the kernel's part of both ends, and what is left alone.
+# Memory of a pair of connections, including both processes and the kernel's part of both ends; and the reserve.
 PER_PAIR = 10 * 1024
 RESERVE = 3 << 30
 
 
 def lacking(total, processes):
-    """What this machine has not enough of, if anything."""
+    """Returns what this machine lacks, if anything."""
 
     def setting(name):
         try:
@@ -462,7 +462,7 @@ def lacking(total, processes):
     needs = {
         "bytes of memory (MemAvailable)": (machine("MemAvailable"), total * PER_PAIR + RESERVE),
         "descriptors (fs.file-max)": (most - used, 2 * total + 100 * processes),
-        # Those that an address has not left are found by trying.
+        # Free ports of an address are found by trying.
         "ports (net.ipv4.ip_local_port_range)": ((last - first) // 2 * SOURCES, total),
         "watches of a user (fs.epoll.max_user_watches)": (setting("fs/epoll/max_user_watches")[0], 2 * total),
         "processes (kernel.pid_max)": (setting("kernel/pid_max")[0], 10 * processes),
@@ -471,7 +471,7 @@ def lacking(total, processes):
             min(total, PER_PROCESS) + 1000,
         ),
     }
-    # Where connections are tracked: no table, or none in it, and they are not.
+    # If connection tracking is off, there is no table, or an empty one.
     tracked = setting("net/netfilter/nf_conntrack_count")
     if tracked and tracked[0]:
         room = setting("net/netfilter/nf_conntrack_max")[0] - tracked[0]
@@ -480,13 +480,13 @@ def lacking(total, processes):
 
 
 def hold(options, driver):
-    """So many connections that did one exchange, in processes of 18,000 on average."""
+    """Holds a number of connections after one exchange each, in processes of 18,000 on average."""
     total = options.connections or 200_000
     workers = -(-total // PER_PROCESS)
     if lacks := lacking(total, 2 * workers):
         return fault(f"hold on {driver}: this machine has {'; '.join(lacks)}")
     patience = 30 + total / OPENED
-    # Clients hold from when they have opened theirs: the first must wait for the last.
+    # Clients hold their connections once they have opened them: the first process must wait for the last.
     hold_for = patience + options.seconds
     timeout = str(round(2 * hold_for + 60))
     server = Server(options, driver, "--prefork", str(workers), "--header-timeout", timeout, "--idle-timeout", timeout)
@@ -523,7 +523,7 @@ def hold(options, driver):
         if accepted is None:
             fault(f"only {last} of {total} connections were there at once")
         else:
-            # Until the last exchange is over.
+            # Until the last exchange is complete.
             time.sleep(5)
             grown, theirs = server.memory() - memory, sum(status(client.pid, "VmRSS") for client in clients)
             kernel, taken = machine("SUnreclaim") - slabs, available - machine("MemAvailable")
@@ -535,7 +535,7 @@ def hold(options, driver):
                 f"slabs for both ends, {taken / last:.0f} less available on the machine in all",
                 flush=True,
             )
-            # Whoever comes now is served as ever.
+            # New connections are served as before.
             begun = time.monotonic()
             for _ in range(100):
                 asyncio.run(fetch(server.endpoint))

@@ -1,6 +1,6 @@
-//! Heads of requests and responses in the shapes that real programs send.
+//! Heads of requests and responses as real programs send them.
 
-/// Heads of requests, and what each is.
+/// Heads of requests, with descriptions.
 pub fn requests() -> [(&'static str, Vec<u8>); 4] {
     [
         ("bare", BARE.to_vec()),
@@ -10,7 +10,7 @@ pub fn requests() -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// Heads of responses, and what each is.
+/// Heads of responses, with descriptions.
 pub fn responses() -> [(&'static str, Vec<u8>); 3] {
     [
         ("small", SMALL.to_vec()),
@@ -19,13 +19,13 @@ pub fn responses() -> [(&'static str, Vec<u8>); 3] {
     ]
 }
 
-/// No more than must be there.
+/// Only the required parts.
 pub const BARE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A tool's.
+/// A tool's request.
 pub const CURL: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
 
-/// A browser's, with cookies: about 1 KB in 16 fields.
+/// A browser's request with cookies: about 1 KB in 16 fields.
 pub const BROWSER: &[u8] = b"GET /articles/2026/11/a-title-in-words?page=2&utm_source=newsletter HTTP/1.1\r\n\
 Host: www.example.org\r\n\
 Connection: keep-alive\r\n\
@@ -45,7 +45,7 @@ Accept-Language: en-US,en;q=0.9,de;q=0.8\r\n\
 Cookie: session=8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d; theme=dark; consent=yes; \
 _id=GA1.2.1190874323.1763829411; ab=variant-b; last_seen=1763829411\r\n\r\n";
 
-/// A service's to another, behind two proxies: many fields, most of them short.
+/// A request between services, behind two proxies: many fields, most of them short.
 pub const API: &[u8] = b"POST /v2/accounts/4711/orders HTTP/1.1\r\n\
 Host: api.internal.example\r\n\
 User-Agent: orders/3.14.0\r\n\
@@ -71,11 +71,11 @@ X-Retry: 0\r\n\
 X-Deadline-Ms: 1500\r\n\
 Connection: keep-alive\r\n\r\n";
 
-/// What a small server sends.
+/// A small server's response.
 pub const SMALL: &[u8] =
     b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 16:36:51 GMT\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n";
 
-/// A file, as nginx sends it.
+/// A file from nginx.
 pub const NGINX: &[u8] = b"HTTP/1.1 200 OK\r\n\
 Server: nginx/1.28.0\r\n\
 Date: Sun, 22 Nov 2026 16:36:51 GMT\r\n\
@@ -86,7 +86,7 @@ Connection: keep-alive\r\n\
 ETag: \"6808d3a6-267\"\r\n\
 Accept-Ranges: bytes\r\n\r\n";
 
-/// A page, as a content delivery network sends it: 21 fields, policies among them.
+/// A page from a content delivery network: 21 fields, including policies.
 pub const CDN: &[u8] = b"HTTP/1.1 200 OK\r\n\
 Date: Sun, 22 Nov 2026 16:36:51 GMT\r\n\
 Content-Type: text/html; charset=utf-8\r\n\

@@ -1,4 +1,4 @@
-//! JSON as applications send it: the same names over and over, values that differ.
+//! JSON as applications send it: repeated names, varying values.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::random::Xorshift;
 
 /// Bytes of each message.
 pub const LEN: usize = 1024;
-/// So many, all different: more than any window holds.
+/// The number of messages, all different: more than any window holds.
 const MESSAGES: usize = 256;
 
 const WORDS: [&str; 40] = [
@@ -16,7 +16,7 @@ const WORDS: [&str; 40] = [
     "quartz", "raven", "saffron", "thistle", "umber", "willow",
 ];
 
-/// The messages, the same in every run.
+/// The messages, identical in every run.
 pub fn messages() -> Vec<String> {
     let mut random = Xorshift::default();
     (0..MESSAGES).map(|number| message(number, &mut random)).collect()
@@ -48,7 +48,7 @@ fn message(number: usize, random: &mut Xorshift) -> String {
             let _ = write!(item, "{comma}\"{}\"", word(random));
         }
         let _ = write!(item, "],\"available\":{}}}", random.below(5) > 0);
-        // The last field takes up the rest.
+        // The last field fills the rest.
         let rest = "],\"note\":\"\"}".len();
         if json.len() + item.len() + 1 + rest > LEN {
             json.push_str("],\"note\":\"");

@@ -1,4 +1,4 @@
-"""What the checks of this folder share. `ci/check` runs them; each script also runs by itself."""
+"""The code that the checks of this folder share. `ci/check` runs them; each script also runs by itself."""
 
 from .build import ROOT, TARGET, debug_example, quick, release, run
 from .process import DRIVERS, PATIENCE, Server, end, free_port, listening, wait_for_port

@@ -1,4 +1,4 @@
-"""Cargo, and where it puts what it builds."""
+"""Runs cargo, and finds the programs that it builds."""
 
 import os
 import pathlib
@@ -8,12 +8,12 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target"
 
-# What builds already, so that nothing asks cargo twice.
+# Packages built so far, so that cargo runs once for each.
 built = set()
 
 
 def run(*command, **options):
-    """Runs a command in the root of the repository; this program ends where it fails."""
+    """Runs a command in the root of the repository; exits if it fails."""
     sys.stdout.flush()
     environment = os.environ | options.pop("environment", {})
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, **options)
@@ -29,18 +29,18 @@ def build(*arguments):
 
 
 def release(package, *programs):
-    """The paths of programs that are measured, built with all optimizations."""
+    """Returns the paths of programs that are measured, built with all optimizations."""
     build("--release", "-p", package, *(word for program in programs for word in ("--bin", program)))
     return [TARGET / "release" / program for program in programs]
 
 
 def quick(package, *programs):
-    """The paths of programs that are used but not measured. All of the package are built, since all will be wanted."""
+    """Returns the paths of programs that are used but not measured. Builds all programs of the package, because all will be needed."""
     build("--profile", "quick", "-p", package)
     return [TARGET / "quick" / program for program in programs]
 
 
 def debug_example(package, example, *arguments):
-    """The path of an example of a crate, built with its checks on."""
+    """Returns the path of a crate's example, built with debug assertions."""
     build("-p", package, "--example", example, *arguments)
     return TARGET / "debug/examples" / example

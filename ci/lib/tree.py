@@ -1,4 +1,4 @@
-"""A copy of the repository, for what must change files that are committed."""
+"""A copy of the repository, for checks that modify committed files."""
 
 import contextlib
 import pathlib

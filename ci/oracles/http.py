@@ -15,7 +15,7 @@ try:
 except ImportError:
     h11 = None
 
-# Where we refuse what another takes, by the name of our reason: never dangerous to who stands behind us.
+# Input that we refuse and another accepts, by the name of our error: never dangerous to the next server.
 STRICTER = {
     "BareLf": "LF alone ends a line for a lax recipient (RFC 9112 section 2.2 allows it; section 11.2 says what for)",
     "BareCr": "CR alone is taken for white space or dropped (RFC 9112 section 2.2: invalid, or a space)",
@@ -48,7 +48,7 @@ STRICTER = {
     "Unexpected": "bytes behind a response are dropped with the connection (RFC 9112 section 9.2)",
     "UnaskedSwitch": "a 101 that was not asked for is left to the caller (RFC 9110 section 7.8)",
     "Truncated": "the end of the connection is not told apart from a pause (RFC 9112 section 8)",
-    # Limits of ours.
+    # Our limits.
     **dict.fromkeys(
         ["TargetTooLong", "TooManyFields", "FieldsTooLarge", "BodyTooLarge", "ChunkLineTooLong"],
         "a limit of ours, or a lower one",
@@ -58,10 +58,11 @@ STRICTER = {
 A_TAB = "a tab behind chunked makes another coding of it, whose body lasts until the end (RFC 9110 section 5.6.3: OWS)"
 CODED_TAB = rb"(?i)^HTTP/1(.*\r\n)*Transfer-Encoding:.*\t\r\n"
 
-# Where another sees a body that we do not see: a fault of theirs.
+# Another parser sees a body that we do not see: its fault.
 FRAMED = [("llhttp", CODED_TAB, A_TAB)]
 
-# Where another refuses or goes on: who, a pattern in the message, one in their outcome, and why. The first that fits counts.
+# Another parser refuses or accepts differently: parser, pattern in the message, pattern in its outcome, reason. The
+# first match counts.
 TABLE = [
     ("h11", rb"", "error no re(quest|sponse) line received", "no empty line before a message (RFC 9112 section 2.2: at least one before a request)"),
     ("h11", rb"[ \t][;=]|[;=][ \t]", "error illegal chunk header", "no white space in extensions (RFC 9112 section 7.1.1: BWS)"),
@@ -161,10 +162,10 @@ def explain(who, stream, ours, theirs):
     """True where there is no difference to explain, why there is one, or None."""
     *our_messages, our_end = ours
     *their_messages, their_end = theirs
-    # How an error is called, and what becomes of a connection behind its last message, is no difference.
+    # The name of an error, and the fate of a connection after its last message, do not count as differences.
     if our_messages == their_messages and re.match("error|switched|", our_end)[0] == re.match("error|switched|", their_end)[0]:
         return True
-    # What both take must be the same, with the same body: another framing is explained by FRAMED alone.
+    # Messages that both accept must be equal, including the body; only FRAMED explains another framing.
     if any(our != their for our, their in zip(our_messages, their_messages)):
         rows = (why for peer, in_stream, why in FRAMED if peer == who and re.search(in_stream, stream))
         return next(rows, None)

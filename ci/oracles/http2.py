@@ -10,11 +10,11 @@ import re
 from . import by_program, http2_nghttp2, http2_python
 from .http2_frames import Generator, blocks
 
-# The example `h2_verdicts` of fuzz-bodies, which reads as the crate h2 too.
+# The example `h2_verdicts` of fuzz-bodies, which also decodes with the crate h2.
 VERDICTS = None
 
-# Heads and trailers that are malformed: labels, and the sections that forbid them. A stream error is right (RFC 9113 section 8.1.1); whoever
-# ends the connection is within its right (section 5.4.1), and whoever takes them is laxer than we are.
+# Malformed heads and trailers: labels, and the sections that forbid them. A stream error is correct (RFC 9113 section
+# 8.1.1); ending the connection is allowed (section 5.4.1); accepting them is laxer than we are.
 MALFORMED = {
     r"capital name|empty name|(space|colon|control|high octet) in name": "field names are checked (RFC 9113 section 8.2.1)",
     r"(CR|LF|NUL|control|DEL) in value|space before|tab behind": "field values are checked (RFC 9113 section 8.2.1, RFC 9110 section 5.5)",
@@ -33,15 +33,16 @@ MALFORMED = {
     r"informational, ended": "an informational response does not end a message (RFC 9113 section 8.1)",
     r"trailers: ": "trailers end a message (RFC 9113 section 8.1)",
 }
-# Who, what came, our verdict, theirs, and why: patterns, the first row that fits counts. "-" stands for whoever it is.
+# Peer, input, our verdict, the peer's verdict, and the reason: patterns, of which the first match counts. "-" stands
+# for any peer.
 TABLE = [
     *(("-", f"^(request|response|trailers|data|more data).*({label})", r"^R \d+ 1$", r"^G 1$", f"{why}; the connection ends there (section 5.4.1)") for label, why in MALFORMED.items()),
     *(("-", f"^(request|response|trailers).*({label})", r"^R \d+ 1$", r"^([QSIT] |E |-)", f"laxer there: {why}") for label, why in MALFORMED.items()),
-    # What we answer before the reset.
+    # Our answers before the reset.
     ("-", r"no authority", r"^R \d+ 0$", r"", "a request for no host gets 400 here (RFC 9110 section 7.2), and what its length is comes later"),
     ("-", r"extended connect, unknown", r"^R \d+ 0$", r"", "an unknown protocol of CONNECT gets 501 here (RFC 8441 section 5); theirs leave that to the caller"),
     ("-", r"expect other", r"^R \d+ 0$", r"", "an unknown expectation gets 417 here (RFC 9110 section 10.1.1)"),
-    # Beginnings.
+    # The start of a connection.
     ("-", r"no settings first", r"^G 1$", r"", "SETTINGS come first, and theirs does not insist (RFC 9113 section 3.4)"),
     ("-", r"preface: broken", r"^G 1$", r"^(-|fails.*|G 1)$", "no GOAWAY for who speaks something else (RFC 9113 section 3.4: may be omitted)"),
     # Priorities.
@@ -55,7 +56,7 @@ TABLE = [
     # Compression.
     ("-", r"three size updates", r"^G 9$", r"", "more than two changes of size are taken there (RFC 7541 section 4.2: at most two)"),
     ("-", r"^block (2.|3[0-9a-e]|3f([89a-f].)*[0-7].){3}", r"^error$", r"", "more than two changes of size are taken there (RFC 7541 section 4.2: at most two)"),
-    # What ends the connection there; what it says of it.
+    # Errors that end the connection at the peer, and its words for them.
     ("-", r"", r"^G \d$", r"^G \d$", "another code for the same end (RFC 9113 section 7: codes tell reasons)"),
     ("-", r"^(data|more data|padding|headers on|block|window|trailers|response|request)", r"^R \d+ [135]$", r"^((Q|D|T|E|S) .*,)?G [135]$", "a stream error ends the connection there (RFC 9113 section 5.4.1)"),
     ("-", r"^(response|trailers|headers)", r"^(R \d+|G) 5$", r"^R \d+ [15]$", "a malformed block on a stream that is closed, or the connection (RFC 9113 sections 5.1 and 8.1.1)"),

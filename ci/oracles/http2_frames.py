@@ -11,7 +11,7 @@ END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 1, 1, 4, 8, 32
 
 
 class Pieces(list):
-    """What comes, piece by piece; `labels` says what each is."""
+    """The input in pieces; `labels` describes each piece."""
 
     def __init__(self, pieces, labels):
         super().__init__(pieces)
@@ -65,7 +65,7 @@ def pseudo(name, value, at=0):
     return lambda head: [*head[:at], (name, value), *head[at:]]
 
 
-# Fields that both kinds of messages may have: valid and not.
+# Fields for both kinds of messages: valid and invalid ones.
 FIELDS = {
     "valid": lambda head: head,
     "obs-text": with_field(b"x-a", b"caf\xc3\xa9\xff"),
@@ -158,7 +158,7 @@ RESPONSES = FIELDS | {
     "late status": lambda head: [(b"x-b", b"1"), *head],
 }
 
-# Header blocks that cannot be decoded, put behind a valid one.
+# Header blocks that cannot be decoded, appended to a valid one.
 BLOCKS = {
     "index 0": b"\x80",
     "index past the end": b"\xff\xff\x03",
@@ -187,7 +187,7 @@ class Generator:
         self.encoder = hpack.Encoder()
         self.pieces, self.labels = [], []
         self.next = 1
-        # Streams whose content may follow, those that have ended, and those that were reset.
+        # Streams whose content may follow, streams that have ended, and streams that were reset.
         self.open, self.ended, self.reset = [], [], []
         if who == "client":
             self.next = 7
@@ -216,7 +216,7 @@ class Generator:
         else:
             flags |= END_HEADERS
         if chance.random() < 0.08:
-            # Weight 16, on no stream.
+            # Weight 16, depending on no stream.
             flags, payload = flags | PRIORITIZED, b"\0\0\0\0\x0f" + payload
             label += ", prioritized"
         if chance.random() < 0.08:
@@ -414,7 +414,7 @@ class Generator:
             between = chance.choice([frame(PING, 0, 0, bytes(8)), frame(CONTINUATION, END_HEADERS, stream + 2, encoded[2:]), frame(0x42, 0, 0)])
             self.add("between parts", between)
         elif self.open:
-            # All of a window, and one octet more.
+            # A whole window, and one octet more.
             stream = self.open[-1]
             for number in range(5):
                 self.add(f"window, part {number}", frame(DATA, 0, stream, b"w" * (16_384 if number < 4 else 1)))

@@ -1,4 +1,4 @@
-"""What nghttp2 makes of frames and header blocks of HTTP/2: its library, called by ctypes."""
+"""Decodes HTTP/2 frames and header blocks with nghttp2's library, by ctypes."""
 
 import ctypes
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_int32, c_size_t, c_ssize_t, c_uint8, c_uint32, c_void_p
@@ -11,7 +11,7 @@ except OSError:
     LIBRARY = None
 
 DATA, HEADERS, RST = 0, 1, 3
-# To be answered with a reset of the stream.
+# Errors that must be answered with a reset of the stream.
 TEMPORAL_FAILURE = -521
 
 
@@ -128,7 +128,7 @@ class Peer:
             self.taken = Taken()
             result = LIBRARY.nghttp2_session_mem_recv(session, piece, c_size_t(len(piece)))
             over = self.taken.replied(self.sent(session))
-            # Callbacks tell of frames on streams that it has reset itself.
+            # Callbacks also report frames on streams that nghttp2 itself has reset.
             self.told |= {int(token.split(" ")[1]) for token in self.taken.tokens if token.startswith("R ")}
             if result < 0 and not over:
                 self.taken.push(f"fails {result}")

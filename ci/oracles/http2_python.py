@@ -1,4 +1,4 @@
-"""What Python's h2 and hpack make of frames and header blocks of HTTP/2."""
+"""Decodes HTTP/2 frames and header blocks with Python's h2 and hpack."""
 
 from .http2_frames import setting
 
@@ -108,7 +108,7 @@ def connection(who, pieces):
             },
         )
     else:
-        # A client that takes no pushes.
+        # A client that accepts no pushes.
         off = {h2.settings.SettingCodes.ENABLE_PUSH: 0}
         peer.local_settings = h2.settings.Settings(client=True, initial_values=off)
     peer.initiate_connection()
@@ -126,7 +126,7 @@ def connection(who, pieces):
         except h2.exceptions.ProtocolError:
             failed = True
         except (ValueError, UnicodeDecodeError, KeyError) as error:
-            # A fault of the package.
+            # A bug of the package.
             taken.push(f"raises {type(error).__name__}")
             failed = True
         over = taken.replied(peer.data_to_send()) or failed

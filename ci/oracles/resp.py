@@ -10,12 +10,13 @@ try:
 except ImportError:
     hiredis = None
 
-# The example `frame_verdicts` of fuzz-bodies, which reads as redis-protocol too.
+# The example `frame_verdicts` of fuzz-bodies, which also decodes with redis-protocol.
 VERDICTS = None
 
 TELLING = [b"\r", b"\n", b"\r\n", b"\0", b"0", b"1", b"9", b"-", b"+", b"*", b"$", b"?", b"\x80", b"\xff", b":", b"%", b"~", b"_", b",", b"("]
 
-# Who, our end, theirs, the stream, and why: patterns, the first row that fits counts. "-" stands for whoever it is.
+# Peer, our end, the peer's end, the stream, and the reason: patterns, of which the first match counts. "-" stands for
+# any peer.
 TABLE = [
     ("-", r"error (BareLf|BareCr|BulkEnd)", r"", rb"", "line ends are not checked (RESP protocol description: CRLF)"),
     ("-", r"error (Length|Integer|Double|BigNumber|Boolean|Null)", r"", rb"", "numbers with spaces, signs, leading zeros or nothing at all (Integers, Doubles)"),
@@ -35,7 +36,7 @@ TABLE = [
     ("redis-protocol", r"", r"more", rb"", "a value is judged when it has come whole (RESP protocol description)"),
 ]
 
-# What looks different in one and the same value: who, a pattern in the stream, and why.
+# Different representations of the same value: peer, a pattern in the stream, and the reason.
 ALIKE = [
     ("hiredis", rb"~", "a set is a list there, in the order of the wire (Sets)"),
     ("hiredis", rb"%", "the last of equal keys counts, and 1, 1.0 and true are equal (Maps: keys may repeat)"),
@@ -54,7 +55,7 @@ def value(chance, resp3, depth=0):
     number = chance.choice([0, 1, -1, 42, 9223372036854775807, -9223372036854775808])
     kinds = ["$", "+", ":", "-", "*"] * 3 + ["nil", "nilarray"]
     if resp3:
-        # What one of the others ends at is rare, so that it sees the rest.
+        # Items that end one of the other decoders are rare here, so that it also sees the rest of a stream.
         kinds = kinds[:-2] * 2 + ["_", "#", ",", "(", "=", "%", "~", ">"] * 4 + ["nil", "nilarray", "!", "!", "|", "|"]
     kind = chance.choice(kinds if depth < 3 else [kind for kind in kinds if kind not in "*%~>|"])
     inner = lambda: value(chance, resp3, depth + 1)
@@ -148,7 +149,7 @@ def explain(who, stream, ours, theirs):
     *their_values, their_end = theirs
     for our, their in zip(our_values, their_values):
         if our != their:
-            # The same value, shown in two ways; nothing else explains another one.
+            # The same value in two representations; nothing else explains a different value.
             rows = [why for peer, pattern, why in ALIKE if peer == who and re.search(pattern, stream)]
             return rows[0] if rows else None
     if len(our_values) == len(their_values) and our_end.split(" ")[0] == their_end.split(" ")[0]:
@@ -156,7 +157,7 @@ def explain(who, stream, ours, theirs):
     pushes = our_values[len(their_values) :]
     if who == "hiredis" and pushes and all(push.startswith(">") for push in pushes):
         return "a push between the elements of another value is one of them there (Pushes: may appear before or after any value)"
-    # Who goes on must be the one that the other's end explains.
+    # The decoder that continues must be the one that the other's end explains.
     for peer, our_pattern, their_pattern, in_stream, why in TABLE:
         fits = peer in (who, "-") and re.match(our_pattern, our_end) and re.match(their_pattern, their_end)
         if fits and re.search(in_stream, stream):

@@ -10,7 +10,7 @@ try:
 except ImportError:
     frame_protocol = None
 
-# The example `frame_verdicts` of fuzz-bodies, which reads as tungstenite too.
+# The example `frame_verdicts` of fuzz-bodies, which also decodes with tungstenite.
 VERDICTS = None
 
 TELLING = [b"\r", b"\n", b"\0", b"\x01", b"\x02", b"\x7e", b"\x7f", b"\x80", b"\x81", b"\x82", b"\x88", b"\x89", b"\xff", b"\xc3"]
@@ -108,7 +108,7 @@ def explain(who, stream, ours, theirs):
     alike = len(our_values) == len(their_values)
     if alike and our_end.split(" ")[0] == their_end.split(" ")[0]:
         return True
-    # Who goes on must be the one that the other's end explains.
+    # The decoder that continues must be the one that the other's end explains.
     for peer, our_pattern, their_pattern, why in TABLE:
         if (peer in (who, "-") or peer == "=" and alike) and re.match(our_pattern, our_end) and re.match(their_pattern, their_end):
             return why

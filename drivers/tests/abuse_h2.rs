@@ -1,5 +1,5 @@
-//! Known attacks on HTTP/2 servers, over sockets, on every driver. Each test is named by its id in docs/security.md: how the connection
-//! ends, and that an honest client of the same server is still served on the connection that it has had all along.
+//! Known attacks on HTTP/2 servers, over sockets, on every driver. Each test is named by its id in docs/security.md. It checks how the
+//! connection ends, and that an honest client of the same server is still served on its existing connection.
 
 #[macro_use]
 mod common;
@@ -104,7 +104,7 @@ fn goaway(to: SocketAddr, bytes: Vec<u8>) -> Option<u32> {
     let mut stream = connect(to);
     let mut writer = stream.try_clone().unwrap();
     let sending = thread::spawn(move || {
-        // The server may end the connection before it has all.
+        // The server may end the connection before it has received all bytes.
         let _ = writer.write_all(&bytes);
     });
     let mut code = None;
@@ -118,7 +118,7 @@ fn goaway(to: SocketAddr, bytes: Vec<u8>) -> Option<u32> {
 }
 
 impl<P: Protocol<Message: Send> + 'static> Scene<P> {
-    /// The honest client asks on the connection it has had all along.
+    /// The honest client sends a request on its existing connection.
     fn still_serves(&mut self) {
         let id = 2 * self.streams + 1;
         self.streams += 1;
@@ -132,7 +132,7 @@ impl<P: Protocol<Message: Send> + 'static> Scene<P> {
         }
     }
 
-    /// All attacks with this id: ended as they should be, or survived.
+    /// Runs all attacks with this id: each connection ends with the expected code, or survives.
     fn suffers(&mut self, id: &str) {
         for attack in attacks().into_iter().filter(|attack| attack.name.starts_with(id)) {
             if attack.ends.is_some() {
@@ -169,7 +169,7 @@ macro_rules! suffer {
 
 suffer! { f01 f02 f03 f04 f05 f06 f07 f08 f09 f10 f11 f12 f13 f14 f15 f18 f19 f20 f21 f25 f26 f27 f28 f29 f30 }
 
-/// An answer that waits for credit is given up, and the others are served.
+/// A response that waits for credit is given up, and the other streams are served.
 fn f16(driver: Driver) {
     let mut scene = scene(driver, |config| {
         config.timeouts.window = Some(Duration::from_millis(300));
@@ -209,7 +209,7 @@ fn f16(driver: Driver) {
     scene.end();
 }
 
-/// A client that asks and does not read holds a bounded output.
+/// The output for a client that sends requests and does not read is bounded.
 fn f17(driver: Driver) {
     let mut scene = scene(driver, |_| {});
     let mut stream = connect(scene.to);
@@ -235,7 +235,7 @@ fn f17(driver: Driver) {
     scene.end();
 }
 
-/// Silence, in every phase, has its deadline; PINGs do not move it.
+/// Every phase has a deadline for silent clients, which PINGs do not extend.
 fn f23(driver: Driver) {
     let mut scene = scene(driver, |config| {
         let short = Some(Duration::from_millis(300));
@@ -265,7 +265,7 @@ fn f23(driver: Driver) {
         );
         scene.still_serves();
     }
-    // A body that stops costs its stream alone, however many PINGs come.
+    // A body that stalls ends only its stream, however many PINGs arrive.
     let mut stream = connect(scene.to);
     stream.write_all(&[hello(), post(1)].concat()).unwrap();
     let mut pings = stream.try_clone().unwrap();
@@ -306,7 +306,7 @@ fn f22(driver: Driver) {
     scene.end();
 }
 
-/// Streams that come and are cancelled leave nothing behind.
+/// Streams that are opened and cancelled leave nothing behind.
 fn f31(driver: Driver) {
     let mut scene = scene(driver, |_| {});
     let mut stream = connect(scene.to);
@@ -335,7 +335,7 @@ fn f31(driver: Driver) {
     scene.end();
 }
 
-/// What comes behind a GOAWAY of either side.
+/// What follows a GOAWAY of either side.
 fn f32(driver: Driver) {
     let mut scene = scene(driver, |config| config.timeouts.idle = Some(Duration::from_millis(100)));
     let mut stream = connect(scene.to);
@@ -354,7 +354,7 @@ fn f32(driver: Driver) {
     assert!(goaway);
     let _ = stream.write_all(&[get(1), frame(3, 0, 1, &[0; 4])].concat());
     while read_frame(&mut stream).is_some() {}
-    // So it did with the honest one.
+    // The honest client's connection has ended in the same way.
     scene.honest = connect(scene.to);
     scene.honest.write_all(&hello()).unwrap();
     scene.streams = 0;

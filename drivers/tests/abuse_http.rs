@@ -1,5 +1,5 @@
-//! Known attacks on HTTP servers, over sockets, on every driver. Each test is named by its id in docs/security.md: what exactly is
-//! answered, that the connection then ends in order, and that an honest client of the same server is still served.
+//! Known attacks on HTTP servers, over sockets, on every driver. Each test is named by its id in docs/security.md. It checks the exact
+//! answer, that the connection then ends in order, and that an honest client of the same server is still served.
 
 #[macro_use]
 mod common;
@@ -18,7 +18,7 @@ use proto_http::{Collect, Misuse, Request, Responder, ServerConfig};
 
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
-/// A server, and a client that behaves.
+/// A server and an honest client.
 struct Scene {
     running: Box<dyn Hosted>,
     to: SocketAddr,
@@ -65,7 +65,7 @@ impl Scene {
         scene
     }
 
-    /// The honest client asks on the connection it has had all along.
+    /// The honest client sends a request on its existing connection.
     fn still_serves(&mut self) {
         self.honest
             .write_all(b"GET /honest HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -76,7 +76,7 @@ impl Scene {
         assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 
-    /// All that is sent back for `bytes` until the server ends the connection, which it must do without a reset.
+    /// All bytes sent back for `bytes` until the server ends the connection, which must not be by a reset.
     fn until_the_end(&self, bytes: &[u8]) -> String {
         let mut stream = connect(self.to);
         stream.write_all(bytes).unwrap();
@@ -85,7 +85,7 @@ impl Scene {
         String::from_utf8(all).unwrap()
     }
 
-    /// `bytes`, and requests behind them, are refused with `status`, once; nothing behind is answered.
+    /// Checks that `bytes`, with requests behind them, are refused once with `status`, and that nothing behind them is answered.
     fn refuses(&mut self, bytes: &str, status: &str) {
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
         let got = self.until_the_end(format!("{bytes}{smuggled}").as_bytes());
@@ -230,7 +230,7 @@ fn h08_field_lines(host: &impl Host) {
     scene.end();
 }
 
-/// What the handler tries to send never leaves.
+/// Bytes that the handler tries to inject are never sent.
 fn h09_injection(host: &impl Host) {
     let mut scene = Scene::new(host);
     scene.refuses("GET /inject HTTP/1.1\r\nHost: a\r\n\r\n", "500 Internal Server Error");
@@ -285,7 +285,7 @@ fn h11_bytes_behind_an_upgrade(host: &impl Host) {
     scene.end();
 }
 
-/// A head that comes in drips ends at its limit, and costs the others nothing.
+/// A head that arrives in drips is refused at its limit, and does not affect other clients.
 fn h12_dripping_head(host: &impl Host) {
     let mut scene = Scene::new(host);
     let mut stream = connect(scene.to);
@@ -328,7 +328,7 @@ fn h14_unlimited_body(host: &impl Host) {
     scene.end();
 }
 
-/// There is one cap, behind all decoding, and no coding but chunked is decoded at all.
+/// One limit applies after all decoding, and no coding but chunked is decoded.
 fn h15_caps_behind_codings(host: &impl Host) {
     let mut scene = Scene::new(host);
     scene.refuses_post(
@@ -352,7 +352,7 @@ fn h16_slow_clients(host: &impl Host) {
         scene.until_the_end(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"),
         timeout
     );
-    // A drip every now and then does not help.
+    // A byte every now and then does not extend the deadline.
     for start in [
         "GET / HTTP/1.1\r\nHost: a\r\nX: ",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n",
@@ -380,7 +380,7 @@ fn h16_slow_clients(host: &impl Host) {
     scene.end();
 }
 
-/// The answer to a request whose body nobody wants arrives, though megabytes of the body are still on their way.
+/// The response to a request whose body is not wanted arrives, though megabytes of the body are still on their way.
 fn h17_early_answer(host: &impl Host) {
     let mut scene = Scene::new(host);
     let mut stream = connect(scene.to);
@@ -394,7 +394,7 @@ fn h17_early_answer(host: &impl Host) {
         }
         sending.shutdown(Shutdown::Write)
     });
-    // All of the body that was under way goes through: no reset overtakes the answer.
+    // All of the body that was under way is taken: no reset overtakes the response.
     sender.join().unwrap().unwrap();
     let mut got = String::new();
     stream.read_to_string(&mut got).unwrap();
@@ -403,7 +403,7 @@ fn h17_early_answer(host: &impl Host) {
     scene.end();
 }
 
-/// As many fields as are allowed, all of them seen.
+/// As many fields as are allowed, and all of them are seen.
 fn h18_full_head(host: &impl Host) {
     let scene = Scene::new(host);
     let head = format!(

@@ -1,5 +1,5 @@
-//! Attacks on servers of RESP, over sockets, on every driver. Each test is named by its id in docs/security.md: what is answered,
-//! that the connection then ends, and that an honest client of the same server is still served.
+//! Attacks on RESP servers, over sockets, on every driver. Each test is named by its id in docs/security.md. It checks the answer, that the
+//! connection then ends, and that an honest client of the same server is still served.
 
 #[macro_use]
 mod common;
@@ -32,14 +32,14 @@ on_every_host! {
 
 type Answer = fn(&Command<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>;
 
-/// A server, and a client that behaves.
+/// A server and an honest client.
 struct Scene {
     running: Box<dyn Hosted>,
     to: SocketAddr,
     honest: TcpStream,
 }
 
-/// Answers with the last argument, or the name.
+/// Answers with the last argument, or with the name where there is none.
 fn echo(command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
     responder.bulk(command.iter().last().unwrap_or(command.name()))
 }
@@ -77,7 +77,7 @@ impl Scene {
         scene
     }
 
-    /// The honest client is served, and soon.
+    /// Checks that the honest client is served promptly.
     fn serves(&mut self) {
         let start = Instant::now();
         self.honest.write_all(b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n").unwrap();
@@ -94,7 +94,7 @@ impl Scene {
     }
 }
 
-/// What is answered up to the end of the stream.
+/// The answer up to the end of the stream.
 fn answer(to: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = connect(to);
     stream.write_all(bytes).unwrap();
@@ -117,7 +117,7 @@ fn claimed(host: &impl Host) {
             "{claim}: {answer}"
         );
     }
-    // What may be, but does not come, is waited for at no cost: these all stay open.
+    // Bytes that are allowed but do not arrive cost nothing: these connections all stay open.
     let open: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = connect(scene.to);
@@ -208,7 +208,7 @@ fn unread(host: &impl Host) {
     let mut command = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
     command.resize(command.len() + 60_000, b'x');
     command.extend_from_slice(b"\r\n");
-    // It never reads: in the end nothing more is taken, and then it is reset.
+    // The client never reads: in the end its socket takes no more, and the connection is reset.
     let start = Instant::now();
     while greedy.write_all(&command).is_ok() {
         assert!(start.elapsed() < Duration::from_secs(20), "everything is taken");

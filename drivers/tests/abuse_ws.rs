@@ -1,5 +1,5 @@
-//! Known attacks on WebSocket servers, over sockets, on every driver. Each test is named by its id in docs/security.md: which Close
-//! frame is sent, that the connection then ends, and that an honest client of the same server is still served.
+//! Known attacks on WebSocket servers, over sockets, on every driver. Each test is named by its id in docs/security.md. It checks the Close
+//! frame, that the connection then ends, and that an honest client of the same server is still served.
 
 #[macro_use]
 mod common;
@@ -22,14 +22,14 @@ use proto_ws::handshake::server::{OriginPolicy, Request as Handshake};
 use proto_ws::{Client, CloseCode, Config, Connection, Entropy, Masked, Message, Opening, Socket, Unmasked};
 use protocol::Limits;
 
-/// Lets pages of its own host in.
+/// Accepts handshakes from pages of its own host.
 struct Door {
     config: Arc<Config>,
     /// What the connection becomes.
     next: Option<Box<proto_ws::Server<Echo>>>,
 }
 
-/// Sends back what comes; closes when told `bye`.
+/// Sends every message back; closes on the message `bye`.
 struct Echo;
 
 impl proto_ws::Handler for Echo {
@@ -72,7 +72,7 @@ impl Handler for Door {
     }
 }
 
-/// A server, and a client that behaves.
+/// A server and an honest client.
 struct Scene {
     running: Box<dyn Hosted>,
     to: SocketAddr,
@@ -148,7 +148,7 @@ fn next(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
     Ok((start[0], payload))
 }
 
-/// Reads on up to the Close frame, behind which the server ends the stream. Returns its code, and the frames before.
+/// Reads up to the Close frame, behind which the server ends the stream. Returns its code, and the frames before it.
 fn closed(stream: &mut TcpStream) -> (u16, Vec<(u8, Vec<u8>)>) {
     let mut before = Vec::new();
     loop {
@@ -196,7 +196,7 @@ impl Scene {
         assert_eq!(next(&mut self.honest).unwrap(), (0x81, b"honest".to_vec()));
     }
 
-    /// `bytes` are answered, at last, by a Close frame with `code`.
+    /// Checks that `bytes` are at last answered by a Close frame with `code`.
     fn fails(&mut self, bytes: &[u8], code: u16) -> Vec<(u8, Vec<u8>)> {
         self.fails_asking("", bytes, code)
     }
@@ -220,7 +220,7 @@ impl Scene {
 
 fn w01_claimed_length(host: &impl Host) {
     let mut scene = Scene::new(host);
-    // Refused at the header, before a byte of payload came.
+    // Refused at the header, before any payload arrived.
     scene.fails(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1009);
     scene.end();
 }
@@ -243,7 +243,7 @@ fn w03_endless_fragments(host: &impl Host) {
     scene.fails(&tiny(1000), 1008);
     let large = [frame(0x02, &[0; 65536]), frame(0x00, &[0; 65536]).repeat(16)].concat();
     scene.fails(&large, 1009);
-    // One that never ends has its time.
+    // A message that never ends has a deadline.
     scene.fails(&tiny(10), 1008);
     scene.end();
 }
@@ -273,9 +273,9 @@ fn w06_deflate_bomb(host: &impl Host) {
     let bomb = bomb(8 << 20);
     assert!(bomb.len() < 64 * 1024);
     scene.fails_asking(DEFLATE, &frame(0xc2, &bomb), 1009);
-    // What is no deflate stream at all.
+    // Bytes that are not a deflate stream.
     scene.fails_asking(DEFLATE, &frame(0xc1, &[0xff; 20]), 1007);
-    // And without having asked for it.
+    // A compressed frame without negotiated compression.
     scene.fails(&frame(0xc1, b"\xf2\x48\xcd\xc9\xc9\x07\x00"), 1002);
     scene.end();
 }
@@ -304,7 +304,7 @@ struct Bits {
 }
 
 impl Bits {
-    /// The lowest bit first, as numbers go.
+    /// Appends bits, the lowest first, as for numbers.
     fn push(&mut self, bits: u32, count: u32) {
         for i in 0..count {
             if self.used.is_multiple_of(8) {
@@ -317,7 +317,7 @@ impl Bits {
         }
     }
 
-    /// The highest bit first, as Huffman codes go.
+    /// Appends bits, the highest first, as for Huffman codes.
     fn code(&mut self, code: u32, count: u32) {
         for i in (0..count).rev() {
             self.push(code >> i & 1, 1);
@@ -332,7 +332,7 @@ fn w07_window_bits(host: &impl Host) {
             scene.to,
             &format!("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits={bits}\r\n"),
         );
-        // Such an offer is declined, and the connection goes on without.
+        // Such an offer is declined, and the connection is opened without compression.
         let declined = head.starts_with("HTTP/1.1 101 ") && !head.contains("permessage-deflate");
         assert!(declined || head.starts_with("HTTP/1.1 400 "), "{bits}: {head}");
         if declined {
@@ -365,14 +365,14 @@ fn w08_unanswered_close(host: &impl Host) {
     scene.end();
 }
 
-/// A client that asks for megabytes and reads nothing is not read from either, and dropped at the write timeout.
+/// A client that asks for megabytes and does not read is no longer read from, and is dropped at the write timeout.
 fn w09_reader_that_stops(host: &impl Host) {
     let limits = Limits::default().write_timeout(Some(Duration::from_millis(500)));
     let mut scene = Scene::with(host, limits, |_| {});
     let (mut stream, _) = open(scene.to, "");
     stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     let message = frame(0x82, &[7; 65536]);
-    // Sooner or later the server takes no more, and then it resets.
+    // In the end the server takes no more bytes, and then it resets.
     let written = (0..2000).take_while(|_| stream.write_all(&message).is_ok()).count();
     assert!(written < 2000, "all of it was taken");
     scene.still_serves();
@@ -382,7 +382,7 @@ fn w09_reader_that_stops(host: &impl Host) {
     scene.end();
 }
 
-/// Keys that are no secret.
+/// Masking keys that are not secret.
 struct Fixed;
 
 impl Entropy for Fixed {
@@ -391,7 +391,7 @@ impl Entropy for Fixed {
     }
 }
 
-/// Says how its connection ended.
+/// Reports how its connection ended.
 struct Watching(Arc<Mutex<Vec<&'static str>>>);
 
 impl proto_ws::Handler<Masked<Fixed>> for Watching {
@@ -475,7 +475,7 @@ fn w12_broken_frames(host: &impl Host) {
         (frame(0x88, b"\x03\xe8\xff"), 1007),
         (frame(0x81, b"\xc0\x80"), 1007),
         ([frame(0x01, b"a\xe2\x82"), frame(0x80, b"\x41")].concat(), 1007),
-        // Before the frame is all there, at the first bytes that cannot be right.
+        // Refused before the frame is complete, at the first bytes that cannot be valid.
         (
             frame(0x81, &[b"ok \xf4\x90", &[b'x'; 100][..]].concat())[..11].to_vec(),
             1007,
@@ -486,7 +486,7 @@ fn w12_broken_frames(host: &impl Host) {
     scene.end();
 }
 
-/// Every byte that comes back was sent, at every length where the framing changes.
+/// Every byte sent back was sent by the client, at every length where the framing changes.
 fn w13_no_foreign_bytes(host: &impl Host) {
     let scene = Scene::new(host);
     let (mut stream, _) = open(scene.to, "");
@@ -509,7 +509,7 @@ fn w14_offers(host: &impl Host) {
         for offers in [format!("{name}: {list}\r\n"), lines, backtracking] {
             let begun = Instant::now();
             let (_, head) = open(scene.to, &offers);
-            // Names that are no tokens cannot be chosen, and are no reason to refuse.
+            // Names that are not tokens cannot be chosen, and are no reason to refuse.
             let passed = offers.contains("a=\"") && name == "Sec-WebSocket-Protocol";
             let status = if passed { "HTTP/1.1 101 " } else { "HTTP/1.1 400 " };
             assert!(head.starts_with(status), "{head}");
@@ -520,7 +520,7 @@ fn w14_offers(host: &impl Host) {
     scene.end();
 }
 
-/// One client that never stops talking; another one's turn comes all the same.
+/// One client sends without pause; the other one is still served.
 fn w15_chatty_peer(host: &impl Host) {
     let mut scene = Scene::new(host);
     let (mut chatty, _) = open(scene.to, "");

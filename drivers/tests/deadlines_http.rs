@@ -1,4 +1,5 @@
-//! What a slow HTTP client gets, over sockets on every driver: an answer where one is due, and its end within the limit.
+//! How a server treats slow HTTP clients, over sockets on every driver: they are answered where an answer is due, and their connections end
+//! within the limit.
 
 #[macro_use]
 mod common;
@@ -15,9 +16,9 @@ use protocol::Protocol;
 
 /// Every limit of these tests.
 const LIMIT: Duration = Duration::from_millis(400);
-/// When it must have taken effect, on the busiest machine.
+/// The time by which a limit must have taken effect, on the busiest machine.
 const LATEST: Duration = Duration::from_secs(10);
-/// Between two bytes of a client that trickles: far less than the limit.
+/// The pause between two bytes of a slow client: far less than the limit.
 const PAUSE: Duration = Duration::from_millis(40);
 
 fn serve(driver: Driver) -> (Running<impl Protocol<Message: Send>>, SocketAddr) {

@@ -1,4 +1,4 @@
-//! Much data and many connections, on every driver, with nothing lost and nothing leaked.
+//! Much data and many connections, on every driver: nothing is lost, and nothing leaks.
 
 #[macro_use]
 mod common;
@@ -87,7 +87,7 @@ fn exchange(to: SocketAddr, n: usize) {
     assert_eq!(back, word);
 }
 
-/// So many connections at once, each opened so many times, half of the clients resetting instead of closing.
+/// Opens this many connections at once, each this many times; half of the clients reset instead of closing.
 fn reconnect(driver: Driver, connections: usize, times: usize) {
     let alive: Arc<AtomicUsize> = Arc::default();
     let counted = Arc::clone(&alive);
@@ -121,7 +121,7 @@ fn reconnect(driver: Driver, connections: usize, times: usize) {
     assert_eq!(stats.active, 0);
 }
 
-/// Clients of the driver itself, which open so many connections to a server of the same driver.
+/// Clients on the driver itself open this many connections to a server on the same driver.
 fn clients(driver: Driver) {
     struct Asker {
         done: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Every setting at its extremes: a server serves as far as they allow, and stops in any case.
+//! Every setting at its extremes: a server serves where the settings allow it, and stops in any case.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -55,7 +55,7 @@ const SERVING: &[Setting] = &[
     }),
 ];
 
-/// Settings with which it need not.
+/// Settings with which a server need not serve.
 const REFUSING: &[Setting] = &[
     ("no connections", |c| c.max_connections = 0),
     ("no connections of an address", |c| c.max_per_address = Some(0)),
@@ -88,7 +88,7 @@ fn run(driver: Driver, name: &str, change: fn(&mut Config), serves: bool, drain:
             .unwrap_or_else(|error| panic!("{driver}, {name}: {error}"));
         assert_eq!(&seen, b"hello", "{driver}, {name}");
     }
-    // A client that is still there keeps nothing from stopping: its protocol closes, and it has closed too.
+    // A connected client does not keep the server from stopping: the protocol closes, and so has the client.
     drop(client);
     let (done, stopped) = channel();
     std::thread::spawn(move || done.send(running.stop(drain).map(drop)));

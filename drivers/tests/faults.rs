@@ -1,4 +1,4 @@
-//! What goes wrong in production, on every driver: each fault costs the connections it hits, and nothing else.
+//! Faults that occur in production, on every driver: each affects only the connections that it hits.
 
 #[macro_use]
 mod common;
@@ -16,7 +16,7 @@ use driver_common::Config;
 use driver_common::host::{Host, Hosted};
 use protocol::{Cx, Input, Protocol};
 
-/// Echoes; `!` makes it panic, so does the end of a connection that said `?`, and the drop of one that said `%`.
+/// Echoes. It panics on `!`, at the end of a connection that has sent `?`, and when dropped after `%`.
 #[derive(Default)]
 struct Fragile {
     doomed: bool,
@@ -131,7 +131,7 @@ fn an_address_gets_its_share(host: &impl Host) {
     assert_eq!((stats.accepted, stats.refused), (3, 1));
 }
 
-/// Some reset, some half-close, some just go, some trickle, at random and at once.
+/// Many clients at once that reset, half-close, close or send slowly, at random.
 fn storms_leave_nothing_behind(host: &impl Host) {
     let (server, to) = serve(host, 2, |_| {});
     let mut bystander = connect(to);
@@ -178,7 +178,7 @@ fn storms_leave_nothing_behind(host: &impl Host) {
 }
 
 fn stopping_ends_what_does_not_end_itself(host: &impl Host) {
-    /// Never wants to go.
+    /// A protocol that does not end when the driver stops.
     struct Stubborn;
     impl Protocol for Stubborn {
         type Message = ();
@@ -208,8 +208,8 @@ fn stopping_ends_what_does_not_end_itself(host: &impl Host) {
 /// Set in the process that serves with few descriptors.
 const SERVER: &str = "DRIVERS_TEST_FEW_DESCRIPTORS";
 
-/// A server with 64 descriptors and 100 clients: those inside are served, those outside learn it or wait, and when
-/// some leave others come in; the loop does not spin meanwhile.
+/// A server with 64 descriptors and 100 clients: accepted clients are served; the others wait or learn that their connection failed; when
+/// some leave, others are accepted. The loop does not spin meanwhile.
 fn want_of_descriptors(host: &impl Host) {
     if std::env::var_os(SERVER).is_some() {
         return serve_until_told(host);
@@ -249,7 +249,7 @@ fn want_of_descriptors(host: &impl Host) {
 
     drop(server.stdin.take());
     let pauses: u64 = told("pauses ").parse().unwrap();
-    // 100 ms between two attempts: were it spinning, there would be thousands.
+    // It waits 100 ms between two attempts; a loop that spins would make thousands.
     assert!((1..200).contains(&pauses), "{pauses} pauses");
     assert!(server.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! docs/security.md tells the truth: the tests that it names exist, and every test that is named by an attack is in it.
+//! Checks docs/security.md: the tests that it names exist, and every test named by an attack is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -106,7 +106,7 @@ fn attacks_are_made_over_sockets() {
     }
 }
 
-/// The crates whose unsafe lines docs/security.md tells of are all that have any; in the others the compiler forbids them.
+/// docs/security.md lists every crate that has unsafe code; in the others the compiler forbids it.
 #[test]
 fn unsafe_lines_are_where_it_is_said() {
     let text = fs::read_to_string(root().join("docs/security.md")).unwrap();

@@ -1,4 +1,4 @@
-//! All protocols by the thousand on a simulated network: every exchange is complete or was cut, and days pass in seconds.
+//! Thousands of connections of all protocols on a simulated network: every exchange is completed or cut, and days pass in seconds.
 //!
 //! A run follows from its seed: `SIM_SEED=42 cargo test -p wirestate-drivers --test simulation` repeats one.
 
@@ -13,13 +13,13 @@ use proto_ws::{Client as WsClient, CloseCode, Config, Entropy, Masked, Message, 
 use protocol::testing::{End, Sim, Weather};
 use protocol::{Cx, Input, Limits, Reason, Switch};
 
-/// Pairs of each protocol: many where the compiler has done its work, fewer where it was told not to.
+/// The number of pairs of each protocol: many in optimised builds, fewer in others.
 const PAIRS: usize = if cfg!(debug_assertions) { 1_000 } else { 50_000 };
 
-/// Clients of each sort that say little.
+/// The number of clients of each sort that send little.
 const SILENT: usize = PAIRS / 20;
 
-/// Days of silence, likewise.
+/// The number of days of silence, likewise.
 const DAYS: u64 = if cfg!(debug_assertions) { 3 } else { 30 };
 
 fn seed() -> u64 {
@@ -86,7 +86,7 @@ fn asking(id: usize) -> proto_http::Client<Asking> {
     proto_http::Client::new(Arc::default(), asking)
 }
 
-/// Requests answered, pairs cut, and what it all came to.
+/// The number of requests answered and of pairs cut, and a digest of the run.
 fn http_run(seed: u64, weather: Weather, pairs: usize) -> (usize, usize, u64) {
     let mut sim = Sim::new(weather, Limits::default(), seed);
     for id in 0..pairs {
@@ -369,7 +369,8 @@ const OPENING: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpg
 const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x01\x81\0\0\0\0a";
 
-/// What a silent client costs is limited in time, to the second: no Pong, no end of a message, no answer to a Close frame.
+/// The time that a silent client may take is limited, to the second: for a missing Pong, the end of a message, or the answer to a Close
+/// frame.
 #[test]
 fn deadlines_of_websocket() {
     let door = |config: &Arc<Config>| HttpServer::switching(Arc::default(), Door(Arc::clone(config)));

@@ -1,5 +1,5 @@
-//! HTTP/2 by the thousand on a simulated network that loses the tail of connections: every request is answered whole, or its caller knows
-//! what became of it; and what silent clients cost ends in time.
+//! Thousands of HTTP/2 connections on a simulated network that loses the tail of connections: every request is answered completely, or its
+//! caller learns its outcome; and silent clients are closed in time.
 //!
 //! A run follows from its seed: `SIM_SEED=42 cargo test -p wirestate-drivers --test simulation_h2` repeats one.
 
@@ -17,7 +17,7 @@ use proto_http::{Collect, Fields, Misuse, Request, Responder, Response};
 use protocol::testing::{End, Sim, Weather};
 use protocol::{Cx, Input, Limits, Mailbox, Peer, PeerSource, Protocol, Reason, SendError, Sender};
 
-/// Pairs: many where the compiler has done its work, fewer where it was told not to.
+/// The number of pairs: many in optimised builds, fewer in others.
 const PAIRS: usize = if cfg!(debug_assertions) { 400 } else { 4_000 };
 
 fn seed() -> u64 {
@@ -37,7 +37,7 @@ struct Asking {
     bodies: BTreeMap<u32, usize>,
     sizes: BTreeMap<u32, usize>,
     answered: usize,
-    /// Requests that came back, untouched.
+    /// The number of requests that came back unprocessed.
     back: usize,
     unanswered: usize,
 }
@@ -181,7 +181,7 @@ fn run(seed: u64, weather: Weather, pairs: usize, stop: bool) -> (usize, usize, 
     sim.run(Duration::from_secs(600), |pair| {
         let asking = pair.a.caller();
         let about = format!("SIM_SEED={seed}, pair {}", pair.id);
-        // Nothing is lost without a word, however the connection ended.
+        // Every request is accounted for, however the connection ended.
         let known = asking.answered + asking.back + asking.unanswered;
         assert_eq!(known, asking.asked, "{about}");
         answered += asking.answered;

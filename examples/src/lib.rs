@@ -19,16 +19,16 @@ use protocol::{Limits, Peer, Protocol};
 /// The flags of every example that serves.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     pub driver: Driver,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// How many threads serve.
+    /// The number of threads that serve.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Serve over TLS, with this certificate in PEM, its issuers behind it.
+    /// Serve over TLS with this certificate in PEM, followed by its issuers.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The key of the certificate.
@@ -36,11 +36,11 @@ pub struct Options {
     pub tls_key: Option<PathBuf>,
 }
 
-/// Serves the protocols that `factory` makes, over TLS where the flags say so, until SIGINT or SIGTERM.
+/// Serves the protocols that `factory` makes, over TLS if the flags ask for it, until SIGINT or SIGTERM.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, the certificate cannot be used, or a thread fails.
+/// If the address cannot be bound, the certificate cannot be used, or a thread fails.
 pub fn serve<P, F>(factory: F) -> io::Result<()>
 where
     P: Protocol + Send + 'static,
@@ -50,40 +50,55 @@ where
     serve_with(Limits::default(), factory)
 }
 
-/// The same within `limits`.
+/// Like [`serve`], with `limits`.
 ///
 /// # Errors
 ///
-/// As [`serve`].
+/// See [`serve`].
 pub fn serve_with<P, F>(limits: Limits, factory: F) -> io::Result<()>
 where
     P: Protocol + Send + 'static,
     P::Message: Send + 'static,
     F: Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
 {
-    let options = Options::parse();
-    // Before threads are started, and before whoever reads the address may send one.
+    serve_options(Options::parse(), limits, &["http/1.1"], move |peer, _| factory(peer))
+}
+
+/// The same with flags that the program has read itself, and protocols that may know which of `alpn` was agreed on (RFC 7301).
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn serve_options<P, F>(options: Options, limits: Limits, alpn: &[&str], factory: F) -> io::Result<()>
+where
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+    F: Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + 'static,
+{
+    // Before threads start, and before a reader of the printed address may send a signal.
     let signals = Signals::catch()?;
     let server = Server::on(options.driver).threads(options.threads).limits(limits);
     let Some(pair) = options.tls_cert.zip(options.tls_key) else {
-        return until(signals, server.serve(options.listen, factory)?);
+        return until(signals, server.serve(options.listen, move |peer| factory(peer, None))?);
     };
     let files = Files {
         pairs: vec![pair],
         client_ca: None,
     };
     let provider = proto_tls::provider().map_err(io::Error::other)?;
-    let config = files.load(provider).map_err(io::Error::other)?;
+    let mut config = files.load(provider).map_err(io::Error::other)?;
+    config.alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
-    let factory = acceptor.accept(move |peer: &Peer<'_, P::Message>, _: Session<'_>| factory(peer));
+    let factory =
+        acceptor.accept(move |peer: &Peer<'_, P::Message>, session: Session<'_>| factory(peer, session.alpn()));
     until(signals, server.serve(options.listen, factory)?)
 }
 
-/// Says where it listens, waits for one of the caught signals, or for the end, and drains.
+/// Prints the address, waits for a signal or for the end, and drains.
 ///
 /// # Errors
 ///
-/// When a thread fails.
+/// If a thread fails.
 pub fn until<P>(signals: Signals, running: Running<P>) -> io::Result<()>
 where
     P: Protocol + 'static,

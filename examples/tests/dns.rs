@@ -1,4 +1,4 @@
-//! The DNS example against a server that loses the first question.
+//! The DNS example with a server that ignores the first question.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -10,7 +10,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record};
 
-/// Knows one name; loses the first question, and sends noise before each answer.
+/// A server that knows one name, ignores the first question, and sends noise before each answer.
 fn serve(socket: &UdpSocket, questions: usize) {
     let known = Name::from_str("known.example.").unwrap();
     let mut buffer = [0; 2000];
@@ -40,7 +40,7 @@ fn names_are_looked_up_and_lost_questions_asked_again() {
     for driver in Driver::ALL {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        // Two questions, of which one is lost and asked again.
+        // Two questions, of which one is ignored and repeated.
         let serving = thread::spawn(move || serve(&socket, 3));
         let output = Command::new(env!("CARGO_BIN_EXE_dns"))
             .args(["--driver", driver.name(), "--server", &address.to_string()])

@@ -1,4 +1,4 @@
-//! Every example does what it says, on every driver.
+//! Every example works as documented, on every driver.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
 use proto_ws::handshake::server::Request as Handshake;
 use proto_ws::{Message, Socket};
 
-/// A running example; dropping it ends it.
+/// A running example, which ends when dropped.
 struct Example {
     child: Child,
     address: String,
@@ -96,7 +96,7 @@ fn offload() {
             .map(|line| line.to_uppercase().chars().rev().collect::<String>() + "\n")
             .collect();
         assert_eq!(back, expected);
-        // More than the queue holds: what is not processed is said to be dropped, and nothing is lost in silence.
+        // More lines than the queue holds: dropped lines are reported, and none is lost silently.
         let mut stream = offload.connect();
         let mut writer = stream.try_clone().unwrap();
         let writing = std::thread::spawn(move || {
@@ -136,7 +136,7 @@ fn lookup() {
     let lookup = Example::start_with(env!("CARGO_BIN_EXE_lookup"), &["--listen", "127.0.0.1:0"]);
     let mut stream = lookup.connect();
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    // The second waits for the first.
+    // The second request waits for the first.
     write!(stream, "{}{}", get("/127.0.0.1"), get("/no.such.name.invalid")).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answers = String::new();
@@ -191,7 +191,7 @@ fn prefork() {
             assert!(done.success());
         };
         signal("-KILL", victim);
-        // Its connections end, those of the others go on.
+        // The connections of this process end, those of the others continue.
         for (process, stream) in &mut open {
             let echoed = stream.get_mut().write_all(b"x").and_then(|()| {
                 let mut back = [0];
@@ -199,7 +199,7 @@ fn prefork() {
             });
             assert_eq!(echoed.is_ok(), *process != victim);
         }
-        // Nobody is refused, and another takes its place.
+        // No connection is refused, and another process takes its place.
         let others: Vec<u32> = open.iter().map(|(process, _)| *process).collect();
         let end = std::time::Instant::now() + Duration::from_secs(20);
         while greet().0 == victim || others.contains(&greet().0) {
@@ -211,7 +211,7 @@ fn prefork() {
     }
 }
 
-/// Upgrades every request to a WebSocket echo.
+/// A handler that upgrades every request to a WebSocket echo.
 struct Upgrader;
 
 impl Handler for Upgrader {
@@ -275,8 +275,8 @@ fn client() {
     }
 }
 
-/// A server that closes a kept connection, as the next request is on its way: GET goes on over another, POST does not
-/// (RFC 9110 section 9.2.2).
+/// A server closes a kept connection while the next request is on its way: a GET is repeated on another connection, a POST is not (RFC 9110
+/// section 9.2.2).
 #[test]
 fn get_goes_on_over_another_connection() {
     for driver in Driver::ALL {
@@ -315,7 +315,7 @@ fn get_goes_on_over_another_connection() {
 
 #[test]
 fn hello_and_get_over_tls() {
-    // For localhost, signed by itself.
+    // A self-signed certificate for localhost.
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/bodies/src/tls");
     let (certificate, key) = (format!("{folder}/cert.pem"), format!("{folder}/key.pem"));
     for driver in Driver::ALL {
@@ -331,7 +331,7 @@ fn hello_and_get_over_tls() {
         let fetched = get(format!("https://localhost:{port}/"), &["--tls-ca", &certificate]);
         assert!(fetched.status.success(), "{fetched:?}");
         assert_eq!(fetched.stdout, b"Hello!\nHello!\n");
-        // Another name than the certificate's, and an authority that nobody knows.
+        // A wrong name, and an unknown authority.
         let wrong = get(format!("https://127.0.0.1:{port}/"), &["--tls-ca", &certificate]);
         assert_eq!(
             (wrong.status.code(), &wrong.stdout[..]),

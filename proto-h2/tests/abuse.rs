@@ -5,7 +5,7 @@ mod attacks;
 use attacks::{Attack, attacks, frame, get, hello, post};
 use proto_h2::{ErrorCode, Limits, Scratch, ServerConnection, ServerEvent, Violation, ViolationKind};
 
-/// A server that answers whole requests at once, and nothing else.
+/// A server that answers each complete request at once.
 struct Scene {
     connection: ServerConnection,
     limits: Limits,
@@ -33,7 +33,7 @@ impl Scene {
         }
     }
 
-    /// Reads all of `input`, as far as the connection goes on.
+    /// Reads all of `input`, or up to the end of the connection.
     fn read(&mut self, mut input: &[u8]) -> Result<(), Violation> {
         loop {
             let event = self
@@ -81,7 +81,7 @@ impl Scene {
     }
 }
 
-/// All attacks with this id are suffered, whole and in pieces of a few octets.
+/// Runs all attacks with this id, whole and in pieces of a few octets.
 fn all(id: &str) {
     let mut count = 0;
     for attack in attacks().iter().filter(|attack| attack.name.starts_with(id)) {
@@ -139,7 +139,7 @@ fn f09_empty_continuations() {
 #[test]
 fn f10_continuation_flood() {
     all("f10");
-    // An honest block that drips octet by octet, in one CONTINUATION, is no flood.
+    // An honest block that arrives octet by octet, in one CONTINUATION frame, is no flood.
     let mut scene = Scene::new();
     scene.read(&hello()).unwrap();
     let bytes = [frame(1, 1, 1, &attacks::GET[..3]), frame(9, 4, 1, &attacks::GET[3..])].concat();
@@ -218,7 +218,7 @@ fn f20_frames_that_bring_nothing() {
 #[test]
 fn f21_streams_beyond_the_limit() {
     all("f21");
-    // Whoever is refused a few times goes on.
+    // A client that is refused a few times is still served.
     let mut scene = Scene::new();
     let opened: Vec<u8> = (0..110).flat_map(|n| post(2 * n + 1)).collect();
     scene.read(&[hello(), opened].concat()).unwrap();
@@ -309,7 +309,7 @@ fn f26_transfer_encoding() {
 #[test]
 fn f27_control_characters() {
     all("f27");
-    // Nor are they sent.
+    // Nor does the server send them.
     let mut scene = Scene::new();
     scene.read(&[hello(), post(1)].concat()).unwrap();
     scene.out.clear();
@@ -349,7 +349,7 @@ fn f31_nothing_is_held_for_a_reset_stream() {
     scene.read(&hello()).unwrap();
     for n in 0..100_000 {
         let id = 2 * n + 1;
-        // One of ten is cancelled, with content under way.
+        // One of ten streams is cancelled, with content under way.
         if n % 10 == 0 {
             scene
                 .read(&[post(id), frame(0, 0, id, &[0; 100]), frame(3, 0, id, &[0; 4])].concat())
@@ -377,7 +377,7 @@ fn f32_frames_behind_goaway() {
     let mut scene = Scene::new();
     scene.read(&[hello(), post(1)].concat()).unwrap();
     scene.connection.goaway(ErrorCode::NO_ERROR, &mut scene.out).unwrap();
-    // They may be under way already, with their content and trailers, and cost no other stream (RFC 9113 section 6.8).
+    // Such streams may be under way already, with content and trailers, and must not affect other streams (RFC 9113 section 6.8).
     let trailers = frame(1, 5, 5, &[0, 1, b'a', 1, b'b']);
     scene
         .read(&[post(5), frame(0, 0, 5, b"x"), trailers, get(7)].concat())
@@ -388,7 +388,7 @@ fn f32_frames_behind_goaway() {
     assert!(scene.connection.is_over() && scene.answered == 1);
 }
 
-/// What honest clients do must never be taken for a flood.
+/// The behaviour of honest clients must never be taken for a flood.
 #[test]
 fn honest_clients_are_not_ended() {
     let mut scene = Scene::new();

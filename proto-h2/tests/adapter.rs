@@ -18,7 +18,7 @@ struct Client {
     limits: Limits,
     scratch: Scratch,
     out: Vec<u8>,
-    /// Whether credit is given at once.
+    /// Whether received content is consumed and credit given at once.
     consumes: bool,
 }
 
@@ -65,7 +65,7 @@ impl Client {
         assert_eq!(sent, data.len());
     }
 
-    /// Sends what waits, and reads what comes, as long as either side has something to say.
+    /// Sends and reads until neither side has anything more to send.
     fn exchange<P: Protocol>(&mut self, server: &mut Harness<P>) -> String {
         let mut log = String::new();
         loop {
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-/// What handlers tell of themselves.
+/// What the handlers report.
 type Log = Channel<String>;
 
 struct Pages {
@@ -323,7 +323,7 @@ fn an_answer_comes_later_by_message_and_holds_nobody() {
     let log = scene.exchange();
     assert!(log.starts_with("[5:200]"), "{log}");
     assert!(log.contains("[1:200][1=now]"), "{log}");
-    // Whoever answers late may find that nobody wants it.
+    // A handler that answers late may find its stream reset.
     scene
         .client
         .connection
@@ -386,7 +386,7 @@ fn answers_wait_for_the_window() {
         scene.client.get("/a");
         scene.client.consumes = true;
         let mut log = scene.exchange();
-        // What was held back before.
+        // The content that was held back before.
         scene
             .client
             .connection
@@ -403,7 +403,8 @@ fn answers_wait_for_the_window() {
     }
 }
 
-/// A client that sends and does not read is given no more credit: what waits for its window is bounded, though the handler echoes all.
+/// A client that sends without reading gets no more credit: the content that waits for its window is bounded, although the handler echoes
+/// all of it.
 #[test]
 fn content_waits_while_the_answer_to_it_backs_up() {
     let mut scene = scene();
@@ -421,10 +422,10 @@ fn content_waits_while_the_answer_to_it_backs_up() {
     }
     // The client's window, the high-water mark of 64 KiB, what came before that was seen, and a window held without credit.
     assert!(sent < 65_535 + (64 << 10) + 10_000 + 65_535, "{sent} bytes were taken");
-    // Another stream is served.
+    // Another stream is still served.
     scene.client.get("/a");
     assert!(scene.exchange().starts_with("[3:200]"));
-    // Reading makes all of it come back.
+    // Once the client reads, all of the content comes back.
     scene.client.consumes = true;
     let client = &mut scene.client;
     client
@@ -442,7 +443,7 @@ fn content_waits_while_the_answer_to_it_backs_up() {
     assert!(log.ends_with("[1.0]"), "{log}");
 }
 
-/// What may wait is bounded, in one piece as in many.
+/// The content that may wait is bounded, whether it is sent in one piece or in many.
 #[test]
 fn an_answer_beyond_the_bound_is_no_answer() {
     let mut config = ServerConfig::default();
@@ -526,7 +527,7 @@ fn websockets_run_in_streams() {
     let senders: Vec<_> = scene.senders.try_iter().collect();
     senders[1].send("posted".into()).unwrap();
     assert_eq!(scene.exchange(), "[3=\\x81\\x06posted]");
-    // The closing handshake ends the stream, and the stream alone.
+    // The closing handshake ends the stream, but not the connection.
     scene.client.send(one, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], false);
     assert_eq!(scene.exchange(), "[1=\\x88\\x02\\x03\\xe8][1.0]");
     scene.client.send(one, b"", true);
@@ -573,7 +574,7 @@ fn deadlines_of_streams() {
     scene.server.advance(Duration::from_millis(1100));
     let log = scene.exchange();
     assert!(log.contains("[3:408"), "{log}");
-    // Idle from here on.
+    // From here on the connection is idle.
     scene.server.advance(Duration::from_secs(61));
     assert!(scene.exchange().contains("[goaway"));
 }
@@ -605,7 +606,7 @@ fn http1_and_http2_share_a_port() {
     client.get("/a");
     let mut server = make(&std::mem::take(&mut client.out));
     assert_eq!(client.exchange(&mut server), "[1:200][1=/a][1.0]");
-    // Later by message on HTTP/1.1 too.
+    // A late answer, by a message, works on HTTP/1.1 too.
     let mut server = make(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
     server.pump();
     assert!(server.sent().ends_with(b"now"));

@@ -1,4 +1,4 @@
-//! Requests allocate nothing once a connection is warm.
+//! Requests allocate nothing once the connection's buffers have grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -72,7 +72,7 @@ fn a_request_allocates_nothing() {
             let stream = client
                 .request(head, &[("user-agent", "x")], &limits, &mut bytes)
                 .unwrap();
-            // Its answer is not looked at.
+            // The test does not look at the response.
             client
                 .reset(stream, proto_h2::ErrorCode::CANCEL, &limits, &mut Vec::new())
                 .unwrap();

@@ -18,11 +18,11 @@ struct Get {
     paths: Vec<&'static str>,
     body: Vec<u8>,
     log: String,
-    /// Sends again what may be.
+    /// Whether requests that may be repeated are sent again.
     retries: bool,
     /// Has the client keep its requests.
     keeps: bool,
-    /// Requests that came back.
+    /// Requests that were given back.
     back: Vec<KeptRequest>,
 }
 
@@ -139,7 +139,7 @@ fn the_servers_limit_is_kept() {
         ..Get::default()
     });
     let mut server = server(2);
-    // The limit is known only when the server's settings have come: what is sent before may be refused, and is sent again.
+    // The client knows the limit only from the server's settings. Requests sent before may be refused, and are sent again.
     client.receive(&server.take_sent());
     exchange(&mut client, &mut server);
     let log = log(&client);
@@ -201,7 +201,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head[..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Streams that HEADERS were sent on, and the content that was sent on each.
+/// The streams on which HEADERS were sent, and the length of the content sent on each.
 fn asked(sent: &[u8]) -> Vec<(u32, usize)> {
     let mut rest = sent.strip_prefix(proto_h2::PREFACE.as_slice()).unwrap_or(sent);
     let mut streams: Vec<(u32, usize)> = Vec::new();
@@ -220,7 +220,7 @@ fn asked(sent: &[u8]) -> Vec<(u32, usize)> {
     streams
 }
 
-/// RFC 9113 section 8.7: a refused request that is kept is sent again, under its name, as soon as there is room.
+/// RFC 9113 section 8.7: a refused request that is kept is sent again, under the same name, as soon as a stream is free.
 #[test]
 fn a_refused_request_is_sent_again() {
     let mut client = client(Get {
@@ -244,7 +244,7 @@ fn a_refused_request_is_sent_again() {
     assert_eq!(log(&client), "ready 1:204 1. 3:204 3. ", "its name is its first stream");
 }
 
-/// A request that the server has begun to answer is not sent again, and none is without end.
+/// A request that the server has begun to answer is not sent again, and no request is sent again without limit.
 #[test]
 fn a_request_is_sent_again_a_few_times_at_most() {
     let mut client = client(Get {
@@ -268,7 +268,8 @@ fn a_request_is_sent_again_a_few_times_at_most() {
     assert_eq!(back[0].fields().get("x"), Some(&b"y"[..]));
 }
 
-/// RFC 9113 section 6.8: what the server has not looked at comes back, to be sent on another connection; what waits does too.
+/// RFC 9113 section 6.8: requests that the server has not processed are given back, to be sent on another connection, and so are those not
+/// sent yet.
 #[test]
 fn what_a_goaway_leaves_out_comes_back() {
     let mut client = client(Get {

@@ -1,4 +1,4 @@
-//! Properties: the coder undoes itself, cuts change nothing, streams keep their order, windows are kept.
+//! Properties: encoding and decoding are inverse, cuts change nothing, streams keep their order, windows are respected.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn indexing() -> impl Strategy<Value = Indexing> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// RFC 7541: what is encoded is decoded, block after block, through changes of the table's size.
+    /// RFC 7541: encoded fields are decoded to the same fields, block after block, through changes of the table's size.
     #[test]
     fn hpack_is_the_identity(
         blocks in prop::collection::vec((fields(), indexing(), prop::option::of(0..8192_u32)), 1..12),
@@ -57,7 +57,7 @@ proptest! {
         }
     }
 
-    /// Any bytes: an error or fields, never a panic, and the same again.
+    /// Any bytes give an error or fields, never a panic, and twice the same.
     #[test]
     fn hpack_takes_any_bytes(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..6)) {
         let run = || {
@@ -73,8 +73,8 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 
-    /// Many streams at once, under windows of any size, in pieces of any size: each gets its own content, in order, and none more than was
-    /// granted.
+    /// Many streams at once, under windows of any size, in pieces of any size: each receives its own content, in order, and none exceeds
+    /// its window.
     #[test]
     fn streams_keep_their_content(
         bodies in prop::collection::vec(0..200_000_usize, 1..8),
@@ -91,7 +91,7 @@ proptest! {
         let (mut client_scratch, mut server_scratch) = (Scratch::new(), Scratch::new());
         client.start(&limits, &mut up).unwrap();
         server.start(&limits, &mut down).unwrap();
-        // Requests carry as much as their answers.
+        // Requests have as much content as responses.
         let content = |stream: u32, length: usize| -> Vec<u8> { (0..length).map(|at| (at as u32 * 7 + stream) as u8).collect() };
         let mut sending: BTreeMap<u32, (Vec<u8>, usize)> = BTreeMap::new();
         for &length in &bodies {
@@ -181,7 +181,7 @@ proptest! {
         prop_assert_eq!((client.streams(), server.streams()), (0, 0));
     }
 
-    /// Any bytes behind the preface: events, violations, never a panic; and cuts change nothing.
+    /// Any bytes behind the preface give events or violations, never a panic; and cuts change nothing.
     #[test]
     fn cuts_of_any_bytes_change_nothing(
         bytes in prop::collection::vec(frames(), 0..12),
@@ -196,7 +196,7 @@ proptest! {
     }
 }
 
-/// A frame that is likely, or hardly, or not one at all.
+/// A frame that is valid, nearly valid, or any bytes.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop_oneof![
         Just(vec![0x82, 0x86, 0x84, 0x41, 0x01, b'a']),
@@ -222,7 +222,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![8 => likely, 1 => prop::collection::vec(any::<u8>(), 0..20)]
 }
 
-/// What a server tells and sends, but for where content is cut.
+/// The events and the bytes sent by a server, regardless of where content is cut.
 fn serve(pieces: &[&[u8]]) -> (String, Vec<u8>) {
     let limits = Limits::DEFAULT;
     let (mut connection, mut out, mut scratch) = (ServerConnection::new(), Vec::new(), Scratch::new());

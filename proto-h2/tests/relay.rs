@@ -1,4 +1,5 @@
-//! A handler that passes on what another source says, as a proxy does: when to continue, and that the source has failed.
+//! A handler that passes on the response of another source, as a proxy does: it decides about 100 (Continue), and reports that the source
+//! has failed.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use proto_http::{Handler, Misuse, NoUpgrade, Request, Responder};
 use protocol::testing::Harness;
 use protocol::{Peer, Protocol, Sender};
 
-/// Does what the path says, and what it is told later.
+/// Does what the path says, and later what messages say.
 struct Relay(Sender<&'static str>);
 
 impl Handler for Relay {
@@ -96,7 +97,7 @@ impl<P: Protocol> Scene<P> {
     }
 }
 
-/// RFC 9110 section 10.1.1: the 100 is the other source's; content that comes without it is read.
+/// RFC 9110 section 10.1.1: only the other source sends 100 (Continue); content that comes without it is read.
 #[test]
 fn a_client_is_told_to_continue_by_the_handler_alone() {
     let mut scene = scene();
@@ -110,12 +111,12 @@ fn a_client_is_told_to_continue_by_the_handler_alone() {
         assert_eq!(sent, Ok(3));
         assert_eq!(scene.exchange(), format!("[{stream}:200][{stream}=abc][{stream}.]"));
     }
-    // A final answer without a 100.
+    // A final response without a 100.
     let refused = scene.ask("/start/finish");
     assert!(scene.exchange().starts_with(&format!("[{refused}:200][{refused}.]")));
 }
 
-/// RFC 9113 section 8.1: an answer that is broken off costs its stream, and no other.
+/// RFC 9113 section 8.1: a response that is broken off ends its stream, and no other.
 #[test]
 fn an_answer_that_is_broken_off() {
     let mut scene = scene();

@@ -21,7 +21,7 @@ fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8])) {
     }
 }
 
-/// The frames of `out` that tell what was decided.
+/// The frames of `out` that show a decision.
 fn told(out: &[u8]) -> String {
     let mut line = String::new();
     let mut rest = out;
@@ -50,7 +50,7 @@ fn told(out: &[u8]) -> String {
     line
 }
 
-/// What a server makes of `pieces`. The bodies of a stream are joined.
+/// What a server reads from `pieces`. The content of a stream is joined.
 fn serve(pieces: &[&[u8]]) -> String {
     let limits = Limits::DEFAULT;
     let mut connection = ServerConnection::new();
@@ -82,7 +82,7 @@ fn serve(pieces: &[&[u8]]) -> String {
                     let length = data.len();
                     connection.consume(stream, length, &limits, &mut out).unwrap();
                     let open = format!(" {stream}+");
-                    // Pieces of one body are joined: where it is cut says nothing.
+                    // Pieces of one body are joined, because cuts do not matter.
                     if let Some(at) = line
                         .rfind(&open)
                         .filter(|&at| line[at + open.len()..].bytes().all(|byte| byte.is_ascii_digit()))
@@ -129,7 +129,7 @@ fn serve(pieces: &[&[u8]]) -> String {
     format!("{} |{}", line.trim_start(), told(&out))
 }
 
-/// What a client makes of `pieces` that has sent a GET on stream 1 (or what `kind` says) and waits.
+/// What a client reads from `pieces` after a GET on stream 1 (or the requests that `kind` names).
 fn call(kind: &str, pieces: &[&[u8]]) -> String {
     let limits = Limits::DEFAULT;
     let mut connection = ClientConnection::new();
@@ -229,7 +229,7 @@ fn names_are_unique_and_kinds_are_met() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count);
-    // Those need more than a vector: tests elsewhere meet them.
+    // These violations need more than a vector; other tests cover them.
     let elsewhere = [
         "SettingsTimeout",
         "Flood",

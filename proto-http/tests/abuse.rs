@@ -1,4 +1,4 @@
-//! Known attacks on HTTP/1.1 implementations, one test each. What reaches a socket is run through the server adapter in memory.
+//! Known attacks on HTTP/1.1 implementations, one test each. Attacks that need a connection are run through the server adapter in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn with(config: ServerConfig) -> Harness<Server<impl proto_http::Handler>> {
     Harness::new(Server::new(Arc::new(config), Collect::new(1 << 20, echo)))
 }
 
-/// The statuses of what `bytes` are answered with, and whether the connection was closed.
+/// The statuses of the responses to `bytes`, and whether the connection was closed.
 fn statuses(bytes: &[u8]) -> (Vec<u16>, bool) {
     let mut harness = harness();
     harness.receive(bytes);
@@ -33,7 +33,7 @@ fn statuses(bytes: &[u8]) -> (Vec<u16>, bool) {
     (statuses, harness.is_half_closed())
 }
 
-/// `fields` and `rest` behind a plain request line are refused with `status`, and nothing behind is read.
+/// Checks that `fields` and `rest` behind a plain request line are refused with `status`, and that nothing behind them is read.
 fn refused(fields: &str, rest: &str, status: u16) {
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{rest}{smuggled}{smuggled}");
@@ -103,7 +103,7 @@ fn h04_chunk_sizes() {
             400,
         );
     }
-    // The largest size there is must not wrap around when it is added to what came before.
+    // The largest possible size must not wrap around when it is added to earlier sizes.
     refused(
         "Transfer-Encoding: chunked\r\n",
         "5\r\nhello\r\nffffffffffffffff\r\n",
@@ -275,7 +275,7 @@ fn h09_injection_into_what_is_sent() {
         "nothing was written and no state has moved"
     );
 
-    // Once under way, no more content than announced, and no trailers that frame.
+    // Once a response has begun: no more content than announced, and no framing fields in trailers.
     connection.send_response(200, &(), Some(3), None, &mut out).unwrap();
     let length = out.len();
     assert_eq!(connection.send_data(b"four", &mut out), Err(Misuse::BodyTooLong));
@@ -330,7 +330,7 @@ fn h11_bytes_behind_an_upgrade() {
         Ok(Some(ServerEvent::Request(_)))
     ));
     let behind = input;
-    // Neither a request nor the other protocol's, until the answer is out.
+    // Until the response is sent, these bytes are neither a request nor the other protocol's.
     assert_eq!(
         connection.next(&Rules::DEFAULT, &mut input),
         Ok(Some(ServerEvent::Paused))
@@ -343,7 +343,7 @@ fn h11_bytes_behind_an_upgrade() {
         Ok(Some(ServerEvent::Paused))
     );
     assert_eq!(input, behind);
-    // Beside a body the field counts for nothing: content is content, and never the other protocol's.
+    // In a request with a body, Upgrade has no effect: the content is never taken for the other protocol's bytes.
     for (framing, body) in [
         ("Content-Length: 5", "hello"),
         ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
@@ -369,7 +369,7 @@ fn h11_bytes_behind_an_upgrade() {
         let switched = connection.switch(101, &[("Upgrade", "x")], &mut out);
         assert_eq!(switched, Err(Misuse::SwitchUnasked));
     }
-    // What follows a refused CONNECT may be meant for the tunnel.
+    // Bytes behind a refused CONNECT may have been meant for the tunnel.
     let connect = b"CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut harness = Harness::new(Server::new(
         Arc::default(),
@@ -385,7 +385,7 @@ fn h11_bytes_behind_an_upgrade() {
 
 #[test]
 fn h12_a_head_that_drips() {
-    // Looked at twice at most: when its first byte comes, and when it is whole.
+    // The head is scanned twice at most: when its first byte comes, and when it is complete.
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(90));
     let mut scanner = proto_http::HeadScanner::new();
     let looks = (1..=head.len()).filter(|&end| scanner.ready(&head.as_bytes()[..end], &Limits::DEFAULT));
@@ -433,7 +433,7 @@ fn h14_unlimited_body() {
 
 #[test]
 fn h15_no_coding_passes_the_cap() {
-    // There is one cap, behind all decoding; and no coding but chunked is decoded at all.
+    // One limit applies after all decoding, and no coding but chunked is decoded.
     refused("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n", 501);
     let mut rules = Rules::DEFAULT;
     rules.limits.body = Some(4);
@@ -484,7 +484,7 @@ fn h16_slow_clients() {
 
 #[test]
 fn h17_an_early_answer_is_not_lost() {
-    // The connection half-closes and lingers; it is not reset on what still comes.
+    // The connection half-closes and lingers; bytes that still arrive do not reset it.
     let mut harness = Harness::new(Server::new(
         Arc::default(),
         |_: &Request<'_>, responder: &mut Responder<'_, '_>| responder.send(403, &(), b"no"),
@@ -500,8 +500,8 @@ fn h17_an_early_answer_is_not_lost() {
 
 #[test]
 fn h18_no_uninitialised_memory() {
-    // No memory is left uninitialised: there is no table of fields, and unsafe code is denied but for comparing 16 bytes at once.
-    // What is left to show: the last of many fields is seen.
+    // No memory is left uninitialised: there is no table of fields, and unsafe code is denied except for comparing 16 bytes at once. What
+    // remains to be shown: the last of many fields is found.
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}Last: z\r\n\r\n", "X: y\r\n".repeat(98));
     let Ok(Parsed::Complete { head, .. }) = Request::parse(head.as_bytes(), &Rules::DEFAULT) else {
         panic!()

@@ -1,4 +1,4 @@
-//! Requests allocate nothing once the output has its memory.
+//! Requests allocate nothing once the output has grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! The body decoder alone: limits met exactly, and what it says of itself on the way.
+//! The body decoder alone: exact limits, and its state while it reads.
 
 use proto_http::{BodyDecoder, BodyLength, Piece, Rules, Violation, ViolationKind};
 
@@ -8,7 +8,7 @@ fn limited(limit: u64) -> Rules {
     rules
 }
 
-/// Bytes of content in `input`, and whether the end came.
+/// The number of bytes of content in `input`, and whether the body has ended.
 fn read(body: &mut BodyDecoder, mut input: &[u8], rules: &Rules) -> Result<(usize, bool), ViolationKind> {
     let mut content = 0;
     while let Some(piece) = body.next(&mut input, rules).map_err(|violation| violation.kind())? {
@@ -72,7 +72,7 @@ fn what_is_left_and_when_it_is_done() {
     );
     assert_eq!(read(&mut body, b"llo", &Rules::DEFAULT), Ok((3, true)));
     assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
-    // What follows is another message's.
+    // The bytes that follow belong to the next message.
     assert_eq!(read(&mut body, b"GET", &Rules::DEFAULT), Ok((0, false)));
     assert_eq!(body.eof(), Ok(()));
 
@@ -91,7 +91,7 @@ fn what_is_left_and_when_it_is_done() {
     assert_eq!((body.remaining(), body.is_done()), (Some(0), true));
 }
 
-/// RFC 9110 section 6.5.1: what frames, routes, authenticates or describes the content.
+/// RFC 9110 section 6.5.1: fields for framing, routing, authentication or the description of content.
 #[test]
 fn what_may_not_stand_in_trailers() {
     let outcome = |name: &str| {
@@ -134,7 +134,7 @@ fn what_may_not_stand_in_trailers() {
     }
 }
 
-/// Trailers that trickle in are bounded as those that come whole, and the same comes of them.
+/// Trailers that arrive slowly have the same limits and results as trailers that arrive at once.
 #[test]
 fn trailers_that_trickle() {
     let trickle = |trailers: &[u8]| {
@@ -154,7 +154,7 @@ fn trailers_that_trickle() {
     let trailers = b"X: y\r\nLong: a value of some length\r\n";
     let whole = [&trailers[..], b"\r\n"].concat();
     assert_eq!(trickle(&whole), Ok((3 + whole.len(), trailers.to_vec())));
-    // The default is 8 KiB; one line or many, found out when it is passed, and not before.
+    // The default limit is 8 KiB, for one line or many; exceeding it is found at once, and not before.
     for line in [format!("X: {}\r\n", "y".repeat(9000)), "X: y\r\n".repeat(1500)] {
         let (end, kind) = trickle(line.as_bytes()).unwrap_err();
         if line.starts_with("X: y\r") {

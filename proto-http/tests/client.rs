@@ -19,7 +19,7 @@ struct Log {
     ended: Option<(Option<ClientError>, Unanswered)>,
 }
 
-/// Sends the requests of a list, one after the other, and writes down what comes.
+/// Sends the requests of a list one after the other, and notes the events.
 struct List {
     requests: Vec<(&'static str, &'static str, &'static [u8])>,
     log: Arc<Mutex<Log>>,
@@ -146,7 +146,7 @@ fn responses_are_framed_by_their_request() {
             );
             pieces.into_iter().for_each(|piece| harness.receive(piece));
             assert_eq!(lines(&log), expect);
-            // The connection is used again.
+            // The connection is reused.
             assert_eq!(harness.sent(), b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
         }
     }
@@ -238,7 +238,7 @@ fn a_switch_hands_over_the_rest() {
     let (mut harness, log) = client(&[("CONNECT", "h:1", b"")]);
     harness.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nrest");
     assert_eq!(lines(&log), "switched|rest");
-    // Refused: the connection goes on, but not behind a CONNECT.
+    // A refused upgrade does not end the connection, but a refused CONNECT does.
     let (mut harness, log) = client(&[("GET", "/upgrade", b""), ("GET", "/", b"")]);
     harness.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
     harness.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ny");
@@ -362,8 +362,8 @@ fn misuse_is_told_and_nothing_is_sent() {
     }
 }
 
-/// A kept connection that the server closes as the next request is on its way (RFC 9112 section 9.3.1): what is safe to repeat is told
-/// from what is not (RFC 9110 section 9.2.2).
+/// The server closes a kept connection while the next request is on its way (RFC 9112 section 9.3.1): requests that are safe to repeat are
+/// told from others (RFC 9110 section 9.2.2).
 #[test]
 fn what_a_kept_connection_leaves_unanswered() {
     const FIRST: (&str, &str, &[u8]) = ("POST", "/", b"x");
@@ -385,13 +385,13 @@ fn what_a_kept_connection_leaves_unanswered() {
             (None, Unanswered::Repeatable),
             "{method}"
         );
-        // Some of a response says that the server has taken the request.
+        // Any part of a response shows that the server has received the request.
         for some in [&b"H"[..], b"HTTP/1.1 103 Early Hints\r\n\r\n"] {
             let input = [ANSWER, some].concat();
             assert_eq!(after(requests, &input, eof).1, Unanswered::Uncertain, "{method}");
             assert_eq!(after(requests, &input, reset).1, Unanswered::Uncertain, "{method}");
         }
-        // Where no exchange was complete, another connection would be no better.
+        // Where no exchange was completed, another connection would fare no better.
         assert_eq!(after(&requests[1..], b"", eof).1, Unanswered::Uncertain, "{method}");
     }
     for method in ["POST", "PATCH", "get"] {
@@ -403,7 +403,7 @@ fn what_a_kept_connection_leaves_unanswered() {
     let (mut harness, log) = client(&[FIRST, ("GET", "/", b"")]);
     harness.receive(ANSWER);
     harness.advance(Duration::from_secs(61));
-    // Not the connection's end, but the server's silence.
+    // The server is silent, but the connection has not ended.
     assert_eq!(
         log.lock().unwrap().ended,
         Some((Some(ClientError::TimedOut(Timer::Answer)), Unanswered::Uncertain))

@@ -1,4 +1,4 @@
-//! What a proxy passes on: fields of the other end, lengths of what is not sent, reason phrases, targets.
+//! What a proxy passes on: the other end's fields, lengths of content that is not sent, reason phrases and targets.
 
 use proto_http::{
     BodyLength, ClientConnection, ClientEvent, Fields, Misuse, Parsed, Request, Response, Rules, ServerConnection,
@@ -51,7 +51,7 @@ fn the_length_of_what_is_not_sent_is_passed_on() {
         assert_eq!(String::from_utf8(out).unwrap(), head.replace(", 12345", ""), "{method}");
         assert!(connection.is_idle());
     }
-    // A body that is given whole says nothing of what a 304 stands for.
+    // A body that is given whole does not tell the length of the content that a 304 stands for.
     let mut out = Vec::new();
     asked("GET").respond(304, &(), b"dropped", None, &mut out).unwrap();
     assert_eq!(out, b"HTTP/1.1 304 Not Modified\r\n\r\n");
@@ -102,7 +102,7 @@ fn what_an_origin_server_is_asked_for() {
     }
 }
 
-/// RFC 9110 section 6.5.1: those that may not stand in a trailer section are dropped, on the way out too.
+/// RFC 9110 section 6.5.1: fields not allowed in a trailer section are dropped when sending too.
 #[test]
 fn unusable_trailers_are_not_passed_on() {
     let mut client = ClientConnection::new();
@@ -125,7 +125,7 @@ fn unusable_trailers_are_not_passed_on() {
     assert_eq!(Fields::EMPTY.end_to_end().iter().count(), 0);
 }
 
-/// A client takes content of any length, unless it says otherwise.
+/// By default a client accepts content of any length.
 #[test]
 fn the_content_of_a_response_has_no_bound_by_default() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);

@@ -1,4 +1,4 @@
-//! What heads say of themselves.
+//! What the parsed heads report.
 
 use proto_http::{HeadScanner, Limits, Parsed, Request, Response, Rules, Target, Version, ViolationKind};
 
@@ -83,7 +83,7 @@ fn responses() {
     assert!(!old.keep_alive());
 }
 
-/// The lengths at which a head that trickles in is worth parsing, but for the first look.
+/// The lengths at which the scanner asks to parse a head that arrives byte by byte, except for the first.
 fn ready_at(input: &[u8], limits: &Limits) -> Vec<usize> {
     let mut scanner = HeadScanner::new();
     assert!(scanner.ready(&input[..1], limits));

@@ -1,4 +1,4 @@
-//! Each leniency lets pass what its documentation says, and nothing else; without it that is refused.
+//! Each leniency allows what its documentation says, and nothing else; without it, the same input is refused.
 
 use proto_http::{
     BodyDecoder, BodyLength, ClientConnection, ClientEvent, Leniency, Parsed, Piece, Request, Response, Rules,
@@ -91,7 +91,7 @@ fn length_beside_chunked() {
             content(&Rules::DEFAULT, &post(both, chunks)),
             Err(ViolationKind::LengthAndCoding)
         );
-        // The chunks count, and the connection closes.
+        // The chunked coding decides, and the connection closes.
         assert_eq!(
             content(&rules, &post(both, chunks)),
             Ok(("hello".into(), false)),
@@ -125,7 +125,7 @@ fn padded_chunk_size() {
     }
 }
 
-/// The statuses, the content and the trailers of what a client gets for its one GET, or why that fails, and whether it goes on.
+/// The statuses, content and trailers that a client receives for one GET, or the violation; and whether the connection persists.
 fn got(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> {
     let (mut connection, mut input, mut got) = (ClientConnection::new(), bytes.as_bytes(), String::new());
     let host = [("Host", "a")];
@@ -151,7 +151,7 @@ fn got(rules: &Rules, bytes: &str) -> Result<(String, bool), ViolationKind> {
         }
     }
     let keeps = connection.is_idle();
-    // What follows must not be taken for another response.
+    // The bytes that follow must not be taken for another response.
     connection
         .next(rules, &mut input)
         .map_err(|violation| violation.kind())?;
@@ -194,7 +194,7 @@ fn framing_without_content() {
         let bytes = format!("HTTP/1.1 103 Early Hints\r\n{framing}\r\n\r\n{last}");
         assert_eq!(got(&Rules::DEFAULT, &bytes), Err(ViolationKind::FramingForbidden));
         assert_eq!(got(&rules, &bytes), Ok(("103 200 x".into(), false)), "{framing}");
-        // What follows a 101 must be beyond doubt.
+        // The framing behind a 101 must be beyond doubt.
         let bytes = format!("HTTP/1.1 101 Switching Protocols\r\n{framing}\r\n\r\n");
         assert_eq!(got(&rules, &bytes), Err(ViolationKind::FramingForbidden));
     }
@@ -227,7 +227,7 @@ fn unusable_trailers() {
     ] {
         assert_eq!(got(&rules, &chunked(bad)), Err(kind), "{bad}");
     }
-    // A lookup passes the same lines over.
+    // A lookup skips the same lines.
     let mut input = &b"0\r\nA: 1\r\n 2\r\nHost: a\r\na: 3\r\n\r\n"[..];
     let mut body = BodyDecoder::new(BodyLength::Chunked);
     let Ok(Some(Piece::End(trailers))) = body.next(&mut input, &rules) else {

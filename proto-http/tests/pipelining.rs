@@ -72,7 +72,7 @@ fn only_what_may_be_sent_again_is_pipelined() {
     }
     assert!(out.is_empty());
 
-    // Not behind a request that is not whole, one that may switch protocols, or the last.
+    // Nothing is pipelined behind a request that is incomplete, may switch protocols, or is the last.
     connection
         .send_request("POST", "/", &HOST, BodyLength::Length(1), out)
         .unwrap();
@@ -88,7 +88,7 @@ fn only_what_may_be_sent_again_is_pipelined() {
         assert_eq!(connection.pipeline("GET", "/", &HOST, out), Err(Misuse::OutOfTurn));
     }
 
-    // Up to a number, and again when there is room.
+    // Up to a number of requests, and again when there is room.
     let mut connection = ClientConnection::new();
     for _ in 0..=PIPELINE {
         connection.pipeline("GET", "/", &HOST, out).unwrap();
@@ -120,7 +120,7 @@ fn a_server_that_closes_leaves_the_rest_unanswered() {
     assert_eq!(connection.pipelined(), 2);
 }
 
-/// Pipelines a list of targets as far as it may, and notes the bodies that come back.
+/// Pipelines a list of targets as far as allowed, and notes the bodies received.
 struct List {
     targets: Vec<String>,
     seen: Arc<Mutex<Vec<String>>>,

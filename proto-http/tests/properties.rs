@@ -1,4 +1,4 @@
-//! What holds for all inputs: round trips between both roles, independence from how the bytes are cut, no panic on noise.
+//! Properties that hold for all inputs: round trips between both roles, independence of cuts, and no panic on random bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use proto_http::{
 type Field = (String, Vec<u8>);
 
 fn fields() -> impl Strategy<Value = Vec<Field>> {
-    // A prefix keeps clear of the fields that mean something to a connection.
+    // With a prefix, no name is that of a field with a meaning for the connection.
     let name = "x-[!#$%&'*+.^_`|~0-9A-Za-z-]{0,20}";
     let value = vec(
         prop_oneof![Just(b'\t'), Just(b' '), 0x21..=0x7eu8, 0x80..=0xffu8],
@@ -203,7 +203,7 @@ proptest! {
         }
     }
 
-    /// Noise, and messages with some bytes changed: no panic, and the same outcome however they are cut.
+    /// Random bytes, and messages with some bytes changed: no panic, and the same result for all cuts.
     #[test]
     fn nothing_panics_and_cuts_change_nothing(
         start in prop_oneof![
@@ -224,7 +224,7 @@ proptest! {
             }
         }
         bytes.extend_from_slice(&noise);
-        // Whatever is wrong shows at a line's end at the latest.
+        // Ends the last line: every fault is reported at the end of a line at the latest.
         bytes.extend_from_slice(b"\r\n\r\n\r\n\r\n\r\n");
         prop_assert_eq!(read(&bytes, &cuts), read(&bytes, &[]));
     }
@@ -242,8 +242,8 @@ proptest! {
     }
 }
 
-/// What a server makes of `bytes`: the content of its requests, and how it ended. Only the status of a refusal counts: which of two
-/// faults is named first may depend on the cut.
+/// The content of the requests that a server reads from `bytes`, and how it ended. Only the status of a refusal counts, because which of
+/// two faults is named may depend on the cuts.
 fn read(bytes: &[u8], cuts: &[usize]) -> (Vec<Vec<u8>>, Option<u16>) {
     let mut connection = ServerConnection::new();
     let mut seen: Vec<Vec<u8>> = Vec::new();

@@ -1,4 +1,5 @@
-//! A handler that passes on what another source says, as a proxy does: when to continue, and that the source has failed.
+//! A handler that passes on the response of another source, as a proxy does: it decides about 100 (Continue), and reports that the source
+//! has failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +73,7 @@ fn sent(harness: &mut Harness<Server<Relay>>) -> String {
     String::from_utf8(harness.take_sent()).unwrap()
 }
 
-/// RFC 9110 section 10.1.1: the 100 is the other source's.
+/// RFC 9110 section 10.1.1: only the other source sends 100 (Continue).
 #[test]
 fn a_client_is_told_to_continue_by_the_handler_alone() {
     let mut harness = asked(EXPECTS);
@@ -84,12 +85,12 @@ fn a_client_is_told_to_continue_by_the_handler_alone() {
     harness.post(Say::Finish);
     assert_eq!(sent(&mut harness), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(harness.ended(), None);
-    // The next request has a wait of its own.
+    // The next request has its own wait.
     harness.receive(EXPECTS.as_bytes());
     assert_eq!(harness.sent(), b"");
 }
 
-/// A final answer comes without a 100; whether content follows is unknown then, so that the connection ends.
+/// A final response without a 100: whether content follows is then unknown, so the connection ends.
 #[test]
 fn a_client_that_was_never_told_to_continue() {
     let mut harness = asked(EXPECTS);
@@ -101,7 +102,7 @@ fn a_client_that_was_never_told_to_continue() {
     );
 }
 
-/// Content that comes all the same is read. The wait for it is the handler's, not the client's fault.
+/// Content that is sent without a 100 is read. The wait for the 100 is not counted as the client's delay.
 #[test]
 fn a_client_that_waits_no_longer_is_read() {
     let mut harness = asked(EXPECTS);
@@ -109,14 +110,14 @@ fn a_client_that_waits_no_longer_is_read() {
     assert_eq!(harness.sent(), b"", "no 408");
     harness.receive(b"abc");
     assert_eq!(harness.protocol().handler().content, b"abc.");
-    // The time of content that does come is the client's, as ever.
+    // Once content arrives, its time limit applies to the client.
     let mut harness = asked(EXPECTS);
     harness.receive(b"a");
     harness.advance(Duration::from_secs(20));
     assert!(sent(&mut harness).starts_with("HTTP/1.1 408 "));
 }
 
-/// RFC 9112 section 8: what was broken off cannot pass for complete.
+/// RFC 9112 section 8: a response that is broken off must not look complete.
 #[test]
 fn an_answer_that_is_broken_off() {
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -134,7 +135,7 @@ fn an_answer_that_is_broken_off() {
         let answer = sent(&mut harness);
         assert!(answer.ends_with(comes), "{answer}");
         assert!(harness.is_half_closed());
-        // What the client says then is nobody's.
+        // Bytes that the client sends after that are dropped.
         harness.receive(b"abcGET / HTTP/1.1\r\n\r\n");
         harness.eof();
         assert_eq!(harness.ended(), Some(Reason::Closed));
@@ -142,14 +143,14 @@ fn an_answer_that_is_broken_off() {
         assert_eq!(relay.closed, Some(true));
         assert_eq!(relay.content.is_empty(), request == post);
     }
-    // Only a reset tells where the end of the connection is the end of the answer, or nothing has come of it.
+    // A reset is needed where the end of the connection would end the response, or where nothing was sent yet.
     for say in [&[Say::Start(None), Say::Some, Say::Abort][..], &[Say::Abort]] {
         let mut harness = asked(old);
         say.iter().for_each(|say| harness.post(*say));
         assert!(harness.was_reset());
         assert_eq!(harness.protocol().handler().closed, Some(true));
     }
-    // What is complete is not broken off.
+    // A complete response is not broken off.
     let mut harness = asked(get);
     for say in [Say::Start(Some(0)), Say::Finish, Say::Abort] {
         harness.post(say);

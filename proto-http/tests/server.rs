@@ -19,7 +19,7 @@ fn config() -> Arc<ServerConfig> {
     Arc::new(ServerConfig::new(clock))
 }
 
-/// Answers in every way there is.
+/// Answers in every possible way.
 #[derive(Default)]
 struct Site {
     later: bool,
@@ -115,7 +115,7 @@ impl Handler for Site {
     }
 }
 
-/// Repeats in capitals.
+/// Sends messages back in capitals.
 struct Shout;
 
 impl Protocol for Shout {
@@ -260,7 +260,7 @@ fn a_small_unwanted_body_is_dropped_and_a_large_one_closes() {
     assert_eq!(sent.matches("HTTP/1.1").count(), 2, "{sent}");
     let sent = ask(b"PUT /deny HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx");
     assert!(sent.contains("Connection: close"), "{sent}");
-    // In chunks nobody can tell beforehand.
+    // A chunked body announces no length.
     let mut harness = site();
     harness.receive(b"PUT /deny HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for _ in 0..300 {
@@ -355,7 +355,7 @@ fn an_upgrade_hands_over_behind_the_101() {
     assert_eq!(sent, "HTTP/1.1 200 OK\r\n\r\nABC");
 }
 
-/// A request that cannot be switched is the client's fault, never a 500 (RFC 9110 section 7.8).
+/// A request for an upgrade that cannot be granted is the client's fault, and never answered by a 500 (RFC 9110 section 7.8).
 #[test]
 fn an_upgrade_that_nobody_asked_for_is_the_clients_fault() {
     for (request, status) in [
@@ -373,7 +373,7 @@ fn an_upgrade_that_nobody_asked_for_is_the_clients_fault() {
             "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\nContent-Length: 5\r\n\r\nhello",
             "HTTP/1.1 400 Bad Request\r\n",
         ),
-        // The option behind a quotation mark counts.
+        // The option behind a quotation mark counts too.
         (
             "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: \"x, upgrade\r\nUpgrade: shout\r\n\r\n",
             "HTTP/1.1 101 ",
@@ -386,7 +386,7 @@ fn an_upgrade_that_nobody_asked_for_is_the_clients_fault() {
             "{sent}"
         );
     }
-    // The connection goes on.
+    // The connection persists.
     let unasked = "GET /shout HTTP/1.1\r\nHost: a\r\n\r\n";
     let sent = ask([unasked, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat().as_bytes());
     assert!(sent.contains(" 400 ") && sent.ends_with("Hello, World!"), "{sent}");
@@ -411,7 +411,7 @@ fn every_wait_has_an_end() {
     assert!(harness.is_half_closed());
     assert_eq!(harness.sent(), b"");
 
-    // A head that trickles gets no more time by trickling.
+    // A head that arrives byte by byte gets no extra time.
     let mut harness = site();
     for byte in b"GET / HTTP/1.1\r\nHost: a" {
         harness.receive(&[*byte]);
@@ -427,7 +427,7 @@ fn every_wait_has_an_end() {
     assert!(harness.is_half_closed());
     assert_eq!(harness.sent(), b"");
 
-    // A body too slow on average, though never silent for long.
+    // A body that is too slow on average, although bytes arrive often.
     let mut harness = site();
     harness.receive(b"PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
     harness.take_sent();
@@ -440,7 +440,7 @@ fn every_wait_has_an_end() {
     }
     assert!(harness.is_half_closed());
 
-    // A body fast enough may take long.
+    // A body that is fast enough may take a long time.
     let mut harness = site();
     harness.receive(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
     for _ in 0..100 {
@@ -486,7 +486,7 @@ fn a_pause_ends_with_the_answer() {
 
 #[test]
 fn stopping_finishes_what_is_under_way() {
-    // One that has been idle for long closes at once; one that may be about to ask is given a moment.
+    // A connection that has been idle for long closes at once; one that may be about to send a request gets a moment.
     for request in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
         for (idle, moment) in [(0, 500), (300, 200), (499, 1), (500, 0), (5000, 0)] {
             let mut harness = site();
@@ -501,7 +501,8 @@ fn stopping_finishes_what_is_under_way() {
             assert!(harness.is_half_closed(), "{request:?} {idle}");
         }
     }
-    // A busy client learns from its last answer that there is no other (RFC 9112 section 9.6), also where its head comes in two.
+    // A busy client is told by its last response that the connection closes (RFC 9112 section 9.6), even when its head arrives in two
+    // pieces.
     let mut harness = site();
     harness.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     harness.take_sent();
@@ -593,7 +594,7 @@ fn an_idle_connection_is_small() {
     assert!(size_of::<Server<Nothing>>() <= 104, "{}", size_of::<Server<Nothing>>());
 }
 
-/// RFC 9110 section 7.8: nobody is promised a protocol that nothing would speak.
+/// RFC 9110 section 7.8: a 101 is never sent when nothing could take the connection over.
 #[test]
 fn an_upgrade_that_nothing_could_take_over_is_refused_before_the_101() {
     for request in [
@@ -642,7 +643,7 @@ fn a_handler_learns_once_that_the_connection_is_over() {
     }
 }
 
-/// A site that notes how it is closed.
+/// A site that notes how its connections end.
 struct Told(Site, Rc<RefCell<Vec<bool>>>);
 
 impl Handler for Told {
@@ -658,7 +659,7 @@ impl Handler for Told {
     }
 }
 
-/// Streams for ever, until the driver stops.
+/// Streams without end until the driver stops.
 struct Endless;
 
 impl Handler for Endless {
@@ -685,8 +686,8 @@ fn an_endless_answer_ends_well_when_the_driver_stops() {
     assert!(harness.is_half_closed());
 }
 
-/// An answer of unknown length ends with the connection for a client of HTTP/1.0, which has no chunks, also where it asks to keep the
-/// connection (RFC 9112 section 6.3).
+/// For an HTTP/1.0 client, which does not know chunks, a response of unknown length ends with the connection, even when the client asks to
+/// keep it (RFC 9112 section 6.3).
 #[test]
 fn an_answer_of_unknown_length_ends_the_connection_of_an_old_client() {
     for keep_alive in ["", "Connection: keep-alive\r\n"] {
@@ -705,7 +706,7 @@ fn an_answer_of_unknown_length_ends_the_connection_of_an_old_client() {
         assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
         assert!(harness.is_half_closed());
     }
-    // Of a known length it keeps the connection, and says so.
+    // With a known length, the connection is kept, and the response says so.
     let mut harness = Harness::new(Server::new(
         Arc::default(),
         |_: &Request<'_>, responder: &mut Responder<'_, '_>| responder.send(200, &(), b"x"),

@@ -24,7 +24,7 @@ fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8])) {
     }
 }
 
-/// What a server makes of `pieces`.
+/// What a server reads from `pieces`.
 fn serve(pieces: &[&[u8]]) -> String {
     let (mut connection, mut done, mut ended) = (ServerConnection::new(), Vec::new(), None);
     let mut head = String::new();
@@ -84,7 +84,7 @@ fn serve(pieces: &[&[u8]]) -> String {
     done.join("; ")
 }
 
-/// What a client makes of `pieces`.
+/// What a client reads from `pieces`.
 fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
     let mut connection = ClientConnection::new();
     let target = if method == "CONNECT" { "h:1" } else { "/" };
@@ -92,7 +92,7 @@ fn call(method: &str, pieces: &[&[u8]], eof: bool) -> String {
         .send_request(method, target, &[("Host", "h")], BodyLength::Empty, &mut Vec::new())
         .unwrap();
     let (mut line, mut open, mut complete, mut ended) = (String::new(), false, false, None);
-    // One event; the next head is to be unfolded before it is read.
+    // Reads one event; the next head must be unfolded before it is read.
     let mut read = |connection: &mut ClientConnection, rest: &mut &[u8]| {
         if ended.is_none() {
             match connection.next(&Rules::RESPONSES, rest) {
@@ -187,7 +187,7 @@ fn every_vector_has_its_outcome() {
 fn no_cut_changes_an_outcome() {
     let mut wrong = Vec::new();
     for vector in vectors() {
-        // Long ones are cut around their ends only.
+        // Long vectors are cut only near their ends.
         for pieces in splits(&vector.bytes) {
             let first = pieces.first().map_or(0, |piece| piece.len());
             if vector.bytes.len() > 500 && pieces.len() == 2 && (40..vector.bytes.len() - 40).contains(&first) {
@@ -218,7 +218,7 @@ fn every_violation_is_shown() {
     }
 }
 
-/// Whatever we accept, a parser that many others rely on accepts, and sees the same.
+/// httparse accepts every head that we accept, and reads the same.
 #[test]
 fn heads_look_to_httparse_as_they_do_to_us() {
     let mut seen = 0;
@@ -230,7 +230,7 @@ fn heads_look_to_httparse_as_they_do_to_us() {
         let mut theirs = httparse::Request::new(&mut headers);
         match theirs.parse(&vector.bytes) {
             Ok(httparse::Status::Complete(end)) => assert_eq!(end, length, "{}", vector.name),
-            // It knows no minor versions above 1.
+            // httparse knows no minor versions above 1.
             Err(httparse::Error::Version) => continue,
             other => panic!("{}: {other:?}", vector.name),
         }

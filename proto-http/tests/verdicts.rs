@@ -1,8 +1,8 @@
-//! One verdict, whatever the cut: what is wrong with a message, and with which name, does not depend on how its bytes arrive.
+//! The violation named for a message does not depend on how its bytes are cut.
 
 use proto_http::{BodyDecoder, BodyLength, ClientConnection, ClientEvent, Piece, Rules, ServerConnection, ServerEvent};
 
-/// Numbers that follow from a seed.
+/// Random numbers that follow from a seed.
 struct Random(u64);
 
 impl Random {
@@ -18,7 +18,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// A message of pieces that mean something, some in the wrong place.
+    /// A message of meaningful pieces, some of them in the wrong place.
     fn message(&mut self, begin: &str, pieces: &[&str]) -> Vec<u8> {
         let mut bytes = begin.as_bytes().to_vec();
         for _ in 0..self.below(10) {
@@ -29,13 +29,13 @@ impl Random {
             let piece = self.pick(&["\r", "\n", "\r\n", " ", "\0", ";", ":", "\"", "\\", "x", "0"]);
             bytes.splice(at..at, piece.bytes());
         }
-        // What is wrong shows at the end of a line at the latest.
+        // Ends the last line: every fault is reported at the end of a line at the latest.
         bytes.extend_from_slice(b"\r\n\r\n\r\n");
         bytes
     }
 }
 
-/// What became of `bytes` that arrive in pieces which end at `ends`.
+/// The result for `bytes` that arrive in pieces which end at `ends`.
 fn run(bytes: &[u8], ends: &[usize], mut next: impl FnMut(&mut [u8], &mut usize, &mut String) -> bool) -> String {
     let (mut said, mut buffer, mut from) = (String::new(), Vec::new(), 0);
     for &end in ends {
@@ -164,7 +164,7 @@ fn check(name: &str, bytes: &[u8], read: fn(&[u8], &[usize], &Rules) -> String) 
     }
 }
 
-/// A few thousand in each run; more by `CASES`.
+/// The number of cases: a few thousand, or the variable `CASES`.
 fn cases() -> u64 {
     std::env::var("CASES")
         .ok()

@@ -1,4 +1,4 @@
-//! What a hostile or mistaken sender may try, by name.
+//! What a hostile or mistaken sender may try; each test is named by its attack.
 
 use proto_proxy::{Decoder, Header, HeaderWriter, Rules, Ssl, Tlv, V1_MAX, ViolationKind};
 
@@ -29,7 +29,7 @@ fn p02_a_header_without_end_is_refused_at_its_limit() {
     let endless = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 1000]].concat();
     let refused = (0..endless.len()).find(|&end| decoder.next(&mut &endless[..end]).is_err());
     assert_eq!(refused, Some(V1_MAX - 1));
-    // Version 2 says its length first: it is refused before a byte of it is kept.
+    // Version 2 announces its length first: a length above the limit is refused before any of it is kept.
     let claims = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff";
     assert_eq!(refused_at(claims), 14);
 }
@@ -55,7 +55,7 @@ fn p03_a_second_line_cannot_be_smuggled_in() {
 
 #[test]
 fn p04_a_tlv_reaches_nothing_behind_the_header() {
-    // The secret lies in the same input, right behind a TLV that claims to hold it.
+    // The secret follows a TLV whose length claims to include it.
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x01\x01\x01\x02\x02\x02\x02\0\x01\0\x02\x05\0\x06SECRET";
     assert_eq!(refused(header), (ViolationKind::Tlv, 28));
 }
@@ -69,7 +69,7 @@ fn p05_a_tlv_about_tls_reaches_nothing_behind_itself() {
     writer.tlv(&Tlv::UniqueId(b"SECRET")).unwrap();
     let mut bytes = writer.finish().to_vec();
     assert!(Header::parse(&bytes, &Rules::DEFAULT).unwrap().is_some());
-    // The five bytes are followed by a TLV inside that claims what comes behind.
+    // Behind the five bytes, a nested TLV claims the bytes that follow.
     bytes[18] += 3;
     let length = bytes.len();
     bytes.splice(24..24, [0x21, 0, 9]);

@@ -1,4 +1,4 @@
-//! The layers, by the rules of the contract: what the inner factory sees, who is refused, and what a header may cost.
+//! The layers under the contract's rules: what the inner factory sees, which peers are refused, and the costs of a header.
 #![cfg(feature = "protocol")]
 
 mod behind;
@@ -14,7 +14,7 @@ use protocol::testing::conformance::{self, InMemory, Layered, Simulated};
 use protocol::testing::{Harness, splits};
 use protocol::{Cx, Input, Peer, PeerSource, Protocol, Reason, Sender};
 
-/// Says who it takes the client for, then echoes.
+/// Sends the client's address that it was given, then echoes.
 struct Whoami(Option<SocketAddr>);
 
 impl Protocol for Whoami {
@@ -134,7 +134,7 @@ fn p07_who_is_not_trusted_is_refused() {
     assert!(Config::parse("10.0.0.0/8,nonsense").is_err());
 }
 
-/// proxy-protocol.txt section 2: without a header nothing else is taken; and a header is bounded in time and size.
+/// proxy-protocol.txt section 2: a connection without a header is reset, and a header is bounded in time and size.
 #[test]
 fn p08_what_is_no_header_is_reset_unanswered() {
     let start = || {
@@ -181,7 +181,7 @@ fn p09_connections_are_counted_by_the_client() {
     let (first, second) = (open(&v1()), open(&v1()));
     assert_eq!((first.ended(), second.ended()), (None, None));
     assert_eq!(open(&v1()).ended(), Some(Reason::Error));
-    // Others are not counted with it, and the proxy itself is not counted.
+    // Other clients are counted separately, and the proxy itself is not counted.
     assert_eq!(open(&v2()).ended(), None);
     for _ in 0..3 {
         assert_eq!(open(&local()).ended(), None);

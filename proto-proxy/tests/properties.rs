@@ -1,4 +1,4 @@
-//! What holds of every header: it reads back as it was written, however it is cut, and nothing but a header is taken.
+//! Properties of every header: it reads back as it was written, however it is cut, and only a header is accepted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -131,7 +131,7 @@ proptest! {
         let (header, length) = Header::parse(&stream, &Rules::DEFAULT).unwrap().unwrap();
         prop_assert_eq!((header.version(), header.command()), (Version::V1, Command::Proxy));
         prop_assert_eq!((header.addresses(), length), (&addresses, line.len()));
-        // The other way to write IPv6 says the same.
+        // IPv6 addresses in their other textual form are read as equal.
         let family = if source.is_ipv4() { 4 } else { 6 };
         let plain = format!("PROXY TCP{family} {source} {destination} {} {}\r\n", ports.0, ports.1);
         if plain.len() <= V1_MAX {
@@ -171,8 +171,8 @@ proptest! {
         for (tlv, owned) in others.into_iter().zip(&tlvs) {
             prop_assert!(same(tlv, owned), "{:?} for {:?}", tlv, owned);
         }
-        // A checksum finds every single byte that changes, unless the change hides the checksum itself: its type becomes another,
-        // or the length of a TLV before it covers it.
+        // A checksum detects every change of a single byte, unless the change hides the checksum itself: by changing its type, or the
+        // length of a TLV before it.
         if checksum.is_some() && bytes.len() > 16 {
             let mut broken = bytes.to_vec();
             let at = 16 + cut % (bytes.len() - 16);

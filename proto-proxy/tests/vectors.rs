@@ -126,7 +126,7 @@ fn what_was_read_is_written_the_same() {
                 bytes
             }
         };
-        // Version 1 has many texts for one address, so it is compared by what it says.
+        // Version 1 has several texts for one address, so the parsed headers are compared.
         let (again, _) = Header::parse(bytes, &Rules::DEFAULT).unwrap().unwrap();
         assert_eq!(again.addresses(), header.addresses(), "{}", vector.name);
         assert_eq!((again.version(), again.command()), (header.version(), header.command()));

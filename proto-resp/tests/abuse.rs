@@ -1,4 +1,4 @@
-//! What was tried on others, by the ids of docs/security.md.
+//! Attacks that were tried on other implementations, by their ids in docs/security.md.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that were held at once meanwhile, above what was before.
+/// The most bytes held at once while `what` runs, beyond those held before.
 fn peak<T>(what: impl FnOnce() -> T) -> (T, isize) {
     let before = HELD.get();
     PEAK.set(before);
@@ -79,13 +79,13 @@ fn r01_claimed_lengths_take_no_memory() {
         });
         assert!(peak < 1024, "{claim}: {peak} bytes");
     }
-    // Nor on the server's side.
+    // Nor does the server's side allocate for it.
     let mut harness = server();
-    // The read buffer is the thread's, and allocated at the first read.
+    // The read buffer belongs to the thread, and is allocated at the first read.
     harness.receive(b"*1\r\n$4\r\nPING\r\n");
     let ((), peak) = peak(|| harness.receive(b"*2\r\n$4\r\nECHO\r\n$1000000\r\nab"));
     assert!(peak < 10_000, "{peak}");
-    // And what is above the limits is refused at once.
+    // Claims above the limits are refused at once.
     for (claim, violation) in [
         ("$16777217\r\n", Violation::BulkTooLong),
         ("*1048577\r\n", Violation::TooManyItems),
@@ -103,7 +103,7 @@ fn r02_nesting_has_a_floor() {
     let (result, peak) = peak(|| ValueDecoder::new(Version::Resp3, Rules::DEFAULT).next(&mut deep.as_bytes()));
     assert_eq!(result, Err(Violation::TooDeep));
     assert!(peak < 100_000, "{peak}");
-    // However deep is permitted, memory for each level is bounded, and nothing recurses beyond it.
+    // Whatever depth is permitted, memory per level is bounded, and nothing recurses deeper.
     let mut rules = Rules::DEFAULT;
     rules.limits.depth = u8::MAX;
     let wide = "*1000000\r\n".repeat(500);
@@ -117,7 +117,7 @@ fn r02_nesting_has_a_floor() {
 fn r03_items_have_a_budget() {
     let mut rules = Rules::DEFAULT;
     rules.limits.items = 1000;
-    // Empty aggregates, attributes of nothing, and streams, none of which says how much it is.
+    // Empty aggregates, attributes of nothing, and streams, none of which announces its length.
     for (begin, item) in [
         ("*?\r\n", ":1\r\n"),
         ("*?\r\n", "*0\r\n"),
@@ -135,7 +135,7 @@ fn r03_items_have_a_budget() {
             "{begin}{item}"
         );
     }
-    // It comes before a wrong end of the last, which may not be here yet.
+    // This violation is found before a wrong end of the last string, whose bytes may not have arrived.
     let wire = "*?\r\n".to_owned() + &":1\r\n".repeat(1000) + "$2\r\nabcd";
     for len in [wire.len() - 3, wire.len()] {
         let mut decoder = Decoder::new(Version::Resp3, rules);
@@ -145,7 +145,7 @@ fn r03_items_have_a_budget() {
             .find(Result::is_err);
         assert_eq!(outcome, Some(Err(Violation::TooManyItems)), "{len}");
     }
-    // Each reply has its own.
+    // Each reply has its own limit.
     let mut decoder = ValueDecoder::new(Version::Resp3, rules);
     let many = "*999\r\n".to_owned() + &":1\r\n".repeat(999);
     let all = many.repeat(3);
@@ -163,14 +163,14 @@ fn r04_a_line_has_an_end() {
         let mut decoder = Decoder::new(Version::Resp3, Rules::DEFAULT);
         let mut rest = wire.as_bytes();
         if begin == "-" {
-            // As much as a line may have is handed on, the others are read past.
+            // Text up to the limit of a line is handed on; the rest is read and dropped.
             assert!(matches!(decoder.next(&mut rest), Ok(Some(Event::Error(text))) if text.len() == 16 * 1024));
             assert_eq!((decoder.next(&mut rest), rest), (Ok(None), &b""[..]));
             continue;
         }
         assert_eq!(decoder.next(&mut rest), Err(Violation::LineTooLong), "{begin}");
     }
-    // Headers end much sooner.
+    // The limit for headers is much lower.
     for begin in ["$", "*", ":", "%", "~"] {
         let wire = begin.to_owned() + &"1".repeat(25);
         let mut decoder = Decoder::new(Version::Resp3, Rules::DEFAULT);
@@ -210,7 +210,7 @@ fn r05_a_reply_has_a_size() {
     );
 }
 
-/// What trickles in is looked at once.
+/// Bytes that arrive one by one are scanned only once.
 #[test]
 fn r06_a_trickle_is_linear() {
     let mut array = b"*100000\r\n".to_vec();
@@ -221,7 +221,7 @@ fn r06_a_trickle_is_linear() {
     line.resize(16_000, b'x');
     line.extend_from_slice(b"\r\n");
     for wire in [array, line] {
-        // Nothing is taken back, and what is left stays short or is known.
+        // No byte is scanned twice: what is left in the input is short, or its length is known.
         let mut decoder = Decoder::new(Version::Resp3, Rules::DEFAULT);
         let (mut from, mut events) = (0, 0);
         for to in 1..=wire.len() {
@@ -233,7 +233,7 @@ fn r06_a_trickle_is_linear() {
         }
         assert!(events >= 1 && from == wire.len());
     }
-    // A command of many arguments is left in the input whole; it is not begun anew.
+    // A command of many arguments stays in the input until it is complete, and is not scanned from the start again.
     let mut command = b"*2000\r\n".to_vec();
     for _ in 0..2000 {
         command.extend_from_slice(b"$1\r\nx\r\n");
@@ -244,7 +244,7 @@ fn r06_a_trickle_is_linear() {
     }
     let whole = decoder.next(&Rules::DEFAULT, &mut &command[..]).unwrap().unwrap();
     assert_eq!(whole.len(), 1999);
-    // Proof that it went on where it was: what was looked at may change unseen.
+    // Proof that scanning continues: bytes that were already scanned can be changed unnoticed.
     let mut decoder = CommandDecoder::new();
     let half = command.len() / 2;
     assert!(decoder.next(&Rules::DEFAULT, &mut &command[..half]).unwrap().is_none());
@@ -272,7 +272,7 @@ fn r07_a_reply_to_nothing() {
         assert_eq!(version, Version::Resp2);
         let expected = match reply {
             "_\r\n" => Err(Violation::Resp3Type(b'_')),
-            // Why the server closes; nothing more is read.
+            // The reason why the server closes; nothing more is read.
             "-ERR a\r\n" => Ok(Some(ClientEvent::Refused(Value::Error("ERR a".into())))),
             _ => Err(Violation::Unsolicited),
         };
@@ -316,7 +316,7 @@ fn r08_a_flood_of_pushes_is_not_kept() {
         }
     });
     assert_eq!(harness.protocol().caller().0, 20_000);
-    // What the rig has for the bytes of one call, and no more.
+    // The rig's buffer for the bytes of one call, and no more.
     assert!(peak < 300_000, "{peak}");
 }
 
@@ -337,7 +337,7 @@ fn r09_slow_clients() {
     assert!(minutes(b"", b"") <= 301);
     assert!(minutes(b"*", b"") <= 31);
     assert!(minutes(b"*1\r\n$100\r\n", b"x") <= 31);
-    // One that is collected, as it is long.
+    // A long command, which is collected in a buffer.
     let mut long = b"*2\r\n$4\r\nECHO\r\n$100000\r\n".to_vec();
     long.resize(50_000, b'x');
     assert!(minutes(&long, b"x") <= 31);
@@ -355,10 +355,10 @@ fn r10_a_client_that_does_not_read() {
     for _ in 0..100 {
         harness.receive(&pings);
     }
-    // Nothing more is read once 64 KiB wait, but the rest of the piece at hand.
+    // Once 64 KiB of output wait, nothing more is read except the rest of the current piece.
     assert!(!harness.wants_input());
     assert!(harness.held() < 256 * 1024, "{}", harness.held());
-    // What is left is answered as the output drains: nothing is lost.
+    // The commands left are answered as the output drains; none is lost.
     let mut sent = harness.take_sent().len();
     for _ in 0..1000 {
         harness.set_window(Some(100_000));
@@ -369,7 +369,7 @@ fn r10_a_client_that_does_not_read() {
 
 #[test]
 fn r11_a_long_command_is_bounded() {
-    // By what its headers claim, before its bytes come.
+    // A command counts with the size that its headers claim, before its bytes arrive.
     let mut harness = server();
     let mut wire = b"*20\r\n".to_vec();
     for _ in 0..20 {
@@ -384,7 +384,7 @@ fn r11_a_long_command_is_bounded() {
     });
     assert_eq!(harness.sent(), b"-ERR Protocol error: a command that is too long\r\n");
     assert!(peak < 3 << 20, "{peak}");
-    // And given back with its reply.
+    // The memory of a long command is freed with its reply.
     let mut harness = server();
     let mut command = Vec::new();
     write_command(&mut command, &("SET", "k", vec![b'x'; 900_000])).unwrap();
@@ -399,7 +399,7 @@ fn r11_a_long_command_is_bounded() {
 
 #[test]
 fn r12_other_protocols() {
-    // A browser that was made to send commands, TLS, and what a scanner sends.
+    // The first bytes of a browser tricked into sending commands, of TLS, and of a scanner.
     for hello in [
         &b"POST / HTTP/1.1\r\nHost: 127.0.0.1:6379\r\n\r\n*1\r\n$8\r\nFLUSHALL\r\n"[..],
         b"GET / HTTP/1.1\r\n\r\n",

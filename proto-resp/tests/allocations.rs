@@ -1,4 +1,4 @@
-//! The decoder and commands allocate nothing, on either side, once the output has its memory.
+//! The decoder and commands allocate nothing, on either side, once the output has grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of each of ten rounds.
+/// The number of allocations in each of ten rounds.
 fn rounds(mut round: impl FnMut()) -> [usize; 10] {
     std::array::from_fn(|_| {
         let before = COUNT.get();
@@ -51,7 +51,7 @@ fn the_decoder_allocates_nothing() {
     let mut decoder = Decoder::new(Version::Resp3, Rules::DEFAULT);
     let counts = rounds(|| {
         let mut seen = 0;
-        // In two pieces, of which the second begins with what was left.
+        // In two pieces; the second begins with the bytes left from the first.
         let mut rest = &wire[..20];
         while decoder.next(&mut rest).unwrap().is_some() {
             seen += 1;
@@ -105,7 +105,7 @@ fn commands_and_short_replies_allocate_nothing() {
             }
         }
     });
-    // The queue has its memory after the first.
+    // The queue has grown in the first round.
     assert_eq!(counts[1..], [0; 9]);
 }
 

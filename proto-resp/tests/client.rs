@@ -1,4 +1,4 @@
-//! The client's side: which reply is whose, what is a push, how the connection begins and ends.
+//! The client's side: which reply belongs to which command, what is a push, and how the connection begins and ends.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ fn a_reply_that_nothing_asked_for_ends_it() {
     let mut connection = resp3();
     send(&mut connection, 1, &["PING"]);
     assert_eq!(read(&mut connection, "+PONG\r\n+PONG\r\n"), Err(Violation::Unsolicited));
-    // Why a server closes it says unasked, here to a client that begins without HELLO.
+    // A server that closes may send the reason unasked; here the client begins without HELLO.
     let mut connection = Connection::new(Rules::DEFAULT);
     let events = read(&mut connection, "-ERR max number of clients reached\r\n").unwrap();
     assert!(matches!(&events[..], [ClientEvent::Refused(error)] if error.as_error().unwrap().code() == b"ERR"));
@@ -83,7 +83,7 @@ const SUNSUBSCRIBED: &str = ">3\r\n$12\r\nsunsubscribe\r\n$1\r\nx\r\n:0\r\n";
 const MOVED: &str = "-MOVED 1 127.0.0.1:7001\r\n";
 const MARKER: &str = "$19\r\nproto-resp marker 1\r\n";
 
-/// What comes of SSUBSCRIBE, SUNSUBSCRIBE, GET a and GET b.
+/// The replies to SSUBSCRIBE, SUNSUBSCRIBE, GET a and GET b, as read from `input`.
 fn moving(input: &str) -> (Vec<(u32, Value)>, usize, Option<Violation>) {
     let mut connection = resp3();
     for (ticket, command) in [
@@ -114,11 +114,11 @@ fn moving(input: &str) -> (Vec<(u32, Value)>, usize, Option<Violation>) {
     }
 }
 
-/// No command ever gets another's reply, also where a slot moves away as its channel is unsubscribed from.
+/// No command ever gets another's reply, even when a slot moves away while its channel is being unsubscribed from.
 #[test]
 fn what_a_moving_slot_says_unasked_moves_no_reply() {
     let gets = [(2, bulk("A")), (3, bulk("B"))];
-    // The confirmation, or one that came unasked and then the error, or the error alone, or one unasked before.
+    // The server sends the confirmation; or an unasked one and then the error; or only the error; or an unasked one before.
     let (replies, pushes, violation) = moving(&format!("{SUNSUBSCRIBED}{MARKER}"));
     assert_eq!((&replies[2..], pushes, violation), (&gets[..], 0, None));
     assert_eq!(replies[1].1.as_slice().unwrap().len(), 1);
@@ -156,7 +156,7 @@ fn an_unsubscription_is_marked() {
         let mut out = Vec::new();
         connection.command(7, &["UNSUBSCRIBE", "a"], &mut out).unwrap();
         assert!(out.ends_with(b"*2\r\n$4\r\nPING\r\n$19\r\nproto-resp marker 1\r\n"));
-        // Of other channels than those of a cluster's slots nothing comes unasked: a refused marker is told from a refusal.
+        // Unasked confirmations come only for channels of a cluster's slots; for others, a refused marker is told from a refused command.
         let sort = if version == Version::Resp3 { '>' } else { '*' };
         let input = format!("{sort}3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n-NOPERM no ping\r\n{reply}");
         let events = read(&mut connection, &input).unwrap();
@@ -165,7 +165,7 @@ fn an_unsubscription_is_marked() {
             "{events:?}"
         );
         assert_eq!(connection.outstanding(), 0);
-        // While something is subscribed to, RESP2 answers PING by an array.
+        // While the client is subscribed to something, RESP2 answers PING by an array.
         if version == Version::Resp2 {
             send(&mut connection, 8, &["SUBSCRIBE", "a", "b"]);
             send(&mut connection, 9, &["UNSUBSCRIBE", "a"]);
@@ -181,7 +181,7 @@ fn an_unsubscription_is_marked() {
             );
         }
     }
-    // Without room for the marker nothing is sent.
+    // Without room for the marker, nothing is sent.
     let mut memory = [0; 60];
     let mut out = proto_resp::SliceBuffer::new(&mut memory);
     let mut connection = resp3();
@@ -208,7 +208,7 @@ fn nothing_is_subscribed_to_between_multi_and_exec() {
     }
 }
 
-/// What Redis 7.0 does with what a client tracks: it is told in the middle of EXEC's reply, and is no element of it.
+/// How Redis 7.0 reports a key that the client tracks: inside EXEC's reply, as a push that is no element of the reply.
 #[test]
 fn a_push_inside_of_execs_reply() {
     let mut connection = Connection::new(Rules::REPLIES);
@@ -237,7 +237,7 @@ fn a_push_inside_of_execs_reply() {
         ClientEvent::Reply(1, Value::Array(vec![simple("OK"), Value::Array(vec![bulk("v")])]))
     );
     assert_eq!(*ping, ClientEvent::Reply(2, simple("PONG")));
-    // Strictly it is a violation, and in other push data, or where something is said of it, always.
+    // Under strict rules this is a violation; inside other pushes or attributes, always.
     let decode = |rules, input: &str| ValueDecoder::new(Version::Resp3, rules).next(&mut input.as_bytes());
     for (input, lenient) in [
         ("*1\r\n>1\r\n+x\r\n", false),
@@ -252,7 +252,7 @@ fn a_push_inside_of_execs_reply() {
             "{input}"
         );
     }
-    // In streams as well, whose elements it is not.
+    // The same inside streamed aggregates; the push is no element of them.
     let mut input = &b"%?\r\n+k\r\n>1\r\n+x\r\n+v\r\n.\r\n"[..];
     let mut decoder = ValueDecoder::new(Version::Resp3, Rules::REPLIES);
     assert_eq!(decoder.next(&mut input), Ok(Some(Value::Push(vec![simple("x")]))));
@@ -263,7 +263,7 @@ fn a_push_inside_of_execs_reply() {
     );
 }
 
-/// `redis.error_reply` puts anything into an error: what is too long is cut, and costs no more than that.
+/// `redis.error_reply` puts any text into an error: a text that is too long is cut, with no other effect.
 #[test]
 fn a_long_error_line_is_cut() {
     let long = "x".repeat(20_000);
@@ -291,7 +291,7 @@ fn a_long_error_line_is_cut() {
         assert_eq!(*last, simple("PONG"));
         assert!(buffer.is_empty() && most <= 16 * 1024 + 1, "{step}: {most}");
     }
-    // Its end is that of any line, and what it costs is bounded.
+    // The line ends like any other line, and its cost is bounded.
     for (end, violation) in [("\n", Violation::BareLf), ("\rx", Violation::BareCr)] {
         let input = format!("-{long}{end}");
         let mut decoder = ValueDecoder::new(Version::Resp2, Rules::DEFAULT);
@@ -313,7 +313,7 @@ fn subscriptions_in_resp3() {
     send(&mut connection, 1, &["SUBSCRIBE", "a", "b"]);
     send(&mut connection, 2, &["PING"]);
     send(&mut connection, 3, &["PSUBSCRIBE", "a*"]);
-    // A message comes before the second confirmation, and one more behind.
+    // One message arrives before the second confirmation, and another behind it.
     let events = read(
         &mut connection,
         ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nm1\r\n\
@@ -370,7 +370,7 @@ fn a_refused_subscription_is_a_reply() {
     assert!(
         matches!(&events[..], [ClientEvent::Reply(1, error), ClientEvent::Reply(2, _)] if error.as_error().is_some())
     );
-    // What nobody asked for, as when a shard moves, is a push.
+    // A confirmation that was not asked for, as when a shard moves, is a push.
     let events = read(&mut connection, ">3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n").unwrap();
     assert!(matches!(&events[..], [ClientEvent::Push(push)] if push.kind() == b"sunsubscribe"));
 }
@@ -378,7 +378,7 @@ fn a_refused_subscription_is_a_reply() {
 #[test]
 fn subscriptions_in_resp2() {
     let mut connection = Connection::new(Rules::DEFAULT);
-    // An array that looks like a message is a reply as long as nothing is subscribed to.
+    // An array that looks like a message is a reply as long as the client is subscribed to nothing.
     send(&mut connection, 1, &["LRANGE", "l", "0", "-1"]);
     send(&mut connection, 2, &["SUBSCRIBE", "a"]);
     let message = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n";
@@ -392,7 +392,7 @@ fn subscriptions_in_resp2() {
             ClientEvent::Push(_)
         ]
     ));
-    // PING is answered by an array there, and other commands by errors.
+    // In this mode PING is answered by an array, and other commands by errors.
     send(&mut connection, 3, &["PING"]);
     send(&mut connection, 4, &["GET", "a"]);
     let events = read(
@@ -408,7 +408,7 @@ fn subscriptions_in_resp2() {
             ClientEvent::Reply(4, Value::Error(_))
         ]
     ));
-    // And when nothing is subscribed to any more, arrays are replies again.
+    // When nothing is subscribed to any more, arrays are replies again.
     send(&mut connection, 5, &["UNSUBSCRIBE", "a"]);
     send(&mut connection, 6, &["LRANGE", "l", "0", "-1"]);
     let events = read(
@@ -430,7 +430,7 @@ fn transactions() {
         .transaction(1, &[vec!["INCR", "a"], vec!["GET", "b"]], &mut out)
         .unwrap();
     assert!(out.starts_with(b"*1\r\n$5\r\nMULTI\r\n") && out.ends_with(b"*1\r\n$4\r\nEXEC\r\n"));
-    // One that a watched key stopped, one that could not be queued, one that is refused as a whole.
+    // A transaction stopped by a watched key, one with a command that could not be queued, and one that is refused as a whole.
     for ticket in 2..5 {
         connection.transaction(ticket, &[["INCR", "a"]], &mut out).unwrap();
     }
@@ -505,7 +505,7 @@ fn hello() -> Hello {
 
 const MAP: &str = "%2\r\n+server\r\n+redis\r\n+proto\r\n:3\r\n";
 
-/// Events, and what was sent meanwhile.
+/// The events, and the bytes sent meanwhile.
 fn shake(connection: &mut Connection, input: &str) -> (Vec<ClientEvent<u32>>, String) {
     let (mut rest, mut out, mut events) = (input.as_bytes(), Vec::new(), Vec::new());
     while let Some(event) = connection.next(&mut rest, &mut out).unwrap() {
@@ -554,7 +554,7 @@ fn an_old_server_is_spoken_to_in_resp2() {
         let (events, _) = shake(&mut connection, "+OK\r\n");
         assert_eq!(events, [ClientEvent::Ready(Value::Null)]);
         assert_eq!(connection.version(), Version::Resp2);
-        // RESP3 is no longer understood.
+        // RESP3 is no longer accepted.
         send(&mut connection, 1, &["PING"]);
         assert_eq!(read(&mut connection, "_\r\n"), Err(Violation::Resp3Type(b'_')));
     }
@@ -701,7 +701,7 @@ fn silence_is_answered_by_a_ping_and_then_by_the_end() {
     assert_eq!(log.lock().unwrap().replies, []);
     harness.advance(Duration::from_secs(31));
     assert_eq!(harness.take_sent(), b"*1\r\n$4\r\nPING\r\n");
-    // Pushes are not what was asked for.
+    // Pushes do not count as the awaited reply.
     harness.advance(Duration::from_secs(15));
     harness.receive(b">1\r\n+x\r\n");
     harness.advance(Duration::from_secs(6));
@@ -716,10 +716,10 @@ fn a_reply_that_does_not_come() {
     let (mut harness, log) = ready(vec![vec!["GET", "a"], vec!["GET", "b"]]);
     harness.advance(Duration::from_secs(20));
     harness.receive(b"$1\r\na\r\n");
-    // The next has time of its own.
+    // The next reply has its own time.
     harness.advance(Duration::from_secs(20));
     assert_eq!(harness.ended(), None);
-    // Parts of a long one are progress.
+    // Parts of a long reply are progress.
     harness.receive(b"$5\r\nab");
     harness.advance(Duration::from_secs(20));
     assert_eq!(harness.ended(), None);
@@ -767,7 +767,7 @@ fn closing_waits_for_replies() {
     let (mut harness, _) = ready(vec![]);
     harness.stop();
     assert!(harness.is_half_closed());
-    // A command behind that is refused, which ends it.
+    // A command behind that is refused, which ends the connection.
     let (mut harness, log) = ready(vec![vec!["GET", "a"]]);
     harness.post(vec!["close"]);
     harness.post(vec!["PING"]);
@@ -829,7 +829,7 @@ fn a_payload_is_shared() {
     assert_eq!(harness.take_sent(), expected);
 }
 
-/// What a client of the adapters takes by default that servers send: `-nan` of Redis before 7.2.
+/// By default, clients of the adapter accept `-nan`, which Redis before 7.2 sends.
 #[test]
 fn any_nan_by_default_on_the_contract() {
     let (mut harness, log) = ready(vec![vec!["GET", "a"], vec!["GET", "b"]]);
@@ -845,7 +845,7 @@ fn any_nan_by_default_on_the_contract() {
     assert_eq!(strict, Err(Violation::Double));
 }
 
-/// The reason is told, whether the server waits for a command or not.
+/// The reason is reported, whether or not the server waits for a command first.
 #[test]
 fn a_server_that_is_full_says_so() {
     let mut resp2 = ClientConfig::default();

@@ -1,4 +1,4 @@
-//! What holds for all inputs: round trips, independence from how the bytes are cut, no panic on noise.
+//! Properties that hold for all inputs: round trips, independence of cuts, and no panic on random bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn line() -> impl Strategy<Value = bytes::Bytes> {
     .prop_map(bytes::Bytes::from)
 }
 
-/// Values that have one form.
+/// Values that have only one encoding.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -77,7 +77,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Where to cut: some places, in order.
+/// Cuts `bytes` at some places, in order.
 fn cut<'a>(bytes: &'a [u8], places: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
     ends.push(bytes.len());
@@ -92,7 +92,7 @@ fn cut<'a>(bytes: &'a [u8], places: &[prop::sample::Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// Shows pieces to a reader that takes what it can; stops when it says so.
+/// Shows pieces to a reader that takes what it can, until the reader returns false.
 fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8]) -> bool) {
     let mut buffer = Vec::new();
     for piece in pieces {
@@ -108,7 +108,7 @@ fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8]) -> bool) {
 
 type Seen = (Vec<String>, Option<Violation>);
 
-/// All events, with the parts of a string put together; streamed strings by their sum.
+/// All events, with the parts of a string joined; streamed strings are represented by their sum.
 fn events(version: Version, pieces: &[&[u8]]) -> Seen {
     let mut decoder = Decoder::new(version, Rules::DEFAULT);
     let (mut seen, mut failed) = (Vec::new(), None);
@@ -189,7 +189,7 @@ proptest! {
         prop_assert_eq!(&events(version, &bytewise), &expected);
         let (whole, failed) = values(version, &[&noise]);
         prop_assert_eq!(failed, expected.1);
-        // By text, as a double may be no number.
+        // Compared as text, because a double may be NaN.
         prop_assert_eq!(format!("{:?}", values(version, &bytewise).0), format!("{whole:?}"));
     }
 
@@ -228,7 +228,7 @@ proptest! {
         }
         prop_assert_eq!(&values(Version::Resp3, &[&wire]), &(values_sent.clone(), None));
         prop_assert_eq!(&values(Version::Resp3, &cut(&wire, &places)), &(values_sent.clone(), None));
-        // What RESP2 has no form for is said in another; that again is read as it is.
+        // Values that RESP2 has no form for are sent in another form, which is read back as it is.
         let mut old = Vec::new();
         for value in &values_sent {
             value.encode(Version::Resp2, &mut old).unwrap();
@@ -252,7 +252,7 @@ proptest! {
         prop_assert_eq!(commands(&Rules::DEFAULT, &cut(&wire, &places)), (all, None));
     }
 
-    /// Long commands are collected, in whatever pieces they come.
+    /// Long commands are collected correctly, however they are cut.
     #[test]
     fn long_commands_come_back(lens in vec(0..40_000usize, 1..5), chunk in 1..50_000usize) {
         let mut command: Vec<Vec<u8>> = vec![b"SET".to_vec()];
@@ -274,7 +274,7 @@ proptest! {
         prop_assert_eq!(read.len(), command.len() - 1);
         prop_assert_eq!(read.iter().len(), read.iter().count());
         prop_assert_eq!(read.arguments::<2>().is_some(), command.len() == 3);
-        // A client may read it as the array that it is.
+        // A client may read a command as an array.
         let (array, _) = values(Version::Resp2, &[&wire]);
         let strings = command.into_iter().map(|argument| Value::Bulk(argument.into())).collect();
         prop_assert_eq!(array, vec![Value::Array(strings)]);

@@ -1,4 +1,4 @@
-//! The server's side: replies in order, late or in pieces, pushes between, versions, and who may do what.
+//! The server's side: replies in order, late or in pieces, pushes between them, versions, and permissions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use proto_resp::{
 use protocol::testing::Harness;
 use protocol::{Limits, Reason};
 
-/// A toy with all ways to answer.
+/// A handler that uses every way to answer.
 #[derive(Default)]
 struct Toy {
-    /// Elements of a long reply that are still to be sent.
+    /// Elements of a long reply still to be sent.
     left: u32,
     closed: Option<bool>,
 }
@@ -253,7 +253,7 @@ fn who_does_not_say_who_it_is_gets_nothing() {
     let mut harness = start();
     harness.receive(&commands(&[&["HELLO", "3", "AUTH", "default", "secret"], &["WHO"]]));
     assert!(harness.take_sent().ends_with(b"#t\r\n"));
-    // Little is read of strangers.
+    // The limits for unauthenticated clients are lower.
     for (long, refused) in [("x".repeat(5000), true), ("x".repeat(3000), false)] {
         let mut harness = start();
         harness.receive(&commands(&[&["PING", &long]]));
@@ -294,13 +294,13 @@ fn a_handler_that_fails() {
 
 #[test]
 fn deadlines() {
-    // Nothing at all, then between two commands.
+    // A client that sends nothing at all, and one that goes silent between two commands.
     let mut harness = harness();
     harness.advance(Duration::from_secs(200));
     harness.receive(&commands(&[&["PING"]]));
     harness.advance(Duration::from_secs(299));
     assert!(!harness.is_half_closed());
-    // A push is a sign of life too.
+    // A push counts as activity too.
     harness.post(Note::Publish(PreparedPush::message(b"c", b"m").unwrap()));
     harness.advance(Duration::from_secs(299));
     assert!(!harness.is_half_closed());
@@ -321,7 +321,7 @@ fn quit_ends_it() {
     harness.receive(&commands(&[&["PING"], &["QUIT"], &["PING"]]));
     assert_eq!(sent(&mut harness), "+PONG +OK ");
     assert!(harness.is_half_closed());
-    // A driver that stops waits for the reply under way.
+    // When the driver stops, the reply under way is still awaited.
     let mut harness = self::harness();
     harness.receive(&commands(&[&["LATER"], &["PING"]]));
     harness.stop();
@@ -397,7 +397,7 @@ fn a_writer_writes_one_reply_for_each_command() {
             .unwrap()
             .is("b")
     );
-    // A push that is none leaves nothing.
+    // An invalid push leaves no bytes in the output.
     let before = out.len();
     assert_eq!(
         writer.push(&mut out, |push, out| push.push(2, out)),
@@ -461,7 +461,7 @@ fn what_an_encoder_refuses_leaves_nothing() {
     assert_eq!(encoder.array(1, &mut out), Err(Misuse::TooLarge));
 }
 
-/// What the README says of memory.
+/// Checks the README's statement about memory.
 #[test]
 fn an_idle_server_is_small() {
     type Answer = fn(&Command<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>;
@@ -469,14 +469,14 @@ fn an_idle_server_is_small() {
     assert!(size <= 160, "{size}");
 }
 
-/// A command has one deadline from its first byte on, however its bytes trickle; the next has time of its own.
+/// A command has one deadline from its first byte, however slowly its bytes arrive; the next command has its own.
 #[test]
 fn a_command_has_time_of_its_own() {
     let mut harness = Harness::new(Server::new(Arc::new(ServerConfig::default()), Toy::default()));
     let ping = b"*1\r\n$4\r\nPING\r\n";
     harness.receive(&ping[..5]);
     harness.advance(Duration::from_secs(20));
-    // The end of one and the beginning of another in one read.
+    // The end of one command and the beginning of the next in one read.
     harness.receive(&[&ping[5..], &ping[..7]].concat());
     assert_eq!(harness.take_sent(), b"+PONG\r\n");
     harness.advance(Duration::from_secs(29));
@@ -487,7 +487,7 @@ fn a_command_has_time_of_its_own() {
     assert_eq!(harness.take_sent(), b"-ERR the command did not end in time\r\n");
     assert!(harness.is_half_closed());
 
-    // Whole commands leave the idle time, and a long one that is held apart is one that has begun.
+    // After a complete command only the idle time runs; a long command that is being collected counts as begun.
     let mut harness = Harness::new(Server::new(Arc::new(ServerConfig::default()), Toy::default()));
     harness.receive(ping);
     harness.advance(Duration::from_secs(31));

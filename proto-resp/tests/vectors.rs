@@ -31,7 +31,7 @@ fn feed(pieces: &[&[u8]], mut read: impl FnMut(&mut &[u8]) -> bool) {
 struct Shown {
     /// Items that are complete.
     done: String,
-    /// The item under way.
+    /// The item in progress.
     open: String,
     part: Option<Vec<u8>>,
 }
@@ -57,7 +57,7 @@ impl Shown {
                 let streamed = part.is_none() && left.is_none();
                 let all = part.get_or_insert_default();
                 all.extend_from_slice(bytes);
-                // Whether it is streamed is known from its first part.
+                // The first part shows whether the string is streamed.
                 let mark = if streamed { "?" } else { "" };
                 let written = open.write_str(mark);
                 if left == Some(0) {
@@ -104,7 +104,7 @@ fn version(kind: &str) -> Version {
     }
 }
 
-/// What a client makes of `pieces`, event by event.
+/// What a client reads from `pieces`, event by event.
 fn decode(kind: &str, pieces: &[&[u8]]) -> String {
     let mut decoder = Decoder::new(version(kind), rules(kind));
     let (mut shown, mut failed, mut left) = (Shown::default(), None, 0);
@@ -131,7 +131,7 @@ fn decode(kind: &str, pieces: &[&[u8]]) -> String {
     shown.done + &end
 }
 
-/// What a server makes of `pieces`.
+/// What a server reads from `pieces`.
 fn serve(kind: &str, pieces: &[&[u8]]) -> String {
     let rules = rules(kind);
     let ServerConnection { mut reader, mut writer } = ServerConnection::new();
@@ -205,7 +205,7 @@ fn no_cut_changes_an_outcome() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every violation that bytes alone can cause is shown by a vector, or by one of these.
+/// Every violation that bytes alone can cause is shown by a vector, or by one of the cases here.
 #[test]
 fn every_violation_is_shown() {
     let vectors = vectors();
@@ -243,7 +243,7 @@ fn every_violation_is_shown() {
     }
 }
 
-/// Whatever was read whole is written the same: there is one way to write what there is one way to read.
+/// Every complete item is written as it was read, because each has only one encoding.
 #[test]
 fn what_is_read_is_written_the_same() {
     let mut same = 0;
@@ -261,7 +261,7 @@ fn what_is_read_is_written_the_same() {
             // An aggregate ends with its last element; its end is told behind it.
             assert!(encoder.is_between() || !decoder.is_between(), "{}", vector.name);
         }
-        // Doubles and signs have more forms than one; those are read back the same.
+        // Doubles and numbers with signs have several encodings; the written one is read back as the same value.
         if vector.bytes.iter().any(|byte| matches!(byte, b',' | b'+')) && written != vector.bytes {
             assert_eq!(decode(vector.kind, &[&written]), vector.outcome, "{}", vector.name);
             continue;
@@ -277,7 +277,7 @@ fn what_is_read_is_written_the_same() {
     assert!(same > 60);
 }
 
-/// Whatever we accept, a parser that many others rely on accepts, and sees the same.
+/// The redis crate accepts what we accept, and reads the same values.
 #[test]
 fn replies_look_to_the_redis_crate_as_they_do_to_us() {
     let mut seen = 0;
@@ -286,7 +286,7 @@ fn replies_look_to_the_redis_crate_as_they_do_to_us() {
             continue;
         }
         let theirs = redis::parse_redis_value(&vector.bytes);
-        // It reads the first item alone.
+        // The redis crate reads only the first item.
         if theirs.is_err() {
             // It knows no streams, wants UTF-8 in simple strings, and knows no bits of numbers that are none.
             let known = ["simple of any bytes", "no number with its bits"].contains(&vector.name);
@@ -316,7 +316,7 @@ fn same(ours: &proto_resp::Value, theirs: &redis::Value) -> bool {
                 .all(|(ours, theirs)| same(&ours.0, &theirs.0) && same(&ours.1, &theirs.1))
     };
     match (ours, theirs) {
-        // We drop what tells nothing.
+        // We drop an attribute without content.
         (ours, Theirs::Attribute { data, attributes }) if attributes.is_empty() => same(ours, data),
         (Ours::Null, Theirs::Nil) => true,
         (Ours::Integer(ours), Theirs::Int(theirs)) => ours == theirs,
@@ -331,12 +331,12 @@ fn same(ours: &proto_resp::Value, theirs: &redis::Value) -> bool {
         }
         (Ours::Boolean(ours), Theirs::Boolean(theirs)) => ours == theirs,
         (Ours::Verbatim(_, ours), Theirs::VerbatimString { text, .. }) => ours == text,
-        // Compared by their beginnings: what it makes of errors differs.
+        // Only the kind is compared: the redis crate represents the text of errors in another form.
         (Ours::Error(_), Theirs::ServerError(_)) => true,
         (Ours::BigNumber(_), Theirs::BigNumber(_)) => true,
         (Ours::Push(ours), Theirs::Push { data, .. }) => list(&ours[1..], data),
         (Ours::Attributed(ours), mut theirs) => {
-            // One in the other, where several are told about the same.
+            // Several attributes of one value are nested.
             let mut all = Vec::new();
             while let Theirs::Attribute { data, attributes } = theirs {
                 all.extend(attributes.iter().cloned());

@@ -1,4 +1,4 @@
-//! What an attacker may try, each by its id in docs/security.md, and what comes of it.
+//! Attacks, each by its id in docs/security.md, and their effects.
 
 mod over;
 
@@ -9,7 +9,7 @@ use over::client::{Client, Echo, Setup};
 use proto_tls::{Clients, Error, FaultKind, Identity, IdentityError, Waiting, provider};
 use protocol::Reason;
 
-/// S01: says nothing.
+/// S01: a client that sends nothing.
 #[test]
 fn s01_silence_before_the_first_byte() {
     let setup = Setup::new();
@@ -22,7 +22,7 @@ fn s01_silence_before_the_first_byte() {
     assert_eq!(setup.acceptor.stats().timeouts, 1);
 }
 
-/// S02: sends its hello a byte at a time, and never all of it.
+/// S02: a client that sends its hello one byte at a time, and never all of it.
 #[test]
 fn s02_a_hello_that_trickles() {
     let setup = Setup::new();
@@ -37,7 +37,7 @@ fn s02_a_hello_that_trickles() {
     assert_eq!(server.error(), Some(&Error::Timeout(Waiting::Handshake)));
 }
 
-/// S03: a handshake without end, in a hello that says it is long, in whole records and in records of one byte.
+/// S03: a handshake without end: a hello that announces a great length, in whole records and in records of one byte.
 #[test]
 fn s03_a_handshake_without_end() {
     for size in [1, 100, 16_000] {
@@ -83,7 +83,7 @@ fn s04_plain_http() {
     }
 }
 
-/// S05: what is no TLS is refused at its fifth byte, with an alert.
+/// S05: bytes that are not TLS are refused at the fifth, with an alert.
 #[test]
 fn s05_garbage() {
     for garbage in [
@@ -105,11 +105,11 @@ fn s05_garbage() {
     }
 }
 
-/// S06: the stream is cut at each of its bytes: it never seems to have ended well.
+/// S06: the stream is cut at each of its bytes, and never seems to have ended in order.
 #[test]
 fn s06_truncation_at_each_byte() {
     let setup = Setup::new();
-    // One connection tells how long the stream is; in each of the others the same is cut.
+    // The first connection measures the length of the stream; in each of the others it is cut at another byte.
     let mut length = 1;
     let mut cut = 0;
     while cut < length {
@@ -152,7 +152,7 @@ fn s07_key_updates_without_end() {
         panic!("{:?}", server.error())
     };
     assert_eq!(fault.kind(), FaultKind::Peer);
-    // Some updates among messages are as they should be.
+    // Some key updates among messages are allowed.
     let mut server = setup.accept(Echo);
     let mut client = setup.client("localhost");
     client.shake_hands(&mut server);
@@ -163,28 +163,28 @@ fn s07_key_updates_without_end() {
     }
 }
 
-/// S08: a client of TLS 1.2 asks to begin anew, which is how CVE-2009-3555 mixed two streams. It is refused, and may not ask often.
+/// S08: a client of TLS 1.2 asks to renegotiate, which is how CVE-2009-3555 mixed two streams. It is refused, and may not ask often.
 #[test]
 fn s08_renegotiation() {
     let setup = Setup::new();
     let mut server = setup.accept(Echo);
     let mut client = setup.client_of("localhost", &rustls::version::TLS12);
     client.shake_hands(&mut server);
-    // A record of the handshake under the keys of the connection cannot be made by a client that keeps the rules; a plain one
-    // is as good: its seal is wrong, and the connection ends.
+    // A well-behaved client cannot be made to send a handshake record under the keys of the connection. A plain record serves as well: it
+    // cannot be decrypted, and the connection ends.
     server.receive(&over::client::record(22, &[1, 0, 0, 0]));
     server.eof();
     assert!(matches!(server.error(), Some(Error::Tls(_))), "{:?}", server.error());
     assert_eq!(setup.acceptor.stats().broken, 1);
 }
 
-/// S09: early data, which anybody can send once more (RFC 8446 section 8), is not taken.
+/// S09: early data, which anybody can replay (RFC 8446 section 8), is not accepted.
 #[test]
 fn s09_early_data() {
     let setup = Setup::new();
     let (mut server, mut client) = (setup.accept(Echo), setup.client("localhost"));
     client.shake_hands(&mut server);
-    // The tickets allow none.
+    // The tickets do not allow early data.
     let mut early = setup.client("localhost");
     assert!(!early.offers_early_data());
     let mut server = setup.accept(Echo);
@@ -192,14 +192,14 @@ fn s09_early_data() {
     assert_eq!(setup.acceptor.stats().resumed, 1);
 }
 
-/// S10: records with nothing in them cost little and come to an end.
+/// S10: empty records cost little, and their number is limited.
 #[test]
 fn s10_empty_records() {
     let setup = Setup::new();
     let mut server = setup.accept(Echo);
     let mut client = setup.client("localhost");
     client.shake_hands(&mut server);
-    // A client that keeps the rules sends none; these are not sealed, and the first ends the connection.
+    // A well-behaved client sends none. These are not encrypted, and the first ends the connection.
     for _ in 0..100 {
         server.receive(&over::client::record(23, &[]));
     }
@@ -207,7 +207,7 @@ fn s10_empty_records() {
     assert!(matches!(server.error(), Some(Error::Tls(_))));
 }
 
-/// S11: a record whose seal is broken ends the connection with an alert, and what stands in front of it is shown.
+/// S11: a record that cannot be authenticated ends the connection with an alert; the bytes before it are shown.
 #[test]
 fn s11_a_broken_seal() {
     let setup = Setup::new();
@@ -223,7 +223,7 @@ fn s11_a_broken_seal() {
     assert_eq!(setup.closed(), Some(Reason::Io(std::io::ErrorKind::InvalidData)));
 }
 
-/// S12: what comes behind close_notify is ignored (RFC 8446 section 6.1), and not even read.
+/// S12: bytes behind close_notify are ignored (RFC 8446 section 6.1), and not even read.
 #[test]
 fn s12_more_after_the_end() {
     let setup = Setup::new();
@@ -238,7 +238,7 @@ fn s12_more_after_the_end() {
     assert_eq!(server.held(), 0);
 }
 
-/// S13: a client without a certificate, with one of another authority, or with one that has expired, where one is asked for.
+/// S13: where a client certificate is required: a client without one, with one of another authority, or with an expired one.
 #[test]
 fn s13_clients_without_the_right_certificate() {
     let trusted = Authority::new("trusted");
@@ -262,13 +262,13 @@ fn s13_clients_without_the_right_certificate() {
     server.receive(&client.seal(b"ping"));
     assert_eq!(client.open(&server.take_sent()).0, b"ping");
     assert_eq!(setup.acceptor.stats().client_certificates, 1);
-    // This side does not even show one that has expired.
+    // An expired certificate is refused when it is loaded.
     let (chain, key) = trusted.issue(&["client"], Valid::Before);
     let expired = Identity::from_pem(chain.as_bytes(), key.as_bytes(), &provider);
     assert_eq!(expired.err(), Some(IdentityError::Expired(0)));
 }
 
-/// S14: after a reload no client is let in that an authority vouches for which is trusted no longer, by a ticket either.
+/// S14: after a reload, a client whose authority is no longer trusted is refused, even with a ticket.
 #[test]
 fn s14_an_authority_that_is_trusted_no_longer() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));

@@ -1,4 +1,4 @@
-//! What both roles agree on, and what the protocol inside sees of the stream.
+//! What both roles agree on, and how the protocol inside sees the stream.
 
 mod over;
 
@@ -16,7 +16,7 @@ use protocol::{Cx, Input, Protocol, Reason};
 
 #[test]
 fn every_split_of_a_stream_shows_the_same() {
-    // Lengths on either side of what a record holds.
+    // Lengths below and above the size of a record.
     for length in [1, 5, 100] {
         let setup = Setup::new();
         let plain: Vec<u8> = (0..length).collect();
@@ -42,7 +42,7 @@ fn every_split_of_a_handshake_comes_to_the_same() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let setup = Setup::new();
         let hello = setup.client_of("localhost", version).say();
-        // Another hello each time, of the same length.
+        // Each time another hello of the same length.
         for pieces in splits(&hello) {
             let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
             let (mut server, mut client) = (setup.accept(Echo), setup.client_of("localhost", version));
@@ -79,11 +79,11 @@ fn large_streams_come_whole_and_in_full_records() {
     assert_eq!(server.held() + server.protocol().held(), 0);
     let one_answer = client.seal(&plain[..60_000]);
     server.receive(&one_answer);
-    // 60,000 bytes need four records, whatever pieces they came in.
+    // 60,000 bytes need four records, however they were sent.
     assert_eq!(records(server.sent()), 4);
 }
 
-/// How many records there are.
+/// The number of records.
 fn records(mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while let Some(header) = bytes.first_chunk::<5>() {
@@ -142,7 +142,7 @@ fn each_direction_ends_by_itself() {
     let setup = Setup::new();
     let (mut server, mut client) = (setup.accept(Stays), setup.client("localhost"));
     client.shake_hands(&mut server);
-    // This side ends first, and goes on reading.
+    // This side half-closes first, and goes on reading.
     server.post(b"shutdown".to_vec());
     assert_eq!(client.open(&server.take_sent()), (Vec::new(), true));
     assert!(server.is_half_closed());
@@ -153,7 +153,7 @@ fn each_direction_ends_by_itself() {
     server.post(b"close".to_vec());
     server.eof();
     assert_eq!(server.ended(), Some(Reason::Closed));
-    // The peer ends first, and goes on reading.
+    // The peer half-closes first, and goes on reading.
     let (mut server, mut client) = (setup.accept(Stays), setup.client("localhost"));
     client.shake_hands(&mut server);
     server.receive(&client.close());
@@ -186,7 +186,7 @@ fn a_client_is_shown_the_certificate_for_the_name_that_it_asks_for() {
     for asked in ["first.example", "www.example.org", "example.org", "other.example.org"] {
         assert_eq!(shown(asked), (true, true), "{asked}");
     }
-    // The first is shown to whoever asks for another, and is not for that name.
+    // A client that asks for an unknown name is shown the first certificate, which is not valid for that name.
     assert_eq!(shown("a.b.example.org"), (false, false));
     assert_eq!(setup.acceptor.stats().alerts, 1);
 }
@@ -309,7 +309,7 @@ fn files_are_read_again_all_of_them_or_none() {
     let acceptor = Acceptor::new(files.load(Arc::clone(&provider)).unwrap()).unwrap();
     let names = || acceptor.identities()[0].names();
     let stamp = files.stamp();
-    // Half of a renewed pair.
+    // A renewed pair of which only half is replaced.
     let (chain, key) = setup.authority.issue(&["another.example"], Valid::Now);
     write("chain", &chain);
     assert!(files.reload(&acceptor, Arc::clone(&provider)).is_err());
@@ -327,7 +327,7 @@ fn files_are_read_again_all_of_them_or_none() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Asks, and keeps the answer.
+/// Sends a question, and keeps the answer.
 #[derive(Default)]
 struct Ask {
     answer: Vec<u8>,
@@ -374,7 +374,7 @@ fn a_client_talks_to_a_server() {
     for tls12 in [false, true] {
         let setup = Setup::with(|config| config.tls12 = tls12);
         let (mut client, connector) = ask(&setup, |config| config.tls12 = tls12);
-        // Said before there is anybody to hear it: it waits.
+        // Bytes sent before the handshake is done must wait.
         client.post(b"second ".to_vec());
         client.post(b"last".to_vec());
         let segment = 100;

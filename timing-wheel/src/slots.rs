@@ -1,8 +1,8 @@
 //! Where timers are filed: the arithmetic of the levels, and the bitmaps of slots with timers.
 //!
-//! A slot is a number below [`SLOTS`]: its row times 64 plus its digit. Row 0 has a single slot, [`DUE`]; row `r` from 1 to 11 is level `r
-//! - 1`, whose slots are `64^(r - 1)` ticks wide. A deadline after `now` is filed in the level of the highest base-64 digit in which the
-//! two differ, under the deadline's value of that digit. This rule implies:
+//! A slot is a number below [`SLOTS`]: its row times 64 plus its digit. Row 0 has a single slot, [`DUE`]; row `r` from 1 to 11
+//! is level `r - 1`, whose slots are `64^(r - 1)` ticks wide. A deadline after `now` is filed in the level of the highest base-64
+//! digit in which the two differ, under the deadline's value of that digit. This rule implies:
 //!
 //! * a slot with timers is always ahead of the cursor: nothing wraps, and the lowest digit of the lowest row always comes first;
 //! * until the start of its slot has passed, the place of a deadline does not depend on when it was filed.

@@ -1,8 +1,8 @@
 //! One axum router on two servers, in one run: `cargo run --release -p benches --features axum --bin axum`.
 //!
-//! `axum::serve`, which is hyper, and proto-tower on driver-tokio, each on one thread of one core, driven from another core in interleaved
-//! rounds. The best turn counts, as in `compare`. Prints the server's processor time per request and the memory of an idle
-//! connection, with their ratio and the bar. Exit status 1 where a bar is missed.
+//! `axum::serve`, which is hyper, and proto-tower on driver-tokio, each on one thread of one core, loaded from another core in interleaved
+//! rounds. The best turn counts, as in `compare`. Prints the server's processor time per request and the memory of an idle connection, with
+//! their ratio and the bar. Exit status 1 if a bar is missed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ impl Name {
 
 /// The core of the servers, and that of the load.
 const CORES: (usize, usize) = (0, 1);
-/// What ours may cost of hyper's: processor time, and memory.
+/// The permitted ratio of ours to hyper's: processor time, and memory.
 const BARS: (f64, f64) = (0.8, 0.3);
 
 fn main() -> ExitCode {
@@ -112,7 +112,7 @@ fn measure(options: &Options) -> io::Result<bool> {
     for in_flight in [1, 16] {
         let figures = processor_time(options, servers, in_flight)?;
         let what = format!("us of CPU per GET, 64 connections, {in_flight} in flight");
-        // The bar is that of requests one by one.
+        // The bar applies to requests sent one by one.
         met &= tell(&what, figures, (in_flight == 1).then_some(BARS.0));
     }
     let mut idle = [0.0; 2];
@@ -142,7 +142,7 @@ fn tell(what: &str, [ours, hyper]: [f64; 2], bar: Option<f64>) -> bool {
     met
 }
 
-/// The best turn of each.
+/// The best turn of each server.
 fn processor_time(options: &Options, servers: [(Name, SocketAddr); 2], in_flight: usize) -> io::Result<[f64; 2]> {
     let time = Duration::try_from_secs_f64(options.seconds).map_err(io::Error::other)?;
     let running = [start(servers[0].0, servers[0].1)?, start(servers[1].0, servers[1].1)?];

@@ -58,10 +58,10 @@ struct Options {
     tls_client_ca: Option<PathBuf>,
 }
 
-/// Where messages are compressed.
+/// The path at which messages are compressed.
 const DEFLATE: &str = "/ws/deflate";
 
-/// How long connections have to end after a signal.
+/// The time that connections have to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -85,12 +85,12 @@ fn run(options: &Options) -> io::Result<()> {
     serve(&server, places, options, true)
 }
 
-/// Serves until a signal, behind proxies if there are any.
+/// Serves until a signal, with the PROXY protocol if configured.
 fn serve<I>(server: &drivers::Server, places: I, options: &Options, print: bool) -> io::Result<()>
 where
     I: IntoIterator<Item = drivers::Listening>,
 {
-    // Before anybody is accepted: a storm of clients may take all descriptors, and signals need some.
+    // Before connections are accepted, because a storm of clients may take all descriptors, and catching signals needs some.
     let signals = processes::Signals::catch()?;
     let one = config(options);
     let shared = shared()?;
@@ -116,7 +116,7 @@ where
     let factory = move |peer: &Peer<'_, proto_h2::StreamMessage<Infallible>>, alpn: Option<&[u8]>| {
         let (one, two, handler) = (Arc::clone(&one), Arc::clone(&two), handler.clone());
         match alpn {
-            // Whoever negotiates nothing may begin with the preface.
+            // Without ALPN, a client may begin with the HTTP/2 preface.
             None => Some(proto_h2::Auto::new(one, two, handler, peer)),
             alpn => proto_h2::Auto::negotiated(alpn, one, two, handler, peer),
         }
@@ -124,8 +124,7 @@ where
     serve_layered(server, places, options, factory, signals, print)
 }
 
-/// Serves what `factory` makes of a peer and the protocol that was negotiated over TLS, behind proxies and over TLS where the
-/// options say so.
+/// Serves the protocols that `factory` makes for a peer and the protocol negotiated in TLS. The options add TLS and the PROXY protocol.
 fn serve_layered<I, P>(
     server: &drivers::Server,
     places: I,
@@ -160,7 +159,7 @@ where
     }
 }
 
-/// What accepts connections over TLS, if there is a certificate.
+/// The acceptor of TLS connections, if there is a certificate.
 fn acceptor(options: &Options) -> io::Result<Option<proto_tls::Acceptor>> {
     if options.tls_cert.is_empty() {
         return Ok(None);
@@ -205,7 +204,7 @@ fn prefork(workers: usize, server: drivers::Server, options: &Options) -> io::Re
     }
 }
 
-/// As many as a process has descriptors for, so that a worker that is full leaves new connections to the others.
+/// As many connections as a process has descriptors for, so that a full worker leaves new connections to the others.
 #[cfg(target_os = "linux")]
 fn connections_per_thread(threads: usize) -> usize {
     /// For the loops, the listening sockets and the standard streams.
@@ -219,10 +218,10 @@ fn print_address(address: SocketAddr) {
     println!("listening on {address}");
 }
 
-/// How connections of HTTP/1.1 are treated.
+/// The settings of HTTP/1.1 connections.
 fn config(options: &Options) -> Arc<ServerConfig> {
     let mut http = ServerConfig::new(SystemTime::now);
-    // Whatever size a client wants echoed.
+    // Echoed content may have any length.
     http.rules.limits.body = None;
     if let Some(seconds) = options.header_timeout {
         http.timeouts.first_byte = Some(Duration::from_secs(seconds));
@@ -249,7 +248,7 @@ fn mapped(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Shared {
     ws: Arc<proto_ws::Config>,
     /// The fields of the greeting, checked once.
@@ -259,15 +258,15 @@ struct Shared {
 /// The resources.
 struct Testbed {
     shared: Arc<Shared>,
-    /// The client's address, as the factory saw it, and its port: 32 bytes as a `SocketAddr`, 20 like this.
+    /// The client's address and port, in 20 bytes instead of the 32 of a `SocketAddr`.
     remote: Option<(Ipv6Addr, u16)>,
-    /// Whether the content of the request under way goes back.
+    /// Whether the content of the current request is echoed.
     echoing: bool,
-    /// What the connection becomes.
+    /// The protocol after an upgrade.
     next: Option<Box<proto_ws::Server<Echo>>>,
 }
 
-/// What is asked for rarely stays out of line, so that the compiler puts `request`, whose `GET /` is measured, in line.
+/// Rarely used methods are separate, so that the compiler inlines `request`, whose `GET /` is measured.
 impl Testbed {
     #[inline(never)]
     fn start_echo(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
@@ -282,8 +281,8 @@ impl Testbed {
         }
     }
 
-    /// Tells clients who they are. Its fields are an array: were they the block that `GET /` has, the compiler would see two
-    /// callers of one function, and would no longer put the one that is measured in line.
+    /// Returns the client's address. Its fields are an array: with the block that `GET /` uses, the compiler would see two callers of one
+    /// function, and would not inline the measured one.
     #[inline(never)]
     fn whoami(&self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let remote = self.remote.map_or_else(
@@ -293,7 +292,7 @@ impl Testbed {
         responder.send(200, &[("Content-Type", "text/plain")], remote.as_bytes())
     }
 
-    /// Shakes hands; with permessage-deflate if the resource has it and the client offers it.
+    /// Upgrades to WebSocket; with permessage-deflate if the resource has it and the client offers it.
     #[inline(never)]
     fn upgrade(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
@@ -352,7 +351,7 @@ impl Handler for Testbed {
     }
 }
 
-/// Sends every WebSocket message back.
+/// Echoes every WebSocket message.
 struct Echo;
 
 impl proto_ws::Handler for Echo {

@@ -1,4 +1,4 @@
-//! The loop of one thread: opens connections, sends what is due, checks what comes.
+//! The loop of one thread: it opens connections, sends the requests that are due, and checks the answers.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,39 +16,39 @@ use super::script::{Progress, Script, Violation};
 use super::tls::Tls;
 use super::{Length, Plan};
 
-/// So many connections are being opened at once: less than the backlog of any server.
+/// The number of connections that may be connecting at once: less than the backlog of any server.
 const OPENING: usize = 100;
 const READ_BUFFER: usize = 256 * 1024;
 const EVENTS: usize = 1024;
-/// When nothing at all comes for so long, the server has lost something.
+/// When no bytes at all arrive for this long, the server has lost a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Latencies above are counted as this.
+/// Longer latencies are recorded as this.
 const LONGEST: Duration = Duration::from_secs(100);
 
-/// What one thread counted.
+/// What one thread has counted.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// Answers while measuring.
+    /// Right answers received while measuring.
     pub(super) answers: u64,
-    /// How long measuring took.
+    /// How long the measurement took.
     pub(super) elapsed: Duration,
-    /// Nanoseconds from request to answer.
+    /// Latencies from request to answer, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
     pub(super) errors: u64,
     pub(super) first_error: Option<String>,
 }
 
 struct Conn {
-    /// None when it has failed.
+    /// `None` when the connection has failed.
     socket: Option<OwnedFd>,
     tls: Option<Tls>,
     phase: Phase,
     progress: Progress,
     /// Requests permitted but not sent yet, in bytes.
     to_send: usize,
-    /// Where in the script the next byte to send is.
+    /// The position in the script of the next byte to send.
     at: usize,
-    /// When the requests that wait for their answers were due.
+    /// When the requests that wait for their answers were due, oldest first.
     waiting: VecDeque<Instant>,
     wants_out: bool,
 }
@@ -56,7 +56,7 @@ struct Conn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
-    /// The handshake of TLS.
+    /// In the TLS handshake.
     Encrypting,
     Handshake,
     Open,
@@ -68,23 +68,23 @@ pub(super) struct Generator {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
-    /// What came over TLS.
+    /// Decrypted bytes.
     plain: Vec<u8>,
     conns: Vec<Conn>,
-    /// Of them, those not open yet.
+    /// Connections that are not open yet.
     opening: usize,
     alive: usize,
-    /// So many of the connections had their one exchange.
+    /// Connections that have had their single exchange.
     exchanged: usize,
-    /// The first source address; threads start at different ones.
+    /// The number of the first source address; each thread starts at a different one.
     source: u32,
-    /// Requests whose answers are awaited.
+    /// Requests sent or permitted whose answers have not come.
     outstanding: usize,
     /// Requests that may still be sent.
     budget: u64,
-    /// Whether an answer makes room for the next request.
+    /// Whether an answer permits the next request.
     refill: bool,
-    /// With a rate: connections with room for a request.
+    /// When a rate is given: connections with room for a request.
     free: VecDeque<usize>,
     measuring: bool,
     tally: Tally,
@@ -120,12 +120,12 @@ impl Generator {
         })
     }
 
-    /// Connections that still work.
+    /// The number of connections that have not failed.
     pub(super) fn alive(&self) -> usize {
         self.alive
     }
 
-    /// Opens `count` connections more, shaking hands.
+    /// Opens `count` more connections and completes their handshakes.
     pub(super) fn open(&mut self, count: usize) -> io::Result<()> {
         let (start, mut begun) = (Instant::now(), 0);
         let mut progress = (Instant::now(), 0);
@@ -197,7 +197,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Works for `length`, counting.
+    /// Sends and receives for `length`, counting answers.
     pub(super) fn drive(&mut self, length: Length) -> io::Result<()> {
         self.tally.answers = 0;
         self.tally.latencies.reset();
@@ -207,7 +207,7 @@ impl Generator {
             Length::Time(time) => (Some(time), u64::MAX),
             Length::Requests(requests) => (None, requests),
         };
-        // What is under way from warming up counts, for its answers come now.
+        // Requests that were sent while warming up count too, because their answers come now.
         self.budget = goal.saturating_sub(self.outstanding as u64);
         let start = Instant::now();
         if self.refill {
@@ -229,7 +229,7 @@ impl Generator {
                     self.submit(index, 1, at(due));
                     due += 1;
                 }
-                // Below a millisecond it spins: the kernel's timers would be too late.
+                // For less than a millisecond it spins: the kernel's timers would wake it too late.
                 let next = at(due).saturating_duration_since(Instant::now());
                 let next = if self.free.is_empty() {
                     Duration::from_millis(1)
@@ -260,7 +260,7 @@ impl Generator {
         Ok(())
     }
 
-    /// One request and its answer on every connection that had none yet.
+    /// Has one request and its answer on every connection that had none yet.
     pub(super) fn exchange_once(&mut self) -> io::Result<()> {
         (self.refill, self.budget) = (false, u64::MAX);
         for index in std::mem::replace(&mut self.exchanged, self.conns.len())..self.conns.len() {
@@ -272,7 +272,7 @@ impl Generator {
         self.wait_for_answers()
     }
 
-    /// Does nothing for so long but notice what the server does.
+    /// Sends nothing for `time`, but notices what the server sends and closes.
     pub(super) fn hold(&mut self, time: Duration) -> io::Result<()> {
         let start = Instant::now();
         while start.elapsed() < time {
@@ -281,7 +281,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Waits for the answers under way, so that a lost one is noticed.
+    /// Waits for the answers to requests already sent, so that a lost answer is noticed.
     pub(super) fn finish(mut self) -> io::Result<Tally> {
         self.wait_for_answers()?;
         Ok(self.tally)
@@ -300,7 +300,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Connections in turns, each as often as it has room for requests.
+    /// The connections in turn, each as often as it has room for requests.
     fn rooms(&self) -> VecDeque<usize> {
         let room = |depth: usize| move |(index, conn): (usize, &Conn)| (conn.waiting.len() <= depth).then_some(index);
         (0..self.plan.in_flight)
@@ -356,12 +356,12 @@ impl Generator {
         self.begin(index)
     }
 
-    /// Says what comes first, on a connection that is ready for it.
+    /// Sends the handshake, if there is one, on a connection that is ready for it.
     fn begin(&mut self, index: usize) -> Result<(), Violation> {
         let conn = &mut self.conns[index];
         let Some(socket) = &conn.socket else { return Ok(()) };
         if let Some(opening) = self.script.opening() {
-            // A socket that was opened just now takes a few hundred bytes.
+            // A newly opened socket has room for a few hundred bytes.
             if send(socket, &mut conn.tls, opening)? != opening.len() {
                 return Err(Violation::Handshake);
             }
@@ -389,7 +389,7 @@ impl Generator {
             self.plain.clear();
             tls.receive(socket, came, &mut self.plain)?;
             if conn.phase == Phase::Encrypting && tls.is_open() {
-                // Nothing but tickets comes before the client has spoken.
+                // A TLS server sends nothing but session tickets before the client's first bytes.
                 self.begin(index)?;
             }
             came = &self.plain;
@@ -406,7 +406,7 @@ impl Generator {
         }
         if !conn.progress.reply.is_empty() {
             let reply = std::mem::take(&mut conn.progress.reply);
-            // Only between requests, or it would end up inside of one; the server then asks once more.
+            // Replies are sent only between requests, not inside of one; the server will ping again.
             if conn.to_send == 0 {
                 let _ = send(socket, &mut conn.tls, &reply);
             }
@@ -429,7 +429,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Sends as many requests as the connection has room for.
+    /// Submits as many requests as the connection has room for.
     fn fill(&mut self, index: usize, now: Instant) {
         let room = self.plan.in_flight.saturating_sub(self.conns[index].waiting.len());
         self.submit(index, room, now);
@@ -487,7 +487,7 @@ impl Generator {
         }
     }
 
-    /// Drops a connection and counts why. Each answer that will not come is an error too.
+    /// Drops a connection and counts the reason. Each answer that it still awaited counts as an error too.
     fn fail(&mut self, index: usize, violation: &Violation) {
         let conn = &mut self.conns[index];
         if conn.socket.take().is_none() {
@@ -505,7 +505,8 @@ impl Generator {
     }
 }
 
-/// Sends what the socket takes of `piece`, over TLS where there is some. Returns how much that is.
+/// Sends as much of `piece` as the socket takes, through TLS where it is used. Returns the number of bytes of `piece`
+/// sent.
 fn send(socket: &OwnedFd, tls: &mut Option<Tls>, piece: &[u8]) -> Result<usize, Violation> {
     if let Some(tls) = tls {
         return tls.send(socket, piece);

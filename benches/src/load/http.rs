@@ -1,23 +1,23 @@
-//! HTTP/1.1: one request, and the answer it must get.
+//! HTTP/1.1: one request, and the check of its answers.
 
 use super::Plan;
 use super::script::{Progress, Violation};
 
-/// A head may take so much.
+/// The maximum size of a response head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Http {
-    /// The content of each answer.
+    /// The expected content of each answer.
     content: Vec<u8>,
     template: Option<Template>,
 }
 
-/// An answer that was right: the next ones, but for their dates, are the same bytes.
+/// A right answer: later answers are compared with its bytes, except for the value of Date.
 #[derive(Debug)]
 struct Template {
     answer: Vec<u8>,
-    /// Where the value of Date is.
+    /// The position of the value of Date.
     date: std::ops::Range<usize>,
 }
 
@@ -33,7 +33,7 @@ impl Template {
 }
 
 impl Http {
-    /// The request and how its answers are judged.
+    /// Makes the request and the check of its answers.
     pub(super) fn new(plan: &Plan) -> (Vec<u8>, Self) {
         let content: Vec<u8> = (0..plan.payload).map(|n| b'a' + (n % 26) as u8).collect();
         let (method, path) = if content.is_empty() {
@@ -84,7 +84,7 @@ impl Http {
         Ok(answers)
     }
 
-    /// The length of the answer at the start of `bytes`, if all of it is there.
+    /// The length of the answer at the start of `bytes`, or `None` when it is not complete.
     fn answer(&mut self, bytes: &[u8]) -> Result<Option<usize>, Violation> {
         if let Some(template) = &self.template
             && let Some(answer) = bytes.get(..template.answer.len())
@@ -117,8 +117,8 @@ impl Http {
     }
 }
 
-/// Tells where the value of Date is (nowhere: at the start, empty), if the head is one of success with `length` bytes of
-/// content on a connection that stays open.
+/// Checks that the head has the status of success, announces `length` bytes of content, and keeps the connection open.
+/// Returns the position of the value of Date, or an empty range at 0 when there is none.
 fn judge_head(head: &[u8], length: usize) -> Result<std::ops::Range<usize>, Violation> {
     let head = std::str::from_utf8(head).map_err(|_| Violation::Head)?;
     let mut lines = head.split("\r\n");
@@ -187,7 +187,8 @@ mod tests {
             wrong[at] ^= 0x10;
             let found = check(&[ANSWER, &wrong, ANSWER]);
             let as_first = check(&[&wrong]);
-            // The reason phrase, the name of an unknown field and the date are the server's affair, and 013 is 13.
+            // The server may choose the reason phrase, the name of an unknown field and the date; a length of 013 is
+            // 13.
             let free = (13..15).contains(&at) || (17..21).contains(&at) || (22..52).contains(&at) || at == 69;
             if free {
                 assert_eq!(found, Ok(3), "byte {at}");

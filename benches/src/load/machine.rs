@@ -1,4 +1,4 @@
-//! The server's process, and the machine: processor time, memory, pinning, limits.
+//! The server's process and the machine: processor time, memory, pinning and limits.
 
 use std::fs;
 use std::io;
@@ -13,28 +13,28 @@ use rustix::thread::CpuSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process(pub u32);
 
-/// What a [`Process`] has used.
+/// The resources that a [`Process`] has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// Processor time, user and system.
     pub cpu: Duration,
-    /// Resident bytes.
+    /// Resident memory, in bytes.
     pub rss: u64,
 }
 
 impl Process {
-    /// What it has used so far, with its descendants.
+    /// Reads what the process and its descendants have used so far.
     ///
     /// # Errors
     ///
-    /// When there is no such process.
+    /// There is no such process.
     pub fn sample(&self) -> io::Result<Sample> {
         let mut total = Sample {
             cpu: cpu(self.0)?,
             rss: rss(self.0)?,
         };
         for child in children(self.0) {
-            // One that ended meanwhile has nothing any more.
+            // A descendant that has ended meanwhile adds nothing.
             if let Ok(sample) = Process(child).sample() {
                 total.cpu += sample.cpu;
                 total.rss += sample.rss;
@@ -57,7 +57,8 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The scheduler's count, which is in nanoseconds, of all threads; where there is none, user and system time in ticks.
+/// Processor time of all threads: from the scheduler's count in nanoseconds, or, where there is none, from user and
+/// system time in ticks.
 fn cpu(pid: u32) -> io::Result<Duration> {
     let mut nanos = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -79,7 +80,7 @@ fn cpu(pid: u32) -> io::Result<Duration> {
 
 fn ticks(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may hold anything; user time is the 12th field behind it, system time the next.
+    // The name, in parentheses, may hold any characters. User time is the 12th field behind it, system time the next.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let ticks: u64 = fields
         .split_ascii_whitespace()
@@ -91,7 +92,7 @@ fn ticks(pid: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(ticks * 1_000_000_000 / per_second.max(1)))
 }
 
-/// The sum over the mappings, which is exact; the total of `status` may lag behind.
+/// Resident memory as the exact sum over the mappings; the total in `status` may lag behind.
 fn rss(pid: u32) -> io::Result<u64> {
     let find = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name))?;
@@ -105,11 +106,11 @@ fn rss(pid: u32) -> io::Result<u64> {
     Ok(find(&status, "VmRSS:").unwrap_or(0) * 1024)
 }
 
-/// Keeps the calling thread, and what it starts, on one core.
+/// Pins the calling thread, and the processes it starts, to one core.
 ///
 /// # Errors
 ///
-/// When there is no such core.
+/// There is no such core.
 pub fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     if core >= CpuSet::MAX_CPU {
@@ -119,29 +120,29 @@ pub fn pin(core: usize) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Raises the limit of open descriptors as far as it goes and tells it.
+/// Raises the limit of open descriptors as far as allowed and returns it.
 pub fn raise_descriptor_limit() -> Option<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    // What stays is what was.
+    // If this fails, the limit stays as it was.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
     rustix::process::getrlimit(Resource::Nofile).current
 }
 
-/// A server that was started for the run, and ends with it.
+/// A server process that is started for the run, and stopped when this is dropped.
 #[derive(Debug)]
 pub struct Server(Child);
 
 impl Server {
-    /// Starts `command` on `core` and waits until it accepts connections at `address`. The calling thread goes back to
-    /// `own` core.
+    /// Starts `command` on `core` and waits until it accepts connections at `address`. The calling thread is pinned to
+    /// core `own` afterwards.
     ///
     /// # Errors
     ///
-    /// When it cannot be started, ends, or does not listen within ten seconds.
+    /// The server cannot be started, ends, or does not listen within ten seconds.
     pub fn start(command: &mut Command, address: SocketAddr, core: usize, own: usize) -> io::Result<Self> {
         pin(core)?;
         let child = command.stdout(Stdio::null()).stdin(Stdio::null()).spawn();
@@ -160,7 +161,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Its process.
+    /// The server's process.
     pub fn process(&self) -> Process {
         Process(self.0.id())
     }
@@ -195,7 +196,7 @@ mod tests {
             std::hint::black_box(block.iter().map(|byte| u64::from(*byte)).sum::<u64>());
         }
         let after = this.sample()?;
-        // The machine may be busy with others.
+        // Other processes may keep the machine busy.
         assert!(after.cpu > before.cpu, "{before:?} {after:?}");
         assert!(after.rss >= before.rss + (16 << 20), "{before:?} {after:?}");
         drop(block);

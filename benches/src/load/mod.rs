@@ -1,8 +1,8 @@
 //! A load generator for HTTP/1.1 and WebSocket servers that checks every byte of every answer.
 //!
-//! One thread drives many connections through epoll. What it sends is made beforehand and repeated, what comes back is
-//! compared with what must come back, so that checking costs little and hides nothing: a wrong byte, a missing answer,
-//! one too many or a connection that ends is an error of the [`Report`].
+//! Each thread drives many connections through epoll. The requests are made beforehand and repeated, and the answers
+//! are compared with the expected bytes, so that checking costs little. A wrong byte, a missing or surplus answer and a
+//! connection that ends are errors in the [`Report`].
 
 mod abuse;
 mod churn;
@@ -28,7 +28,7 @@ pub use tls::Encryption;
 use generator::{Generator, Tally};
 use script::Script;
 
-/// What is spoken.
+/// The protocol to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// HTTP/1.1: `GET /`, or `POST /echo` when there is a payload.
@@ -37,25 +37,25 @@ pub enum Mode {
     WebSocket,
 }
 
-/// When measuring ends.
+/// When the measurement ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// After so long.
+    /// After this time.
     Time(Duration),
-    /// After so many answers, counted exactly: no request beyond them is sent.
+    /// After this number of answers, counted exactly: no further request is sent.
     Requests(u64),
 }
 
-/// What to do to whom.
+/// What to send to which server.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server.
+    /// The server's address.
     pub target: SocketAddr,
-    /// What it speaks.
+    /// The protocol it speaks.
     pub mode: Mode,
-    /// Whether that goes over TLS, and how. Attacks and churning go without.
+    /// Whether connections use TLS, and how. Attacks and churn do not use it.
     pub encryption: Option<Encryption>,
-    /// The resource asked for; `None` takes the testbed's.
+    /// The requested path; `None` is the default of the testbed's servers.
     pub path: Option<String>,
     /// Field lines added to each request, without their line ends.
     pub fields: Vec<String>,
@@ -65,30 +65,30 @@ pub struct Plan {
     pub in_flight: usize,
     /// Bytes of content of each request or message.
     pub payload: usize,
-    /// What a `GET` must be answered with.
+    /// The expected content of the answer to a `GET`.
     pub expect: Vec<u8>,
     /// How long to measure.
     pub length: Length,
-    /// The same work before, not measured.
+    /// How long to send requests before the measurement begins.
     pub warm_up: Duration,
-    /// Requests or messages per second over all connections; `None` sends the next as soon as an answer comes. With a
-    /// rate, latency counts from when a request was due, not from when a slow server let it be sent.
+    /// Requests or messages per second over all connections. `None` sends the next request as soon as an answer comes.
+    /// With a rate, latency counts from when a request was due, not from when it was sent.
     pub rate: Option<f64>,
-    /// Never to sleep while measuring. A server whose answers wake the generator pays for that with each of them, on
-    /// virtual machines more than for the answer.
+    /// Whether never to sleep while measuring. Otherwise the server pays for waking the generator with each answer,
+    /// which on virtual machines can cost more than the answer itself.
     pub spin: bool,
-    /// Over how long opening the connections is spread.
+    /// The time over which opening the connections is spread.
     pub ramp: Duration,
-    /// How many source addresses, 127.0.0.1 and up, take turns: one has about 28,000 ports.
+    /// The number of source addresses, from 127.0.0.1 upwards, that take turns: one address has about 28,000 ports.
     pub sources: u32,
-    /// Threads that share the connections.
+    /// The number of threads that share the connections.
     pub threads: usize,
-    /// The server's process, for its processor time and memory.
+    /// The server's process, whose processor time and memory are measured.
     pub server: Option<Process>,
 }
 
 impl Plan {
-    /// One connection with one request at a time, for one second.
+    /// A plan with one connection and one request at a time, for one second.
     pub fn new(target: SocketAddr, mode: Mode) -> Self {
         Plan {
             target,
@@ -111,7 +111,7 @@ impl Plan {
         }
     }
 
-    /// The part of thread `index`.
+    /// The part of the plan for thread `index`.
     fn share(&self, index: usize) -> Plan {
         let part = |total: usize| total / self.threads + usize::from(index < total % self.threads);
         let mut plan = self.clone();
@@ -129,12 +129,12 @@ impl Plan {
     }
 }
 
-/// Opens the connections, warms up, measures, and waits for what is still under way.
+/// Opens the connections, warms up, measures, and waits for the outstanding answers.
 ///
 /// # Errors
 ///
-/// When the plan cannot be carried out at all: no connection could be opened, or this system refuses. What the server
-/// does wrong is in the report.
+/// The plan cannot be carried out: no connection could be opened, or a system call failed. Faults of the server are in
+/// the report.
 pub fn run(plan: &Plan) -> io::Result<Report> {
     if plan.threads == 0 || plan.connections < plan.threads || plan.in_flight == 0 {
         return Err(io::Error::new(
@@ -143,7 +143,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
         ));
     }
     let barrier = Barrier::new(plan.threads);
-    // The server before any connection, before measuring, after measuring.
+    // Samples of the server: before any connection, before measuring, and after it.
     let samples = Mutex::new([plan.sample(), None, None]);
     let sample = |index: usize| {
         if barrier.wait().is_leader() {
@@ -154,7 +154,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
     let work = |index: usize| -> io::Result<Tally> {
         let plan = plan.share(index);
         let generator = Generator::new(&plan, Script::new(&plan), index);
-        // Every thread comes to each barrier, also one that failed.
+        // Every thread arrives at each barrier, even one that has failed.
         let (mut generator, mut outcome) = match generator {
             Ok(mut generator) => {
                 let opened = generator.open(plan.connections);
@@ -200,7 +200,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
 /// As [`run`].
 pub fn idle(plan: &Plan, hold: Duration) -> io::Result<Idle> {
     const FIRST: usize = 100;
-    // Some servers close soon on who says nothing.
+    // Some servers soon close connections that send nothing.
     const BATCH: usize = 500;
     let mut generator = Generator::new(plan, Script::new(plan), 0)?;
     generator.open(FIRST)?;
@@ -225,23 +225,23 @@ pub fn idle(plan: &Plan, hold: Duration) -> io::Result<Idle> {
     })
 }
 
-/// Lets connections come and go at random for as long as the plan says, each staying for `stay` on average, with as many
-/// there as the plan says. Most of them ask something; how they end is drawn by lot: orderly, or by half-closes and resets
-/// at any point.
+/// Opens and ends connections at random for the plan's length. The plan's number is open at any time, and each stays
+/// for `stay` on average. Most of them send requests. How each ends is random: in order, or by a half-close or reset at
+/// any point.
 ///
 /// # Errors
 ///
-/// When the plan cannot be carried out at all. What the server does wrong is in the outcome.
+/// The plan cannot be carried out. Faults of the server are in the result.
 pub fn churn(plan: &Plan, stay: Duration) -> io::Result<Churned> {
     churn::run(plan, stay)
 }
 
-/// Attacks the server for as long as the plan says, beside a few honest clients, and tells how it took that. An attacker
-/// that is closed comes again.
+/// Attacks the server for the plan's length, beside a few honest clients, and measures the effect. An attacker whose
+/// connection is closed connects again.
 ///
 /// # Errors
 ///
-/// When no connection could be opened.
+/// No connection could be opened.
 pub fn abuse(plan: &Plan, abuse: Abuse) -> io::Result<Outcome> {
     abuse::run(plan, abuse)
 }

@@ -1,4 +1,4 @@
-//! What a run came to, for people and for programs.
+//! The results of a run, as text and as JSON.
 
 use std::fmt;
 use std::io;
@@ -14,19 +14,19 @@ use super::{Plan, Sample};
 pub struct Report {
     /// Right answers while measuring.
     pub answers: u64,
-    /// How long measuring took.
+    /// How long the measurement took.
     pub elapsed: Duration,
-    /// Times from request to answer, in nanoseconds.
+    /// Latencies from request to answer, in nanoseconds.
     pub latencies: Histogram<u64>,
-    /// Answers that were wrong or never came, and connections that failed.
+    /// Wrong and missing answers, and connections that failed.
     pub errors: u64,
-    /// The first of them.
+    /// The first of these errors.
     pub first_error: Option<String>,
     /// The server's processor time per answer.
     pub cpu_per_answer: Option<Duration>,
-    /// The same, in nanoseconds, with fractions.
+    /// The same in nanoseconds, with fractions.
     pub cpu_nanos: Option<f64>,
-    /// By how much the server has grown, per connection, in bytes.
+    /// The growth of the server's memory per connection, in bytes.
     pub bytes_per_connection: Option<f64>,
 }
 
@@ -67,12 +67,12 @@ impl Report {
         self.answers as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency that a part `q` (0 to 1) of the answers did not exceed.
+    /// The latency that the fraction `q` (0 to 1) of the answers did not exceed.
     pub fn quantile(&self, q: f64) -> Duration {
         Duration::from_nanos(self.latencies.value_at_quantile(q))
     }
 
-    /// As one JSON object: times in microseconds.
+    /// The report as one JSON object; times are in microseconds.
     pub fn to_json(&self) -> String {
         let micros = |time: Duration| format!("{:.1}", time.as_nanos() as f64 / 1000.0);
         let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|q| micros(self.quantile(q)));
@@ -120,18 +120,18 @@ impl fmt::Display for Report {
 pub struct Idle {
     /// Connections opened.
     pub connections: usize,
-    /// Of them, those that ended though they should not.
+    /// The number of these that ended during the run.
     pub lost: usize,
-    /// By how much the server has grown per connection that had one exchange, in bytes.
+    /// The growth of the server's memory per connection after one exchange, in bytes.
     pub bytes_per_connection: Option<f64>,
     /// Wrong answers and connections that failed.
     pub errors: u64,
-    /// The first of them.
+    /// The first of these errors.
     pub first_error: Option<String>,
 }
 
 impl Idle {
-    /// As one JSON object.
+    /// The result as one JSON object.
     pub fn to_json(&self) -> String {
         let bytes = self
             .bytes_per_connection
@@ -163,7 +163,7 @@ pub(super) fn failures(f: &mut fmt::Formatter<'_>, errors: u64, first: Option<&s
     }
 }
 
-/// The texts of errors are plain words; quotes and backslashes are the only characters to take care of.
+/// Quotes `text` for JSON. Error texts are plain words; only quotes and backslashes need to be escaped.
 pub(super) fn quoted(text: Option<&str>) -> String {
     text.map_or("null".to_owned(), |text| {
         format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))

@@ -1,4 +1,4 @@
-//! What one connection sends and what must come back.
+//! What one connection sends, and the check of what it receives.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use super::http::Http;
 use super::websocket::WebSocket;
 use super::{Mode, Plan};
 
-/// What the server did wrong.
+/// A fault of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Violation {
-    /// The answer to the handshake does not accept it.
+    /// The answer to the WebSocket handshake does not accept it.
     Handshake,
-    /// Not the status line of success.
+    /// The status is not success.
     Status,
-    /// The head makes no sense, or its length is unknown or wrong.
+    /// The head is malformed, or its length is missing or wrong.
     Head,
     /// A wrong byte.
     Content,
-    /// An answer nobody asked for.
+    /// An answer without a request.
     Unasked,
-    /// The handshake of TLS failed, or a record is broken.
+    /// The TLS handshake failed, or a record is broken.
     Tls,
     /// The connection ended.
     Closed,
     /// The connection failed.
     Failed(std::io::ErrorKind),
-    /// Nothing came for seconds.
+    /// No answer came in time.
     Silent,
 }
 
@@ -45,27 +45,27 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How far one connection is with what it gets.
+/// What one connection has received so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// What cannot be judged before more comes.
+    /// Received bytes that cannot be judged before more arrive.
     pub(super) partial: Vec<u8>,
-    /// Where in the expected bytes the next one is.
+    /// The position of the next byte in the expected bytes.
     pub(super) at: usize,
-    /// Whether the handshake, if there is one, is done.
+    /// Whether the handshake is done, if there is one.
     pub(super) open: bool,
-    /// What is to be sent at once: an answer to a ping.
+    /// Bytes to send at once, in answer to a Ping.
     pub(super) reply: Vec<u8>,
 }
 
 /// The requests of all connections, made beforehand.
 #[derive(Debug)]
 pub(super) struct Script {
-    /// The requests one after the other; behind the last come the first ones again, so that many fit one write.
+    /// The requests one after the other. The first ones are repeated behind the last, so that many fit one write.
     pub(super) requests: Vec<u8>,
-    /// Bytes of one request.
+    /// The size of one request, in bytes.
     pub(super) size: usize,
-    /// After so many bytes it starts again.
+    /// The number of bytes after which the requests repeat.
     pub(super) period: usize,
     kind: Kind,
 }
@@ -90,7 +90,7 @@ impl Script {
         };
         let size = messages.first().map_or(0, Vec::len);
         let period = size * messages.len();
-        // As many again as one write may hold, up to a mebibyte.
+        // Repeats as many as one write may hold, up to a mebibyte.
         let more = plan.in_flight.min((1 << 20) / size.max(1)).max(1);
         let requests = messages.iter().cycle().take(messages.len() + more).flatten();
         Script {
@@ -101,7 +101,7 @@ impl Script {
         }
     }
 
-    /// What comes before the first request: the handshake.
+    /// The handshake, which is sent before the first request, if there is one.
     pub(super) fn opening(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Http(_) => None,
@@ -109,7 +109,7 @@ impl Script {
         }
     }
 
-    /// Judges what came in and tells how many answers it completed.
+    /// Checks received bytes and returns the number of answers that they complete.
     pub(super) fn check(&mut self, progress: &mut Progress, bytes: &[u8]) -> Result<usize, Violation> {
         match &mut self.kind {
             Kind::Http(http) => http.check(progress, bytes),

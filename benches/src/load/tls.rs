@@ -1,4 +1,4 @@
-//! The client's side of TLS beneath a connection of the generator.
+//! The client's side of TLS for a connection of the generator.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -15,19 +15,20 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::script::Violation;
 
-/// Bytes of ciphertext that may wait for the socket before no more is sealed.
+/// The size of the ciphertext waiting for the socket at which no more plaintext is sealed, in bytes.
 const WAITING: usize = 64 * 1024;
 
-/// How connections are encrypted: whom they trust. The certificate must be for `localhost`. Each connection shakes hands in full.
+/// How connections are encrypted: the certificates they trust. The server's certificate must be for `localhost`. Each
+/// connection makes a full handshake.
 #[derive(Debug, Clone)]
 pub struct Encryption(Arc<ClientConfig>);
 
 impl Encryption {
-    /// Trusts the authorities, or the server's own certificate, in a file in PEM.
+    /// Trusts the certificates in a PEM file: authorities, or the server's own certificate.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or has none.
+    /// The file cannot be read, or holds no certificate.
     pub fn trusting(file: &Path) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
@@ -54,10 +55,10 @@ impl Encryption {
     }
 }
 
-/// One connection's.
+/// The TLS state of one connection.
 pub(super) struct Tls {
     client: Box<ClientConnection>,
-    /// What the socket did not take.
+    /// Ciphertext that the socket has not taken yet.
     sealed: Vec<u8>,
 }
 
@@ -66,12 +67,12 @@ impl Tls {
         !self.client.is_handshaking()
     }
 
-    /// Whether the socket has not taken all.
+    /// Whether ciphertext still waits for the socket.
     pub(super) fn waits(&self) -> bool {
         !self.sealed.is_empty() || self.client.wants_write()
     }
 
-    /// Seals as much of `piece` as may wait, and sends. Returns how many bytes of it will go.
+    /// Seals and sends as much of `piece` as there is room for. Returns the number of bytes of `piece` sealed.
     pub(super) fn send(&mut self, socket: &OwnedFd, piece: &[u8]) -> Result<usize, Violation> {
         let n = match self.sealed.len() < WAITING {
             true => self
@@ -87,7 +88,7 @@ impl Tls {
 
     pub(super) fn flush(&mut self, socket: &OwnedFd) -> Result<(), Violation> {
         while self.client.wants_write() {
-            // A vector takes everything.
+            // Writing to a vector cannot fail.
             let _ = self.client.write_tls(&mut self.sealed);
         }
         while !self.sealed.is_empty() {
@@ -103,14 +104,14 @@ impl Tls {
         Ok(())
     }
 
-    /// Opens what has come, and appends it to `plain`. Answers of its own are sent.
+    /// Decrypts `bytes` and appends the plaintext to `plain`. Sends TLS's own replies.
     pub(super) fn receive(&mut self, socket: &OwnedFd, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), Violation> {
         while !bytes.is_empty() {
             self.client
                 .read_tls(&mut bytes)
                 .map_err(|error| Violation::Failed(error.kind()))?;
             if self.client.process_new_packets().is_err() {
-                // The alert tells the server why.
+                // Sends the alert that tells the server the reason.
                 let _ = self.flush(socket);
                 return Err(Violation::Tls);
             }

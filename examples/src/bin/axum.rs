@@ -1,4 +1,4 @@
-//! An `axum` router on our connections: only the line that serves is another.
+//! An `axum` router on this project's connections: only the line that serves differs from plain axum.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use tower_http::services::ServeDir;
 use tower_http::timeout::TimeoutLayer;
 
-/// Serves a few routes of axum: try `curl -d '{"name":"you"}' -H content-type:application/json 127.0.0.1:8080/greet`.
+/// Serves a few axum routes: try `curl -d '{"name":"you"}' -H content-type:application/json 127.0.0.1:8080/greet`.
 #[derive(Parser)]
 struct Options {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// How many threads serve.
+    /// The number of threads that serve.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// A folder to serve under /files.
@@ -46,7 +46,7 @@ fn app(options: &Options) -> Router {
     let echo = |upgrade: WebSocketUpgrade| async {
         upgrade.on_upgrade(|mut socket| async move {
             while let Some(Ok(message)) = socket.recv().await {
-                // A Close is answered by the next `recv`.
+                // The next `recv` answers a Close.
                 let is_close = matches!(message, Message::Close(_));
                 if !is_close && socket.send(message).await.is_err() {
                     return;

@@ -1,4 +1,4 @@
-//! A chat of lines over TCP: what one sends, everyone receives.
+//! A chat of lines over TCP: everyone receives what anyone sends.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use protocol::{Cx, Input, Protocol, Reason, Sender};
 /// The longest line, in bytes.
 const LONGEST: usize = 1000;
 
-/// Everyone, by address.
+/// All clients, by address.
 type Room = Arc<Mutex<HashMap<SocketAddr, Sender<Bytes>>>>;
 
 struct Member {
@@ -36,7 +36,7 @@ impl Member {
         let said = [format!("{}: ", self.address).as_bytes(), line].concat();
         let said = Bytes::from(said);
         for sender in self.room.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            // Who does not keep up misses it.
+            // A client that does not keep up misses the line.
             let _ = sender.send(said.clone());
         }
     }
@@ -61,7 +61,7 @@ impl Protocol for Member {
         while let Some(end) = input.as_slice().iter().position(|byte| *byte == b'\n') {
             self.tell_all(input.take(end + 1));
         }
-        // What is left of a line waits in the input.
+        // The rest of a line waits in the input.
         if input.len() > LONGEST {
             cx.send(b"that line is too long\n");
             return Err(LineTooLong);

@@ -1,4 +1,4 @@
-//! A WebSocket client: sends lines from standard input, prints what comes.
+//! A WebSocket client: sends lines from standard input, and prints received messages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use proto_ws::entropy::PerThread;
 use proto_ws::{Client, CloseCode, Handler, Masked, Message, Misuse, Opening, Socket};
 use protocol::Sender;
 
-/// Sends lines from standard input to a WebSocket server and prints what comes.
+/// Sends lines from standard input to a WebSocket server, and prints received messages.
 #[derive(Parser)]
 struct Options {
     /// The server, such as 127.0.0.1:8080.
     server: SocketAddr,
-    /// The path to ask for.
+    /// The path to request.
     #[arg(default_value = "/ws")]
     path: String,
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
 }
@@ -30,7 +30,7 @@ enum Order {
 }
 
 struct Console {
-    /// Given away when the connection is open.
+    /// Sent to the main thread when the connection is open.
     sender: Option<Sender<Order>>,
     open: mpsc::Sender<Sender<Order>>,
 }
@@ -40,7 +40,7 @@ impl Handler<Masked<PerThread>> for Console {
 
     fn opened(&mut self, _: &mut Socket<'_, '_, Masked<PerThread>>) -> Result<(), Misuse> {
         if let Some(sender) = self.sender.take() {
-            // Its receiver is gone only when standard input has ended.
+            // The receiver is dropped only after the end of standard input.
             let _ = self.open.send(sender);
         }
         Ok(())

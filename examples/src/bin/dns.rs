@@ -1,4 +1,4 @@
-//! Looks up the IPv4 addresses of names over UDP: an endpoint with a deadline of its own and three tries.
+//! Looks up the IPv4 addresses of names over UDP: an endpoint with its own deadline and three attempts.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -21,25 +21,25 @@ struct Options {
     /// The server to ask.
     #[arg(long, default_value = "127.0.0.1:53")]
     server: SocketAddr,
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
 }
 
-/// How often a question is asked, and how long an answer may take each time.
+/// The number of attempts per question, and the time to wait for each answer.
 const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Resolver {
     server: SocketAddr,
-    /// The questions without answer, by the number they were asked with.
+    /// Unanswered questions, by their id.
     open: HashMap<u16, Name>,
     tries: u32,
     deadline: Option<Instant>,
 }
 
 impl Resolver {
-    /// Asks what is open.
+    /// Sends all unanswered questions.
     fn ask(&mut self, cx: &mut EndpointCx<'_>) {
         self.tries += 1;
         self.deadline = Some(cx.now() + PATIENCE);
@@ -54,7 +54,7 @@ impl Resolver {
                 segment_size: None,
                 ecn: None,
             };
-            // What the queue does not take is asked again at the deadline.
+            // Questions that do not fit in the queue are repeated at the deadline.
             let _ = cx.transmit(transmit);
         }
     }
@@ -70,7 +70,7 @@ impl Endpoint for Resolver {
     }
 
     fn received(&mut self, cx: &mut EndpointCx<'_>, datagram: Datagram<'_>) -> Result<(), Infallible> {
-        // Anyone can send a datagram: only an answer of the server to an open question counts.
+        // Anyone can send a datagram: only the server's answers to unanswered questions count.
         if datagram.from != self.server {
             return Ok(());
         }
@@ -126,7 +126,7 @@ fn main() -> std::io::Result<()> {
     } else {
         ([0_u16; 8], 0).into()
     };
-    // The numbers need not be hard to guess here: the server is asked over a trusted network.
+    // The ids may be guessable here, because the server is reached over a trusted network.
     let open = (1..).zip(options.names).collect();
     let resolver = Resolver {
         server: options.server,

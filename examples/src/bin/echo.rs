@@ -1,4 +1,4 @@
-//! Sends back what comes.
+//! Sends received bytes back.
 
 use std::convert::Infallible;
 

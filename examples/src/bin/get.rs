@@ -1,4 +1,4 @@
-//! An HTTP client: fetches URLs, several of one server over one connection where that allows it.
+//! An HTTP client: fetches URLs, several from one server over one connection if possible.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,19 +17,19 @@ use proto_http::{
 use proto_tls::{Connector, Roots};
 use protocol::Reason;
 
-/// Fetches URLs: their content goes to standard output, the status of each to standard error.
+/// Fetches URLs: writes their content to standard output, and each status to standard error.
 #[derive(Parser)]
 struct Options {
-    /// What to fetch, such as http://127.0.0.1:8080/ or https://localhost:8443/.
+    /// The URLs, such as http://127.0.0.1:8080/ or https://localhost:8443/.
     #[arg(required = true)]
     urls: Vec<Url>,
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
     /// Trust the authorities in this file, in PEM, instead of the system's.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Ask for the heads alone.
+    /// Request only the heads.
     #[arg(long)]
     head: bool,
     /// Send this file, with POST.
@@ -40,7 +40,7 @@ struct Options {
     chunked: bool,
 }
 
-/// Where a resource is, and how to ask for it there.
+/// The server of a resource, and its path there.
 #[derive(Clone)]
 struct Url {
     secure: bool,
@@ -74,16 +74,16 @@ impl std::str::FromStr for Url {
 }
 
 impl Url {
-    /// The host, and what stands behind its colon.
+    /// The host, and the part after its colon.
     fn parts(&self) -> (&str, Option<&str>) {
-        // RFC 3986 section 3.2.2: an address of IPv6 stands in brackets.
+        // An IPv6 address has brackets (RFC 3986 section 3.2.2).
         match self.authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (&self.authority, None),
         }
     }
 
-    /// The name, or address, that a certificate must be for.
+    /// The name or address that the certificate must have.
     fn host(&self) -> &str {
         self.parts().0.trim_start_matches('[').trim_end_matches(']')
     }
@@ -100,7 +100,7 @@ impl Url {
     }
 }
 
-/// Connects over TLS, where one of the URLs wants that.
+/// The TLS connector, if one of the URLs needs it.
 fn connector(options: &Options) -> io::Result<Option<Connector>> {
     if !options.urls.iter().any(|url| url.secure) {
         return Ok(None);
@@ -114,7 +114,7 @@ fn connector(options: &Options) -> io::Result<Option<Connector>> {
     Connector::new(config).map(Some).map_err(io::Error::other)
 }
 
-/// What is to be sent with each request.
+/// The content of each request.
 #[derive(Clone)]
 struct Request {
     method: &'static str,
@@ -122,10 +122,10 @@ struct Request {
     chunked: bool,
 }
 
-/// What became of one connection.
+/// The result of one connection.
 #[derive(Default)]
 struct Outcome {
-    /// Responses that came whole.
+    /// The number of complete responses.
     complete: usize,
     /// Whether one of them was an error.
     refused: bool,
@@ -138,17 +138,17 @@ struct Outcome {
 struct Fetcher {
     left: VecDeque<Url>,
     request: Request,
-    /// Bytes of the content that were sent.
+    /// Bytes of the content sent so far.
     sent: usize,
     outcome: Outcome,
     report: mpsc::Sender<Outcome>,
 }
 
-/// Bytes handed over at once.
+/// The most bytes passed to the connection at once.
 const PIECE: usize = 64 * 1024;
 
 impl Fetcher {
-    /// Sends as much of the content as the connection takes now.
+    /// Sends as much of the content as the connection accepts now.
     fn send(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         let content = &self.request.content;
         while self.sent < content.len() && !requester.is_congested() {
@@ -215,13 +215,13 @@ impl Caller for Fetcher {
         outcome.reason = reason.to_string();
         match error {
             Some(error) => outcome.failure = Some(error.to_string()),
-            // Where a kept connection has ended, the rest goes over another.
+            // If a kept connection has ended, another fetches the rest.
             None if unanswered == Unanswered::Uncertain && outcome.failure.is_none() => {
                 outcome.failure = Some(outcome.reason.clone())
             }
             None => {}
         }
-        // The receiver waits for it.
+        // The receiver waits for the result.
         let _ = self.report.send(outcome);
     }
 }
@@ -237,7 +237,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Fetches everything; true where no server refused.
+/// Fetches everything. Returns whether all responses were successful.
 fn fetch(options: &Options) -> io::Result<bool> {
     let request = Request {
         method: match (options.head, &options.send) {
@@ -249,7 +249,7 @@ fn fetch(options: &Options) -> io::Result<bool> {
         chunked: options.chunked,
     };
     let mut config = ClientConfig::default();
-    // It is written as it comes, so it may be of any size.
+    // Content is written as it arrives, so it may have any length.
     config.rules.limits.body = None;
     let config = Arc::new(config);
     let connector = connector(options)?;
@@ -296,7 +296,7 @@ fn fetch(options: &Options) -> io::Result<bool> {
             )));
         }
         all_well &= !outcome.refused;
-        // A server may close behind any answer: the rest goes over another connection.
+        // A server may close after any response: another connection fetches the rest.
         left = left.get(outcome.complete..).unwrap_or_default();
     }
     Ok(all_well)

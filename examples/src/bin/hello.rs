@@ -1,4 +1,4 @@
-//! Answers HTTP requests: `/` at once, `/slow` a second later, from another thread.
+//! Answers HTTP requests: `/` at once, `/slow` after a second, from another thread.
 
 use std::sync::Arc;
 use std::thread;
@@ -20,10 +20,10 @@ impl Handler for Hello {
             "/" => responder.send(200, &[("Content-Type", "text/plain")], b"Hello!\n"),
             "/slow" => {
                 let sender = self.sender.clone();
-                // A real program has a pool of threads, with a queue that is bounded.
+                // A real program uses a pool of threads with a bounded queue.
                 let work = move || {
                     thread::sleep(Duration::from_secs(1));
-                    // Who asked may be gone by now.
+                    // The client may have disconnected.
                     let _ = sender.send("Hello, after some work!\n".into());
                 };
                 thread::spawn(work);

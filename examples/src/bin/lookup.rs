@@ -1,8 +1,7 @@
-//! Answers HTTP requests with the help of futures: `/localhost` looks the name up. On driver-tokio only.
+//! Answers HTTP requests with the help of futures: `/localhost` looks up that name. Only on driver-tokio.
 //!
-//! The handler starts a future where a request comes and gets its outcome as a message. What holds back: a connection
-//! has one lookup at a time, since requests behind an unanswered one wait in its input, and a semaphore bounds those of
-//! all connections. No queue grows.
+//! The handler spawns a future for each request, and gets its result as a message. Backpressure: a connection has at most one look-up,
+//! because later requests wait in its input; and a semaphore bounds the look-ups of all connections. No queue grows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ struct Options {
     listen: SocketAddr,
 }
 
-/// Lookups under way at once, over all connections of a thread.
+/// Concurrent look-ups, over all connections of a thread.
 const LOOKUPS: usize = 100;
 
 struct Lookup {
@@ -45,7 +44,7 @@ impl Handler for Lookup {
                 Ok(addresses) => addresses.map(|address| format!("{}\n", address.ip())).collect(),
                 Err(error) => format!("{name:?}: {error}\n"),
             };
-            // Who asked may be gone by now.
+            // The client may have disconnected.
             let _ = sender.send(found);
             drop(permit);
         });
@@ -74,6 +73,6 @@ fn main() -> std::io::Result<()> {
     if let Some(address) = server.local_addr() {
         println!("listening on {address}");
     }
-    // Until it is killed; the other examples show how to drain at a signal.
+    // Runs until it is killed; the other examples show how to drain after a signal.
     server.join().map(drop)
 }

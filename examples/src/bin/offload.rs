@@ -1,5 +1,5 @@
-//! Heavy work off the loop: each line goes through a chain of processors on a pool of threads and comes back as a
-//! message, in order. The queues are bounded; what finds one full is dropped, counted, and said to be.
+//! Heavy work outside the event loop: each line goes through a chain of processors on a pool of threads, and returns as a message, in
+//! order. The queues are bounded; lines that find a full queue are dropped, counted, and reported.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use protocol::{Cx, Input, Protocol, SendError, Sender};
 
-/// Packets that may wait for one thread of the pool.
+/// Packets that wait for one thread of the pool.
 const QUEUE: usize = 64;
 const THREADS: usize = 2;
 /// The longest line, in bytes.
 const LONGEST: usize = 1000;
 
-/// A line on its way through the pool, with the way back.
+/// A line in the pool, with the sender for its result.
 struct Packet {
     line: Vec<u8>,
     back: Sender<Vec<u8>>,
 }
 
-/// What is done to each packet, in this order.
+/// The processing steps of each packet, in order.
 const PROCESSORS: [fn(&mut Vec<u8>); 2] = [|line| line.make_ascii_uppercase(), |line| line.reverse()];
 
-/// Threads that process packets. One connection's packets all go to one thread, so they keep their order.
+/// Threads that process packets. All packets of a connection go to the same thread, so they stay in order.
 struct Pool {
     queues: Vec<SyncSender<Packet>>,
     connections: AtomicU64,
@@ -65,9 +65,9 @@ fn process(packets: &Receiver<Packet>) {
     }
 }
 
-/// Waits while the connection's mailbox is full: then the pool's queues fill up as well, and new lines are refused.
+/// Waits while the connection's mailbox is full: the pool's queues then fill up too, and new lines are refused.
 fn give_back(back: &Sender<Vec<u8>>, mut line: Vec<u8>) {
-    // Who sent it may be gone by now: `Closed`.
+    // `Closed` means that the client has disconnected.
     while let Err(SendError::Full(returned)) = back.send(line) {
         line = returned;
         thread::sleep(Duration::from_millis(1));
@@ -80,7 +80,7 @@ struct Connection {
     back: Sender<Vec<u8>>,
     /// Packets in the pool.
     under_way: usize,
-    /// No line follows.
+    /// The peer has ended its stream.
     eof: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Greets each connection with the number of the process that serves it, from several processes.
+//! Serves from several processes; greets each connection with the id of the process that serves it.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,19 +10,19 @@ use drivers::{Driver, Server};
 use processes::{Prefork, Role, Signals};
 use protocol::{Cx, Input, Protocol};
 
-/// Greets each connection with the number of the process that serves it.
+/// Greets each connection with the id of the process that serves it.
 #[derive(Parser)]
 struct Options {
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// How many processes serve.
+    /// The number of processes that serve.
     #[arg(long, default_value_t = 4)]
     workers: usize,
-    /// A queue of connections for each process: even shares, but nobody else takes those of one that is down.
+    /// One accept queue for each process: even shares, but the connections of a process that is down wait for it.
     #[arg(long)]
     queue_per_worker: bool,
 }

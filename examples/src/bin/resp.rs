@@ -1,4 +1,4 @@
-//! A toy of Redis in memory, for `redis-cli` and other clients: strings and channels, in RESP2 and RESP3.
+//! A toy Redis in memory, for `redis-cli` and other clients: strings and channels, in RESP2 and RESP3.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,15 +8,15 @@ use proto_resp::{Command, Handler, Misuse, PreparedPush, Responder, Server, Serv
 use protocol::Sender;
 use protocol::bytes::Bytes;
 
-/// Keys that the store holds at most, and subscribers that a channel has.
+/// The most keys in the store, and the most subscribers of a channel.
 const KEYS: usize = 1 << 20;
 const SUBSCRIBERS: usize = 1 << 16;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Default)]
 struct Store {
     strings: Mutex<HashMap<Bytes, Bytes>>,
-    /// Who listens to what, by the numbers of connections.
+    /// The subscribers of each channel, by the numbers of their connections.
     channels: Mutex<HashMap<Bytes, HashMap<u64, Sender<PreparedPush>>>>,
     connections: Mutex<u64>,
 }
@@ -38,7 +38,7 @@ impl Handler for Client {
 
     fn command(&mut self, command: &Command<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let name = command.name().to_ascii_uppercase();
-        // In RESP2, who subscribes may do nothing else: replies could not be told from messages.
+        // In RESP2 a subscriber may send no other commands, because their replies could not be distinguished from messages.
         let subscriber = responder.version() == Version::Resp2 && !self.subscriptions.is_empty();
         if subscriber && !matches!(&name[..], b"SUBSCRIBE" | b"UNSUBSCRIBE" | b"PING" | b"QUIT") {
             return responder.error("ERR only SUBSCRIBE, UNSUBSCRIBE, PING and QUIT are allowed in this context");
@@ -67,7 +67,7 @@ impl Handler for Client {
                 responder.close();
                 responder.simple("OK")
             }
-            // What clients ask or tell of their own accord.
+            // Commands that clients send by themselves.
             (b"COMMAND", _) => responder.array(0),
             (b"CLIENT", 1..) => responder.simple("OK"),
             (b"SELECT", 1) => match command.arguments() {
@@ -84,7 +84,7 @@ impl Handler for Client {
     }
 
     fn posted(&mut self, push: PreparedPush, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        // Who does not read misses messages, as on every channel.
+        // A client that does not read misses messages.
         if responder.is_congested() || responder.is_open() {
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl Client {
         responder.none()
     }
 
-    /// Says that a channel is subscribed to, or no longer, and how many are.
+    /// Confirms a subscription or unsubscription, with the remaining number.
     fn confirm(&self, kind: &[u8], channel: Option<&[u8]>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         responder.push(|push, out| {
             push.push(3, out)?;
@@ -202,7 +202,7 @@ impl Client {
     }
 }
 
-/// Takes a connection from a channel, and the channel away with the last.
+/// Removes a connection from a channel, and the channel with its last subscriber.
 fn leave(channels: &mut HashMap<Bytes, HashMap<u64, Sender<PreparedPush>>>, channel: &Bytes, number: u64) {
     if let Some(listeners) = channels.get_mut(channel) {
         listeners.remove(&number);

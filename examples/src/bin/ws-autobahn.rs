@@ -1,5 +1,5 @@
-//! Lets the fuzzing server of the Autobahn TestSuite judge the client: asks it how many cases there are, then echoes
-//! through one connection for each.
+//! Lets the fuzzing server of the Autobahn TestSuite test the client: asks for the number of cases, then echoes on one connection for each
+//! case.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ struct Options {
     server: SocketAddr,
     /// The name for the report.
     agent: String,
-    /// Which driver: epoll or tokio.
+    /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
 }
 
-/// Echoes, and keeps the last text.
+/// Echoes, and keeps the last text message.
 struct Echo(Arc<Mutex<String>>);
 
 impl Handler<Masked<PerThread>> for Echo {
@@ -40,7 +40,7 @@ impl Handler<Masked<PerThread>> for Echo {
     }
 }
 
-/// One connection from beginning to end; returns the last text that came.
+/// Runs one connection to its end. Returns the last text message.
 fn connect(options: &Options, config: &Arc<Config>, target: String) -> io::Result<String> {
     let mut limits = Limits::default();
     limits.max_output = 64 << 20;

@@ -1,4 +1,4 @@
-//! Sends WebSocket messages back, compressed where the client offers it.
+//! Echoes WebSocket messages, compressed if the client offers compression.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,10 +21,10 @@ impl Handler for Echo {
     }
 }
 
-/// One who asks for the upgrade.
+/// The handler of an upgrade request.
 struct Visitor {
     config: Arc<Config>,
-    /// What the connection becomes.
+    /// The protocol after the upgrade.
     next: Option<Box<proto_ws::Server<Echo>>>,
 }
 

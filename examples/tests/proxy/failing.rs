@@ -1,4 +1,4 @@
-//! Servers and clients that fail.
+//! Failing servers and clients.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use drivers::Driver;
 
 use crate::{Origin, Proxy, read_head, read_until, reverse};
 
-/// RFC 9112 section 8: a server that dies in the middle. The client must not take what has come for all.
+/// A server that dies during its response (RFC 9112 section 8). The client must not take the received part for complete.
 #[test]
 fn a_server_that_dies() {
     for (answer, came) in [
@@ -39,7 +39,7 @@ fn a_server_that_dies() {
             assert!(!curl.status.success(), "{curl:?}");
         });
     }
-    // To a client of HTTP/1.0 only a reset says so.
+    // For an HTTP/1.0 client, only a reset shows this.
     let origin = Origin::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     reverse(&origin, &[], |proxy| {
         let mut stream = proxy.connect();
@@ -47,11 +47,11 @@ fn a_server_that_dies() {
         let end = std::iter::repeat_with(|| stream.read(&mut [0; 100])).find(|read| !matches!(read, Ok(1..)));
         assert!(matches!(end, Some(Err(_))), "{end:?}");
     });
-    // And in a tunnel.
+    // The same in a tunnel.
     let origin = Origin::start(|mut stream| {
         stream.write_all(b"hello").unwrap();
         stream.read_exact(&mut [0; 5]).unwrap();
-        // What was not read makes the end a reset.
+        // Unread input turns the close into a reset.
         thread::sleep(Duration::from_millis(100));
     });
     let port = origin.address.port().to_string();
@@ -66,7 +66,7 @@ fn a_server_that_dies() {
     }
 }
 
-/// RFC 9110 sections 15.6.3 and 15.6.5: what the client is told when there is no answer, and that the connection goes on.
+/// The client's answer if there is no response (RFC 9110 sections 15.6.3 and 15.6.5); its connection continues.
 #[test]
 fn failures() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -99,7 +99,7 @@ fn failures() {
     }
 }
 
-/// A client that goes away takes the connection to the server with it.
+/// A client that disconnects also ends the connection to the server.
 #[test]
 fn a_client_that_goes() {
     let (tell, told) = std::sync::mpsc::channel();
@@ -115,7 +115,7 @@ fn a_client_that_goes() {
     reverse(&origin, &[], |proxy| {
         let mut stream = proxy.connect();
         write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        // What is not read makes the end a reset; one that is not might be a half-close, behind which the answer is still wanted.
+        // Unread input turns the close into a reset; an orderly close could be a half-close, after which the response is still wanted.
         assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
         let began = Instant::now();
         drop(stream);

@@ -1,4 +1,4 @@
-//! Much at once.
+//! Much data, many connections.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{Origin, read_head, reverse};
 
-/// A large body, in both directions at once and in either framing, through a client that is slower than the server.
+/// A large body in both directions at once, in either framing, with a client that is slower than the server.
 #[test]
 fn large_bodies() {
     const SIZE: usize = 20_000_000;
@@ -69,10 +69,10 @@ fn large_bodies() {
     std::fs::remove_file(&file).unwrap();
 }
 
-/// A client that does not read stops the server, and a server that does not read stops the client; nothing piles up in the proxy.
+/// A client that does not read stops the server, and a server that does not read stops the client; the proxy buffers little.
 #[test]
 fn backpressure() {
-    /// Writes for as long as the other end takes it, and says how much that was.
+    /// Writes for as long as the other end reads. Returns how many bytes it wrote.
     fn pour(mut stream: TcpStream) -> usize {
         stream.set_write_timeout(Some(Duration::from_millis(700))).unwrap();
         let piece = vec![b'x'; 65_536];
@@ -98,7 +98,7 @@ fn backpressure() {
         let mut stream = proxy.connect();
         write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let taken = told.recv_timeout(Duration::from_secs(20)).unwrap();
-        // What the buffers of the kernel hold, and little more.
+        // What the kernel's buffers hold, plus little more.
         assert!(taken < 30_000_000, "{taken}");
         let mut stream = proxy.connect();
         write!(
@@ -111,7 +111,7 @@ fn backpressure() {
     });
 }
 
-/// Many clients at once, each with requests one behind the other, in threads.
+/// Many concurrent clients, each in a thread with several requests.
 #[test]
 fn many_clients() {
     let origin = Origin::mirror();
@@ -121,7 +121,7 @@ fn many_clients() {
                 let mut stream = proxy.connect();
                 thread::spawn(move || {
                     for n in 0..20 {
-                        // Two at once: the second waits in the proxy.
+                        // Two requests at once: the second waits in the proxy.
                         let request = |m: u32| format!("GET /{client}/{n}/{m} HTTP/1.1\r\nHost: a\r\n\r\n");
                         write!(stream, "{}{}", request(1), request(2)).unwrap();
                         for m in 1..=2 {

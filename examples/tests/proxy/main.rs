@@ -1,4 +1,4 @@
-//! The proxy, between clients and servers that are raw sockets, curl and our own.
+//! The proxy with clients and servers that are raw sockets, curl, and this project's own.
 
 mod failing;
 mod load;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use drivers::Driver;
 
-/// A running proxy; dropping it ends it.
+/// A running proxy, which ends when dropped.
 struct Proxy {
     child: Child,
     address: String,
@@ -39,7 +39,7 @@ impl Proxy {
         patient(TcpStream::connect(&self.address).unwrap())
     }
 
-    /// Says `request` and reads all that comes.
+    /// Sends `request` and reads everything to the end.
     fn ask(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -61,7 +61,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// What came before the end, or the reset.
+/// Everything received before the end or the reset.
 fn read_all(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
@@ -91,7 +91,7 @@ fn read_head(stream: &mut TcpStream) -> String {
     read_until(stream, "\r\n\r\n")
 }
 
-/// A server whose connections are each treated by `serve`.
+/// A server whose connections `serve` handles.
 struct Origin {
     address: SocketAddr,
 }
@@ -110,7 +110,7 @@ impl Origin {
         Origin { address }
     }
 
-    /// One that reads a head and answers with these bytes, the head it has read in front of the content.
+    /// A server that reads a head and answers with `answer`, followed by the head as content.
     fn saying(answer: &'static str) -> Self {
         Origin::start(move |mut stream| {
             read_head(&mut stream);
@@ -118,7 +118,7 @@ impl Origin {
         })
     }
 
-    /// One that answers with the head that it was sent.
+    /// A server that answers with the head it received.
     fn mirror() -> Self {
         Origin::start(|mut stream| {
             let head = read_head(&mut stream);
@@ -132,7 +132,7 @@ impl Origin {
     }
 }
 
-/// Does it on each driver, with a reverse proxy in front of `origin`.
+/// Runs `test` on each driver, with a reverse proxy for `origin`.
 fn reverse(origin: &Origin, flags: &[&str], test: impl Fn(&Proxy)) {
     for driver in Driver::ALL {
         let to = origin.address.to_string();

@@ -1,4 +1,4 @@
-//! What passes: requests, responses and their fields.
+//! Forwarding of requests, responses and their fields.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -8,7 +8,7 @@ use drivers::Driver;
 
 use crate::{Origin, Proxy, read_all, read_head, read_until, reverse};
 
-/// RFC 9110 section 7.6: what a request has at the server.
+/// The fields of a request as the server receives them (RFC 9110 section 7.6).
 #[test]
 fn fields_of_requests() {
     reverse(&Origin::mirror(), &[], |proxy| {
@@ -43,18 +43,18 @@ fn fields_of_requests() {
             proxy.address
         ));
         assert!(seen.starts_with("HTTP/1.1 508 "), "{seen}");
-        // RFC 9112 section 6.1: what is framed in two ways is refused, not passed on.
+        // A request with ambiguous framing is refused, not forwarded (RFC 9112 section 6.1).
         let seen =
             proxy.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
         assert!(seen.starts_with("HTTP/1.1 400 "), "{seen}");
     });
 }
 
-/// What a response has at the client: reason, lengths of what is not sent, framing.
+/// Responses as the client receives them: reason phrase, lengths of omitted content, framing.
 #[test]
 fn responses() {
     let cases: [(&str, &'static str, &str, &str); 7] = [
-        // RFC 9112 section 4: the reason phrase is the server's.
+        // The reason phrase is the server's (RFC 9112 section 4).
         (
             "GET / HTTP/1.1",
             "HTTP/1.1 299 Odd\r\nDate: x\r\nContent-Length: 2\r\nX: y\r\nConnection: z\r\nZ: 1\r\n\r\nhi",
@@ -80,21 +80,21 @@ fn responses() {
             "HTTP/1.1 204 No Content\r\nDate: x\r\nVia: 1.1 NAME\r\n\r\n",
             "",
         ),
-        // RFC 9112 section 6.3: what ends with the connection is sent in chunks.
+        // A body that ends with the connection is forwarded in chunks (RFC 9112 section 6.3).
         (
             "GET / HTTP/1.1",
             "HTTP/1.0 200 OK\r\nDate: x\r\n\r\nhello",
             "HTTP/1.1 200 OK\r\nDate: x\r\nVia: 1.0 NAME\r\nTransfer-Encoding: chunked\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n",
         ),
-        // A client of HTTP/1.0 gets no chunks.
+        // An HTTP/1.0 client gets no chunks.
         (
             "GET / HTTP/1.0",
             "HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nDate: x\r\nVia: 1.1 NAME\r\nConnection: close\r\n\r\n",
             "hello",
         ),
-        // RFC 9112 section 6.1: the Content-Length beside chunks counts for nothing, and is not passed on.
+        // A Content-Length beside chunks is ignored, and not forwarded (RFC 9112 section 6.1).
         (
             "GET / HTTP/1.1",
             "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -111,7 +111,7 @@ fn responses() {
             let mut got = vec![0; content.len()];
             stream.read_exact(&mut got).unwrap();
             assert_eq!(String::from_utf8_lossy(&got), content);
-            // The connection goes on, but for HTTP/1.0.
+            // The connection continues, except with HTTP/1.0.
             write!(stream, "{request}\r\nHost: a\r\n\r\n").unwrap();
             if request.ends_with("1.1") {
                 assert_eq!(read_head(&mut stream), head);
@@ -122,7 +122,7 @@ fn responses() {
     }
 }
 
-/// RFC 9110 section 6.5, RFC 9112 section 7.1.2: both ways.
+/// Trailers in both directions (RFC 9110 section 6.5, RFC 9112 section 7.1.2).
 #[test]
 fn trailers() {
     let origin = Origin::start(|mut stream| {
@@ -137,7 +137,7 @@ fn trailers() {
         let answer = proxy.ask(
             "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Up: 1\r\n\r\n",
         );
-        // RFC 9110 section 6.5.1: a trailer that frames is dropped.
+        // A trailer that concerns framing is dropped (RFC 9110 section 6.5.1).
         assert!(
             answer.ends_with("\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\nX-Down: 2\r\n\r\n"),
             "{answer}"
@@ -146,7 +146,7 @@ fn trailers() {
     });
 }
 
-/// RFC 8297, RFC 9110 section 15.2.
+/// Informational responses (RFC 8297, RFC 9110 section 15.2).
 #[test]
 fn informational_responses() {
     let origin = Origin::start(|mut stream| {
@@ -161,7 +161,7 @@ fn informational_responses() {
     reverse(&origin, &[], |proxy| {
         let mut stream = proxy.connect();
         write!(stream, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-        // It comes before the answer is there.
+        // Arrives before the final response exists.
         let first = read_head(&mut stream);
         assert!(
             first.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n"),
@@ -172,13 +172,13 @@ fn informational_responses() {
             rest.starts_with("HTTP/1.1 102 ") && rest.contains("HTTP/1.1 200 OK\r\n") && rest.ends_with("ok"),
             "{rest}"
         );
-        // RFC 9110 section 15.2: none to a client of HTTP/1.0.
+        // An HTTP/1.0 client gets none (RFC 9110 section 15.2).
         let old = proxy.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
         assert!(old.starts_with("HTTP/1.1 200 OK\r\n"), "{old}");
     });
 }
 
-/// RFC 9110 section 10.1.1: the server says whether the content is to come.
+/// The server decides whether the client sends its content (RFC 9110 section 10.1.1).
 #[test]
 fn expectations() {
     let origin = Origin::start(|mut stream| {
@@ -216,7 +216,7 @@ fn expectations() {
         let mut stream = ask("/no");
         let answer = read_all(&mut stream);
         assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
-        // A server that says nothing, and a client that does not wait for ever.
+        // A server that sends no 100, and a client that does not wait for ever.
         let mut stream = ask("/silent");
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         assert!(stream.read(&mut [0]).is_err(), "nobody said to continue");
@@ -226,7 +226,7 @@ fn expectations() {
     });
 }
 
-/// RFC 9112 section 3.2.2: what a client sends to the proxy that it has chosen, names as well as addresses.
+/// The absolute form, as a client sends it to a forward proxy, with names and addresses (RFC 9112 section 3.2.2).
 #[test]
 fn absolute_form() {
     let origin = Origin::mirror();

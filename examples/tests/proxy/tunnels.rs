@@ -1,4 +1,4 @@
-//! Bytes that pass as they are.
+//! Tunnels and upgrades.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use proto_ws::{Message, Socket};
 
 use crate::{Origin, Proxy, read_all, read_head, reverse};
 
-/// RFC 9110 section 7.8: an upgrade, and bytes both ways behind it; RFC 6455 passes so.
+/// An upgrade followed by bytes in both directions (RFC 9110 section 7.8), as for WebSocket (RFC 6455).
 #[test]
 fn upgrades() {
     let origin = Origin::start(|mut stream| {
@@ -24,7 +24,7 @@ fn upgrades() {
             head.contains("Upgrade: shout\r\n") && head.contains("Connection: upgrade\r\n"),
             "{head}"
         );
-        // What follows comes with the head.
+        // Bytes that arrive together with the head.
         let answer =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\nX: y\r\n\r\nWELCOME ";
         stream.write_all(answer.as_bytes()).unwrap();
@@ -53,11 +53,11 @@ fn upgrades() {
         let mut echo = [0; 5];
         stream.read_exact(&mut echo).unwrap();
         assert_eq!(&echo, b"HELLO");
-        // Each direction ends by itself.
+        // Each direction ends separately.
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_all(&mut stream), "BYE");
     });
-    // A server that does not switch answers as any other.
+    // A server that does not switch answers as usual.
     reverse(
         &Origin::saying("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"),
         &[],
@@ -68,7 +68,7 @@ fn upgrades() {
     );
 }
 
-/// RFC 9110 section 9.3.6.
+/// Tunnels by CONNECT (RFC 9110 section 9.3.6).
 #[test]
 fn tunnels() {
     let origin = Origin::start(|mut stream| {
@@ -113,7 +113,7 @@ fn tunnels() {
     }
 }
 
-/// RFC 6455 through a reverse proxy, with our own client and server.
+/// WebSocket (RFC 6455) through a reverse proxy, with this project's client and server.
 #[test]
 fn websocket() {
     let config = Arc::new(ServerConfig::default());
@@ -144,7 +144,7 @@ fn websocket() {
     }
 }
 
-/// Upgrades every request to a WebSocket echo.
+/// A handler that upgrades every request to a WebSocket echo.
 struct Upgrader;
 
 impl Handler for Upgrader {

@@ -1,9 +1,10 @@
-//! What we, and two crates that others rely on, make of frames of WebSocket and replies of RESP: reads one stream a line from standard
-//! input, its kind and its bytes in hexadecimal, separated by a tab, and writes a line for each. `ci/differential.py` compares
-//! them, and packages of Python's beside them.
+//! Shows how wirestate and two widely used crates read WebSocket frames and RESP replies. Reads one stream per line from standard input,
+//! its kind and its bytes in hexadecimal, separated by a tab, and writes one line for each. `ci/differential.py` compares these lines with
+//! each other and with those of Python packages.
 //!
 //! usage: frame_verdicts ours|tungstenite|redis-protocol. Kinds: `ws server`, `ws client` (who receives), `resp 2`, `resp 3`.
-//! A line has what was taken, separated by tabs, and then `more`, `close` or `error KIND`.
+//!
+//! A line lists the items read, separated by tabs, and then `more`, `close` or `error KIND`.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 
@@ -88,7 +89,7 @@ fn frames<S: Side>(connection: Connection<S>, mut bytes: Vec<u8>) -> Vec<String>
     }
 }
 
-/// Bytes that are read to their end, and then there are no more yet.
+/// A stream that has no more bytes for now when all are read.
 struct Wire(io::Cursor<Vec<u8>>);
 
 impl Read for Wire {
@@ -141,7 +142,7 @@ fn tungstenite(server: bool, bytes: Vec<u8>) -> Vec<String> {
     }
 }
 
-// RESP: texts of all sorts are `s`, for Python does not tell them apart; pairs are sorted, and so are the elements of sets.
+// RESP. All kinds of text are written as `s`, because Python does not tell them apart; pairs and the elements of sets are sorted.
 
 fn replies(resp3: bool, bytes: &[u8]) -> Vec<String> {
     let version = if resp3 { Version::Resp3 } else { Version::Resp2 };

@@ -1,24 +1,24 @@
-//! Chunked bodies: the same content, trailers and end however they are cut, the same as a plain reading's, in no more pieces than bytes
-//! and cuts; and what was read reads back when it is sent again.
+//! Chunked bodies: content, trailers and end are the same however the input is cut, and the same as a plain reading finds. There are no
+//! more pieces of content than bytes and cuts. A body that was read can be sent and read again.
 
 use proto_http::{BodyDecoder, BodyLength, ClientConnection, Piece, Rules, ViolationKind};
 
 use crate::cuts::{arrive, cuts, whole};
 use crate::request_head::rules;
 
-/// What became of a body.
+/// The result of reading a body.
 #[derive(Debug, PartialEq)]
 struct Seen {
     content: Vec<u8>,
     trailers: Vec<u8>,
-    /// Bytes used, once the body has ended.
+    /// The number of bytes used, once the body has ended.
     end: Option<usize>,
     failed: Option<ViolationKind>,
 }
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
-    // What is wrong shows at the end of a line at the latest.
+    // Ends the last line: the decoder reports every fault at the end of a line at the latest.
     let mut data = data.to_vec();
     data.extend_from_slice(b"\r\n\r\n\r\n");
     for rules in rules() {
@@ -74,11 +74,11 @@ fn decode(data: &[u8], ends: &[usize], rules: &Rules) -> Seen {
     seen
 }
 
-/// Panics where a plain reading of RFC 9112 section 7.1 comes to something else.
+/// Panics where a plain reading of RFC 9112 section 7.1 gives another result.
 fn compare(data: &[u8], ours: &Seen) {
     let mut content = Vec::new();
     let mut rest = data;
-    // Whether there is something that this reading does not judge.
+    // Whether the input has something that the plain reading does not judge.
     let mut beyond = false;
     let end = loop {
         let Some(line_end) = rest.windows(2).position(|bytes| bytes == b"\r\n") else {
@@ -116,7 +116,7 @@ fn compare(data: &[u8], ours: &Seen) {
     }
 }
 
-/// What was read, sent in chunks, reads back.
+/// Sends what was read in chunks, and checks that it reads the same.
 fn sends(seen: &Seen) {
     let mut client = ClientConnection::new();
     let mut head = Vec::new();

@@ -1,5 +1,5 @@
-//! The clients that run on a driver, HTTP's with pipelining and WebSocket's, under whatever a server sends: the same calls of the
-//! application and the same bytes sent however that is cut, memory within limits, and an end that is told once and last.
+//! The clients that run on a driver, HTTP's with pipelining and WebSocket's, with any input from the server. The calls to the application
+//! and the bytes sent are the same however the input is cut; memory stays within limits; and the end is reported once, as the last call.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -17,12 +17,12 @@ use protocol::{Protocol, Reason};
 use crate::cuts::{cuts, whole};
 use crate::memory;
 
-/// Runs the target: the first byte says which client, and what it asks for; the rest is what the server sends.
+/// Runs the target: the first byte chooses the client and its requests; the rest is what the server sends.
 pub fn run(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else {
         return;
     };
-    // What is wrong shows at the end of a line at the latest.
+    // Ends the last line: the client reports every fault at the end of a line at the latest.
     let end: &[u8] = if choice & 3 == 3 { b"" } else { b"\r\n\r\n\r\n" };
     let stream = [&opening(choice)[..], rest, end].concat();
     memory::within((2 << 20) + 256 * stream.len(), || {
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// An answer that opens a WebSocket connection, in half of the cases, so that the fuzzer need not guess a key.
+/// In half of the cases, a response that opens a WebSocket connection, because the fuzzer cannot guess its key.
 fn opening(choice: u8) -> Vec<u8> {
     if choice & 3 != 3 {
         return Vec::new();
@@ -53,7 +53,7 @@ fn opening(choice: u8) -> Vec<u8> {
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// What the application saw, what was sent, and how it ended.
+/// Runs a client. Returns the calls to the application, the bytes sent, and whether the connection is over.
 fn talk(choice: u8, stream: &[u8], ends: &[usize]) -> (Vec<String>, Vec<u8>, bool) {
     let log = Log::default();
     let (sent, over) = if choice & 1 == 0 {
@@ -94,14 +94,14 @@ fn feed<P: Protocol>(mut harness: Harness<P>, stream: &[u8], ends: &[usize]) -> 
     }
     let over = harness.is_half_closed();
     harness.eof();
-    // Whatever the server did, the connection ends.
+    // Whatever the server sent, the connection ends after some time.
     harness.advance(Duration::from_secs(600));
     assert!(harness.ended().is_some(), "it never ends");
     (harness.take_sent(), over)
 }
 
-/// What was sent but for Pongs behind the request, of which there are fewer when many Pings come in one read, and the reasons of Close
-/// frames: which of two faults in a compressed message is seen first depends on the cut.
+/// The sent bytes behind the request without Pongs and without the reasons of Close frames, as both depend on the cuts: fewer Pongs are
+/// sent when many Pings come in one read, and of two faults in a compressed message either may be found first.
 fn without_pongs(sent: &[u8]) -> Vec<u8> {
     let head = sent
         .windows(4)
@@ -123,7 +123,7 @@ fn without_pongs(sent: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Adds to the last entry where it is of the same kind: how content is cut does not matter.
+/// Adds an entry to the log; a piece of content is joined to the piece before.
 fn note(log: &Log, kind: &str, text: &str) {
     let mut log = log.borrow_mut();
     match log.last_mut() {
@@ -132,7 +132,7 @@ fn note(log: &Log, kind: &str, text: &str) {
     }
 }
 
-/// Asks as its bits say, several times.
+/// Sends several requests, chosen by the bits of `choice`.
 struct Asking {
     log: Log,
     choice: u8,
@@ -186,7 +186,7 @@ impl Caller for Asking {
 
     fn closed(&mut self, error: Option<ClientError>, _: Reason, unanswered: Unanswered) {
         let error = match error {
-            // Which of two faults is named may depend on the cut.
+            // Which of two faults is named may depend on the cuts.
             Some(ClientError::Violation(_)) => "violation".to_owned(),
             error => format!("{error:?}"),
         };
@@ -194,7 +194,7 @@ impl Caller for Asking {
     }
 }
 
-/// Says what it is told, and answers messages.
+/// Logs all calls, and answers messages.
 struct Listening(Log);
 
 impl Handler<Masked<Fixed>> for Listening {
@@ -227,7 +227,7 @@ impl Handler<Masked<Fixed>> for Listening {
     }
 }
 
-/// Keys that are no secret.
+/// Masking keys that are not secret.
 struct Fixed;
 
 impl Entropy for Fixed {

@@ -1,5 +1,5 @@
-//! One connection's half of the rules, under a driver that does anything it may and a protocol that answers with anything it may:
-//! the numbered rules of the `protocol` crate, each where it can be seen.
+//! The connection's part of the rules: a driver and a protocol that each do anything the contract allows. Checks every numbered rule of the
+//! `protocol` crate that can be observed there.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn run(data: &[u8]) {
     Driver::new(world).run(events);
 }
 
-/// A driver that follows the three steps, with a socket whose room is what the input says.
+/// A driver that follows the three steps; the input says how much room its socket has.
 struct Driver {
     world: Arc<Mutex<World>>,
     connection: Connection<Scripted>,
@@ -41,7 +41,7 @@ struct Driver {
 
 impl Driver {
     fn new(world: Arc<Mutex<World>>) -> Self {
-        // The only source of an instant here; the clock is then moved by hand.
+        // Takes the start from the harness; from then on the clock is moved by hand.
         let start = Harness::new(Scripted(Arc::default())).now();
         Driver {
             connection: Connection::new(Scripted(Arc::clone(&world))),
@@ -72,7 +72,7 @@ impl Driver {
             let how = usize::from(events.pop().unwrap_or(0));
             self.happen(event, how);
         }
-        // Time ends everything: what the peer does not take, or does not close.
+        // Ends a connection that its peer keeps open, as a driver's drain deadline does.
         if self.ended.is_none() {
             self.turn().kill(Reason::Stopped);
             self.settle();
@@ -80,7 +80,7 @@ impl Driver {
         let world = lock(&self.world);
         assert!(self.ended.is_some() && world.closed.is_some(), "it never ends");
         if self.ended == Some(false) {
-            // Rule 10: the output in hand is still sent.
+            // Rule 10: output already appended is still sent.
             assert!(self.taken >= world.appended || world.fin, "output is lost");
         }
     }
@@ -129,7 +129,7 @@ impl Driver {
                 }
                 self.turn().timeout();
             }
-            // Harmless before the deadline.
+            // Before the deadline this call does nothing.
             12 => self.turn().timeout(),
             13 => {
                 let first = lock(&self.world).told;
@@ -155,7 +155,7 @@ impl Driver {
         self.connection.turn(&mut self.scratch)
     }
 
-    /// Does what there is to do; it must come to an end.
+    /// Does everything that is due; there must be an end to it.
     fn settle(&mut self) {
         let mut turn = self.connection.turn(&mut self.scratch);
         for _ in 0..10_000 {
@@ -202,7 +202,7 @@ impl Driver {
         panic!("there is always something to do");
     }
 
-    /// What must be so while it waits.
+    /// Checks that a connection with nothing to do waits for the right events.
     fn waits(&self) {
         if self.connection.is_open() {
             // Rule 5.

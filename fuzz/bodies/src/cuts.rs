@@ -1,6 +1,6 @@
-//! The ways a stream may be cut on its way.
+//! The ways to cut a stream into pieces.
 
-/// Numbers that follow from the input, so that a finding repeats.
+/// Random numbers seeded from the input, so that a finding repeats.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -20,10 +20,11 @@ impl Random {
     }
 }
 
-/// Where the pieces end in which `data` may arrive, ascending, its own end last: byte by byte, and twice somewhere.
+/// Three ways to cut `data`, each as the ascending ends of its pieces: byte by byte, and twice at random. The last end is the length of
+/// `data`.
 pub(crate) fn cuts(data: &[u8]) -> [Vec<usize>; 3] {
     let mut random = Random::from(data);
-    // Long inputs go by a few bytes at a time, so that a run takes time linear in its input.
+    // Long inputs are cut every few bytes instead, so that a run takes time linear in its input.
     let step = data.len() / 2048 + 1;
     let every = (1..data.len()).step_by(step).chain([data.len()]).collect();
     let mut some = || {
@@ -38,12 +39,12 @@ pub(crate) fn cuts(data: &[u8]) -> [Vec<usize>; 3] {
     [every, some(), some()]
 }
 
-/// All of `data` at once.
+/// `data` in one piece.
 pub(crate) fn whole(data: &[u8]) -> Vec<usize> {
     vec![data.len()]
 }
 
-/// Shows `data` piece by piece to `take`, with what that left of the pieces before in front.
+/// Shows `data` piece by piece to `take`. Bytes that `take` leaves are shown again in front of the next piece.
 pub(crate) fn arrive<'a>(data: &'a [u8], ends: &[usize], mut take: impl FnMut(&mut &'a [u8])) {
     let mut start = 0;
     for &end in ends {

@@ -1,10 +1,11 @@
-//! The loops of the real drivers, over pairs of sockets: events, deadlines, messages, orders and panics in user code, as the input says.
+//! The loops of the real drivers over socket pairs, with events, deadlines, messages, commands and panics in user code chosen by the input.
 //!
-//! * The rules of the `protocol` crate hold at each connection.
-//! * A panic costs its own connection: every one is contained and counted, in calls, `deadline`, `closed`, drops and factories.
-//! * Every connection ends, is told so once, unless it panicked, and is dropped once; the counters agree.
-//! * What the peer has sent is shown, and what was posted is told, once and in order, without a further event to wake the loop.
-//! * The peer gets what the protocol appended, nothing else, and all of it where the connection ended in order.
+//! * The rules of the `protocol` crate hold on each connection.
+//! * A panic ends only its own connection. Panics in calls, `deadline`, `closed`, drops and factories are all contained and counted.
+//! * Every connection ends, is told so once unless it panicked, and is dropped once; the counters agree.
+//! * All bytes that the peer has sent are shown, and all posted messages are delivered, once and in order, without a further event to wake
+//!   the loop.
+//! * The peer receives only bytes that the protocol appended, and all of them where the connection ended in order.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -21,13 +22,13 @@ use protocol::{Reason, Sender};
 
 use crate::scripted::{Panics, Scripted, World, byte, limits, lock, panic_quietly};
 
-/// A wait that no healthy loop comes near.
+/// Longer than any wait of a healthy loop.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Connections of one run, and bytes that one peer sends at most.
+/// The most connections of one run, and the most bytes that one peer sends.
 const MOST: usize = 6;
 const MOST_SENT: usize = 200_000;
 
-/// What the factory does.
+/// What the factory does for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Made {
     Protocol,
@@ -35,7 +36,7 @@ enum Made {
     Panic,
 }
 
-/// The input: a head of settings, then events of three bytes each, then what the protocols do: a share for each.
+/// The input: a head with settings, then events of three bytes each, then the scripts of the protocols, which share the rest.
 struct Plan<'a> {
     head: [u8; 6],
     events: &'a [[u8; 3]],
@@ -66,11 +67,11 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What waits for the factory: connections that will be accepted, in the order of their connects.
+/// The results of the factory for connections that will be accepted, in the order in which they connected.
 type Expected = Arc<Mutex<Vec<(Made, Arc<Mutex<World>>, Mail)>>>;
 type Mail = Arc<Mutex<Option<Sender<u32>>>>;
 
-/// The other end of a connection, and what is known of it.
+/// The other end of a connection, and what the test knows of it.
 struct Peer {
     stream: Option<UnixStream>,
     world: Arc<Mutex<World>>,
@@ -80,7 +81,7 @@ struct Peer {
     received: usize,
     posted: u32,
     half_closed: bool,
-    /// The end of the stream has come, after all bytes.
+    /// The end of the stream has been read, after all bytes.
     ended: bool,
 }
 
@@ -150,7 +151,7 @@ impl Rig {
             world.dropped > 0
         });
         for peer in &mut self.peers {
-            // What the kernel still has.
+            // Reads what is still in the kernel's buffers.
             peer.receive(usize::MAX);
         }
         let stats = self.running.join().expect("no thread failed");
@@ -179,7 +180,7 @@ impl Rig {
         }
     }
 
-    /// A new connection, accepted or adopted.
+    /// Opens a connection, which the driver accepts or adopts.
     fn open(&mut self, plan: &Plan<'_>, how: u8) {
         let made = match how / 4 % 16 {
             0 => Made::Panic,
@@ -220,7 +221,7 @@ impl Rig {
         });
     }
 
-    /// Nothing more happens: each connection learns what there is for it, though no event wakes its loop.
+    /// Waits, without further events, until each connection has been shown all bytes and messages that are there for it.
     fn settles(&mut self) {
         self.wait("something is not told", |peer| {
             let world = lock(&peer.world);
@@ -236,7 +237,7 @@ impl Rig {
         }
     }
 
-    /// Until something holds of every connection that there is. Peers read meanwhile, so that congestion ends.
+    /// Waits until `holds` is true of every connection with a protocol. Peers read meanwhile, so that congestion ends.
     fn wait(&mut self, what: &str, holds: impl Fn(&Peer) -> bool) {
         let begun = Instant::now();
         let mut pause = Duration::from_micros(20);
@@ -264,7 +265,7 @@ impl Rig {
 }
 
 impl Peer {
-    /// Whether a protocol is to come of it.
+    /// Whether the factory makes a protocol for this connection.
     fn is_made(&self) -> bool {
         self.made == Made::Protocol
     }
@@ -334,7 +335,7 @@ impl Peer {
     }
 }
 
-/// What must be so at the end.
+/// Checks the final state.
 fn judge(peers: &[Peer], stats: &Stats) {
     let mut panics = 0;
     let mut reasons: Vec<(Reason, bool)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A client of HTTP/2 with requests under way: any frames give the same events and replies however they are cut.
+//! A client of HTTP/2 with requests under way: the events and the bytes sent are the same however the server's frames are cut.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use proto_h2::{ClientConnection, ClientEvent, Head, Limits, Scratch};
 
 use crate::cuts::{arrive, cuts, whole};
 
-/// Runs the target: the server's frames, behind its SETTINGS, to a GET, a HEAD, a POST and a CONNECT.
+/// Runs the target: the input is the server's frames behind its SETTINGS, in answer to a GET, a HEAD, a POST and a CONNECT.
 pub fn run(data: &[u8]) {
     let data = [&b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01"[..], data].concat();
     let expected = call(&data, &whole(&data));

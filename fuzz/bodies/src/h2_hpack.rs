@@ -1,4 +1,5 @@
-//! Header blocks of HTTP/2: any bytes decode or fail, the same again; what was decoded is encoded and decoded to the same; memory is bounded.
+//! Header blocks of HTTP/2: any bytes are decoded or refused, twice with the same result. Decoded fields can be encoded and decoded again.
+//! Memory is bounded.
 
 use proto_h2::hpack::{DecodeError, Decoder, Encoder, Indexing};
 
@@ -6,7 +7,7 @@ use crate::memory;
 
 type Decoded = (Vec<Vec<(Vec<u8>, Vec<u8>)>>, Option<DecodeError>);
 
-/// Runs the target: the first byte chooses the size of the table; then blocks, each behind its length.
+/// Runs the target: the first byte chooses the size of the table; the rest is header blocks, each behind its length.
 pub fn run(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else {
         return;
@@ -19,7 +20,7 @@ pub fn run(data: &[u8]) {
         blocks.push(block);
         rest = behind;
     }
-    // An indexed field is a byte that stands for an entry of the table.
+    // An indexed field takes one byte of input and stands for a whole entry of the table.
     let limit = (1 << 18) + (8192 + 512) * data.len();
     memory::within(limit, || {
         let decoded = decode(&blocks, size);
@@ -46,7 +47,7 @@ fn encode(blocks: &[Vec<(Vec<u8>, Vec<u8>)>], size: u32) {
     decoder.offer(size);
     encoder.limit(size);
     for fields in blocks {
-        // Names with capital letters become small ones.
+        // The encoder writes names in lower case.
         let small = |name: &[u8]| name.to_ascii_lowercase();
         let mut block = Vec::new();
         encoder.begin(&mut block).unwrap();

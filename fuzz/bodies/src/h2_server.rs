@@ -1,4 +1,4 @@
-//! A server of HTTP/2: any frames give the same events and replies however they are cut; no more is held than the limits say.
+//! A server of HTTP/2: the events and the bytes sent are the same however the client's frames are cut; memory stays within the limits.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use proto_h2::{Limits, PREFACE, Scratch, ServerConnection, ServerEvent};
 
 use crate::cuts::{arrive, cuts, whole};
 
-/// Runs the target: frames behind the preface and SETTINGS.
+/// Runs the target: the input is the client's frames behind the preface and SETTINGS.
 pub fn run(data: &[u8]) {
     let data = [&PREFACE[..], b"\0\0\0\x04\0\0\0\0\0", data].concat();
     let expected = serve(&data, &whole(&data));
@@ -42,7 +42,7 @@ fn serve(data: &[u8], ends: &[usize]) -> (String, Vec<u8>) {
                     };
                     if let Some(stream) = complete.filter(|&stream| connection.can_respond(stream)) {
                         let answer = connection.respond(stream, 200, &[("x", "y")], b"answer", None, &limits, &mut out);
-                        // A tunnel is refused by none of these.
+                        // Only a stream that asked for a tunnel may refuse this response.
                         assert!(answer.is_ok() || connection.wants_tunnel(stream));
                     }
                 }

@@ -1,5 +1,5 @@
-//! A client's connection: its first byte says what it asks for, the rest is what the server sends. The same events however that is
-//! cut, and no more of them than bytes; nothing is read as content that the length does not cover; a failed connection stays failed.
+//! A client's connection. The first byte chooses the requests, the rest is what the server sends. The events are the same however the input
+//! is cut, and no more than its bytes; content never exceeds the announced length; a failed connection stays failed.
 
 use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules, Violation, ViolationKind};
 
@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
     let Some((&ask, stream)) = data.split_first() else {
         return;
     };
-    // What is wrong shows at the end of a line at the latest.
+    // Ends the last line: the client reports every fault at the end of a line at the latest.
     let stream = [stream, b"\r\n\r\n\r\n"].concat();
     for rules in rules() {
         let expected = read(ask, &stream, &whole(&stream), &rules);
@@ -21,7 +21,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Asks for something, by two bits of `ask`; false when nothing more may be asked.
+/// Sends the request that two bits of `ask` choose; false when no further request is allowed.
 fn send(connection: &mut ClientConnection, ask: &mut u8) -> bool {
     let mut out = Vec::new();
     let method = match *ask & 3 {
@@ -38,7 +38,7 @@ fn send(connection: &mut ClientConnection, ask: &mut u8) -> bool {
         .is_ok()
 }
 
-/// Where a narrow limit is passed and something is broken too, the cuts decide which of the two is named.
+/// The text for a failure. Where a narrow limit is exceeded and there is another fault, the cuts decide which of the two is named.
 fn failed(violation: Violation, rules: &Rules) -> String {
     if *rules == Rules::DEFAULT {
         format!("failed {}", violation.status())
@@ -47,7 +47,7 @@ fn failed(violation: Violation, rules: &Rules) -> String {
     }
 }
 
-/// The events in a row, pieces of content joined.
+/// The events in order, with pieces of content joined.
 fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String> {
     let mut connection = ClientConnection::new();
     let mut seen = Vec::new();
@@ -59,7 +59,7 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
     };
     assert!(send(&mut connection, &mut ask));
     let mut over = false;
-    // Every event takes a byte or changes the state; each cut may need one look in vain, and split one piece.
+    // Every event takes a byte or changes the state; each cut may cost one call without an event, and split one piece of content.
     let mut looks = 2 * (stream.len() + ends.len() + 2);
     arrive(stream, ends, |rest| {
         while !over {
@@ -88,7 +88,7 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
                 Err(violation) => {
                     over = true;
                     if violation.kind() == ViolationKind::BodyTooLarge {
-                        // How much of it was handed out before depends on the cuts.
+                        // How much of the content was handed out before the failure depends on the cuts.
                         content.clear();
                     }
                     assert_eq!(
@@ -105,7 +105,7 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
     });
     connection.eof();
     if !over {
-        // How it ends depends on what is left over, which is the same: nothing was cut off.
+        // The result at the end of the stream depends only on the bytes left over, which are the same for all cuts.
         let mut nothing: &[u8] = b"";
         let event = match connection.next(rules, &mut nothing) {
             Ok(Some(ClientEvent::End(_))) => "end at the end of the stream".to_owned(),

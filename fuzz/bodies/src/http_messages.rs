@@ -1,5 +1,5 @@
-//! What callers send, right or wrong, from either role: a refused call writes nothing and moves nothing; what is written is read by
-//! the other side as exactly that and no more, and by httparse as one head.
+//! Messages that callers send, valid or not, in either role. A refused call writes nothing and changes nothing. A written message is read
+//! by the other side as exactly that message, and by httparse as one head.
 
 use arbitrary::{Arbitrary, Unstructured};
 use proto_http::{
@@ -8,7 +8,7 @@ use proto_http::{
 
 use crate::cuts::Random;
 
-/// A call of either side's.
+/// A call of either side's caller.
 #[derive(Debug, Arbitrary)]
 enum Call {
     Request(Word, Word, Lines, Length),
@@ -32,7 +32,7 @@ enum Length {
     UntilClose,
 }
 
-/// A method, a target, a name or a value: one of those that mean something, or anything.
+/// A method, a target, a name or a value: a known one or any bytes.
 #[derive(Debug, Arbitrary)]
 enum Word {
     Known(u8),
@@ -50,7 +50,7 @@ impl Word {
         }
     }
 
-    /// Each byte a character, so that any byte reaches the encoder that may.
+    /// The word as text, with one character for each byte, so that any byte can reach the encoder.
     fn text(&self, known: &[&str]) -> String {
         self.of(known).iter().map(|&byte| char::from(byte)).collect()
     }
@@ -90,13 +90,13 @@ fn lines(lines: &Lines) -> Vec<Line> {
         .collect()
 }
 
-/// With a Host, as most calls should not fail for want of one.
+/// The lines behind a Host field, without which most calls would fail.
 fn asking(lines: &Lines) -> Vec<Line> {
     let host = (b"Host".to_vec(), b"a".to_vec());
     [vec![host], self::lines(lines)].concat()
 }
 
-/// What one side sends and the other sees.
+/// A part of a message, as one side sends it and the other reads it.
 #[derive(Debug, Clone, PartialEq)]
 enum Message {
     Head(String, Vec<Line>),
@@ -104,13 +104,13 @@ enum Message {
     End(Vec<Line>),
 }
 
-/// One direction: bytes under way, what was sent, and what was seen.
+/// One direction: the bytes under way, the parts sent, and the parts read.
 #[derive(Debug, Default)]
 struct Way {
     wire: Vec<u8>,
     sent: Vec<Message>,
     seen: Vec<Message>,
-    /// Bytes left of a message whose end shows by itself.
+    /// Bytes of content still to be sent, where the length of the message is known.
     left: Option<usize>,
 }
 
@@ -142,10 +142,10 @@ struct Talk {
     server: ServerConnection,
     up: Way,
     down: Way,
-    /// Of the requests that the server has read; the last is the one being answered.
+    /// The methods of the requests that the server has read; the last is the one being answered.
     methods: Vec<String>,
     random: Random,
-    /// Nothing more is to be learnt: a limit was met, or another protocol's bytes would follow.
+    /// The run is over: a limit was exceeded, or the bytes of another protocol would follow.
     over: bool,
 }
 
@@ -236,7 +236,7 @@ impl Talk {
         }
     }
 
-    /// A call of the client's; when it is refused, nothing has happened.
+    /// Makes a call on the client; checks that a refused call changes nothing.
     fn ask(
         &mut self,
         call: impl FnOnce(&mut ClientConnection, &mut Vec<u8>) -> Result<(), Misuse>,
@@ -253,7 +253,7 @@ impl Talk {
         result
     }
 
-    /// A call of the server's; when it is refused, nothing has happened.
+    /// Makes a call on the server; checks that a refused call changes nothing.
     fn tell(
         &mut self,
         call: impl FnOnce(&mut ServerConnection, &mut Vec<u8>) -> Result<(), Misuse>,
@@ -283,13 +283,13 @@ impl Talk {
         }
     }
 
-    /// Whether the last answer, of this status, has content.
+    /// Whether the last response, which has this status, has content.
     fn has_content(&self, status: u16) -> bool {
         let head = self.methods.last().is_some_and(|method| method == "HEAD");
         !head && !matches!(status, 204 | 205 | 304)
     }
 
-    /// Some of what is under way arrives.
+    /// Delivers some of the bytes under way.
     fn pass_on(&mut self) {
         let bytes = self.up.wire.len() - self.random.below(self.up.wire.len() + 1) / 2;
         let mut rest = &self.up.wire[..bytes];
@@ -307,7 +307,7 @@ impl Talk {
                 Ok(Some(ServerEvent::End(trailers))) => self.up.seen.push(Message::End(own(trailers))),
                 Ok(None | Some(ServerEvent::Paused | ServerEvent::Closed)) => break,
                 Err(violation) => {
-                    // What a server limits, or does not know, a client may send.
+                    // A client may send more fields than a server allows, and expectations that a server does not know.
                     let allowed = [ViolationKind::Expectation, ViolationKind::TooManyFields];
                     assert!(allowed.contains(&violation.kind()), "{violation}");
                     self.over = true;
@@ -354,7 +354,7 @@ impl Way {
         self.settle();
     }
 
-    /// Content where there may be some: of a message without, it is dropped.
+    /// Notes sent content. The encoder drops the content of a message that has none.
     fn content(&mut self, data: &[u8]) {
         if self.left == Some(0) {
             return;
@@ -376,7 +376,7 @@ impl Way {
         }
     }
 
-    /// What was seen is how what was sent begins: all of it when nothing is under way.
+    /// Checks that the parts read are the beginning of the parts sent, or all of them when no bytes are under way.
     fn compare(&self) {
         assert!(
             self.seen.len() <= self.sent.len(),
@@ -403,7 +403,7 @@ impl Way {
     }
 }
 
-/// What the encoder adds behind the fields it was given: nothing else, and nothing twice.
+/// Checks that the encoder added only its own fields behind the given ones, and none twice.
 fn framing(added: &[Line]) {
     for (at, (name, value)) in added.iter().enumerate() {
         let known = match &name[..] {
@@ -416,7 +416,7 @@ fn framing(added: &[Line]) {
     }
 }
 
-/// More content.
+/// Adds content to the messages.
 fn content(messages: &mut Vec<Message>, data: &[u8]) {
     match messages.last_mut() {
         _ if data.is_empty() => {}

@@ -1,5 +1,5 @@
-//! A server's whole connection: the same answers however the requests are cut; every byte sent is part of a valid response to the
-//! request it answers; memory is bounded by what the limits allow.
+//! A server's connection: the responses are the same however the requests are cut; every byte sent is part of a valid response to its
+//! request; memory stays within the limits.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::memory;
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
-    // What is wrong shows at the end of a line at the latest.
+    // Ends the last line: the server reports every fault at the end of a line at the latest.
     let data = [data, b"\r\n\r\n\r\n\r\n\r\n"].concat();
-    // The buffers of the rig, what the limits let one connection hold, and the bytes and answers kept here.
+    // The buffers of the rig, what the limits allow one connection to hold, and the bytes and responses kept here.
     let limit = (1 << 20) + 256 * data.len();
     memory::within(limit, || {
         for rules in crate::request_head::rules() {
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Statuses and contents of the answers, and whether the connection has closed.
+/// The statuses and contents of the responses, and whether the connection has closed.
 fn serve(config: &Arc<ServerConfig>, data: &[u8], ends: &[usize]) -> (Vec<(u16, Vec<u8>)>, bool) {
     let mut harness = Harness::new(Server::new(Arc::clone(config), Varied::default()));
     let limits = &config.rules.limits;
@@ -47,13 +47,13 @@ fn serve(config: &Arc<ServerConfig>, data: &[u8], ends: &[usize]) -> (Vec<(u16, 
     if let Some((status @ (413 | 414 | 417 | 431 | 501 | 505), _)) = answers.last_mut()
         && config.rules != Rules::DEFAULT
     {
-        // Where a narrow limit is passed and something is broken too, the cuts decide which of the two is named.
+        // Where a narrow limit is exceeded and there is another fault, the cuts decide which of the two is named.
         *status = 400;
     }
     (answers, harness.is_half_closed())
 }
 
-/// Reads what was sent to a client that sent requests of these methods.
+/// Reads the sent bytes as the responses to requests with these methods.
 fn answers(mut sent: &[u8], methods: &[String]) -> Vec<(u16, Vec<u8>)> {
     let mut methods = methods.iter().map(String::as_str);
     let mut answers = Vec::new();
@@ -67,7 +67,7 @@ fn answers(mut sent: &[u8], methods: &[String]) -> Vec<(u16, Vec<u8>)> {
             answers.push((head.status(), Vec::new()));
             continue;
         }
-        // A request that was refused at once has no method.
+        // A request that was refused at once has no method here.
         let method = methods.next().unwrap_or("GET");
         let mut content = Vec::new();
         let mut body = BodyDecoder::new(head.body(method));
@@ -75,7 +75,7 @@ fn answers(mut sent: &[u8], methods: &[String]) -> Vec<(u16, Vec<u8>)> {
             match body.next(&mut sent, &Rules::DEFAULT).unwrap() {
                 Some(Piece::Data(data)) => content.extend_from_slice(data),
                 Some(Piece::End(_)) => break,
-                // Cut short: the connection closes, and nothing more was sent.
+                // The response is cut short: the connection closes, and no further bytes were sent.
                 None => {
                     assert_eq!(sent, b"");
                     break;
@@ -87,7 +87,7 @@ fn answers(mut sent: &[u8], methods: &[String]) -> Vec<(u16, Vec<u8>)> {
     answers
 }
 
-/// Answers in the way that the first letter of the path asks for.
+/// Answers in the way that the first letter of the path chooses.
 #[derive(Debug, Default)]
 pub(crate) struct Varied {
     pub(crate) methods: Vec<String>,
@@ -104,10 +104,10 @@ impl Handler for Varied {
         self.collected = 0;
         self.way = request.path().as_bytes().get(1).copied().unwrap_or(0);
         match self.way {
-            // In pieces, when the request is whole; with a trailer where that may be.
+            // In pieces, once the request is complete; with a trailer where trailers are allowed.
             b'c' | b't' => responder.start(200, &[("Content-Type", "text/plain")], None),
             b'l' => responder.start(206, &(), Some(3)),
-            // When the request is whole.
+            // Once the request is complete.
             b'w' => Ok(()),
             b'e' => responder.send(404, &(), b"no"),
             // A handler that fails.

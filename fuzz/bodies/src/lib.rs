@@ -1,8 +1,7 @@
-//! What the fuzz targets do with their input, as plain functions, so that `cargo test` replays on stable what a fuzzer has
-//! found anywhere.
+//! The bodies of the fuzz targets as plain functions, so that `cargo test` can replay on stable Rust what a fuzzer has found.
 //!
-//! Each module is one target: `run` takes any bytes and panics where one of the promises it names does not hold. See
-//! `fuzz/README.md` for the commands.
+//! Each module is one target: `run` takes any bytes, and panics where one of the properties named in the module's documentation does not
+//! hold. See `fuzz/README.md` for the commands.
 
 pub mod chunked_body;
 pub mod clients;
@@ -35,10 +34,10 @@ pub mod ws_handshake;
 pub mod ws_inflate;
 pub mod ws_messages;
 
-/// A target's body.
+/// The body of a target.
 pub type Body = fn(&[u8]);
 
-/// Every target: the name of its corpus, and its body.
+/// Every target: its name, which is also that of its corpus, and its body.
 pub const TARGETS: &[(&str, Body)] = &[
     ("chunked_body", chunked_body::run),
     ("clients", clients::run),

@@ -1,15 +1,15 @@
-//! Masking (RFC 6455 section 5.3): in place or while copying, at any alignment, in pieces or at once, the same as byte by byte, and no
-//! byte beside the payload is touched.
+//! Masking (RFC 6455 section 5.3): in place or while copying, at any alignment, in pieces or at once, the result is the same as byte by
+//! byte, and bytes around the payload do not change.
 
 use bytes::BytesMut;
 use proto_ws::mask::Mask;
 
-/// Bytes around the payload.
+/// The number of bytes around the payload.
 const AROUND: usize = 70;
-/// The longest piece.
+/// The length of the longest piece.
 const LONGEST: usize = 1200;
 
-/// Runs the target: a key, an offset, and then the lengths of pieces.
+/// Runs the target: the input is a key, an offset, and the lengths of pieces.
 pub fn run(data: &[u8]) {
     let Some((&[a, b, c, d, offset, spare], lengths)) = data.split_first_chunk() else {
         return;
@@ -56,7 +56,7 @@ fn in_place(key: [u8; 4], offset: usize, lengths: &[usize], payload: &[u8], expe
 }
 
 fn appended(key: [u8; 4], spare: usize, lengths: &[usize], payload: &[u8], expected: &[u8]) {
-    // Something in front, and room that does for some pieces and not for others.
+    // The output begins with other bytes, and has room for some of the pieces without growing.
     let mut out = BytesMut::with_capacity(8 + spare * 16);
     out.extend_from_slice(b"front");
     let mut mask = Mask::new(key);

@@ -1,4 +1,4 @@
-//! How much memory something takes at most: an allocator that counts per thread.
+//! Measures how much memory a function takes at most, by an allocator that counts per thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -24,7 +24,7 @@ fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing, as the cells need no destructor.
+// SAFETY: every call is passed to the system's allocator unchanged. Counting does not allocate, as the cells have no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(signed(layout.size()));
@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Does `what` and panics if it ever held more than `limit` bytes of memory.
+/// Runs `what`, and panics if it held more than `limit` bytes of memory at any time.
 pub fn within<T>(limit: usize, what: impl FnOnce() -> T) -> T {
     let before = HELD.get();
     PEAK.set(before);
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(within(1000, || vec![1_u8; 1000]).len(), 1000);
         let over = std::panic::catch_unwind(|| within(1000, || drop(vec![1_u8; 1001])));
         assert!(over.is_err());
-        // Growing counts as the difference, and what is given back counts no more.
+        // A reallocation counts only the difference, and freed memory no longer counts.
         within(3000, || {
             let mut bytes = vec![0_u8; 1000];
             bytes.reserve_exact(1000);

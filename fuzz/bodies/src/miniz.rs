@@ -1,21 +1,21 @@
-//! Deflate by another implementation.
+//! Deflate and inflate by another implementation, miniz.
 
 use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF};
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-/// The context of one direction.
+/// Inflates the messages of one direction.
 pub(crate) struct Inflating {
     engine: Box<DecompressorOxide>,
     flags: u32,
-    /// A window that wraps around, or all there is.
+    /// A window that wraps around, or room for the whole output.
     memory: Vec<u8>,
     at: usize,
 }
 
 impl Inflating {
-    /// With a window of exactly so many bits: what reaches back further inflates to something else.
+    /// Inflates with a window of this many bits. A reference that reaches further back gives wrong bytes.
     pub(crate) fn within(window_bits: u8) -> Self {
         Inflating {
             engine: Box::default(),
@@ -25,7 +25,7 @@ impl Inflating {
         }
     }
 
-    /// For so many bytes in all: what reaches back before the first is refused.
+    /// Inflates up to this many bytes in all. A reference to before the first byte is refused.
     pub(crate) fn strict(bytes: usize) -> Self {
         Inflating {
             engine: Box::default(),
@@ -35,7 +35,7 @@ impl Inflating {
         }
     }
 
-    /// The next message (RFC 7692 section 7.2.2); `None` where it is no stream, ends with a final block, or is too long.
+    /// Inflates the next message (RFC 7692 section 7.2.2). `None` when it is not valid, ends with a final block, or is too long.
     pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let deflated = [payload, &[0, 0, 0xff, 0xff]].concat();
         let mut rest = &deflated[..];
@@ -60,12 +60,12 @@ impl Inflating {
     }
 }
 
-/// The context of one direction.
+/// Deflates the messages of one direction.
 pub(crate) struct Deflating(Box<CompressorOxide>);
 
 impl Default for Deflating {
     fn default() -> Self {
-        // A window below 0 is one without zlib's header.
+        // Negative window bits mean a stream without zlib's header.
         Deflating(Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(
             6, -15, 0,
         ))))
@@ -73,7 +73,7 @@ impl Default for Deflating {
 }
 
 impl Deflating {
-    /// The next message (RFC 7692 section 7.2.1).
+    /// Deflates the next message (RFC 7692 section 7.2.1).
     pub(crate) fn message(&mut self, message: &[u8]) -> Vec<u8> {
         let mut deflated = Vec::new();
         compress_to_output(&mut self.0, message, TDEFLFlush::Sync, |bytes| {

@@ -1,4 +1,4 @@
-//! `Output` and `Input` against a plain vector: the same bytes in the same order, however they were put in and taken out.
+//! `Output` and `Input` compared with a plain vector: they hold the same bytes in the same order, however bytes are added and taken.
 
 use std::io::IoSlice;
 
@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
     let mut output = Output::new();
     let mut model: Vec<u8> = Vec::new();
     let mut made = 0_u8;
-    // No two runs of bytes look the same.
+    // Each call makes other bytes.
     let mut fresh = |len: u16| -> Vec<u8> {
         let len = usize::from(len % 5000);
         (0..len)
@@ -87,7 +87,7 @@ pub fn run(data: &[u8]) {
     assert!(output.is_empty());
 }
 
-/// The slices are the beginning of what is there; all of it, if there are slices enough.
+/// Checks that the slices are the beginning of the output, or all of it when there are enough slices.
 fn vectored(output: &Output, model: &[u8], count: usize) {
     let mut slices = vec![IoSlice::new(&[]); count];
     let filled = output.chunks_vectored(&mut slices);
@@ -104,7 +104,7 @@ fn vectored(output: &Output, model: &[u8], count: usize) {
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()));
 }
 
-/// Lends `model` to `with`, which takes `taken` bytes off its front.
+/// Lends `model` to `with`, which must take `taken` bytes from its front.
 fn lent(model: &[u8], with: impl FnOnce(&mut Input<'_>), taken: usize) {
     let mut bytes = model.to_vec();
     let mut input = Input::new(&mut bytes);

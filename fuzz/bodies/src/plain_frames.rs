@@ -1,27 +1,28 @@
-//! Frames read byte by byte in the plainest way (RFC 6455 sections 5 and 7.4): what each says, and the byte at which a stream is wrong.
+//! A plain reader of WebSocket frames, byte by byte (RFC 6455 sections 5 and 7.4): the messages, and the byte at which a stream becomes
+//! invalid.
 
 use proto_ws::Role;
 
 use crate::ws_frames::Seen;
 
-/// What a plain reading makes of a stream.
+/// The result of a plain reading.
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
-    /// Whole messages and control frames, up to a Close frame or the fault.
+    /// Complete messages and control frames, up to a Close frame or the fault.
     pub(crate) seen: Vec<Seen>,
     pub(crate) fault: Option<Fault>,
 }
 
-/// Where no further bytes could make it right.
+/// The place from which no further bytes can make the stream valid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fault {
-    /// Bytes up to and with the one that shows it.
+    /// The number of bytes up to and including the one that shows the fault.
     pub(crate) at: usize,
-    /// Whether it is text that is not UTF-8.
+    /// Whether the fault is text that is not UTF-8.
     pub(crate) text: bool,
 }
 
-/// Reads frames that arrive at `role`; `None` where limits would decide.
+/// Reads frames that arrive at `role`; `None` where the result would depend on limits.
 pub(crate) fn read(role: Role, stream: &[u8]) -> Option<Plain> {
     let mut plain = Plain::default();
     let mut message: Option<(bool, Vec<u8>)> = None;
@@ -105,7 +106,7 @@ pub(crate) fn read(role: Role, stream: &[u8]) -> Option<Plain> {
         let before = bytes.len();
         bytes.extend_from_slice(&payload);
         if *text && let Some(wrong) = invalid(bytes, fin && whole) {
-            // The last byte shows what lacks its end.
+            // A character that is incomplete at the end of the message shows at its last byte.
             let within = wrong.saturating_sub(before).min(payload.len());
             plain.fault = Some(Fault {
                 at: at + within,
@@ -126,7 +127,7 @@ pub(crate) fn read(role: Role, stream: &[u8]) -> Option<Plain> {
     Some(plain)
 }
 
-/// A control frame, or whether it is its text that is wrong.
+/// Reads a control frame; the error says whether its fault is text that is not UTF-8.
 fn control(opcode: u8, payload: Vec<u8>) -> Result<Seen, bool> {
     match (opcode, &payload[..]) {
         (9, _) => Ok(Seen::Ping(payload)),
@@ -145,7 +146,8 @@ fn control(opcode: u8, payload: Vec<u8>) -> Result<Seen, bool> {
     }
 }
 
-/// How many bytes it takes to see that `bytes` are not UTF-8 (nor its beginning, unless they are `complete`).
+/// The number of bytes after which `bytes` are known not to be UTF-8. An incomplete character at the end is a fault only when they are
+/// `complete`.
 fn invalid(bytes: &[u8], complete: bool) -> Option<usize> {
     let from = std::str::from_utf8(bytes).err()?.valid_up_to();
     let shows = (from + 1..=bytes.len())

@@ -1,5 +1,5 @@
-//! PROXY headers: any cuts give the same; a plain reading of the specification agrees, and sees no fault earlier; what was read
-//! is written the same.
+//! PROXY headers: the result is the same for any cuts. A plain reading of the specification gives the same result, and does not find a
+//! fault earlier. A header that was read is written the same.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(ours, plain(data), "a plain reading disagrees");
 }
 
-/// The header, offered in pieces that end at `ends`.
+/// Reads the header, offered in pieces that end at `ends`.
 fn read<'a>(rules: &Rules, data: &'a [u8], ends: &[usize]) -> Result<Option<Header<'a>>, Violation> {
     let mut decoder = Decoder::new(*rules);
     for &end in ends {
@@ -53,7 +53,7 @@ fn read<'a>(rules: &Rules, data: &'a [u8], ends: &[usize]) -> Result<Option<Head
     Ok(None)
 }
 
-/// Panics where the header is not written as it was read.
+/// Panics when the header is not written as it was read.
 fn write(header: &Header<'_>) {
     let mut memory = vec![0; header.as_bytes().len().max(256)];
     let written = match (header.version(), header.command()) {
@@ -80,7 +80,7 @@ fn write(header: &Header<'_>) {
 
 type Plain = (Command, Addresses, usize);
 
-/// The header that `data` begins with, read in the plainest way.
+/// A plain reader of the header at the start of `data`.
 fn plain(data: &[u8]) -> Option<Plain> {
     if data.starts_with(b"PROXY ") {
         plain_line(data)
@@ -202,7 +202,7 @@ fn plain_ssl(&(_, kind, value): &(usize, u8, &[u8])) -> bool {
     }
 }
 
-/// Where each TLV stands, its type and its value.
+/// The position, type and value of each TLV.
 fn plain_tlvs(bytes: &[u8]) -> Option<Vec<(usize, u8, &[u8])>> {
     let mut all = Vec::new();
     let mut at = 0;
@@ -217,7 +217,7 @@ fn plain_tlvs(bytes: &[u8]) -> Option<Vec<(usize, u8, &[u8])>> {
     Some(all)
 }
 
-/// Bit by bit, as RFC 4960 appendix B has the polynomial.
+/// The CRC32c of `bytes`, bit by bit, with the polynomial of RFC 4960 appendix B.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut rest = u32::MAX;
     for &byte in bytes {

@@ -1,5 +1,5 @@
-//! Request heads: growing input never changes what was said of its beginning; the scanner finds the same end; what is accepted is
-//! accepted by httparse and by a plain reading of the RFC, with the same parts, and parses again from its parts.
+//! Request heads: more input never changes the result for its beginning. The scanner finds the same end. An accepted head is accepted by
+//! httparse and by a plain reading of the RFC with the same parts, and its parts can be written and parsed again.
 
 use proto_http::{HeadScanner, Parsed, Request, Rules, Version};
 
@@ -16,7 +16,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The defaults, narrow limits, and everything lenient.
+/// The default rules, rules with narrow limits, and lenient rules.
 pub(crate) fn rules() -> [Rules; 3] {
     let mut narrow = Rules::DEFAULT;
     narrow.limits.request_line = 32;
@@ -52,7 +52,7 @@ fn check(data: &[u8], rules: &Rules) {
         in_vain += usize::from(ready && !parsed);
         parsed
     });
-    // The first look, and a few where the head is about to pass a limit.
+    // The first call, and a few at lengths where the head is about to exceed a limit.
     assert!(in_vain <= 8, "{in_vain} times ready for nothing");
     let Ok(Parsed::Complete { head, length }) = whole else {
         return;
@@ -77,7 +77,7 @@ fn check(data: &[u8], rules: &Rules) {
     differs_from_httparse(data, &head);
 }
 
-/// Panics where httparse reads the head otherwise. It knows minor versions 0 and 1 alone.
+/// Panics when httparse reads the head differently. It knows only the minor versions 0 and 1.
 fn differs_from_httparse(data: &[u8], head: &Request<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Request::new(&mut fields);
@@ -98,8 +98,8 @@ fn differs_from_httparse(data: &[u8], head: &Request<'_>) {
     assert_eq!(ours, theirs);
 }
 
-/// Whether RFC 9112 lets `data` begin with a request that we take, read line by line in the plainest way; `None` where that is
-/// beyond it: other targets than paths, hosts of unusual characters, and what the limits decide.
+/// A plain reading, line by line: whether RFC 9112 allows `data` to begin with a request that we accept. `None` where this reading does not
+/// decide: targets other than paths, hosts with unusual characters, and heads near the limits.
 fn plain(data: &[u8]) -> Option<bool> {
     let mut rest = data;
     for _ in 0..2 {

@@ -1,17 +1,18 @@
-//! Replies of RESP, and commands: the same events and values however they are cut; a plain reading agrees on where an item ends; what
-//! was read is written the same; the redis crate sees the same; memory is bounded by what has arrived.
+//! Replies and commands of RESP: events and values are the same however the input is cut. A plain reading finds the same end of an item.
+//! What was read is written the same. The redis crate reads the same values. Memory is bounded by the bytes received.
 
 use proto_resp::{Encoder, Event, Rules, ServerConnection, Value, ValueDecoder, Version, Violation, write_command};
 
 use crate::cuts::{arrive, cuts, whole};
 use crate::memory;
 
-/// Runs the target: the first byte chooses what reads the rest.
+/// Runs the target: the first byte chooses what reads the rest, replies or commands, and the rules.
 pub fn run(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else {
         return;
     };
-    // What is wrong shows at the end of a line at the latest, but for what waits for its bytes.
+    // Ends the last line: the decoder reports every fault at the end of a line at the latest, except in a string whose bytes are
+    // incomplete.
     let data = [data, b"\r\n\r\n"].concat();
     let mut rules = Rules::DEFAULT;
     rules.leniency.inline_commands = choice & 4 != 0;
@@ -26,7 +27,7 @@ pub fn run(data: &[u8]) {
         rules.limits.arguments = 4;
         rules.limits.command = 64;
     }
-    // Values of 40 bytes for items of three, what is kept here, and the room made ahead.
+    // Values of 40 bytes for items of three bytes, what is kept here, and room reserved ahead.
     let limit = (1 << 18) + 256 * data.len();
     match choice & 3 {
         0 => memory::within(limit, || replies(&data, Version::Resp2, rules)),
@@ -35,7 +36,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Events as text, with the parts of a string put together.
+/// The events as text, with the parts of a string joined.
 type Events = (Vec<String>, Option<Violation>);
 
 fn replies(data: &[u8], version: Version, rules: Rules) {
@@ -44,12 +45,12 @@ fn replies(data: &[u8], version: Version, rules: Rules) {
     for ends in cuts(data) {
         assert_eq!(events(data, &ends, version, rules), expected);
         let cut = self::values(data, &ends, version, rules);
-        // By text, as a double may be no number.
+        // Compared as text, because a double may be NaN.
         assert_eq!(format!("{cut:?}"), format!("{values:?}"));
     }
     assert_eq!(values.1, expected.1);
     if !rules.leniency.nested_push {
-        // An encoder writes no push into another value, whatever the reader lets pass.
+        // An encoder writes no push inside another value, even where the reader accepts one.
         written(data, version, rules);
     }
     for value in &values.0 {
@@ -101,20 +102,20 @@ fn values(data: &[u8], ends: &[usize], version: Version, rules: Rules) -> (Vec<V
     (seen, failed)
 }
 
-/// What was read is written, and read again, the same.
+/// Checks that events can be written and read again.
 fn written(data: &[u8], version: Version, rules: Rules) {
     let mut decoder = proto_resp::Decoder::new(version, rules);
     let mut encoder = Encoder::new(version);
     let (mut rest, mut wire, mut same) = (data, Vec::new(), true);
     while let Ok(Some(event)) = decoder.next(&mut rest) {
-        // A double has more forms than one, as has a number with a plus; and a chunk that is not whole becomes two.
+        // These may be written differently: a double, a number with a plus sign, and an incomplete chunk, which is written as two.
         same &= !matches!(event, Event::Double(_) | Event::Part { .. });
         same &= !matches!(event, Event::Integer(0..)) || !data.contains(&b'+');
         encoder.event(&event, &mut wire).unwrap();
     }
     assert!(!same || data.starts_with(&wire), "{}", wire.escape_ascii());
     let mut again = Vec::new();
-    // A double may be longer as we write it.
+    // A double may be longer when it is written again.
     let (mut rest, mut decoder) = (&wire[..], proto_resp::Decoder::new(version, Rules::DEFAULT));
     let mut encoder = Encoder::new(version);
     while let Some(event) = decoder.next(&mut rest).unwrap() {
@@ -123,12 +124,13 @@ fn written(data: &[u8], version: Version, rules: Rules) {
     assert!(wire.starts_with(&again));
 }
 
-/// A value that was read can be sent, and is itself in RESP3.
+/// Checks that a value that was read can be sent, and that RESP3 keeps it as it is.
 fn comes_back(value: &Value, rules: Rules) {
     let mut wire = Vec::new();
     value.encode(Version::Resp3, &mut wire).unwrap();
     let (back, failed) = values(&wire, &whole(&wire), Version::Resp3, rules);
-    // The errors of one kind are one, and their limits differ.
+    // Both kinds of errors are one kind of value, and each may be written as the other, whose limit differs. So values are compared under
+    // default limits only.
     if rules.limits == Rules::DEFAULT.limits && !rules.leniency.nested_push {
         assert_eq!((format!("{back:?}"), failed), (format!("{:?}", [value]), None));
     }
@@ -138,17 +140,17 @@ fn comes_back(value: &Value, rules: Rules) {
     assert_eq!((back.len(), failed), (1, None));
 }
 
-/// The redis crate accepts the first item if we do, and sees the same kind of thing.
+/// Checks that the redis crate accepts the first item if we do, and reads the same kind of value.
 fn compare(data: &[u8], values: &[Value], rules: Rules) {
     let Some(first) = values.first() else { return };
-    // It knows no streams, and wants UTF-8 in what is a line.
+    // The redis crate does not know streamed values, and wants UTF-8 in lines.
     let streamed = data.windows(2).any(|pair| pair[1] == b'?');
     if streamed || !data.is_ascii() || rules.leniency.any_nan {
         return;
     }
     match redis::parse_redis_value(data) {
         Ok(theirs) => assert!(alike(first, &theirs), "{first:?} is {theirs:?}"),
-        // Nor does it take a sign in front of a big number, or numbers of its own limits.
+        // It also refuses a sign in front of a big number, and numbers beyond its own limits.
         Err(error) => assert!(
             data.iter()
                 .any(|byte| matches!(byte, b'(' | b'=' | b'|' | b'>' | b',' | b'!' | b'-')),
@@ -172,20 +174,20 @@ fn alike(ours: &Value, theirs: &redis::Value) -> bool {
         (Value::Set(ours), Theirs::Set(theirs)) => list(ours, theirs),
         (Value::Boolean(ours), Theirs::Boolean(theirs)) => ours == theirs,
         (Value::Map(ours), Theirs::Map(theirs)) => ours.len() == theirs.len(),
-        // What it makes of the others has other forms.
+        // The other values have other forms in that crate.
         (Value::Integer(_) | Value::Bulk(_) | Value::Simple(_) | Value::Null, Theirs::Attribute { .. }) => true,
         (_, Theirs::Array(_) | Theirs::Int(_) | Theirs::BulkString(_) | Theirs::Nil) => false,
         _ => true,
     }
 }
 
-/// Commands as lists of words.
+/// Checks the reading of commands, as lists of words.
 fn commands(data: &[u8], rules: Rules) {
     let expected = served(data, &whole(data), rules);
     for ends in cuts(data) {
         assert_eq!(served(data, &ends, rules), expected);
     }
-    // Written again, they are themselves.
+    // Commands that are written again are read the same.
     let mut wire = Vec::new();
     for words in expected.0.iter().filter(|words| !words[0].is_empty()) {
         write_command(&mut wire, words).unwrap();
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
     use proto_resp::Bulk;
 
-    /// That the body tells right from wrong at all.
+    /// Shows that the comparison of strings finds differences.
     #[test]
     fn strings_are_compared() {
         assert!(alike(

@@ -1,4 +1,4 @@
-//! Response heads: as request heads, with httparse to compare with.
+//! Response heads: the checks of request heads, compared with httparse.
 
 use proto_http::{HeadScanner, Parsed, Response, Rules, Version};
 
@@ -64,7 +64,7 @@ fn check(data: &[u8], rules: &Rules) {
     differs_from_httparse(data, &head);
 }
 
-/// Panics where httparse reads the head otherwise. It knows minor versions 0 and 1 alone, and drops a reason beyond ASCII.
+/// Panics when httparse reads the head differently. It knows only the minor versions 0 and 1, and drops a reason that is not ASCII.
 fn differs_from_httparse(data: &[u8], head: &Response<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Response::new(&mut fields);

@@ -1,4 +1,4 @@
-//! A protocol that does anything it may, told by bytes, and sees whether the numbered rules of the `protocol` crate are kept.
+//! A protocol that does anything the contract allows, as a script of bytes says, and checks the numbered rules of the `protocol` crate.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use protocol::{Cx, Input, Intent, Limits, Protocol, Reason};
 
-/// What both sides know.
+/// The state that the protocol and the test share.
 #[derive(Debug, Default)]
 pub(crate) struct World {
-    /// What the protocol does, call by call.
+    /// What the protocol does in each call.
     script: Vec<u8>,
     pub(crate) connected: bool,
-    /// Nothing but `closed` may follow.
+    /// The connection is over: only `closed` may follow.
     over: bool,
     pub(crate) closed: Option<Reason>,
     eof: bool,
@@ -21,36 +21,36 @@ pub(crate) struct World {
     pub(crate) paused: bool,
     pub(crate) congested: bool,
     intent: Intent,
-    /// Bytes that have come, where the test knows; those shown, and those consumed.
+    /// Bytes that have arrived, where the test knows; the next two are bytes shown and bytes consumed.
     pub(crate) arrived: Option<usize>,
     pub(crate) shown: usize,
     consumed: usize,
-    /// Bytes that the protocol has appended.
+    /// Bytes that the protocol has appended to the output.
     pub(crate) appended: usize,
-    /// The driver has half-closed: what is appended now is dropped.
+    /// The driver has half-closed: output appended from now on is dropped.
     pub(crate) fin: bool,
-    /// The peer may be gone: when a send fails, congestion is over without a word.
+    /// The peer may be gone. When a send fails, congestion ends without a call to `drained`.
     pub(crate) leaving: bool,
     /// The protocol has half-closed.
     pub(crate) shut: bool,
-    /// Messages that were told; each is the number of those before it.
+    /// The number of messages delivered; each message is the number of those before it.
     pub(crate) told: u32,
     now: Option<Instant>,
     deadline: Option<Instant>,
-    /// Where the script may panic; nowhere where the test does not say so.
+    /// Where the script may panic; by default nowhere.
     pub(crate) panics: Panics,
-    /// The next look at the deadline panics.
+    /// The next call of `deadline` panics.
     explosive: bool,
-    /// Panics so far.
+    /// The number of panics so far.
     pub(crate) panicked: u64,
-    /// Times that the protocol was dropped.
+    /// How often the protocol was dropped.
     pub(crate) dropped: u32,
 }
 
-/// Where a protocol panics.
+/// The calls in which a protocol may panic.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Panics {
-    /// In calls, and in `deadline`, when the script says so.
+    /// In calls and in `deadline`, when the script says so.
     calls: bool,
     closed: bool,
     drop: bool,
@@ -66,12 +66,12 @@ impl Panics {
     }
 }
 
-/// Panics as user code does, without the hook: a fuzzer takes whatever reaches the hook for a find.
+/// Panics without running the panic hook: a fuzzer counts every panic that reaches the hook as a finding.
 pub(crate) fn panic_quietly() -> ! {
     resume_unwind(Box::new("told to panic"))
 }
 
-/// The byte at this place of a stream.
+/// The byte at position `at` of every stream.
 pub(crate) fn byte(at: usize) -> u8 {
     (at ^ at >> 8) as u8
 }
@@ -85,7 +85,7 @@ impl Scripted {
     }
 }
 
-/// What both sides know, also after a panic of one of them.
+/// Locks the shared state, even after a panic of one side.
 pub(crate) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,13 +101,13 @@ impl std::fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
-/// Small marks, so that they are passed often.
+/// Small marks, so that the output often passes them.
 pub(crate) fn limits() -> Limits {
     Limits::default().high_water(2000).max_output(20_000).max_input(9000)
 }
 
 impl World {
-    /// A protocol that does what `script` says, from its end.
+    /// A protocol that follows `script`, from its last byte to its first.
     pub(crate) fn new(script: Vec<u8>) -> Self {
         World {
             script,
@@ -115,7 +115,7 @@ impl World {
         }
     }
 
-    /// Rules 1, 2, 10 and 12, at the start of every call but `closed`.
+    /// Checks rules 1, 2, 10 and 12 at the start of every call but `closed`.
     fn called(&mut self, cx: &Cx<'_>) {
         assert!(
             self.connected && !self.over && self.closed.is_none(),
@@ -125,7 +125,7 @@ impl World {
         self.now = Some(cx.now());
     }
 
-    /// Panics, and counts, so that a test knows how many panics there are to contain.
+    /// Panics when `told`, and counts it, so that the test knows how many panics must be contained.
     fn panic_if(&mut self, told: bool) {
         if told {
             self.over = true;
@@ -134,17 +134,17 @@ impl World {
         }
     }
 
-    /// Nothing is to come of it any more.
+    /// Whether the protocol is over, closed or dropped.
     pub(crate) fn is_over(&self) -> bool {
         self.over || self.closed.is_some() || self.dropped > 0
     }
 
-    /// Nothing that was shown waits for more.
+    /// Whether all bytes that were shown have been consumed.
     pub(crate) fn consumed_all(&self) -> bool {
         self.consumed == self.shown
     }
 
-    /// Does what the script says next.
+    /// Takes the next action of the script.
     fn act(&mut self, cx: &mut Cx<'_>, input: Option<&mut Input<'_>>) -> Result<(), Told> {
         let mut word = || self.script.pop().unwrap_or(0);
         let (what, how) = (word(), usize::from(word()));

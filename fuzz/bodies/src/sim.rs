@@ -1,5 +1,5 @@
-//! Pairs on a simulated network of any weather: whatever both ends do, the rules of the `protocol` crate hold at each, no byte is lost,
-//! doubled or invented on the way, and the same seed makes the same run.
+//! Two ends on a simulated network with any faults: whatever both ends do, the rules of the `protocol` crate hold on each, no byte is lost,
+//! doubled or invented on the way, and the same seed gives the same run.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use protocol::testing::{End, Sim, Weather};
 
 use crate::scripted::{Scripted, World, limits, lock};
 
-/// The network, and what happens to one pair; the rest of the input is what the two ends do.
+/// The network, and the events of one pair; the rest of the input scripts the two ends.
 #[derive(Debug, Arbitrary)]
 struct Plan {
     seed: u64,
@@ -22,7 +22,7 @@ struct Plan {
     stops: [Option<u8>; 2],
 }
 
-/// What one end has come to.
+/// The final state of one end.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     closed: Option<Reason>,

@@ -1,5 +1,5 @@
-//! HTTP that becomes WebSocket on one connection: the same bytes sent however the input is cut, no frame read before the 101 is out,
-//! and nothing but frames and then the end behind it.
+//! A connection that changes from HTTP to WebSocket: the bytes sent are the same however the input is cut, no frame is read before the 101
+//! response is written, and only frames and then the end follow it.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use protocol::testing::Harness;
 use crate::cuts::{cuts, whole};
 use crate::memory;
 
-/// A request that is granted; the input of the target is what follows it, so that the fuzzer need not guess a key.
+/// A request that is granted. The input follows it, because the fuzzer cannot guess a key.
 const OPENING: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Runs the target: the first byte says whether the input begins behind a granted request, or with the first.
+/// Runs the target: the first byte says whether the input follows a granted request or is the whole stream.
 pub fn run(data: &[u8]) {
     let Some((&behind, rest)) = data.split_first() else {
         return;
@@ -49,7 +49,8 @@ fn serve(data: &[u8], ends: &[usize]) -> (Vec<u8>, bool) {
     (without_pongs(&harness.take_sent()), harness.is_half_closed())
 }
 
-/// What was sent but for Pongs behind the 101: of many Pings in one read not all are answered, so that cuts do change those.
+/// The sent bytes without the Pongs behind the 101 response: of many Pings in one read not all are answered, so that Pongs depend on the
+/// cuts.
 fn without_pongs(sent: &[u8]) -> Vec<u8> {
     let behind = |from: usize, what: &[u8]| {
         let rest = sent.get(from..)?;
@@ -75,7 +76,7 @@ fn without_pongs(sent: &[u8]) -> Vec<u8> {
 /// Grants every handshake.
 struct Door;
 
-/// Sends back what comes.
+/// Sends every message back.
 struct Echo;
 
 impl proto_ws::Handler for Echo {

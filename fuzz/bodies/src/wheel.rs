@@ -1,6 +1,6 @@
-//! The timing wheel against a model, by the wheel's own test: the same operations on both leave both in the same state.
+//! The timing wheel compared with a model, by the wheel's own test: the same operations leave both in the same state.
 
-// The one file of another crate's tests that is used here, so that the wheel's tests need nothing but the wheel.
+// This file of the wheel's tests is included here, so that the wheel's crate needs no further dependency.
 #[path = "../../../timing-wheel/tests/model/operations.rs"]
 mod operations;
 

@@ -1,6 +1,6 @@
-//! Frames, for either role: the same events and the same end however they are cut; at most 130 bytes left over; headers write back
-//! as they were; failure is final, and comes with the byte that shows the fault; tungstenite, where it does not fail, reads the same,
-//! and so does a plain reading.
+//! Frames for either role: events and end are the same however the input is cut. At most 130 bytes are left in the input. Headers are
+//! written as they were read. A failure is final, and comes with the byte that shows the fault. A plain reading gives the same result, and
+//! so does tungstenite where it does not fail.
 
 use std::io::{self, Read, Write};
 
@@ -12,7 +12,7 @@ use crate::cuts::{cuts, whole};
 use crate::memory;
 use crate::plain_frames::{self, Plain};
 
-/// What comes in, owned.
+/// An event, with its bytes copied.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Seen {
     Text(Vec<u8>),
@@ -31,7 +31,7 @@ impl From<Message<'_>> for Seen {
     }
 }
 
-/// Runs the target: the first byte says whose frames, and whether compressed ones may be among them.
+/// Runs the target: the first byte says which role receives, and whether compressed frames are allowed.
 pub fn run(data: &[u8]) {
     let Some((&choice, stream)) = data.split_first() else {
         return;
@@ -65,7 +65,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What `stream` means, messages put together, the last one maybe unfinished; and how it failed.
+/// The messages of `stream`, joined from their pieces; the last one, if it is incomplete; and the failure.
 fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Option<Seen>, Option<Violation>) {
     let mut decoder = decoder.clone();
     let mut seen = Vec::new();
@@ -107,7 +107,7 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
                 }
                 Event::Close(reason) => {
                     seen.push(Seen::Close(reason.code.get(), reason.reason.to_owned()));
-                    // No further event follows it; what a caller would do with more input is not this target's matter.
+                    // No further event follows; more input is not tested here.
                     return (seen, None, None);
                 }
                 other => panic!("{other:?}"),
@@ -132,7 +132,7 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
     (seen, partial, None)
 }
 
-/// Panics where a plain reading of the RFC comes to something else, or sees the fault earlier.
+/// Panics when a plain reading of the RFC gives another result, or finds the fault earlier.
 fn compare_plainly(
     decoder: &Decoder,
     stream: &[u8],
@@ -147,7 +147,7 @@ fn compare_plainly(
     );
     let Some(fault) = plain.fault else { return };
     assert_eq!(*error == Some(Violation::Utf8), fault.text);
-    // Up to the byte before, nothing is wrong; with it, all is lost (RFC 6455 section 8.1 asks for no more than that it fails).
+    // The decoder fails with exactly the byte that shows the fault (RFC 6455 section 8.1 requires only that it fails).
     let fails = |end: usize| decode(decoder, &stream[..end], &[end]).2.is_some();
     assert!(
         fails(fault.at) && !fails(fault.at - 1),
@@ -155,7 +155,7 @@ fn compare_plainly(
     );
 }
 
-/// Panics where tungstenite reads otherwise. It takes lengths that are not in their shortest form, and fails late on text.
+/// Panics when tungstenite reads differently. It accepts lengths that are not in their shortest form, and fails late on invalid text.
 fn compare(role: Role, stream: &[u8], (mut ours, _, error): (Vec<Seen>, Option<Seen>, Option<Violation>)) {
     let closed = matches!(ours.last(), Some(Seen::Close(..)));
     if closed {
@@ -170,7 +170,7 @@ fn compare(role: Role, stream: &[u8], (mut ours, _, error): (Vec<Seen>, Option<S
     }
 }
 
-/// The messages and control frames before a Close frame, a failure or the end, and whether it failed.
+/// The messages and control frames before a Close frame, a failure or the end; and whether tungstenite failed.
 pub(crate) fn tungstenite_reads(role: Role, stream: &[u8]) -> (Vec<Seen>, bool) {
     let role = match role {
         Role::Server => TheirRole::Server,
@@ -195,7 +195,7 @@ pub(crate) fn tungstenite_reads(role: Role, stream: &[u8]) -> (Vec<Seen>, bool) 
     }
 }
 
-/// Bytes to read, and nowhere to write.
+/// A stream with bytes to read that ignores writes.
 struct Wire<'a>(&'a [u8]);
 
 impl Read for Wire<'_> {

@@ -1,5 +1,5 @@
-//! Opening handshakes, both roles, over heads that the HTTP codec has read: what one role writes the other accepts, compression among
-//! it, which both understand alike; an answer with the wrong key is never taken.
+//! Opening handshakes of both roles, over heads that the HTTP codec has read. What one role writes the other accepts, and both agree on
+//! compression. A response with the wrong key is never accepted.
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::BytesMut;
@@ -9,7 +9,7 @@ use proto_ws::handshake::client::{Refusal, Request as Asking};
 use proto_ws::handshake::server::{OriginPolicy, Rejection, Request};
 use proto_ws::handshake::{Accept, Key};
 
-/// Runs the target: any bytes as either side's head, then as what an exchange is made of.
+/// Runs the target: reads the input as either side's head, then as the parts of an exchange.
 pub fn run(data: &[u8]) {
     if let Ok(Parsed::Complete { head, .. }) = proto_http::Request::parse(data, &Rules::DEFAULT) {
         asked(head);
@@ -22,12 +22,12 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Fields as the handshake takes them.
+/// The fields in the form that the handshake takes.
 fn pairs(fields: Fields<'_>) -> impl Iterator<Item = (&str, &[u8])> {
     fields.iter().map(|field| (field.name, field.value))
 }
 
-/// The one response that `bytes` are.
+/// Reads `bytes` as exactly one response.
 fn response(bytes: &[u8]) -> Response<'_> {
     match Response::parse(bytes, &Rules::DEFAULT) {
         Ok(Parsed::Complete { head, length }) if length == bytes.len() => head,
@@ -35,7 +35,7 @@ fn response(bytes: &[u8]) -> Response<'_> {
     }
 }
 
-/// `head` as a client's request.
+/// Reads `head` as a client's request.
 fn asked(head: proto_http::Request<'_>) {
     let request = Request::read(head.method(), pairs(head.fields()));
     match request {
@@ -62,7 +62,7 @@ fn asked(head: proto_http::Request<'_>) {
     }
 }
 
-/// `head` as a server's answer, to a key that the corpus knows and to one it does not.
+/// Reads `head` as a server's response, to a key that the corpus knows and to one that it does not.
 fn answered(head: Response<'_>) {
     for nonce in [b"the sample nonce", b"another nonce..."] {
         let key = Key::new(*nonce);
@@ -94,7 +94,7 @@ fn answered(head: Response<'_>) {
     }
 }
 
-/// A request and its answer.
+/// The parts of a request and its response.
 #[derive(Debug, Arbitrary)]
 struct Exchange {
     host: String,
@@ -108,7 +108,7 @@ struct Exchange {
     accepted: Option<(u8, u8)>,
 }
 
-/// Settings with these flags, and these windows of both sides.
+/// Settings with these flags and with these window sizes of both sides.
 fn settings(flags: u8, bits: u8) -> Settings {
     let mut settings = Settings::default();
     settings.server_no_context_takeover = flags & 1 != 0;
@@ -147,7 +147,7 @@ impl Exchange {
                 assert_eq!(length, out.len(), "more than one head was written");
                 head
             }
-            // A field of the caller's that a server of HTTP refuses, such as an unknown Expect.
+            // The HTTP server refuses some of the caller's fields, such as an unknown Expect.
             other => {
                 assert!(other.is_err() && !fields.is_empty(), "{other:?}");
                 return;
@@ -157,7 +157,7 @@ impl Exchange {
         let request = match Request::read("GET", pairs(head.fields())) {
             Ok(request) => request,
             Err(Rejection::TooManyOffers) => return,
-            // Fields of the caller's that only a server looks at.
+            // The HTTP server does not refuse some of the caller's fields that the handshake refuses.
             Err(Rejection::Malformed | Rejection::Duplicate) => {
                 assert!(fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("origin")));
                 return;

@@ -1,6 +1,6 @@
-//! A connection with permessage-deflate under any frames: the same messages, and failure or none, however they are cut; never more
-//! memory than the limit of a message asks for, whatever the bytes inflate to; what inflates is the same as miniz says, and what miniz
-//! deflates inflates.
+//! A connection with permessage-deflate and any frames: messages and failures are the same however the input is cut. Memory never exceeds
+//! what the limit of a message allows, however large the inflated bytes would be. Inflated messages are the same as miniz's, and messages
+//! that miniz deflates can be inflated.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::cuts::{cuts, whole};
 use crate::memory;
 use crate::miniz::{Deflating, Inflating};
 
-/// Bytes that a message may have here.
+/// The maximum size of a message here, in bytes.
 const MESSAGE: usize = 64 * 1024;
 
-/// Runs the target: the first byte says what was negotiated, and whether the rest is frames, what one compressed message holds, or
-/// what miniz is to deflate.
+/// Runs the target: the first byte says what was negotiated, and whether the rest is frames, the content of one compressed message, or a
+/// message for miniz to deflate.
 pub fn run(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else {
         return;
@@ -35,7 +35,7 @@ pub fn run(data: &[u8]) {
     };
     let forgets = parameters.client_no_context_takeover;
     match choice & 0xa0 {
-        // As much as a message may be when its bytes are stored.
+        // A stored message, as large as a message may be.
         0xa0 if rest.len() < MESSAGE => {
             let (mut stream, mut digest) = (Vec::new(), 0);
             let mut context = Deflating::default();
@@ -53,9 +53,9 @@ pub fn run(data: &[u8]) {
             );
         }
         0x80 => {
-            // Twice, as the second may build on the first.
+            // Sent twice, as the second message may refer to the first.
             let seen = receive_cut(parameters, &frame(opcode, rest).repeat(2));
-            // zlib refuses more than miniz: a table without an end of block, say.
+            // zlib refuses more than miniz, for example a table without an end of block.
             if !seen.2
                 && let Some(theirs) = miniz_reads(forgets, opcode, rest)
             {
@@ -68,7 +68,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What `stream` comes to, however it is cut.
+/// The result for `stream`, which must be the same for all cuts.
 fn receive_cut(parameters: Parameters, stream: &[u8]) -> (u64, usize, bool) {
     let expected = receive(parameters, stream, &whole(stream));
     for ends in cuts(stream) {
@@ -77,7 +77,7 @@ fn receive_cut(parameters: Parameters, stream: &[u8]) -> (u64, usize, bool) {
     expected
 }
 
-/// The same of one message's content twice, where miniz inflates both and neither meets a limit.
+/// The result for the content of one message sent twice, when miniz inflates both and neither exceeds a limit.
 fn miniz_reads(forgets: bool, opcode: Opcode, payload: &[u8]) -> Option<(u64, usize, bool)> {
     let mut context = Inflating::strict(4 * MESSAGE);
     let (mut digest, mut count) = (0, 0);
@@ -99,7 +99,7 @@ fn miniz_reads(forgets: bool, opcode: Opcode, payload: &[u8]) -> Option<(u64, us
     Some((digest, count, false))
 }
 
-/// The digest with one more message.
+/// Adds a message to the digest.
 fn mix(digest: u64, message: Message<'_>) -> u64 {
     let fold = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let digest = message.as_bytes().iter().fold(digest, fold);
@@ -123,13 +123,13 @@ fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A digest of what came out, how many messages, and whether it failed.
+/// A digest of the messages, their number, and whether the connection failed.
 fn receive(parameters: Parameters, stream: &[u8], ends: &[usize]) -> (u64, usize, bool) {
     let mut config = Config::default();
     config.limits.message = MESSAGE as u64;
     let config = Arc::new(config);
     let mut waiting = Vec::with_capacity(stream.len());
-    // The inflater with its window, a message in a buffer that has doubled, and answers to control frames.
+    // The inflater with its window, a message in a buffer that has doubled, and replies to control frames.
     memory::within(2 * MESSAGE + (160 << 10) + 2 * stream.len(), || {
         let Connection { mut reader, mut writer } = Connection::server(config).deflate(parameters);
         let mut out = BytesMut::new();

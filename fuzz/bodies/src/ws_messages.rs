@@ -1,5 +1,5 @@
-//! Messages from one connection to another, for either role: what is sent comes out, in order, however it is fragmented and cut,
-//! and tungstenite reads it too, and miniz what is compressed; Pings come back as Pongs, a Close frame as a Close frame.
+//! Messages from one connection to another, in either role: messages arrive as they were sent and in order, however they are fragmented and
+//! cut. tungstenite reads them too, and miniz the compressed ones. Pings are answered by Pongs, and a Close frame by a Close frame.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ struct Talk {
     key: [u8; 4],
     steps: Vec<Step>,
     close: Option<(u16, String)>,
-    /// permessage-deflate, with these windows and contexts kept or not.
+    /// permessage-deflate with these windows, and with contexts kept or not.
     deflate: Option<(u8, u8, bool, bool)>,
 }
 
@@ -33,7 +33,7 @@ struct Talk {
 enum Step {
     Text(String),
     Binary(Vec<u8>),
-    /// A run of one byte.
+    /// One byte repeated this often.
     Long(u8, u16),
     Prepared(String),
     Parts(Vec<Vec<u8>>),
@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
         return;
     };
     let mut config = Config::default();
-    // So that short messages are compressed too.
+    // A low threshold, so that short messages are compressed too.
     config.deflate.threshold = 3;
     config.fragment = talk.fragment.and_then(|size| usize::from(size).try_into().ok());
     config.parts = talk.parts;
@@ -82,7 +82,7 @@ impl Talk {
         })
     }
 
-    /// Bytes of all messages, or a little more.
+    /// The size of all messages in bytes, or a little more.
     fn len(&self) -> usize {
         let len = |step: &Step| match step {
             Step::Long(_, len) => usize::from(*len),
@@ -99,7 +99,7 @@ fn exchange<A: Side, B: Side>(talk: &Talk, writer: Writer<A>, peer: impl Fn() ->
     let (mut expected, pongs) = send(talk, writer, &mut stream);
     for ends in cuts(&stream).into_iter().chain([whole(&stream)]) {
         let Connection { reader, writer } = peer();
-        // What waits, what is put together, and what was seen.
+        // Bytes that wait, messages being joined, and messages received.
         let limit = (512 << 10) + 8 * stream.len() + 8 * talk.len();
         let seen = memory::within(limit, || receive(reader, writer, &stream, &ends, &pongs));
         assert_eq!(seen, expected);
@@ -113,7 +113,7 @@ fn exchange<A: Side, B: Side>(talk: &Talk, writer: Writer<A>, peer: impl Fn() ->
     }
 }
 
-/// Sends what `talk` says. Returns what is to come out, and the last Ping's payload.
+/// Sends the messages of `talk`. Returns what must be received, and the payload of the last Ping.
 fn send<S: Side>(talk: &Talk, mut writer: Writer<S>, out: &mut BytesMut) -> (Vec<Seen>, Option<Vec<u8>>) {
     let mut expected = Vec::new();
     let mut pinged = None;
@@ -175,7 +175,7 @@ fn send<S: Side>(talk: &Talk, mut writer: Writer<S>, out: &mut BytesMut) -> (Vec
     (expected, pinged)
 }
 
-/// Everything that comes out of `stream`; what is answered is checked.
+/// The messages of `stream`. Checks the replies.
 fn receive<S: Side>(
     mut reader: Reader,
     mut writer: Writer<S>,

@@ -1,5 +1,5 @@
-//! Replays what fuzzers have found, and what they start from: every file of `fuzz/corpus/<target>` and
-//! `fuzz/regressions/<target>` goes through its target's body.
+//! Replays the inputs that fuzzers have found and those they start from: every file in `fuzz/corpus/<target>` and
+//! `fuzz/regressions/<target>` is given to its target's body.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -22,7 +22,7 @@ fn files(folder: &str, target: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What of `folder` a body does not survive.
+/// Replays the files of `folder`, and adds those on which the body panics to `failed`. Returns the number of files.
 fn replay(folder: &str, target: &str, body: Body, failed: &mut Vec<PathBuf>) -> usize {
     let files = files(folder, target);
     for file in &files {
@@ -45,12 +45,12 @@ fn what_was_found_stays_found() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// Every target has a program of its name, and no folder lies about that nothing replays.
+/// Every target has a program of its name, and every folder belongs to a target.
 #[test]
 fn every_folder_has_a_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for folder in ["corpus", "regressions", "fuzz_targets"] {
-        // There may be no regression yet.
+        // The folder of regressions may not exist.
         for entry in fs::read_dir(root.join(folder)).into_iter().flatten() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();
@@ -64,7 +64,7 @@ fn every_folder_has_a_target() {
     }
 }
 
-/// Bytes of no meaning, and the corpora with a few bytes changed: what a fuzzer does first, on every machine.
+/// Random bytes, and the corpora with a few bytes changed: what a fuzzer does first, here on every machine.
 #[test]
 fn a_little_noise() {
     let mut state = 1_u64;

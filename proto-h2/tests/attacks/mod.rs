@@ -1,10 +1,10 @@
-//! What attackers send, for the tests of the codec and those over sockets. Each attack is named by its id in docs/security.md.
+//! The bytes that attackers send, for the tests of the codec and those over sockets. Each attack is named by its id in docs/security.md.
 
 /// One attack on a server with the default limits, from the preface on.
 pub(crate) struct Attack {
-    /// Its id, and what it is.
+    /// Its id and a description.
     pub(crate) name: &'static str,
-    /// All that is sent.
+    /// All bytes that are sent.
     pub(crate) bytes: Vec<u8>,
     /// The code of the GOAWAY that ends the connection; `None` where it goes on.
     pub(crate) ends: Option<u32>,
@@ -52,7 +52,7 @@ fn window(stream: u32, increment: u32) -> Vec<u8> {
     frame(8, 0, stream, &increment.to_be_bytes())
 }
 
-/// `count` times what `make` makes of the next stream.
+/// The frames that `make` returns for each of `count` streams.
 fn streams(count: u32, make: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..count).flat_map(|n| make(2 * n + 1)).collect()
 }
@@ -62,7 +62,7 @@ fn attack(name: &'static str, ends: Option<u32>, script: &[Vec<u8>]) -> Attack {
     Attack { name, bytes, ends }
 }
 
-/// All attacks that need no answer to go on.
+/// All attacks that can be sent without waiting for an answer.
 pub(crate) fn attacks() -> Vec<Attack> {
     let many = |count: usize, bytes: Vec<u8>| bytes.repeat(count);
     let mut bomb = vec![0x82, 0x86, 0x84, 0x01, 0x01, b'a', 0x40, 0x01, b'x', 0x7f, 0xf0, 0x1d];

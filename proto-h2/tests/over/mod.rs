@@ -14,7 +14,7 @@ use proto_http::{Handler, Misuse, Request, Responder};
 use protocol::testing::conformance::{Layer, Received, Wire};
 use protocol::{Cx, Input, Mailbox, Peer, PeerSource, Protocol, Reason, SendError, Sender};
 
-/// How long a new connection waits for its tunnel. One that is not accepted yet goes on with it later.
+/// How long a new connection waits for its tunnel. A connection that is not accepted by then opens its tunnel later.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The one stream of each connection.
@@ -153,7 +153,7 @@ impl Layer for StreamLayer {
         // The suite's peers say nothing for a long time.
         let timeouts = &mut config.timeouts;
         (timeouts.preface, timeouts.settings, timeouts.idle) = (None, None, None);
-        // What the suite sends at once goes out at once, as over a socket; what is held back is up to the protocol inside.
+        // All content of the suite is sent without waiting for credit, as over a socket; only the protocol inside holds bytes back.
         (config.limits.stream_window, config.limits.connection_window) = (1 << 28, 1 << 28);
         config.limits.frame = 1 << 20;
         let factory = Mutex::new(factory);
@@ -199,16 +199,16 @@ struct StreamWire {
     wire: Option<Box<dyn Wire>>,
     limits: Limits,
     connection: ClientConnection,
-    /// Part of a frame.
+    /// The beginning of a frame.
     input: Vec<u8>,
     out: Vec<u8>,
-    /// What came through the tunnel and was not handed on.
+    /// Bytes received through the tunnel and not handed on yet.
     came: Vec<u8>,
-    /// What was said that no window has taken yet.
+    /// Bytes for which no window has room yet.
     unsent: Vec<u8>,
     asked: bool,
     open: bool,
-    /// The peer half-closes behind what is unsent.
+    /// The peer half-closes once `unsent` is sent.
     finishing: bool,
     ended: Option<Received>,
 }
@@ -242,7 +242,7 @@ impl StreamWire {
         }
     }
 
-    /// Takes in what comes; false if nothing came.
+    /// Reads what has arrived; false if nothing arrived.
     fn take_in(&mut self, patience: Duration) -> bool {
         self.flush();
         match self.raw().receive(patience) {
@@ -273,7 +273,7 @@ impl StreamWire {
                 }
                 Some(ClientEvent::End { .. }) => self.ended = Some(Received::Eof),
                 Some(ClientEvent::Reset { code, .. }) => {
-                    // Behind the end it only says that nothing more is read.
+                    // After the end of the stream, a reset with NO_ERROR only says that no more content is read.
                     if code != ErrorCode::NO_ERROR || self.ended.is_none() {
                         self.ended = Some(Received::Reset);
                     }
@@ -327,7 +327,7 @@ impl Wire for StreamWire {
 }
 
 impl Drop for StreamWire {
-    /// The peer goes away, as a socket that is dropped: the stream ends first.
+    /// Dropping the peer ends the stream first, as dropping a socket does.
     fn drop(&mut self) {
         if self.wire.is_some() {
             self.finishing = true;

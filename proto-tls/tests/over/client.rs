@@ -1,4 +1,4 @@
-//! A client of rustls' own, and servers in a rig to talk to.
+//! A rustls client, and servers in a rig to talk to.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -25,7 +25,7 @@ pub(crate) fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
 pub(crate) enum Kind {
     /// Sends everything back, and closes when the peer does.
     Echo,
-    /// Keeps what comes to itself, and its own direction open.
+    /// Keeps received bytes, and its own direction open.
     Stays,
 }
 
@@ -185,10 +185,10 @@ pub(crate) fn identity(authority: &Authority, names: &[&str]) -> Identity {
     authority.identity(names)
 }
 
-/// A client that keeps the rules.
+/// A client that follows the rules.
 pub(crate) struct Client {
     pub(crate) tls: ClientConnection,
-    /// What was decrypted and not taken.
+    /// Decrypted bytes not taken yet.
     plain: Vec<u8>,
     closed: bool,
 }
@@ -203,7 +203,7 @@ impl Client {
         }
     }
 
-    /// What it has to say.
+    /// The bytes that the client wants to send.
     pub(crate) fn say(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.tls.wants_write() {
@@ -212,7 +212,7 @@ impl Client {
         bytes
     }
 
-    /// Talks until both have nothing to say.
+    /// Carries bytes between both until neither has any to send.
     pub(crate) fn shake_hands<P: Protocol>(&mut self, server: &mut Harness<P>) {
         loop {
             let said = self.say();
@@ -252,7 +252,7 @@ impl Client {
         self.say()
     }
 
-    /// What is in `bytes`, and whether the stream has ended well.
+    /// The plaintext in `bytes`, and whether the stream has ended in order.
     pub(crate) fn open(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
         self.take_in(bytes);
         (core::mem::take(&mut self.plain), self.closed)

@@ -17,7 +17,7 @@ use rustls::client::ClientConnection;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-/// How long a new connection waits for its handshake. One that is not accepted yet goes on with it later.
+/// How long a new connection waits for its handshake. A connection that is not accepted by then continues with it later.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Every connection is one over TLS.
@@ -99,9 +99,9 @@ impl Layer for TlsLayer {
 struct TlsWire {
     wire: Option<Box<dyn Wire>>,
     tls: ClientConnection,
-    /// Plaintext that was not handed on.
+    /// Plaintext not handed on yet.
     plain: Vec<u8>,
-    /// What was said before the handshake had ended.
+    /// Plaintext sent before the handshake was done.
     unsent: Vec<u8>,
     /// Whether close_notify has come.
     closed: bool,
@@ -143,7 +143,7 @@ impl TlsWire {
         }
     }
 
-    /// Takes in what comes; false if nothing came.
+    /// Reads what has arrived; false if nothing arrived.
     fn take_in(&mut self, patience: Duration) -> bool {
         match self.raw().receive(patience) {
             Received::Bytes(bytes) => {
@@ -153,7 +153,7 @@ impl TlsWire {
                     let state = self.tls.process_new_packets();
                     assert!(state.is_ok(), "the server breaks the rules of TLS: {state:?}");
                     if taken == 0 {
-                        // Behind a close_notify nothing may come, or the client's buffer is full.
+                        // Nothing is taken behind a close_notify, or the client's buffer is full.
                         break;
                     }
                     self.drain();
@@ -161,7 +161,7 @@ impl TlsWire {
                 true
             }
             Received::Nothing => false,
-            // Without close_notify this is no orderly end.
+            // Without close_notify the stream has not ended in order.
             Received::Eof | Received::Reset => {
                 self.ended = Some(Received::Reset);
                 false
@@ -237,7 +237,7 @@ impl Wire for TlsWire {
 }
 
 impl Drop for TlsWire {
-    /// The peer goes away, as a socket that is dropped: in TLS it says so.
+    /// Dropping the peer sends close_notify, as dropping a socket ends its stream.
     fn drop(&mut self) {
         if self.wire.is_some() {
             self.tls.send_close_notify();

@@ -1,4 +1,4 @@
-//! Content as it comes, in both directions.
+//! Content that is streamed in both directions.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn responses_wait_for_their_reader() {
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    // What the buffers of the kernel hold, and little more, of 125 MiB.
+    // Of 125 MiB, about what the kernel's buffers hold.
     let waiting = asked.load(Ordering::SeqCst);
     assert!((1..1000).contains(&waiting), "{waiting}");
     let mut all = Vec::new();
@@ -81,7 +81,7 @@ fn requests_wait_for_their_reader() {
     assert_eq!(&content, b"50000000");
 }
 
-/// What comes goes back before the rest has come.
+/// Content is sent back before the rest has arrived.
 #[test]
 fn an_echo_as_it_comes() {
     let served = serve(Router::new().route(
@@ -106,7 +106,7 @@ fn an_echo_as_it_comes() {
     let mut end = [0; "0\r\nx-sum: 3\r\n\r\n".len()];
     stream.read_exact(&mut end).unwrap();
     assert_eq!(&end, b"0\r\nx-sum: 3\r\n\r\n");
-    // And the connection goes on.
+    // The connection persists.
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 404 "));
 }
 
@@ -131,7 +131,7 @@ async fn trailers_over_http2() {
     assert_eq!(trailers.unwrap()["x-sum"], "3");
 }
 
-/// RFC 9110 section 10.1.1: the client sends nothing that nobody reads.
+/// RFC 9110 section 10.1.1: the client is not asked for content that the service does not read.
 #[test]
 fn content_is_asked_for_when_it_is_wanted() {
     let app = Router::new()
@@ -139,7 +139,7 @@ fn content_is_asked_for_when_it_is_wanted() {
         .route(
             "/later",
             post(|request: Request| async move {
-                // In another task, and after a while.
+                // Content is read in another task, after a while.
                 let reading = tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     request.into_body().collect().await.unwrap().to_bytes()
@@ -186,7 +186,7 @@ fn content_is_asked_for_when_it_is_wanted() {
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
 
-/// One piece that is larger than a connection may hold is sent all the same.
+/// One piece larger than a connection may hold is still sent.
 #[tokio::test]
 async fn one_large_piece() {
     const SIZE: usize = 20 * 1024 * 1024;
@@ -210,7 +210,7 @@ async fn one_large_piece() {
     assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
 }
 
-/// RFC 9112 section 8: a stream that fails is never complete.
+/// RFC 9112 section 8: a response whose stream fails never looks complete.
 #[test]
 fn a_response_that_fails() {
     let fails = |length: Option<&'static str>| {

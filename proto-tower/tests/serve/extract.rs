@@ -180,7 +180,7 @@ fn responses() {
     ));
     assert_eq!(many.matches("Hello, World!").count(), 50);
     assert!(many.ends_with("GET HTTP/1.1 /any"), "{many}");
-    // What the parser refuses never comes to the service.
+    // Requests that the parser refuses never reach the service.
     let smuggled = served
         .ask("POST /bytes HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     assert!(smuggled.starts_with("HTTP/1.1 400 "), "{smuggled}");

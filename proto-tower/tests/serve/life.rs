@@ -1,4 +1,4 @@
-//! How exchanges end: clients that go, deadlines, the stop of the server.
+//! How exchanges end: clients that close, deadlines, and the server's stop.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 
 use crate::{config, read_head, serve, serve_with};
 
-/// Says when it is dropped.
+/// Sends its text when it is dropped.
 struct Dropped(Sender<&'static str>, &'static str);
 
 impl Drop for Dropped {
@@ -48,7 +48,7 @@ fn endless() -> (Router, Receiver<&'static str>) {
     (app, told)
 }
 
-/// The futures of a client that has gone are dropped, on a reset as on a plain close.
+/// When a client closes or resets its connection, the futures of its requests are dropped.
 #[test]
 fn cancellation() {
     let (app, told) = endless();
@@ -110,7 +110,7 @@ async fn cancellation_over_http2() {
     assert_eq!(sender.send_request(request("/none")).await.unwrap().status(), 404);
 }
 
-/// Where clients that half-close are to be answered, they are.
+/// Clients that half-close are answered where the settings say so.
 #[test]
 fn half_closed_clients() {
     let app = Router::new().route(
@@ -161,7 +161,7 @@ fn a_request_cut_short() {
     assert_eq!(outcome, Err("the request ended before its content was complete".into()));
 }
 
-/// What nobody reads does not keep the connection from the next request.
+/// Content that the service does not read does not block the next request.
 #[test]
 fn content_that_nobody_reads() {
     let served = serve(Router::new().route("/", post(|| async { "ok" })));
@@ -183,7 +183,7 @@ fn deadlines() {
     assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok("waits"));
 }
 
-/// Responses under way are finished, and idle connections closed; what does not end is reset when the drain is over.
+/// Responses under way are finished, and idle connections closed; the others are reset when the drain time is over.
 #[test]
 fn draining() {
     let slow = get(|| async {
@@ -223,7 +223,7 @@ fn draining() {
     assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok("streams"));
 }
 
-/// In a runtime of the user's, whose threads share the connections.
+/// In the user's own runtime, whose threads share the connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_runtime() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -58,7 +58,7 @@ impl Served {
         stream
     }
 
-    /// Says `request`, whose last head asks for the close of the connection, and reads all that comes.
+    /// Sends `request`, whose last head asks to close the connection, and reads all of the answer.
     fn ask(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();

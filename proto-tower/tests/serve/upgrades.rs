@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{read_head, serve};
 
-/// Answers in capitals once the connection is its own.
+/// Answers in capitals once it has taken the connection over.
 async fn shout(mut request: Request) -> Response {
     let Some(upgrade) = on_upgrade(&mut request) else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
@@ -83,7 +83,7 @@ fn a_tunnel() {
     assert!(!answer.to_lowercase().contains("content-length"), "{answer}");
 }
 
-/// What was refused, or given up, is nobody's.
+/// Upgrades that were refused or given up.
 #[test]
 fn upgrades_that_come_to_nothing() {
     let (tell, told) = std::sync::mpsc::channel();
@@ -109,7 +109,7 @@ fn upgrades_that_come_to_nothing() {
     };
     assert!(ask("/refused").starts_with("HTTP/1.1 403 "));
     assert!(told.recv_timeout(Duration::from_secs(5)).unwrap().is_err());
-    // The connection ends: the read in there comes to its end.
+    // The connection ends, and with it the read on it.
     assert!(ask("/forgotten").starts_with("HTTP/1.1 101 "));
 }
 

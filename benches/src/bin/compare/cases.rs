@@ -1,4 +1,4 @@
-//! What is measured, and what was promised.
+//! The measured cases and their bars.
 
 use benches::load::Mode;
 
@@ -7,7 +7,7 @@ use crate::contestants::Driver;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Of the file of its chart.
+    /// The name of its chart's file.
     pub(crate) file: &'static str,
     pub(crate) mode: Mode,
     /// Whether it goes over TLS.
@@ -17,7 +17,7 @@ pub(crate) struct Case {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
-    /// So many connections, with so many requests or messages in flight on each.
+    /// This many connections, with this many requests or messages in flight on each.
     Load { connections: usize, in_flight: usize },
     /// Connections that had one exchange each.
     Idle,
@@ -108,12 +108,12 @@ pub(crate) const CASES: [Case; 10] = [
     },
 ];
 
-/// What a figure may be at most.
+/// The largest permitted figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Bar {
-    /// So many microseconds or bytes.
+    /// An absolute figure in microseconds or bytes.
     Most(f64),
-    /// So many times the floor of the same driver in the same run.
+    /// A multiple of the floor of the same driver in the same run.
     OfFloor(f64),
 }
 
@@ -131,7 +131,7 @@ impl Case {
         })
     }
 
-    /// What is compared, and in what unit.
+    /// The compared quantity and its unit.
     pub(crate) fn measure(&self) -> &'static str {
         match (self.kind, self.mode) {
             (Kind::Idle, _) => "bytes per connection",

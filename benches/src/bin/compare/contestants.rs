@@ -32,7 +32,7 @@ pub(crate) struct Contestant {
     arguments: Vec<String>,
     http: bool,
     websocket: bool,
-    /// Whether it speaks TLS, and nothing else.
+    /// Whether it serves only TLS.
     tls: bool,
 }
 
@@ -58,7 +58,7 @@ const HTTP: (bool, bool) = (true, false);
 const WEBSOCKET: (bool, bool) = (false, true);
 const BOTH: (bool, bool) = (true, true);
 
-/// The peers and the crates whose versions say which they are.
+/// The peers, and the crates whose versions they report.
 const PEERS: [(&str, &str, Role, (bool, bool)); 9] = [
     ("floor-epoll", "rustix", Role::Floor(Driver::Epoll), BOTH),
     ("floor-tokio", "tokio", Role::Floor(Driver::Tokio), BOTH),
@@ -71,16 +71,16 @@ const PEERS: [(&str, &str, Role, (bool, bool)); 9] = [
     ("tokio-websockets", "tokio-websockets", Role::Peer, WEBSOCKET),
 ];
 
-/// For nothing but tests and measurements.
+/// Only for tests and measurements.
 const CERTIFICATE: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/key.pem");
 
-/// Where the certificate of all servers over TLS is, which is signed by itself.
+/// The path of the self-signed certificate of all TLS servers.
 pub(crate) fn certificate(scratch: &Path) -> PathBuf {
     scratch.join("certificate.pem")
 }
 
-/// All that can be started here. `scratch` is a folder for configuration.
+/// All servers that can be started on this machine. `scratch` is a folder for configuration files.
 pub(crate) fn all(programs: &Path, port: u16, scratch: &Path) -> io::Result<Vec<Contestant>> {
     let mut ports = (port..).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let mut next = || ports.next().ok_or_else(|| io::Error::other("no ports left"));
@@ -165,7 +165,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// The version of a crate that this was built with.
+/// The version of a crate that this program was built with.
 fn version(krate: &str) -> &'static str {
     let lock = include_str!("../../../../Cargo.lock");
     let name = format!("name = \"{krate}\"\nversion = \"");
@@ -174,7 +174,7 @@ fn version(krate: &str) -> &'static str {
         .map_or("", |(version, _)| version)
 }
 
-/// uWebSockets, where `benches/uwebsockets/build.sh` has built it.
+/// uWebSockets, if `benches/uwebsockets/build.sh` has built it.
 fn uwebsockets(address: SocketAddr, programs: &Path) -> Option<Contestant> {
     let program = programs.join("uwebsockets");
     program.exists().then(|| Contestant {
@@ -189,7 +189,7 @@ fn uwebsockets(address: SocketAddr, programs: &Path) -> Option<Contestant> {
     })
 }
 
-/// nginx, where it is installed.
+/// nginx, if it is installed.
 fn nginx(address: SocketAddr, scratch: &Path, tls: bool) -> io::Result<Option<Contestant>> {
     let Ok(output) = Command::new("nginx").arg("-v").output() else {
         return Ok(None);

@@ -1,8 +1,8 @@
 //! The testbed on both drivers beside other servers: `cargo run --release -p benches --features peers --bin compare`.
 //!
-//! Builds the servers, starts each on one core and drives it from another, in interleaved rounds, so that what else the
-//! machine does hits all alike; the best turn counts, of those in which the server was kept busy. Prints Markdown, with
-//! the ratio to the floor (the same driver's bare loop) and to the best peer, and the bar, beside each figure.
+//! Builds the servers, starts each on one core and loads it from another, in interleaved rounds, so that other activity of the machine
+//! affects all alike. The best turn counts, among those in which the server was busy. Prints Markdown, with the ratio to the floor (the
+//! same driver's bare loop) and to the best peer, and the bar, beside each figure.
 
 use std::process::ExitCode;
 

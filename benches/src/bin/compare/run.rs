@@ -14,10 +14,10 @@ use crate::contestants::{self, Contestant};
 use crate::table::Row;
 use crate::{chart, table};
 
-/// A turn counts when the server kept its core so busy: with less to do, because something else took the load's core, it
-/// sleeps between requests, and what is measured is waking up.
+/// A turn counts only if the server used this share of its core. Otherwise something else used the load generator's core, the server slept
+/// between requests, and the measurement would be that of waking up.
 const BUSY: f64 = 0.85;
-/// Turns that do not count are repeated, so many times as there are rounds.
+/// Turns that do not count are repeated, up to this many times the number of rounds.
 const PATIENCE: usize = 6;
 
 /// The testbed on both drivers beside other servers, as Markdown.
@@ -72,9 +72,9 @@ fn compare(options: &Options) -> io::Result<()> {
     done
 }
 
-/// Has cargo build the servers and tells where they are: beside this program.
+/// Builds the servers with cargo. Returns their folder, which is that of this program.
 fn build() -> io::Result<PathBuf> {
-    // Set by `cargo run`; a program started otherwise uses what is there.
+    // Set by `cargo run`; otherwise existing programs are used.
     if let Some(cargo) = std::env::var_os("CARGO") {
         let arguments = "build --quiet --release -p benches --features peers --bin testbed --bin peer";
         let status = Command::new(cargo)
@@ -103,7 +103,7 @@ fn cases(options: &Options, all: &[Contestant], encryption: &Encryption) -> io::
         if let Some(folder) = &options.svg {
             fs::create_dir_all(folder)?;
             fs::write(folder.join(format!("{}.svg", case.file)), chart::svg(case, &rows))?;
-            // Also after each case: a run that is broken off leaves what it has.
+            // Also after each case, so that an aborted run keeps its results.
             all_rows.push((*case, rows));
             fs::write(folder.join("summary.svg"), chart::summary(&all_rows))?;
         }
@@ -202,7 +202,7 @@ fn under_load(
     Ok(rows.into_iter().map(|(_, _, row)| row).collect())
 }
 
-/// Each on a server of its own, that nobody talked to before.
+/// Each on a fresh server.
 fn idle(options: &Options, case: &Case, all: &[Contestant], encryption: &Encryption) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for contestant in all.iter().filter(|contestant| contestant.takes_part(case)) {

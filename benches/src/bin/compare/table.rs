@@ -10,7 +10,7 @@ use crate::contestants::{Driver, Role};
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// Processor time or bytes, of each turn that counts.
+    /// Processor time or bytes, for each turn that counts.
     pub(crate) figures: Vec<f64>,
     /// All turns.
     pub(crate) turns: usize,

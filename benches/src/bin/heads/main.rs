@@ -1,8 +1,8 @@
-//! proto-http's parser of heads beside httparse, on the same bytes from memory.
+//! proto-http's head parser beside httparse, on the same bytes in memory.
 //!
-//! `cargo run --release -p benches --features peers --bin heads [--rounds=N] [--only=TEXT] [--contestant=NAME]` prints
-//! nanoseconds per head (medians), allocations per head, and the ratio of ours to httparse with the checks that it leaves
-//! to its user and ours has made: which framing a head asks for, and that it asks for one only.
+//! `cargo run --release -p benches --features peers --bin heads [--rounds=N] [--only=TEXT] [--contestant=NAME]` prints nanoseconds per head
+//! (medians), allocations per head, and the ratio of ours to httparse plus the checks that httparse leaves to its user and ours includes:
+//! the framing of a head, and that it is unambiguous.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ mod peers;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Whose head it is.
+/// The kind of a head.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Side {
     Request,
@@ -57,7 +57,7 @@ fn row(side: Side, name: &str, head: Vec<u8>) -> Row {
         check: Box::new(move || {
             let lines = copy.split(|byte| *byte == b'\n').count();
             let fields = [ours::fields(side, &copy), peers::fields(side, &copy)];
-            // The line before them, the empty one, and what is behind it.
+            // Without the start line, the empty line, and the part after it.
             assert_eq!(fields, [lines - 3; 2]);
         }),
         job: Box::new(move |index| Some(MAKE[index](side, head.clone()))),

@@ -7,7 +7,7 @@ use proto_http::{Parsed, Request, Response, Rules};
 
 use crate::Side;
 
-/// The floor: the bytes copied once, nothing looked at.
+/// The floor: copies the bytes once, and examines nothing.
 pub(crate) fn memcpy(_: Side, head: Vec<u8>) -> Job {
     let mut to = vec![0; head.len()];
     Box::new(move |count| {
@@ -19,7 +19,7 @@ pub(crate) fn memcpy(_: Side, head: Vec<u8>) -> Job {
     })
 }
 
-/// Strict always: what delimits the body is known, and unambiguous, when the head is.
+/// Always strict: once a head is parsed, the framing of its body is known and unambiguous.
 pub(crate) fn parse(side: Side, head: Vec<u8>) -> Job {
     match side {
         Side::Request => Box::new(move |count| {
@@ -39,7 +39,7 @@ pub(crate) fn parse(side: Side, head: Vec<u8>) -> Job {
     }
 }
 
-/// How many fields it finds.
+/// The number of fields found.
 pub(crate) fn fields(side: Side, head: &[u8]) -> usize {
     match side {
         Side::Request => match Request::parse(head, &Rules::DEFAULT) {

@@ -1,4 +1,4 @@
-//! httparse, by itself, and with the checks without which its result cannot be used safely.
+//! httparse alone, and with the checks without which its result is not safe to use.
 
 use std::hint::black_box;
 
@@ -7,14 +7,14 @@ use httparse::{Header, Request, Response, Status};
 
 use crate::Side;
 
-/// As many as proto-http takes by default.
+/// As many as proto-http accepts by default.
 const FIELDS: usize = 100;
 
 pub(crate) fn httparse(side: Side, head: Vec<u8>) -> Job {
     job(side, head, |_| true)
 }
 
-/// With a plain loop over the fields, as its users write it.
+/// With a plain loop over the fields, as users write it.
 pub(crate) fn httparse_checked(side: Side, head: Vec<u8>) -> Job {
     match side {
         Side::Request => job(side, head, |fields| framed(fields) && has_one_host(fields)),
@@ -51,7 +51,7 @@ fn parse<T>(side: Side, head: &[u8], then: impl FnOnce(&[Header<'_>]) -> T) -> T
     }
 }
 
-/// One length at most, of digits, or chunks, but not both (RFC 9112 section 6).
+/// Either one Content-Length of digits or chunked coding, not both (RFC 9112 section 6).
 fn framed(fields: &[Header<'_>]) -> bool {
     let (mut length, mut chunked) = (None, false);
     for field in fields {
@@ -74,13 +74,13 @@ fn framed(fields: &[Header<'_>]) -> bool {
     black_box(length).is_none() || !chunked
 }
 
-/// RFC 9112 section 3.2.
+/// Whether there is exactly one Host (RFC 9112 section 3.2).
 fn has_one_host(fields: &[Header<'_>]) -> bool {
     let hosts = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
     hosts.count() == 1
 }
 
-/// How many fields it finds.
+/// The number of fields found.
 pub(crate) fn fields(side: Side, head: &[u8]) -> usize {
     parse(side, head, |fields| fields.len())
 }

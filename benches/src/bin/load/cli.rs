@@ -107,7 +107,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Whether all was right.
+/// Returns whether all answers were correct.
 fn run(options: Options) -> io::Result<bool> {
     let limit = load::raise_descriptor_limit();
     if limit.is_some_and(|limit| limit < options.connections as u64 + 200) {

@@ -1,6 +1,6 @@
-//! Drives an HTTP or WebSocket server, checks every byte of its answers, and tells how it did.
+//! Loads an HTTP or WebSocket server, checks every byte of its answers, and reports the results.
 //!
-//! The exit status is 0 when all answers were right, 1 when one was not, 2 when nothing could be measured.
+//! The exit status is 0 if all answers were correct, 1 if one was not, 2 if nothing could be measured.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What a server cannot do less than: find the end of each head, or unmask and copy each message.
+//! The least work of any server: find the end of each head, or unmask and copy each message.
 
 /// The answer of the testbed, with a date.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 13\r\n\
@@ -7,17 +7,17 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r
 const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// One connection. Trusts its peer in everything.
+/// One connection. Checks nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Floor {
     upgraded: bool,
-    /// The start of what came but is not whole.
+    /// The start of an incomplete request or frame.
     #[expect(clippy::box_collection, reason = "an idle connection is to be small")]
     kept: Option<Box<Vec<u8>>>,
 }
 
 impl Floor {
-    /// Appends what `input` is answered with.
+    /// Appends the answers to `input`.
     pub(crate) fn received(&mut self, input: &mut [u8], output: &mut Vec<u8>) {
         if let Some(mut kept) = self.kept.take() {
             kept.extend_from_slice(input);
@@ -43,7 +43,7 @@ impl Floor {
     }
 }
 
-/// Answers each head: bytes at a distance of four are looked at until one may belong to the end of a head.
+/// Answers each head. Examines every fourth byte until one may belong to the end of a head.
 fn answer(input: &[u8], output: &mut Vec<u8>) -> usize {
     let (mut used, mut at) = (0, 3);
     while let Some(byte) = input.get(at) {

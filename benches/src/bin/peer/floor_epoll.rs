@@ -1,4 +1,4 @@
-//! The floor on epoll: one loop, one buffer each way, level-triggered.
+//! The floor on epoll: one loop, one buffer for each direction, level-triggered.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,7 @@ const LISTENER: u64 = u64::MAX;
 struct Conn {
     socket: OwnedFd,
     floor: Floor,
-    /// What the socket did not take.
+    /// Output that the socket has not taken.
     unsent: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn serve(listen: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// One read, one write. False when the connection has ended.
+/// One read, one write. Returns false if the connection has ended.
 fn turn(epoll: &OwnedFd, conn: &mut Conn, key: u64, input: &mut [u8], output: &mut Vec<u8>) -> bool {
     output.clear();
     let was_full = !conn.unsent.is_empty();

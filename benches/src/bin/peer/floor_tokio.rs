@@ -18,7 +18,7 @@ thread_local! {
 
 pub(crate) fn serve(listen: SocketAddr) -> io::Result<()> {
     crate::on_tokio(listen, |stream| async {
-        // It ends with the connection.
+        // An error only ends the connection.
         let _ = connection(stream).await;
     })
 }

@@ -53,7 +53,7 @@ async fn serve_hyper(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let served = hyper::server::conn::http1::Builder::new()
         .pipeline_flush(true)
         .serve_connection(hyper_util::rt::TokioIo::new(stream), service);
-    // It ends with the connection.
+    // An error only ends the connection.
     let _ = served.await;
 }
 

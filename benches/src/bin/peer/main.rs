@@ -1,7 +1,7 @@
 //! The servers that the testbed is compared with: `peer NAME --listen ADDR`.
 //!
-//! Each answers `GET /` as the testbed does, or echoes WebSocket messages, the way its documentation has it used. The
-//! two floors do next to nothing: what they cost is the kernel, or tokio, and a copy.
+//! Each answers `GET /` as the testbed does, or echoes WebSocket messages, in the way its documentation recommends. The two floors do
+//! almost nothing: they cost the kernel's or tokio's time, and a copy.
 
 use std::io;
 use std::net::SocketAddr;

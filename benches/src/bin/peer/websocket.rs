@@ -25,7 +25,7 @@ pub(crate) fn fastwebsockets(listen: SocketAddr) -> io::Result<()> {
 
     async fn answer(mut request: Request<Incoming>) -> Result<Response<http_body_util::Empty<Bytes>>, WebSocketError> {
         let (response, upgraded) = upgrade::upgrade(&mut request)?;
-        // Its example takes the task out of tokio's budget as well.
+        // Its example also exempts the task from tokio's budget.
         tokio::spawn(tokio::task::unconstrained(async {
             let _ = echo(upgraded).await;
         }));

@@ -1,15 +1,15 @@
-//! What is measured.
+//! The measured cases.
 
-/// What a contestant does.
+/// The task of a contestant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Task {
-    /// A client takes replies.
+    /// A client decodes replies.
     Replies,
-    /// A server takes commands.
+    /// A server decodes commands.
     Commands,
-    /// A client writes commands.
+    /// A client encodes commands.
     Write,
-    /// A client writes a thousand commands, then takes their replies.
+    /// A client encodes a thousand commands, then decodes their replies.
     Pipeline,
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     pub(crate) task: Task,
     /// One reply, or one command.
     pub(crate) wire: Vec<u8>,
-    /// How many are handled in a round.
+    /// The number handled in a round.
     pub(crate) batch: usize,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Case {
 pub(crate) const PIPELINE: usize = 1000;
 
 impl Case {
-    /// As many of it as one read brings.
+    /// As many of them as fit in one read.
     pub(crate) fn feed(&self) -> Vec<u8> {
         self.wire.repeat((65536 / self.wire.len()).max(1))
     }
@@ -45,7 +45,7 @@ fn array(kind: char, len: usize, element: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// The arguments of the command that is written and read.
+/// The arguments of the command that is encoded and decoded.
 pub(crate) const SET: [&str; 5] = ["SET", "session:4711", "0123456789abcdef0123456789abcdef", "EX", "3600"];
 
 pub(crate) fn cases() -> Vec<Case> {

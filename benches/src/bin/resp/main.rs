@@ -1,9 +1,9 @@
 //! proto-resp beside other crates for RESP, on the same bytes from memory.
 //!
-//! `cargo run --release -p benches --features peers --bin resp [--rounds=N] [--only=TEXT] [--contestant=NAME]` prints
-//! nanoseconds per reply or command (medians), allocations for each, and the ratios to the best other crates. All contestants
-//! take turns within a round, so that what else the machine does hits them alike; under callgrind, one is chosen, and two
-//! numbers of rounds give the instructions of the difference.
+//! `cargo run --release -p benches --features peers --bin resp [--rounds=N] [--only=TEXT] [--contestant=NAME]` prints nanoseconds per reply
+//! or command (medians), allocations for each, and the ratios to the best other crates. All contestants take turns within a round, so that
+//! other activity of the machine affects all alike. Under callgrind, select one contestant and subtract the instructions of two runs with
+//! different numbers of rounds.
 
 use benches::turns::{self, Counting, Figures, Job};
 
@@ -74,7 +74,7 @@ fn main() {
             let times = chosen.filter_map(|(_, figure)| figure.map(|figure| figure.nanos));
             times.fold(f64::INFINITY, f64::min)
         };
-        // What owns its values beside what does, and what borrows them beside what does.
+        // Owned values are compared with owned values, borrowed with borrowed.
         let owning = best(&["Value", "Connection"]) / best(&["redis", "rp-bytes", "rp-owned"]);
         let borrowing = best(&["Decoder"]) / best(&["rp-range"]);
         println!("{owning:>8.2}{borrowing:>10.2}");

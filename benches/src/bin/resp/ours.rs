@@ -1,4 +1,4 @@
-//! proto-resp, in its three ways.
+//! proto-resp, in three ways of use.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use proto_resp::{
 use crate::cases::{Case, PIPELINE, SET, Task};
 use benches::turns::Job;
 
-/// The floor: the bytes copied once, as the read does, nothing looked at.
+/// The floor: copies the bytes once, as a read does, and examines nothing.
 pub(crate) fn memcpy(case: &Case) -> Option<Job> {
     let (feed, len) = (case.feed(), case.wire.len());
     let mut to = vec![0; feed.len()];
@@ -24,7 +24,7 @@ pub(crate) fn memcpy(case: &Case) -> Option<Job> {
     }))
 }
 
-/// Runs `take` over reads of the feed, as often as needed; it says how many it took.
+/// Runs `take` over reads of the feed, repeatedly; `take` returns how many items it took.
 fn reads(case: &Case, mut take: impl FnMut(&mut &[u8]) -> usize + 'static) -> Job {
     let feed = case.feed();
     let mut buffer = vec![0; feed.len()];
@@ -40,7 +40,7 @@ fn reads(case: &Case, mut take: impl FnMut(&mut &[u8]) -> usize + 'static) -> Jo
     })
 }
 
-/// Borrowed, allocating nothing.
+/// Borrowed events, without allocating.
 pub(crate) fn decoder(case: &Case) -> Option<Job> {
     let rules = Rules::DEFAULT;
     Some(match case.task {
@@ -128,7 +128,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
             }))
         }
         Task::Write => Some(Box::new(move |count: usize| {
-            // Nobody replies.
+            // There are no replies.
             connection.take_unanswered().for_each(drop);
             for _ in 0..count {
                 if out.len() > 65000 {
@@ -143,7 +143,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
     }
 }
 
-/// That a case says what it means.
+/// Checks that a case has the intended meaning.
 pub(crate) fn check(case: &Case) {
     if case.task == Task::Replies {
         let mut decoder = ValueDecoder::new(Version::Resp3, Rules::DEFAULT);

@@ -1,5 +1,5 @@
-//! The other crates, each as its documentation has it used. Replies are cut out of the read for those that do not say where
-//! one ends.
+//! The other crates, each used as its documentation recommends. For crates that do not report where a reply ends, replies are cut out of
+//! the read.
 
 use std::hint::black_box;
 
@@ -27,7 +27,7 @@ fn items(case: &Case, mut take: impl FnMut(&[u8]) + 'static) -> Job {
     })
 }
 
-/// Runs `take` over reads of the feed; it says how many bytes it used.
+/// Runs `take` over reads of the feed; `take` returns how many bytes it used.
 fn reads(case: &Case, mut take: impl FnMut(&[u8]) -> usize + 'static) -> Job {
     let feed = case.feed();
     let mut buffer = vec![0; feed.len()];

@@ -1,8 +1,8 @@
-//! proto-tls beside rustls alone, with the same cryptography, in memory: what a layer of the contract costs.
+//! proto-tls beside plain rustls, with the same cryptography, in memory: the cost of a layer of the contract.
 //!
-//! `cargo run --release -p benches --features tls --bin tls [ROUNDS]` prints, for both, processor time of the server's side
-//! (medians over rounds that take turns) of full and resumed handshakes, of records received and sent, and of small exchanges; and
-//! bytes of memory of an idle connection. The clients are rustls' own; their time does not count.
+//! `cargo run --release -p benches --features tls --bin tls [ROUNDS]` prints, for both, the server's processor time (medians over
+//! alternating rounds) of full and resumed handshakes, of records received and sent, and of small exchanges; and the memory of an idle
+//! connection. The clients are plain rustls; their time does not count.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use servers::{Bare, Kind, Ours, Server};
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-/// For nothing but tests and measurements.
+/// Only for tests and measurements.
 const CERTIFICATE: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../../../fuzz/bodies/src/tls/key.pem");
 
@@ -74,7 +74,7 @@ impl Setup {
     }
 }
 
-/// A client, and the time that its server takes.
+/// A client that also measures its server's time.
 struct Client(ClientConnection);
 
 impl Client {
@@ -131,7 +131,7 @@ impl Client {
     }
 }
 
-/// Microseconds and allocations of the server for one of what is measured.
+/// Microseconds and allocations of the server for one measured item.
 type Measure = fn(&Setup, bool) -> (f64, f64);
 
 const HANDSHAKES: u32 = 30;
@@ -141,7 +141,7 @@ fn full(setup: &Setup, ours: bool) -> (f64, f64) {
 }
 
 fn resumed(setup: &Setup, ours: bool) -> (f64, f64) {
-    // The first of each server's kind gets tickets of that kind.
+    // The first client of each kind of server gets a ticket.
     Client::new(&setup.resuming).shake_hands(&mut *setup.server(ours, Kind::Discard));
     handshakes(setup, ours, &setup.resuming)
 }
@@ -200,7 +200,7 @@ fn exchange(setup: &Setup, ours: bool, kind: Kind, plain: &[u8], records: u32) -
     (time.as_secs_f64() * 1e6 / count, calls as f64 / count)
 }
 
-/// Bytes of an idle connection behind an exchange.
+/// Memory of an idle connection after an exchange.
 fn idle(setup: &Setup, ours: bool) -> i64 {
     const CONNECTIONS: i64 = 100;
     let exchanged = |server: &mut dyn Server| {

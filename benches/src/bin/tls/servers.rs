@@ -1,4 +1,4 @@
-//! The two servers: rustls alone, in the loop that its documentation shows, and `proto_tls` on the contract's turn loop.
+//! The two servers: plain rustls, in the loop from its documentation, and `proto_tls` on the contract's turn loop.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -10,28 +10,28 @@ use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport};
 use protocol::{Cx, Input, Limits, Peer, PeerSource, Protocol, Sender};
 use rustls::ServerConnection;
 
-/// What a connection does with what it reads.
+/// The reaction of a connection to its input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Nothing.
     Discard,
     /// Sends it back.
     Echo,
-    /// Answers each read with so many bytes.
+    /// Answers each read with this many bytes.
     Answer(usize),
 }
 
-/// A server's end.
+/// The server's end of a connection.
 pub(crate) trait Server {
-    /// Takes what the client has said, and adds what the server says to `output`.
+    /// Processes the client's bytes, and appends the server's bytes to `output`.
     fn take(&mut self, input: &mut [u8], output: &mut Vec<u8>);
 }
 
-/// rustls alone.
+/// Plain rustls.
 pub(crate) struct Bare {
     tls: ServerConnection,
     kind: Kind,
-    /// As a server would have one per thread; kept here, and not counted.
+    /// Kept here and not counted, because a server would have one per thread.
     buffer: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Server for Bare {
     }
 }
 
-/// The protocol inside of ours.
+/// The protocol inside ours.
 pub(crate) struct Inner(Kind);
 
 impl Protocol for Inner {
@@ -106,7 +106,7 @@ impl Factory<Inner> for Kind {
     }
 }
 
-/// Ours, on the loop of the contract.
+/// Ours, on the contract's turn loop.
 pub(crate) struct Ours(Connection<Tls<Inner, Kind>>);
 
 struct Nobody;

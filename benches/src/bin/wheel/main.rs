@@ -1,8 +1,8 @@
 //! The timing wheel beside other timer collections, on the same sequences of operations.
 //!
-//! `cargo run --release -p benches --features peers --bin wheel [--quick]` prints a table of medians per number of timers, and below them each
-//! bar the wheel has to meet. All collections take turns within a round, so that what else the machine does hits them alike, and every turn is a
-//! process of its own, so that none inherits another's heap.
+//! `cargo run --release -p benches --features peers --bin wheel [--quick]` prints a table of medians per number of timers, followed by the
+//! bars that the wheel must meet. All collections take turns within a round, so that other activity of the machine affects all alike, and
+//! every turn is a separate process, so that none inherits another's heap.
 
 mod memory;
 mod peers;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Has a process of its own run a contestant's turn.
+/// Runs a contestant's turn in a separate process.
 fn measure(contestant: &Contestant, size: u32, report: &mut Report) -> io::Result<()> {
     let output = Command::new(env::current_exe()?)
         .args([format!("--only={}", contestant.name), format!("--turn={size}")])
@@ -75,7 +75,7 @@ fn measure(contestant: &Contestant, size: u32, report: &mut Report) -> io::Resul
     Ok(())
 }
 
-/// Runs the one contestant left and prints what is measured.
+/// Runs the selected contestant and prints the measurements.
 fn turn(contestants: &[Contestant], size: &str) -> ExitCode {
     let (Ok(size), [contestant]) = (size.parse(), contestants) else {
         return ExitCode::from(2);

@@ -34,15 +34,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What some work did to this thread's memory.
+/// The effect of some work on this thread's memory.
 pub(crate) struct Change {
-    /// How often memory was asked for.
+    /// The number of allocations.
     pub(crate) allocations: f64,
-    /// How many bytes more there are afterwards.
+    /// The additional bytes in use afterwards.
     pub(crate) bytes: f64,
 }
 
-/// Does `work` and counts.
+/// Runs `work` and counts.
 pub(crate) fn change(work: impl FnOnce()) -> Change {
     let (allocations, bytes) = (ALLOCATIONS.get(), BYTES.get());
     work();

@@ -11,7 +11,7 @@ pub(crate) struct Report {
     values: BTreeMap<(Row, u32, &'static str), Vec<f64>>,
 }
 
-/// What the wheel has to reach with a number of timers.
+/// A bar for the wheel at a number of timers.
 struct Bar {
     row: Row,
     size: u32,
@@ -19,7 +19,7 @@ struct Bar {
 }
 
 enum Limit {
-    /// So many times a peer's value, in the same run.
+    /// A multiple of a peer's value in the same run.
     Times(f64, &'static str),
     /// A value as such.
     Value(f64),
@@ -27,7 +27,7 @@ enum Limit {
 
 const MILLION: u32 = 1_000_000;
 
-/// Twenty bytes and the value; the last figure is for what is there once per wheel or chunk.
+/// Twenty bytes plus the value; the last figure covers memory per wheel or chunk.
 const PER_TIMER: f64 = 20.0 + size_of::<u32>() as f64 + 0.1;
 
 const fn times(row: Row, size: u32, factor: f64, peer: &'static str) -> Bar {
@@ -89,7 +89,7 @@ const BARS: &[Bar] = &[
 ];
 
 impl Report {
-    /// Adds what one round measured.
+    /// Adds the measurement of one round.
     pub(crate) fn add(&mut self, size: u32, row: Row, name: &'static str, value: f64) {
         self.values.entry((row, size, name)).or_default().push(value);
     }
@@ -164,7 +164,7 @@ impl Report {
     }
 }
 
-/// A value with about three figures.
+/// A value with about three significant digits.
 fn figures(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

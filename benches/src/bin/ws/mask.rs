@@ -8,7 +8,7 @@ use proto_ws::mask::Mask;
 use benches::suite::{Row, Suite};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-/// Where a payload begins: behind a header of 8 bytes, wherever the frame itself begins.
+/// Offsets of payloads: after a header of 8 bytes, for various offsets of the frame.
 const OFFSETS: [usize; 4] = [8, 22, 61, 43];
 
 const MAKE: [fn(usize) -> Job; 4] = [
@@ -41,7 +41,7 @@ pub(crate) fn suite() -> Suite {
     }
 }
 
-/// The floor: as many bytes read and written, nothing done to them.
+/// The floor: reads and writes as many bytes unchanged.
 fn memcpy(len: usize) -> Job {
     let from = vec![0x5a; len];
     in_place(len, move |payload| payload.copy_from_slice(black_box(&from)))
@@ -58,7 +58,7 @@ fn in_place(len: usize, mut apply: impl FnMut(&mut [u8]) + 'static) -> Job {
     })
 }
 
-/// Against RFC 6455 section 5.3, to the letter.
+/// Compares with a literal implementation of RFC 6455 section 5.3.
 fn check(len: usize) {
     let payload: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
     let expected: Vec<u8> = payload

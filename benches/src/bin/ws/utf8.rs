@@ -1,4 +1,4 @@
-//! The check that text is UTF-8, by itself: ours through a client's decoder, whose frames need no unmasking.
+//! The UTF-8 check of text alone: ours through a client's decoder, whose frames need no unmasking.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn over(text: Vec<u8>, mut look: impl FnMut(&[u8]) + 'static) -> Job {
     })
 }
 
-/// A text frame of a server, whatever its payload is.
+/// A server's text frame, with any payload.
 fn frame(text: &[u8]) -> Vec<u8> {
     let mut frame = BytesMut::new();
     let mut writer = Connection::server(Arc::default()).writer;
@@ -74,7 +74,7 @@ fn decoder(text: Vec<u8>) -> Job {
     })
 }
 
-/// That the decoder looks at the text: it takes it as it is, and not with one byte more that is none.
+/// Checks that the decoder examines the text: accepts it unchanged, and refuses it with an invalid byte appended.
 fn check(text: Vec<u8>) {
     let next = |text: &[u8]| {
         let mut frame = frame(text);

@@ -13,7 +13,7 @@ use crate::load::Plan;
 use crate::load::websocket::{frame, opening};
 use crate::random::Xorshift;
 
-/// An attack. The names are the ids of the security checklist.
+/// An attack; the names are those of docs/security.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "verbatim")]
 pub enum Abuse {
@@ -41,30 +41,30 @@ pub enum Abuse {
     W15,
 }
 
-/// What a server has to do about an attack, besides serving others and not growing.
+/// What a server must do about an attack, besides serving others and not growing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Defence {
     /// Close every attacker's connection.
     Close,
-    /// Nothing more: it may close, or wait.
+    /// Nothing further: the server may close, or wait.
     Hold,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// As fast as the server takes it.
+    /// As fast as the server reads.
     Flood,
-    /// Once it has begun, one byte each time.
+    /// One byte at each interval, after the start.
     Bytes(Duration),
 }
 
-/// What an attacker does.
+/// The behaviour of an attacker.
 pub(super) struct Script {
-    /// Sent first; its answer is waited for.
+    /// Sent first; the attacker waits for the answer.
     pub(super) handshake: Vec<u8>,
     /// Sent next.
     pub(super) start: Vec<u8>,
-    /// Sent over and over after that. Empty: nothing.
+    /// Sent repeatedly after that; empty for nothing.
     pub(super) again: Vec<u8>,
     pub(super) pace: Pace,
     pub(super) reads: bool,
@@ -78,7 +78,7 @@ impl Abuse {
         }
     }
 
-    /// Whether the attack is on permessage-deflate.
+    /// Whether the attack uses permessage-deflate.
     pub(super) fn compresses(self) -> bool {
         self == Abuse::W06
     }
@@ -162,7 +162,7 @@ fn bomb() -> Vec<u8> {
         .deflate(parameters)
         .writer;
     let mut frame = BytesMut::new();
-    // A connection that has just been opened takes any message.
+    // A new connection accepts any message.
     let _ = writer.binary(&mut frame, &vec![0; 64 << 20]);
     frame.to_vec()
 }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use proto_ws::{Decoder, Event, Limits, Role, Violation};
 
-    /// Feeds what comes after the handshake to a server's decoder until it has had enough of it.
+    /// Passes the attack after the handshake to a server's decoder until it fails.
     fn refused(abuse: Abuse) -> Violation {
         let target = std::net::SocketAddr::from(([127, 0, 0, 1], 8080));
         let script = abuse.script(&Plan::new(target, crate::load::Mode::WebSocket));

@@ -1,6 +1,6 @@
-//! What a server told an attacker.
+//! The server's last words to an attacker.
 
-/// The start of what was read, and its end: a status stands first, a closing frame last.
+/// The start and the end of the input: a status is first, a Close frame last.
 #[derive(Default)]
 pub(super) struct Heard {
     first: Vec<u8>,
@@ -9,7 +9,7 @@ pub(super) struct Heard {
 
 /// `HTTP/1.1 400`.
 const FIRST: usize = 12;
-/// A closing frame at its longest.
+/// The longest Close frame.
 const LAST: usize = 127;
 
 impl Heard {
@@ -20,13 +20,13 @@ impl Heard {
         self.last.drain(..self.last.len().saturating_sub(LAST));
     }
 
-    /// The status of the first response, if it is one of HTTP.
+    /// The status of the first response, if it is HTTP.
     pub(super) fn status(&self) -> Option<u16> {
         let status = self.first.strip_prefix(b"HTTP/1.")?.get(2..5)?;
         std::str::from_utf8(status).ok()?.parse().ok()
     }
 
-    /// The code of the closing frame that came last, if one did.
+    /// The code of the last Close frame, if there was one.
     pub(super) fn close_code(&self) -> Option<u16> {
         let frames = (0..self.last.len()).map(|from| &self.last[from..]);
         let mut codes = frames.filter_map(|frame| match *frame {

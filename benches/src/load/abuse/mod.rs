@@ -1,4 +1,4 @@
-//! Peers that mean harm: how a server takes them, and how those fare that mean none.
+//! Malicious peers: the server's reaction to them, and the service to honest clients meanwhile.
 
 mod attack;
 mod heard;
@@ -17,47 +17,47 @@ use attack::{Defence, Pace, Script};
 use heard::Heard;
 
 const TURN: Duration = Duration::from_millis(2);
-/// After so long, who was closed comes again.
+/// The pause before a disconnected attacker reconnects.
 const AGAIN: Duration = Duration::from_millis(100);
-/// By how many bytes a server may grow for one attacker: more is memory the attacker holds.
+/// Growth of the server permitted per attacker, in bytes: more would be memory that the attacker holds.
 const GROWTH: u64 = 256 << 10;
-/// Bytes that an attacker sends, or reads, before it is the next one's turn.
+/// Bytes that an attacker sends or reads before the next attacker's turn.
 const MOST: usize = 256 * 1024;
-/// Honest clients, and how much they ask a second, all together.
+/// The number of honest clients, and their requests per second, all together.
 const HONEST: usize = 8;
 const HONEST_RATE: f64 = 200.0;
 
-/// How a server took an attack.
+/// The result of an attack.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What was tried.
+    /// The attack.
     pub abuse: Abuse,
-    /// Attackers at once.
+    /// The number of concurrent attackers.
     pub connections: usize,
-    /// Of them, those that the server closed at least once.
+    /// The number of attackers that the server disconnected at least once.
     pub closed: usize,
-    /// How many connections it closed in all: who is closed comes again.
+    /// The number of connections that the server closed; disconnected attackers reconnect.
     pub closings: usize,
-    /// The longest that one of them was open.
+    /// The longest time that one of them was open.
     pub longest: Duration,
-    /// What it told before it closed, as far as attackers read that: statuses of HTTP, codes of closing frames.
+    /// The server's last words, if attackers read them: HTTP statuses, codes of Close frames.
     pub told: BTreeMap<u16, usize>,
-    /// Bytes that the server took from all of them.
+    /// Bytes that the server read from all attackers.
     pub taken: u64,
-    /// By how much it had grown at most, per attacker, in bytes.
+    /// The server's largest growth, in bytes per attacker.
     pub growth: Option<u64>,
-    /// How honest clients fared meanwhile.
+    /// The results of honest clients meanwhile.
     pub honest: Report,
 }
 
 impl Outcome {
-    /// Whether the server held out: it did what it must about the attackers, did not grow for them, as far as that is
-    /// known, and gave every honest client every answer.
+    /// Whether the server withstood the attack: it reacted as required, did not grow as far as is known, and gave every honest client every
+    /// answer.
     pub fn withstood(&self) -> bool {
         let small = self.growth.map(|growth| growth <= GROWTH);
         let defended = match self.abuse.defence() {
             Defence::Close => self.closed == self.connections,
-            // Without knowing how large it is, that it stays small is not known.
+            // If the server's size is unknown, so is its growth.
             Defence::Hold => self.closed == self.connections || small.is_some(),
         };
         defended && small != Some(false) && self.honest.errors == 0 && self.honest.answers > 0
@@ -115,7 +115,7 @@ pub(super) fn run(plan: &Plan, abuse: Abuse) -> io::Result<Outcome> {
     };
     let before = plan.sample().map(|sample| sample.rss);
     let (script, start) = (abuse.script(plan), Instant::now());
-    // One attacker at least must get through to attack.
+    // At least one attacker must connect.
     let first = Attacker::new(plan, &script)?;
     let mut attackers: Vec<_> = (0..plan.connections).map(|_| Attacker::default()).collect();
     if let Some(attacker) = attackers.first_mut() {
@@ -123,8 +123,7 @@ pub(super) fn run(plan: &Plan, abuse: Abuse) -> io::Result<Outcome> {
     }
     let (honest, most) = std::thread::scope(|scope| {
         let honest = scope.spawn(|| super::run(&honest(plan, time)));
-        // Where all share a few processors, it is the server's turns that are measured, not the system's. This counts
-        // for the calling thread.
+        // On a machine with few processors, the server's fairness is measured, not the system's. This applies to the calling thread.
         let _ = rustix::process::nice(10);
         let mut most = before;
         while start.elapsed() < time {
@@ -160,7 +159,7 @@ pub(super) fn run(plan: &Plan, abuse: Abuse) -> io::Result<Outcome> {
     })
 }
 
-/// What clients do that mean no harm.
+/// The plan of honest clients.
 fn honest(plan: &Plan, time: Duration) -> Plan {
     let mut honest = Plan::new(plan.target, plan.mode);
     honest.connections = HONEST;
@@ -171,10 +170,10 @@ fn honest(plan: &Plan, time: Duration) -> Plan {
     honest
 }
 
-/// One attacker: a connection after the other.
+/// One attacker, with one connection after the other.
 #[derive(Default)]
 struct Attacker {
-    /// `None` when the server has closed it.
+    /// `None` once the server has closed the connection.
     open: Option<Open>,
     /// When the next connection may be opened.
     again: Option<Instant>,
@@ -187,11 +186,11 @@ struct Attacker {
 struct Open {
     socket: TcpStream,
     since: Instant,
-    /// What has been answered to the handshake, until that is done.
+    /// The answer to the handshake so far, until the handshake is complete.
     handshake: Option<Vec<u8>>,
-    /// Bytes sent since.
+    /// Bytes sent after the handshake.
     sent: usize,
-    /// What was read since.
+    /// Input after the handshake.
     heard: Heard,
 }
 
@@ -246,10 +245,10 @@ impl Open {
         })
     }
 
-    /// Sends what it may; an error when the server has closed.
+    /// Sends what is due. Fails once the server has closed.
     fn turn(&mut self, script: &Script, abuse: Abuse) -> io::Result<()> {
         if let Some(head) = &mut self.handshake {
-            // Byte by byte: what stands behind the head is read with the rest.
+            // Byte by byte, because bytes after the head belong to later input.
             let mut byte = [0];
             while self.socket.read_some(&mut byte)? > 0 {
                 head.extend_from_slice(&byte);
@@ -295,7 +294,7 @@ impl Open {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    // It may have said why.
+                    // The server may have sent a reason.
                     let _ = self.take();
                     return Err(error);
                 }
@@ -317,7 +316,7 @@ impl Open {
 }
 
 trait ReadSome {
-    /// What there is to read, 0 if nothing yet.
+    /// Reads available bytes; 0 if there are none yet.
     fn read_some(&mut self, to: &mut [u8]) -> io::Result<usize>;
 }
 

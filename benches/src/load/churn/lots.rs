@@ -1,10 +1,10 @@
-//! What is drawn by lot.
+//! Random choices.
 
 use std::time::Duration;
 
 use super::super::Mode;
 
-/// What is asked for: `GET`, contents and messages of so many bytes.
+/// The requests: `GET`, contents and messages of various sizes.
 pub(super) const SCRIPTS: [(Mode, usize); 10] = [
     (Mode::Http, 0),
     (Mode::Http, 0),
@@ -18,24 +18,24 @@ pub(super) const SCRIPTS: [(Mode, usize); 10] = [
     (Mode::WebSocket, 5000),
 ];
 
-/// How a visit ends. Each that is drawn for a script without WebSocket's closing handshake goes as [`Ending::Close`].
+/// How a visit ends. For scripts without WebSocket, endings that need its closing handshake become [`Ending::Close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Closes when all is answered.
+    /// Closes after all answers.
     Close,
-    /// With a Close frame, which must be answered, and then nothing more come.
+    /// Closes with a Close frame, which must be answered and be the last frame.
     Handshake,
-    /// Half-closes behind its last requests, all of which must be answered.
+    /// Half-closes after its last requests, all of which must be answered.
     HalfClose,
     /// Half-closes in the middle of a request.
     Torn,
-    /// Resets when all is answered.
+    /// Resets after all answers.
     Reset,
-    /// Resets before it has said anything.
+    /// Resets before sending anything.
     Gone,
     /// Resets in the middle of a request.
     BreakOff,
-    /// Asks much, reads nothing, resets.
+    /// Sends many requests, reads nothing, and resets.
     Unread,
 }
 
@@ -65,7 +65,7 @@ impl Ending {
     }
 }
 
-/// The same from run to run.
+/// Random numbers, identical in every run.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -80,7 +80,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// `mean` on average, four times that at most.
+    /// A time of `mean` on average, at most four times that.
     pub(super) fn about(&mut self, mean: Duration) -> Duration {
         let part = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         mean.mul_f64((-(1.0 - part).ln()).min(4.0))

@@ -1,7 +1,8 @@
-//! Connections that come and go at random, each with what it does there and how it ends: what a server sees of the world.
+//! Connections that come and go at random: each opens, exchanges requests or messages, and ends in one of several ways,
+//! as a server on the open internet sees it.
 //!
-//! There are always as many as the plan says: where one ends, another comes at once. Every byte that comes back is judged,
-//! as far as something must come back: who breaks off in the middle of a request, or resets, is owed nothing.
+//! The number of open connections stays at the plan's: when one ends, another opens at once. Every byte received is
+//! checked. A connection that breaks off in the middle of a request, or resets, expects no answer.
 
 mod lots;
 mod visit;
@@ -22,28 +23,28 @@ use super::report::{failures, quoted};
 use super::script::{Script, Violation};
 use super::{Length, Plan};
 
-/// So many connections are being opened at once: less than the backlog of any server.
+/// The number of connections that may be connecting at once: less than the backlog of any server.
 const OPENING: usize = 1000;
 const READ_BUFFER: usize = 256 * 1024;
 const EVENTS: usize = 1024;
 
-/// What came of connections that came and went.
+/// The result of a churn run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Churned {
-    /// Connections that went as they should, by how they ended.
+    /// Connections that ended as they should, counted by the way they ended.
     pub visits: Vec<(&'static str, u64)>,
     /// Requests and messages that were answered.
     pub answers: u64,
-    /// Connections that were open, on average.
+    /// The average number of open connections.
     pub open: f64,
     /// Wrong answers and connections that failed.
     pub errors: u64,
-    /// The first of them.
+    /// The first of these errors.
     pub first_error: Option<String>,
 }
 
 impl Churned {
-    /// As one JSON object.
+    /// The result as one JSON object.
     pub fn to_json(&self) -> String {
         let visits = self.visits.iter().map(|(name, count)| format!("\"{name}\":{count}"));
         format!(
@@ -72,7 +73,7 @@ impl fmt::Display for Churned {
     }
 }
 
-/// Lets connections come and go for as long as the plan says, each for `stay` on average.
+/// Opens and ends connections for the plan's length; each stays for `stay` on average.
 pub(super) fn run(plan: &Plan, stay: Duration) -> io::Result<Churned> {
     let Length::Time(time) = plan.length else {
         return Err(io::Error::new(
@@ -98,12 +99,12 @@ struct Crowd {
     world: World,
     events: Vec<epoll::Event>,
     places: Vec<Option<Visit>>,
-    /// Those that nobody is in.
+    /// Places without a visit.
     free: Vec<usize>,
     /// Visits that are not connected yet.
     opening: usize,
     open: usize,
-    /// Visits begun: each has its number.
+    /// The number of visits begun; each visit is numbered with it.
     begun: u64,
     churned: Churned,
 }
@@ -144,7 +145,7 @@ impl Crowd {
         })
     }
 
-    /// Waits until all are there. From then on they may leave.
+    /// Opens the plan's number of connections and waits until all are connected. Until then no visit leaves.
     fn fill(&mut self) -> io::Result<()> {
         let end = Instant::now() + 6 * PATIENCE;
         while self.open < self.places.len() {
@@ -163,7 +164,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Has somebody come to each free place.
+    /// Begins a visit at each free place.
     fn refill(&mut self) -> io::Result<()> {
         while self.opening < OPENING
             && let Some(place) = self.free.pop()
@@ -176,7 +177,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Has all leave, and nobody come.
+    /// Lets all visits end, and begins no new ones.
     fn empty(mut self) -> io::Result<Churned> {
         let now = Instant::now();
         self.world.over = true;
@@ -197,7 +198,7 @@ impl Crowd {
         Ok(self.churned)
     }
 
-    /// Waits until something happens, at most until `end`, and does what is to be done.
+    /// Waits for events until `end` at the latest, and handles them.
     fn turn(&mut self, end: Instant) -> io::Result<()> {
         let next = self.world.wakes.peek().map_or(end, |Reverse((at, ..))| end.min(*at));
         let timeout = next.saturating_duration_since(Instant::now());
@@ -205,7 +206,7 @@ impl Crowd {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        // With somebody to let in it does not wait.
+        // While more connections can be begun, it does not wait.
         let lets_in = !self.free.is_empty() && self.opening < OPENING && !self.world.over;
         let timeout = if lets_in { Timespec::default() } else { timeout };
         match epoll::wait(&self.world.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
@@ -230,7 +231,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Something happens to the visit at `place`, if there is one.
+    /// Runs `happens` on the visit at `place`, if there is one.
     fn visit(&mut self, place: usize, happens: impl FnOnce(&mut Visit, &mut World) -> Result<(), Left>) {
         if let Some(visit) = &mut self.places[place] {
             let before = visit.phase;
@@ -239,7 +240,7 @@ impl Crowd {
         }
     }
 
-    /// Counts what came of it, and of a visit that was in the phase `before`.
+    /// Counts the outcome of an event for a visit whose phase was `before`.
     fn settle(&mut self, place: usize, before: Phase, outcome: Result<(), Left>) {
         let Some(visit) = &mut self.places[place] else { return };
         if before == Phase::Connecting && (outcome.is_err() || visit.phase != before) {

@@ -1,4 +1,4 @@
-//! One connection, from when it comes until it goes.
+//! One visit: a connection from its opening to its end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,10 +16,10 @@ use super::super::websocket::frame;
 use super::super::{Mode, Plan};
 use super::lots::{Ending, Random, SCRIPTS};
 
-/// How long a server may take for anything.
+/// How long a server may take for an answer or any other reaction.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What all visits share.
+/// The state that all visits share.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) scripts: Vec<Script>,
@@ -28,11 +28,12 @@ pub(super) struct World {
     pub(super) random: Random,
     /// How long a visit lasts, on average.
     pub(super) stay: Duration,
-    /// Until all are there, nobody leaves.
+    /// All connections are still being opened; until they are, no visit leaves.
     pub(super) filling: bool,
-    /// Nobody waits any more.
+    /// The run is over: visits end without pausing.
     pub(super) over: bool,
-    /// When to look at which place again, if the visit of that number is still there.
+    /// When to wake the visit at which place; the last number is the visit's, so that a later visit at the same place
+    /// is not woken.
     pub(super) wakes: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     pub(super) answers: u64,
 }
@@ -53,19 +54,19 @@ pub(super) struct Visit {
     socket: OwnedFd,
     script: usize,
     pub(super) ending: Ending,
-    /// When it has had enough.
+    /// When the visit stops sending requests and ends.
     pub(super) leaves: Instant,
     pub(super) phase: Phase,
     progress: Progress,
-    /// Requests to send, in bytes, from where in the script.
+    /// Bytes of requests still to be sent, from position `at` of the script.
     to_send: usize,
     at: usize,
-    /// Bytes to send that are no requests.
+    /// Bytes to send that are not requests, such as Pongs and Close frames.
     others: Vec<u8>,
-    /// Answers that must come.
+    /// The number of answers that the server still owes.
     awaited: usize,
     wants_out: bool,
-    /// When the server has been silent for too long.
+    /// When the server counts as silent.
     patience: Instant,
 }
 
@@ -73,20 +74,20 @@ pub(super) struct Visit {
 pub(super) enum Phase {
     Connecting,
     Handshake,
-    /// Waits for answers.
+    /// Waits for answers to its requests.
     Asking,
     Pausing,
-    /// Has sent a Close frame, which must be answered by one, and the end.
+    /// Has sent a Close frame; expects the server's Close frame and then the end of the stream.
     Closing,
-    /// Half-closes when all is sent; the end must come, and all answers before.
+    /// Half-closes when all is sent; expects all answers and then the end of the stream.
     HalfClosing,
-    /// Half-closes when all is sent; the end must come.
+    /// Half-closes when all is sent; expects only the end of the stream, after any bytes.
     Tearing,
-    /// Resets after a while.
+    /// Resets the connection after a while.
     Leaving,
 }
 
-/// That a visit is over, and how well.
+/// A visit has ended: well or with a violation.
 pub(super) enum Left {
     Well,
     Badly(Violation),
@@ -105,7 +106,7 @@ impl From<Errno> for Left {
 }
 
 impl Visit {
-    /// Somebody comes to `place`.
+    /// Opens the connection of a new visit at `place`.
     pub(super) fn begin(world: &mut World, place: usize, number: u64) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let target = world.plan.target;
@@ -173,12 +174,12 @@ impl Visit {
         Ok(())
     }
 
-    /// A time that was noted has come.
+    /// Handles a wake-up time that has come.
     pub(super) fn woken(&mut self, world: &mut World, now: Instant) -> Result<(), Left> {
         match self.phase {
             Phase::Pausing => self.next(world),
             Phase::Leaving => self.reset(),
-            // The others wait for the server.
+            // In the other phases the visit waits for the server.
             _ if self.patience <= now => Err(Violation::Silent.into()),
             _ => Ok(()),
         }
@@ -201,7 +202,7 @@ impl Visit {
         }
     }
 
-    /// All is answered: asks once more, or leaves.
+    /// All answers have come: sends the next request, or begins the end of the visit.
     fn next(&mut self, world: &mut World) -> Result<(), Left> {
         if Instant::now() >= self.leaves {
             return self.leave(world);
@@ -254,7 +255,7 @@ impl Visit {
         }
     }
 
-    /// From now on the server has so much time.
+    /// Restarts the time within which the server must react.
     fn expect(&mut self, world: &mut World) {
         self.patience = Instant::now() + PATIENCE;
         world.wakes.push(Reverse((self.patience, self.place, self.number)));
@@ -272,7 +273,7 @@ impl Visit {
 
     fn receive(&mut self, world: &mut World) -> Result<(), Left> {
         if self.phase == Phase::Leaving {
-            // It reads nothing. That the server may have closed is no fault of it: it owes nothing.
+            // A visit in this phase reads nothing. The server may close the connection: it owes no answer.
             epoll::delete(&world.epoll, &self.socket)?;
             return Ok(());
         }
@@ -284,7 +285,7 @@ impl Visit {
         };
         let bytes = &world.buffer[..n];
         match self.phase {
-            // Whatever it says to half a request.
+            // Any answer to half a request is accepted.
             Phase::Tearing => return Ok(()),
             Phase::Closing => {
                 self.progress.partial.extend_from_slice(bytes);
@@ -293,7 +294,7 @@ impl Visit {
             _ => {}
         }
         let answers = match world.scripts[self.script].check(&mut self.progress, bytes) {
-            // A Close frame, because the stream will end.
+            // The server sends a Close frame because the stream was half-closed.
             Err(Violation::Closed) if self.phase == Phase::HalfClosing && self.is_websocket() => {
                 self.phase = Phase::Tearing;
                 return Ok(());
@@ -314,7 +315,7 @@ impl Visit {
         Ok(())
     }
 
-    /// The server has ended the stream.
+    /// Judges the end of the server's stream.
     fn ended(&self) -> Left {
         let owed = match self.phase {
             Phase::Tearing => false,
@@ -328,7 +329,7 @@ impl Visit {
     fn flush(&mut self, world: &mut World) -> Result<(), Left> {
         let script = &world.scripts[self.script];
         while self.to_send > 0 || !self.others.is_empty() {
-            // What is no request goes between requests.
+            // Bytes that are not requests are sent between requests.
             let others = self.to_send == 0;
             let piece = if others {
                 &self.others[..]
@@ -339,7 +340,7 @@ impl Visit {
             let n = match rustix::net::send(&self.socket, piece, SendFlags::NOSIGNAL) {
                 Ok(n) => n,
                 Err(Errno::AGAIN | Errno::INTR) => break,
-                // Who owes the rest of a request may be closed on.
+                // A server may close a connection that sent only part of a request.
                 Err(Errno::PIPE | Errno::CONNRESET) if self.phase == Phase::Leaving => return self.reset(),
                 Err(errno) => return Err(errno.into()),
             };
@@ -352,7 +353,7 @@ impl Visit {
         }
         let done = self.to_send == 0 && self.others.is_empty();
         if done && matches!(self.phase, Phase::HalfClosing | Phase::Tearing) {
-            // It fails when the server has closed already, which the next read tells.
+            // This fails when the server has closed already; the next read reports that.
             let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         }
         if self.wants_out == done {
@@ -365,7 +366,7 @@ impl Visit {
         Ok(())
     }
 
-    /// Has the socket reset when it is closed, which is the end of the visit.
+    /// Sets the socket so that closing it resets the connection. This ends the visit.
     fn reset(&self) -> Result<(), Left> {
         let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         Err(Left::Well)

@@ -1,4 +1,4 @@
-//! Where a request goes, and which of its fields go with it.
+//! The destination of a request, and the fields to forward.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,29 +6,29 @@ use proto_http::{Field, Request, Response, Target, Version};
 
 use crate::link::{Failure, Lines, Order};
 
-/// Where the server is.
+/// The address of a server.
 pub(crate) enum Place {
     Address(SocketAddr),
     Name(String, u16),
 }
 
-/// What becomes of a request.
+/// The treatment of a request.
 pub(crate) struct Way {
     pub(crate) place: Place,
-    /// What to send there; `None` for a tunnel.
+    /// The request to send there; `None` for a tunnel.
     pub(crate) order: Option<Order>,
 }
 
-/// Who may go where.
+/// The permitted destinations.
 pub(crate) struct Routes {
     /// The server of a reverse proxy.
     pub(crate) to: Option<SocketAddr>,
-    /// Ports that a tunnel may go to.
+    /// Ports permitted for tunnels.
     pub(crate) tunnels: Vec<u16>,
 }
 
 impl Routes {
-    /// Decides what becomes of a request.
+    /// Decides the treatment of a request.
     pub(crate) fn way(&self, request: &Request<'_>, client: Option<SocketAddr>, name: &str) -> Result<Way, Failure> {
         let passed = |element: &[u8]| element.split(|byte| *byte == b' ').nth(1) == Some(name.as_bytes());
         if request.fields().list("via").any(passed) {
@@ -65,7 +65,7 @@ impl Routes {
         })
     }
 
-    /// RFC 9110 section 9.3.6: to a limited set of ports, or the proxy would send mail for anybody.
+    /// Tunnels go only to certain ports; otherwise the proxy would deliver mail for anybody (RFC 9110 section 9.3.6).
     fn tunnel(&self, authority: &str) -> Result<Way, Failure> {
         let place = place(authority, 443)?;
         let port = match &place {
@@ -79,7 +79,7 @@ impl Routes {
     }
 }
 
-/// What `host` or `host:port` means.
+/// Parses `host` or `host:port`.
 fn place(authority: &str, default: u16) -> Result<Place, Failure> {
     if let Ok(address) = authority.parse() {
         return Ok(Place::Address(address));
@@ -98,7 +98,7 @@ fn place(authority: &str, default: u16) -> Result<Place, Failure> {
     }
 }
 
-/// The fields of a request as they are sent on, but for Host, which the authority of the target replaces (RFC 9112 section 3.2.2).
+/// The fields of a request to forward, without Host, which the authority of the target replaces (RFC 9112 section 3.2.2).
 fn request_fields(request: &Request<'_>, name: &str) -> Result<Lines, Failure> {
     let fields = request.fields();
     let end_to_end = fields.end_to_end();
@@ -111,13 +111,13 @@ fn request_fields(request: &Request<'_>, name: &str) -> Result<Lines, Failure> {
     let mut add = |name: &str, value: &[u8]| sent.push((name.to_owned(), value.to_vec()));
     if let Some(left) = fields.get_str("max-forwards").and_then(|left| left.parse::<u32>().ok()) {
         match (request.method(), left.checked_sub(1)) {
-            // RFC 9110 section 7.6.2: this proxy is the one that was to answer.
+            // With Max-Forwards 0, this proxy is the final recipient (RFC 9110 section 7.6.2).
             ("OPTIONS" | "TRACE", None) => return Err(Failure(501, "this is as far as the request was to go".into())),
             ("OPTIONS" | "TRACE", Some(less)) => add("Max-Forwards", less.to_string().as_bytes()),
             _ => add("Max-Forwards", left.to_string().as_bytes()),
         }
     }
-    // What this proxy does as well: it passes trailers on (RFC 9110 section 10.1.4), and upgrades (section 7.8).
+    // The proxy forwards trailers (RFC 9110 section 10.1.4) and upgrades (section 7.8), so it announces both.
     if fields.has_token("te", "trailers") {
         add("TE", b"trailers");
         add("Connection", b"TE");
@@ -129,7 +129,7 @@ fn request_fields(request: &Request<'_>, name: &str) -> Result<Lines, Failure> {
     Ok(sent)
 }
 
-/// The fields of a response as they are sent on.
+/// The fields of a response to forward.
 pub(crate) fn response_fields(response: &Response<'_>, name: &str) -> Lines {
     let fields = response.fields();
     let mut sent = lines(fields.end_to_end().iter());
@@ -141,14 +141,14 @@ pub(crate) fn response_fields(response: &Response<'_>, name: &str) -> Lines {
     sent
 }
 
-/// A copy of fields.
+/// Copies fields.
 pub(crate) fn lines<'a>(fields: impl Iterator<Item = Field<'a>>) -> Lines {
     fields
         .map(|field| (field.name.to_owned(), field.value.to_vec()))
         .collect()
 }
 
-/// RFC 9110 section 7.6.3: the version that the message came in, and who passed it on.
+/// The Via field: the version of the received message, and this proxy's name (RFC 9110 section 7.6.3).
 pub(crate) fn via(version: &str, name: &str) -> String {
     format!("{version} {name}")
 }
@@ -161,7 +161,7 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// RFC 7239: for whom a reverse proxy asks, and what that client has asked for.
+/// The Forwarded field (RFC 7239): the client of a reverse proxy, and the host that the client requested.
 fn forwarded(request: &Request<'_>, client: Option<SocketAddr>) -> Vec<u8> {
     let client = match client {
         Some(SocketAddr::V4(address)) => address.ip().to_string(),

@@ -1,4 +1,4 @@
-//! The connection of a client.
+//! A client's connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::outward::Outward;
 use crate::shared::Shared;
 use crate::tunnel::Tunnel;
 
-/// Opens a connection for each request of a client, and answers with what comes back on it.
+/// Opens a server connection for each request of a client, and answers with its response.
 pub(crate) struct Inward {
     shared: Arc<Shared>,
     client: Option<SocketAddr>,
     here: Sender<Message>,
     exchange: u64,
-    /// The way to the server, as long as an exchange is under way.
+    /// The link to the server's connection, during an exchange.
     link: Option<Link>,
-    /// What to send when the connection to the server is there; `None` for a tunnel.
+    /// The request to send once the server's connection is established; `None` for a tunnel.
     order: Option<Order>,
-    /// Whether the request has content, and so an end of its own.
+    /// Whether the request has content, and so a separate end.
     content: bool,
 }
 
@@ -40,7 +40,7 @@ impl Inward {
         }
     }
 
-    /// Looks the server up, or connects to it at once.
+    /// Looks up the server, or connects at once.
     fn open(&mut self, place: Place) -> Result<(), Failure> {
         match place {
             Place::Address(address) => self.connect(address),
@@ -66,7 +66,7 @@ impl Inward {
         if connecting { Ok(()) } else { Err(Failure::busy()) }
     }
 
-    /// There will be no response, or no more of one.
+    /// Answers with a failure, or aborts the response.
     fn fail(&mut self, failure: Failure, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         if let Some(link) = self.link.take() {
             link.tell(What::Over(Failure::busy()));
@@ -93,7 +93,7 @@ impl Inward {
         Ok(())
     }
 
-    /// The connection to the server is there.
+    /// The server's connection is established.
     fn connected(&mut self, other: Sender<Message>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Some(link) = &mut self.link else { return Ok(()) };
         link.join(other);
@@ -107,7 +107,7 @@ impl Inward {
         Ok(())
     }
 
-    /// A part of the response has come.
+    /// A part of the response has arrived.
     fn part(&mut self, part: Part, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match part {
             Part::Interim(status, fields) => responder.inform(status, &fields)?,
@@ -139,7 +139,7 @@ impl Handler for Inward {
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.exchange += 1;
         self.link = Some(Link::new(self.exchange, None));
-        // The server says whether the client is to send its content (RFC 9110 section 10.1.1).
+        // The server decides whether the client sends its content (RFC 9110 section 10.1.1).
         responder.withhold_continue();
         self.content = !request.body().is_empty();
         responder.pause(self.content);
@@ -166,7 +166,7 @@ impl Handler for Inward {
     fn posted(&mut self, message: Message, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let Message { exchange, what } = message;
         let Some(link) = self.link.as_mut().filter(|link| link.exchange() == exchange) else {
-            // Late: the exchange is over, and its connection is of no use.
+            // Late: the exchange is over, and its connection is no longer needed.
             if let What::Connected(other) = what {
                 Link::new(exchange, Some(other)).tell(What::Over(Failure::busy()));
             }

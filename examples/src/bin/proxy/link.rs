@@ -1,4 +1,4 @@
-//! What the two connections of an exchange say to each other, and how fast.
+//! The messages between the two connections of an exchange, and their backpressure.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use proto_http::BodyLength;
 use protocol::bytes::Bytes;
 use protocol::{SendError, Sender};
 
-/// Fields to be sent.
+/// Fields to send.
 pub(crate) type Lines = Vec<(String, Vec<u8>)>;
 
-/// What one connection says to the other.
+/// A message from one connection to the other.
 pub(crate) struct Message {
-    /// The exchange of the client's connection that this is about. A message of an earlier one is late.
+    /// The exchange that this message belongs to. Messages of earlier exchanges are ignored.
     pub(crate) exchange: u64,
     pub(crate) what: What,
 }
@@ -20,19 +20,19 @@ pub(crate) struct Message {
 pub(crate) enum What {
     /// The server's name was looked up.
     Resolved(io::Result<SocketAddr>),
-    /// The connection to the server is established, and listens here.
+    /// The server's connection is established; this sender reaches it.
     Connected(Sender<Message>),
     /// The request to send.
     Request(Order),
-    /// A part of what follows a request, of a response, or of a tunnel.
+    /// A part of the request's content, of the response, or of a tunnel.
     Part(Part),
-    /// So many parts were written, and as many more are welcome.
+    /// This many parts were written, so that as many more may be sent.
     Taken(usize),
     /// The other connection has ended.
     Over(Failure),
 }
 
-/// A request head to send.
+/// The head of a request to send.
 pub(crate) struct Order {
     pub(crate) method: String,
     pub(crate) target: String,
@@ -40,13 +40,13 @@ pub(crate) struct Order {
     pub(crate) body: BodyLength,
 }
 
-/// What passes from one connection to the other.
+/// Data that passes from one connection to the other.
 pub(crate) enum Part {
     /// An informational response.
     Interim(u16, Lines),
     /// The head of the final response.
     Head(Answer),
-    /// Some content, or bytes in a tunnel.
+    /// Content, or bytes in a tunnel.
     Data(Bytes),
     /// The end, with trailers.
     End(Lines),
@@ -60,28 +60,27 @@ pub(crate) struct Answer {
     pub(crate) length: Option<u64>,
 }
 
-/// Why there is no response, or no more of one: a status and a line for the client.
+/// Why there is no response, or only part of one: a status and a line for the client.
 pub(crate) struct Failure(pub(crate) u16, pub(crate) String);
 
-/// One end of the way between the two connections of an exchange.
+/// One end of the link between the two connections of an exchange.
 ///
-/// A connection reads while fewer than [`WINDOW`] parts of what it has read are under way; none is larger than what is read at
-/// once. The other connection counts a part as taken when its own output is not congested. So a peer that reads slowly slows
-/// the other peer down, and what waits is bounded.
+/// A connection reads while fewer than [`WINDOW`] of its parts are in flight; a part is at most one read. The other connection acknowledges
+/// a part when its own output is not congested. So a peer that reads slowly slows the other peer down, and the waiting data is bounded.
 pub(crate) struct Link {
     exchange: u64,
     other: Option<Sender<Message>>,
     /// Parts that may still be sent.
     credit: usize,
-    /// Parts that were written, and that the other side was not told of yet.
+    /// Parts that were written and not yet acknowledged.
     owed: usize,
 }
 
-/// Parts under way in one direction.
+/// The most parts in flight in one direction.
 const WINDOW: usize = 4;
 
 impl Link {
-    /// An end that reaches `other`; with `None` it is [joined](Self::join) later.
+    /// An end that sends to `other`; if `None`, the end is [joined](Self::join) later.
     pub(crate) fn new(exchange: u64, other: Option<Sender<Message>>) -> Self {
         Link {
             exchange,
@@ -99,37 +98,37 @@ impl Link {
         self.exchange
     }
 
-    /// Whether nothing should be read for now.
+    /// Whether the connection should stop reading for now.
     pub(crate) fn is_full(&self) -> bool {
         self.other.is_none() || self.credit == 0
     }
 
-    /// Sends a part, as [`tell`](Self::tell).
+    /// Sends a part; see [`tell`](Self::tell).
     pub(crate) fn send(&mut self, part: Part) -> bool {
         self.credit = self.credit.saturating_sub(1);
         self.tell(What::Part(part))
     }
 
-    /// Says something. False where it is lost, as far too much waits at the other side. Where the other side is gone, it has said so in
-    /// a message that is on its way.
+    /// Sends a message. Returns false if the message was lost because the other side's mailbox is full. If the other side has ended, its
+    /// last message says so and is on its way.
     pub(crate) fn tell(&self, what: What) -> bool {
         let exchange = self.exchange;
         let Some(other) = &self.other else { return true };
         !matches!(other.send(Message { exchange, what }), Err(SendError::Full(_)))
     }
 
-    /// The other side took parts.
+    /// The other side has acknowledged parts.
     pub(crate) fn taken(&mut self, parts: usize) {
         self.credit += parts;
     }
 
-    /// A part that came from the other side is in the output here.
+    /// A part of the other side was written to this side's output.
     pub(crate) fn took(&mut self, congested: bool) -> bool {
         self.owed += 1;
         congested || self.drained()
     }
 
-    /// There is room in the output here.
+    /// This side's output has room.
     pub(crate) fn drained(&mut self) -> bool {
         let owed = std::mem::take(&mut self.owed);
         owed == 0 || self.tell(What::Taken(owed))

@@ -1,4 +1,4 @@
-//! An HTTP proxy: a reverse proxy with `--to`, else one that its clients choose. See docs/writing-a-proxy.md.
+//! An HTTP proxy: a reverse proxy with `--to`, otherwise a forward proxy. See docs/writing-a-proxy.md.
 
 mod head;
 mod inward;
@@ -22,32 +22,32 @@ use crate::inward::Inward;
 use crate::outward::Outward;
 use crate::shared::{Resolver, Shared};
 
-/// Passes HTTP requests on.
+/// Forwards HTTP requests.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     serve: examples::Options,
-    /// The server of a reverse proxy. Without, clients name the server: as GET http://host/path, or by CONNECT.
+    /// The server of a reverse proxy. Without it, clients name the server: by GET http://host/path, or by CONNECT.
     #[arg(long, value_name = "ADDRESS")]
     to: Option<SocketAddr>,
-    /// Ports that CONNECT may go to.
+    /// Ports permitted for CONNECT.
     #[arg(long, value_name = "PORTS", value_delimiter = ',', default_value = "443")]
     tunnels: Vec<u16>,
-    /// Seconds to wait for the server's answer.
+    /// Seconds to wait for the server's response.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u64,
 }
 
-/// A client's connection, or one to a server: either may become a tunnel.
+/// A client's connection, or a connection to a server: either may become a tunnel.
 type Proxy = Either<Switch<proto_http::Server<Inward>>, Switch<proto_http::Client<Outward>>>;
 
 fn main() -> std::io::Result<()> {
     let options = Arguments::parse();
     let patience = Duration::from_secs(options.patience);
     let mut server = ServerConfig::new(SystemTime::now);
-    // Content passes through, and is the server's to limit.
+    // Content is only forwarded; the server limits it.
     server.rules.limits.body = None;
-    // Connecting takes at most 10 seconds; then the connection to the server knows more of what went wrong.
+    // Connecting takes at most 10 seconds, after which the connection to the server reports a more precise error.
     server.timeouts.answer = patience.checked_add(Duration::from_secs(20));
     let mut client = ClientConfig::default();
     client.timeouts.answer = Some(patience);

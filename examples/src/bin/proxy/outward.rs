@@ -1,4 +1,4 @@
-//! The connection to the server, for one exchange.
+//! The connection to the server, for a single exchange.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use crate::head;
 use crate::link::{Answer, Failure, Link, Message, Order, Part, What};
 use crate::tunnel::Tunnel;
 
-/// Sends a request to the server, and what comes back to the client's connection.
+/// Sends a request to the server, and the response to the client's connection.
 pub(crate) struct Outward {
-    /// `None` once the response is complete, or the client is gone.
+    /// `None` once the response is complete, or the client has disconnected.
     link: Option<Link>,
-    /// Where to reach this connection: told to the client's when it is established.
+    /// The sender of this connection, which the client's connection gets once this one is established.
     here: Option<Sender<Message>>,
-    /// The name of this proxy, for Via.
+    /// The proxy's name for Via.
     name: String,
     method: String,
     reached: bool,
@@ -41,8 +41,8 @@ impl Outward {
         }
     }
 
-    /// The length of the content, as the client is to be told of it (RFC 9112 section 6.3): none beside chunks, whose Content-Length counts
-    /// for nothing.
+    /// The length of the content to announce to the client (RFC 9112 section 6.3): none for a chunked response, whose Content-Length is
+    /// ignored.
     fn length(&self, response: &Response<'_>) -> Option<u64> {
         match response.body(&self.method) {
             BodyLength::Length(length) => Some(length),
@@ -67,7 +67,7 @@ impl Caller for Outward {
 
     fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         self.reached = true;
-        // A second time the exchange is over.
+        // A second call means that the exchange is over.
         let told = self.here.take().zip(self.link.as_ref());
         if !told.is_some_and(|(here, link)| link.tell(What::Connected(here))) {
             requester.close();
@@ -157,7 +157,7 @@ impl Caller for Outward {
 }
 
 impl Failure {
-    /// A connection has ended that was, or was not, established.
+    /// The failure of a connection that was, or was not, established.
     pub(crate) fn transport(reason: Reason, reached: bool) -> Self {
         match (reason, reached) {
             (Reason::Io(io::ErrorKind::TimedOut), false) => {

@@ -1,4 +1,4 @@
-//! What all connections share.
+//! The state that all connections share.
 
 use std::net::ToSocketAddrs;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,13 +18,13 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
-    /// Opens connections. Known once the proxy serves.
+    /// Opens connections; set once the proxy serves.
     pub(crate) handle: OnceLock<Handle<Proxy>>,
-    /// Names this proxy in Via.
+    /// The proxy's name for Via.
     pub(crate) name: OnceLock<String>,
 }
 
-/// Looks names up on threads of its own, as the system's resolver blocks.
+/// Looks up names on separate threads, because the system's resolver blocks.
 pub(crate) struct Resolver {
     queue: SyncSender<Lookup>,
 }
@@ -39,7 +39,7 @@ struct Lookup {
 impl Resolver {
     /// # Errors
     ///
-    /// When no thread can be started.
+    /// If no thread can be started.
     pub(crate) fn new() -> io::Result<Self> {
         let (queue, lookups) = sync_channel(1000);
         let lookups = Arc::new(Mutex::new(lookups));
@@ -52,7 +52,7 @@ impl Resolver {
         Ok(Resolver { queue })
     }
 
-    /// Has the connection `who` told of the address.
+    /// Looks up a name, and sends its address to the connection `who`.
     pub(crate) fn look_up(&self, name: String, port: u16, who: Sender<Message>, exchange: u64) -> Result<(), Failure> {
         let lookup = Lookup {
             name,
@@ -80,7 +80,7 @@ fn resolve(lookups: &Mutex<Receiver<Lookup>>) {
         };
         let addresses = (name.as_str(), port).to_socket_addrs();
         let first = addresses.and_then(|mut all| all.next().ok_or_else(|| io::ErrorKind::NotFound.into()));
-        // Who asked may be gone by now.
+        // The connection may have ended.
         let _ = who.send(Message {
             exchange,
             what: What::Resolved(first),

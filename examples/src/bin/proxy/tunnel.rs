@@ -1,4 +1,4 @@
-//! Bytes that pass as they are, behind a CONNECT or an upgrade.
+//! Bytes that pass unchanged, after a CONNECT or an upgrade.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use crate::link::{Failure, Link, Message, Part, What};
 
 /// One end of a tunnel.
 pub(crate) struct Tunnel {
-    /// `None` once both directions have ended, or the other end is gone.
+    /// `None` once both directions have ended, or the other end has.
     link: Option<Link>,
-    /// Where to reach this end: told to the other one when the connection is established.
+    /// The sender of this end, which the other end gets once the connection is established.
     opened: Option<Sender<Message>>,
-    /// Whether the peer here, and the peer at the other end, have said their last.
+    /// Whether the peer here, and the peer at the other end, have ended their streams.
     ended: (bool, bool),
     deadline: Option<Instant>,
 }
 
-/// How long nothing may pass.
+/// How long a tunnel may be idle.
 const IDLE: Duration = Duration::from_secs(600);
 
 impl Tunnel {
-    /// An end on a connection that was one of HTTP.
+    /// An end on a connection that was HTTP before.
     pub(crate) fn new(link: Link) -> Self {
         Tunnel {
             link: Some(link),
@@ -33,7 +33,7 @@ impl Tunnel {
         }
     }
 
-    /// An end on a connection that is opened for a tunnel, and reached by `here`.
+    /// An end on a connection that was opened for a tunnel; `here` reaches it.
     pub(crate) fn open(link: Link, here: Sender<Message>) -> Self {
         Tunnel {
             opened: Some(here),
@@ -87,7 +87,7 @@ impl Protocol for Tunnel {
         self.deadline
     }
 
-    /// The two directions do not wait for each other.
+    /// The two directions are independent.
     fn keeps_reading(&self) -> bool {
         true
     }
@@ -109,7 +109,7 @@ impl Protocol for Tunnel {
                 link.taken(parts);
                 cx.pause(link.is_full());
             }
-            // A tunnel that has broken must not look like one that was closed.
+            // A tunnel that breaks must not look like one that was closed.
             What::Over(_) => {
                 self.link = None;
                 cx.abort();
@@ -127,7 +127,7 @@ impl Protocol for Tunnel {
         Ok(())
     }
 
-    /// Only the two peers know when they have said everything: the tunnel goes on as long as the driver's drain lets it.
+    /// Only the two peers know when they have sent everything: the tunnel continues until the driver's drain deadline.
     fn stop(&mut self, _: &mut Cx<'_>) -> Result<(), Infallible> {
         Ok(())
     }

@@ -1,12 +1,13 @@
-//! What we, and the crate h2, make of frames of HTTP/2: reads one connection a line from standard input, who receives and the pieces in
-//! hexadecimal, separated by tabs, and writes a line for each. `ci/differential.py` compares them, and two more beside them.
+//! Shows how wirestate and the crate h2 read HTTP/2 frames. Reads one connection per line from standard input, who receives and the pieces
+//! in hexadecimal, separated by tabs, and writes one line for each. `ci/differential.py` compares these lines with each other and with
+//! those of two more implementations.
 //!
-//! usage: h2_verdicts ours|h2. Who: `server`, `answering` (a server that answers each request that is complete), `client` (which has sent
-//! a GET on stream 1, a HEAD on 3, and a POST on 5 whose content is still to come), and for us alone `hpack`, where the pieces are
+//! usage: h2_verdicts ours|h2. Who receives: `server`, `answering` (a server that answers each complete request), `client` (which has sent
+//! a GET on stream 1, a HEAD on 3, and a POST on 5 whose content is still to come), and, for wirestate alone, `hpack`, where the pieces are
 //! header blocks.
 //!
-//! A line has for each piece what was taken and what was replied, separated by commas, and a tab between pieces; behind `G CODE`, the end
-//! of the connection, nothing follows. Texts are as in [`escaped`].
+//! A line has for each piece the items read and the replies, separated by commas, and a tab between pieces; nothing follows `G CODE`, the
+//! end of the connection. Texts are written as in [`escaped`].
 
 mod ours;
 mod peer;
@@ -42,7 +43,7 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Visible ASCII but `%`, `&`, `,` as it is; any other byte as `%XX`; nothing at all as `-`.
+/// Visible ASCII except `%`, `&` and `,` is written as it is, any other byte as `%XX`, and an empty text as `-`.
 fn escaped(text: &[u8]) -> String {
     if text.is_empty() {
         return "-".into();
@@ -58,7 +59,7 @@ fn escaped(text: &[u8]) -> String {
     shown
 }
 
-/// Fields in the order of their names; those of one name keep theirs.
+/// The fields sorted by name; fields of the same name keep their order.
 fn fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
     let mut fields: Vec<_> = fields.collect();
     fields.sort_by_key(|(name, _)| *name);
@@ -69,7 +70,7 @@ fn fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
     if shown.is_empty() { "-".into() } else { shown.join("&") }
 }
 
-/// What was taken of one piece. Content of one stream that follows itself is joined.
+/// The items read from one piece. Consecutive content of one stream is joined.
 #[derive(Default)]
 struct Taken {
     tokens: Vec<String>,
@@ -98,7 +99,7 @@ impl Taken {
         }
     }
 
-    /// Adds what was replied. Returns whether the connection has ended.
+    /// Adds the replies. Returns whether the connection has ended.
     fn replied(&mut self, out: &[u8]) -> bool {
         self.end_content();
         let mut rest = out.strip_prefix(proto_h2::PREFACE.as_slice()).unwrap_or(out);
@@ -126,7 +127,8 @@ impl Taken {
         over
     }
 
-    /// Leaves out resets that are the peer's own doing: it has told the other side of them, or has ended the connection.
+    /// Removes resets that the implementation under test caused itself: it has sent the reset to the other side, or has ended the
+    /// connection.
     fn drop_own_resets(&mut self, over: bool) {
         let own: Vec<_> = self
             .tokens

@@ -1,4 +1,4 @@
-//! proto-h2.
+//! The verdicts of proto-h2.
 
 use proto_h2::hpack::Decoder;
 use proto_h2::{ClientConnection, ClientEvent, Head, Limits, Scratch, ServerConnection, ServerEvent};
@@ -6,7 +6,7 @@ use proto_http::{Fields, Request};
 
 use crate::{Taken, escaped, fields};
 
-/// What the peers have as well, so that limits are not what differs.
+/// The same limits as the other implementations', so that verdicts do not differ because of limits.
 fn limits() -> Limits {
     let mut limits = Limits::DEFAULT;
     limits.connection_window = 65_535;
@@ -18,7 +18,7 @@ fn all(given: Fields<'_>) -> String {
     fields(given.iter().map(|field| (field.name.as_bytes(), field.value)))
 }
 
-/// A request as its client has written it: without what HTTP/1.1 has in place of pseudo-header fields.
+/// A request as its client has written it, without the fields that replace pseudo-header fields in HTTP/1.1.
 fn request(request: &Request<'_>, extended: bool) -> String {
     let left_out: &[&str] = if extended {
         &["host", "connection", "upgrade", "sec-websocket-key"]

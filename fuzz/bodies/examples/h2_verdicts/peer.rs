@@ -1,4 +1,4 @@
-//! The crate h2, polled by hand over bytes in memory.
+//! The verdicts of the crate h2, polled by hand over bytes in memory.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{Taken, escaped, fields};
 
-/// Bytes that have come and were not read, and bytes that were written.
+/// Bytes that have arrived and were not read yet, and bytes that were written.
 #[derive(Clone, Default)]
 struct Wire(Rc<RefCell<(Vec<u8>, Vec<u8>)>>);
 
@@ -60,7 +60,7 @@ fn all(map: &HeaderMap, left_out: &[&str]) -> String {
     fields(others.chain(joined))
 }
 
-/// The content of a message, as far as it has come.
+/// The content of a message, as far as it has arrived.
 struct Content {
     stream: u32,
     body: Option<RecvStream>,
@@ -68,7 +68,7 @@ struct Content {
 }
 
 impl Content {
-    /// Takes what has come. Returns whether the message has ended with it.
+    /// Takes the content that has arrived. Returns whether the message has ended with it.
     fn take(&mut self, taken: &mut Taken, cx: &mut Context<'_>) -> bool {
         let Some(body) = &mut self.body else { return false };
         while !self.no_more_data {
@@ -137,7 +137,7 @@ pub(crate) fn server(pieces: &[Vec<u8>], answering: bool) -> Vec<String> {
             started = true;
             connection = done.ok();
         }
-        // What is taken or answered may let the connection go on.
+        // Reading or answering an item may let the connection go on.
         for _ in 0..3 {
             let Some(connection) = &mut connection else { break };
             while let Poll::Ready(Some(Ok((head, respond)))) = connection.poll_accept(&mut cx) {

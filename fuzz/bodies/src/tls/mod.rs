@@ -1,5 +1,5 @@
-//! TLS: whatever comes, a server answers or waits, and holds little; and a stream between a client and a server, cut anywhere, comes whole,
-//! or, when it was changed or cut off under way, never seems to have ended well.
+//! TLS: whatever bytes come, a server answers or waits, and holds little memory. A stream between a client and a server arrives complete
+//! however it is cut; a stream that was changed or cut off under way never seems to have ended in order.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -11,20 +11,20 @@ use proto_tls::{Acceptor, ClientConfig, Connector, Factory, Identity, Roots, Ser
 use protocol::testing::Harness;
 use protocol::{Cx, Input, Limits, Peer, Protocol, Reason};
 
-/// For nothing but this.
+/// A certificate for this test only.
 const CERTIFICATE: &[u8] = include_bytes!("cert.pem");
 const KEY: &[u8] = include_bytes!("key.pem");
 
-/// What is done.
+/// What the run does.
 #[derive(Debug, Arbitrary)]
 enum Plan {
-    /// A server is sent these bytes, in pieces of at most so many.
+    /// Sends these bytes to a server, in pieces of at most this size.
     Bytes(Vec<u8>, u8),
-    /// A client sends this, in pieces of at most so many; the server sends it back.
+    /// A client sends this, in pieces of at most this size, and the server sends it back.
     Stream(Vec<u8>, u8),
-    /// A bit of the client's stream, at this place behind the handshake, is changed.
+    /// Changes one bit of the client's stream, at this position behind the handshake.
     Changed(Vec<u8>, u16),
-    /// The client's stream is cut off so many bytes behind the handshake.
+    /// Cuts off the client's stream this many bytes behind the handshake.
     Cut(Vec<u8>, u16),
 }
 
@@ -71,7 +71,7 @@ pub fn run(data: &[u8]) {
             stream[at] ^= 1 << (at % 8);
             server.receive(&stream);
             server.eof();
-            // A record's version alone means nothing (RFC 8446 section 5.1): then the stream is as it was.
+            // The version in a record's head has no meaning (RFC 8446 section 5.1): when only it was changed, the stream is still the same.
             let seen = seen.borrow();
             assert!(plain.starts_with(&seen.bytes), "what was not sent is shown");
             assert_eq!(server.error().is_some(), !seen.ended);
@@ -106,7 +106,8 @@ fn send(bytes: &[u8], step: usize) {
     assert!(server.error().is_some(), "a handshake came from nowhere");
 }
 
-/// What a client sends behind the handshake: its stream, and its end.
+/// The bytes that a client sends behind the handshake, which are its stream and its end; with the server and what the server's protocol has
+/// seen.
 #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn stream(plain: &[u8]) -> Option<(Vec<u8>, Harness<Server>, Rc<RefCell<Seen>>)> {
     let (mut client, mut server, seen) = pair();
@@ -121,7 +122,7 @@ fn stream(plain: &[u8]) -> Option<(Vec<u8>, Harness<Server>, Rc<RefCell<Seen>>)>
 type Server = Box<dyn Held>;
 type Client = Tls<Inner>;
 
-/// A server's connection, as the type of its factory has no name.
+/// A server's connection; its type cannot be named, because its factory's cannot.
 trait Held: Protocol<Message = Vec<u8>, Error = proto_tls::Error<Infallible>> {
     fn held(&self) -> usize;
 }
@@ -162,7 +163,7 @@ fn accept(seen: &Rc<RefCell<Seen>>) -> Harness<Server> {
     Harness::accept(Limits::default(), |peer| Some(Box::new(factory(peer)?) as Server)).unwrap()
 }
 
-/// Carries bytes between both until there are none, in pieces of `step`.
+/// Carries bytes between both, in pieces of `step`, until there are none left.
 fn join(client: &mut Harness<Client>, server: &mut Harness<Server>, step: usize) {
     loop {
         let (to_server, to_client) = (client.take_sent(), server.take_sent());

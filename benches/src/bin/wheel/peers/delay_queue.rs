@@ -49,7 +49,7 @@ impl Timers for Queue {
     }
 
     fn next_wake(&mut self) -> Option<u64> {
-        // It knows by itself: it sleeps on the runtime's timers.
+        // Not needed: it sleeps on the runtime's timers.
         None
     }
 }

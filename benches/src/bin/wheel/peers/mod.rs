@@ -1,4 +1,4 @@
-//! The contestants, all behind one trait.
+//! The contestants, behind one trait.
 
 mod delay_queue;
 mod hash_wheel;
@@ -12,9 +12,9 @@ use crate::scenarios::{Sink, run};
 /// The timers that fired.
 pub(crate) type Ids = Vec<u32>;
 
-/// A collection of timers with the ids 0.. of the connections they belong to. Ticks are milliseconds, and the time begins at 0.
+/// A collection of timers, identified by the ids 0.. of their connections. Ticks are milliseconds, and the time begins at 0.
 ///
-/// Where a collection has keys, the implementation keeps them in a table by id.
+/// For a collection with keys, the implementation keeps the keys in a table by id.
 pub(crate) trait Timers {
     /// A collection for the ids below `ids`, with memory for `capacity` timers.
     fn new(ids: u32, capacity: u32) -> Self;
@@ -28,10 +28,10 @@ pub(crate) trait Timers {
     /// Unsets the timer of an id.
     fn cancel(&mut self, id: u32);
 
-    /// Tells the time and appends those that are due, at most `budget` where that can be said.
+    /// Sets the time and appends the due timers, at most `budget` if the collection supports that.
     fn poll(&mut self, now: u64, budget: usize, fired: &mut Ids);
 
-    /// When to poll next, where that can be asked.
+    /// When to poll next, if the collection can tell.
     fn next_wake(&mut self) -> Option<u64>;
 }
 
@@ -54,7 +54,7 @@ pub(crate) const HEAP_DELETE: &str = "heap, lazy del";
 pub(crate) const HEAP_REARM: &str = "heap, re-arm";
 pub(crate) const HEAP_EMPTY: &str = "heap, empty";
 
-/// All of them, the wheel first.
+/// All contestants, the wheel first.
 pub(crate) fn contestants() -> Vec<Contestant> {
     vec![
         Contestant {

@@ -1,4 +1,4 @@
-//! `nexus_timer`: its wheel, and its queue for timers that are all of one length.
+//! `nexus_timer`: its wheel, and its queue for timers of the same duration.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ impl Timers for Nexus {
             start,
         };
         if capacity > 0 {
-            // The first timer brings the first chunk.
+            // The first timer allocates the first chunk.
             timers.insert(0, 1);
             timers.cancel(0);
         }
@@ -77,7 +77,7 @@ impl Drop for Nexus {
     }
 }
 
-/// The queue can do little of what the scenarios ask for; only its mass expiry is compared.
+/// The queue supports few of the scenarios; only its mass expiry is compared.
 pub(crate) fn queue(size: u32, sink: Sink<'_>) {
     let start = Instant::now();
     let timeout = Duration::from_secs(1);
@@ -86,7 +86,7 @@ pub(crate) fn queue(size: u32, sink: Sink<'_>) {
     let mut handles: Vec<_> = (0..size).map(|id| Some(queue.schedule(start, id))).collect();
     let mut fired = Ids::with_capacity(size as usize);
     let before = Instant::now();
-    // The queue rounds up to a tick of its own.
+    // The queue rounds up to its own tick.
     queue.poll(start + timeout + Duration::from_millis(2), &mut fired);
     for &id in &fired {
         if let Some(handle) = handles[id as usize].take() {

@@ -1,4 +1,4 @@
-//! What the standard library's ordered collections make of timers.
+//! Timers on the standard library's ordered collections.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -51,13 +51,13 @@ impl Timers for Set {
     }
 }
 
-/// A heap in which a reset leaves the old entry to be dropped when it comes up.
+/// A heap in which a reset leaves the old entry, which is dropped when it reaches the top.
 pub(crate) struct LazyDeletion {
     heap: BinaryHeap<Reverse<(u64, u32)>>,
     deadlines: Vec<u64>,
 }
 
-/// The deadline of what is not set.
+/// The deadline of an id without a timer.
 const NEVER: u64 = u64::MAX;
 
 impl Timers for LazyDeletion {
@@ -99,10 +99,10 @@ impl Timers for LazyDeletion {
     }
 }
 
-/// A heap in which a later deadline is only stored, and looked at when the old one comes up.
+/// A heap in which a later deadline is only stored, and examined when the old one reaches the top.
 ///
-/// Timers have places in the order in which they are set, as they have in the other collections: finding the deadline of a key at hand is an
-/// access to memory that is not.
+/// Timers are stored in the order in which they are set, as in the other collections: finding the deadline of a known key accesses memory
+/// that is not in the caches.
 pub(crate) struct LazyRearm {
     heap: BinaryHeap<Reverse<(u64, u32)>>,
     timers: Vec<Timer>,
@@ -183,7 +183,7 @@ impl Timers for LazyRearm {
     }
 }
 
-/// A look at an empty heap, which is as little as an idle tick can do.
+/// Polling an empty heap, the least work of an idle tick.
 pub(crate) fn empty(_size: u32, sink: Sink<'_>) {
     const TICKS: u32 = 500;
     let heap = black_box(BinaryHeap::<Reverse<(u64, u32)>>::new());

@@ -6,7 +6,7 @@ use timing_wheel::{Key, Wheel};
 
 use super::{Ids, Timers};
 
-/// The value is the id, plus one: a value that is never zero costs no byte for the question whether there is one.
+/// The value is the id plus one: a value that is never zero needs no byte for `None`.
 pub(crate) struct Ours {
     wheel: Wheel<NonZeroU32>,
     keys: Vec<Option<Key>>,

@@ -1,4 +1,4 @@
-//! `tokio::time::Sleep`, one per timer as one per connection, on a runtime whose clock is told the time.
+//! `tokio::time::Sleep`, one per timer as for one per connection, on a runtime with a controlled clock.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -17,11 +17,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 thread_local! {
-    /// Those whose wakers were called.
+    /// The ids whose wakers were called.
     static WOKEN: RefCell<Ids> = const { RefCell::new(Vec::new()) };
 }
 
-/// A clock of tokio's that only the benchmark moves.
+/// A tokio clock that only the benchmark moves.
 pub(super) struct Clock {
     start: Instant,
     now: u64,
@@ -38,7 +38,7 @@ impl Clock {
         }
     }
 
-    /// What `deadline` is called by tokio.
+    /// The tokio instant of `deadline`.
     pub(super) fn at(&self, deadline: u64) -> Instant {
         self.start + Duration::from_millis(deadline)
     }
@@ -81,7 +81,7 @@ impl Timers for Sleeps {
 
     fn insert(&mut self, id: u32, deadline: u64) {
         let mut sleep = Box::pin(sleep_until(self.clock.at(deadline)));
-        // It is filed as it is first polled, which is what a task does before it waits.
+        // The first poll files the timer, as in a task before it waits.
         let polled = sleep.as_mut().poll(&mut Context::from_waker(&self.wakers[id as usize]));
         debug_assert!(polled.is_pending());
         self.sleeps[id as usize] = Some(sleep);
@@ -100,7 +100,7 @@ impl Timers for Sleeps {
 
     fn poll(&mut self, now: u64, _budget: usize, fired: &mut Ids) {
         self.clock.advance(now);
-        // A timer that fired is gone, as it is in the other collections.
+        // A timer that fired is removed, as in the other collections.
         WOKEN.with_borrow_mut(|woken| {
             for id in woken.drain(..) {
                 self.sleeps[id as usize] = None;

@@ -1,13 +1,13 @@
-//! What is measured.
+//! The measured cases.
 
 use crate::feed::Feed;
 
-/// What the messages are made of.
+/// The content of the messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Content {
     Binary,
     Ascii,
-    /// Three bytes a character.
+    /// Three bytes per character.
     MultiByte,
 }
 
@@ -29,16 +29,16 @@ impl Content {
     }
 }
 
-/// What a contestant does with the messages.
+/// The task of a contestant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Task {
-    /// A server takes whole messages.
+    /// A server receives whole messages.
     Receive,
-    /// A server takes whole messages as memory of their own.
+    /// A server receives whole messages as owned memory.
     Own,
-    /// A server sends, copying.
+    /// A server sends, copying the payload.
     Send,
-    /// A server sends without copying, where it can.
+    /// A server sends without copying, if possible.
     Share,
     /// A client sends, masked.
     SendMasked,
@@ -52,15 +52,15 @@ pub(crate) struct Case {
     /// Bytes of payload in one frame.
     fragment: usize,
     reads: Reads,
-    /// The bar in nanoseconds, on the machine it was set on.
+    /// The bar in nanoseconds, on the machine on which it was set.
     pub(crate) bar: f64,
 }
 
 #[derive(Clone, Copy)]
 enum Reads {
-    /// 64 KiB at a time, wherever that ends.
+    /// 64 KiB at a time, at arbitrary boundaries.
     Full,
-    /// Whole messages: so many at a time.
+    /// This many whole messages at a time.
     Whole(usize),
 }
 
@@ -133,7 +133,7 @@ impl Case {
         self.content.payload(self.len)
     }
 
-    /// The messages as a client sends them: at least a megabyte of whole ones.
+    /// The messages in a client's form: at least a megabyte of whole messages.
     pub(crate) fn feed(&self) -> Feed {
         let payload = self.payload();
         let mut message = Vec::new();
@@ -156,7 +156,7 @@ impl Case {
         Feed::new(frames.into(), read)
     }
 
-    /// Messages for about a hundredth of a second.
+    /// As many messages as take about a hundredth of a second.
     pub(crate) fn batch(&self) -> usize {
         (10_000_000.0 / (self.bar * 2.0)) as usize
     }

@@ -1,4 +1,4 @@
-//! proto-ws, through the connection: every check of RFC 6455, Pings answered, closing watched.
+//! proto-ws, through its connection: every check of RFC 6455, answers to Pings, and the closing handshake.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ fn config() -> Arc<Config> {
     let mut config = Config::default();
     config.limits.frame = 64 << 20;
     config.limits.message = 64 << 20;
-    // The peers keep their buffers, too.
+    // The peers keep their buffers too.
     config.limits.keep = 2 << 20;
     Arc::new(config)
 }
 
-/// One read buffer, as a driver lends it.
+/// One read buffer, as a driver provides it.
 pub(crate) struct Buffer {
     feed: Feed,
     bytes: Vec<u8>,
@@ -34,14 +34,14 @@ impl Buffer {
         Buffer { feed, bytes, len: 0 }
     }
 
-    /// Reads once, behind what was left, and returns all there is.
+    /// Reads once, after the remaining bytes, and returns all bytes.
     pub(crate) fn read(&mut self) -> &mut [u8] {
         let Buffer { feed, bytes, len } = self;
         *len += feed.fill(&mut bytes[*len..]);
         &mut bytes[..*len]
     }
 
-    /// The last `left` bytes wait for more.
+    /// The last `left` bytes remain for the next read.
     pub(crate) fn keep(&mut self, left: usize) {
         if left > 0 {
             self.bytes.copy_within(self.len - left..self.len, 0);
@@ -57,7 +57,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
             let own = case.task == Task::Own;
             let Connection { mut reader, mut writer } = Connection::server(config());
             let mut buffer = Buffer::new(case.feed());
-            // Owned messages share one allocation for as many as fit.
+            // Owned messages share one allocation as long as they fit.
             let mut arena = BytesMut::new();
             Box::new(move |count| {
                 let mut seen = 0;
@@ -131,7 +131,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
     })
 }
 
-/// The decoder alone, whose events are borrowed always.
+/// The decoder alone, whose events are always borrowed.
 pub(crate) fn decoder(case: &Case) -> Option<Job> {
     if case.task != Task::Receive {
         return None;
@@ -158,7 +158,7 @@ pub(crate) fn decoder(case: &Case) -> Option<Job> {
     }))
 }
 
-/// The floor: the bytes copied once, as the read does, nothing looked at.
+/// The floor: copies the bytes once, as a read does, and examines nothing.
 pub(crate) fn memcpy(case: &Case) -> Option<Job> {
     if case.task == Task::Share {
         return None;
@@ -174,7 +174,7 @@ pub(crate) fn memcpy(case: &Case) -> Option<Job> {
     }))
 }
 
-/// That a case says what it means.
+/// Checks that a case has the intended meaning.
 pub(crate) fn check(case: &Case) {
     if case.task != Task::Receive {
         return;

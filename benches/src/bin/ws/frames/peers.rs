@@ -1,4 +1,4 @@
-//! The other crates, each as its documentation has it used, with its limits out of the way.
+//! The other crates, each used as its documentation recommends, with limits that do not matter.
 
 use std::hint::black_box;
 
@@ -29,7 +29,7 @@ pub(crate) fn tungstenite(case: &Case) -> Option<Job> {
     };
     let mut socket = WebSocket::from_raw_socket(case.feed(), role, Some(config));
     Some(match case.task {
-        // Its messages are owned always.
+        // Its messages are always owned.
         Task::Receive | Task::Own => Box::new(move |count| {
             for _ in 0..count {
                 black_box(socket.read().unwrap());
@@ -112,7 +112,7 @@ pub(crate) fn tokio_websockets(case: &Case) -> Option<Job> {
         ServerBuilder::new().limits(limits).config(config).serve(case.feed())
     };
     Some(match case.task {
-        // Its messages are owned always.
+        // Its messages are always owned.
         Task::Receive | Task::Own => Box::new(move |count| {
             run(async {
                 for _ in 0..count {
@@ -161,7 +161,7 @@ pub(crate) fn soketto(case: &Case) -> Option<Job> {
                     for _ in 0..count {
                         message.clear();
                         let data = receiver.receive_data(&mut message).await.unwrap();
-                        // It leaves the check of text to its user.
+                        // It leaves the UTF-8 check to its user.
                         if data.is_text() {
                             black_box(std::str::from_utf8(&message).unwrap());
                         } else if own {
@@ -202,7 +202,7 @@ pub(crate) fn yawc(case: &Case) -> Option<Job> {
     let options = Options::default().with_limits(LIMIT, LIMIT).with_utf8();
     let mut socket = WebSocket::from_stream(case.feed(), role, options).unwrap();
     Some(match case.task {
-        // Its messages are owned always.
+        // Its messages are always owned.
         Task::Receive | Task::Own => Box::new(move |count| {
             run(async {
                 for _ in 0..count {
@@ -226,7 +226,7 @@ pub(crate) fn yawc(case: &Case) -> Option<Job> {
     })
 }
 
-/// Checks nothing by itself; text is checked here, as its user has to.
+/// Checks nothing itself; text is checked here, as its user must.
 pub(crate) fn websocket_sans_io(case: &Case) -> Option<Job> {
     if case.task == Task::Share {
         return None;
