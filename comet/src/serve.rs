@@ -1,7 +1,7 @@
 //! Serves, in one process or in several.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
@@ -351,8 +351,13 @@ fn serve(
     let Some(acceptor) = acceptor else {
         let factory = move |peer: &Peer<'_, ToConnection>| Some(site.connection(peer));
         let running = admit(server, places, &app.edge, factory)?;
-        // A demonstration connects to the server itself, without a header.
-        if let Some(&address) = running.local_addrs().first() {
+        // A demonstration connects to the server itself from its own machine, without a header.
+        let announcing = &app.edge.proxies.announcing;
+        let is_plain = |address: &&SocketAddr| {
+            let here = [address.ip(), Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            !here.iter().any(|&here| announcing.contains(Some(here)))
+        };
+        if let Some(&address) = running.local_addrs().first().filter(is_plain) {
             app.serves_at(address);
         }
         running.report(node);

@@ -69,9 +69,9 @@ impl Demo {
                     Ok(Some(Demo))
                 }
                 Some(_) => answer.send(503, PLAIN, b"there is one already").map(|()| None),
-                // The demonstration's client does not use TLS.
+                // The demonstration's client uses neither TLS nor a PROXY header.
                 None => answer
-                    .send(503, PLAIN, b"this is shown without TLS alone")
+                    .send(503, PLAIN, b"this is shown only without TLS and without PROXY headers")
                     .map(|()| None),
             },
             _ => answer.send(404, PLAIN, b"not found\n").map(|()| None),
