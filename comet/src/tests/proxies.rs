@@ -21,7 +21,7 @@ struct Site {
     address: SocketAddr,
     edge: Arc<Edge>,
     running: Option<Box<dyn Serving>>,
-    _rig: Rig,
+    rig: Rig,
 }
 
 impl Site {
@@ -36,7 +36,7 @@ impl Site {
             address: running.local_addrs()[0],
             edge,
             running: Some(running),
-            _rig: rig,
+            rig,
         }
     }
 
@@ -228,6 +228,23 @@ fn c11_clients_of_a_trusted_proxy_are_counted_one_by_one() {
         let own = begin(websocket(""));
         assert_eq!((own.1.as_str(), begin(websocket("")).1.as_str()), ("101", "101"));
         site.counts(2);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_returns_its_place_though_the_proxy_stays() {
+    for driver in DRIVERS {
+        let site = Site::new(driver, "trusted_proxies = [\"127.0.0.1\"]\nmax_per_address = 1");
+        let mut stream = site.connect();
+        stream.say(get("/events?channel=news", "X-Forwarded-For: 192.0.2.1\r\n"));
+        assert_eq!(stream.status(), "200");
+        stream.hear("id: ");
+        site.counts(1);
+        site.rig.node.shed(Duration::ZERO);
+        stream.hear("0\r\n\r\n");
+        site.counts(0);
+        stream.say(get("/healthz", ""));
+        assert_eq!(stream.status(), "200");
     }
 }
 

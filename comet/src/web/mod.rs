@@ -222,6 +222,13 @@ impl Visitor {
         }
     }
 
+    /// Ends a stream of events whose answer is complete: a proxy keeps its connection, but the client is gone.
+    fn end_if_over(&mut self, answer: &Responder<'_, '_>) {
+        if !answer.is_open() {
+            self.end_activity();
+        }
+    }
+
     /// The claims of a request's `token`; an error if the token is invalid.
     fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, BadToken> {
         match parameter(request, "token") {
@@ -290,14 +297,22 @@ impl Handler for Visitor {
         match (&mut self.doing, post) {
             (Doing::Call(call), Post::Answer(outcome)) => call.answered(*outcome, answer),
             (Doing::Demo(demo), Post::Answer(outcome)) => demo.answered(outcome.outcome, answer),
-            (Doing::Events(events), post) => events.posted(&self.site.app, post, answer),
+            (Doing::Events(events), post) => {
+                events.posted(&self.site.app, post, answer)?;
+                self.end_if_over(answer);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
     fn drained(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match &mut self.doing {
-            Doing::Events(events) => events.drained(&self.site.app, answer),
+            Doing::Events(events) => {
+                events.drained(&self.site.app, answer)?;
+                self.end_if_over(answer);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
