@@ -1,4 +1,4 @@
-//! What is written, byte by byte, and what may not be.
+//! The exact bytes that are written, and the calls that are refused.
 #![cfg(feature = "alloc")]
 
 use bytes::BytesMut;
