@@ -48,7 +48,7 @@ fn ten_seconds_of_random_intervals() {
         for (key, ()) in wheel.poll(now, usize::MAX) {
             let deadline = timers
                 .remove(&key)
-                .expect("a timer fires once, and not after it was cancelled");
+                .expect("a timer fires once, and never after it was cancelled");
             // A delay of zero is due at the tick that was polled last.
             assert!(
                 (polled..=now).contains(&deadline),

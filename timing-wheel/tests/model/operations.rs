@@ -233,7 +233,7 @@ impl Model {
     fn fire(&mut self, key: Key, id: u32) {
         let timer = self
             .remove(key)
-            .expect("a timer fires once, and not after it was cancelled");
+            .expect("a timer fires once, and never after it was cancelled");
         assert_eq!(timer.id, id);
         assert!(timer.deadline <= self.now, "a timer fired early");
     }
