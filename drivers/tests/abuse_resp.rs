@@ -208,7 +208,7 @@ fn unread(host: &impl Host) {
     let mut command = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
     command.resize(command.len() + 60_000, b'x');
     command.extend_from_slice(b"\r\n");
-    // The client never reads: in the end its socket takes no more, and the connection is reset.
+    // The client never reads: in the end its socket buffers are full, and the connection is reset.
     let start = Instant::now();
     while greedy.write_all(&command).is_ok() {
         assert!(start.elapsed() < Duration::from_secs(20), "the server keeps reading");

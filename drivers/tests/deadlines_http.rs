@@ -51,7 +51,7 @@ fn serve(driver: Driver) -> (Running<impl Protocol<Message: Send>>, SocketAddr) 
     (server, address)
 }
 
-/// Sends `first` at once, then `trickle` byte by byte without end, until the connection ends. Returns what came and how long it took.
+/// Sends `first` at once, then `trickle` byte by byte without end, until the connection ends. Returns the received text and the duration.
 fn wait(to: SocketAddr, first: &[u8], trickle: Option<u8>) -> (String, Duration) {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_nodelay(true).unwrap();

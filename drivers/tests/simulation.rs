@@ -284,8 +284,8 @@ fn websocket_in_any_weather() {
     }
 }
 
-/// A month in which nobody says anything, longer than a connection's own ticks last: Pings keep the connections, at their interval, and a
-/// stop ends them in order.
+/// A month of silence, longer than the range of a connection's own ticks: Pings at their interval keep the connections open, and a stop
+/// ends them in order.
 #[test]
 fn days_of_silence() {
     let begun = Instant::now();
@@ -398,8 +398,8 @@ fn deadlines_of_websocket() {
     }
 }
 
-/// What a slow client of HTTP costs is limited in time, to the second, whether it is silent or trickles; it is told where it has begun to
-/// ask; and one without a request under way goes at once when the server stops.
+/// A slow HTTP client, silent or trickling, is closed at its deadline, to the second, with a 408 if its request has begun. A client
+/// without a request under way is closed at once when the server stops.
 #[test]
 fn deadlines_of_http() {
     let second = Some(Duration::from_secs(1));
@@ -552,7 +552,7 @@ fn resp_run(seed: u64, weather: Weather) -> (usize, usize, u64) {
     sim.run(Duration::from_secs(600), |pair| {
         let caller = pair.a.caller();
         replies += caller.replies;
-        // Every command has its reply, or its ticket comes back; and the news came in front of the reply.
+        // Every command is answered, or its ticket is returned as unanswered; and the push message came in front of the reply.
         assert!(caller.messages >= caller.replies);
         if pair.cut {
             cut += 1;
