@@ -29,6 +29,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-files",
     "wirestate-drivers",
     "wirestate-processes",
 ]
@@ -232,6 +233,14 @@ def curl():
     if not command("curl", "curl"):
         return skipped("curl.py", "curl is not installed")
     script("curl.py", *quick("benches", "testbed"))
+
+
+@part
+def files():
+    """curl and Python fetch files from the example, and nginx answers as it does"""
+    if not command("curl", "curl"):
+        return skipped("files.py", "curl is not installed")
+    script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
 
 
 @part

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use driver_common::Stats;
-use protocol::driver::{Transfer, Transport};
+use protocol::FilePiece;
+use protocol::driver::{FileTransfer, Transfer, Transport};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 /// One stream socket, borrowed for a turn.
@@ -36,6 +37,29 @@ impl Transport for Stream<'_> {
         let mut nothing = SendAncillaryBuffer::default();
         let sent = rustix::net::sendmsg(self.socket, slices, &mut nothing, SendFlags::NOSIGNAL);
         self.wrote(sent)
+    }
+
+    fn send_before_file(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        let mut nothing = SendAncillaryBuffer::default();
+        // The head and the start of the file share a packet.
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        let sent = rustix::net::sendmsg(self.socket, slices, &mut nothing, flags);
+        self.wrote(sent)
+    }
+
+    fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
+        let mut offset = file.offset();
+        let count = usize::try_from(max).unwrap_or(usize::MAX);
+        match rustix::fs::sendfile(self.socket, file.file(), Some(&mut offset), count) {
+            // The file's fault, not the socket's: a read says what is wrong, or does what sendfile cannot.
+            Err(
+                rustix::io::Errno::INVAL
+                | rustix::io::Errno::NOSYS
+                | rustix::io::Errno::IO
+                | rustix::io::Errno::OVERFLOW,
+            ) => FileTransfer::Unsupported,
+            sent => FileTransfer::Done(self.wrote(sent)),
+        }
     }
 
     fn shutdown(&mut self) {

@@ -1,5 +1,6 @@
 //! One connection as a future.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use driver_common::tasks::{Group, Task};
+use driver_common::tasks::{Group, Task, load_cached, read_cached};
 use driver_common::{Config, Connect, SocketOptions};
-use protocol::driver::{Connection, Transfer, Transport};
-use protocol::{Limits, Protocol, Reason};
+use protocol::driver::{Connection, FileTransfer, Transfer, Transport};
+use protocol::{FilePiece, Limits, Load, Protocol, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -139,6 +140,14 @@ fn count((calls, bytes): (u64, u64), all_calls: &AtomicU64, all_bytes: &AtomicU6
     }
 }
 
+/// Bytes of a file that are read at once from the page cache.
+const FILE_BUFFER_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// Allocated with the first file.
+    static FILE_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A stream, borrowed for one poll.
 struct Io<'a, 'c, S> {
     stream: &'a mut S,
@@ -177,6 +186,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Io<'_, '_, S> {
     fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
         let outcome = Pin::new(&mut *self.stream).poll_write_vectored(self.cx, slices);
         self.wrote(outcome)
+    }
+
+    /// From the page cache by way of memory of the thread: a peer that reads slowly holds no memory.
+    fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
+        FILE_BUFFER.with_borrow_mut(|buffer| {
+            if buffer.is_empty() {
+                *buffer = vec![0; FILE_BUFFER_SIZE];
+            }
+            let n = usize::try_from(max).map_or(FILE_BUFFER_SIZE, |max| max.min(FILE_BUFFER_SIZE));
+            match read_cached(file, &mut buffer[..n]) {
+                None => FileTransfer::Unsupported,
+                Some(0) => FileTransfer::Done(Transfer::Bytes(0)),
+                Some(n) => FileTransfer::Done(self.send(&buffer[..n])),
+            }
+        })
+    }
+
+    /// From the disk on a thread that may block.
+    fn load(&mut self, load: &Arc<Load>) -> bool {
+        if load.is_done() || load_cached(load) {
+            return false;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return false;
+        };
+        if load.begin(self.cx.waker()) {
+            let load = Arc::clone(load);
+            runtime.spawn_blocking(move || load.run());
+        }
+        true
     }
 
     fn shutdown(&mut self) {

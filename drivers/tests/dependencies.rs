@@ -99,6 +99,13 @@ fn services_know_no_driver() {
 }
 
 #[test]
+fn files_know_no_driver() {
+    let dependencies = dependencies("http-files");
+    assert!(!dependencies.iter().any(|dependency| dependency.starts_with("driver")));
+    assert!(dependencies.contains("proto-http") && dependencies.contains("protocol"));
+}
+
+#[test]
 fn drivers_know_no_protocol() {
     for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers", "processes"] {
         for dependency in dependencies(driver) {

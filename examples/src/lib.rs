@@ -61,21 +61,36 @@ where
     P::Message: Send + 'static,
     F: Fn(&Peer<'_, P::Message>) -> Option<P> + Clone + Send + 'static,
 {
-    let options = Options::parse();
+    serve_options(Options::parse(), limits, &["http/1.1"], move |peer, _| factory(peer))
+}
+
+/// The same with flags that the program has read itself, and protocols that may know which of `alpn` was agreed on (RFC 7301).
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn serve_options<P, F>(options: Options, limits: Limits, alpn: &[&str], factory: F) -> io::Result<()>
+where
+    P: Protocol + Send + 'static,
+    P::Message: Send + 'static,
+    F: Fn(&Peer<'_, P::Message>, Option<&[u8]>) -> Option<P> + Clone + Send + 'static,
+{
     // Before threads start, and before a reader of the printed address may send a signal.
     let signals = Signals::catch()?;
     let server = Server::on(options.driver).threads(options.threads).limits(limits);
     let Some(pair) = options.tls_cert.zip(options.tls_key) else {
-        return until(signals, server.serve(options.listen, factory)?);
+        return until(signals, server.serve(options.listen, move |peer| factory(peer, None))?);
     };
     let files = Files {
         pairs: vec![pair],
         client_ca: None,
     };
     let provider = proto_tls::provider().map_err(io::Error::other)?;
-    let config = files.load(provider).map_err(io::Error::other)?;
+    let mut config = files.load(provider).map_err(io::Error::other)?;
+    config.alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
-    let factory = acceptor.accept(move |peer: &Peer<'_, P::Message>, _: Session<'_>| factory(peer));
+    let factory =
+        acceptor.accept(move |peer: &Peer<'_, P::Message>, session: Session<'_>| factory(peer, session.alpn()));
     until(signals, server.serve(options.listen, factory)?)
 }
 

@@ -27,6 +27,8 @@ pub enum Error<E> {
     TooManyMessages,
     /// The protocol inside exceeded a limit of the driver: [`Reason::InputLimit`] or [`Reason::OutputLimit`].
     Limit(Reason),
+    /// A piece of a file in the output of the protocol inside could not be sent whole: [`Reason::File`].
+    File(std::io::ErrorKind),
     /// The protocol inside failed.
     Inner(E),
 }
@@ -55,6 +57,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                 f.write_str("too many messages were posted before the TLS handshake was complete")
             }
             Error::Limit(reason) => reason.fmt(f),
+            Error::File(kind) => Reason::File(*kind).fmt(f),
             Error::Inner(error) => error.fmt(f),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::driver::{Connection, Scratch, Todo, Turn};
-use protocol::{Cx, Input, Intent, KeptPeer, Peer, Protocol, Reason};
+use protocol::{Cx, Input, Intent, KeptPeer, Output, Peer, Protocol, Reason};
 
 use crate::engine::{Engine, FULL, Plaintext, Read, record_length};
 use crate::error::{Error, Fault, Waiting};
@@ -227,10 +227,14 @@ impl Core {
         self.unsealed = false;
         loop {
             turn.set_beneath(cx.waiting().saturating_sub(self.own));
-            match turn.todo() {
+            match turn.todo_with_files() {
                 Todo::Send => {
-                    let n = sealable(turn.output().len(), cx);
-                    if n > 0 {
+                    let n = sealable(turn.output(), cx);
+                    if !turn.load_through(n, cx) {
+                        // The files among it are read first, by the driver. If one cannot be, the turn has failed.
+                        turn.set_beneath(0);
+                        turn.blocked();
+                    } else if n > 0 {
                         self.engine.write(turn.output(), n, cx.output())?;
                         turn.sent(n);
                     } else {
@@ -302,12 +306,13 @@ impl Core {
     }
 }
 
-/// How many of `length` bytes of plaintext to encrypt now: as many as fit before the connection is congested. Shared buffers stay shared
+/// How many bytes of the plaintext to encrypt now: as many as fit before the connection is congested. Shared buffers stay shared
 /// until then, and a large response does not hold up other connections. Only bytes above the hard limit are encrypted in any case, so that
 /// the driver sees how many the transport takes at once.
-fn sealable(length: usize, cx: &Cx<'_>) -> usize {
+fn sealable(output: &Output, cx: &Cx<'_>) -> usize {
+    let length = output.len();
     let room = cx.high_water().saturating_add(1).saturating_sub(cx.waiting());
-    let above = length.saturating_sub(cx.limits().max_output);
+    let above = output.held().saturating_sub(cx.limits().max_output);
     let most = room.max(above);
     length.min(most.checked_next_multiple_of(FULL).unwrap_or(most))
 }
@@ -361,6 +366,7 @@ impl<P: Protocol, F> Tls<P, F> {
                 }
                 match (inner.take_error(), inner.reason()) {
                     (Some(error), _) => Err(Error::Inner(error)),
+                    (None, Reason::File(kind)) => Err(Error::File(kind)),
                     (None, reason @ (Reason::InputLimit | Reason::OutputLimit)) => Err(Error::Limit(reason)),
                     (None, _) => Ok(()),
                 }

@@ -105,7 +105,7 @@ impl Counters {
             Error::TooLong => &self.violations,
             Error::Refused => &self.refused,
             Error::Ended => &self.ended,
-            Error::Truncated | Error::TooManyMessages | Error::Limit(_) | Error::Inner(_) => return,
+            Error::Truncated | Error::TooManyMessages | Error::Limit(_) | Error::File(_) | Error::Inner(_) => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

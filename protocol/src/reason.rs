@@ -15,6 +15,9 @@ pub enum Reason {
     Error,
     /// The transport failed: the connect failed, the peer reset the connection, or a read or write failed.
     Io(io::ErrorKind),
+    /// A piece of a file in the output could not be sent whole: the file is shorter than its piece
+    /// ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), or could not be read.
+    File(io::ErrorKind),
     /// The peer took no output for [`Limits::write_timeout`](crate::Limits::write_timeout).
     WriteTimeout,
     /// More than [`Limits::max_output`](crate::Limits::max_output) bytes of output waited.
@@ -34,6 +37,7 @@ impl fmt::Display for Reason {
             Reason::Aborted => f.write_str("aborted"),
             Reason::Error => f.write_str("protocol error"),
             Reason::Io(kind) => write!(f, "transport failed: {kind}"),
+            Reason::File(kind) => write!(f, "a file could not be sent whole: {kind}"),
             Reason::WriteTimeout => f.write_str("the peer took no output in time"),
             Reason::OutputLimit => f.write_str("too much unsent output"),
             Reason::InputLimit => f.write_str("too much unconsumed input"),

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use driver_common::Stopping;
-use driver_common::tasks::{Group, Phase, Refused, Task, admit};
+use driver_common::tasks::{Group, Phase, Refused, Task, admit, load_cached};
 use protocol::driver::{Transfer, Transport};
-use protocol::{Peer, Protocol};
+use protocol::{Load, Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer};
 
@@ -39,6 +39,16 @@ impl Transport for Io<'_, '_> {
     }
     fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
         transfer(Pin::new(&mut *self.0).poll_write_vectored(self.1, slices))
+    }
+    fn load(&mut self, load: &Arc<Load>) -> bool {
+        if load.is_done() || load_cached(load) {
+            return false;
+        }
+        if load.begin(self.1.waker()) {
+            let load = Arc::clone(load);
+            smol::unblock(move || load.run()).detach();
+        }
+        true
     }
     fn shutdown(&mut self) {
         let _ = self.0.get_ref().shutdown(Shutdown::Write);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use proto_http::{AnyFields, Assembled, Backend, DATE_LENGTH, FieldLines, Misuse, Status};
-use protocol::{Cx, Output};
+use protocol::{Cx, FilePiece, Output};
 
 use super::ServerConfig;
 use crate::{ErrorCode, ServerConnection};
@@ -81,7 +81,7 @@ impl Exchange<'_, '_> {
     /// The queue, checked to have room for `length` more bytes.
     fn queue(&mut self, length: usize) -> Result<&mut Queue, Misuse> {
         let queue = self.io.queue.get_or_insert_default();
-        if length > self.config.max_queued.saturating_sub(queue.output.len()) {
+        if length > self.config.max_queued.saturating_sub(queue.output.held()) {
             self.io.failed = true;
             return Err(Misuse::NoSpace);
         }
@@ -110,8 +110,17 @@ impl Exchange<'_, '_> {
         let Some(mut queue) = self.io.queue.take() else {
             return Ok(true);
         };
-        let limits = &self.config.limits;
         while !queue.output.is_empty() && !self.cx.is_congested() {
+            if let Some(file) = queue.output.file() {
+                let mut file = file.clone();
+                let sent = self.send_file(&mut file)?;
+                if sent == 0 {
+                    break;
+                }
+                queue.output.advance(sent);
+                continue;
+            }
+            let limits = &self.config.limits;
             let chunk = queue.output.chunk();
             let last = chunk.len() == queue.output.len() && queue.end.as_ref().is_some_and(Vec::is_empty);
             let out = self.cx.output().tail();
@@ -130,11 +139,24 @@ impl Exchange<'_, '_> {
             return Ok(false);
         }
         if let Some(trailers) = queue.end {
+            let limits = &self.config.limits;
             let out = self.cx.output().tail();
             self.connection
                 .finish(self.stream, &Assembled::trailers(&trailers), limits, out)?;
         }
         Ok(true)
+    }
+
+    /// Sends one frame from `file`, as far as the windows allow, and returns its bytes. The driver below reads the file.
+    fn send_file(&mut self, file: &mut FilePiece) -> Result<usize, Misuse> {
+        let length = usize::try_from(file.len()).unwrap_or(usize::MAX);
+        let out = self.cx.output().tail();
+        let (taken, append) = self.connection.begin_data(self.stream, length, out)?;
+        let piece = file.split_to(taken as u64);
+        if append {
+            self.cx.output().push_file(piece);
+        }
+        Ok(taken)
     }
 
     fn open_tunnel(&mut self, fields: &dyn AnyFields) -> Result<(), Misuse> {
@@ -197,6 +219,20 @@ impl Backend for Exchange<'_, '_> {
         }
         if !rest.is_empty() {
             self.queue(rest.len())?.output.push(rest);
+        }
+        Ok(())
+    }
+
+    fn write_file(&mut self, mut file: FilePiece) -> Result<(), Misuse> {
+        self.check_open()?;
+        // The first frame goes out in any case, which checks that the answer may have as much.
+        while self.io.queue.is_none() && !file.is_empty() {
+            if self.send_file(&mut file)? == 0 || self.cx.is_congested() {
+                break;
+            }
+        }
+        if !file.is_empty() {
+            self.queue(0)?.output.push_file(file);
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use std::io::IoSlice;
 
-use protocol::driver::{Connection, Scratch, Settled, Transfer, Transport, Turn};
-use protocol::{Cx, Protocol};
+use protocol::driver::{Connection, FileTransfer, Scratch, Settled, Transfer, Transport, Turn};
+use protocol::{Cx, FilePiece, Protocol};
 
 use super::ServerConfig;
 use super::exchange::{Held, Io};
@@ -77,6 +77,30 @@ impl Transport for Pipe<'_, '_> {
         } else {
             Transfer::Bytes(sent)
         }
+    }
+
+    /// The driver below sends it, in frames.
+    fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
+        let mut left = file.clone().split_to(max);
+        while !left.is_empty() && !self.cx.is_congested() {
+            let length = usize::try_from(left.len()).unwrap_or(usize::MAX);
+            let out = self.cx.output().tail();
+            let (taken, append) = match self.connection.begin_data(self.stream, length, out) {
+                Ok((0, _)) => break,
+                Ok(begun) => begun,
+                Err(_) => return FileTransfer::Done(Transfer::Failed(std::io::ErrorKind::BrokenPipe)),
+            };
+            let piece = left.split_to(taken as u64);
+            if append {
+                self.cx.output().push_file(piece);
+            }
+        }
+        let sent = usize::try_from(max.min(file.len()) - left.len()).unwrap_or(usize::MAX);
+        FileTransfer::Done(if sent == 0 {
+            Transfer::Blocked
+        } else {
+            Transfer::Bytes(sent)
+        })
     }
 
     fn shutdown(&mut self) {

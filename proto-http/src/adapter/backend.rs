@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use protocol::FilePiece;
 
 use crate::{AnyFields, DATE_LENGTH, Misuse, Status};
 
@@ -15,6 +16,7 @@ pub trait Backend {
     fn start(&mut self, status: Status<'_>, fields: &dyn AnyFields, length: Option<u64>) -> Result<(), Misuse>;
     fn write(&mut self, data: &[u8]) -> Result<(), Misuse>;
     fn write_shared(&mut self, data: Bytes) -> Result<(), Misuse>;
+    fn write_file(&mut self, file: FilePiece) -> Result<(), Misuse>;
     fn finish(&mut self, trailers: &dyn AnyFields) -> Result<(), Misuse>;
     fn inform(&mut self, status: u16, fields: &dyn AnyFields) -> Result<(), Misuse>;
     fn expects_continue(&self) -> bool;

@@ -4,7 +4,7 @@ use core::fmt;
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol::Cx;
+use protocol::{Cx, FilePiece};
 
 use super::server::Core;
 use super::{Backend, clock};
@@ -149,6 +149,28 @@ impl<'a, 'c> Responder<'a, 'c> {
         };
         if core.connection.begin_data(data.len(), cx.output().tail())? {
             cx.output().push(data);
+            core.connection.end_data(cx.output().tail())?;
+        }
+        Ok(())
+    }
+
+    /// Sends some content of a started answer from a file, which the driver sends or reads when the content is due: see
+    /// [`FilePiece`]. A long piece makes the connection [congested](Self::is_congested) until most of it is sent.
+    ///
+    /// If the file is then shorter than `file` says, the connection ends, so that the client cannot take what it has received for a
+    /// complete answer.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::NoSpace`] for more bytes than memory has addresses.
+    pub fn write_file(&mut self, file: FilePiece) -> Result<(), Misuse> {
+        let (core, cx) = match &mut self.exchange {
+            Exchange::One { core, cx } => (core, cx),
+            Exchange::Other(backend) => return backend.write_file(file),
+        };
+        let length = usize::try_from(file.len()).map_err(|_| Misuse::NoSpace)?;
+        if core.connection.begin_data(length, cx.output().tail())? {
+            cx.output().push_file(file);
             core.connection.end_data(cx.output().tail())?;
         }
         Ok(())

@@ -61,5 +61,5 @@ pub use self::connection::Connection;
 pub use self::datagrams::Datagrams;
 pub use self::per_address::PerAddress;
 pub use self::scratch::Scratch;
-pub use self::transport::{Read, Settled, Transfer, Transport};
+pub use self::transport::{FileTransfer, Read, Settled, Transfer, Transport};
 pub use self::turn::{Interest, Todo, Turn};

@@ -1,11 +1,12 @@
 //! The loop of a turn over a transport: written once, for every driver.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::Buf;
 
-use super::turn::{Interest, READING, Todo, Turn};
-use crate::{Output, Protocol};
+use super::turn::{FILE_SIZE, Interest, READING, Todo, Turn};
+use crate::{FilePiece, Load, Output, Protocol, Reason};
 
 /// The most reads of one connection per turn. A single read would assemble the large messages of many connections one piece per turn, and
 /// the pieces would leave the caches in between.
@@ -26,6 +27,15 @@ pub enum Transfer {
     Failed(io::ErrorKind),
 }
 
+/// The result of sending from a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileTransfer {
+    /// The transport took the file: this is the result. 0 bytes sent is the end of the file, which is then shorter than its piece.
+    Done(Transfer),
+    /// The transport sends no files, or not this one, or not at present: the piece is read into memory and sent from there.
+    Unsupported,
+}
+
 /// The non-blocking system calls on one stream. A driver counts its calls and bytes here.
 pub trait Transport {
     /// Whether a transport that took less than it was offered is full, so that a second call is not needed to find out.
@@ -44,6 +54,27 @@ pub trait Transport {
             Some(first) => self.send(first),
             None => Transfer::Bytes(0),
         }
+    }
+
+    /// As [`send_vectored`](Transport::send_vectored), where a piece of a file comes right behind: a transport may hold back a packet
+    /// that is not full.
+    fn send_before_file(&mut self, slices: &[IoSlice<'_>]) -> Transfer {
+        self.send_vectored(slices)
+    }
+
+    /// Sends up to `max` of the first bytes of `file`, in one call, without reading them into memory. By default this is
+    /// [unsupported](FileTransfer::Unsupported).
+    fn send_file(&mut self, file: &FilePiece, max: u64) -> FileTransfer {
+        let _ = (file, max);
+        FileTransfer::Unsupported
+    }
+
+    /// Has `load` read elsewhere, because this thread may not block. True if so: the transport then arranges for a wake-up at the end
+    /// of the read, as after a send that was [`Blocked`](Transfer::Blocked). Called each time that the turn comes to the load; see
+    /// [`Load::begin`]. By default the turn reads itself.
+    fn load(&mut self, load: &Arc<Load>) -> bool {
+        let _ = load;
+        false
     }
 
     /// Half-closes, so that the peer sees the end of the stream.
@@ -93,7 +124,7 @@ impl<P: Protocol> Turn<'_, P> {
     #[inline(never)]
     fn settle_special<T: Transport>(&mut self, transport: &mut T) -> Settled {
         loop {
-            match self.todo() {
+            match self.todo_with_files() {
                 Todo::Send => self.send(transport),
                 Todo::Shutdown => transport.shutdown(),
                 Todo::Wait(interest) => return Settled::Waits(interest),
@@ -181,7 +212,16 @@ impl<P: Protocol> Turn<'_, P> {
     /// Sends once.
     #[inline(always)]
     fn send<T: Transport>(&mut self, transport: &mut T) {
-        let (transfer, offered) = offer(transport, self.output());
+        let Some(bytes) = self.output().flat() else {
+            return self.send_pieces(transport);
+        };
+        let (transfer, offered) = (transport.send(bytes), bytes.len());
+        self.conclude_send(transport, transfer, offered);
+    }
+
+    /// What a send has come to.
+    #[inline(always)]
+    fn conclude_send<T: Transport>(&mut self, transport: &mut T, transfer: Transfer, offered: usize) {
         match transfer {
             Transfer::Bytes(n) => {
                 self.sent(n);
@@ -193,26 +233,62 @@ impl<P: Protocol> Turn<'_, P> {
             Transfer::Failed(kind) => self.broken(transport, kind),
         }
     }
+
+    /// Sends output of several pieces.
+    #[inline(never)]
+    fn send_pieces<T: Transport>(&mut self, transport: &mut T) {
+        if !self.output().has_remaining() {
+            return self.send_file(transport);
+        }
+        let (transfer, offered) = offer(transport, self.output());
+        self.conclude_send(transport, transfer, offered);
+    }
+
+    /// Sends from the piece of a file at the front, or reads it.
+    fn send_file<T: Transport>(&mut self, transport: &mut T) {
+        if self.has_sent_enough() {
+            // With a backlog the connection is not plain, and `todo` says so.
+            return self.keep_backlog();
+        }
+        if let Some(file) = self.output().file() {
+            let offered = file.len().min(FILE_SIZE);
+            match transport.send_file(file, offered) {
+                FileTransfer::Done(Transfer::Bytes(0)) => {
+                    return self.fail(Reason::File(io::ErrorKind::UnexpectedEof));
+                }
+                FileTransfer::Done(transfer) => {
+                    self.file_round();
+                    return self.conclude_send(transport, transfer, offered as usize);
+                }
+                FileTransfer::Unsupported => {}
+            }
+        }
+        let mut elsewhere = false;
+        let there = self.load(self.load_size(), |load, _| match transport.load(load) {
+            true => elsewhere = true,
+            false => load.run(),
+        });
+        if elsewhere && !there {
+            self.blocked();
+        }
+    }
 }
 
 /// Sends from `output`: with one plain write if the output is contiguous, else with a vectored write. Returns the number of bytes offered
 /// too.
-#[inline(always)]
 fn offer<T: Transport>(transport: &mut T, output: &Output) -> (Transfer, usize) {
     let first = output.chunk();
     if first.len() == output.len() {
-        (transport.send(first), first.len())
-    } else {
-        offer_vectored(transport, output)
+        return (transport.send(first), first.len());
     }
-}
-
-fn offer_vectored<T: Transport>(transport: &mut T, output: &Output) -> (Transfer, usize) {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let filled = output.chunks_vectored(&mut slices);
     let slices = &slices[..filled];
-    (
-        transport.send_vectored(slices),
-        slices.iter().map(|slice| slice.len()).sum(),
-    )
+    let offered = slices.iter().map(|slice| slice.len()).sum();
+    let transfer = if offered == output.remaining() && offered < output.len() {
+        transport.send_before_file(slices)
+    } else {
+        transport.send_vectored(slices)
+    };
+    (transfer, offered)
 }

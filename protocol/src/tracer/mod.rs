@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::packet::{Flags, Stream};
-use crate::{Cx, Input, Protocol, Reason, Wrapper};
+use crate::{Cx, FilePiece, Input, OutputPiece, Protocol, Reason, Wrapper};
 
 /// A capture in the format of pcap, which Wireshark, tcpdump and `comet inspect` read: every byte of the traced connections,
 /// as packets of TCP over IP that might have carried it. Timestamps are microseconds of the calls' own time.
@@ -138,13 +138,32 @@ impl<P: Protocol, W: Write> Tracer<P, W> {
         let before = cx.output().len();
         let result = call(&mut self.inner, cx);
         let now = cx.now();
-        let mut skip = before;
-        for chunk in cx.output().chunks() {
-            let new = chunk.get(skip..).unwrap_or_default();
-            skip = skip.saturating_sub(chunk.len());
-            self.write(now, true, new);
+        let mut skip = before as u64;
+        for piece in cx.output().pieces() {
+            match piece {
+                OutputPiece::Bytes(chunk) => {
+                    let new = usize::try_from(skip).ok().and_then(|skip| chunk.get(skip..));
+                    self.write(now, true, new.unwrap_or_default());
+                    skip = skip.saturating_sub(chunk.len() as u64);
+                }
+                OutputPiece::File(file) => {
+                    let mut new = file.clone();
+                    new.advance(skip);
+                    skip = skip.saturating_sub(file.len());
+                    self.write_file(now, new);
+                }
+            }
         }
         result
+    }
+
+    /// Writes a piece of a file as it is now. If it cannot be read, the connection will fail.
+    fn write_file(&mut self, now: Instant, mut file: FilePiece) {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = file.read(&mut buffer) {
+            self.write(now, true, &buffer[..n]);
+            file.advance(n as u64);
+        }
     }
 
     fn write(&mut self, now: Instant, outgoing: bool, bytes: &[u8]) {

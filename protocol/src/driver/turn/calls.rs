@@ -159,7 +159,7 @@ impl<P: Protocol> Turn<'_, P> {
         if self.waiting() > self.scratch.limits.high_water {
             self.connection.flags.set(Flags::CONGESTED);
             // Messages and deadlines may produce output while the transport takes none.
-            if self.is_blocked() && self.waiting() > self.scratch.limits.max_output {
+            if self.is_blocked() && self.held() > self.scratch.limits.max_output {
                 return self.connection.fail(Reason::OutputLimit);
             }
         }

@@ -1,12 +1,14 @@
 //! One connection's turn: the events, and the work that follows from them.
 
 mod calls;
+mod files;
 mod todo;
 
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+pub(super) use self::files::FILE_SIZE;
 pub(super) use self::todo::READING;
 pub use self::todo::{Interest, Todo};
 use super::backlog::{COPY_MAX, Leftover};

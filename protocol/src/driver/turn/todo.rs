@@ -48,8 +48,26 @@ pub(in crate::driver) const READING: Interest = Interest {
 impl<P: Protocol> Turn<'_, P> {
     /// What to do next. Ask after each event, until it says to wait, to come again, or to drop the connection. Asking once
     /// more then gives the same answer.
+    ///
+    /// With [`Todo::Send`], bytes stand at the front of [`output`](Turn::output): pieces of files are read when they are due, 64 KiB
+    /// at a time, which blocks while the disk is read. [`todo_with_files`](Turn::todo_with_files) leaves them to the driver.
     #[inline(always)]
     pub fn todo(&mut self) -> Todo {
+        if self.flushed().is_plain() {
+            if self.scratch.output.is_empty() {
+                return Todo::Wait(READING);
+            }
+            if self.scratch.output.is_flat() {
+                return Todo::Send;
+            }
+        }
+        self.todo_loaded()
+    }
+
+    /// As [`todo`](Turn::todo), for a driver or a layer that knows pieces of files. With [`Todo::Send`], a piece may stand at the
+    /// front of [`output`](Turn::output), whose [`chunk`](Buf::chunk) is then empty. Send from the [file](Output::file) and call
+    /// [`sent`](Turn::sent), or have it read by [`load_through`](Turn::load_through). [`Turn::settle`] does so over a transport.
+    pub fn todo_with_files(&mut self) -> Todo {
         if self.flushed().is_plain() {
             if self.scratch.output.is_empty() {
                 return Todo::Wait(READING);
@@ -57,6 +75,17 @@ impl<P: Protocol> Turn<'_, P> {
             return Todo::Send;
         }
         self.todo_special()
+    }
+
+    #[inline(never)]
+    fn todo_loaded(&mut self) -> Todo {
+        loop {
+            let todo = self.todo_special();
+            if todo != Todo::Send || self.scratch.output.has_remaining() {
+                return todo;
+            }
+            self.load(self.load_size(), |load, _| load.run());
+        }
     }
 
     /// The output to send, when [`todo`](Turn::todo) says so.
@@ -79,15 +108,16 @@ impl<P: Protocol> Turn<'_, P> {
     pub fn blocked(&mut self) {
         self.connection.flags.set(Flags::BLOCKED);
         self.stall();
-        if self.waiting() > self.scratch.limits.max_output {
+        if self.held() > self.scratch.limits.max_output {
             self.connection.fail(Reason::OutputLimit);
         }
     }
 
-    /// Takes the output along, for a driver whose operating system sends from memory that it owns meanwhile. Until
-    /// [`completed`](Turn::completed) no more is to be sent, the bytes count as waiting, and the write timeout runs.
+    /// Takes the output along, up to the first piece of a file that is not in memory, for a driver whose operating system sends from
+    /// memory that it owns meanwhile. Until [`completed`](Turn::completed) no more is to be sent, the bytes count as waiting, and
+    /// the write timeout runs.
     pub fn take_output(&mut self) -> Output {
-        let output = self.scratch.output.split();
+        let output = self.scratch.output.split_ready();
         if !output.is_empty() {
             self.connection.flags.set(Flags::IN_FLIGHT);
             self.stall();
@@ -168,8 +198,12 @@ impl<P: Protocol> Turn<'_, P> {
             if self.connection.flags.has(Flags::FIN) {
                 self.scratch.output.clear();
             }
-            let waiting = self.scratch.output.len();
-            if waiting > 0 && !self.is_blocked() {
+            let waiting = !self.scratch.output.is_empty();
+            if waiting && !self.is_blocked() {
+                // A peer that takes a file as fast as it is sent.
+                if self.has_sent_enough() {
+                    return Todo::Again;
+                }
                 return Todo::Send;
             }
             if self.connection.flags.has(Flags::CONGESTED) && self.waiting() <= self.scratch.limits.low_water {
@@ -192,7 +226,7 @@ impl<P: Protocol> Turn<'_, P> {
                 return Todo::Again;
             }
             let winding_down = self.connection.control.intent != Intent::Continue;
-            if winding_down && waiting == 0 && !self.connection.flags.has(Flags::IN_FLIGHT) {
+            if winding_down && !waiting && !self.connection.flags.has(Flags::IN_FLIGHT) {
                 if let Some(todo) = self.wind_down() {
                     return todo;
                 }
@@ -249,6 +283,11 @@ impl<P: Protocol> Turn<'_, P> {
     #[inline(always)]
     pub(super) fn waiting(&self) -> usize {
         self.scratch.output.len() + self.beneath
+    }
+
+    /// Bytes of output that are held in memory, here and beneath.
+    pub(super) fn held(&self) -> usize {
+        self.scratch.output.held() + self.beneath
     }
 
     /// Nothing can be sent any more: forgets what waits, so that it does not keep the protocol from reading. A layer sees an

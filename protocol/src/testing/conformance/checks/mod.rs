@@ -1,6 +1,7 @@
 //! The checks, in the order of the rules.
 
 mod accepting;
+mod files;
 mod input;
 mod life;
 mod messages;
@@ -170,6 +171,13 @@ fn all<D: Driver>() -> Vec<Check<D>> {
         ),
         ("rule 11: shutdown goes on reading", life::shutdown_goes_on_reading),
         ("rule 13: messages arrive in order", messages::messages_arrive_in_order),
+        ("rule 6: pieces of files keep their place", files::order),
+        ("rule 7: a file is held back by its peer", files::back_pressure),
+        (
+            "rule 10: a file that is too short ends the connection with a reset",
+            files::a_short_file,
+        ),
+        ("rule 10: a file is sent before the end", files::closing_and_stopping),
         ("rule 14: stop", life::stop),
         (
             "rule 15: again comes as often as asked, and before newer input",
@@ -180,6 +188,14 @@ fn all<D: Driver>() -> Vec<Check<D>> {
         (
             "driver rule 3: a reset loses nothing that came before",
             output::last_words,
+        ),
+        (
+            "driver rule 12: a file that shrinks under way ends the connection with a reset",
+            files::a_file_that_shrinks,
+        ),
+        (
+            "driver rule 12: a peer that goes in the middle of a file is noticed",
+            files::a_peer_that_goes,
         ),
         (
             "driver rule 2: nothing is kept of a connection that has ended",
