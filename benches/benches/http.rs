@@ -89,7 +89,7 @@ fn bodies(c: &mut Criterion) {
                     }
                     connection.finish(&(), &mut out)
                 };
-                respond().expect("it may be sent");
+                respond().expect("the response may be sent");
             });
         });
     }
@@ -192,7 +192,7 @@ fn exchanges(c: &mut Criterion) {
             out.clear();
             let mut connection = ClientConnection::new();
             let sent = connection.send_request("GET", "/", &[("Host", "localhost")], BodyLength::Empty, &mut out);
-            sent.expect("it may be sent");
+            sent.expect("the response may be sent");
             let (mut input, mut content) = (black_box(&answer[..]), 0);
             loop {
                 match connection.next(&Rules::DEFAULT, &mut input) {

@@ -38,7 +38,7 @@ fn resp(c: &mut Criterion) {
             let mut input = &wire[..];
             if let Ok(Some(command)) = reader.next(&mut writer, &Rules::DEFAULT, &mut input) {
                 black_box(command);
-                writer.simple("OK", &mut out).expect("it is due");
+                writer.simple("OK", &mut out).expect("a reply is due");
             }
             out.len()
         });

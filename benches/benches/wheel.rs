@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use timing_wheel::{Key, Wheel};
 
 const TIMERS: usize = 100_000;
-/// Deadlines lie within so many ticks.
+/// Deadlines are at most this many ticks ahead.
 const SPAN: usize = 60_000;
 
 /// Timers at random ticks.

@@ -1,16 +1,16 @@
-//! What is measured together, and what is judged by what.
+//! Suites of measured cases, and the bars by which their results are judged.
 
 use std::fmt;
 
 use crate::turns::{self, Figures, Job};
 
-/// Cases that the same contestants take part in.
+/// Cases in which the same contestants take part.
 pub struct Suite {
     /// Names, in the order of the columns.
     pub contestants: &'static [&'static str],
     /// The contestant that is judged.
     pub ours: &'static str,
-    /// Those it is judged by: the best of them.
+    /// The contestants with the best of which ours is compared.
     pub rivals: &'static [&'static str],
     /// The cases.
     pub rows: Vec<Row>,
@@ -18,24 +18,24 @@ pub struct Suite {
 
 /// A case.
 pub struct Row {
-    /// What is measured.
+    /// The name of the case.
     pub name: String,
-    /// What was promised, if anything was.
+    /// The bar, if there is one.
     pub bar: Option<Bar>,
-    /// How many messages are a turn.
+    /// The number of messages in a turn.
     pub batch: usize,
-    /// That ours does what the case says: panics if not.
+    /// Checks that ours does what the case says, and panics if not.
     pub check: Box<dyn Fn()>,
     /// The job of the contestant with this index; `None` if it does not take part.
     pub job: Box<dyn Fn(usize) -> Option<Job>>,
 }
 
-/// What was promised.
+/// A limit that ours must meet.
 #[derive(Debug, Clone, Copy)]
 pub enum Bar {
-    /// So many nanoseconds, on the machine it was set on.
+    /// A number of nanoseconds, on the machine on which the bar was set.
     Nanos(f64),
-    /// So many times the best rival in the same run.
+    /// A multiple of the best rival's result in the same run.
     Ratio(f64),
 }
 
@@ -48,19 +48,18 @@ impl fmt::Display for Bar {
     }
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 pub struct Options {
     /// Turns of each contestant.
     pub rounds: usize,
-    /// Only rows whose names hold this.
+    /// Run only rows whose names contain this text.
     pub only: String,
-    /// Only the contestant of this name; all if empty.
+    /// Run only the contestant of this name; all if empty.
     pub contestant: String,
 }
 
 impl Options {
-    /// Fifteen rounds of everything, unless `--rounds=N`, `--only=TEXT` or `--contestant=NAME` say otherwise; `None` if an
-    /// argument is none of these.
+    /// Reads `--rounds=N` (15 by default), `--only=TEXT` and `--contestant=NAME`. Returns `None` if there is any other argument.
     pub fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Option<Self> {
         let mut options = Options {
             rounds: 15,
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn arguments_choose_rounds_rows_and_contestants() {
         let options = |arguments: &[&str]| Options::from_arguments(arguments.iter().map(|text| (*text).to_owned()));
-        let chosen = options(&["--rounds=3", "--only=mask: 1", "--contestant=memcpy"]).expect("all are known");
+        let chosen = options(&["--rounds=3", "--only=mask: 1", "--contestant=memcpy"]).expect("all options are known");
         assert_eq!(
             (chosen.rounds, &*chosen.only, &*chosen.contestant),
             (3, "mask: 1", "memcpy")

@@ -1,10 +1,10 @@
-//! Contestants that take turns at the same work, so that what else the machine does hits them alike.
+//! Contestants take turns at the same work, so that other activity of the machine affects all alike.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Handles at least so many items and says how many.
+/// Handles at least the given number of items, and returns how many.
 pub type Job = Box<dyn FnMut(usize) -> usize>;
 
 /// What one item costs: medians over the rounds.
@@ -97,7 +97,7 @@ mod tests {
         );
         assert!(figures[1].is_none());
         for figure in [figures[0], figures[2]] {
-            // 2 ms, or what a busy machine makes of it, for 8 items.
+            // At least 2 ms for 8 items, and more on a busy machine.
             assert!(figure.is_some_and(|figure| figure.nanos >= 250_000.0), "{figure:?}");
         }
     }

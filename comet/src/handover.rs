@@ -145,14 +145,14 @@ mod tests {
         assert_eq!(
             std::fs::metadata(&path).unwrap().ino(),
             before,
-            "the path leads elsewhere"
+            "the path leads to another socket"
         );
         next.ready().unwrap();
         told.recv_timeout(Duration::from_secs(10)).unwrap();
         // The next start must soon find no offer.
         let until = Instant::now() + Duration::from_secs(10);
         while !matches!(take_over(&path), Ok(None)) {
-            assert!(Instant::now() < until, "the path trips the next start");
+            assert!(Instant::now() < until, "the next start still finds an offer");
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -260,7 +260,7 @@ mod tests {
         let many = Listening::bind("127.0.0.1:0", &config(false), 3).unwrap();
         let one = Listening::bind("127.0.0.1:0", &config(false), 1).unwrap();
         let mut sockets: Vec<_> = many.as_fds().chain(one.as_fds()).collect();
-        // In any mixture.
+        // The sockets are given in different orders.
         for _ in 0..4 {
             sockets.rotate_left(1);
             let places = Listening::group(sockets.iter().map(|socket| socket.try_clone_to_owned().unwrap()));

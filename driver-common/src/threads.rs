@@ -128,7 +128,7 @@ mod tests {
         let mut threads = Threads::new("test", &[]);
         let early = threads.start(|_: Ready<()>| Err(io::ErrorKind::AddrInUse.into()));
         assert_eq!(early.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let early = threads.start(|_: Ready<()>| panic!("as it should"));
+        let early = threads.start(|_: Ready<()>| panic!("on purpose"));
         assert!(early.is_err());
         let late = threads.start(|ready| {
             ready.tell(());

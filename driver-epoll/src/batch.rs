@@ -116,7 +116,7 @@ mod tests {
             while let Some(key) = batch.next_key() {
                 assert!(!batch.is_empty() && !seen.contains(&key), "{key}");
                 seen.push(key);
-                // Not all at once: the others must stay.
+                // Takes a part of the messages: the others must stay.
                 let mut messages: Vec<u64> = batch.take(key).take(3).collect();
                 assert_eq!(batch.next_key(), Some(key));
                 messages.extend(batch.take(key));

@@ -1,4 +1,4 @@
-//! Messages for a connection that is not established yet.
+//! Messages posted to a connection before it is established.
 #![cfg(target_os = "linux")]
 
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use driver_epoll::Server;
 use protocol::{Cx, Input, Protocol};
 use rustix::net::{AddressFamily, SocketType};
 
-/// Says `c` when connected, then what it is sent.
+/// Sends `c` when connected, and then each message.
 struct Client;
 
 impl Protocol for Client {
@@ -35,7 +35,7 @@ impl Protocol for Client {
     }
 }
 
-/// A listener with a queue for one, and the one: who comes next has to try again after a second.
+/// A listener whose accept queue is full with the returned connection: the next client's SYN is dropped and repeated after a second.
 fn full() -> (TcpListener, TcpStream) {
     let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -68,7 +68,7 @@ fn early_messages_wait_for_the_connection() {
     stream.read_exact(&mut said).unwrap();
     assert_eq!(&said, b"c012");
     drop(stream);
-    // What is more than a mailbox holds is not lost in silence.
+    // The message that exceeds the mailbox is counted as late.
     let stats = client.join().unwrap();
     assert_eq!((stats.connected, stats.messages, stats.messages_late), (1, 3, 1));
 }

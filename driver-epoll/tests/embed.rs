@@ -1,4 +1,4 @@
-//! The driver inside somebody else's loop.
+//! The driver inside another event loop.
 #![cfg(target_os = "linux")]
 
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use driver_epoll::{Config, Loop};
 use protocol::{Cx, Input, Protocol, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Echoes, and says so when nothing came for 50 ms.
+/// Echoes, and sends `quiet` after 50 ms without input.
 #[derive(Default)]
 struct Echo {
     deadline: Option<Instant>,
@@ -66,7 +66,7 @@ fn a_foreign_loop_turns_it() {
     let mut turns = 0;
     let mut sleep = Some(Duration::ZERO);
     while !looped.is_idle() {
-        // The foreign loop waits by means of its own: for the descriptor, or the time it was told.
+        // The other event loop waits with its own `poll`: for the descriptor, at most the time that the last turn returned.
         let timeout = sleep.map(|sleep| Timespec::try_from(sleep + Duration::from_micros(999)).unwrap());
         poll(&mut [PollFd::new(&looped.as_fd(), PollFlags::IN)], timeout.as_ref()).unwrap();
         sleep = looped.turn(Some(Duration::ZERO)).unwrap();
@@ -78,8 +78,8 @@ fn a_foreign_loop_turns_it() {
     assert!(turns < 50, "{turns} turns for a handful of events");
 }
 
-/// A loop that is told to stop while another process has a copy of its listener, as a successor has. One connection, which
-/// does not end, keeps the loop draining. `before` is called after the loop was told, before the loop knows.
+/// A loop that is asked to stop while a copy of its listener is open, as in a successor process. One connection, which does not end, keeps
+/// the loop draining. `before` is called after the loop is asked to stop and before its next turn.
 fn draining<T>(before: impl FnOnce(SocketAddr) -> T) -> (Loop<Asked>, TcpListener, TcpStream, T) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (copy, to) = (listener.try_clone().unwrap(), listener.local_addr().unwrap());
@@ -98,7 +98,7 @@ fn draining<T>(before: impl FnOnce(SocketAddr) -> T) -> (Loop<Asked>, TcpListene
     (looped, copy, inside, kept)
 }
 
-/// If it went on listening, it would be woken in place of the process that has the copy.
+/// If the loop went on listening, the kernel would wake it instead of the process that has the copy.
 #[test]
 fn a_loop_that_stops_listens_no_longer_to_a_socket_that_others_have() {
     let (mut looped, copy, _inside, ()) = draining(|_| ());
@@ -108,7 +108,7 @@ fn a_loop_that_stops_listens_no_longer_to_a_socket_that_others_have() {
         &mut [PollFd::new(&looped.as_fd(), PollFlags::IN)],
         Some(&Timespec::default()),
     );
-    assert_eq!(woken.unwrap(), 0, "the loop is woken");
+    assert_eq!(woken.unwrap(), 0, "the loop was woken");
     looped.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(looped.stats().accepted, 1);
 }
@@ -125,17 +125,18 @@ fn an_adopted_socket_that_others_have_wakes_nobody_after_its_end() {
     while looped.stats().stopped == 0 {
         looped.turn(Some(Duration::from_secs(1))).unwrap();
     }
-    // The kernel may have reset the connection, which is an event as well.
+    // The kernel may have reset the connection, which makes the socket readable too.
     let _ = peer.write_all(b"?");
     poll(&mut [PollFd::new(&copy, PollFlags::IN)], None).unwrap();
     let woken = poll(
         &mut [PollFd::new(&looped.as_fd(), PollFlags::IN)],
         Some(&Timespec::default()),
     );
-    assert_eq!(woken.unwrap(), 0, "the loop is woken");
+    assert_eq!(woken.unwrap(), 0, "the loop was woken");
 }
 
-/// A connection that has woken this loop, and no other, must not wait until the next one wakes another.
+/// The kernel woke only this loop for a waiting connection; unless it is accepted here, it waits until a later connection wakes the other
+/// process.
 #[test]
 fn what_waits_when_the_stop_comes_is_accepted_and_answered() {
     let (looped, copy, _inside, mut clients) = draining(|to| {
@@ -146,7 +147,7 @@ fn what_waits_when_the_stop_comes_is_accepted_and_answered() {
         })
     });
     copy.set_nonblocking(true).unwrap();
-    assert!(copy.accept().is_err(), "one was left waiting");
+    assert!(copy.accept().is_err(), "a connection was left in the accept queue");
     assert_eq!(looped.stats().accepted, 101);
     for client in &mut clients {
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -154,7 +155,7 @@ fn what_waits_when_the_stop_comes_is_accepted_and_answered() {
     }
 }
 
-/// Answers a question. Ends when it is told to stop, unless it was asked to stay.
+/// Answers a question. Closes when the driver stops, unless the client asked it to stay.
 #[derive(Default)]
 struct Asked {
     stays: bool,
@@ -180,7 +181,7 @@ impl Protocol for Asked {
     }
 }
 
-/// Takes all and says nothing.
+/// Discards all input and sends nothing.
 struct Sink;
 
 impl Protocol for Sink {
@@ -204,7 +205,7 @@ fn a_turn_takes_a_bounded_part_of_what_one_peer_sends() {
     while looped.stats().accepted == 0 {
         looped.turn(Some(Duration::from_secs(1))).unwrap();
     }
-    // As much as the kernel takes.
+    // Writes as much as the kernel accepts.
     stream.set_nonblocking(true).unwrap();
     let mut sent = 0;
     for _ in 0..20 {
@@ -248,7 +249,7 @@ fn a_storm_in_one_place_leaves_the_others_their_turn() {
     }
 }
 
-/// Posts each byte that comes to all connections, and takes the next when its own message has come back.
+/// Posts each received byte to all connections, and reads the next byte after its message to itself has arrived.
 struct Publisher {
     own: Sender<Option<u8>>,
     all: Arc<Mutex<Vec<Sender<Option<u8>>>>>,
@@ -280,8 +281,8 @@ impl Protocol for Publisher {
     }
 }
 
-/// What a connection posts to others on account of one read reaches each of them in one write, also where it waits for a message
-/// of its own between.
+/// All messages that a connection posts because of one read reach each other connection in one write, even if the poster waits for a
+/// message to itself between them.
 #[test]
 fn what_one_read_leads_to_is_told_together() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -313,7 +314,7 @@ fn what_one_read_leads_to_is_told_together() {
             client.read_exact(&mut told).unwrap();
             assert_eq!(&told, b"abcdefgh");
         }
-        // The publisher is written to for each of its bytes.
+        // The publisher itself gets a write for each of its bytes.
         assert_eq!(looped.stats().writes, round * (3 + 8));
     }
 }

@@ -1,4 +1,4 @@
-//! The contract's conformance suite inside a runtime of many threads. (`drivers` runs it on a runtime per thread.)
+//! The contract's conformance suite inside a multi-threaded runtime. (`drivers` runs the suite with a runtime per thread.)
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -42,14 +42,14 @@ impl Driver for ManyThreads {
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
-        // Bound and dropped: a port where nobody listens.
+        // The listener is dropped at once, so nothing listens on its port.
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let protocol = make(&Peer::new(&Nobody));
         self.runtime.block_on(connect(nobody, protocol, Limits::default()));
     }
 }
 
-/// A client that is sent no messages.
+/// Provides peers for a client that gets no messages.
 struct Nobody;
 
 impl<M> PeerSource<M> for Nobody {

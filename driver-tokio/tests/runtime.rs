@@ -1,4 +1,4 @@
-//! Inside a runtime of the user's: on many threads, over any stream, dropped at any moment.
+//! The driver inside the user's runtime: on many threads, over any stream, with its future dropped at any moment.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -111,8 +111,8 @@ fn a_client_in_a_runtime() {
     assert_eq!(reason, Reason::Io(std::io::ErrorKind::ConnectionRefused));
 }
 
-/// A connection over a pipe of 7 bytes is polled so many times and then dropped, for every number of times: the bytes
-/// that came back are a prefix of those sent, and the protocol hears the end exactly once.
+/// A connection over a pipe of 7 bytes is dropped after 0, 1, 2 and more polls: the echoed bytes are a prefix of the sent ones, and
+/// `closed` is called once, unless the connection was never polled.
 #[test]
 fn dropped_at_any_await_nothing_is_lost_twice() {
     const SENT: &[u8] = b"The quick brown fox jumps over the lazy dog.";
@@ -157,13 +157,13 @@ fn dropped_at_any_await_nothing_is_lost_twice() {
         assert!(SENT.starts_with(&back), "after {polls} polls");
         if finished {
             assert_eq!(back.len(), SENT.len());
-            assert!(polls > 10, "too few awaits to tell: {polls}");
+            assert!(polls > 10, "the test reached too few awaits: {polls}");
             return;
         }
     }
 }
 
-/// Brings a byte, and never takes any.
+/// A stream with one byte to read that accepts no writes.
 struct Stuck {
     brought: bool,
     offered: Arc<AtomicUsize>,
@@ -198,7 +198,7 @@ impl tokio::io::AsyncWrite for Stuck {
     }
 }
 
-/// A peer that does not read must cost nothing while it does not: no offering again and again, no waking of oneself.
+/// A peer that does not read costs nothing meanwhile: the driver neither repeats the write nor wakes itself.
 #[test]
 fn a_stream_that_takes_nothing_is_left_alone() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -216,7 +216,7 @@ fn a_stream_that_takes_nothing_is_left_alone() {
         });
         let outcome = tokio::time::timeout(Duration::from_millis(100), counted).await;
         assert!(outcome.is_err());
-        // Once for the byte, and once more when the timer is set, or the timeout's own.
+        // One poll for the byte, and a few for the timers of the driver and of the test.
         assert!(polls <= 5, "{polls} polls");
     });
     assert!(offered.load(Ordering::Relaxed) <= 5, "{offered:?} offers");

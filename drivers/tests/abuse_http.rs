@@ -93,7 +93,7 @@ impl Scene {
         self.still_serves();
     }
 
-    /// The same for a POST with these fields and this body.
+    /// Like `refuses`, for a POST with these fields and this body.
     fn refuses_post(&mut self, fields: &str, body: &str, status: &str) {
         self.refuses(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}"), status);
     }
@@ -197,7 +197,7 @@ fn h06_quoted_extensions(host: &impl Host) {
     let fields = "Transfer-Encoding: chunked\r\n";
     scene.refuses_post(fields, "5;a=\"b\r\nhello\r\n0\r\n\r\n", BAD);
     scene.refuses_post(fields, "5;a=b\"c\"\r\nhello\r\n0\r\n\r\n", BAD);
-    // What is well-formed is read past, and its quoted "0;" is no chunk.
+    // Well-formed chunk extensions are skipped, and a quoted "0;" is not taken for a chunk.
     let good = "POST /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                 5;a=\"0;\\\"\"\r\nhello\r\n0\r\n\r\n";
     let got = scene.until_the_end(good.as_bytes());
@@ -258,7 +258,7 @@ fn h10_unread_body(host: &impl Host) {
 fn h11_bytes_behind_an_upgrade(host: &impl Host) {
     let scene = Scene::new(host);
     let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n";
-    // Beside a body nobody switches at all: the body is read as one, and what follows as a request.
+    // A request with a body is never upgraded: the body is read, and the bytes behind it are a request.
     for (framing, body) in [
         ("Content-Length: 5", "hello"),
         ("Transfer-Encoding: chunked", "0\r\n\r\n"),
@@ -273,7 +273,7 @@ fn h11_bytes_behind_an_upgrade(host: &impl Host) {
             "{got}"
         );
     }
-    // Nobody switches here: what follows is a request, and answered as one.
+    // This request is not upgraded: the bytes behind it are a request, which is answered.
     let bytes = format!(
         "GET /no HTTP/1.1\r\nHost: a\r\n{upgrade}\r\nGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     );
@@ -291,7 +291,8 @@ fn h12_dripping_head(host: &impl Host) {
     let mut stream = connect(scene.to);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX: ").unwrap();
     let begun = Instant::now();
-    // More than request line and fields may have together, 16 bytes at a time: parsed anew with each it would be seconds of work.
+    // Sends more than the limits of request line and fields together, 16 bytes at a time. A parser that began anew with each would take
+    // seconds.
     for drip in 0..4800 {
         if stream.write_all(&[b'y'; 16]).is_err() {
             break;

@@ -184,7 +184,7 @@ fn slow(host: &impl Host) {
     let mut all = Vec::new();
     let mut byte = [0; 256];
     loop {
-        assert!(start.elapsed() < Duration::from_secs(10), "it drips on");
+        assert!(start.elapsed() < Duration::from_secs(10), "the client was not stopped");
         let _ = drip.write_all(b"x");
         match drip.read(&mut byte) {
             Ok(0) => break,
@@ -208,10 +208,10 @@ fn unread(host: &impl Host) {
     let mut command = b"*2\r\n$4\r\nECHO\r\n$60000\r\n".to_vec();
     command.resize(command.len() + 60_000, b'x');
     command.extend_from_slice(b"\r\n");
-    // The client never reads: in the end its socket takes no more, and the connection is reset.
+    // The client never reads: in the end its socket buffers are full, and the connection is reset.
     let start = Instant::now();
     while greedy.write_all(&command).is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(20), "everything is taken");
+        assert!(start.elapsed() < Duration::from_secs(20), "the server keeps reading");
     }
     scene.serves();
     eventually("it is reset", || scene.running.stats().write_timeouts == 1);
@@ -228,7 +228,7 @@ fn long(host: &impl Host) {
     }
     let answer = answer(scene.to, &wire);
     assert_eq!(answer, "-ERR Protocol error: a command that is too long\r\n");
-    // What is just short enough is served whole.
+    // A command within the limit is served completely.
     let mut stream = connect(scene.to);
     let mut command = b"*2\r\n$4\r\nECHO\r\n$1000000\r\n".to_vec();
     command.resize(command.len() + 1_000_000, b'x');
@@ -280,7 +280,7 @@ fn endless(host: &impl Host) {
     scene.end();
 }
 
-/// Sends far more at once than the sockets hold, and gets as much back.
+/// Sends far more at once than the socket buffers hold, and gets as much back.
 struct Burst {
     left: usize,
     report: std::sync::mpsc::Sender<(usize, Reason)>,

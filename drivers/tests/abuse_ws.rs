@@ -154,7 +154,7 @@ fn closed(stream: &mut TcpStream) -> (u16, Vec<(u8, Vec<u8>)>) {
     loop {
         let (first, payload) = next(stream).unwrap();
         if first == 0x88 {
-            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "something behind the Close frame");
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "bytes behind the Close frame");
             return (u16::from_be_bytes([payload[0], payload[1]]), before);
         }
         before.push((first, payload));
@@ -374,7 +374,7 @@ fn w09_reader_that_stops(host: &impl Host) {
     let message = frame(0x82, &[7; 65536]);
     // In the end the server takes no more bytes, and then it resets.
     let written = (0..2000).take_while(|_| stream.write_all(&message).is_ok()).count();
-    assert!(written < 2000, "all of it was taken");
+    assert!(written < 2000, "the server read everything");
     scene.still_serves();
     eventually("the connection is dropped", || {
         scene.running.stats().write_timeouts == 1

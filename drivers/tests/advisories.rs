@@ -1,9 +1,8 @@
-//! Advisories against crates that come in with the drivers: no version that has them is in the lock file. The ids are those of
-//! docs/security.md.
+//! Advisories against dependencies of the drivers: the lock file has no affected version. The ids are those of docs/security.md.
 
 use std::fs;
 
-/// What is in the lock file of `name`: every version, as numbers.
+/// The versions of `name` in the lock file.
 fn locked(name: &str) -> Vec<[u64; 3]> {
     let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
     let mut lines = lock.lines();
@@ -32,11 +31,11 @@ fn t01_bytes() {
     let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
     assert!(
         manifest.contains("bytes = { version = \"1.12\""),
-        "the minimum that users may get is another one"
+        "the minimum version in Cargo.toml has changed"
     );
 }
 
-/// CVE-2025-55159: an index out of bounds passes.
+/// CVE-2025-55159: an index out of bounds is accepted.
 #[test]
 fn t02_slab() {
     at_least("slab", [0, 4, 11]);
@@ -61,8 +60,8 @@ fn t05_socket2() {
     at_least("socket2", [0, 3, 16]);
 }
 
-/// rustls is no version with CVE-2024-32650 or CVE-2024-11738. No QUIC or NATS comes in, so that their advisories do not apply; when
-/// one does, it is no version that has them.
+/// rustls is not affected by CVE-2024-32650 or CVE-2024-11738. No crate for QUIC or NATS is in the lock file, so their advisories do not
+/// apply; once one is, its version must not be affected.
 #[test]
 fn t06_t08_t09_what_is_not_here() {
     assert!(!locked("rustls").is_empty());

@@ -14,7 +14,7 @@ use drivers::{Driver, Server};
 use protocol::{Cx, Input, Protocol};
 use socket2::{Domain, Socket, Type};
 
-/// Sends a byte to each that comes.
+/// Sends a byte to each client.
 struct Greeter;
 
 impl Protocol for Greeter {
@@ -32,7 +32,7 @@ impl Protocol for Greeter {
     }
 }
 
-/// Connects from a source address of its own.
+/// Connects from a source address that follows from `number`.
 fn connect(number: u32, to: SocketAddr) -> TcpStream {
     let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + number);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -41,8 +41,8 @@ fn connect(number: u32, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Which thread a connection gets the kernel decides by a hash of its addresses with a secret that differs from run to
-/// run. Of 10,000 connections a share differs from the half by 50 (the standard deviation), so 5 % are five of those.
+/// The kernel chooses a connection's thread by a hash of its addresses with a secret that differs from run to run. Of 10,000 connections
+/// a thread gets half with a standard deviation of 50, so the allowed 5 % are five of those.
 fn split_evenly(driver: Driver) {
     const CONNECTIONS: u32 = 10_000;
     const AT_ONCE: u32 = 500;

@@ -44,7 +44,7 @@ impl conformance::Driver for Subject {
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
-        // Bound and dropped: a port where nobody listens.
+        // The listener is dropped at once, so nothing listens on its port.
         let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Server::on(self.driver).connect(nobody, make).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Threads on CPUs, and connections on threads, on every driver.
+//! Threads pinned to CPUs, and the connections that each thread gets, on every driver.
 #![cfg(target_os = "linux")]
 
 #[macro_use]
@@ -12,7 +12,7 @@ use drivers::{Driver, Server, allowed_cpus};
 use protocol::{Cx, Input, Protocol};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Says which CPUs its thread may run on.
+/// Sends the list of CPUs on which its thread may run.
 #[derive(Debug)]
 struct Where;
 
@@ -32,7 +32,7 @@ impl Protocol for Where {
     }
 }
 
-/// Two, if this machine has them.
+/// Two allowed CPUs, if there are two.
 fn two_cpus() -> Option<[usize; 2]> {
     let cpus = allowed_cpus().unwrap();
     let two = [*cpus.first()?, *cpus.get(1)?];
@@ -58,7 +58,7 @@ fn pinned(driver: Driver) {
     assert_eq!(nowhere.kind(), ErrorKind::InvalidInput);
 }
 
-/// On loopback a SYN comes in on the CPU that sends it.
+/// On loopback the CPU that sends a SYN receives it.
 fn steered(driver: Driver) {
     let Some([one, two]) = two_cpus() else {
         return eprintln!("SKIPPED: one CPU");

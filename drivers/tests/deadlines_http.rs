@@ -40,7 +40,7 @@ fn serve(driver: Driver) -> (Running<impl Protocol<Message: Send>>, SocketAddr) 
             let handler = |request: &Request<'_>, responder: &mut Responder<'_, '_>| -> Result<(), Misuse> {
                 match request.method() {
                     "GET" if request.path() == "/" => responder.send(200, &(), b"here"),
-                    // Never answered; a POST only when its body is complete, which here it never is.
+                    // No response; a POST is answered when its body is complete, which never happens here.
                     _ => Ok(()),
                 }
             };
@@ -51,7 +51,7 @@ fn serve(driver: Driver) -> (Running<impl Protocol<Message: Send>>, SocketAddr) 
     (server, address)
 }
 
-/// Sends `first` at once, then `trickle` byte by byte without end, until the connection ends. Returns what came and how long it took.
+/// Sends `first` at once, then `trickle` byte by byte without end, until the connection ends. Returns the received text and the duration.
 fn wait(to: SocketAddr, first: &[u8], trickle: Option<u8>) -> (String, Duration) {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -72,7 +72,7 @@ fn wait(to: SocketAddr, first: &[u8], trickle: Option<u8>) -> (String, Duration)
         answer.extend_from_slice(&piece[..n]);
     }
     let after = start.elapsed();
-    // Ends the trickle too. Fails where a reset has come.
+    // Ends the trickle too. Fails if the server has reset the connection.
     let _ = stream.shutdown(Shutdown::Both);
     (String::from_utf8(answer).unwrap(), after)
 }

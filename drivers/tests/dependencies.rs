@@ -1,4 +1,4 @@
-//! Who may depend on whom, and on how much: the shape that docs/architecture.md draws, checked.
+//! Checks which crates may depend on which, and how many dependencies they may have, as docs/architecture.md describes.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The package in a folder of the workspace. Folders and code have the plain names, packages one prefix.
+/// The package in a folder of the workspace. Package names have a prefix that folders and library names lack.
 fn package(folder: &str) -> Value {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
     let manifest = format!("/{folder}/Cargo.toml");
@@ -24,7 +24,7 @@ fn package(folder: &str) -> Value {
     packages.find(here).unwrap().clone()
 }
 
-/// What a crate of the workspace depends on outside of tests, optional or not, by the names that it uses.
+/// The dependencies of a crate of the workspace outside of tests, optional or not, by the names that its code uses.
 fn dependencies(folder: &str) -> BTreeSet<String> {
     let package = package(folder);
     let normal = package["dependencies"]
@@ -90,7 +90,7 @@ fn encryption_knows_no_driver_and_no_codec() {
 fn services_know_no_driver() {
     let dependencies = dependencies("proto-tower");
     assert!(!dependencies.iter().any(|dependency| dependency.starts_with("driver")));
-    // Of the runtime it knows the traits of streams alone.
+    // Of tokio it may use only the traits of streams.
     assert!(
         ["proto-http", "proto-h2", "tower-service"]
             .iter()

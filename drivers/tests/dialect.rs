@@ -1,4 +1,4 @@
-//! One vocabulary: no codec, nor the contract, names a method or a type as the table of docs/architecture.md says it is not named.
+//! Checks that neither the codecs nor the contract declare a method or type with a name that the table of docs/architecture.md forbids.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn all_codecs_speak_one_dialect() {
     let table = table();
-    assert!(table.len() >= 10, "the table has gone");
+    assert!(table.len() >= 10, "the table is missing");
     let mut files = Vec::new();
     for name in CRATES {
         sources(&root().join(name).join("src"), &mut files);

@@ -44,7 +44,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Descriptors of this process.
+/// The number of open descriptors of this process.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
@@ -72,7 +72,11 @@ fn echo_a_gibibyte(driver: Driver) {
         stream.read_exact(&mut piece).unwrap();
         assert!(piece == expected, "piece {n} differs");
     }
-    assert_eq!(stream.read(&mut piece).unwrap(), 0, "more came back than was sent");
+    assert_eq!(
+        stream.read(&mut piece).unwrap(),
+        0,
+        "more bytes came back than were sent"
+    );
     writing.join().unwrap();
     let stats = server.stop(Duration::from_secs(5)).unwrap();
     assert_eq!((stats.bytes_in, stats.bytes_out), (TOTAL as u64, TOTAL as u64));
@@ -172,7 +176,7 @@ on_every_driver! {
     clients_come_and_go: clients;
 }
 
-/// Counts descriptors of the process: alone in it.
+/// Counts the descriptors of the process, so no other test may run in it.
 #[test]
 #[ignore = "counts the descriptors of the whole process: run alone, as ci does"]
 fn connections_come_and_go_without_a_leak() {

@@ -16,7 +16,7 @@ impl Protocol for Echo {
     type Error = std::convert::Infallible;
 
     fn received(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Self::Error> {
-        // A mailbox may be full; that is no fault.
+        // The mailbox may be full, which is not an error.
         let _ = self.0.send(());
         cx.send(input.take_all());
         Ok(())

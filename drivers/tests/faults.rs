@@ -249,7 +249,7 @@ fn want_of_descriptors(host: &impl Host) {
 
     drop(server.stdin.take());
     let pauses: u64 = told("pauses ").parse().unwrap();
-    // It waits 100 ms between two attempts; a loop that spins would make thousands.
+    // The server waits 100 ms between two attempts; a spinning loop would make thousands.
     assert!((1..200).contains(&pauses), "{pauses} pauses");
     assert!(server.wait().unwrap().success());
 }

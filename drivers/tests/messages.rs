@@ -12,11 +12,10 @@ use common::eventually;
 use drivers::{Driver, Server};
 use protocol::{Cx, Input, Limits, Protocol, Sender};
 
-/// What reaches every connection.
+/// The senders of all connections.
 type Everybody = Arc<Mutex<Vec<Sender<usize>>>>;
 
-/// For each byte that comes, posts that many messages to everybody, in turns; says so many bytes to each message as it
-/// was made for.
+/// For each received byte, posts that many messages to each connection, in turns. Sends `size` bytes for each message it gets.
 struct Poster {
     everybody: Everybody,
     size: usize,
@@ -81,14 +80,14 @@ fn what_waits_at_once_is_one_write(driver: Driver) {
 
 fn they_do_not_pile_up_before_they_are_sent(driver: Driver) {
     let limits = Limits::default().max_output(1 << 20);
-    // The clients' kernels hold some megabytes; 255 messages are a hundred.
+    // The kernel buffers a few megabytes; 255 messages are a hundred.
     let server = serve(driver, limits, 400_000);
     let mut clients = clients(&server, 2);
     clients[0].write_all(&[255]).unwrap();
     let handle = server.handle();
     eventually("both are full", || handle.stats().over_limits == 2);
     let stats = handle.stats();
-    // Each is sent before the next is told, until the socket is full; then there is room for three.
+    // Each message is written before the next is handled, until the socket is full; then the output has room for three.
     assert!(stats.messages <= stats.writes + 2 * 3, "{stats:?}");
     server.stop(Duration::from_secs(5)).unwrap();
 }

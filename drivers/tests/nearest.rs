@@ -1,4 +1,4 @@
-//! What a connection opens runs on its own thread.
+//! A connection opened by another connection runs on the same thread.
 
 #[macro_use]
 mod common;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use drivers::{Driver, Handle, Server};
 use protocol::{Cx, Input, Protocol, Sender};
 
-/// Opens a connection to its own server, and tells its client whether both run on one thread.
+/// Opens a connection to its own server, and tells its client whether both run on the same thread.
 enum Both {
     Client {
         handle: Arc<OnceLock<Handle<Both>>>,
@@ -53,7 +53,7 @@ impl Protocol for Both {
     }
 }
 
-/// Where connections are opened to.
+/// The listener to which the connections are opened.
 static LISTENER: OnceLock<std::net::TcpListener> = OnceLock::new();
 
 fn nearest(driver: Driver) {

@@ -1,4 +1,4 @@
-//! What the options of sockets do, on every driver.
+//! The effects of socket options, on every driver.
 #![cfg(target_os = "linux")]
 
 #[macro_use]
@@ -54,7 +54,7 @@ fn defers(driver: Driver) {
     echoes(&mut talks);
     assert_eq!(handle.stats().accepted, 1);
     assert!(begun.elapsed() < Duration::from_millis(2900), "the machine is too slow");
-    // Whoever says nothing is there in the end.
+    // A silent client is accepted in the end.
     eventually("the silent one is accepted", || handle.stats().accepted == 2);
     assert!(begun.elapsed() >= Duration::from_millis(2900), "{:?}", begun.elapsed());
     drop((talks, silent));
@@ -64,7 +64,7 @@ fn defers(driver: Driver) {
 fn listens_on_v6_only(driver: Driver) {
     let only = |config: &mut Config| config.socket.only_v6 = true;
     let server = Server::on(driver).configure(only).threads(2);
-    // The port that is free on the one may be taken on the other.
+    // A port that is free for IPv6 may be taken for IPv4.
     let mut pairs = (0..100).map(|_| {
         let v6 = server.serve((Ipv6Addr::UNSPECIFIED, 0), |_| Some(Echo)).unwrap();
         let port = v6.local_addr().unwrap().port();
@@ -79,7 +79,7 @@ fn listens_on_v6_only(driver: Driver) {
     }
 }
 
-/// Asks for an echo, and tells how it went.
+/// Asks for an echo, and reports the result.
 struct Asker(Sender<Result<Vec<u8>, Reason>>);
 
 impl Protocol for Asker {
@@ -129,7 +129,7 @@ fn comes_from_an_address_of_its_own(driver: Driver) {
         assert_eq!(seen.ip(), local.ip());
         assert!(local.port() == 0 || seen.port() == local.port(), "{seen}");
     }
-    // Addresses of others, and of another family, cannot be had.
+    // Addresses of other hosts or of another family cannot be bound.
     for local in ["192.0.2.1:0", "[::1]:0"] {
         let answers = ask(driver, Connect::new(to).local(local.parse().unwrap()));
         assert!(matches!(answers.recv().unwrap(), Err(Reason::Io(_))));
@@ -137,10 +137,10 @@ fn comes_from_an_address_of_its_own(driver: Driver) {
     server.stop(Duration::from_secs(5)).unwrap();
 }
 
-/// Set in the process that has a network of its own, where Fast Open is on.
+/// Set in the process that has its own network namespace with Fast Open enabled.
 const ALONE: &str = "DRIVERS_TEST_FAST_OPEN";
 
-/// Two connects in a row: in the first the client gets the server's cookie, in the second its question is in the SYN.
+/// Connects twice: the first time the client gets the server's cookie, and the second time its question is in the SYN.
 fn opens_fast(driver: Driver) {
     if std::env::var_os(ALONE).is_none() {
         let command = format!(
@@ -157,7 +157,7 @@ fn opens_fast(driver: Driver) {
             .output()
             .is_ok_and(|output| output.status.success())
         {
-            eprintln!("SKIPPED: no network of its own");
+            eprintln!("SKIPPED: no network namespace");
             return;
         }
         let output = network(&command).env(ALONE, "1").output().unwrap();
@@ -181,7 +181,7 @@ fn opens_fast(driver: Driver) {
         assert_eq!(ask(driver, connect).recv().unwrap(), Ok(b"ask".to_vec()));
         assert_eq!(served(), fast);
     }
-    // That nobody is there it learns later, but it does.
+    // A refused connection is reported later, but still reported.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let answers = ask(driver, Connect::new(nobody).fast_open());
     assert!(matches!(answers.recv().unwrap(), Err(Reason::Io(_))));

@@ -31,12 +31,13 @@ fn runtime() -> ::tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// The body of a request, by its number: nothing, some, more than a window.
+/// The body of request `number`: empty, short, or longer than a window.
 fn body(number: usize) -> Vec<u8> {
     vec![number as u8; [0, 1, 5000, 200_000][number % 4]]
 }
 
-/// Requests with bodies of all sizes at once, each answered with its own; then the server stops, and the connection ends in order.
+/// Concurrent requests with bodies of all sizes are each answered with their own body; then the server stops, and the connection ends in
+/// order.
 fn serves_hyper(driver: Driver) {
     let config = Arc::new(ServerConfig::default());
     let server = Server::on(driver)
@@ -82,7 +83,7 @@ fn serves_hyper(driver: Driver) {
     server.join().unwrap();
 }
 
-/// Asks all at once, as far as the server permits, and tells what came.
+/// Sends all requests at once, as far as the server permits, and reports the responses.
 struct Asking {
     next: usize,
     numbers: BTreeMap<u32, usize>,
@@ -96,7 +97,7 @@ impl Asking {
         while self.next < REQUESTS && requester.can_request() {
             let path = format!("/{}", self.next);
             let head = Head::new("POST", "http", "a", &path);
-            // Those that are sent before the server has said how many it takes are refused, and sent again.
+            // Requests sent before the server has announced its limit may be refused, and are then sent again.
             let stream = requester.send_kept(KeptRequest::new(head, &[("cookie", "a=b")], body(self.next))?)?;
             self.numbers.insert(stream, self.next);
             self.next += 1;
@@ -145,7 +146,7 @@ impl Caller for Asking {
     }
 }
 
-/// A server of hyper's that gives every body back, for one connection.
+/// A hyper server that echoes every body, for one connection.
 fn hyper_server() -> (SocketAddr, std::thread::JoinHandle<()>) {
     let (tell, address) = channel();
     let thread = std::thread::spawn(move || {

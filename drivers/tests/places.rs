@@ -1,4 +1,4 @@
-//! One server in several places, on every driver.
+//! One server with several listening sockets, on every driver.
 #![cfg(unix)]
 
 #[macro_use]
@@ -12,7 +12,7 @@ use std::time::Duration;
 use drivers::{Driver, Server};
 use protocol::{Cx, Input, Protocol};
 
-/// Says where it was reached, and ends when its peer does.
+/// Sends the kind of socket that accepted it, and closes when its peer does.
 #[derive(Debug)]
 struct Place(String);
 
@@ -56,7 +56,7 @@ fn serves_them_all(driver: Driver) {
     let server = server.unwrap();
     assert_eq!(server.local_addrs(), bound);
     assert_eq!(server.local_addr(), Some(bound[0]));
-    // Enough for both threads to have some of each.
+    // So many connections that each thread gets some of each socket.
     for _ in 0..20 {
         said(UnixStream::connect(&path).unwrap(), "a path");
         for address in &bound {
@@ -65,7 +65,7 @@ fn serves_them_all(driver: Driver) {
     }
     let stats = server.stop(Duration::from_secs(5)).unwrap();
     assert_eq!(stats.accepted, 80);
-    // Stopped in all of them.
+    // All sockets are closed.
     for address in &bound {
         TcpStream::connect(address).unwrap_err();
     }

@@ -1,5 +1,4 @@
-//! The client of RESP speaks to a real server, Redis or Valkey, on every driver. Where neither is installed, these tests say
-//! so and pass.
+//! The RESP client with a real server, Redis or Valkey, on every driver. If neither is installed, these tests print a note and pass.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -31,20 +30,20 @@ on_every_driver! {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server that ends with this.
+/// A server process, killed when dropped.
 struct Redis {
     child: Child,
     address: SocketAddr,
 }
 
 impl Redis {
-    /// `None`, with a word about it, where there is none to start.
+    /// Starts a server. Returns `None`, with a note, if none is installed.
     fn start(arguments: &[&str]) -> Option<Redis> {
         let Some(program) = ["redis-server", "valkey-server"].into_iter().find_map(find) else {
             eprintln!("SKIPPED: neither redis-server nor valkey-server is installed");
             return None;
         };
-        // Somebody else may take the port first: then another.
+        // Another process may take the port first; then try another port.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let child = Command::new(&program)
@@ -75,7 +74,7 @@ impl Redis {
                 thread::sleep(Duration::from_millis(10));
             }
         }
-        panic!("the server does not start");
+        panic!("the server did not start");
     }
 }
 
@@ -93,7 +92,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// What a connection tells its test.
+/// What a connection reports to its test.
 #[derive(Debug)]
 enum Seen {
     Ready(Value, Version),
@@ -102,10 +101,10 @@ enum Seen {
     Closed(Option<ClientError>, Reason, Vec<u32>),
 }
 
-/// What a test tells its connection.
+/// What a test asks of its connection.
 enum Order {
     Command(u32, PreparedCommand),
-    /// Many, in one call.
+    /// Several commands in one call.
     Commands(Vec<(u32, PreparedCommand)>),
     Shared(u32, &'static str, Bytes),
     Transaction(u32, Vec<Vec<&'static str>>),
@@ -180,7 +179,7 @@ impl Link {
         }
     }
 
-    /// One that speaks RESP3.
+    /// Opens a connection that speaks RESP3.
     fn ready(driver: Driver, redis: &Redis) -> Link {
         let link = Link::open(driver, redis, ClientConfig::default());
         match link.next() {
@@ -201,7 +200,7 @@ impl Link {
         self.send(Order::Command(ticket, PreparedCommand::new(arguments).unwrap()));
     }
 
-    /// The next reply, which is to this command.
+    /// The next reply, which must be to the command with this ticket.
     fn reply(&self, ticket: u32) -> Value {
         match self.next() {
             Seen::Reply(came, value) if came == ticket => value,
@@ -221,7 +220,7 @@ impl Link {
         }
     }
 
-    /// Closes in good order.
+    /// Closes the connection in order.
     fn close(mut self) {
         self.send(Order::Close);
         let last = self.next();
@@ -242,7 +241,7 @@ fn bulk(bytes: &[u8]) -> Value {
 }
 
 fn strings(driver: Driver) {
-    // DEBUG is what can be asked for every type there is.
+    // DEBUG PROTOCOL replies with a value of any type.
     let Some(redis) = Redis::start(&["--enable-debug-command", "local"]) else {
         return;
     };
@@ -313,7 +312,7 @@ fn pubsub(driver: Driver) {
     assert_eq!(link.reply(1).as_slice().unwrap().len(), 2);
     link.command(2, &["PSUBSCRIBE", "a*"]);
     assert_eq!(link.reply(2).as_slice().unwrap().len(), 1);
-    // Replies go on between messages, which come twice: by channel and by pattern.
+    // Replies arrive between the messages, of which each comes twice: by channel and by pattern.
     for round in 0..100 {
         let payload = format!("{round}\r\n");
         assert_eq!(other.ask(&["PUBLISH", "a", &payload]), Value::Integer(2));
@@ -334,7 +333,7 @@ fn pubsub(driver: Driver) {
             }
         }
     }
-    // What the own connection publishes comes in front of the reply, or behind it.
+    // A message published by the connection itself may come before or behind the reply.
     link.command(4, &["UNSUBSCRIBE"]);
     assert_eq!(link.reply(4).as_slice().unwrap().len(), 2);
     link.command(5, &["PUNSUBSCRIBE"]);
@@ -342,7 +341,7 @@ fn pubsub(driver: Driver) {
     link.command(6, &["UNSUBSCRIBE"]);
     assert_eq!(link.reply(6).as_slice().unwrap().len(), 1);
     assert_eq!(other.ask(&["PUBLISH", "a", "x"]), Value::Integer(0));
-    // Keys that are watched for us.
+    // The server reports changes of keys that the client has read.
     assert_eq!(link.ask(&["CLIENT", "TRACKING", "on"]), ok());
     link.ask(&["GET", "tracked"]);
     other.ask(&["SET", "tracked", "1"]);
@@ -362,7 +361,7 @@ fn resp2(driver: Driver) {
     assert_eq!(link.ask(&["CLIENT", "GETNAME"]), bulk(b"old"));
     assert_eq!(link.ask(&["GET", "none"]), Value::Null);
     link.ask(&["RPUSH", "l", "message", "a", "x"]);
-    // Looks like a message, and is none.
+    // A reply that looks like a message, but is not one.
     assert_eq!(link.ask(&["LRANGE", "l", "0", "-1"]).as_slice().unwrap().len(), 3);
     link.command(1, &["SUBSCRIBE", "a"]);
     assert_eq!(link.reply(1).as_slice().unwrap().len(), 1);
@@ -388,7 +387,7 @@ fn transactions(driver: Driver) {
     let Value::Array(replies) = link.reply(1) else { panic!() };
     assert_eq!(replies[..2], [ok(), Value::Integer(2)]);
     assert_eq!(replies[2].as_error().unwrap().code(), b"WRONGTYPE");
-    // One that is stopped by another's write, and one that cannot be queued.
+    // One transaction is aborted by another client's write, and one has a command that cannot be queued.
     link.ask(&["WATCH", "t"]);
     other.ask(&["SET", "t", "7"]);
     link.send(Order::Transaction(2, vec![vec!["SET", "t", "8"]]));
@@ -402,7 +401,7 @@ fn transactions(driver: Driver) {
             .contains("wrong number of arguments")
     );
     assert_eq!(link.ask(&["GET", "t"]), bulk(b"7"));
-    // By hand.
+    // A transaction with separate commands.
     assert_eq!(link.ask(&["MULTI"]), ok());
     assert_eq!(link.ask(&["GET", "t"]), Value::Simple("QUEUED".into()));
     assert_eq!(link.ask(&["EXEC"]), Value::Array(vec![bulk(b"7")]));
@@ -415,7 +414,7 @@ fn transactions(driver: Driver) {
         let expected = Value::Array(vec![bulk(b"n"), bulk(n.to_string().as_bytes())]);
         assert_eq!(entry.as_slice().unwrap(), [id.clone(), expected]);
     }
-    // One that waits for what another adds.
+    // A blocking command waits for an entry that the other client adds.
     link.command(9, &["XREAD", "BLOCK", "10000", "STREAMS", "log", "$"]);
     link.command(10, &["PING"]);
     thread::sleep(Duration::from_millis(50));
@@ -464,7 +463,7 @@ fn restart(driver: Driver) {
         matches!(&seen, Seen::Closed(None, _, left) if left[..] == [7]),
         "{seen:?}"
     );
-    // Nothing more is told, and nobody takes orders any more.
+    // The connection reports nothing more and takes no more orders.
     assert!(link.seen.recv_timeout(PATIENCE).is_err());
     link.running.unwrap().join().unwrap();
     assert!(link.sender.send(Order::Close).is_err());
@@ -473,7 +472,7 @@ fn restart(driver: Driver) {
 fn long(driver: Driver) {
     let Some(redis) = Redis::start(&[]) else { return };
     let link = Link::ready(driver, &redis);
-    // In many reads: one of eight megabytes, and one of a hundred thousand elements.
+    // Replies that take many reads: one of eight megabytes, and one of a hundred thousand elements.
     let big = vec![b'x'; 8 << 20];
     link.send(Order::Shared(1, "big", big.clone().into()));
     assert_eq!(link.reply(1), ok());
@@ -494,7 +493,7 @@ fn long(driver: Driver) {
             .zip(names.iter().cycle())
             .all(|(value, name)| value.as_str() == Some(name))
     );
-    // All commands and what is known of them: arrays in sets in arrays.
+    // The descriptions of all commands: arrays in sets in arrays.
     assert!(link.ask(&["COMMAND"]).as_slice().unwrap().len() > 200);
     link.close();
 }

@@ -124,11 +124,11 @@ fn unsafe_lines_are_where_it_is_said() {
         }
         assert!(
             library.contains("#![deny(unsafe_code)]"),
-            "{name} forbids no unsafe code"
+            "{name} does not forbid unsafe code"
         );
         assert!(
             section.contains(&format!("`{name}`")),
-            "docs/security.md does not tell of {name}"
+            "docs/security.md does not list {name}"
         );
         allowed += 1;
     }

@@ -19,7 +19,7 @@ const PAIRS: usize = if cfg!(debug_assertions) { 1_000 } else { 50_000 };
 /// The number of clients of each sort that send little.
 const SILENT: usize = PAIRS / 20;
 
-/// The number of days of silence, likewise.
+/// The number of days of silence: many in optimised builds, fewer in others.
 const DAYS: u64 = if cfg!(debug_assertions) { 3 } else { 30 };
 
 fn seed() -> u64 {
@@ -29,7 +29,7 @@ fn seed() -> u64 {
         .unwrap_or(1)
 }
 
-/// Asks so many times, with bodies of many sizes, and closes.
+/// Sends a number of requests with bodies of many sizes, and closes.
 struct Asking {
     id: usize,
     left: usize,
@@ -167,7 +167,7 @@ impl HttpHandler for Door {
     }
 }
 
-/// Keys that are no secret.
+/// Masking keys that are not secret.
 struct Fixed;
 
 impl Entropy for Fixed {
@@ -176,7 +176,7 @@ impl Entropy for Fixed {
     }
 }
 
-/// Sends so many messages of many sizes, one after the other, and closes.
+/// Sends a number of messages of many sizes, one after the other, and closes.
 struct Talking {
     id: usize,
     left: usize,
@@ -284,8 +284,8 @@ fn websocket_in_any_weather() {
     }
 }
 
-/// A month in which nobody says anything, longer than a connection's own ticks last: Pings keep the connections, at their interval, and a
-/// stop ends them in order.
+/// A month of silence, longer than the range of a connection's own ticks: Pings at their interval keep the connections open, and a stop
+/// ends them in order.
 #[test]
 fn days_of_silence() {
     let begun = Instant::now();
@@ -301,7 +301,7 @@ fn days_of_silence() {
     });
     for &id in &pairs {
         let (client, _) = sim.pair(id).unwrap();
-        // Both sides ping; what one hears puts off its own.
+        // Both sides send Pings; a received frame puts off a side's own Ping.
         let pongs = client.handler().pongs;
         let minutes = DAYS as usize * 24 * 60;
         assert!((minutes / 3..=minutes).contains(&pongs), "{pongs} pongs in {DAYS} days");
@@ -317,7 +317,7 @@ fn days_of_silence() {
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
-/// Says what it is given, then a byte each so often, or nothing more, until the stream ends.
+/// Sends `said`, then a byte at each interval of `trickle` if there is one, until the stream ends.
 struct Says {
     said: &'static [u8],
     trickle: Option<Duration>,
@@ -374,7 +374,7 @@ const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrad
 #[test]
 fn deadlines_of_websocket() {
     let door = |config: &Arc<Config>| HttpServer::switching(Arc::default(), Door(Arc::clone(config)));
-    // What is said, when it is stopped, when it ends, and how.
+    // The bytes sent, the second of the stop, the second of the end, and its reason.
     for (said, stop, end, reason) in [
         (OPENING, None, 50, Reason::Error),
         (HALF, None, 5, Reason::Error),
@@ -398,15 +398,15 @@ fn deadlines_of_websocket() {
     }
 }
 
-/// What a slow client of HTTP costs is limited in time, to the second, whether it is silent or trickles; it is told where it has begun to
-/// ask; and one without a request under way goes at once when the server stops.
+/// A slow HTTP client, silent or trickling, is closed at its deadline, to the second, with a 408 if its request has begun. A client
+/// without a request under way is closed at once when the server stops.
 #[test]
 fn deadlines_of_http() {
     let second = Some(Duration::from_secs(1));
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX: ";
     const ASKED: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     const BODY: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nabc";
-    // What is said, how often a byte follows, when the server stops, when it ends, and what is heard.
+    // The bytes sent, the interval of further bytes, the second of the server's stop, the second of the end, and the response.
     for (said, trickle, stop, end, heard) in [
         (&b""[..], None, None, 30, ""),
         (HEAD, None, None, 30, "HTTP/1.1 408 "),
@@ -444,7 +444,7 @@ fn deadlines_of_http() {
     }
 }
 
-/// Sends commands of many sizes, several at once, and closes when all have their replies.
+/// Sends commands of many sizes, several at once, and closes when all are answered.
 struct Commanding {
     id: usize,
     replies: usize,
@@ -510,7 +510,7 @@ impl proto_resp::Caller for Commanding {
     }
 }
 
-/// Answers with what came, and tells news in front of each answer.
+/// Answers with the command, and sends a push message before each answer.
 fn resp_answer(
     command: &proto_resp::Command<'_>,
     responder: &mut proto_resp::Responder<'_, '_>,
@@ -532,7 +532,7 @@ fn resp_answer(
 
 type RespAnswer = fn(&proto_resp::Command<'_>, &mut proto_resp::Responder<'_, '_>) -> Result<(), proto_resp::Misuse>;
 
-/// Replies that came, pairs cut, and what it all came to.
+/// Returns the numbers of replies and of pairs cut, and a digest of the run.
 fn resp_run(seed: u64, weather: Weather) -> (usize, usize, u64) {
     let mut sim = Sim::new(weather, Limits::default(), seed);
     for id in 0..PAIRS {
@@ -552,7 +552,7 @@ fn resp_run(seed: u64, weather: Weather) -> (usize, usize, u64) {
     sim.run(Duration::from_secs(600), |pair| {
         let caller = pair.a.caller();
         replies += caller.replies;
-        // Every command has its reply, or its ticket comes back; and the news came in front of the reply.
+        // Every command is answered, or its ticket is returned as unanswered; and the push message came in front of the reply.
         assert!(caller.messages >= caller.replies);
         if pair.cut {
             cut += 1;

@@ -27,13 +27,13 @@ fn seed() -> u64 {
         .unwrap_or(1)
 }
 
-/// Asks so many times, all at once, with bodies of many sizes, and closes.
+/// Sends a number of requests at once, with bodies of many sizes, and closes after the last outcome.
 #[derive(Default)]
 struct Asking {
     id: usize,
     left: usize,
     asked: usize,
-    /// What has come of each answer.
+    /// The bytes received of each response.
     bodies: BTreeMap<u32, usize>,
     sizes: BTreeMap<u32, usize>,
     answered: usize,
@@ -96,7 +96,7 @@ impl Caller for Asking {
 
     fn failed(&mut self, stream: u32, failure: Failure, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         assert!(failure.is_repeatable(), "{failure:?}");
-        let request = requester.take_kept().expect("what was not looked at comes back");
+        let request = requester.take_kept().expect("an unprocessed request is returned");
         assert_eq!(Some(request.body().len()), self.sizes.remove(&stream));
         self.back += 1;
         Ok(())
@@ -107,7 +107,7 @@ impl Caller for Asking {
     }
 }
 
-/// Nobody sends messages here.
+/// A mailbox that nobody uses.
 struct Nobody;
 
 impl<M> Mailbox<M> for Nobody {
@@ -133,7 +133,7 @@ impl<M: 'static> PeerSource<M> for Nobody {
 type Answer = fn(&Request<'_>, &[u8], &mut Responder<'_, '_>) -> Result<(), Misuse>;
 type Handlers = fn(&Peer<'_, Infallible>) -> Option<Collect<Answer>>;
 
-/// A server that gives everything back, to `streams` at once.
+/// An echo server that allows `streams` concurrent streams.
 fn server(streams: u32) -> Server<Collect<Answer>, Handlers> {
     let mut config = ServerConfig::default();
     config.limits = H2Limits::DEFAULT;
@@ -160,7 +160,7 @@ fn asking(id: usize) -> Client<Asking> {
     Client::new(Arc::new(config), asking)
 }
 
-/// Requests answered, requests that came back, pairs cut, and what it all came to.
+/// Returns the numbers of requests answered, of requests returned unprocessed and of pairs cut, and a digest of the run.
 fn run(seed: u64, weather: Weather, pairs: usize, stop: bool) -> (usize, usize, usize, u64) {
     let mut sim = Sim::new(weather, Limits::default(), seed);
     for id in 0..pairs {
@@ -191,8 +191,8 @@ fn run(seed: u64, weather: Weather, pairs: usize, stop: bool) -> (usize, usize, 
             return;
         }
         if stop && pair.a_reason == Reason::Io(ErrorKind::ConnectionReset) {
-            // A server that has said all lingers for two seconds; content for streams that it left out may take longer, and in bad weather
-            // the answers too.
+            // A server that has sent everything lingers for two seconds; content for streams that it refused may take longer to arrive, and
+            // with stalls the responses too.
             assert!(asking.unanswered == 0 || weather.stalls > 0, "{about}");
             return;
         }
@@ -220,7 +220,7 @@ fn requests_in_any_weather() {
     assert_eq!((calm, back, uncut), ((0..PAIRS).map(|id| 1 + id % 9).sum(), 0, 0));
 }
 
-/// RFC 9113 section 6.8: a server that goes away answers what it has begun, and the rest comes back to be sent elsewhere.
+/// RFC 9113 section 6.8: a server that sends GOAWAY answers the requests it has begun; the client gets the others back to send elsewhere.
 #[test]
 fn a_stop_in_any_weather() {
     let seed = seed();
@@ -238,7 +238,7 @@ fn the_same_seed_makes_the_same_run() {
     assert_ne!(run(seed).3, run(seed + 1).3);
 }
 
-/// Says what it is given, then a piece each so often, until the stream ends.
+/// Sends `said`, then `again` at each interval, until the stream ends.
 struct Says {
     said: Vec<u8>,
     again: &'static [u8],
@@ -272,20 +272,20 @@ impl Protocol for Says {
     }
 }
 
-/// F23 of docs/security.md: what a slow client costs is limited in time, to the second, whatever it says meanwhile.
+/// F23 of docs/security.md: a slow client is closed at its deadline, to the second, whatever it sends meanwhile.
 #[test]
 fn deadlines_of_http_2() {
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
     const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-    // A GET of http://a/ on stream 1, a POST whose content is to come, and a block that goes on.
+    // Requests for http://a/ on stream 1: a GET, a POST without its content, and a field block that is not complete.
     const POST: &[u8] = &[0, 0, 6, 1, 4, 0, 0, 0, 1, 0x83, 0x86, 0x84, 0x41, 0x01, b'a'];
     const OPEN: &[u8] = &[0, 0, 3, 1, 0, 0, 0, 0, 1, 0x82, 0x86, 0x84];
     const PIECE: &[u8] = &[0, 0, 1, 0, 0, 0, 0, 0, 1, b'x'];
     let begin = [PREFACE.as_slice(), SETTINGS].concat();
     let whole = [&begin[..], ACK].concat();
     let with = |more: &[u8]| [&whole[..], more].concat();
-    // What is said first, what every second, and when it ends.
+    // The bytes sent first, those sent every second, and the second in which the connection ends.
     for (said, again, end) in [
         (Vec::new(), &b""[..], 30),
         (PREFACE[..10].to_vec(), b"", 30),
@@ -317,7 +317,7 @@ fn deadlines_of_http_2() {
         let early = Duration::from_secs(end) - Duration::from_millis(100);
         sim.run(early, |pair| panic!("{about:?}: pair {} ended early", pair.id));
         let mut ended = 0;
-        // What had content to come is then idle, and has a minute.
+        // A connection whose request awaited content is then idle, for at most a minute.
         let idle = if said.ends_with(POST) { 61 } else { 2 };
         sim.run(Duration::from_secs(idle), |_| ended += 1);
         assert_eq!(ended, 20, "{about:?}");

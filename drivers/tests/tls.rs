@@ -1,4 +1,4 @@
-//! TLS over sockets, on every driver: many clients that come again, much data, and both roles on one driver.
+//! TLS over sockets, on every driver: many clients that reconnect, much data, and both roles on one driver.
 
 #[macro_use]
 mod common;
@@ -42,7 +42,7 @@ impl Factory<Echo> for Echoes {
     }
 }
 
-/// A server of echoes, and an authority that vouches for it.
+/// An echo server, and the authority that issued its certificate.
 fn serve(driver: Driver) -> (Running<Tls<Echo, Echoes>>, Acceptor, Authority) {
     let authority = Authority::new("the authority");
     let config = ServerConfig::new(provider().unwrap(), [authority.identity(&["localhost"])]);
@@ -69,7 +69,7 @@ fn connect(to: SocketAddr, config: &Arc<rustls::ClientConfig>) -> StreamOwned<Cl
     StreamOwned::new(client, stream)
 }
 
-/// 256 connections at once, each opened five times, of clients of another library.
+/// 256 connections at once, each opened five times by rustls clients.
 fn reconnect(driver: Driver) {
     let (server, acceptor, authority) = serve(driver);
     let (to, config) = (server.local_addr().unwrap(), client_config(&authority));
@@ -83,7 +83,7 @@ fn reconnect(driver: Driver) {
             stream.read_exact(&mut back).unwrap();
             assert_eq!(back, (time * 256 + n).to_be_bytes());
             stream.conn.send_close_notify();
-            // The server answers in kind, which is the end.
+            // The server answers with close_notify, which ends the stream.
             assert_eq!(stream.read(&mut back).unwrap(), 0);
         }
     }
@@ -107,7 +107,11 @@ fn echo(driver: Driver, total: usize) {
         assert!(piece == expected, "piece {n} differs");
     }
     stream.conn.send_close_notify();
-    assert_eq!(stream.read(&mut piece).unwrap(), 0, "more came back than was sent");
+    assert_eq!(
+        stream.read(&mut piece).unwrap(),
+        0,
+        "more bytes came back than were sent"
+    );
     assert_eq!(acceptor.stats().broken, 0);
     server.stop(Duration::from_secs(5)).unwrap();
 }
@@ -124,7 +128,7 @@ fn a_gibibyte_is_echoed() {
     }
 }
 
-/// Clients of the driver itself.
+/// Clients and servers on the same driver.
 fn both_roles(driver: Driver) {
     struct Asker {
         done: Arc<AtomicUsize>,
@@ -175,7 +179,7 @@ fn both_roles(driver: Driver) {
     server.stop(Duration::from_secs(5)).unwrap();
 }
 
-/// One that is silent in its handshake, one that floods garbage, and an honest client beside them.
+/// An honest client is served beside one that is silent in its handshake and one that floods garbage.
 fn others_are_served(driver: Driver) {
     let (server, acceptor, authority) = serve(driver);
     let to = server.local_addr().unwrap();
@@ -183,7 +187,7 @@ fn others_are_served(driver: Driver) {
     let flood = thread::spawn(move || {
         for _ in 0..50 {
             if let Ok(mut stream) = TcpStream::connect(to) {
-                // The server may have had enough before all is written.
+                // The server may close before everything is written.
                 let _ = stream.write_all(&[b'x'; 100_000]);
             }
         }

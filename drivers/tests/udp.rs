@@ -11,7 +11,7 @@ use drivers::{Driver, serve_datagrams};
 use protocol::bytes::Bytes;
 use protocol::{Datagram, Endpoint, EndpointCx, Reason, Transmit};
 
-/// Echoes; `many` gets three datagrams in one transmit, `later` an answer at a deadline, `bye` ends it.
+/// Echoes; answers `many` with three datagrams in one transmit and `later` at a deadline; ends with `bye`.
 #[derive(Default)]
 struct Echo {
     later: Option<(Instant, SocketAddr)>,

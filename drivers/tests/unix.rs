@@ -1,4 +1,4 @@
-//! Sockets handed to a driver: Unix sockets, and ones that listen already.
+//! Sockets that are handed to a driver: Unix sockets, listening sockets and connections.
 #![cfg(unix)]
 
 #[macro_use]
@@ -64,7 +64,7 @@ fn serves_a_socket_that_listens(driver: Driver) {
 }
 
 fn adopts_connected_sockets(driver: Driver) {
-    // One end of a pair, in a driver that has nothing else to do.
+    // A driver that serves only one end of a socket pair.
     let (ours, theirs) = UnixStream::pair().unwrap();
     let running = Server::on(driver)
         .adopt(theirs, |peer| {
@@ -73,7 +73,7 @@ fn adopts_connected_sockets(driver: Driver) {
         })
         .unwrap();
     echoes(&ours);
-    // And, beside it, one that was accepted by hand.
+    // Beside it, a connection accepted by the test.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (accepted, from) = listener.accept().unwrap();
@@ -102,7 +102,7 @@ fn tells_of_sockets_that_cannot_be_adopted(driver: Driver) {
         }
     }
     let (tell, told) = std::sync::mpsc::channel();
-    // A plain file cannot be waited for.
+    // A regular file cannot be polled.
     let file = std::fs::File::open("Cargo.toml").unwrap();
     let running = Server::on(driver).adopt(file, |_| Told(tell)).unwrap();
     assert!(matches!(told.recv().unwrap(), protocol::Reason::Io(_)));

@@ -1,4 +1,4 @@
-//! The requests among the vectors of `proto-http`, sent over sockets to a server on every driver: the verdict is that of the file.
+//! The request vectors of `proto-http`, sent over sockets to a server on every driver: the verdict must be that of the file.
 
 #[macro_use]
 mod common;
@@ -15,7 +15,7 @@ use proto_http::{
     Fields, Handler, Misuse, NoUpgrade, Parsed, Request, Responder, Response, Rules, ServerConfig, Version,
 };
 
-/// Tells in its answer, which is a field, what it has seen, in the words of the file.
+/// Answers with a field that tells what the handler has seen, in the notation of the file.
 #[derive(Default)]
 struct Witness {
     seen: String,
@@ -51,14 +51,14 @@ impl Handler for Witness {
     }
 }
 
-/// Reads heads off a connection; no answer here has content.
+/// Reads response heads from a connection; no response in this test has content.
 struct Answers {
     stream: TcpStream,
     bytes: Vec<u8>,
 }
 
 impl Answers {
-    /// The next answer: its status, what the witness has seen, and whether the connection closes behind it. `None` at the end.
+    /// The next response: its status, what the witness has seen, and whether the connection closes behind it. `None` at the end.
     fn next(&mut self) -> std::io::Result<Option<(u16, String, bool)>> {
         loop {
             if let Parsed::Complete { head, length } = Response::parse(&self.bytes, &Rules::DEFAULT).unwrap() {
@@ -70,7 +70,7 @@ impl Answers {
             let mut piece = [0; 4096];
             let n = self.stream.read(&mut piece)?;
             if n == 0 {
-                assert!(self.bytes.is_empty(), "half an answer");
+                assert!(self.bytes.is_empty(), "an incomplete response");
                 return Ok(None);
             }
             self.bytes.extend_from_slice(&piece[..n]);
@@ -78,12 +78,12 @@ impl Answers {
     }
 }
 
-/// What a server on the other side of a socket makes of `bytes`, in the words of the file but for the name of a violation.
+/// The verdict of a server on `bytes` sent over a socket, in the notation of the file without the names of violations.
 fn verdict(to: SocketAddr, bytes: &[u8], outcome: &str) -> String {
     let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.set_nodelay(true).unwrap();
-    // A refusal may close the connection while the rest is on its way.
+    // The server may refuse and close while the remaining bytes are on their way.
     let _ = (&stream).write_all(bytes);
     let mut answers = Answers {
         stream,
@@ -97,7 +97,7 @@ fn verdict(to: SocketAddr, bytes: &[u8], outcome: &str) -> String {
     let mut told = false;
     loop {
         if stays && parts.len() == complete && !told {
-            // Everything was answered that could be; what is left was not enough, and never will be.
+            // All complete requests are answered; the remaining bytes are an incomplete request.
             told = true;
             answers.stream.shutdown(Shutdown::Write).unwrap();
         }
@@ -116,7 +116,7 @@ fn verdict(to: SocketAddr, bytes: &[u8], outcome: &str) -> String {
             }
             Some((status, _, last)) => {
                 assert!(last, "a refusal is the last answer");
-                // The end of the connection cut a body short that was not complete.
+                // The end of the stream cut an incomplete body short.
                 if !(told && status == 400) {
                     parts.push(status.to_string());
                 }
@@ -131,7 +131,7 @@ fn verdict(to: SocketAddr, bytes: &[u8], outcome: &str) -> String {
     }
 }
 
-/// The outcome without the names of violations, and without what has no answer.
+/// The outcome without the names of violations, and without parts that get no response.
 fn expected(outcome: &str) -> String {
     let mut parts: Vec<&str> = outcome.split("; ").filter(|part| !part.ends_with("..")).collect();
     let cut_short = outcome.contains("..");

@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// sockets, as at a first start.
 ///
 /// From then on both processes accept from the sockets. Serve on them, then call [`Taken::ready`]: the other process then
-/// stops accepting. A successor that fails before that call takes nothing away.
+/// stops accepting. If a successor fails before that call, the other process goes on accepting.
 ///
 /// # Errors
 ///

@@ -1,5 +1,4 @@
-//! A restart under load: a successor takes the listening socket over, and no client is refused, reset or left without
-//! answer.
+//! A restart under load: a successor takes over the listening socket, and every client is accepted and answered.
 #![cfg(target_os = "linux")]
 
 #[macro_use]
@@ -18,7 +17,7 @@ use drivers::{Driver, Server};
 use processes::{offer_sockets, offer_sockets_with, take_over};
 use protocol::{Cx, Input, Protocol};
 
-/// Answers one question with its name, and does not go before.
+/// Answers one question with its name. Does not close before, even while draining.
 struct Answerer(&'static [u8; 3]);
 
 impl Protocol for Answerer {
@@ -39,10 +38,7 @@ impl Protocol for Answerer {
 
 fn a_restart_refuses_nobody(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-handover-{}-{driver}", std::process::id()));
-    assert!(
-        take_over(&path).unwrap().is_none(),
-        "somebody offers before anybody does"
-    );
+    assert!(take_over(&path).unwrap().is_none(), "the path already has an offer");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     let old = Server::on(driver).threads(2);
@@ -72,7 +68,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
     let answered = |which: usize| answers[which].load(Ordering::Relaxed);
     common::eventually("the old one answers", || answered(0) > 100);
 
-    // One that does not get ready takes nothing away.
+    // A successor that ends before it is ready changes nothing.
     drop(take_over(&path).unwrap().unwrap());
     let before = answered(0);
     common::eventually("the old one still answers", || answered(0) > before + 100);
@@ -93,7 +89,7 @@ fn a_restart_refuses_nobody(driver: Driver) {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// A process was killed between binding its socket beside the path and renaming it. In a container the next has its number.
+/// A process was killed between binding its socket beside the path and renaming it. In a container the next process may have the same id.
 #[test]
 fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
     let path = std::env::temp_dir().join(format!("drivers-handover-{}-left", std::process::id()));
@@ -107,7 +103,7 @@ fn what_a_killed_process_left_beside_the_path_hinders_nobody() {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// A successor is ready, and dies before it offers the sockets itself. The next start finds nobody at the path, though the first
+/// A successor is ready, and dies before it offers the sockets itself. The next start finds no offer at the path, though the first
 /// process still drains and holds its [`Offer`](processes::Offer).
 #[test]
 fn a_fulfilled_offer_leaves_nobody_at_the_path() {
@@ -122,12 +118,12 @@ fn a_fulfilled_offer_leaves_nobody_at_the_path() {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// A server stops without a successor: its offer, withdrawn, does not keep the address while the server drains.
+/// A server stops without a successor: its withdrawn offer does not keep the address in use while the server drains.
 fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-withdrawn-{}-{driver}", std::process::id()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
-    let offer = offer_sockets(&path, &[&listener], || panic!("nobody takes them")).unwrap();
+    let offer = offer_sockets(&path, &[&listener], || panic!("no successor takes the sockets")).unwrap();
     let server = Server::on(driver)
         .serve_on(listener, |_| Some(Answerer(b"old")))
         .unwrap();
@@ -145,7 +141,7 @@ fn a_withdrawn_offer_keeps_no_socket(driver: Driver) {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// A predecessor that still drains, for as long as one client keeps it, is not woken in place of its successor.
+/// One client keeps a predecessor draining: the predecessor is not woken for new connections instead of its successor.
 fn a_draining_predecessor_leaves_new_connections_to_its_successor(driver: Driver) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
@@ -172,13 +168,13 @@ fn a_draining_predecessor_leaves_new_connections_to_its_successor(driver: Driver
     for _ in 0..200 {
         by_the_old += u32::from(&ask(connected()) == b"old");
     }
-    assert!(by_the_old < 100, "the old one goes on accepting");
+    assert!(by_the_old < 100, "the predecessor still accepts connections");
     assert_eq!(&ask(inside), b"old");
     old.join().unwrap();
     new.stop(Duration::from_secs(5)).unwrap();
 }
 
-/// Each successor gets something of its own beside the sockets, also one that does not get ready.
+/// Each successor inherits a descriptor of its own beside the sockets, even if it never gets ready.
 #[test]
 fn successors_inherit() {
     let path = std::env::temp_dir().join(format!("drivers-handover-{}-inherit", std::process::id()));

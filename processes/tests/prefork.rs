@@ -1,6 +1,6 @@
-//! Several processes, on every driver: shares, deaths, channels, and a restart of the whole.
+//! Several processes, on every driver: how connections are shared, deaths of workers, channels, and a restart of all processes.
 //!
-//! Each test starts this program again as the parent, which starts it again as the workers.
+//! Each test starts this program as the parent process, which starts the program again for each worker.
 #![cfg(target_os = "linux")]
 
 #[macro_use]
@@ -27,17 +27,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Socket, Type};
 
-/// What the started program is to do.
+/// The environment variable with the task of a started program.
 const TASK: &str = "DRIVERS_TEST_PREFORK";
 
-/// A program under test: the parent.
+/// A parent process under test.
 struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Program {
-    /// This test program, to do `task` when it comes to the test `name`.
+    /// Starts this test program, which does `task` in the test `name`.
     fn start(driver: Driver, name: &str, task: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &format!("{driver}::{name}"), "--nocapture"])
@@ -49,18 +49,18 @@ impl Program {
         Program { child, lines }
     }
 
-    /// What it says behind `what`.
+    /// Reads lines up to one that contains `what`, and returns the rest of that line.
     fn told(&mut self, what: &str) -> String {
         let mut lines = self.lines.by_ref().map(Result::unwrap);
         let told = lines.find_map(|line| Some(line.split_once(what)?.1.to_owned()));
-        told.unwrap_or_else(|| panic!("it ended without {what:?}"))
+        told.unwrap_or_else(|| panic!("the program ended without {what:?}"))
     }
 
     fn address(&mut self) -> SocketAddr {
         self.told("listening on ").parse().unwrap()
     }
 
-    /// Ends it, and sees that it ends well.
+    /// Stops the program, and checks that it exits successfully.
     fn end(self) {
         kill(self.child.id(), Signal::TERM);
         self.end_of_itself();
@@ -82,7 +82,7 @@ fn kill(process: u32, signal: Signal) {
     kill_process(Pid::from_raw(process as i32).unwrap(), signal).unwrap();
 }
 
-/// Says the number of its process, and echoes.
+/// Sends its process id, and echoes.
 struct Greeter;
 
 impl Protocol for Greeter {
@@ -100,7 +100,7 @@ impl Protocol for Greeter {
     }
 }
 
-/// Parent or worker of a server that greets.
+/// Runs the parent or a worker of a server of greeters.
 fn greet(prefork: &Prefork, server: &Server) {
     match prefork.run("127.0.0.1:0", |address| println!("listening on {address}")) {
         Ok(Role::Worker { places, .. }) => {
@@ -115,7 +115,7 @@ fn greet(prefork: &Prefork, server: &Server) {
     }
 }
 
-/// A greeting, and the connection it came on.
+/// Reads the greeting, and returns the process id and the connection.
 fn greeting(mut stream: TcpStream) -> std::io::Result<(u32, TcpStream)> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut said = String::new();
@@ -127,7 +127,7 @@ fn greeting(mut stream: TcpStream) -> std::io::Result<(u32, TcpStream)> {
     Ok((said.trim().parse().unwrap(), stream))
 }
 
-/// Connects from a source address of its own, so that the hash has something to work with.
+/// Connects from a source address that follows from `number`, so that the kernel's hash spreads the connections.
 fn connect(number: u32, to: SocketAddr) -> TcpStream {
     let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 2, 0, 1)) + number);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -136,7 +136,7 @@ fn connect(number: u32, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// One queue or one for each, as the task says.
+/// One accept queue for all workers or one for each, as the task says.
 fn prefork(workers: usize, task: &str) -> Prefork {
     let prefork = Prefork::new(workers);
     if task.contains("own") {
@@ -146,8 +146,8 @@ fn prefork(workers: usize, task: &str) -> Prefork {
     }
 }
 
-/// Of 900 connections each of three workers gets 300, give or take five times the standard deviation of 14, where each
-/// has a queue of its own. Where they share one, all that is sure is that everybody is served.
+/// With an accept queue for each of three workers, each gets 300 of 900 connections, within five standard deviations of 14. With a shared
+/// queue it is only certain that every client is served.
 fn shares(driver: Driver) {
     if let Ok(task) = std::env::var(TASK) {
         return greet(&prefork(3, &task), &Server::on(driver));
@@ -170,7 +170,7 @@ fn shares(driver: Driver) {
     }
 }
 
-/// Workers that are full leave connections to the others, where they share a queue.
+/// Workers with a shared accept queue that are full leave connections to the others.
 fn full_workers(driver: Driver) {
     if let Ok(task) = std::env::var(TASK) {
         let server = Server::on(driver).configure(|config| config.max_connections = 5);
@@ -186,7 +186,7 @@ fn full_workers(driver: Driver) {
     program.end();
 }
 
-/// Workers die under load: nobody is refused, and none but the connections of the dead is lost.
+/// Workers die under load: no client is refused, and only the connections of the dead workers are lost.
 fn deaths(driver: Driver) {
     const CLIENTS: u64 = 4;
     const KILLED: u64 = 6;
@@ -205,7 +205,7 @@ fn deaths(driver: Driver) {
                     let mut number = client * 10_000;
                     while !over.load(Ordering::Relaxed) {
                         number += 1;
-                        // This fails the test if it is refused.
+                        // A refused connection fails the test.
                         let stream = connect(number, to);
                         match greeting(stream) {
                             Ok(_) => served.fetch_add(1, Ordering::Relaxed),
@@ -237,7 +237,7 @@ fn deaths(driver: Driver) {
     }
 }
 
-/// Says which CPUs its process may run on.
+/// Sends the list of CPUs on which its process may run.
 struct Where;
 
 impl Protocol for Where {
@@ -256,7 +256,7 @@ impl Protocol for Where {
     }
 }
 
-/// Each worker is pinned to a CPU, and gets the connections that come in there: on loopback, from clients there.
+/// Each worker is pinned to a CPU, and gets the connections whose SYN that CPU received: on loopback, those of clients on that CPU.
 fn cpus(driver: Driver) {
     let all = allowed_cpus().unwrap();
     let [one, two, ..] = all[..] else {
@@ -279,7 +279,7 @@ fn cpus(driver: Driver) {
         return program.end();
     }
     let prefork = Prefork::new(2).queue_per_worker().configure(|config| {
-        // Not in the order in which they would come anyway.
+        // The reverse of the default order.
         config.cpus = vec![two, one];
         config.steer = true;
     });
@@ -296,7 +296,7 @@ fn cpus(driver: Driver) {
     }
 }
 
-/// Several places, a channel to each worker and again to the one that takes its place, and a parent that stops all.
+/// Several listening places, a channel to each worker and to its replacement, and a parent that stops all workers.
 fn channels(driver: Driver) {
     let Ok(task) = std::env::var(TASK) else {
         let path = std::env::temp_dir().join(format!("drivers-prefork-{}-{driver}", std::process::id()));
@@ -312,7 +312,7 @@ fn channels(driver: Driver) {
         assert_eq!(program.told("gone is "), first);
         let second = program.told("worker 1 is ");
         assert_ne!(first, second);
-        // The parent's thread stops all.
+        // A thread of the parent stops all workers.
         greeting(TcpStream::connect(addresses[0]).unwrap()).unwrap();
         UnixStream::connect(path.with_extension("stop")).unwrap();
         assert_eq!(program.told("restarts "), "1");
@@ -326,7 +326,7 @@ fn channels(driver: Driver) {
             let mut name = String::new();
             BufReader::new(&ours).read_line(&mut name).unwrap();
             println!("worker {number} is {}", name.trim());
-            // Nothing more comes, until it dies.
+            // The worker sends nothing more; the channel ends when the worker dies.
             assert_eq!((&ours).read(&mut [0]).unwrap(), 0);
             println!("gone is {}", name.trim());
         });
@@ -363,7 +363,7 @@ fn channels(driver: Driver) {
     }
 }
 
-/// Answers a question with a name, and does not go before.
+/// Answers a question with a name. Does not close before, even while draining.
 struct Answerer(Arc<str>);
 
 impl Protocol for Answerer {
@@ -382,8 +382,8 @@ impl Protocol for Answerer {
     }
 }
 
-/// A parent with its workers is replaced by another under load: nobody is refused, reset or left without answer, whether
-/// there are as many workers then, more or fewer.
+/// A parent with its workers is replaced by another under load: every client is accepted and answered, whether the number of workers
+/// stays, grows or shrinks.
 fn restart(driver: Driver) {
     if let Ok(task) = std::env::var(TASK) {
         return answer(driver, &task);
@@ -418,7 +418,7 @@ fn restart(driver: Driver) {
             assert_eq!(old.told("restarts "), "0");
             let old = answered(0);
             eventually("the new ones answer", || answered(1) > 200);
-            assert_eq!(answered(0), old, "the old ones still answer");
+            assert_eq!(answered(0), old, "the old workers still answer");
             over.store(true, Ordering::Relaxed);
             new
         });
@@ -467,15 +467,15 @@ fn answer(driver: Driver, task: &str) {
     }
 }
 
-/// Workers that drain are served to the end, but nobody can connect any more: neither the parent nor its offer to a successor
-/// keeps a socket that nobody accepts from.
+/// Draining workers serve their connections to the end, and new connections are refused: neither the parent nor its offer to a successor
+/// keeps a listening socket open.
 fn draining(driver: Driver) {
     let path = std::env::temp_dir().join(format!("drivers-draining-{}-{driver}", std::process::id()));
     if let Ok(task) = std::env::var(TASK) {
         let (how, path) = task.split_once(' ').unwrap();
         let role = prefork(2, how).run_with(|parent| {
             let address = parent.listen("127.0.0.1:0")?;
-            let offer = offer_sockets(path, &parent.sockets(), || panic!("nobody takes them"))?;
+            let offer = offer_sockets(path, &parent.sockets(), || panic!("no successor takes the sockets"))?;
             parent.when_stopped(move || offer.withdraw());
             println!("listening on {address}");
             Ok(())
@@ -494,7 +494,7 @@ fn draining(driver: Driver) {
         let mut program = Program::start(driver, "draining", &format!("{how} {}", path.display()));
         let to = program.address();
         let mut inside: Vec<_> = (0..8).map(|number| connect(number, to)).collect();
-        // Those that wait in a queue when the workers stop are reset; these were accepted.
+        // Connections in an accept queue are reset when the workers stop; these were accepted.
         for stream in &mut inside {
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         }

@@ -368,12 +368,15 @@ fn f32_frames_behind_goaway() {
     scene.read(&[hello(), post(1)].concat()).unwrap();
     scene.connection.shutdown(&mut scene.out).unwrap();
     scene.read(&get(3)).unwrap();
-    assert_eq!(scene.answered, 1, "what was sent before the client knew is served");
+    assert_eq!(
+        scene.answered, 1,
+        "a request sent before the client saw the GOAWAY must be served"
+    );
     // The client has seen the GOAWAY.
     scene.read(&frame(6, 1, 0, b"shutdown")).unwrap();
     let late = [post(5), frame(0, 0, 5, b"x"), frame(8, 0, 5, &[0, 0, 0, 1])].concat();
     scene.read(&late).unwrap();
-    assert_eq!(scene.answered, 1, "later streams are passed over, with what is on them");
+    assert_eq!(scene.answered, 1, "frames of streams behind the GOAWAY must be ignored");
     let mut scene = Scene::new();
     scene.read(&[hello(), post(1)].concat()).unwrap();
     scene.connection.goaway(ErrorCode::NO_ERROR, &mut scene.out).unwrap();

@@ -363,12 +363,15 @@ fn a_paused_stream_holds_its_window_and_no_other() {
         sent += room;
         scene.exchange();
     }
-    assert_eq!(sent, 65_535, "no credit is given for what is held");
+    assert_eq!(sent, 65_535, "credit was given for content that is held");
     scene.client.get("/a");
     assert!(scene.exchange().starts_with("[3:200]"));
     scene.senders.try_iter().next().unwrap().send("go on".into()).unwrap();
     scene.exchange();
-    assert!(scene.client.connection.capacity(paused) > 30_000, "the credit is back");
+    assert!(
+        scene.client.connection.capacity(paused) > 30_000,
+        "the credit was not given back"
+    );
     scene.client.send(paused, b"x", true);
     assert_eq!(scene.exchange(), "[1:200][1=65536][1.0]");
 }
@@ -420,12 +423,12 @@ fn content_waits_while_the_answer_to_it_backs_up() {
         sent += room;
         log += &scene.exchange();
     }
-    // The client's window, the high-water mark of 64 KiB, what came before that was seen, and a window held without credit.
+    // The client's window, the high-water mark of 64 KiB, the content read before congestion was noticed, and a window held without credit.
     assert!(sent < 65_535 + (64 << 10) + 10_000 + 65_535, "{sent} bytes were taken");
     // Another stream is still served.
     scene.client.get("/a");
     assert!(scene.exchange().starts_with("[3:200]"));
-    // Once the client reads, all of the content comes back.
+    // Once the client reads, all content is sent back.
     scene.client.consumes = true;
     let client = &mut scene.client;
     client

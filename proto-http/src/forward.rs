@@ -156,8 +156,8 @@ mod tests {
         let mut memory = [0; 256];
         let mut out = SliceBuffer::new(&mut memory);
         fields.check().expect("received fields may be sent");
-        fields.write(&mut out).expect("there is room");
-        let text = str::from_utf8(out.as_slice()).expect("they are ASCII").into();
+        fields.write(&mut out).expect("the buffer has room");
+        let text = str::from_utf8(out.as_slice()).expect("the fields are ASCII").into();
         let mut again = alloc::string::String::new();
         fields.visit(&mut |name, value| {
             again += &alloc::format!("{}: {}\r\n", name.escape_ascii(), value.escape_ascii());

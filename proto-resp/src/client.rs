@@ -676,7 +676,7 @@ mod tests {
 
     use super::*;
 
-    /// In RESP2, the marker's reply is an array of two; other arrays of two that contain its text are not the marker's reply.
+    /// In RESP2 the marker's reply is an array of two; other arrays of two that contain its text are not its reply.
     #[test]
     fn a_marker_is_known_by_its_kind_and_word() {
         let subscription = Subscription {

@@ -414,7 +414,7 @@ fn r12_other_protocols() {
             sent.starts_with("-ERR Protocol error: something other than a command"),
             "{sent}"
         );
-        assert_eq!(sent.matches("\r\n").count(), 1, "nothing behind it is read");
+        assert_eq!(sent.matches("\r\n").count(), 1, "input behind the error was read");
         assert!(harness.is_half_closed());
     }
 }

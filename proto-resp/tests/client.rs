@@ -105,7 +105,7 @@ fn moving(input: &str) -> (Vec<(u32, Value)>, usize, Option<Violation>) {
             Ok(Some(_)) => pushes += 1,
             Ok(None) => return (replies, pushes, None),
             Err(violation) => {
-                // Nobody waits for nothing.
+                // After a violation, every command without a reply is returned as unanswered.
                 let unanswered: Vec<_> = connection.take_unanswered().collect();
                 assert_eq!(unanswered, (replies.len() as u32..4).collect::<Vec<_>>());
                 return (replies, pushes, Some(violation));
@@ -129,7 +129,8 @@ fn what_a_moving_slot_says_unasked_moves_no_reply() {
     }
     let (replies, pushes, violation) = moving(&format!("{SUNSUBSCRIBED}{SUNSUBSCRIBED}{MARKER}"));
     assert_eq!((&replies[2..], pushes, violation), (&gets[..], 1, None));
-    // A server that refuses the marker too: clear where nothing was confirmed; else nobody can tell, and nobody gets anything.
+    // A server that refuses the marker too: without a confirmation the replies are unambiguous; with one they are not, and the connection
+    // fails.
     let (replies, _, violation) = moving("-NOAUTH no\r\n-NOAUTH no\r\n");
     assert_eq!((&replies[2..], violation), (&gets[..], None));
     for wrong in [

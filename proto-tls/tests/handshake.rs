@@ -1,4 +1,4 @@
-//! What both roles agree on, and how the protocol inside sees the stream.
+//! What both roles negotiate, and how the inner protocol sees the stream.
 
 mod over;
 
@@ -42,7 +42,7 @@ fn every_split_of_a_handshake_comes_to_the_same() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let setup = Setup::new();
         let hello = setup.client_of("localhost", version).say();
-        // Each time another hello of the same length.
+        // Each connection has a different hello of the same length.
         for pieces in splits(&hello) {
             let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
             let (mut server, mut client) = (setup.accept(Echo), setup.client_of("localhost", version));
@@ -79,7 +79,7 @@ fn large_streams_come_whole_and_in_full_records() {
     assert_eq!(server.held() + server.protocol().held(), 0);
     let one_answer = client.seal(&plain[..60_000]);
     server.receive(&one_answer);
-    // 60,000 bytes need four records, however they were sent.
+    // 60,000 bytes need four records, in however many calls they were sent.
     assert_eq!(records(server.sent()), 4);
 }
 
@@ -119,7 +119,7 @@ fn messages_that_wait_at_once_make_one_record_and_one_write() {
     assert_eq!(server.held() + server.protocol().held(), 0);
 }
 
-/// Sends what other threads post.
+/// Sends posted messages.
 struct Posts;
 
 impl Protocol for Posts {
@@ -309,7 +309,7 @@ fn files_are_read_again_all_of_them_or_none() {
     let acceptor = Acceptor::new(files.load(Arc::clone(&provider)).unwrap()).unwrap();
     let names = || acceptor.identities()[0].names();
     let stamp = files.stamp();
-    // A renewed pair of which only half is replaced.
+    // The certificate is renewed, but its key is not.
     let (chain, key) = setup.authority.issue(&["another.example"], Valid::Now);
     write("chain", &chain);
     assert!(files.reload(&acceptor, Arc::clone(&provider)).is_err());

@@ -1,5 +1,5 @@
-//! The abuse that WebSocket servers have been put to, a test each, at the level of the codec. W06 and W07 are with
-//! permessage-deflate; W10 with the adapters.
+//! Known attacks on WebSocket servers, one test each, against the codec. W06 and W07 are tested with permessage-deflate, W10 with the
+//! adapters.
 
 #![cfg(feature = "handshake")]
 
@@ -30,7 +30,7 @@ fn server(change: impl FnOnce(&mut Config)) -> (Reader, Writer) {
     (reader, writer)
 }
 
-/// The first error while `bytes` arrive at a server, and what it answered.
+/// The first error of a server that receives `bytes`, and the bytes it sent.
 fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Violation>, Vec<u8>) {
     let (mut reader, mut writer) = server(change);
     let mut out = BytesMut::new();
@@ -43,7 +43,7 @@ fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Violation>, 
             Err(error) => {
                 assert_eq!(writer.state(), State::Failed);
                 assert_eq!(writer.text(&mut out, "more"), Err(Misuse::Closed));
-                // A Close frame with the error's code is the last thing said.
+                // The last frame sent is a Close frame with the error's code.
                 let close = out
                     .windows(4)
                     .rposition(|close| close[0] == 0x88 && close[1] >= 2)
@@ -57,10 +57,10 @@ fn fails(change: impl FnOnce(&mut Config), bytes: &[u8]) -> (Option<Violation>, 
 
 #[test]
 fn w01_a_claimed_length_reserves_nothing() {
-    // Refused at the header, before a byte of payload came.
+    // The header alone is refused, before any payload arrives.
     let header = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     assert_eq!(fails(|_| {}, &header).0, Some(Violation::FrameTooLong));
-    // Allowed, it costs what arrives.
+    // An allowed frame holds only the memory of the bytes received.
     let mut bytes = [&header[..], &[0; 4], b"abc"].concat();
     let unlimited = |config: &mut Config| {
         config.limits.frame = u64::MAX;
@@ -108,7 +108,7 @@ fn w04_empty_fragments() {
     let empty = |count| [frame(0x01, b""), frame(0x00, b"").repeat(count)].concat();
     assert_eq!(fails(|_| {}, &empty(15)).0, None);
     assert_eq!(fails(|_| {}, &empty(16)).0, Some(Violation::TooManyEmptyFragments));
-    // An empty last fragment is how streams end; it does not count.
+    // Streams end with an empty last fragment, which does not count as empty.
     assert_eq!(fails(|_| {}, &[empty(15), frame(0x80, b"")].concat()).0, None);
 }
 
@@ -120,12 +120,12 @@ fn w05_a_flood_of_pings() {
     assert_eq!(error, None);
     assert_eq!(answer.len(), 17 * 102);
     assert_eq!(answer[answer.len() - 100..], [199; 100]);
-    // Beyond it the connection fails.
+    // Beyond the budget the connection fails.
     let (error, _) = fails(|_| {}, &frame(0x89, b"").repeat(257));
     assert_eq!(error, Some(Violation::TooManyControlFrames));
     let (error, _) = fails(|_| {}, &frame(0x8a, b"").repeat(257));
     assert_eq!(error, Some(Violation::TooManyControlFrames));
-    // Time brings new budget.
+    // The budget is renewed with time.
     let (mut reader, mut writer) = server(|config| config.limits.control_frames = 1);
     for _ in 0..10 {
         let mut ping = frame(0x89, b"");
@@ -144,13 +144,13 @@ fn w08_a_peer_that_never_answers_close() {
     let mut out = BytesMut::new();
     writer.close(&mut out, proto_ws::CloseCode::NORMAL, "").unwrap();
     assert_eq!(writer.state(), State::Closing);
-    assert!(!writer.end(), "the deadline is the adapter's, as is its test");
+    assert!(!writer.end(), "the deadline is the adapter's and is tested there");
     assert_eq!(writer.state(), State::Failed);
 }
 
 #[test]
 fn w09_output_is_the_callers() {
-    // A Ping is all that makes output without the caller asking; 64 KiB of them make 17 Pongs.
+    // Only Pings cause output that the caller did not ask for; 64 KiB of Pings cause 17 Pongs.
     let flood = frame(0x89, b"").repeat(65536 / 6);
     let (error, answer) = fails(|config| config.limits.control_frames = u32::MAX, &flood);
     assert_eq!((error, answer.len()), (None, 17 * 2));
@@ -244,9 +244,9 @@ fn w12_broken_frames() {
     assert_eq!(
         decoder.next(&mut &mut b"\x81\x01a".to_vec()[..]),
         Err(Violation::Masked),
-        "it has failed for good"
+        "a failed decoder stays failed"
     );
-    // Text fails before its frame is all there, at the first bytes that cannot be right.
+    // Text fails at the first invalid byte, before its frame is complete.
     let bytes = frame(0x81, &[b"ok \xf4\x90".as_slice(), &[b'x'; 100]].concat());
     assert_eq!(fails(|_| {}, &bytes[..11]).0, Some(Violation::Utf8));
     assert_eq!(fails(|_| {}, &bytes[..10]).0, None);
@@ -283,7 +283,7 @@ fn w14_floods_of_offers() {
         assert_eq!(request(name, &[list(33)]), Err(Rejection::TooManyOffers));
         assert_eq!(request(name, &vec![list(1); 4]), Ok(()));
         assert_eq!(request(name, &vec![list(1); 5]), Err(Rejection::TooManyOffers));
-        // Names that are no tokens cannot be chosen; an extension must follow its grammar (RFC 6455 section 9.1).
+        // Subprotocol names that are not tokens are skipped; extensions must follow their grammar (RFC 6455 section 9.1).
         let verdict = if name == "Sec-WebSocket-Protocol" {
             Ok(())
         } else {
@@ -291,7 +291,7 @@ fn w14_floods_of_offers() {
         };
         assert_eq!(request(name, &["a b".into()]), verdict);
         assert_eq!(request(name, &["a\u{1}b".into()]), Err(Rejection::Malformed));
-        // Linear: a quarter of a megabyte of what hurts backtracking parsers.
+        // 256 KiB of input that makes backtracking parsers slow: the parser takes linear time.
         let long = format!("x; a=\"{}", "\\\"; ".repeat(65536));
         assert_eq!(request(name, &[long]), verdict);
     }
@@ -299,7 +299,7 @@ fn w14_floods_of_offers() {
 
 #[test]
 fn w15_one_event_at_a_time() {
-    // A call hands out one event, whatever is waiting: its caller decides how many a turn may have.
+    // A call returns one event, however many are waiting, so the caller can limit the events of a turn.
     let mut bytes = frame(0x81, b"a").repeat(1000);
     let (mut reader, mut writer) = server(|_| {});
     let mut input = &mut bytes[..];
@@ -356,7 +356,7 @@ fn requests_that_are_not_answered_by_101() {
     );
 }
 
-/// What ws, gorilla/websocket, websockets and tungstenite take as well.
+/// Offers that ws, gorilla/websocket, websockets and tungstenite accept too.
 #[test]
 fn offers_of_real_clients() {
     let read = |name: &'static str, value: &'static str| {
@@ -373,7 +373,7 @@ fn offers_of_real_clients() {
             .chain([(name, value)]);
         Request::read("GET", fields.map(|(name, value)| (name, value.as_bytes())))
     };
-    // Bits of the last character that stand for nothing, and white space around it.
+    // Unused bits of the key's last character, and white space around the key.
     for key in ["dGhlIHNhbXBsZSBub25jZR==", " dGhlIHNhbXBsZSBub25jZQ==\t"] {
         assert!(read("Sec-WebSocket-Key", key).is_ok(), "{key}");
     }
@@ -384,7 +384,7 @@ fn offers_of_real_clients() {
     ] {
         assert_eq!(read("Sec-WebSocket-Key", key), Err(Rejection::Key), "{key}");
     }
-    // A name that is no token beside one that is.
+    // Names that are not tokens, beside one that is.
     let offer = "http://a/b, {\"v\":1}, chat, a b";
     let request = read("Sec-WebSocket-Protocol", offer).unwrap();
     assert_eq!(request.protocols().collect::<Vec<_>>(), ["chat"]);

@@ -1,4 +1,4 @@
-//! `Server` and `Client` under the contract, in memory.
+//! The adapters `Server` and `Client`, tested in memory with the contract's harness.
 #![cfg(feature = "protocol")]
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use proto_ws::{
 };
 use protocol::testing::{Harness, splits};
 
-/// What a handler was told.
+/// The calls that a handler received.
 type Log = Rc<RefCell<Vec<String>>>;
 
 struct Echo(Log);
@@ -79,7 +79,7 @@ impl<S: Side> Handler<S> for Echo {
     }
 }
 
-/// Keys that are all the same, so that frames can be written down.
+/// Produces constant masking keys, so that tests can compare frames with literals.
 #[derive(Debug)]
 struct Fixed;
 
@@ -134,7 +134,7 @@ fn messages_are_echoed_at_every_split_in_one_write_a_read() {
     assert_eq!(harness.sent(), expected);
 }
 
-/// RFC 6455 section 7.4.1: 1011, with what the handler did wrong as the connection's error.
+/// RFC 6455 section 7.4.1: a handler's error closes the connection with 1011, and is the connection's error.
 #[test]
 fn a_handler_that_fails_closes_the_connection() {
     let (mut harness, log) = server(Arc::default());
@@ -143,7 +143,7 @@ fn a_handler_that_fails_closes_the_connection() {
     assert!(harness.is_half_closed());
     assert_eq!(*log.borrow(), ["closed 1011 "]);
 
-    // A message that comes after our Close frame cannot be answered. That is no fault.
+    // A message received after our Close frame cannot be answered, which is not an error.
     let (mut harness, log) = server(Arc::default());
     harness.receive(&[frame(0x81, b"close"), frame(0x81, b"echo me"), frame(0x88, b"\x03\xe8")].concat());
     assert_eq!(harness.sent(), b"\x88\x0a\x03\xe8as asked");
@@ -364,7 +364,7 @@ fn messages_wait_until_the_connection_is_open() {
     harness.take_sent();
     harness.receive(answer().as_bytes());
     let sent = harness.take_sent();
-    // Masked with 0 1 2 3, as all frames here.
+    // The masking key is 0 1 2 3 in all frames.
     assert_eq!(sent[..9], [0x81, 0x83, 0, 1, 2, 3, b'o', b'n' ^ 1, b'e' ^ 2]);
     assert_eq!(sent.len(), 18);
     assert!(log.borrow().iter().any(|line| line == "opened"));
@@ -393,7 +393,7 @@ fn an_idle_connection_is_small() {
     assert!(size <= limit, "{size} bytes");
 }
 
-/// RFC 9110 section 15.2: a client must be able to take informational responses before the one that counts.
+/// RFC 9110 section 15.2: a client must accept informational responses before the final one.
 #[test]
 fn informational_responses_before_the_101() {
     let interim =
@@ -409,14 +409,14 @@ fn informational_responses_before_the_101() {
         assert_eq!(*log.borrow(), ["granted Some(\"chat\")", "opened"]);
         assert_eq!(harness.sent(), [0x81, 0x82, 0, 1, 2, 3, b'h', b'i' ^ 1]);
     }
-    // Not for ever.
+    // Their number is limited.
     let (mut harness, _) = client();
     harness.receive("HTTP/1.1 100 Continue\r\n\r\n".repeat(17).as_bytes());
     harness.eof();
     assert_eq!(harness.ended(), Some(protocol::Reason::Error));
 }
 
-/// A client keeps what a refusal says, whatever its head is like.
+/// A client keeps the status of a refusal, even if the response head is malformed.
 #[test]
 fn a_refusal_keeps_its_status() {
     let many = "X: y\r\n".repeat(200);
@@ -451,7 +451,7 @@ fn a_refusal_keeps_its_status() {
     assert_eq!(kind(b"HTTP/1.0 101 x\r\n\r\n"), ViolationKind::UnaskedSwitch);
 }
 
-/// What a client fails with on `bytes`.
+/// The error with which a client fails on `bytes`.
 fn refusal(bytes: &[u8]) -> Option<ClientError> {
     struct Keeping(Client<Echo, Fixed>, Rc<RefCell<Option<ClientError>>>);
 
@@ -477,7 +477,7 @@ fn refusal(bytes: &[u8]) -> Option<ClientError> {
     error.take()
 }
 
-/// RFC 6455 section 5.5.3: a Pong that answers our Ping is owed, however many there are.
+/// RFC 6455 section 5.5.3: Pongs that answer our Pings do not count against the limit of control frames.
 #[test]
 fn an_application_may_ping_as_often_as_it_likes() {
     let (mut harness, log) = server(config(|config| config.ping_interval = None));
@@ -490,7 +490,7 @@ fn an_application_may_ping_as_often_as_it_likes() {
     }
     assert_eq!(harness.ended(), None);
     assert_eq!(log.take().len(), 2000);
-    // Others are still counted: 256 a minute.
+    // Unsolicited Pongs still count: 256 a minute are allowed.
     harness.advance(Duration::from_secs(60));
     harness.receive(&pong.repeat(256));
     assert_eq!(log.take().len(), 256);
@@ -498,7 +498,7 @@ fn an_application_may_ping_as_often_as_it_likes() {
     assert_eq!(*log.borrow(), ["closed 1008 too many control frames"]);
 }
 
-/// Whoever was told that a connection is open learns that it has ended, however that comes.
+/// A handler that was told of an open connection is told of its end, whatever ends it.
 #[test]
 fn an_abrupt_end_is_told() {
     let (mut harness, log) = server(Arc::default());
@@ -508,13 +508,13 @@ fn an_abrupt_end_is_told() {
     harness.receive(answer().as_bytes());
     harness.reset();
     assert_eq!(log.borrow()[2..], ["closed 1006 "]);
-    // One that never was open has not ended.
+    // A handler whose connection never opened gets no `closed`.
     let (mut harness, log) = client();
     harness.reset();
     assert_eq!(log.borrow()[..], ["not opened: transport failed: connection reset"]);
 }
 
-/// The peer has the whole close timeout from our Close frame on, not from when it was last heard of.
+/// The close timeout starts with our Close frame, not with the peer's last bytes.
 #[test]
 fn the_close_timeout_starts_with_our_close_frame() {
     let close: [fn(&mut Harness<Server<Echo>>); 2] = [
@@ -526,7 +526,7 @@ fn the_close_timeout_starts_with_our_close_frame() {
         harness.advance(Duration::from_secs(100));
         close(&mut harness);
         harness.advance(Duration::from_millis(4999));
-        // What else the peer says buys no time.
+        // Other frames of the peer do not extend the timeout.
         harness.receive(&frame(0x81, b"quiet"));
         assert!(!harness.was_reset());
         harness.advance(Duration::from_millis(1));
@@ -535,7 +535,7 @@ fn the_close_timeout_starts_with_our_close_frame() {
     }
 }
 
-/// Nothing but characters of a host may stand in the field that tells of it: others would make a field of their own.
+/// The host may contain only characters that a host allows: a line break would inject another field.
 #[test]
 fn a_host_with_invisible_bytes_is_refused() {
     use proto_ws::handshake::client::{BadRequest, Request};

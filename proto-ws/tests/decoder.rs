@@ -1,8 +1,8 @@
-//! The decoder alone: what other tests, which talk through whole connections, do not tell apart.
+//! The decoder alone: details that the tests of whole connections cannot tell apart.
 
 use proto_ws::{Decoder, Event, Kind, Limits, Message, Role, Violation};
 
-/// What the frames of a server come to.
+/// The events that `decoder` reads from `bytes`.
 fn events(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<String>, Violation> {
     let mut bytes = bytes.to_vec();
     let mut input = &mut bytes[..];
@@ -27,11 +27,11 @@ fn compressed_messages_are_handed_out_as_they_are_where_they_may_come() {
     };
     let expected = [compressed(&[0xff, 0, 0xff][..], false), compressed(&[0x7f], true)];
     assert_eq!(events(&mut client().compressed(), MESSAGE), Ok(expected.to_vec()));
-    // The mark is for the first frame of a message, and for messages alone; the other reserved bits stay so.
+    // RSV1 is allowed only in the first frame of a message, and never in control frames; RSV2 and RSV3 stay reserved.
     for wrong in [&[0x01, 0, 0xc0, 0][..], &[0xc9, 0], &[0xa1, 0], &[0x91, 0]] {
         assert_eq!(events(&mut client().compressed(), wrong), Err(Violation::ReservedBit));
     }
-    // The role is kept, and so are the limits.
+    // `compressed` keeps the role and the limits.
     assert_eq!(
         events(&mut client().compressed(), &[0x81, 0x80]),
         Err(Violation::Masked)
@@ -51,7 +51,7 @@ fn a_message_is_under_way_from_its_first_frame_to_its_last() {
     assert!(!decoder.is_inside_message());
     assert_eq!(events(&mut decoder, &[0x01, 1, b'a']).map(|events| events.len()), Ok(1));
     assert!(decoder.is_inside_message());
-    // Control frames come between.
+    // A control frame between the fragments changes nothing.
     assert_eq!(events(&mut decoder, &[0x89, 0]).map(|events| events.len()), Ok(1));
     assert!(decoder.is_inside_message());
     assert_eq!(events(&mut decoder, &[0x80, 0]).map(|events| events.len()), Ok(1));
@@ -64,7 +64,7 @@ fn limits_are_met_exactly() {
     limits.frame = 4;
     limits.message = 6;
     let outcome = |bytes: &[u8]| events(&mut Decoder::new(Role::Client, limits), bytes).map(|events| events.len());
-    // A message in one frame, whole and by its header; then the first frame of one in several, and the next.
+    // A message in one frame: complete, then its header only. Below, the first and the next frame of a fragmented message.
     assert_eq!(outcome(&[0x82, 4, 0, 0, 0, 0]), Ok(1));
     assert_eq!(outcome(&[0x82, 4]), Ok(0));
     assert_eq!(outcome(&[0x82, 5]), Err(Violation::FrameTooLong));
@@ -75,10 +75,10 @@ fn limits_are_met_exactly() {
         outcome(&[0x02, 4, 0, 0, 0, 0, 0x80, 3, 0, 0]),
         Err(Violation::MessageTooLong)
     );
-    // Where both are passed, the frame is named.
+    // If both limits are exceeded, the error names the frame limit.
     assert_eq!(outcome(&[0x82, 7]), Err(Violation::FrameTooLong));
     assert_eq!(outcome(&[0x02, 7]), Err(Violation::FrameTooLong));
-    // A message limit below that of a frame.
+    // A message limit below the frame limit.
     limits.message = 3;
     let outcome = |bytes: &[u8]| events(&mut Decoder::new(Role::Client, limits), bytes).map(|events| events.len());
     assert_eq!(outcome(&[0x82, 3, 0, 0, 0]), Ok(1));

@@ -1,4 +1,4 @@
-//! permessage-deflate: the examples of RFC 7692 section 7.2.3, both roles talking, and its abuse.
+//! permessage-deflate: the examples of RFC 7692 section 7.2.3, exchanges between both roles, and attacks.
 #![cfg(feature = "deflate")]
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn client(parameters: Parameters) -> Connection<Masked<Fixed>> {
     Connection::client(config(|_| {}), Fixed).deflate(parameters)
 }
 
-/// All that `bytes` say.
+/// The messages in `bytes`.
 fn receive<S: Side>(
     reader: &mut Reader,
     writer: &mut Writer<S>,
@@ -75,7 +75,7 @@ fn the_examples_of_section_7_2_3() {
         let Connection { mut reader, mut writer } = client(TAKEOVER);
         assert_eq!(receive(&mut reader, &mut writer, frames), hello, "{frames:x?}");
     }
-    // The window goes over to the next message.
+    // With context takeover, the next message refers to the window of this one.
     let Connection { mut reader, mut writer } = client(TAKEOVER);
     let first = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     assert_eq!(receive(&mut reader, &mut writer, &first), hello);
@@ -127,8 +127,8 @@ fn both_roles_talk_with_all_parameters() {
 
 #[test]
 fn a_window_of_eight_bits_is_kept() {
-    // Repetitions at all distances around 256; an inflater that is handed one byte of room at a time has nothing but its
-    // window to copy from.
+    // Repetitions at all distances around 256: an inflater whose output has room for one byte at a time can copy only from
+    // its window.
     let mut message = Vec::new();
     for distance in 240..280 {
         let block: Vec<u8> = (0..distance).map(|i| ((i * 7919 + distance * 31) >> 3) as u8).collect();
@@ -293,7 +293,8 @@ fn parts_of_compressed_messages() {
     assert!(ended && got == text);
 }
 
-/// Stored blocks are as long as what they hold and six bytes: around the length up to which a piece is copied, whole and in parts.
+/// A stored block adds six bytes to its content. The lengths are around the length up to which a piece is copied; the block is sent whole
+/// and in two frames.
 #[test]
 fn every_length_around_a_short_piece_inflates() {
     for len in 1000..1040u16 {
@@ -325,7 +326,7 @@ fn every_length_around_a_short_piece_inflates() {
     }
 }
 
-/// Beyond the first MiB a message may still become 200 times its size, and no more.
+/// Beyond the first MiB a message may inflate to 200 times its compressed size at most.
 #[test]
 fn honest_inflation_goes_beyond_a_mebibyte() {
     let config = config(|config| {
@@ -334,7 +335,7 @@ fn honest_inflation_goes_beyond_a_mebibyte() {
         config.deflate.level = 6;
     });
     let mut random = 1u32;
-    // Mostly the same, with a byte of chance in every 150: about a hundredth of its size when compressed.
+    // One random byte in every 150, the others equal: such a message compresses to about a hundredth of its size.
     let honest: Vec<u8> = (0..3 << 20)
         .map(|at| {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -361,7 +362,7 @@ fn honest_inflation_goes_beyond_a_mebibyte() {
     }
 }
 
-/// What is wrong with a message has one name, however its bytes are cut: what it became so far is judged before what comes next.
+/// A faulty message gets the same error however its bytes are cut: inflated output is checked before further input is read.
 #[test]
 fn one_verdict_whatever_the_cut() {
     let config = config(|config| {
@@ -372,7 +373,7 @@ fn one_verdict_whatever_the_cut() {
     let mut out = BytesMut::new();
     let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
     server.writer.text(&mut out, &text).unwrap();
-    // A stored block of half a character, and one of what is none.
+    // A stored block whose content, C3 C3, is not UTF-8.
     let stored = b"\xc1\x08\x00\x02\x00\xfd\xff\xc3\xc3\x00";
     let long = {
         let mut out = BytesMut::new();
@@ -402,7 +403,7 @@ fn one_verdict_whatever_the_cut() {
         for at in 0..frame.len() {
             for bit in 0..=8 {
                 let mut frame = frame.to_vec();
-                // Behind the header, or nothing at all.
+                // Flips one bit behind the header; the ninth round flips none.
                 if bit < 8 && at > 3 {
                     frame[at] ^= 1 << bit;
                 }

@@ -1,5 +1,5 @@
-//! Properties of the codec: what comes out does not depend on how the bytes come in; what is sent comes out; and another
-//! implementation agrees.
+//! Properties of the codec: events do not depend on how the input is cut; what one role sends the other receives; and
+//! another implementation agrees.
 #![cfg(feature = "alloc")]
 
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use proto_ws::{
     mask,
 };
 
-/// What was received, as values.
+/// A received event with owned data.
 #[derive(Debug, Clone, PartialEq)]
 enum Seen {
     Text(String),
@@ -24,7 +24,7 @@ enum Seen {
     Failed(Violation),
 }
 
-/// A frame as a client might send it, right or wrong.
+/// A frame of a client, valid or invalid.
 #[derive(Debug, Clone)]
 struct Frame {
     first: u8,
@@ -61,7 +61,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Mostly frames that are right, sometimes any bits at all.
+/// Mostly valid frames, sometimes random bits.
 fn frames() -> impl Strategy<Value = Vec<Frame>> {
     let first = prop_oneof![
         10 => prop::sample::select(vec![0x81u8, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a]),
@@ -74,7 +74,7 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
     )
 }
 
-/// What a server's connection sees when `bytes` come in `pieces`, and what it answers.
+/// The events of a server that receives `bytes` cut at `cuts`, and the bytes it sends.
 fn receive(bytes: &[u8], cuts: &[usize], parts: bool) -> (Vec<Seen>, Vec<u8>) {
     let mut config = Config::default();
     config.parts = parts;
@@ -136,7 +136,7 @@ fn owned(message: Message<'_>, kind: Kind) -> Seen {
     }
 }
 
-/// Bytes to read, and nowhere to write.
+/// A stream that reads from a slice and discards all writes.
 struct Wire<'a>(&'a [u8]);
 
 impl Read for Wire<'_> {
@@ -158,7 +158,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// What another implementation sees, and whether it failed.
+/// The events of another implementation, and whether it failed.
 fn theirs(bytes: &[u8]) -> (Vec<Seen>, bool) {
     use tungstenite::protocol::{Role, WebSocket};
     let mut socket = WebSocket::from_raw_socket(Wire(bytes), Role::Server, None);
@@ -194,7 +194,7 @@ proptest! {
         let (whole, answer) = receive(&bytes, &[], false);
         let every: Vec<usize> = (0..bytes.len()).collect();
         for cuts in [&cuts, &every] {
-            // Smaller pieces may fail earlier, never otherwise.
+            // The cuts change neither the events nor the answer.
             let (seen, answered) = receive(&bytes, cuts, false);
             prop_assert_eq!(&seen, &whole);
             prop_assert_eq!(&answered, &answer);
@@ -266,7 +266,7 @@ proptest! {
     }
 }
 
-/// Keys that follow from a seed.
+/// Produces masking keys from a seed.
 struct Seeded([u8; 4]);
 
 impl proto_ws::Entropy for Seeded {

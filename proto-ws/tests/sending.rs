@@ -1,4 +1,4 @@
-//! What is written, byte by byte, and what may not be.
+//! The exact bytes that are written, and the calls that are refused.
 #![cfg(feature = "alloc")]
 
 use bytes::BytesMut;
@@ -121,7 +121,7 @@ fn a_close_frame_that_crosses_ours() {
     };
     assert_eq!(reason.code.get(), 4000);
     assert_eq!(reader.next(&mut writer, &mut input, &mut out), Ok(None));
-    assert!(input.is_empty(), "what follows the Close frame is dropped");
+    assert!(input.is_empty(), "input behind the Close frame must be dropped");
     assert_eq!(out.len(), sent, "neither a Pong nor a second Close frame follows ours");
     assert!(writer.end());
 }

@@ -1,4 +1,4 @@
-//! The rigs keep the rules that drivers keep.
+//! The test rigs pass the conformance suite for drivers.
 #![cfg(feature = "testing")]
 
 use std::panic::catch_unwind;
@@ -26,7 +26,7 @@ fn the_rigs_conform_through_layers() {
     with(TracerLayer::new());
 }
 
-/// Many orders in which the same things may happen. `SIM_SEED=42` runs one alone.
+/// Runs the suite with many orders of the same events. `SIM_SEED=42` runs only that seed.
 #[test]
 fn the_simulation_conforms_with_every_seed() {
     let seed = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok());

@@ -1,4 +1,4 @@
-//! What a connection says of itself, for those who write drivers.
+//! What `Connection` reports to the author of a driver.
 #![cfg(feature = "testing")]
 
 use std::convert::Infallible;
@@ -8,7 +8,7 @@ use protocol::driver::{Connection, Interest, Scratch, Todo};
 use protocol::testing::Harness;
 use protocol::{Cx, Input, Limits, Protocol, Reason};
 
-/// Leaves three bytes of what comes, answers with ten, and closes at the end of the stream.
+/// Leaves the last three bytes of the input, answers with ten bytes, and closes at the end of the stream.
 struct Keeps;
 
 impl Protocol for Keeps {
@@ -54,7 +54,7 @@ fn it_is_open_until_it_begins_to_close() {
     connection.turn(&mut scratch).eof();
     assert!(!connection.is_open());
     assert_eq!(connection.reason(), Reason::Closed);
-    // The peer has closed: dropping the socket is all that is left.
+    // The peer has closed, so the driver only has to drop the socket.
     assert_eq!(connection.turn(&mut scratch).todo(), Todo::Drop { reset: false });
     assert!(!connection.is_open());
 }
@@ -121,7 +121,7 @@ fn unsent_output_may_reach_its_limit() {
     }
 }
 
-/// Says goodbye at the first byte.
+/// Says goodbye and closes at the first byte.
 struct Leaves;
 
 impl Protocol for Leaves {
@@ -148,7 +148,7 @@ fn it_lingers_for_a_peer_that_does_not_close() {
     assert_eq!((harness.ended(), harness.was_reset()), (Some(Reason::Closed), false));
 }
 
-/// Sends as many bytes as a message says, and counts.
+/// Sends as many bytes as each message says, and counts the calls of `drained`.
 #[derive(Default)]
 struct Feeds {
     drained: usize,
@@ -187,7 +187,7 @@ fn marks_and_limits_are_met_exactly() {
         harness.post(len);
         assert_eq!(harness.protocol().drained, drained, "{len} bytes");
     }
-    // Ended above the limits, of output while the peer takes none and of input that is not consumed.
+    // A connection ends above its limits: of output while the peer reads nothing, and of unconsumed input.
     for (len, ended) in [(10, None), (11, Some(Reason::OutputLimit))] {
         let mut harness = feeds();
         harness.set_window(Some(0));
@@ -216,7 +216,7 @@ fn output_without_end_lets_others_have_their_turn() {
         turn.again();
         while turn.todo() == Todo::Send {
             turn.sent(20);
-            assert!(turn.connection().protocol().drained < 100, "it has no end");
+            assert!(turn.connection().protocol().drained < 100, "a turn must end");
         }
         assert_eq!(turn.todo(), Todo::Again);
         assert_eq!(turn.connection().protocol().drained, turns * 16);

@@ -1,4 +1,4 @@
-//! The layers that ship: the tracer and the fault injector.
+//! The layers of this crate: the tracer and the fault injector.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +16,7 @@ impl SimpleProtocol for Words {
     }
 }
 
-/// The contents of both directions, from packets of TCP over IPv4 in a capture.
+/// The bytes of both directions of a TCP connection over IPv4, read from a capture.
 fn contents(capture: &[u8], local_port: u16) -> [Vec<u8>; 2] {
     let mut streams = [Vec::new(), Vec::new()];
     let mut rest = &capture[24..];

@@ -1,4 +1,4 @@
-//! What a connection may hold, whatever makes it grow.
+//! The memory of a connection is limited, whatever makes it grow.
 #![cfg(feature = "testing")]
 
 use protocol::testing::Harness;

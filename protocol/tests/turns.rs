@@ -1,4 +1,4 @@
-//! What connections that share a turn leave alone of each other's.
+//! Turns: connections that share a `Scratch` do not mix their bytes, and each turn does what its driver asks.
 #![expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
 
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ impl Protocol for Feed {
     }
 }
 
-/// A driver that asks once too often, or leaves things undone, sends nobody's bytes to somebody else.
+/// A driver that ends a turn before its output is sent does not send these bytes to another connection.
 #[test]
 fn a_turn_left_undone_keeps_its_output_to_itself() {
     let mut scratch = Scratch::new(Limits::default(), Instant::now());
@@ -54,7 +54,7 @@ fn a_turn_left_undone_keeps_its_output_to_itself() {
     assert_eq!(turn.output().chunk(), b"alice's secret");
 }
 
-/// Puts what it is told off until it is flushed.
+/// Keeps input and messages until `flush`, and then sends them.
 #[derive(Default)]
 struct Joins(Vec<u8>, usize);
 
@@ -106,7 +106,7 @@ fn output_in_flight_counts_and_comes_back() {
     assert_eq!(turn.todo(), Todo::Send);
     let flight = turn.take_output();
     assert_eq!(flight.len(), 12);
-    // Nothing more is sent meanwhile, and no input is wanted above the high-water mark.
+    // While output is in flight no more is sent, and above the high-water mark no input is wanted.
     turn.posted(b" and more");
     assert!(matches!(turn.todo(), Todo::Wait(interest) if !interest.read && !interest.write));
     drop(turn);
@@ -119,7 +119,7 @@ fn output_in_flight_counts_and_comes_back() {
     let flight = turn.take_output();
     turn.completed(flight, 14);
     assert!(matches!(turn.todo(), Todo::Wait(interest) if interest.read));
-    // A peer that takes nothing is bounded as with any other driver.
+    // `max_output` includes the bytes in flight.
     turn.posted(&[b'x'; 30]);
     let flight = turn.take_output();
     turn.posted(&[b'x'; 30]);
@@ -128,7 +128,7 @@ fn output_in_flight_counts_and_comes_back() {
     assert!(matches!(turn.todo(), Todo::Drop { reset: true }));
 }
 
-/// Wants no input, until it is told a message.
+/// Wants no input until it gets a message.
 struct Pauses;
 
 impl Protocol for Pauses {
@@ -157,7 +157,7 @@ impl Protocol for Pauses {
     }
 }
 
-/// A driver over completions has a read under way when the protocol pauses.
+/// A driver over completions may have a read in flight when the protocol pauses.
 #[test]
 fn input_that_is_not_wanted_yet_waits_and_the_end_behind_it() {
     let mut scratch = Scratch::new(Limits::default(), Instant::now());
@@ -176,7 +176,7 @@ fn input_that_is_not_wanted_yet_waits_and_the_end_behind_it() {
     assert_eq!(turn.output().chunk(), b"onetwothree.");
 }
 
-/// Fails with what it is told.
+/// Fails with the message that it gets.
 struct Fails;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! No allocation where timers are merely used, and few where they are set: maitake (mycelium #311), embassy's queues, grommet #10.
+//! Polling, resetting and cancelling timers allocates nothing, and inserting allocates rarely: maitake (mycelium #311), embassy's queues,
+//! grommet #10.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,14 +12,14 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is handed to the system's allocator as it came, or refused, which an allocator may do.
+// SAFETY: every call is forwarded unchanged to the system's allocator, or refused, which an allocator may do.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if REFUSE.get() {
             return std::ptr::null_mut();
         }
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -78,7 +79,7 @@ fn a_wheel_allocates_per_chunk_and_never_for_a_reset_cancel_or_poll() {
     });
     assert_eq!(filled, 0);
 
-    // Reserving counts the places that are free, and only those.
+    // `reserve` allocates nothing while enough free places remain.
     assert!(wheel.poll(TIMERS / 2, usize::MAX).count() > 1);
     let free = wheel.capacity() - wheel.len();
     assert_eq!(allocations(|| wheel.reserve(free)), 0);
@@ -108,7 +109,7 @@ fn without_memory_a_timer_is_handed_back() {
             Ok(set) => key = Some(set),
             Err(error) => {
                 refusals += 1;
-                assert_eq!(wheel.len(), id as usize, "the wheel is as it was");
+                assert_eq!(wheel.len(), id as usize, "the wheel is unchanged");
                 assert_eq!(error.to_string(), "there is no memory for another timer");
                 assert_eq!(error.into_value(), id);
                 key = Some(wheel.insert(u64::from(id), id));

@@ -2,7 +2,7 @@
 
 #![cfg_attr(
     feature = "std",
-    expect(clippy::disallowed_methods, reason = "a start for the clock")
+    expect(clippy::disallowed_methods, reason = "the clock needs some instant to start from")
 )]
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ proptest! {
         if deadline < u64::MAX {
             prop_assert!(ticks.duration(deadline) >= at);
             prop_assert!(ticks.duration(elapsed) <= at);
-            // Whoever sleeps until the tick finds that it has come.
+            // A sleeper that wakes at the tick's time finds that the tick has passed.
             prop_assert!(ticks.duration(deadline) == Duration::MAX || ticks.elapsed(ticks.duration(deadline)) == deadline);
         }
     }

@@ -48,7 +48,7 @@ fn ten_seconds_of_random_intervals() {
         for (key, ()) in wheel.poll(now, usize::MAX) {
             let deadline = timers
                 .remove(&key)
-                .expect("a timer fires once, and not after it was cancelled");
+                .expect("a timer fires once, and never after it was cancelled");
             // A delay of zero is due at the tick that was polled last.
             assert!(
                 (polled..=now).contains(&deadline),
@@ -58,7 +58,7 @@ fn ten_seconds_of_random_intervals() {
         }
         assert!(
             timers.values().all(|&deadline| deadline > now),
-            "a timer is missed at {now}"
+            "a due timer did not fire by {now}"
         );
         assert!(wheel.next_wake().is_none_or(|wake| wake > now));
         polled = now;
@@ -67,7 +67,7 @@ fn ten_seconds_of_random_intervals() {
     assert_eq!(wheel.len(), timers.len());
 }
 
-/// An xorshift generator: the intervals are random, the test is not.
+/// An xorshift generator with a fixed seed: each run uses the same intervals.
 struct Random(u64);
 
 impl Random {

@@ -33,7 +33,7 @@ proptest! {
             }
             fired.extend(wheel.poll(now, usize::MAX).map(|(_, timer)| timer));
         }
-        // Near the end of time the ticks repeat, and what is inserted at the last of them is due at once.
+        // Near `u64::MAX` the ticks repeat, and a timer inserted at the last tick is due at once.
         expected.sort();
         prop_assert_eq!(fired, expected);
         prop_assert!(wheel.is_empty());

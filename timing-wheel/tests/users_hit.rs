@@ -1,4 +1,4 @@
-//! What users of other timer wheels and queues ran into, each as a test. The sources are public issues and changes of those projects.
+//! Faults that users of other timer wheels and queues hit, one test each. The numbers are public issues and changes of those projects.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,14 +19,14 @@ fn drain<T>(wheel: &mut Wheel<T>, now: u64) -> Vec<T> {
     wheel.poll(now, usize::MAX).map(|(_, value)| value).collect()
 }
 
-/// Sleeps until the next wake, over and over, until `end`; returns what fired when, and how often the sleeper woke.
+/// Sleeps until each next wake, up to `end`. Returns the fired timers with their times, and the number of wakes.
 fn sleep_through<T>(wheel: &mut Wheel<T>, end: u64) -> (Vec<(u64, T)>, usize) {
     let mut fired = Vec::new();
     let mut wakes = 0;
     while let Some(wake) = wheel.next_wake().filter(|&wake| wake <= end) {
         assert!(
             wakes == 0 || wake > wheel.now(),
-            "a drained wheel asks to be polled at once"
+            "a drained wheel asked to be polled at once"
         );
         wakes += 1;
         fired.extend(drain(wheel, wake).into_iter().map(|value| (wake, value)));
@@ -61,7 +61,7 @@ fn far_deadlines_are_legal() {
     }
 }
 
-/// A panic after a long uptime: the same, from the other side.
+/// A panic after a long uptime, for the same reason as above.
 #[test]
 fn long_uptimes_are_harmless() {
     let mut wheel = Wheel::new(0);
@@ -94,15 +94,15 @@ fn near_timers_are_not_hidden_behind_a_far_one() {
     }
 }
 
-/// A panic, or somebody else's entry removed, by a reset or removal of a key that is due but not taken, or that fired: tokio #868, #2473,
-/// #2587, #3270, cacherpc #33.
+/// Resetting or removing a key whose timer is due but not taken, or has fired, panicked or removed another entry: tokio #868, #2473, #2587,
+/// #3270, cacherpc #33.
 #[test]
 fn keys_that_are_due_can_be_used_and_keys_that_fired_are_stale() {
     let mut wheel = Wheel::new(0);
     let keys: Vec<Key> = (0..6).map(|id| wheel.insert(10, id)).collect();
     wheel.advance(10);
 
-    // All are due and none is taken.
+    // All timers are due, and none was taken.
     assert_eq!(wheel.get(keys[0]), Some(&0));
     assert_eq!(wheel.deadline(keys[0]), Some(10));
     assert_eq!(wheel.cancel(keys[0]), Some(0));
@@ -114,7 +114,7 @@ fn keys_that_are_due_can_be_used_and_keys_that_fired_are_stale() {
         BTreeSet::from([2, 3, 4, 5])
     );
 
-    // All but one are gone, and their places are taken by others.
+    // All timers but one are gone, and other timers have taken their places.
     let others: Vec<Key> = (6..12).map(|id| wheel.insert(30, id)).collect();
     for (id, &key) in keys.iter().enumerate().filter(|&(id, _)| id != 1) {
         assert!(!others.contains(&key), "{id}");
@@ -138,7 +138,7 @@ fn a_reset_to_the_past_is_due_now() {
         assert!(wheel.reset(key, deadline));
         assert_eq!(wheel.next_wake(), Some(1000));
         assert_eq!(wheel.next_deadline(), Some(deadline));
-        // The time need not move for it to fire.
+        // The timer fires without an advance of time.
         assert_eq!(drain(&mut wheel, 1000), [deadline]);
     }
 }
@@ -162,8 +162,8 @@ fn the_next_wake_follows_the_first_timer() {
     assert_eq!(fired, [(50, "second")]);
 }
 
-/// No way to ask when to poll next, or one that scans all timers: mycelium #440, tokio #6163, tokio-core #2, nvgt #380, mill-io #86.
-/// Here who sleeps until `next_wake` is never late, and wakes for nothing at most once per level and timer.
+/// No way to ask when to poll next, or one that scans all timers: mycelium #440, tokio #6163, tokio-core #2, nvgt #380, mill-io #86. Here
+/// a loop that sleeps until `next_wake` is never late, and has at most one needless wake per level and timer.
 #[test]
 fn sleeping_until_the_next_wake_is_enough() {
     let mut wheel = Wheel::new(12_345);
@@ -183,7 +183,8 @@ fn sleeping_until_the_next_wake_is_enough() {
     assert_eq!(wheel.next_wake(), None);
 }
 
-/// A coarse level's deadline hidden by a finer level, or looked for from the cursor's slot on and found a turn too late: glommio #33, #44.
+/// The deadline of a coarse level was hidden by a finer level, or found one turn too late because the search began at the cursor's slot:
+/// glommio #33, #44.
 #[test]
 fn the_next_deadline_is_the_least_of_all_levels() {
     for now in (0..5000).chain([u64::MAX - 9000]) {
@@ -227,7 +228,7 @@ fn one_call_may_pass_many_ticks() {
 #[test]
 fn long_timers_do_not_fire_early() {
     let mut wheel = Wheel::new(0);
-    // All of them end in the same digit at every level that wraps.
+    // All deadlines have the same digit at each level that wraps.
     for turns in 0..1000 {
         wheel.insert(7 + 64 * turns, 7 + 64 * turns);
         wheel.insert(7 + 4096 * turns, 7 + 4096 * turns);
@@ -240,8 +241,8 @@ fn long_timers_do_not_fire_early() {
     assert_eq!(wheel.next_deadline(), Some(7 + 4096 * 18));
 }
 
-/// A time to sleep that was rounded down, so that the loop spins until the deadline: asyncio #106, ceph #60265, bun #34780. Adding one
-/// to be safe is late: calloop #142.
+/// A sleep time that was rounded down made the loop spin until the deadline: asyncio #106, ceph #60265, bun #34780. Always adding one tick
+/// makes timers late: calloop #142.
 #[test]
 fn a_loop_that_sleeps_whole_ticks_neither_spins_nor_is_late() {
     const MICROS: u64 = 1000;
@@ -254,7 +255,7 @@ fn a_loop_that_sleeps_whole_ticks_neither_spins_nor_is_late() {
         id += 1;
         while let Some(wake) = wheel.next_wake() {
             let sleep = wake - time / MICROS;
-            assert_ne!(sleep, 0, "the loop spins");
+            assert_ne!(sleep, 0, "the loop would spin");
             time = time / MICROS * MICROS + sleep * MICROS + step % MICROS;
             for deadline in drain(&mut wheel, time / MICROS) {
                 id -= 1;
@@ -283,7 +284,7 @@ fn a_cancelled_timer_takes_no_memory() {
     assert_eq!(wheel.next_wake(), None);
 }
 
-/// A burst that stalls the loop, for want of a limit per call: the Ratas timer wheel, HAProxy's `max_processed`, glommio #44.
+/// A burst stalls the loop if a call has no limit: the Ratas timer wheel, HAProxy's `max_processed`, glommio #44.
 #[test]
 fn a_burst_is_handled_in_portions() {
     let mut wheel = Wheel::new(0);
@@ -291,7 +292,7 @@ fn a_burst_is_handled_in_portions() {
     let mut fired = Vec::new();
     let mut now = 60_000;
     wheel.advance(now);
-    // What waits can still be reset and cancelled.
+    // Timers that are due but not taken can still be reset and cancelled.
     wheel.cancel(keys[9_000]);
     wheel.reset(keys[9_001], now + 1_000_000);
     while fired.len() < 9_998 {
@@ -310,7 +311,7 @@ fn a_burst_is_handled_in_portions() {
     assert!(wheel.next_wake() > Some(now));
 }
 
-/// Looking at timers that are not due yet is work as well, and is limited too.
+/// The limit of a call includes timers that are not due and move to a finer level.
 #[test]
 fn filing_again_is_handled_in_portions() {
     let mut wheel = Wheel::new(0);
@@ -326,7 +327,7 @@ fn filing_again_is_handled_in_portions() {
     assert_eq!(drain(&mut wheel, 4096 + 100).len(), 1000);
 }
 
-/// Time is an argument, and may be told wrong: what runs backwards changes nothing.
+/// The caller passes the time, which may be wrong: a time before the last one changes nothing.
 #[test]
 fn time_that_runs_backwards_changes_nothing() {
     let mut wheel = Wheel::new(1000);
@@ -347,7 +348,7 @@ fn retain_survives_a_panic() {
     let keys: Vec<Key> = (0..100).map(|id| wheel.insert(id, id)).collect();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         wheel.retain(|_, deadline, _| {
-            assert!(deadline != 50, "enough");
+            assert!(deadline != 50, "the closure panics on purpose");
             false
         });
     }));
@@ -359,7 +360,7 @@ fn retain_survives_a_panic() {
     assert_eq!(left, (50..100).collect::<Vec<_>>());
 }
 
-/// A timer that goes off regularly and is served late must not drift: its deadline counts, not the present.
+/// A periodic timer that is served late does not drift, because its next deadline is computed from its last one and not from the time.
 #[test]
 fn a_regular_timer_does_not_drift() {
     let mut wheel = Wheel::new(0);

@@ -29,7 +29,7 @@ struct Options {
     /// How many threads serve.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// How many processes serve, each with so many threads; the program itself if not given.
+    /// The number of serving processes, each with `--threads` threads; without it, this process serves.
     #[cfg(target_os = "linux")]
     #[arg(long, value_name = "N")]
     prefork: Option<usize>,

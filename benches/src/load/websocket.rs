@@ -1,27 +1,27 @@
-//! WebSocket (RFC 6455): messages to an echo, and the frames it must send.
+//! WebSocket (RFC 6455): messages to an echo server, and the frames that it must send.
 
 use super::Plan;
 use super::script::{Progress, Violation};
 
-/// The key of the example in RFC 6455 section 1.3, and what accepts it.
+/// The key of the example in RFC 6455 section 1.3, and the matching Sec-WebSocket-Accept.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// A head may take so much.
+/// The most bytes of a response head.
 const MAX_HEAD: usize = 64 * 1024;
-/// So many different messages, if they are small: an echo that mixes up two is found out.
+/// The number of different messages if they are small, which reveals an echo server that confuses two messages.
 const VARIANTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct WebSocket {
     pub(super) opening: Vec<u8>,
-    /// The frames that must come back, one after the other.
+    /// The frames that the server must send, one after the other.
     expected: Vec<u8>,
-    /// Bytes of one of them.
+    /// The length of one of these frames in bytes.
     size: usize,
 }
 
 impl WebSocket {
-    /// The messages, masked, and how their echoes are judged.
+    /// Returns the masked messages, and the checker of their echoes.
     pub(super) fn new(plan: &Plan) -> (Vec<Vec<u8>>, Self) {
         let mut seed = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = move || {
@@ -109,7 +109,7 @@ pub(super) fn opening(plan: &Plan) -> Vec<u8> {
     request.into_bytes()
 }
 
-/// The length of the head that accepts the handshake, once it is there.
+/// The length of the head that accepts the handshake, once the head is complete.
 pub(super) fn accepted(bytes: &[u8]) -> Result<Option<usize>, Violation> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return if bytes.len() > MAX_HEAD {
@@ -130,7 +130,7 @@ pub(super) fn accepted(bytes: &[u8]) -> Result<Option<usize>, Violation> {
     }
 }
 
-/// Takes a control frame: answers a ping, passes over a pong.
+/// Reads a control frame: answers a Ping, and skips a Pong.
 fn control(bytes: &[u8], progress: &mut Progress) -> Result<Option<usize>, Violation> {
     let [first, length, ..] = *bytes else { return Ok(None) };
     let length = usize::from(length);

@@ -83,7 +83,7 @@ impl Server {
         if status != 200 {
             let text = String::from_utf8_lossy(&content).into_owned();
             return Err(io::Error::other(format!(
-                "what the server uses it does not tell, but {status}: {text}"
+                "cannot read the server's usage: it answered {status}: {text}"
             )));
         }
         let Nodes { nodes } = serde_json::from_slice(&content)?;

@@ -308,13 +308,13 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_told_from_what_was_lost() {
-        // The same life.
+        // The same epoch.
         assert_eq!(
             judged(at(1, 3), vec![entry(1, 5, 1), entry(1, 4, 1), entry(1, 3, 1)]),
             HOLDS
         );
         assert_eq!(judged(at(1, 3), vec![entry(1, 9, 1)]), HOLDS, "a gap, but one history");
-        // Another life, without loss.
+        // Another epoch, without loss.
         assert_eq!(judged(at(1, 3), vec![entry(2, 4, 1)]), HOLDS);
         assert_eq!(
             judged(at(1, 3), vec![entry(2, 6, 2), entry(2, 5, 1), entry(1, 4, 1)]),
@@ -328,12 +328,12 @@ mod tests {
             judged(at(1, 3), vec![entry(2, 4, 2), entry(2, 3, 1), entry(1, 2, 1)]),
             LOST
         );
-        assert_eq!(judged(at(2, 3), vec![entry(1, 2, 1)]), LOST, "a whole life");
-        assert_eq!(judged(at(1, 3), vec![]), LOST, "everything");
+        assert_eq!(judged(at(2, 3), vec![entry(1, 2, 1)]), LOST, "a whole epoch was lost");
+        assert_eq!(judged(at(1, 3), vec![]), LOST, "everything was lost");
         assert_eq!(
             judged(at(1, 3), vec![entry(2, 1, 0)]),
             LOST,
-            "everything, and it has begun anew"
+            "everything was lost, and the channel began anew"
         );
         // Already marked.
         let mark = || Entry::Mark(at(3, 2));
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(judged(at(1, 3), vec![entry(2, 9, 2)]), UNKNOWN);
     }
 
-    /// A position that was acknowledged, and whose publication has not arrived yet, counts as known.
+    /// An acknowledged position counts as known even if its publication has not arrived yet.
     #[test]
     fn what_was_acknowledged_is_missed_too() {
         let lost = |entries| match finish(Some(at(1, 2)), &[at(1, 3)], None, entries, false, 0) {
@@ -378,13 +378,13 @@ mod tests {
         let range = reading.range();
         assert_eq!((range.before, range.publications), (Some(at(1, 4)), 98));
         let Read::Done(snapshot, None) = reading.take(page(vec![entry(1, 3, 1), entry(1, 1, 1)], false)) else {
-            panic!("that is all");
+            panic!("no further reading is expected");
         };
         let offsets: Vec<u64> = snapshot
             .publications
             .iter()
             .map(|publication| publication.offset())
             .collect();
-        assert_eq!((offsets, snapshot.round), (vec![3, 4, 5], 3), "without gap");
+        assert_eq!((offsets, snapshot.round), (vec![3, 4, 5], 3), "the offsets have no gap");
     }
 }

@@ -300,7 +300,7 @@ fn bounds_histories(node: &Node) {
     let (position, kept) = node.snapshot(&small, keep);
     assert!(
         position.offset == 20 && (2..=5).contains(&kept.len()),
-        "{} are kept",
+        "{} publications are kept",
         kept.len()
     );
     let brief = Keep {
@@ -313,7 +313,7 @@ fn bounds_histories(node: &Node) {
     assert_eq!(node.snapshot(&short, brief).1, ["2"]);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(node.snapshot(&short, brief).1, [""; 0]);
-    // The same key publishes once.
+    // Two requests with the same key publish once.
     let draft = |key: &str| Draft {
         channel: name("keyed"),
         user: None,
@@ -509,7 +509,7 @@ fn in_redis(driver: Driver, other: Driver) {
     server.kill();
     let begun = Instant::now();
     while one.broker.is_connected() || two.broker.is_connected() {
-        assert!(begun.elapsed() < PATIENCE, "nobody notices");
+        assert!(begun.elapsed() < PATIENCE, "the node did not notice the restart");
         std::thread::sleep(Duration::from_millis(10));
     }
     let (tell, told) = std::sync::mpsc::channel();
@@ -521,11 +521,14 @@ fn in_redis(driver: Driver, other: Driver) {
     };
     one.broker
         .publish(draft, KEEP, Done::new(move |outcome| tell.send(outcome).unwrap()));
-    assert!(told.recv_timeout(PATIENCE).unwrap().is_err(), "published nowhere");
+    assert!(
+        told.recv_timeout(PATIENCE).unwrap().is_err(),
+        "publishing succeeded without Redis"
+    );
     server.run().unwrap();
     one.connect();
     let next = one.publish(&room, None, "after");
-    // It is another life, which continues from the previous one.
+    // The channel has another epoch, which continues the previous one.
     assert!(
         next.epoch.0 > last.epoch.0 && next.offset == last.offset + 1,
         "{last:?}, {next:?}"

@@ -166,7 +166,7 @@ fn what_cannot_be_filled_is_told() {
     assert_eq!(offsets(&client.all()), [1]);
     broker.publish(2, 2);
     assert_eq!(offsets(&client.all()), [2]);
-    // A publication of another life is not the next one.
+    // A publication of another epoch is not the next one.
     broker.publish(3, 3);
     assert_eq!(client.next(), None);
     broker.followed();

@@ -33,7 +33,7 @@ pub(crate) fn settings(text: &str) -> Settings {
 pub(crate) struct Rig {
     pub(crate) site: Arc<Site>,
     pub(crate) node: Arc<Node>,
-    /// Of its connections.
+    /// The limits of its connections.
     pub(crate) limits: protocol::Limits,
 }
 
@@ -44,7 +44,7 @@ impl Rig {
         })
     }
 
-    /// The same, with another broker.
+    /// Like `new`, with the broker that `broker` makes.
     pub(crate) fn on(
         text: &str,
         broker: impl FnOnce(std::sync::Weak<dyn crate::broker::Inbox>, &Settings) -> Box<dyn Broker>,
@@ -52,7 +52,7 @@ impl Rig {
         Self::started(text, "0", broker)
     }
 
-    /// One of several: `start` tells their clients apart.
+    /// One server of several: a different `start` makes the ids of their clients differ.
     pub(crate) fn started(
         text: &str,
         start: &str,
@@ -135,7 +135,7 @@ pub(crate) fn answer(sent: &[u8]) -> (u16, String) {
 pub(crate) struct Client {
     pub(crate) harness: Harness<Connection>,
     received: Vec<u8>,
-    /// Bytes of it that were read.
+    /// The number of `received` bytes that were decoded.
     read: usize,
 }
 

@@ -88,7 +88,7 @@ fn one_who_comes_back_gets_what_it_missed() {
     );
     rig.publish("news", "4");
     assert_eq!(offsets(&client.all()), [4]);
-    // Positions of another life of the channel, of the future, or too long ago: the answer says so.
+    // The answer tells that a position is of another epoch of the channel, of the future, or too long ago.
     for _ in 5..=9 {
         rig.publish("news", "0");
     }

@@ -285,9 +285,9 @@ where
         }
     }
 
-    /// Tells connections what they posted to themselves before all others get their messages. Such a connection often goes on
-    /// with its input then, and posts more to the same others, which so hear all of it at once. An example is a client that
-    /// pipelines requests, each of which posts to a thousand connections and is answered by a message.
+    /// Delivers messages that connections posted to themselves before all other messages. Such a connection often continues with
+    /// its input then, and posts more messages to the same connections, which get all of them at once. An example is a client
+    /// that pipelines requests, each of which posts to a thousand connections and is answered by a message.
     fn tell_themselves(&mut self, mail: &mut VecDeque<Mail<P>>, budget: &mut usize) {
         let mut looked_at = 0;
         while !self.to_themselves.is_empty() && looked_at < MOST_LOOKED_AT {

@@ -1,4 +1,4 @@
-//! The drivers as hosts of the suites of faults and abuse: those of `drivers`, and the example driver on smol.
+//! Hosts for the tests of faults and abuse: the drivers of `drivers`, and the example driver on smol.
 
 #[path = "../smol/driver.rs"]
 mod driver;
@@ -16,7 +16,7 @@ use driver_common::{Config, Stats};
 use drivers::{Driver, Running, Server};
 use protocol::{Peer, Protocol};
 
-/// One of the drivers that are chosen by name.
+/// One of the drivers of `drivers`.
 pub(crate) struct On(pub(crate) Driver);
 
 impl On {

@@ -1,4 +1,4 @@
-//! What tests of every driver share.
+//! Shared by the tests that run on every driver.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ macro_rules! on_every_host {
     };
 }
 
-/// Waits until something holds.
+/// Waits up to ten seconds until `holds` returns true, and panics with `what` otherwise.
 #[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);

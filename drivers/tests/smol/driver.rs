@@ -1,4 +1,4 @@
-//! A whole driver, on smol: a worker that accepts, fires timers and stops, and a task for each connection.
+//! A complete driver on smol: a worker that accepts, fires timers and stops, and a task for each connection.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -16,7 +16,7 @@ use protocol::{Load, Peer, Protocol};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer};
 
-/// How long accepting pauses when descriptors run out or there is no room.
+/// How long accepting pauses when descriptors run out or the connection limit is reached.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A stream while its task is polled.
@@ -63,7 +63,7 @@ pub(crate) async fn connection<P: Protocol>(mut task: Task<P>, mut stream: Async
     }
 }
 
-/// Serves what comes to `listener`, on this thread, until `stop` holds how long what is there may take to end.
+/// Serves the connections of `listener` on this thread until `stop` holds a drain time, and then for at most that time.
 pub(crate) fn serve<P, F>(group: &Arc<Group>, stop: &Mutex<Option<Duration>>, listener: TcpListener, mut factory: F)
 where
     P: Protocol + 'static,

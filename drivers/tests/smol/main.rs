@@ -1,4 +1,4 @@
-//! A driver on a runtime that this project has none for, and the whole of the conformance suite for it.
+//! An example driver on smol, a runtime without a driver in this project, and the whole conformance suite for it.
 
 #[path = "../../../proto-proxy/tests/behind/mod.rs"]
 mod behind;
@@ -21,7 +21,7 @@ use protocol::{Limits, Peer, Protocol};
 
 struct Smol;
 
-/// A server on a thread of its own.
+/// A server on its own thread.
 struct Serving {
     group: Arc<Group>,
     stop: Arc<Mutex<Option<Duration>>>,
@@ -58,7 +58,7 @@ impl Driver for Smol {
         P::Message: Send + 'static,
         F: FnOnce(&Peer<'_, P::Message>) -> P + Send + 'static,
     {
-        // Bound and dropped: a port where nobody listens.
+        // The listener is dropped at once, so nothing listens on its port.
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let stream = smol::block_on(smol::Async::<TcpStream>::connect(nobody));
         let outcome = stream.as_ref().map(drop).map_err(std::io::Error::kind);

@@ -39,7 +39,7 @@ fn a_server_that_dies() {
             assert!(!curl.status.success(), "{curl:?}");
         });
     }
-    // For an HTTP/1.0 client, only a reset shows this.
+    // To an HTTP/1.0 client, only a reset shows that the response is incomplete.
     let origin = Origin::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     reverse(&origin, &[], |proxy| {
         let mut stream = proxy.connect();
@@ -47,7 +47,7 @@ fn a_server_that_dies() {
         let end = std::iter::repeat_with(|| stream.read(&mut [0; 100])).find(|read| !matches!(read, Ok(1..)));
         assert!(matches!(end, Some(Err(_))), "{end:?}");
     });
-    // The same in a tunnel.
+    // In a tunnel, too, the failure becomes a reset.
     let origin = Origin::start(|mut stream| {
         stream.write_all(b"hello").unwrap();
         stream.read_exact(&mut [0; 5]).unwrap();

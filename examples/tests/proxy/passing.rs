@@ -161,7 +161,7 @@ fn informational_responses() {
     reverse(&origin, &[], |proxy| {
         let mut stream = proxy.connect();
         write!(stream, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-        // Arrives before the final response exists.
+        // The informational response arrives before the final response exists.
         let first = read_head(&mut stream);
         assert!(
             first.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n"),
@@ -216,10 +216,13 @@ fn expectations() {
         let mut stream = ask("/no");
         let answer = read_all(&mut stream);
         assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
-        // A server that sends no 100, and a client that does not wait for ever.
+        // The server sends no 100 (Continue), and the client stops waiting for it.
         let mut stream = ask("/silent");
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        assert!(stream.read(&mut [0]).is_err(), "nobody said to continue");
+        assert!(
+            stream.read(&mut [0]).is_err(),
+            "the proxy sent 100 (Continue) by itself"
+        );
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(b"hello").unwrap();
         assert!(read_head(&mut stream).starts_with("HTTP/1.1 200 "));
@@ -245,7 +248,7 @@ fn absolute_form() {
             ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 501),
             ("GET http://no.such.name.invalid/ HTTP/1.1\r\nHost: a\r\n\r\n", 502),
             ("CONNECT a:25 HTTP/1.1\r\nHost: a:25\r\n\r\n", 403),
-            // Nobody listens there.
+            // Nothing listens on that port.
             ("CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n", 502),
         ] {
             let answer = proxy.ask(request);

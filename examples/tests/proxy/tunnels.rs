@@ -24,7 +24,7 @@ fn upgrades() {
             head.contains("Upgrade: shout\r\n") && head.contains("Connection: upgrade\r\n"),
             "{head}"
         );
-        // Bytes that arrive together with the head.
+        // The first bytes of the new protocol arrive together with the head.
         let answer =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\nX: y\r\n\r\nWELCOME ";
         stream.write_all(answer.as_bytes()).unwrap();

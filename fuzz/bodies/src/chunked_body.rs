@@ -51,16 +51,16 @@ fn decode(data: &[u8], ends: &[usize], rules: &Rules) -> Seen {
     arrive(data, ends, |rest| {
         shown += rest.len();
         while seen.failed.is_none() && seen.end.is_none() {
-            looks = looks.checked_sub(1).expect("pieces without bytes");
+            looks = looks.checked_sub(1).expect("pieces without input do not end");
             match decoder.next(rest, rules) {
                 Ok(Some(Piece::Data(piece))) => {
-                    assert!(!piece.is_empty(), "a piece without content");
+                    assert!(!piece.is_empty(), "an empty piece of content");
                     seen.content.extend_from_slice(piece);
                 }
                 Ok(Some(Piece::End(trailers))) => {
                     seen.trailers = trailers.as_bytes().to_vec();
                     seen.end = Some(shown - rest.len());
-                    assert_eq!(decoder.next(rest, rules), Ok(None), "something after the end");
+                    assert_eq!(decoder.next(rest, rules), Ok(None), "a piece after the end");
                 }
                 Ok(None) => break,
                 Err(violation) => {
@@ -110,9 +110,9 @@ fn compare(data: &[u8], ours: &Seen) {
         rest = behind;
     };
     if ours.end.is_some() {
-        assert_eq!((&ours.content, ours.end), (&content, end), "a plain reading disagrees");
+        assert_eq!((&ours.content, ours.end), (&content, end), "the plain reader disagrees");
     } else if !beyond && content.len() < 1 << 20 {
-        assert_eq!(end, None, "refused what a plain reading takes");
+        assert_eq!(end, None, "the decoder refused a body that the plain reader accepts");
     }
 }
 

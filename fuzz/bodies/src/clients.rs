@@ -80,7 +80,7 @@ fn talk(choice: u8, stream: &[u8], ends: &[usize]) -> (Vec<String>, Vec<u8>, boo
     let closed = log.iter().position(|entry| entry.starts_with("closed"));
     assert!(
         closed.is_none_or(|at| at + 1 == log.len()),
-        "{log:?} goes on after the end"
+        "events after the end: {log:?}"
     );
     (log, sent, over)
 }
@@ -90,13 +90,17 @@ fn feed<P: Protocol>(mut harness: Harness<P>, stream: &[u8], ends: &[usize]) -> 
     for &end in ends {
         harness.receive(&stream[start..end]);
         start = end;
-        assert!(harness.held() <= 100 * 1024, "{} bytes are held", harness.held());
+        assert!(
+            harness.held() <= 100 * 1024,
+            "the connection holds {} bytes",
+            harness.held()
+        );
     }
     let over = harness.is_half_closed();
     harness.eof();
     // Whatever the server sent, the connection ends after some time.
     harness.advance(Duration::from_secs(600));
-    assert!(harness.ended().is_some(), "it never ends");
+    assert!(harness.ended().is_some(), "the connection did not end");
     (harness.take_sent(), over)
 }
 
@@ -111,7 +115,7 @@ fn without_pongs(sent: &[u8]) -> Vec<u8> {
     let mut kept = head.to_vec();
     while let Ok(Some((header, len))) = Header::decode(rest) {
         let (frame, behind) = rest.split_at(len + header.len as usize);
-        assert!(header.mask.is_some(), "a frame without mask");
+        assert!(header.mask.is_some(), "a client's frame is not masked");
         match header.opcode {
             Opcode::Pong => {}
             Opcode::Close => kept.extend_from_slice(&frame[len..frame.len().min(len + 2)]),
@@ -119,7 +123,7 @@ fn without_pongs(sent: &[u8]) -> Vec<u8> {
         }
         rest = behind;
     }
-    assert_eq!(rest, b"", "something that is no frame");
+    assert_eq!(rest, b"", "the output does not end with a complete frame");
     kept
 }
 
@@ -174,7 +178,7 @@ impl Caller for Asking {
     }
 
     fn data(&mut self, data: &[u8], _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        assert!(!data.is_empty(), "a piece without content");
+        assert!(!data.is_empty(), "an empty piece of content");
         note(&self.log, "data ", &data.escape_ascii().to_string());
         Ok(())
     }

@@ -78,10 +78,13 @@ impl Driver {
             self.settle();
         }
         let world = lock(&self.world);
-        assert!(self.ended.is_some() && world.closed.is_some(), "it never ends");
+        assert!(
+            self.ended.is_some() && world.closed.is_some(),
+            "the connection did not end"
+        );
         if self.ended == Some(false) {
             // Rule 10: output already appended is still sent.
-            assert!(self.taken >= world.appended || world.fin, "output is lost");
+            assert!(self.taken >= world.appended || world.fin, "output was lost");
         }
     }
 
@@ -96,7 +99,7 @@ impl Driver {
                 let buffer = turn.recv_buffer();
                 assert!(
                     (4096..=65536).contains(&buffer.len()),
-                    "{} bytes to read into",
+                    "the read buffer has {} bytes",
                     buffer.len()
                 );
                 let len = (1 + how * if event & 16 == 0 { 1 } else { 40 }).min(buffer.len());
@@ -164,7 +167,10 @@ impl Driver {
                     let chunk = turn.output().chunk();
                     let len = chunk.len().min(self.room);
                     let right = (self.taken..self.taken + len).map(byte);
-                    assert!(chunk[..len].iter().copied().eq(right), "not what was to be sent");
+                    assert!(
+                        chunk[..len].iter().copied().eq(right),
+                        "the output has other bytes than appended"
+                    );
                     assert!(!lock(&self.world).fin, "output behind the end of the stream");
                     self.taken += len;
                     self.room -= len;
@@ -176,11 +182,11 @@ impl Driver {
                 Todo::Shutdown => {
                     let mut world = lock(&self.world);
                     assert!(!world.fin, "half-closed twice");
-                    assert_eq!(self.taken, world.appended, "half-closed before all was sent");
+                    assert_eq!(self.taken, world.appended, "half-closed before all output was sent");
                     world.fin = true;
                 }
                 Todo::Wait(interest) => {
-                    assert_eq!(turn.todo(), Todo::Wait(interest), "asked once more");
+                    assert_eq!(turn.todo(), Todo::Wait(interest), "a second `todo` differs");
                     drop(turn);
                     self.interest = interest;
                     self.waits();
@@ -193,13 +199,17 @@ impl Driver {
                 Todo::Drop { reset } => {
                     drop(turn);
                     let closed = lock(&self.world).closed;
-                    assert_eq!(closed, Some(self.connection.reason()), "dropped without being told");
+                    assert_eq!(
+                        closed,
+                        Some(self.connection.reason()),
+                        "dropped without a call of `closed`"
+                    );
                     self.ended = Some(reset);
                     return;
                 }
             }
         }
-        panic!("there is always something to do");
+        panic!("the turn does not end");
     }
 
     /// Checks that a connection with nothing to do waits for the right events.
@@ -212,13 +222,13 @@ impl Driver {
         }
         assert!(
             self.connection.held() <= limits().max_input + limits().max_output,
-            "{} bytes are held",
+            "the connection holds {} bytes",
             self.connection.held()
         );
         let stuck = !self.interest.read && !self.interest.write && self.connection.deadline().is_none();
         assert!(
             !stuck || self.connection.is_open(),
-            "a closing connection waits for nothing"
+            "a closing connection waits without an interest or deadline"
         );
     }
 }

@@ -100,7 +100,7 @@ impl Rig {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("wirestate-driver-loop-{}-{number}", std::process::id());
         let address = SocketAddr::from_abstract_name(name).expect("a short name");
-        let listener = UnixListener::bind_addr(&address).expect("a name of its own");
+        let listener = UnixListener::bind_addr(&address).expect("the name is free");
         let [driver, messages, timers, mailbox, buffers, _] = plan.head;
         let server = Server::on(if driver & 1 == 0 { Driver::Epoll } else { Driver::Tokio });
         let server = server.limits(limits()).configure(|config| {
@@ -146,7 +146,7 @@ impl Rig {
             }
         }
         self.handle.stop(Duration::from_millis(u64::from(end) / 8));
-        self.wait("a connection does not end", |peer| {
+        self.wait("a connection did not end", |peer| {
             let world = lock(&peer.world);
             world.dropped > 0
         });
@@ -201,11 +201,11 @@ impl Rig {
                 *theirs.1.lock().unwrap() = Some(peer.sender());
                 Scripted(theirs.0)
             });
-            assert!(taken, "the driver has ended");
+            assert!(taken, "the driver ended early");
             ours
         } else {
             self.expected.lock().unwrap().push((made, theirs.0, theirs.1));
-            UnixStream::connect_addr(&self.address).expect("a place in the queue")
+            UnixStream::connect_addr(&self.address).expect("the accept queue has room")
         };
         stream.set_nonblocking(true).expect("a socket");
         self.peers.push(Peer {
@@ -223,7 +223,7 @@ impl Rig {
 
     /// Waits, without further events, until each connection has been shown all bytes and messages that are there for it.
     fn settles(&mut self) {
-        self.wait("something is not told", |peer| {
+        self.wait("bytes or messages were not delivered", |peer| {
             let world = lock(&peer.world);
             let held = world.paused || world.congested;
             let gone = peer.stream.is_none() && (held || world.consumed_all());
@@ -232,7 +232,7 @@ impl Rig {
         });
         let begun = Instant::now();
         while !self.expected.lock().unwrap().is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "a connection is not accepted");
+            assert!(begun.elapsed() < PATIENCE, "a connection was not accepted");
             thread::sleep(Duration::from_micros(100));
         }
     }
@@ -298,7 +298,10 @@ impl Peer {
                 }
                 Ok(len) => {
                     let right = (self.received..self.received + len).map(byte);
-                    assert!(buffer[..len].iter().copied().eq(right), "not what was to be sent");
+                    assert!(
+                        buffer[..len].iter().copied().eq(right),
+                        "the peer received other bytes than appended"
+                    );
                     self.received += len;
                     left -= len;
                 }
@@ -349,16 +352,19 @@ fn judge(peers: &[Peer], stats: &Stats) {
         assert_eq!(world.dropped, 1, "{world:?}");
         assert!(
             world.closed.is_some() || world.panicked > 0,
-            "not told that it is closed: {world:?}"
+            "`closed` was not called: {world:?}"
         );
         assert!(
             world.shown <= peer.sent,
-            "bytes are invented: {} sent, {world:?}",
+            "more input was shown than the {} bytes sent: {world:?}",
             peer.sent
         );
-        assert!(peer.received <= world.appended, "output is invented: {world:?}");
+        assert!(
+            peer.received <= world.appended,
+            "the peer received more than appended: {world:?}"
+        );
         if world.closed == Some(Reason::Closed) && !world.shut && peer.ended && world.panicked == 0 {
-            assert_eq!(peer.received, world.appended, "output is lost: {world:?}");
+            assert_eq!(peer.received, world.appended, "output was lost: {world:?}");
         }
         reasons.extend(world.closed.map(|reason| (reason, world.panicked == 0)));
     }

@@ -63,11 +63,11 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
     let mut looks = 2 * (stream.len() + ends.len() + 2);
     arrive(stream, ends, |rest| {
         while !over {
-            looks = looks.checked_sub(1).expect("events without bytes");
+            looks = looks.checked_sub(1).expect("events without input do not end");
             let event = match connection.next(rules, rest) {
                 Ok(None) => break,
                 Ok(Some(ClientEvent::Data(data))) => {
-                    assert!(!data.is_empty(), "a piece without content");
+                    assert!(!data.is_empty(), "an empty piece of content");
                     content.extend(data.iter().map(|&byte| char::from(byte)));
                     continue;
                 }
@@ -81,7 +81,7 @@ fn read(mut ask: u8, stream: &[u8], ends: &[usize], rules: &Rules) -> Vec<String
                 Ok(Some(ClientEvent::Informational(head))) => format!("({})", head.status()),
                 Ok(Some(ClientEvent::End(trailers))) => {
                     if connection.is_idle() {
-                        assert!(send(&mut connection, &mut ask), "idle, but nothing may be asked");
+                        assert!(send(&mut connection, &mut ask), "an idle connection refuses a request");
                     }
                     format!("end {:?}", trailers.as_bytes())
                 }

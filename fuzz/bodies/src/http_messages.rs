@@ -247,7 +247,7 @@ impl Talk {
             assert_eq!(
                 (self.client, self.up.wire.len()),
                 (before, length),
-                "{result:?} moved something"
+                "a call refused with {result:?} changed the state or the output"
             );
         }
         result
@@ -264,7 +264,7 @@ impl Talk {
             assert_eq!(
                 (self.server, self.down.wire.len()),
                 (before, length),
-                "{result:?} moved something"
+                "a call refused with {result:?} changed the state or the output"
             );
         }
         result
@@ -380,7 +380,7 @@ impl Way {
     fn compare(&self) {
         assert!(
             self.seen.len() <= self.sent.len(),
-            "{:?} was never sent",
+            "read but never sent: {:?}",
             self.seen.last()
         );
         let last = self.seen.len().saturating_sub(1);
@@ -412,7 +412,10 @@ fn framing(added: &[Line]) {
             b"Connection" => [&b"close"[..], b"upgrade", b"keep-alive"].contains(&&value[..]),
             _ => false,
         };
-        assert!(known && !added[..at].contains(&added[at]), "{added:?} is added");
+        assert!(
+            known && !added[..at].contains(&added[at]),
+            "the encoder added {added:?}"
+        );
     }
 }
 

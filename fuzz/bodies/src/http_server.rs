@@ -40,7 +40,7 @@ fn serve(config: &Arc<ServerConfig>, data: &[u8], ends: &[usize]) -> (Vec<(u16, 
     for &end in ends {
         harness.receive(&data[start..end]);
         start = end;
-        assert!(harness.held() <= most, "{} bytes are held", harness.held());
+        assert!(harness.held() <= most, "the connection holds {} bytes", harness.held());
     }
     let sent = harness.take_sent();
     let mut answers = answers(&sent, &harness.protocol().handler().methods);

@@ -51,7 +51,7 @@ fn in_place(key: [u8; 4], offset: usize, lengths: &[usize], payload: &[u8], expe
     let beside = memory[..offset].iter().chain(&memory[end..]);
     assert!(
         beside.copied().all(|byte| byte == 0xa5),
-        "a byte beside the payload is touched"
+        "a byte beside the payload changed"
     );
 }
 

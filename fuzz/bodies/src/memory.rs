@@ -57,7 +57,10 @@ pub fn within<T>(limit: usize, what: impl FnOnce() -> T) -> T {
     PEAK.set(before);
     let outcome = what();
     let peak = PEAK.get() - before;
-    assert!(peak <= signed(limit), "{peak} bytes were held, {limit} are allowed");
+    assert!(
+        peak <= signed(limit),
+        "{peak} bytes were held, but only {limit} are allowed"
+    );
     outcome
 }
 

@@ -99,7 +99,7 @@ fn vectored(output: &Output, model: &[u8], count: usize) {
     assert!(model.starts_with(&bytes));
     assert!(
         filled == count || bytes.len() == model.len(),
-        "slices are left, and so are bytes"
+        "output remains although slices are free"
     );
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()));
 }

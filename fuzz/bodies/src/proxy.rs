@@ -14,7 +14,7 @@ pub fn run(data: &[u8]) {
     for rules in [Rules::DEFAULT, wide] {
         let outcome = read(&rules, data, &whole(data));
         for ends in cuts(data) {
-            assert_eq!(read(&rules, data, &ends), outcome, "cuts change the outcome");
+            assert_eq!(read(&rules, data, &ends), outcome, "cuts changed the outcome");
         }
         assert_eq!(
             Header::parse(data, &rules).map(|found| found.map(|(header, _)| header)),
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
         );
         if let Err(violation) = outcome {
             let before = Header::parse(&data[..violation.offset()], &rules);
-            assert_eq!(before, Ok(None), "refused before its fault");
+            assert_eq!(before, Ok(None), "refused before the byte at fault");
         }
         if let Ok(Some(header)) = outcome {
             write(&header);
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     }
     let ours = Header::parse(data, &wide).ok().flatten();
     let ours = ours.map(|(header, length)| (header.command(), *header.addresses(), length));
-    assert_eq!(ours, plain(data), "a plain reading disagrees");
+    assert_eq!(ours, plain(data), "the plain reader disagrees");
 }
 
 /// Reads the header, offered in pieces that end at `ends`.
@@ -45,7 +45,11 @@ fn read<'a>(rules: &Rules, data: &'a [u8], ends: &[usize]) -> Result<Option<Head
                 return Ok(Some(header));
             }
             Err(violation) => {
-                assert_eq!(decoder.next(&mut &b"P"[..]), Err(violation), "failure is not final");
+                assert_eq!(
+                    decoder.next(&mut &b"P"[..]),
+                    Err(violation),
+                    "a failed decoder continued"
+                );
                 return Err(violation);
             }
         }

@@ -12,7 +12,7 @@ pub fn run(data: &[u8]) {
     }
     if let Some(expected) = plain(data) {
         let accepted = matches!(Request::parse(data, &Rules::DEFAULT), Ok(Parsed::Complete { .. }));
-        assert_eq!(accepted, expected, "a plain reading disagrees");
+        assert_eq!(accepted, expected, "the plain reader disagrees");
     }
 }
 
@@ -36,11 +36,13 @@ fn check(data: &[u8], rules: &Rules) {
     for end in cuts(data).into_iter().skip(1).flatten() {
         match (Request::parse(&data[..end], rules), whole) {
             (Ok(Parsed::Incomplete), _) => {}
-            (Ok(complete), whole) => assert_eq!(whole, Ok(complete), "more bytes change a complete head"),
+            (Ok(complete), whole) => {
+                assert_eq!(whole, Ok(complete), "more input changed the result of a complete head")
+            }
             (Err(violation), whole) => assert_eq!(
                 whole.map_err(|violation| violation.kind()).err(),
                 Some(violation.kind()),
-                "more bytes change what is wrong"
+                "more input changed the violation"
             ),
         }
     }
@@ -53,17 +55,23 @@ fn check(data: &[u8], rules: &Rules) {
         parsed
     });
     // The first call, and a few at lengths where the head is about to exceed a limit.
-    assert!(in_vain <= 8, "{in_vain} times ready for nothing");
+    assert!(
+        in_vain <= 8,
+        "the scanner asked {in_vain} times to parse an incomplete head"
+    );
     let Ok(Parsed::Complete { head, length }) = whole else {
         return;
     };
-    assert!(ready.is_some_and(|end| end <= length), "the scanner misses the end");
+    assert!(
+        ready.is_some_and(|end| end <= length),
+        "the scanner missed the end of the head"
+    );
     assert!(head.fields().iter().count() <= rules.limits.fields);
     assert!(head.fields().as_bytes().len() <= rules.limits.fields_bytes);
 
     let again = head.to_vec();
     let Ok(Parsed::Complete { head: second, length }) = Request::parse(&again, &crate::request_head::rules()[2]) else {
-        panic!("its own bytes do not parse");
+        panic!("a head written from its parts does not parse");
     };
     assert_eq!(length, again.len());
     assert_eq!(

@@ -70,7 +70,11 @@ fn events(data: &[u8], ends: &[usize], version: Version, rules: Rules) -> Events
             match decoder.next(rest) {
                 Ok(Some(Event::Part { of, bytes, left })) => {
                     if let (Some(before @ 1..), Some(left)) = (left_before, left) {
-                        assert_eq!(before, left + bytes.len() as u64, "parts do not add up");
+                        assert_eq!(
+                            before,
+                            left + bytes.len() as u64,
+                            "the lengths of the parts do not add up"
+                        );
                     }
                     left_before = left;
                     string.extend_from_slice(bytes);
@@ -149,7 +153,7 @@ fn compare(data: &[u8], values: &[Value], rules: Rules) {
         return;
     }
     match redis::parse_redis_value(data) {
-        Ok(theirs) => assert!(alike(first, &theirs), "{first:?} is {theirs:?}"),
+        Ok(theirs) => assert!(alike(first, &theirs), "ours: {first:?}, redis: {theirs:?}"),
         // It also refuses a sign in front of a big number, and numbers beyond its own limits.
         Err(error) => assert!(
             data.iter()

@@ -17,11 +17,13 @@ fn check(data: &[u8], rules: &Rules) {
     for end in cuts(data).into_iter().skip(1).flatten() {
         match (Response::parse(&data[..end], rules), whole) {
             (Ok(Parsed::Incomplete), _) => {}
-            (Ok(complete), whole) => assert_eq!(whole, Ok(complete), "more bytes change a complete head"),
+            (Ok(complete), whole) => {
+                assert_eq!(whole, Ok(complete), "more input changed the result of a complete head")
+            }
             (Err(violation), whole) => assert_eq!(
                 whole.map_err(|violation| violation.kind()).err(),
                 Some(violation.kind()),
-                "more bytes change what is wrong"
+                "more input changed the violation"
             ),
         }
     }
@@ -36,8 +38,14 @@ fn check(data: &[u8], rules: &Rules) {
         in_vain += usize::from(ready && !parsed);
         parsed
     });
-    assert!(in_vain <= 8, "{in_vain} times ready for nothing");
-    assert!(ready.is_some_and(|end| end <= length), "the scanner misses the end");
+    assert!(
+        in_vain <= 8,
+        "the scanner asked {in_vain} times to parse an incomplete head"
+    );
+    assert!(
+        ready.is_some_and(|end| end <= length),
+        "the scanner missed the end of the head"
+    );
 
     let minor = if head.version() == Version::Http10 { 0 } else { 1 };
     let line = format!("HTTP/1.{minor} {} ", head.status());
@@ -51,7 +59,7 @@ fn check(data: &[u8], rules: &Rules) {
     .concat();
     let Ok(Parsed::Complete { head: second, length }) = Response::parse(&again, &crate::request_head::rules()[2])
     else {
-        panic!("its own bytes do not parse");
+        panic!("a head written from its parts does not parse");
     };
     assert_eq!(length, again.len());
     assert_eq!(

@@ -119,9 +119,12 @@ impl World {
     fn called(&mut self, cx: &Cx<'_>) {
         assert!(
             self.connected && !self.over && self.closed.is_none(),
-            "called before the beginning or after the end"
+            "called before `connected`, or after the end"
         );
-        assert!(self.now.is_none_or(|before| before <= cx.now()), "time runs backwards");
+        assert!(
+            self.now.is_none_or(|before| before <= cx.now()),
+            "the time went backwards"
+        );
         self.now = Some(cx.now());
     }
 
@@ -202,7 +205,7 @@ impl Protocol for Scripted {
 
     fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Told> {
         let mut world = self.world();
-        assert!(!world.connected, "connected twice");
+        assert!(!world.connected, "`connected` was called twice");
         world.connected = true;
         world.called(cx);
         world.act(cx, None)
@@ -213,16 +216,16 @@ impl Protocol for Scripted {
         world.called(cx);
         // Rules 3 and 5.
         let congested = world.congested && !world.leaving;
-        assert!(!world.paused && !congested, "input while paused or congested");
-        assert!(!input.is_empty(), "no input");
+        assert!(!world.paused && !congested, "`received` while paused or congested");
+        assert!(!input.is_empty(), "`received` with empty input");
         let shown = world.consumed..world.consumed + input.len();
         assert!(
             world.arrived.is_none_or(|arrived| shown.end <= arrived) && shown.end >= world.shown,
-            "input is lost or invented"
+            "`received` shows too few or too many bytes"
         );
         assert!(
             input.as_slice().iter().copied().eq(shown.clone().map(byte)),
-            "input is not what came"
+            "`received` shows other bytes than arrived"
         );
         world.shown = shown.end;
         world.act(cx, Some(input))
@@ -232,10 +235,10 @@ impl Protocol for Scripted {
         let mut world = self.world();
         world.called(cx);
         // Rule 8.
-        assert!(!world.eof, "two ends of the stream");
+        assert!(!world.eof, "`eof` was called twice");
         assert!(
             world.arrived.is_none_or(|arrived| world.shown == arrived),
-            "the end before all bytes were shown"
+            "`eof` before all bytes were shown"
         );
         world.eof = true;
         world.act(cx, None)
@@ -254,7 +257,10 @@ impl Protocol for Scripted {
         world.called(cx);
         // Rule 9.
         let deadline = world.deadline.take();
-        assert!(deadline.is_some_and(|deadline| deadline <= cx.now()), "timed out early");
+        assert!(
+            deadline.is_some_and(|deadline| deadline <= cx.now()),
+            "`timeout` before the deadline"
+        );
         world.act(cx, None)
     }
 
@@ -262,8 +268,11 @@ impl Protocol for Scripted {
         let mut world = self.world();
         world.called(cx);
         // Rule 7.
-        assert!(world.congested, "drained without having been congested");
-        assert!(cx.output().len() <= limits().low_water, "drained too early");
+        assert!(world.congested, "`drained` without congestion");
+        assert!(
+            cx.output().len() <= limits().low_water,
+            "`drained` above the low-water mark"
+        );
         world.congested = false;
         world.act(cx, None)
     }
@@ -272,7 +281,7 @@ impl Protocol for Scripted {
         let mut world = self.world();
         world.called(cx);
         // Rule 13.
-        assert_eq!(number, world.told, "not the next message");
+        assert_eq!(number, world.told, "messages out of order");
         world.told += 1;
         world.act(cx, None)
     }
@@ -286,7 +295,7 @@ impl Protocol for Scripted {
 
     fn closed(&mut self, reason: Reason) {
         let mut world = self.world();
-        assert!(world.closed.is_none(), "closed twice");
+        assert!(world.closed.is_none(), "`closed` was called twice");
         world.closed = Some(reason);
         let told = world.panics.closed;
         world.panic_if(told);

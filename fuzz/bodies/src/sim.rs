@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
     let Ok(plan) = Plan::arbitrary(&mut steps) else { return };
     let script = steps.take_rest();
     let first = plan.run(script);
-    assert_eq!(plan.run(script), first, "the same seed, another run");
+    assert_eq!(plan.run(script), first, "two runs of the same seed differ");
 }
 
 impl Plan {
@@ -72,7 +72,7 @@ impl Plan {
         });
         assert!(
             a.shown <= b.appended && b.shown <= a.appended,
-            "{a:?}, {b:?}: bytes are invented"
+            "more bytes were shown than appended: {a:?}, {b:?}"
         );
         if let Some((a_reason, b_reason)) = ended {
             assert_eq!((a.closed, b.closed), (Some(a_reason), Some(b_reason)));

@@ -44,7 +44,11 @@ fn serve(data: &[u8], ends: &[usize]) -> (Vec<u8>, bool) {
     for &end in ends {
         harness.receive(&data[start..end]);
         start = end;
-        assert!(harness.held() <= 74 * 1024, "{} bytes are held", harness.held());
+        assert!(
+            harness.held() <= 74 * 1024,
+            "the connection holds {} bytes",
+            harness.held()
+        );
     }
     (without_pongs(&harness.take_sent()), harness.is_half_closed())
 }
@@ -69,7 +73,7 @@ fn without_pongs(sent: &[u8]) -> Vec<u8> {
         }
         rest = behind;
     }
-    assert_eq!(rest, b"", "something that is no frame");
+    assert_eq!(rest, b"", "the output does not end with a complete frame");
     kept
 }
 

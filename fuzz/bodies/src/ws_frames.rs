@@ -84,14 +84,14 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
                     assert_eq!(
                         decoder.next(&mut &mut [0x80_u8, 0][..]),
                         Err(error),
-                        "failure is not final"
+                        "a failed decoder continued"
                     );
                     return (seen, None, Some(error));
                 }
             };
             let (kind, bytes, last) = match event {
                 Event::Message(message) => {
-                    assert!(partial.is_none(), "a message inside a message");
+                    assert!(partial.is_none(), "a message began inside another");
                     seen.push(message.into());
                     continue;
                 }
@@ -118,14 +118,14 @@ fn decode(decoder: &Decoder, stream: &[u8], ends: &[usize]) -> (Vec<Seen>, Optio
             };
             match (partial.get_or_insert(empty), kind) {
                 (Seen::Text(all), Kind::Text) | (Seen::Binary(all), Kind::Binary) => all.extend_from_slice(bytes),
-                other => panic!("{other:?} goes on as another kind"),
+                other => panic!("the kind changed within a message: {other:?}"),
             }
             if last {
                 seen.extend(partial.take());
             }
         }
         let left = rest.len();
-        assert!(left <= 130, "{left} bytes are left in the input");
+        assert!(left <= 130, "the decoder left {left} bytes in the input");
         waiting.drain(..waiting.len() - left);
         assert!(partial.is_none() || decoder.is_inside_message());
     }
@@ -151,7 +151,7 @@ fn compare_plainly(
     let fails = |end: usize| decode(decoder, &stream[..end], &[end]).2.is_some();
     assert!(
         fails(fault.at) && !fails(fault.at - 1),
-        "fails elsewhere than at {fault:?}"
+        "the decoder does not fail exactly at {fault:?}"
     );
 }
 
@@ -166,7 +166,7 @@ fn compare(role: Role, stream: &[u8], (mut ours, _, error): (Vec<Seen>, Option<S
         assert!(theirs.starts_with(&ours), "{ours:?} is not the beginning of {theirs:?}");
     } else {
         assert_eq!(ours, theirs);
-        assert!(!failed, "tungstenite fails");
+        assert!(!failed, "tungstenite failed");
     }
 }
 

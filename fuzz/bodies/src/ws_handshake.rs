@@ -77,13 +77,13 @@ fn answered(head: Response<'_>) {
                 if let Some(deflate) = granted.deflate {
                     assert!(
                         (8..=12).contains(&deflate.server_max_window_bits),
-                        "a window that was not offered"
+                        "the client accepted a window that it did not offer"
                     );
                     assert!(deflate.server_no_context_takeover && deflate.client_no_context_takeover);
                 }
                 assert!(
                     pairs(head.fields()).any(|(_, value)| value == accept.as_str().as_bytes()),
-                    "any key is answered"
+                    "the client accepted a wrong Sec-WebSocket-Accept"
                 );
                 assert_eq!(head.status(), 101);
                 assert!(matches!(granted.protocol, None | Some("chat" | "x")));
@@ -136,7 +136,7 @@ impl Exchange {
         let key = Key::new(self.nonce);
         let mut out = BytesMut::new();
         if asking.write(&key, &mut out).is_err() {
-            assert!(out.is_empty(), "something was written of what may not be sent");
+            assert!(out.is_empty(), "a refused request was partly written");
             return;
         }
         let mut rules = Rules::DEFAULT;
@@ -181,7 +181,7 @@ impl Exchange {
         assert_eq!(granted, Ok((chosen, accepted.chosen_deflate())));
         assert!(
             compression.is_some() || accepted.chosen_deflate().is_none(),
-            "compression that was not offered"
+            "the server chose compression that was not offered"
         );
     }
 }

@@ -49,7 +49,7 @@ pub fn run(data: &[u8]) {
             assert_eq!(
                 receive_cut(parameters, &stream),
                 (digest, 2, false),
-                "miniz's does not inflate"
+                "a message deflated by miniz does not inflate"
             );
         }
         0x80 => {
@@ -142,7 +142,7 @@ fn receive(parameters: Parameters, stream: &[u8], ends: &[usize]) -> (u64, usize
             loop {
                 match reader.next(&mut writer, &mut rest, &mut out) {
                     Ok(Some(Event::Message(message))) => {
-                        assert!(message.as_bytes().len() <= MESSAGE, "a message beyond the limit");
+                        assert!(message.as_bytes().len() <= MESSAGE, "a message exceeds the limit");
                         digest = mix(digest, message);
                         count += 1;
                     }

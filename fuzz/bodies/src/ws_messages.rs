@@ -140,7 +140,7 @@ fn send<S: Side>(talk: &Talk, mut writer: Writer<S>, out: &mut BytesMut) -> (Vec
             Step::Parts(parts) => {
                 for part in parts {
                     writer.part(out, Message::Binary(part), false).unwrap();
-                    assert!(writer.text(out, "").is_err(), "a message inside a message");
+                    assert!(writer.text(out, "").is_err(), "a message was accepted inside another");
                 }
                 writer.part(out, Message::Binary(b"."), true).unwrap();
                 expected.push(Seen::Binary([&parts.concat()[..], b"."].concat()));
@@ -169,7 +169,7 @@ fn send<S: Side>(talk: &Talk, mut writer: Writer<S>, out: &mut BytesMut) -> (Vec
         let before = out.len();
         assert!(
             writer.text(out, "more").is_err() && out.len() == before,
-            "a message after a Close frame"
+            "a message was accepted after a Close frame"
         );
     }
     (expected, pinged)
@@ -201,7 +201,7 @@ fn receive<S: Side>(
                         (Some(Seen::Text(all)), Message::Text(_)) | (Some(Seen::Binary(all)), Message::Binary(_)) => {
                             all.extend_from_slice(part.as_bytes());
                         }
-                        other => panic!("{other:?} goes on as another kind"),
+                        other => panic!("the kind changed within a message: {other:?}"),
                     }
                     if last {
                         seen.extend(partial.take());
@@ -231,7 +231,7 @@ fn receive<S: Side>(
     assert_eq!(
         answers.last(),
         pinged.clone().map(Seen::Pong).as_ref(),
-        "the last Ping is not answered last"
+        "the last Pong does not answer the last Ping"
     );
     seen
 }
@@ -263,7 +263,7 @@ fn miniz_reads(sender: Role, parameters: Parameters, stream: &[u8]) -> Vec<Seen>
         }
         let (first, mut payload) = message.take().unwrap();
         if first.rsv == RSV1 {
-            payload = context.message(&payload).expect("miniz inflates it");
+            payload = context.message(&payload).expect("miniz inflates the message");
             if forgets {
                 context = Inflating::within(bits);
             }

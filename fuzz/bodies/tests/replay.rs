@@ -55,7 +55,11 @@ fn every_folder_has_a_target() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap();
             let known = TARGETS.iter().any(|(target, _)| *target == name);
-            assert!(known || name == "README", "{} belongs to no target", path.display());
+            assert!(
+                known || name == "README",
+                "{} is not the corpus of any target",
+                path.display()
+            );
         }
     }
     for (target, _) in TARGETS {

@@ -132,6 +132,6 @@ mod tests {
             crew.stop(Signal::TERM);
         });
         assert!(begun.elapsed() < Duration::from_secs(30));
-        assert!(crew.start(0, |_| panic!("nobody starts any more")).unwrap().is_none());
+        assert!(crew.start(0, |_| panic!("no worker may start")).unwrap().is_none());
     }
 }

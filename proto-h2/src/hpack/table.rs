@@ -215,6 +215,6 @@ mod tests {
         assert_eq!(names(&table), ["n9999: v9999\r\n"]);
         let large = format!("n: {}\r\n", "v".repeat(18));
         table.insert(large.as_bytes(), 1, Token::Other, true);
-        assert_eq!(table.entries().len(), 0, "one that does not fit empties the table");
+        assert_eq!(table.entries().len(), 0, "an entry larger than the table empties it");
     }
 }

@@ -46,7 +46,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'\\' => match rest.next().expect("something is escaped") {
+            b'\\' => match rest.next().expect("a character behind the backslash") {
                 b'r' => b'\r',
                 b'n' => b'\n',
                 b't' => b'\t',

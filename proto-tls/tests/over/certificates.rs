@@ -10,10 +10,10 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm,
 };
 
-/// A key.
+/// A key pair.
 pub(crate) struct Key {
     key: SigningKey<P256>,
-    /// The point, uncompressed.
+    /// The public key as an uncompressed point.
     public: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ impl rcgen::SigningKey for Key {
     }
 }
 
-/// When certificates are valid.
+/// The validity of a certificate, relative to the time of the test.
 #[derive(Clone, Copy)]
 pub(crate) enum Valid {
     Now,
@@ -80,7 +80,7 @@ pub(crate) enum Valid {
     Later,
 }
 
-/// An authority.
+/// A certificate authority.
 pub(crate) struct Authority {
     certificate: Certificate,
     issuer: Issuer<'static, Key>,

@@ -180,7 +180,7 @@ fn client_config(
     config
 }
 
-/// An identity, as what a server's settings hold.
+/// An identity of `authority` for `names`.
 pub(crate) fn identity(authority: &Authority, names: &[&str]) -> Identity {
     authority.identity(names)
 }
@@ -203,7 +203,7 @@ impl Client {
         }
     }
 
-    /// The bytes that the client wants to send.
+    /// The bytes that the client has to send.
     pub(crate) fn say(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.tls.wants_write() {
@@ -230,7 +230,7 @@ impl Client {
     fn take_in(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = self.tls.read_tls(&mut bytes).unwrap();
-            // An alert of the server's is an error here.
+            // The client reports an alert of the server as an error.
             if self.tls.process_new_packets().is_err() || taken == 0 {
                 return;
             }

@@ -32,7 +32,7 @@ impl TlsLayer {
         let authority = Authority::new("the authority");
         let provider = provider().unwrap();
         let mut config = ServerConfig::new(Arc::clone(&provider), [authority.identity(&["localhost"])]);
-        // The rigs have clocks of their own, and the suite's peers say nothing for a long time.
+        // The rigs have their own clocks, and the suite's peers are silent for a long time.
         (config.limits.first_byte, config.limits.timeout) = (None, None);
         let mut roots = rustls::RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap();
@@ -69,7 +69,7 @@ impl Layer for TlsLayer {
     {
         let factory = Arc::new(Mutex::new(factory));
         let inner = move |peer: &Peer<'_, P::Message>, _: Session<'_>| {
-            // A check may have its factory panic.
+            // Some checks let the factory panic.
             let mut factory = factory.lock().unwrap_or_else(PoisonError::into_inner);
             (*factory)(peer)
         };
@@ -103,7 +103,7 @@ struct TlsWire {
     plain: Vec<u8>,
     /// Plaintext sent before the handshake was done.
     unsent: Vec<u8>,
-    /// Whether close_notify has come.
+    /// Whether close_notify was received.
     closed: bool,
     ended: Option<Received>,
 }
@@ -153,7 +153,7 @@ impl TlsWire {
                     let state = self.tls.process_new_packets();
                     assert!(state.is_ok(), "the server breaks the rules of TLS: {state:?}");
                     if taken == 0 {
-                        // Nothing is taken behind a close_notify, or the client's buffer is full.
+                        // Behind a close_notify, or with a full buffer, the client takes nothing.
                         break;
                     }
                     self.drain();

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 
 use crate::{config, h2, read_head, serve, serve_with};
 
-/// A stream of pieces of 32 KiB, which counts them as it is asked for them.
+/// A stream of pieces of 32 KiB that counts how many were polled.
 fn pieces(asked: Arc<AtomicUsize>, most: usize) -> Body {
     let stream = futures_util::stream::iter(0..most).map(move |_| {
         asked.fetch_add(1, Ordering::SeqCst);
@@ -36,7 +36,7 @@ fn responses_wait_for_their_reader() {
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    // Of 125 MiB, about what the kernel's buffers hold.
+    // Of 125 MiB, the service was asked for about as much as the kernel's buffers hold.
     let waiting = asked.load(Ordering::SeqCst);
     assert!((1..1000).contains(&waiting), "{waiting}");
     let mut all = Vec::new();
@@ -81,7 +81,7 @@ fn requests_wait_for_their_reader() {
     assert_eq!(&content, b"50000000");
 }
 
-/// Content is sent back before the rest has arrived.
+/// An echo sends content back before the rest has arrived.
 #[test]
 fn an_echo_as_it_comes() {
     let served = serve(Router::new().route(
@@ -172,7 +172,7 @@ fn content_is_asked_for_when_it_is_wanted() {
         stream.read_exact(&mut content).unwrap();
         assert_eq!(&content, b"abc");
     }
-    // A response whose content is that of the request.
+    // The response streams the request's content.
     let mut stream = ask("/echo");
     assert_eq!(read_head(&mut stream), "HTTP/1.1 100 Continue\r\n\r\n");
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 200 "));

@@ -135,7 +135,7 @@ fn extractors() {
         body(&served.post("/upload", "multipart/form-data; boundary=B", parts)),
         "a=1;b=2;"
     );
-    // axum's own refusals.
+    // Requests that axum refuses.
     for (kind, content, status) in [
         ("text/plain", "{}", 415),
         ("application/json", "{", 400),
@@ -166,13 +166,13 @@ fn responses() {
         "{fields}"
     );
     assert!(fields.contains("Date: "), "{fields}");
-    // RFC 9110 section 9.3.2: the length, and no content.
+    // RFC 9110 section 9.3.2: a response to HEAD has the length of the content and no content.
     let head = served.ask("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(
         head.contains("Content-Length: 13\r\n") && body(&head).is_empty(),
         "{head}"
     );
-    // A connection is kept, and requests may be pipelined.
+    // Several pipelined requests are answered on one connection.
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let many = served.ask(&format!(
         "{}GET /any HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

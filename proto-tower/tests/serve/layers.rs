@@ -51,7 +51,7 @@ fn compression_both_ways() {
         "{head}"
     );
     assert_eq!(content.len(), length);
-    // gzip of 1,000 times "a".
+    // A gzip file of 1,000 letters "a".
     let file = std::env::temp_dir().join(format!("tower-{}.gz", std::process::id()));
     let made = std::process::Command::new("sh")
         .arg("-c")
@@ -87,7 +87,7 @@ fn cors_timeouts_limits_and_panics() {
             "/panics",
             get(|| async {
                 if true {
-                    panic!("as it should")
+                    panic!("on purpose")
                 }
             }),
         )
@@ -158,7 +158,7 @@ fn files() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// A service that is not always ready: one request at a time, over all connections.
+/// A service that is ready for one request at a time, over all connections.
 #[test]
 fn readiness() {
     let app = Router::new().route(

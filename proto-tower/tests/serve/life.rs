@@ -73,7 +73,7 @@ fn cancellation() {
     }
 }
 
-/// Over HTTP/2 the end of a stream cancels its future, and no other.
+/// Over HTTP/2 the end of a stream cancels its own future only.
 #[tokio::test]
 async fn cancellation_over_http2() {
     use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -110,7 +110,7 @@ async fn cancellation_over_http2() {
     assert_eq!(sender.send_request(request("/none")).await.unwrap().status(), 404);
 }
 
-/// Clients that half-close are answered where the settings say so.
+/// Clients that half-close are answered if the settings allow it.
 #[test]
 fn half_closed_clients() {
     let app = Router::new().route(
@@ -132,7 +132,7 @@ fn half_closed_clients() {
     }
 }
 
-/// A request that is cut short is an error to its reader, never an end.
+/// The reader of a truncated request gets an error, never a regular end.
 #[test]
 fn a_request_cut_short() {
     let (tell, told) = channel();
@@ -223,7 +223,7 @@ fn draining() {
     assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok("streams"));
 }
 
-/// In the user's own runtime, whose threads share the connections.
+/// The server runs in the user's multi-threaded runtime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_runtime() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! axum's router and the layers of tower-http on our connections.
+//! axum's router and the layers of tower-http, served by this crate.
 
 mod content;
 mod extract;

@@ -1,4 +1,4 @@
-//! Connections that services take over.
+//! Upgraded connections that services take over.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -49,7 +49,7 @@ fn a_service_takes_the_connection() {
         head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: shout\r\n"),
         "{head}"
     );
-    // Much, in both directions, with a reader that is slow.
+    // 10 MB in both directions, with a reader that starts late.
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         writer.write_all(&vec![b'x'; 10_000_000]).unwrap();
@@ -63,7 +63,7 @@ fn a_service_takes_the_connection() {
     assert_eq!(all.len(), 10_000_000 + "early BYE".len());
 }
 
-/// RFC 9110 section 9.3.6.
+/// A tunnel made by CONNECT (RFC 9110 section 9.3.6).
 #[test]
 fn a_tunnel() {
     let app = Router::new().fallback(any(|mut request: Request| async move {
@@ -109,7 +109,7 @@ fn upgrades_that_come_to_nothing() {
     };
     assert!(ask("/refused").starts_with("HTTP/1.1 403 "));
     assert!(told.recv_timeout(Duration::from_secs(5)).unwrap().is_err());
-    // The connection ends, and with it the read on it.
+    // `ask` returns, so the server has ended the connection.
     assert!(ask("/forgotten").starts_with("HTTP/1.1 101 "));
 }
 
@@ -178,7 +178,7 @@ fn echo_by_tungstenite(url: &str) {
     });
 }
 
-/// axum's own extractor, which wants hyper's type.
+/// axum's WebSocket extractor, which requires hyper's upgrade type.
 #[cfg(feature = "hyper")]
 #[test]
 fn axum_websocket() {
@@ -197,7 +197,7 @@ fn axum_websocket() {
     );
     let served = serve(app);
     echo_by_tungstenite(&format!("ws://{}/ws", served.address));
-    // Bytes that come with the request belong to the socket.
+    // Bytes behind the request are the first bytes of the WebSocket.
     let mut stream = served.connect();
     let mut bytes =
         b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -213,12 +213,12 @@ fn axum_websocket() {
     let mut frame = [0; 4];
     stream.read_exact(&mut frame).unwrap();
     assert_eq!(frame, [0x81, 2, b'h', b'i']);
-    // A request that is no WebSocket is axum's to refuse.
+    // axum refuses a request without a WebSocket handshake.
     let refused = served.get("/ws");
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
 }
 
-/// RFC 8441: the same over HTTP/2, where axum wants to see what it knows of HTTP/1.1.
+/// RFC 8441: a WebSocket over HTTP/2, where axum expects the request fields of HTTP/1.1.
 #[cfg(feature = "hyper")]
 #[tokio::test]
 async fn axum_websocket_over_http2() {
@@ -242,7 +242,7 @@ async fn axum_websocket_over_http2() {
         .await
         .unwrap();
     tokio::spawn(connection);
-    // The server's SETTINGS, which permit it, must have come.
+    // Extended CONNECT is allowed only after the server's SETTINGS have arrived.
     let first = http::Request::get("http://a/none")
         .body(axum::body::Body::empty())
         .unwrap();

@@ -1,13 +1,13 @@
-//! Operations on a wheel and a model, read from bytes. The fuzzer's target runs the same file.
+//! Operations on a wheel and a model, read from bytes. The fuzz target `wheel` includes this file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use timing_wheel::{Key, Wheel};
 
-/// Timers that are all looked at after each operation.
+/// Up to this many timers are all compared after each operation.
 const FEW: usize = 12;
 
-/// Runs the operations that `bytes` spell on a wheel and a model, comparing the two after each.
+/// Runs the operations encoded in `bytes` on a wheel and a model, and compares both after each operation.
 pub(crate) fn run(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let now = bytes.ticks(0);
@@ -22,14 +22,14 @@ pub(crate) fn run(bytes: &[u8]) {
     while let Some(operation) = bytes.next() {
         pair.apply(operation, &mut bytes);
         pair.compare();
-        // Timer by timer this costs as much as there are timers: with many, only now and then.
+        // Comparing timer by timer takes time in proportion to their number: with many, compare only now and then.
         operations += 1;
         if pair.model.timers.len() <= FEW || operations.is_multiple_of(16) {
             pair.compare_timers();
         }
     }
     pair.compare_timers();
-    // At the end of time everything is due.
+    // At `u64::MAX` every timer is due.
     let left: BTreeSet<_> = pair.wheel.poll(u64::MAX, usize::MAX).collect();
     assert_eq!(
         left,
@@ -67,13 +67,13 @@ impl Pair {
                 let key = if operation.is_multiple_of(2) {
                     wheel.insert(deadline, id)
                 } else {
-                    wheel.try_insert(deadline, id).expect("there is memory")
+                    wheel.try_insert(deadline, id).expect("memory for a timer")
                 };
-                assert!(!model.stale.contains(&key), "a stale key is valid again");
+                assert!(!model.stale.contains(&key), "a stale key became valid again");
                 assert_eq!(
                     model.timers.insert(key, Timer { deadline, id }),
                     None,
-                    "a key is given twice"
+                    "a valid key was returned again"
                 );
                 model.inserted += 1;
             }
@@ -105,13 +105,13 @@ impl Pair {
                     0 => wheel.pop().map(|(key, id)| (key, model.deadline(key), id)),
                     _ => wheel.pop_with_deadline(),
                 };
-                assert!(peeked.is_none() || peeked == popped, "another timer was promised");
+                assert!(peeked.is_none() || peeked == popped, "`peek` and `pop` disagree");
                 match popped {
                     Some((key, deadline, id)) => {
                         assert_eq!(deadline, model.deadline(key));
                         model.fire(key, id);
                     }
-                    None => assert_eq!(due, 0, "a due timer is not found"),
+                    None => assert_eq!(due, 0, "a due timer was not returned"),
                 }
             }
             12..=13 => {
@@ -132,7 +132,7 @@ impl Pair {
                     model.fire(key, id);
                 }
                 if wheel.next_wake() != Some(model.now) {
-                    assert_eq!(model.due().count(), 0, "a due timer is forgotten");
+                    assert_eq!(model.due().count(), 0, "a due timer was not returned");
                 }
             }
             14 => {
@@ -190,7 +190,10 @@ impl Pair {
         assert_eq!(wake.is_some(), first.is_some());
         if let (Some(wake), Some(first)) = (wake, first) {
             assert!(wake >= model.now);
-            assert!(wake <= first.max(model.now), "woken at {wake} for {first}");
+            assert!(
+                wake <= first.max(model.now),
+                "the next wake is {wake}, after the first deadline {first}"
+            );
         }
     }
 
@@ -208,7 +211,7 @@ impl Pair {
 }
 
 impl Model {
-    /// A key that was given out, valid or stale.
+    /// Chooses a key returned earlier, valid or stale.
     fn choose(&self, bytes: &mut Bytes<'_>) -> Option<Key> {
         let chosen = usize::from(bytes.next()?) * 256 + usize::from(bytes.next()?);
         if chosen % 4 == 0 && !self.stale.is_empty() {
@@ -230,9 +233,9 @@ impl Model {
     fn fire(&mut self, key: Key, id: u32) {
         let timer = self
             .remove(key)
-            .expect("a timer fires once, and not after it was cancelled");
+            .expect("a timer fires once, and never after it was cancelled");
         assert_eq!(timer.id, id);
-        assert!(timer.deadline <= self.now, "a timer fires early");
+        assert!(timer.deadline <= self.now, "a timer fired early");
     }
 
     fn due(&self) -> impl Iterator<Item = &Timer> {

@@ -120,7 +120,7 @@ mod tests {
         for name in [">ours-1<", ">ours-2<", ">fast<"] {
             assert_eq!(svg.matches(name).count(), 2, "{svg}");
         }
-        // The longest has all the room, ours in proportion.
+        // The longest bar has the full width, and ours is in proportion.
         assert!(
             svg.contains("width=\"430.0\"") && svg.contains("width=\"107.5\""),
             "{svg}"

@@ -42,7 +42,7 @@ struct Options {
     /// How long to measure.
     #[arg(long, default_value_t = 5.0, conflicts_with = "requests")]
     seconds: f64,
-    /// Measure exactly so many requests instead.
+    /// Measure exactly this number of requests instead.
     #[arg(long)]
     requests: Option<u64>,
     /// How long to work before measuring.

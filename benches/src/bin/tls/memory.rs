@@ -16,7 +16,7 @@ fn count(calls: u64, more: usize, fewer: usize) {
     BYTES.set(BYTES.get() + more as i64 - fewer as i64);
 }
 
-// SAFETY: every call is handed to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size(), 0);

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, with a count of what each thread asks it for.
+/// The system's allocator, with a count of the allocations and bytes of each thread.
 pub(crate) struct Counting;
 
 thread_local! {
@@ -11,12 +11,12 @@ thread_local! {
     static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is handed to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.set(BYTES.get().wrapping_add(layout.size() as u64));
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -42,7 +42,7 @@ pub(crate) struct Change {
     pub(crate) bytes: f64,
 }
 
-/// Runs `work` and counts.
+/// Runs `work` and returns its effect.
 pub(crate) fn change(work: impl FnOnce()) -> Change {
     let (allocations, bytes) = (ALLOCATIONS.get(), BYTES.get());
     work();

@@ -11,7 +11,7 @@ pub(crate) struct Report {
     values: BTreeMap<(Row, u32, &'static str), Vec<f64>>,
 }
 
-/// A bar for the wheel at a number of timers.
+/// A limit that the wheel must meet at a number of timers.
 struct Bar {
     row: Row,
     size: u32,
@@ -21,13 +21,13 @@ struct Bar {
 enum Limit {
     /// A multiple of a peer's value in the same run.
     Times(f64, &'static str),
-    /// A value as such.
+    /// An absolute value.
     Value(f64),
 }
 
 const MILLION: u32 = 1_000_000;
 
-/// Twenty bytes plus the value; the last figure covers memory per wheel or chunk.
+/// Twenty bytes plus the value; the last 0.1 covers memory per wheel or chunk.
 const PER_TIMER: f64 = 20.0 + size_of::<u32>() as f64 + 0.1;
 
 const fn times(row: Row, size: u32, factor: f64, peer: &'static str) -> Bar {

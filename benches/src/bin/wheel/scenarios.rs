@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::memory::change;
 use crate::peers::{Ids, Timers};
 
-/// What is measured.
+/// A measured quantity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Row {
     Insert,
@@ -76,7 +76,7 @@ impl Row {
         ROWS.into_iter().find(|row| row.to_string() == label)
     }
 
-    /// Whether the least of the rounds counts, as it does for a maximum, rather than the median.
+    /// Whether the minimum of the rounds is reported instead of the median.
     pub(crate) fn least(self) -> bool {
         matches!(self, Self::SteadyWorst | Self::GrowWorst | Self::JumpNone)
     }
@@ -86,10 +86,10 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
-/// No more than this is handled per call, where a collection can limit it.
+/// The limit of timers per call, for collections that support one.
 const BUDGET: usize = 1024;
 
-/// Takes a measured value.
+/// Receives each measured value.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(Row, f64);
 
 /// Runs every scenario once on `size` timers.
@@ -113,7 +113,7 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
     }
     sink(Row::Insert, nanos(start) / f64::from(size));
 
-    // What a server cancels was reset many times, which is what the lists look like.
+    // In a server, cancelled timers were reset many times before, so their lists are shuffled.
     for id in shuffled(size, 1) {
         timers.reset(id, MINUTE + SECOND + in_order(id));
     }
@@ -125,8 +125,8 @@ fn insert_and_cancel<T: Timers>(size: u32, sink: Sink<'_>) {
     sink(Row::Cancel, nanos(start) / f64::from(size));
 }
 
-/// The keys are at hand as if each lay in the connection just read: they are used in the order in which they are kept, while the
-/// timers they name are in random order.
+/// The keys are in the cache, as if each were in the connection just read: they are used in the order in which they are stored, while
+/// their timers are in random order.
 fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
     let in_order = in_order(size);
     let mut timers = T::new(size, size);
@@ -147,7 +147,7 @@ fn resets<T: Timers>(size: u32, sink: Sink<'_>) {
     let durations: Vec<u32> = (0..size).map(|_| 1 + random.below(2 * MINUTE as u32)).collect();
     let start = Instant::now();
     for pass in 0..passes {
-        // Every pass pairs the timers with other durations.
+        // Each pass pairs the timers with different durations.
         let (head, tail) = durations.split_at((pass * 7919 % size) as usize);
         for (id, &duration) in (0..size).zip(tail.iter().chain(head)) {
             timers.reset(id, u64::from(duration));
@@ -167,7 +167,7 @@ fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
     timers.poll(1, usize::MAX, &mut fired);
     let start = Instant::now();
     for now in 2..2 + TICKS {
-        // As a loop would: read the clock, run what is due, ask how long to sleep.
+        // The steps of an event loop: read the clock, take the due timers, ask when to wake.
         black_box(Instant::now());
         timers.poll(now, BUDGET, &mut fired);
         black_box(timers.next_wake());
@@ -176,7 +176,7 @@ fn idling<T: Timers>(size: u32, sink: Sink<'_>) {
     assert!(fired.is_empty());
 }
 
-/// 95 % of the operations are resets, 4 % replace a timer, and 1 % let a tick pass.
+/// 95 % of the operations reset a timer, 4 % replace one, and 1 % advance the time by a tick.
 fn mixed<T: Timers>(size: u32, sink: Sink<'_>) {
     let in_order = in_order(size);
     const OPERATIONS: u32 = 1_000_000;
@@ -244,8 +244,8 @@ fn jumps<T: Timers>(size: u32, sink: Sink<'_>) {
     assert_eq!(fired.len(), size as usize);
 }
 
-/// A server whose connections time out after a minute and are heard from every twenty seconds on average. Those that time out are
-/// replaced. What is measured is the timers' work: resets, polls and inserts, once the first minute has passed.
+/// A server whose connections time out after a minute and receive data every twenty seconds on average. Connections that time out are
+/// replaced. Measured is the work of the timers, which is resets, polls and inserts, after the first minute.
 fn steady<T: Timers>(size: u32, sink: Sink<'_>) {
     const WARM: u64 = 65 * SECOND;
     const MEASURED: u64 = 10 * SECOND;
@@ -339,7 +339,7 @@ fn nanos(start: Instant) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
-/// The ids in a random order, another for every seed.
+/// The ids in a random order that depends on the seed.
 fn shuffled(size: u32, seed: u64) -> Vec<u32> {
     let mut random = Random(seed);
     let mut ids: Vec<u32> = (0..size).collect();

@@ -1,4 +1,4 @@
-//! An endless peer in memory: the same frames over and over to read, and nowhere to write.
+//! An endless peer in memory: reads repeat the same frames, and writes are discarded.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::ReadBuf;
 
-/// What is there to read: whole frames, repeated for ever, at most `read` bytes at a time.
+/// Whole frames, repeated for ever, with at most `read` bytes per read.
 #[derive(Clone)]
 pub(crate) struct Feed {
     frames: Arc<[u8]>,

@@ -3,8 +3,8 @@
 //! `cargo run --release -p benches --features peers --bin ws [--rounds=N] [--only=TEXT] [--contestant=NAME]` prints
 //! nanoseconds per message (medians), allocations per message, and the ratio of ours to the best rival: frames and whole
 //! messages, permessage-deflate beside its engine alone, masking and UTF-8 by themselves. All contestants take turns
-//! within a round, so that what else the machine does hits them alike; under callgrind, one is chosen, and two numbers
-//! of rounds give the instructions of the difference.
+//! within a round, so that other activity of the machine affects all alike. Under callgrind, choose one contestant, and
+//! run it with two numbers of rounds: the difference gives the instructions per round.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Masking in place, by itself.
+//! Masking in place, alone.
 
 use std::hint::black_box;
 
@@ -41,7 +41,7 @@ pub(crate) fn suite() -> Suite {
     }
 }
 
-/// The floor: reads and writes as many bytes unchanged.
+/// The lower bound: reads and writes as many bytes unchanged.
 fn memcpy(len: usize) -> Job {
     let from = vec![0x5a; len];
     in_place(len, move |payload| payload.copy_from_slice(black_box(&from)))

@@ -331,7 +331,10 @@ mod tests {
         broker.tick(Instant::now());
         // The look-up is still in progress.
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-        assert!(begun.try_recv().is_err(), "it is looked up twice at a time");
+        assert!(
+            begun.try_recv().is_err(),
+            "the name is looked up twice at the same time"
+        );
         go_on.send(()).unwrap();
     }
 

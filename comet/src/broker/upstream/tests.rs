@@ -77,9 +77,9 @@ fn page(entries: Vec<Value>) -> Value {
     Value::Array(vec![bulk("1000"), bulk("0"), Value::Array(entries)])
 }
 
-/// More channels than a connection may have outstanding commands: all must be subscribed to and read, a few at a time. Once, channels
-/// beyond the limit were dropped; and all histories at once exceeded what Redis buffers for a subscriber, so that it cut the connection
-/// every time.
+/// More channels than a connection may have outstanding commands: all must be subscribed to and read, a few at a time. Channels beyond the
+/// limit used to be dropped; and reading all histories at once exceeded what Redis buffers for a subscriber, so Redis closed the
+/// connection every time.
 #[test]
 fn forty_thousand_channels_come_back_a_few_at_a_time() {
     let (upstream, _inbox, asked) = upstream();
@@ -184,8 +184,8 @@ fn both_connections_must_reach_the_same_broker() {
     assert!(!upstream.is_connected());
 }
 
-/// What was acknowledged and is lost while nobody follows its channel, only this node knows: it tells those who follow it
-/// elsewhere. The loss used to be found, and not marked.
+/// Only this node knows of a publication that was acknowledged and lost while nobody follows its channel here: it marks the loss for the
+/// followers at other nodes. The loss used to be found, but not marked.
 #[test]
 fn a_loss_in_a_channel_that_nobody_follows_is_marked() {
     let (upstream, _inbox, asked) = upstream();
@@ -198,8 +198,8 @@ fn a_loss_in_a_channel_that_nobody_follows_is_marked() {
     assert!(matches!(&marked[..], [(_, Ticket::Broken(channel))] if *channel == name(1)));
 }
 
-/// A channel that Redis dropped and that began anew says with the next acknowledgement that what was acknowledged before is
-/// lost. The next acknowledgement used to take its place.
+/// Redis dropped a channel, which began anew: the epoch of the next acknowledgement shows that publications acknowledged before are lost.
+/// That acknowledgement used to replace the earlier one, so the loss was not noticed.
 #[test]
 fn what_was_acknowledged_before_a_channel_began_anew_is_looked_for() {
     let (upstream, _inbox, asked) = upstream();
@@ -209,15 +209,15 @@ fn what_was_acknowledged_before_a_channel_began_anew_is_looked_for() {
     assert_eq!(page_of(&upstream), [name(1)]);
     upstream.replied(Ticket::Page(name(1)), &page(vec![entry("2-1")]));
     let marked = commands(&upstream, Role::Requests);
-    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "it has lost 1-3");
-    // What is told late, of an earlier place, does not hide what came after it.
+    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "Redis has lost 1 to 3");
+    // A late acknowledgement of an earlier position does not hide the later one.
     upstream.lock().acknowledge(&name(2), KEEP, at(2, 5));
     upstream.lock().acknowledge(&name(2), KEEP, at(2, 3));
     upstream.lock().look_again(&name(2));
     assert_eq!(page_of(&upstream), [name(2)]);
     upstream.replied(Ticket::Page(name(2)), &page(vec![entry("2-3")]));
     let marked = commands(&upstream, Role::Requests);
-    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "it has lost 2-5");
+    assert!(matches!(&marked[..], [(_, Ticket::Broken(_))]), "Redis has lost 2 to 5");
 }
 
 fn at(epoch: u64, offset: u64) -> Position {
@@ -233,7 +233,7 @@ fn entry(id: &str) -> Value {
     Value::Array(vec![bulk(id), Value::Array(fields.to_vec())])
 }
 
-/// The channels of which pages are asked for now.
+/// The channels of which pages are requested now.
 fn page_of(upstream: &Upstream) -> Vec<Name> {
     let commands = commands(upstream, Role::Requests).into_iter();
     let pages = commands.filter_map(|(_, ticket)| match ticket {
@@ -243,7 +243,7 @@ fn page_of(upstream: &Upstream) -> Vec<Name> {
     pages.collect()
 }
 
-/// Who left while the connection broke, so that nobody heard of it, used to be present for as long as the next one who came.
+/// A client that left while the connection was down, so that Redis was not told, used to stay present for as long as the next client.
 #[test]
 fn the_first_who_comes_is_alone() {
     let (upstream, _inbox, asked) = upstream();
@@ -254,7 +254,7 @@ fn the_first_who_comes_is_alone() {
     };
     let sent = || -> Vec<Vec<String>> {
         let text = |word: &protocol::bytes::Bytes| String::from_utf8_lossy(word).into_owned();
-        // Behind the script and the keys.
+        // The words behind the script and its keys.
         let words = |words: Words| words[5..].iter().map(text).collect();
         let commands = commands(&upstream, Role::Requests).into_iter();
         commands.map(|(sent, _)| words(sent)).collect()
@@ -265,7 +265,7 @@ fn the_first_who_comes_is_alone() {
     upstream.leave(&name(1), "a");
     upstream.leave(&name(1), "b");
     assert_eq!(sent(), [["n", "a"], ["n", "b"]]);
-    // That is not heard. Another comes on the next connection.
+    // Redis does not get this command. Another client enters on the next connection.
     disconnect(&upstream, &asked);
     connect(&upstream, &asked);
     assert_eq!(sent(), Vec::<Vec<String>>::new());
@@ -273,7 +273,7 @@ fn the_first_who_comes_is_alone() {
     assert_eq!(sent(), [["n", "15000", "1", "c", ""]]);
 }
 
-/// Of whom Redis could not hear for want of memory, it hears later. It used to hear of nobody who came to others.
+/// Redis is told later of a client that it could not note for lack of memory. Redis used not to be told of clients that joined others.
 #[test]
 fn who_could_not_be_noted_is_noted_later() {
     let (upstream, _inbox, asked) = upstream();
@@ -290,7 +290,7 @@ fn who_could_not_be_noted_is_noted_later() {
     };
     let no_memory = Value::Error("OOM command not allowed".into());
     assert!(!upstream.replied(entered().unwrap(), &no_memory));
-    assert!(entered().is_none(), "not at once");
+    assert!(entered().is_none(), "it is not repeated at once");
     upstream.tick(Instant::now());
     assert!(!upstream.replied(entered().unwrap(), &Value::Integer(1)));
     upstream.tick(Instant::now());

@@ -55,7 +55,7 @@ pub fn run(data: &[u8]) {
                 server.held(),
                 server.protocol().held(),
             ];
-            assert_eq!(held, [0; 4], "an idle connection owns a buffer");
+            assert_eq!(held, [0; 4], "an idle connection holds a buffer");
             client.stop();
             join(&mut client, &mut server, step);
             assert_eq!(
@@ -73,12 +73,9 @@ pub fn run(data: &[u8]) {
             server.eof();
             // The version in a record's head has no meaning (RFC 8446 section 5.1): when only it was changed, the stream is still the same.
             let seen = seen.borrow();
-            assert!(plain.starts_with(&seen.bytes), "what was not sent is shown");
+            assert!(plain.starts_with(&seen.bytes), "bytes were shown that were not sent");
             assert_eq!(server.error().is_some(), !seen.ended);
-            assert!(
-                !seen.ended || seen.bytes == plain,
-                "a part of a stream is taken for all of it"
-            );
+            assert!(!seen.ended || seen.bytes == plain, "a truncated stream ended in order");
         }
         Plan::Cut(plain, at) => {
             let Some((stream, mut server, seen)) = stream(&plain) else {
@@ -86,10 +83,7 @@ pub fn run(data: &[u8]) {
             };
             server.receive(&stream[..usize::from(at) % stream.len()]);
             server.eof();
-            assert!(
-                server.error().is_some(),
-                "a stream that was cut off is taken for a whole one"
-            );
+            assert!(server.error().is_some(), "a truncated stream ended without an error");
             assert!(plain.starts_with(&seen.borrow().bytes));
             assert!(!seen.borrow().ended);
         }
@@ -103,7 +97,7 @@ fn send(bytes: &[u8], step: usize) {
         assert!(server.held() + server.protocol().held() <= 128 * 1024);
     }
     server.eof();
-    assert!(server.error().is_some(), "a handshake came from nowhere");
+    assert!(server.error().is_some(), "arbitrary bytes completed a handshake");
 }
 
 /// The bytes that a client sends behind the handshake, which are its stream and its end; with the server and what the server's protocol has

@@ -1,4 +1,4 @@
-//! `hierarchical_hash_wheel_timer`: its wheel of four levels whose timers can be cancelled.
+//! `hierarchical_hash_wheel_timer`: its four-level wheel with cancellable timers.
 
 use std::rc::Rc;
 use std::time::Duration;

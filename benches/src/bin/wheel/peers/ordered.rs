@@ -183,7 +183,7 @@ impl Timers for LazyRearm {
     }
 }
 
-/// Polling an empty heap, the least work of an idle tick.
+/// Polls an empty heap, which is the least work of an idle tick.
 pub(crate) fn empty(_size: u32, sink: Sink<'_>) {
     const TICKS: u32 = 500;
     let heap = black_box(BinaryHeap::<Reverse<(u64, u32)>>::new());

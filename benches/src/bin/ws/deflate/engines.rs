@@ -1,4 +1,4 @@
-//! The engines by themselves: the floor. No frames, no bounds, no look at what comes out.
+//! The compression engines alone, as a lower bound: without frames, limits or checks of the result.
 
 use std::hint::black_box;
 
@@ -10,10 +10,10 @@ use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 use super::{Case, Cycle, Task};
 
-/// More than any of the messages becomes.
+/// More than the length of any message, compressed or not.
 const ROOM: usize = 4096;
 
-/// Both directions of one connection. Each call is a message, flushed, and says how long its result is.
+/// Both directions of one connection. Each call processes a message with a flush, and returns the length of its result.
 trait Engine: 'static {
     fn new(case: &Case) -> Self;
     fn deflate(&mut self, message: &[u8], room: &mut [u8]) -> usize;
@@ -32,7 +32,7 @@ fn job<E: Engine>(case: &Case) -> Job {
     let (mut engine, mut other) = (E::new(case), E::new(case));
     let (mut inflated, mut room) = (vec![0; ROOM], vec![0; ROOM]);
     let messages = case.messages.iter().map(|message| message.as_bytes().to_vec());
-    // With their tails (RFC 7692 section 7.2.2).
+    // The messages keep their last four bytes, which RFC 7692 section 7.2.2 restores before inflating.
     let compressed = messages.clone().map(|message| {
         let len = other.deflate(&message, &mut room);
         room[..len].to_vec()
@@ -152,7 +152,7 @@ mod tests {
                 let len = engine.inflate(&compressed[..len], &mut room);
                 assert_eq!(&room[..len], message.as_bytes());
             }
-            // JSON like this becomes a third, or a quarter where contexts are kept.
+            // This JSON is compressed to a third, or to a quarter with context takeover.
             let part = total as f64 / (case.messages.len() * benches::json::LEN) as f64;
             assert!((0.15..0.6).contains(&part), "{part}");
         }

@@ -1,4 +1,4 @@
-//! permessage-deflate beside its engine alone: what framing, masking, checks and bounds add to compressing.
+//! permessage-deflate beside its engine alone: the costs that framing, masking, checks and limits add to compression.
 
 use std::rc::Rc;
 
@@ -10,12 +10,12 @@ mod engines;
 mod ours;
 mod peers;
 
-/// What a server does with the messages.
+/// The task of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Task {
     Send,
     Receive,
-    /// Receives each and sends it back.
+    /// Receives each message and sends it back.
     Echo,
 }
 
@@ -68,7 +68,7 @@ fn row(name: String, task: Task, level: i32, takeover: bool) -> Row {
     }
 }
 
-/// Things that take turns, for ever.
+/// An endless repetition of the same things.
 struct Cycle<T> {
     things: Vec<T>,
     at: usize,

@@ -17,7 +17,7 @@ fn config(level: i32) -> Arc<Config> {
     let mut config = Config::default();
     config.deflate.level = level;
     config.deflate.threshold = 0;
-    // The peers keep their buffers, too.
+    // The peers keep their buffers too.
     config.limits.keep = 64 * 1024;
     Arc::new(config)
 }
@@ -31,8 +31,8 @@ fn parameters(case: &Case) -> Parameters {
     }
 }
 
-/// The messages as a client sends them, compressed. From the first on again after the last: what that refers to is
-/// always among the messages before it.
+/// The messages as a client sends them, compressed, and repeated for ever. Each repetition inflates, because no message refers to bytes
+/// before the first one.
 pub(crate) fn feed(case: &Case) -> Feed {
     let client = Connection::client(config(case.level), Xorshift::default());
     let mut writer = client.deflate(parameters(case)).writer;
@@ -67,7 +67,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
                 let mut seen = 0;
                 while seen < count {
                     let mut input = buffer.read();
-                    // Not one more: in instructions, too, it is so many messages.
+                    // Exactly `count` messages, so that instruction counts are comparable too.
                     while seen < count
                         && let Some(event) = reader.next(&mut writer, &mut input, &mut out).unwrap()
                     {
@@ -91,7 +91,7 @@ pub(crate) fn connection(case: &Case) -> Option<Job> {
     })
 }
 
-/// That the messages arrive, twice over.
+/// Checks that the messages arrive, in two repetitions of the feed.
 pub(crate) fn check(case: &Case) {
     let Connection { mut reader, mut writer } = Connection::server(config(case.level)).deflate(parameters(case));
     let (mut buffer, mut seen) = (Buffer::new(feed(case)), 0);

@@ -1,5 +1,5 @@
-//! yawc, with permessage-deflate. soketto has it as well, but asks flate2 for zlib in C, which yawc would then be measured with,
-//! and cannot read what comes with the flate2 of today.
+//! yawc with permessage-deflate. soketto has permessage-deflate too, but makes flate2 use zlib in C, also for yawc, and cannot read
+//! these messages with the current flate2.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use super::ours::feed;
 use super::{Case, Cycle, Task};
 use crate::feed::run;
 
-/// On zlib-rs, too, through flate2.
+/// yawc, which uses zlib-rs too, through flate2.
 pub(crate) fn yawc(case: &Case) -> Option<Job> {
     use yawc::frame::Frame;
     use yawc::{CompressionLevel, Options, Role, WebSocket};

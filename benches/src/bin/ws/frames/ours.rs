@@ -158,7 +158,7 @@ pub(crate) fn decoder(case: &Case) -> Option<Job> {
     }))
 }
 
-/// The floor: copies the bytes once, as a read does, and examines nothing.
+/// The lower bound: copies the bytes once, as a read does, and examines nothing.
 pub(crate) fn memcpy(case: &Case) -> Option<Job> {
     if case.task == Task::Share {
         return None;

@@ -1,4 +1,4 @@
-//! The other crates, each used as its documentation recommends, with limits that do not matter.
+//! The other crates, each used as its documentation recommends, with limits that no case reaches.
 
 use std::hint::black_box;
 
@@ -161,7 +161,7 @@ pub(crate) fn soketto(case: &Case) -> Option<Job> {
                     for _ in 0..count {
                         message.clear();
                         let data = receiver.receive_data(&mut message).await.unwrap();
-                        // It leaves the UTF-8 check to its user.
+                        // soketto leaves the UTF-8 check to its user.
                         if data.is_text() {
                             black_box(std::str::from_utf8(&message).unwrap());
                         } else if own {
@@ -226,7 +226,7 @@ pub(crate) fn yawc(case: &Case) -> Option<Job> {
     })
 }
 
-/// Checks nothing itself; text is checked here, as its user must.
+/// The crate does not check UTF-8, which is left to its user, so text is checked here.
 pub(crate) fn websocket_sans_io(case: &Case) -> Option<Job> {
     if case.task == Task::Share {
         return None;

@@ -240,7 +240,7 @@ pub(super) fn edits_persist<D: Driver>(driver: &D) {
             let kept = bytes.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
             ensure!(
                 kept >= edited,
-                "expected the first {edited} bytes as they were left, saw only {kept} of them so"
+                "expected the first {edited} bytes as the protocol edited them, saw only {kept} edited"
             );
             edited = event.left;
         }

@@ -99,7 +99,7 @@ pub(super) fn a_mailbox_is_bounded<D: Driver>(driver: &D) {
     // All messages that were accepted arrive, and no others.
     let taken = n as usize;
     expect(
-        "messages told of those that were taken",
+        "accepted messages that the protocol got",
         read(&mut *session.wire, taken).len(),
         taken,
     );
