@@ -11,6 +11,7 @@ that docs/comet-faults.md names.
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ FEED = "comet/src/node/feed.rs"
 LOG = "comet/src/log.rs"
 # Schedules of faults for each.
 RUNS = 600
+# Seconds of processor time that a process may take. All schedules take four minutes without optimization.
+LONGEST = 900
 
 # The fault, and its edits: the file, the text with the fix, and the text without.
 MUTANTS = [
@@ -199,11 +202,14 @@ def found(folder):
     command = ["cargo", "test", "--quiet", "--package", "comet", "--bin", "comet", "model"]
     environment = {**os.environ, "COMET_MODEL_RUNS": str(RUNS), "RUST_BACKTRACE": "0", "RUSTFLAGS": "-Awarnings"}
     environment["CARGO_TARGET_DIR"] = str(ROOT / "target/model-mutants")
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    bound = lambda: resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, preexec_fn=bound)
     if "error: could not compile" in done.stderr:
         sys.exit(f"a mutant does not compile:\n{done.stderr[-2000:]}")
     if done.returncode == 0:
         return None
+    if "SIGXCPU" in done.stderr or "SIGKILL" in done.stderr:
+        return "a schedule does not end"
     return (re.search(r"panicked at .*:\n(.*)", done.stdout) or re.search(r"(.+)", done.stdout))[1][:160]
 
 
