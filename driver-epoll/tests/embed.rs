@@ -249,6 +249,49 @@ fn a_storm_in_one_place_leaves_the_others_their_turn() {
     }
 }
 
+/// Sends more than a socket takes.
+struct Talker;
+
+impl Protocol for Talker {
+    type Message = Infallible;
+    type Error = Infallible;
+
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Result<(), Infallible> {
+        cx.send(&[b'x'; 8 << 20]);
+        Ok(())
+    }
+
+    fn received(&mut self, _: &mut Cx<'_>, input: &mut Input<'_>) -> Result<(), Infallible> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+/// `sendfile` takes the error of a socket and does not report it, if it has sent something before: a reset then shows only as a
+/// hang-up without an error.
+#[test]
+fn a_reset_whose_error_was_taken_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let copy = socket.try_clone().unwrap();
+    let mut looped = Loop::new(Config::default()).unwrap();
+    assert!(looped.handle().adopt(socket, |_| Talker));
+    while looped.stats().bytes_out == 0 {
+        looped.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    // Closing with unread input resets the connection.
+    peer.read_exact(&mut [0]).unwrap();
+    drop(peer);
+    poll(&mut [PollFd::new(&copy, PollFlags::ERR)], None).unwrap();
+    assert!(copy.take_error().unwrap().is_some());
+    let begun = Instant::now();
+    while looped.stats().io_errors == 0 {
+        looped.turn(Some(Duration::from_millis(10))).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", looped.stats());
+    }
+}
+
 /// Posts each received byte to all connections, and reads the next byte after its message to itself has arrived.
 struct Publisher {
     own: Sender<Option<u8>>,

@@ -46,6 +46,10 @@ where
                 turn.settle(stream)
             });
         }
+        if conn.interest.write {
+            // A send has taken the error and reported only what it had sent before, as `sendfile` does. The next one fails.
+            return self.turn_of(key, |turn, stream| turn.ready(stream, false, true));
+        }
         if epoll::delete(&self.epoll, &conn.socket).is_ok() {
             conn.state = State::Unregistered;
         }
