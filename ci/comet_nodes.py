@@ -309,6 +309,10 @@ async def amnesia(comet, driver):
         clients = [Client(server.url) for _ in range(5)]
         await asyncio.wait_for(asyncio.gather(*(client.ready.wait() for client in clients)), PATIENCE)
         await asyncio.to_thread(server.ask, "/api/publish", {"channel": CHANNEL, "data": "before"})
+        # Redis answers the publisher before it tells the subscribers. If it dies in between, they lose the publication, and are told.
+        async with asyncio.timeout(PATIENCE):
+            while not all(client.data == ["before"] for client in clients):
+                await asyncio.sleep(0.01)
         broker.kill()
         await asyncio.to_thread(broker.start)
         async with asyncio.timeout(PATIENCE):
