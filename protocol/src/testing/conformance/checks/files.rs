@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::FilePiece;
 
-/// More than a transport holds. A quarter of the length in memory is more than what a stream of HTTP/2 reads of a file in advance, two
-/// windows of 64 KiB.
+/// More than a transport holds. A quarter of the length in memory is more than what TLS and a stream of HTTP/2 read of a file in
+/// advance: up to two windows of 64 KiB.
 fn length_of<D: Driver>() -> usize {
     if D::IN_MEMORY { 1 << 20 } else { 12 << 20 }
 }
