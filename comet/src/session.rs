@@ -374,9 +374,8 @@ impl Session {
     /// Finds a subscription by its tag and `is_it`. A binary search, because a client may have many subscriptions.
     fn find_by(&self, tag: u16, is_it: impl Fn(&Cursor) -> bool) -> Option<usize> {
         let first = self.first_of(tag);
-        let mut tagged = self.subscriptions.get(first..)?.iter();
+        let tagged = self.subscriptions.get(first..)?.iter();
         let index = tagged
-            .by_ref()
             .take_while(|subscription| subscription.cursor.tag() == tag)
             .position(|subscription| is_it(&subscription.cursor))?;
         Some(first + index)
