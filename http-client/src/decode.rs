@@ -145,15 +145,15 @@ impl Step {
                 // Bytes after the end are ignored, as by other clients; gzip may have further members.
                 match &mut self.coding {
                     #[cfg(feature = "gzip")]
-                    Coding::Gzip(member) if self.input.starts_with(&[0x1f, 0x8b]) => member.reset(true),
+                    Coding::Gzip(member) if self.input.starts_with(&[0x1f, 0x8b]) => {
+                        *member = flate2::Decompress::new_gzip(15);
+                    }
+                    #[cfg(feature = "gzip")]
+                    Coding::Gzip(_) if *self.input == [0x1f] && !self.last => return Ok(None),
                     _ => {
                         self.input.clear();
                         return Ok(None);
                     }
-                }
-                #[cfg(feature = "gzip")]
-                if let Coding::Gzip(member) = &mut self.coding {
-                    *member = flate2::Decompress::new_gzip(15);
                 }
                 self.done = false;
             }
@@ -431,7 +431,8 @@ mod tests {
             ("gzip, zstd", zstd(&gzip(&plain)), &plain),
         ] {
             for split in [1, 2, 3, 7, 100, 100_000] {
-                assert_eq!(decode(codings, &coded, split).as_deref(), Ok(expected), "{codings} {split}");
+                let decoded = decode(codings, &coded, split);
+                assert!(decoded.as_deref() == Ok(expected), "{codings} {split}");
             }
             let cut = &coded[..coded.len() - 1];
             assert!(matches!(decode(codings, cut, 100), Err(Error::Decode(_))), "{codings}");
@@ -443,10 +444,10 @@ mod tests {
         assert!(decoder("gzip, gzip, gzip, gzip").is_none());
     }
 
-    /// 100 MiB of zeros come in pieces, and memory holds one of them.
+    /// 4 MiB of zeros come in pieces, and memory holds one of them.
     #[test]
     fn a_bomb_comes_in_pieces() {
-        let zeros = vec![0; 100 * 1024 * 1024];
+        let zeros = vec![0; 4 * 1024 * 1024];
         for (codings, bomb) in [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
             let mut decoder = decoder(codings).unwrap();
             decoder.push(&bomb);

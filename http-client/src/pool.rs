@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(pool.established(now, *line, 1), [1]);
         }
         for (_, line) in lines {
-            assert_eq!(pool.returned(now, *line), []);
+            assert_eq!(pool.returned(now, *line), [0_u64; 0]);
         }
         (pool, now)
     }
@@ -350,7 +350,7 @@ mod tests {
         let (mut pool, now) = with_idle(&[("a", 1), ("a", 2)]);
         assert_eq!(pool.checkout(&"a", 7, false), Checkout::Use(2));
         assert_eq!(pool.checkout(&"a", 8, false), Checkout::Use(1));
-        assert_eq!(pool.returned(now, 2), []);
+        assert_eq!(pool.returned(now, 2), [0_u64; 0]);
         assert_eq!(pool.checkout(&"a", 9, false), Checkout::Use(2));
         assert_eq!(pool.checkout(&"b", 9, false), Checkout::Open);
     }
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(pool.checkout(&"a", 8, false), Checkout::Open);
         pool.opening(&"a", 2);
         assert_eq!(pool.returned(now, 1), [8]);
-        assert_eq!(pool.established(now, 2, 1), []);
+        assert_eq!(pool.established(now, 2, 1), [0_u64; 0]);
         assert_eq!(pool.counts(), (2, 1, 0));
         assert_eq!(pool.checkout(&"a", 9, false), Checkout::Use(2));
     }
@@ -397,6 +397,7 @@ mod tests {
         assert_eq!(pool.expire(now + 91 * SECOND), Some(1));
         assert_eq!(pool.expire(now + 91 * SECOND), None);
         assert_eq!(pool.checkout(&"a", 4, false), Checkout::Open);
+        assert!(pool.cancel(&"a", 4));
         assert_eq!((pool.closed(1), pool.deadline()), (Lost::default(), None));
     }
 
@@ -445,7 +446,7 @@ mod tests {
         assert_eq!(pool.returned(now, 1), [4]);
         pool.retire(1);
         for _ in 0..3 {
-            assert_eq!(pool.returned(now, 1), []);
+            assert_eq!(pool.returned(now, 1), [0_u64; 0]);
         }
         assert_eq!(pool.counts(), (1, 0, 0));
     }

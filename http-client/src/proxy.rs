@@ -179,8 +179,8 @@ impl Direct {
     pub fn parse(list: &str) -> Self {
         let words = list.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
         let rules = words.map(|word| {
-            let bare = word.trim_start_matches('[').trim_end_matches(']');
-            let (address, bits) = bare.split_once('/').unwrap_or((bare, ""));
+            let bare = word.replace(['[', ']'], "");
+            let (address, bits) = bare.split_once('/').unwrap_or((&bare, ""));
             match (address.parse::<IpAddr>(), bits.parse()) {
                 _ if word == "*" => Rule::All,
                 (Ok(address), Ok(bits)) => Rule::Network(address, bits),
