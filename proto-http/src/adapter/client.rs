@@ -364,9 +364,14 @@ impl<H: Caller> Client<H> {
         call: impl FnOnce(&mut H, &mut Requester<'_, '_>) -> Result<(), Misuse>,
     ) -> Result<(), ClientError> {
         let answered = self.core.connection.response_state() == State::Done;
+        let was_paused = self.core.paused;
         self.call(cx, call)?;
         if answered {
             self.next_exchange(cx)?;
+        }
+        if was_paused && !self.core.paused {
+            // All of the content may have been consumed before the pause. Then no input follows that would show its end.
+            self.read(cx, &mut [], &mut 0)?;
         }
         self.settle(cx);
         Ok(())
