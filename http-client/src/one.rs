@@ -36,6 +36,8 @@ struct Current {
     paused: bool,
     /// Why the request has failed on this side.
     failed: Option<Error>,
+    /// The end of the answer, which is told when the pool has the connection back: else the next request would open another one.
+    end: Option<Result<HeaderMap, Error>>,
 }
 
 impl One {
@@ -94,6 +96,7 @@ impl One {
                     skips: None,
                     paused: false,
                     failed: None,
+                    end: None,
                 });
             }
             Err(misuse) => {
@@ -167,7 +170,10 @@ impl Caller for One {
 
     fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         match self.current.take() {
-            Some(current) => self.agent.finished(Some(self.line.id), current.task.job, Outcome::Complete),
+            Some(current) => {
+                self.agent.finished(Some(self.line.id), current.task.job, Outcome::Complete);
+                current.end.into_iter().for_each(|end| current.task.exchange.content.finish(end));
+            }
             None if !self.begun => {
                 self.begun = true;
                 self.agent.established(self.line.id, 1);
@@ -213,7 +219,11 @@ impl Caller for One {
         let Some(current) = &mut self.current else { return Ok(()) };
         if current.skips.is_none() {
             let trailers = HeaderMap::try_from(trailers).map_err(|error| Error::Protocol(error.to_string()));
-            current.task.exchange.content.finish(trailers);
+            if requester.is_idle() {
+                current.end = Some(trailers);
+            } else {
+                current.task.exchange.content.finish(trailers);
+            }
         }
         if !matches!(current.left, Kind::Empty) {
             // The server has answered without reading all of the body: nobody needs the rest.
@@ -231,7 +241,8 @@ impl Caller for One {
     }
 
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
-        let Some(current) = self.current.take() else { return };
+        let Some(mut current) = self.current.take() else { return };
+        current.end.take().into_iter().for_each(|end| current.task.exchange.content.finish(end));
         let outcome = if current.task.exchange.content.is_finished() && current.failed.is_none() {
             Outcome::Complete
         } else {

@@ -258,15 +258,15 @@ impl Caller for Two {
 
     fn end(&mut self, stream: u32, trailers: Fields<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         let Some(current) = self.streams.get_mut(&stream) else { return Ok(()) };
-        if !current.skips {
-            let trailers = HeaderMap::try_from(trailers).map_err(|error| Error::Protocol(error.to_string()));
-            current.task.exchange.content.finish(trailers);
-        }
+        let trailers = HeaderMap::try_from(trailers).map_err(|error| Error::Protocol(error.to_string()));
+        let told = (!current.skips).then(|| Arc::clone(&current.task.exchange));
         if !matches!(current.left, Kind::Empty) {
             requester.cancel(stream);
         }
         self.served = true;
         self.over(stream, Outcome::Complete);
+        // Told when the pool knows that the stream is free.
+        told.into_iter().for_each(|exchange| exchange.content.finish(trailers.clone()));
         self.look(requester)
     }
 
