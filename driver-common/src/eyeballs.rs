@@ -174,10 +174,7 @@ impl Eyeballs {
     /// Why no connection can be established: every address has failed, or there is none
     /// ([`NotFound`](ErrorKind::NotFound)). `None` while there is hope.
     pub fn failure(&self) -> Option<ErrorKind> {
-        let over = self.is_resolved()
-            && self.running.is_empty()
-            && self.v6.left.is_empty()
-            && self.v4.left.is_empty();
+        let over = self.is_resolved() && self.running.is_empty() && self.v6.left.is_empty() && self.v4.left.is_empty();
         over.then(|| self.failure.unwrap_or(ErrorKind::NotFound))
     }
 
@@ -274,7 +271,10 @@ mod tests {
         assert_eq!(eyeballs.failure(), None);
         eyeballs.resolved(start, Family::V6, [four(1)]);
         eyeballs.resolved(start, Family::V4, []);
-        assert_eq!((eyeballs.next(start), eyeballs.failure()), (None, Some(ErrorKind::NotFound)));
+        assert_eq!(
+            (eyeballs.next(start), eyeballs.failure()),
+            (None, Some(ErrorKind::NotFound))
+        );
     }
 
     /// A look-up with thousands of addresses, or the same one often, does not make as many attempts.

@@ -214,7 +214,12 @@ mod tests {
             *name == "localhost" && matches!(found, Found::Addresses(_, some) if some.iter().any(IpAddr::is_loopback))
         };
         assert!(found.iter().any(loopback), "{found:?}");
-        assert!(found.iter().any(|(name, found)| *name == "name.invalid" && matches!(found, Found::Failed(_))), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|(name, found)| *name == "name.invalid" && matches!(found, Found::Failed(_))),
+            "{found:?}"
+        );
     }
 
     #[test]

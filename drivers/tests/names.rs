@@ -81,7 +81,11 @@ fn the_system_knows_localhost() {
     for &driver in Driver::ALL {
         let port = server("127.0.0.1");
         let (heard, reason) = open(driver, Connect::new(("localhost", port)));
-        assert_eq!((heard.as_slice(), reason), (b"welcome".as_slice(), Reason::Closed), "{driver}");
+        assert_eq!(
+            (heard.as_slice(), reason),
+            (b"welcome".as_slice(), Reason::Closed),
+            "{driver}"
+        );
     }
 }
 
@@ -99,7 +103,11 @@ fn addresses_that_fail_hand_over_at_once() {
                 answer.found(Family::V4, v4.to_vec());
             }),
         );
-        assert_eq!((heard.as_slice(), reason), (b"welcome".as_slice(), Reason::Closed), "{driver}");
+        assert_eq!(
+            (heard.as_slice(), reason),
+            (b"welcome".as_slice(), Reason::Closed),
+            "{driver}"
+        );
         assert!(start.elapsed() < Duration::from_secs(3), "{driver}");
     }
 }
@@ -171,6 +179,9 @@ fn a_stop_ends_the_attempt() {
         let running = Server::on(driver).connect(connect, move |_| hello).unwrap();
         running.stop(Duration::ZERO).unwrap();
         let (_, reason) = reports.recv_timeout(Duration::from_secs(5)).unwrap();
-        assert!(matches!(reason, Reason::Stopped | Reason::Io(ErrorKind::TimedOut)), "{driver}: {reason:?}");
+        assert!(
+            matches!(reason, Reason::Stopped | Reason::Io(ErrorKind::TimedOut)),
+            "{driver}: {reason:?}"
+        );
     }
 }

@@ -265,7 +265,9 @@ impl Agent {
             let Some(found) = state.jobs.get_mut(&job) else {
                 return Verdict::Drop;
             };
-            let followed = found.history.follow(&found.redirects, &mut found.hop, parts.status, &parts.headers);
+            let followed = found
+                .history
+                .follow(&found.redirects, &mut found.hop, parts.status, &parts.headers);
             let followed = followed.and_then(|follows| match follows && found.hop.body && !found.body.is_whole() {
                 true => Err(RedirectError::BodyGone),
                 false => Ok(follows),
@@ -298,7 +300,9 @@ impl Agent {
     /// Handles the timers that are due.
     pub(crate) fn tick(&self, now: Instant) {
         self.run(|state, actions| {
-            state.timers.advance(TICKS.elapsed(now.saturating_duration_since(state.start)));
+            state
+                .timers
+                .advance(TICKS.elapsed(now.saturating_duration_since(state.start)));
             while let Some((_, job)) = state.timers.pop() {
                 if let Some(job) = state.jobs.get_mut(&job) {
                     job.timer = None;
@@ -340,7 +344,10 @@ impl State {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let wake = self.timers.next_wake().and_then(|wake| self.start.checked_add(TICKS.duration(wake)));
+        let wake = self
+            .timers
+            .next_wake()
+            .and_then(|wake| self.start.checked_add(TICKS.duration(wake)));
         [wake, self.pool.deadline()].into_iter().flatten().min()
     }
 
@@ -473,5 +480,7 @@ fn roots() -> Result<proto_tls::Roots, Error> {
 
 #[cfg(not(any(feature = "webpki-roots", feature = "native-roots")))]
 fn roots() -> Result<proto_tls::Roots, Error> {
-    Err(Error::Settings("no certificate authorities are trusted: set `tls`, or choose the feature webpki-roots or native-roots".into()))
+    Err(Error::Settings(
+        "no certificate authorities are trusted: set `tls`, or choose the feature webpki-roots or native-roots".into(),
+    ))
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use driver_common::{Backend, Handle, Server};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use protocol::Either;
 use url::Url;
 
@@ -53,7 +53,9 @@ impl Shared {
     fn start(&self) -> Result<&Arc<Agent>, Error> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Settings("a client without a driver must be used in a tokio runtime".into()))?;
-        Ok(self.agent.get_or_init(|| crate::in_runtime::start(self.settings.clone(), &runtime)))
+        Ok(self
+            .agent
+            .get_or_init(|| crate::in_runtime::start(self.settings.clone(), &runtime)))
     }
 
     #[cfg(not(feature = "tokio"))]
@@ -179,7 +181,9 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("counts", &self.counts()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }
 
@@ -251,7 +255,9 @@ impl RequestBuilder {
 
     /// Sets the body to a form, and its Content-Type.
     pub fn form<K: AsRef<str>, V: AsRef<str>>(self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
         self.content_type("application/x-www-form-urlencoded").body(form)
     }
 
@@ -266,7 +272,9 @@ impl RequestBuilder {
 
     fn content_type(self, kind: &'static str) -> Self {
         self.change(|hop| {
-            hop.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+            hop.headers
+                .entry(CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static(kind));
             Ok(())
         })
     }
@@ -301,7 +309,13 @@ impl RequestBuilder {
         };
         let (parts, url) = poll_fn(|cx| ticket.exchange.poll_head(cx.waker())).await?;
         let settings = &self.shared.settings;
-        Ok(Response::new(parts, url, ticket, settings.decompress, settings.max_content))
+        Ok(Response::new(
+            parts,
+            url,
+            ticket,
+            settings.decompress,
+            settings.max_content,
+        ))
     }
 
     /// Sends the request and collects its answer, up to [`Settings::max_content`] bytes, without waiting: `then` gets the result, on the

@@ -230,8 +230,9 @@ impl Coding {
                 use brotli_decompressor::{BrotliDecompressStream, BrotliResult};
                 out.resize(PIECE, 0);
                 let (mut left, mut used, mut room, mut made, mut total) = (input.len(), 0, PIECE, 0, 0);
-                let result =
-                    BrotliDecompressStream(&mut left, &mut used, input, &mut room, &mut made, out, &mut total, state);
+                let result = BrotliDecompressStream(
+                    &mut left, &mut used, input, &mut room, &mut made, out, &mut total, state,
+                );
                 out.truncate(made);
                 input.advance(used);
                 match result {
@@ -291,7 +292,10 @@ mod zstd {
             out.resize(PIECE, 0);
             let made = self.fill(input, out, last)?;
             out.truncate(made);
-            let over = self.decoder.as_ref().is_some_and(|decoder| self.last_block && decoder.can_collect() == 0);
+            let over = self
+                .decoder
+                .as_ref()
+                .is_some_and(|decoder| self.last_block && decoder.can_collect() == 0);
             if !over {
                 return Ok(false);
             }
@@ -344,7 +348,11 @@ mod zstd {
             }
             let [a, b, c, ..] = **input else { return Ok(0) };
             let header = u32::from_le_bytes([a, b, c, 0]);
-            let content = if header >> 1 & 3 == 1 { 1 } else { (header >> 3) as usize };
+            let content = if header >> 1 & 3 == 1 {
+                1
+            } else {
+                (header >> 3) as usize
+            };
             let is_last = header & 1 == 1;
             let whole = 3 + content + if is_last && self.checksum { 4 } else { 0 };
             let Some(block) = input.get(..whole) else { return Ok(0) };
@@ -438,8 +446,14 @@ mod tests {
             assert!(matches!(decode(codings, cut, 100), Err(Error::Decode(_))), "{codings}");
         }
         assert_eq!(decode("gzip", b"", 1), Ok(vec![]));
-        assert!(matches!(decode("gzip", b"not gzip at all", 4), Err(Error::Decode("gzip"))));
-        assert!(matches!(decode("zstd", b"this is not zstd, not at all", 4), Err(Error::Decode("zstd"))));
+        assert!(matches!(
+            decode("gzip", b"not gzip at all", 4),
+            Err(Error::Decode("gzip"))
+        ));
+        assert!(matches!(
+            decode("zstd", b"this is not zstd, not at all", 4),
+            Err(Error::Decode("zstd"))
+        ));
         assert!(decoder("identity").is_none() && decoder("unknown").is_none());
         assert!(decoder("gzip, gzip, gzip, gzip").is_none());
     }

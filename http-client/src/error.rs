@@ -126,7 +126,9 @@ impl fmt::Display for Error {
             Error::Proxy(error) => error.fmt(f),
             Error::Tls(error) => write!(f, "TLS: {error}"),
             Error::Timeout(phase) => write!(f, "timed out: {phase}"),
-            Error::Closed { kind: None } => f.write_str("the server has closed the connection before its answer was complete"),
+            Error::Closed { kind: None } => {
+                f.write_str("the server has closed the connection before its answer was complete")
+            }
             Error::Closed { kind: Some(kind) } => {
                 write!(f, "the connection has failed before the answer was complete: {kind}")
             }

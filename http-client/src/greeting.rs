@@ -180,7 +180,11 @@ impl<N: Protocol> Protocol for Greeting<N> {
             }
             Handshake::Socks5(_, credentials) => {
                 self.state = State::Method;
-                let methods: &[u8] = if credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
+                let methods: &[u8] = if credentials.is_some() {
+                    &[5, 2, 0, 2]
+                } else {
+                    &[5, 1, 0]
+                };
                 cx.send(methods);
             }
         }
@@ -305,7 +309,10 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n\r\n",
             b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\nProxy-Authorization: Basic eA==\r\n\r\n",
         );
-        assert_eq!(refuses(&plain, b"HTTP/1.1 407 No\r\n\r\n"), ProxyError::Status(407).into());
+        assert_eq!(
+            refuses(&plain, b"HTTP/1.1 407 No\r\n\r\n"),
+            ProxyError::Status(407).into()
+        );
         assert_eq!(refuses(&plain, b"SSH-2.0-x\r\n\r\n"), ProxyError::Invalid.into());
     }
 
@@ -331,7 +338,10 @@ mod tests {
         assert_eq!(refuses(&by_name, b"\x05\x02"), ProxyError::Refused.into());
         assert_eq!(refuses(&login, b"\x05\x02\x01\x01"), ProxyError::Refused.into());
         assert_eq!(refuses(&by_name, b"\x05\x00\x05\x05"), ProxyError::Socks(5).into());
-        assert_eq!(refuses(&by_name, b"\x05\x00\x05\x00\x00\x09a"), ProxyError::Invalid.into());
+        assert_eq!(
+            refuses(&by_name, b"\x05\x00\x05\x00\x00\x09a"),
+            ProxyError::Invalid.into()
+        );
         assert_eq!(refuses(&by_name, b"HTTP"), ProxyError::Invalid.into());
         let long = Handshake::Socks5(to(&"a".repeat(256)), None);
         assert_eq!(refuses(&long, b"\x05\x00"), ProxyError::TooLong.into());
@@ -341,10 +351,16 @@ mod tests {
     fn a_silent_or_gone_proxy() {
         let mut silent = rig(Handshake::Connect(to("a"), None));
         silent.advance(Duration::from_secs(6));
-        assert!(matches!(silent.error(), Some(protocol::SwitchError::Before(Error::Timeout(Phase::Handshake)))));
+        assert!(matches!(
+            silent.error(),
+            Some(protocol::SwitchError::Before(Error::Timeout(Phase::Handshake)))
+        ));
         let mut gone = rig(Handshake::Connect(to("a"), None));
         gone.eof();
         let expected: Option<&protocol::SwitchError<Error, Infallible>> = gone.error();
-        assert!(matches!(expected, Some(protocol::SwitchError::Before(Error::Proxy(ProxyError::Closed)))));
+        assert!(matches!(
+            expected,
+            Some(protocol::SwitchError::Before(Error::Proxy(ProxyError::Closed)))
+        ));
     }
 }

@@ -7,8 +7,8 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use driver_common::{Answer, Found, Resolve, SystemResolver};
-use protocol::{Cx, Either, Input, Peer, Protocol, Reason, Sender, Switch, SwitchError};
 use proto_tls::{Factory, Session, Tls};
+use protocol::{Cx, Either, Input, Peer, Protocol, Reason, Sender, Switch, SwitchError};
 
 use crate::agent::{Agent, Outcome};
 use crate::exchange::Exchange;
@@ -290,9 +290,7 @@ pub(crate) fn one_error(error: proto_http::ClientError) -> Error {
         proto_http::ClientError::Misuse(misuse) => Error::Request(misuse),
         proto_http::ClientError::TimedOut(proto_http::Timer::Body) => Error::Timeout(Phase::Body),
         proto_http::ClientError::TimedOut(_) => Error::Timeout(Phase::Answer),
-        proto_http::ClientError::Violation(violation)
-            if violation.kind() == proto_http::ViolationKind::Truncated =>
-        {
+        proto_http::ClientError::Violation(violation) if violation.kind() == proto_http::ViolationKind::Truncated => {
             Error::Closed { kind: None }
         }
         error => Error::Protocol(error.to_string()),

@@ -5,7 +5,9 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use proto_http::{BodyLength, Caller, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Unanswered, Unframed};
+use proto_http::{
+    BodyLength, Caller, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Unanswered, Unframed,
+};
 use protocol::{FilePiece, Reason};
 
 use crate::agent::{Agent, Outcome, Verdict};
@@ -65,7 +67,9 @@ impl One {
                 Command::Close => {}
             }
         }
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         if current.paused && current.task.exchange.content.has_room(&self.waker) {
             current.paused = false;
             requester.pause(false);
@@ -111,7 +115,9 @@ impl One {
 
     /// Sends as much of the body as the connection takes.
     fn pump(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         while !requester.is_congested() {
             match &mut current.left {
                 Kind::Empty => return Ok(()),
@@ -171,8 +177,12 @@ impl Caller for One {
     fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
         match self.current.take() {
             Some(current) => {
-                self.agent.finished(Some(self.line.id), current.task.job, Outcome::Complete);
-                current.end.into_iter().for_each(|end| current.task.exchange.content.finish(end));
+                self.agent
+                    .finished(Some(self.line.id), current.task.job, Outcome::Complete);
+                current
+                    .end
+                    .into_iter()
+                    .for_each(|end| current.task.exchange.content.finish(end));
             }
             None if !self.begun => {
                 self.begun = true;
@@ -184,7 +194,9 @@ impl Caller for One {
     }
 
     fn response(&mut self, response: &Response<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         match http::Response::try_from(response) {
             Ok(head) => match self.agent.head(current.task.job, head.into_parts().0) {
                 Verdict::Deliver => {}
@@ -200,7 +212,9 @@ impl Caller for One {
     }
 
     fn data(&mut self, data: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         match &mut current.skips {
             Some(left) if data.len() > *left => requester.abort(),
             Some(left) => *left -= data.len(),
@@ -216,7 +230,9 @@ impl Caller for One {
     }
 
     fn end(&mut self, trailers: Fields<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         if current.skips.is_none() {
             let trailers = HeaderMap::try_from(trailers).map_err(|error| Error::Protocol(error.to_string()));
             if requester.is_idle() {
@@ -242,7 +258,11 @@ impl Caller for One {
 
     fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
         let Some(mut current) = self.current.take() else { return };
-        current.end.take().into_iter().for_each(|end| current.task.exchange.content.finish(end));
+        current
+            .end
+            .take()
+            .into_iter()
+            .for_each(|end| current.task.exchange.content.finish(end));
         let outcome = if current.task.exchange.content.is_finished() && current.failed.is_none() {
             Outcome::Complete
         } else {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, RANGE};
 use http::Method;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, RANGE};
 use url::{Position, Url};
 
 use crate::body::Body;
@@ -159,7 +159,10 @@ mod tests {
         let settings = Settings::default();
         let (key, plan) = of(&settings, "https://me:p%40ss@[2001:db8::1]:8443/a%20b?c=d#e");
         assert_eq!((key.secure, key.place()), (true, ("2001:db8::1", 8443)));
-        assert_eq!((plan.target.as_str(), plan.authority.as_str()), ("/a%20b?c=d", "[2001:db8::1]:8443"));
+        assert_eq!(
+            (plan.target.as_str(), plan.authority.as_str()),
+            ("/a%20b?c=d", "[2001:db8::1]:8443")
+        );
         assert_eq!(plan.headers[AUTHORIZATION], "Basic bWU6cEBzcw==");
         assert_eq!(plan.headers[HOST], "[2001:db8::1]:8443");
         assert!(key.handshake().is_none());

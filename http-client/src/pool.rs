@@ -222,7 +222,8 @@ impl<K: Clone + Eq + Hash> Pool<K> {
 
     /// An idle connection that has been idle for too long, and is to be closed. To be called until it returns `None`.
     pub fn expire(&mut self, now: Instant) -> Option<LineId> {
-        self.timers.advance(Ticks::MILLISECOND.elapsed(now.saturating_duration_since(self.start)));
+        self.timers
+            .advance(Ticks::MILLISECOND.elapsed(now.saturating_duration_since(self.start)));
         let (_, line) = self.timers.pop()?;
         if let Some(entry) = self.lines.get_mut(&line) {
             entry.timer = None;
@@ -275,7 +276,9 @@ impl<K: Clone + Eq + Hash> Pool<K> {
             && entry.room > 0
             && entry.timer.is_none()
         {
-            let at = now.saturating_duration_since(self.start).saturating_add(self.limits.idle_timeout);
+            let at = now
+                .saturating_duration_since(self.start)
+                .saturating_add(self.limits.idle_timeout);
             entry.timer = Some(self.timers.insert(Ticks::MILLISECOND.deadline(at), line));
             self.idle += 1;
         }
@@ -298,7 +301,11 @@ impl<K: Clone + Eq + Hash> Pool<K> {
 
     /// Forgets an origin without connections and requests.
     fn tidy(&mut self, key: &K) {
-        if self.origins.get(key).is_some_and(|origin| origin.lines == 0 && origin.waiting.is_empty()) {
+        if self
+            .origins
+            .get(key)
+            .is_some_and(|origin| origin.lines == 0 && origin.waiting.is_empty())
+        {
             self.origins.remove(key);
         }
     }
@@ -427,7 +434,13 @@ mod tests {
             assert!(matches!(pool.checkout(&"a", job, false), Checkout::Use(_)));
         }
         assert_eq!(pool.checkout(&"a", 4, false), Checkout::Wait);
-        assert_eq!(pool.closed(1), Lost { failed: None, open: true });
+        assert_eq!(
+            pool.closed(1),
+            Lost {
+                failed: None,
+                open: true
+            }
+        );
         pool.opening(&"a", 9);
         assert_eq!(pool.established(now, 9, 1), [4]);
     }

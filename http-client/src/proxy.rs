@@ -140,7 +140,9 @@ impl Proxies {
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let first = |names: &[&str]| {
-            let set = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+            let set = names
+                .iter()
+                .find_map(|name| variable(name).filter(|value| !value.is_empty()));
             set.map(|value| Proxy::parse(&value).map(Arc::new)).transpose()
         };
         let hosts = variable("no_proxy").or_else(|| variable("NO_PROXY"));
@@ -200,7 +202,9 @@ impl Direct {
         };
         self.rules.iter().any(|rule| match rule {
             Rule::All => true,
-            Rule::Name(name) => host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            Rule::Name(name) => host
+                .strip_suffix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
             Rule::Network(..) => false,
         })
     }
@@ -230,11 +234,17 @@ mod tests {
     #[test]
     fn urls_of_proxies() {
         let proxy = Proxy::parse("socks5h://me:p%40ss@[::1]:9").unwrap();
-        assert_eq!((proxy.kind, proxy.host.as_str(), proxy.port), (ProxyKind::Socks5, "[::1]", 9));
+        assert_eq!(
+            (proxy.kind, proxy.host.as_str(), proxy.port),
+            (ProxyKind::Socks5, "[::1]", 9)
+        );
         assert_eq!(proxy.credentials, Some(("me".into(), "p@ss".into())));
         assert_eq!(proxy.authorization().unwrap(), "Basic bWU6cEBzcw==");
         let proxy = Proxy::parse("proxy.test:3128").unwrap();
-        assert_eq!((proxy.kind, proxy.port, proxy.credentials), (ProxyKind::Http, 3128, None));
+        assert_eq!(
+            (proxy.kind, proxy.port, proxy.credentials),
+            (ProxyKind::Http, 3128, None)
+        );
         assert_eq!(Proxy::parse("socks5://a").unwrap().port, 1080);
         for text in ["https://a", "ftp://a", "", "http://"] {
             assert!(Proxy::parse(text).is_err(), "{text}");
@@ -243,8 +253,18 @@ mod tests {
 
     #[test]
     fn the_environment() {
-        let variables = [("HTTP_PROXY", "http://evil"), ("https_proxy", "s:1"), ("ALL_PROXY", "socks5://all"), ("no_proxy", "a.test")];
-        let look_up = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let variables = [
+            ("HTTP_PROXY", "http://evil"),
+            ("https_proxy", "s:1"),
+            ("ALL_PROXY", "socks5://all"),
+            ("no_proxy", "a.test"),
+        ];
+        let look_up = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         let proxies = Proxies::from_variables(look_up).unwrap();
         let host = |url: &str| proxies.for_url(&url.parse().unwrap()).map(|proxy| proxy.host.clone());
         assert_eq!(host("http://b.test/").as_deref(), Some("all"));
@@ -258,10 +278,28 @@ mod tests {
     fn hosts_without_a_proxy() {
         let direct = Direct::parse("a.test, .b.test 10.0.0.0/8,192.0.2.1,[2001:db8::]/32,::1,0.0.0.0/0x");
         let has = |host: &str| direct.has(&format!("http://{host}/").parse().unwrap());
-        for host in ["a.test", "A.test.", "x.a.test", "b.test", "x.b.test", "10.9.8.7", "192.0.2.1", "[2001:db8::9]", "[::1]"] {
+        for host in [
+            "a.test",
+            "A.test.",
+            "x.a.test",
+            "b.test",
+            "x.b.test",
+            "10.9.8.7",
+            "192.0.2.1",
+            "[2001:db8::9]",
+            "[::1]",
+        ] {
             assert!(has(host), "{host}");
         }
-        for host in ["xa.test", "test", "11.0.0.1", "192.0.2.2", "[2001:db9::9]", "[::2]", "localhost"] {
+        for host in [
+            "xa.test",
+            "test",
+            "11.0.0.1",
+            "192.0.2.2",
+            "[2001:db9::9]",
+            "[::2]",
+            "localhost",
+        ] {
             assert!(!has(host), "{host}");
         }
         assert!(Direct::parse("*").has(&"http://any.test".parse().unwrap()));

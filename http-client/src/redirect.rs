@@ -194,7 +194,11 @@ mod tests {
             let mut hop = hop(before.clone(), "http://a.test/1");
             assert_eq!(follow(&mut hop, status, "/2"), Ok(true));
             assert_eq!((&hop.method, hop.body), (&after, body), "{status} {before}");
-            assert_eq!(hop.headers.contains_key(CONTENT_TYPE), before == after, "{status} {before}");
+            assert_eq!(
+                hop.headers.contains_key(CONTENT_TYPE),
+                before == after,
+                "{status} {before}"
+            );
         }
         for status in [200, 300, 304, 305, 306, 404] {
             let mut hop = hop(Method::GET, "http://a.test/1");
@@ -218,7 +222,13 @@ mod tests {
             assert_eq!(follow(&mut hop, 302, location), Ok(true), "{location}");
             assert_eq!(hop.url.as_str(), expected);
         }
-        for location in ["ftp://a.test/", "http://", "javascript:alert(1)", "http://[::1", "\u{ff}"] {
+        for location in [
+            "ftp://a.test/",
+            "http://",
+            "javascript:alert(1)",
+            "http://[::1",
+            "\u{ff}",
+        ] {
             let mut hop = hop(Method::GET, "http://a.test/");
             let outcome = follow(&mut hop, 302, location);
             let relative = location == "\u{ff}";
@@ -252,18 +262,27 @@ mod tests {
         for n in 1..=3 {
             assert_eq!(history.follow(&policy, &mut at, found, &to(&format!("/{n}"))), Ok(true));
         }
-        assert_eq!(history.follow(&policy, &mut at, found, &to("/4")), Err(RedirectError::TooMany(3)));
+        assert_eq!(
+            history.follow(&policy, &mut at, found, &to("/4")),
+            Err(RedirectError::TooMany(3))
+        );
         assert_eq!(at.url.path(), "/3");
         let mut at = hop(Method::GET, "http://a.test/0");
         let mut history = History::default();
-        assert_eq!(history.follow(&Redirects::default(), &mut at, found, &to("/1")), Ok(true));
+        assert_eq!(
+            history.follow(&Redirects::default(), &mut at, found, &to("/1")),
+            Ok(true)
+        );
         let back = history.follow(&Redirects::default(), &mut at, found, &to("/0"));
         assert_eq!(back, Err(RedirectError::Loop("http://a.test/0".into())));
         // A POST that leads to a GET of the same URL is no loop.
         let mut at = hop(Method::POST, "http://a.test/0");
         assert_eq!(follow(&mut at, 303, "/0"), Ok(true));
         let mut none = hop(Method::GET, "http://a.test/0");
-        assert_eq!(History::default().follow(&Redirects::none(), &mut none, found, &to("/1")), Ok(false));
+        assert_eq!(
+            History::default().follow(&Redirects::none(), &mut none, found, &to("/1")),
+            Ok(false)
+        );
     }
 
     #[test]

@@ -144,7 +144,10 @@ impl Response {
     ///
     /// As [`bytes`](Self::bytes).
     pub async fn bytes_up_to(&mut self, limit: u64) -> Result<Bytes, Error> {
-        if self.content_length().is_some_and(|length| length > limit && self.parts.status != StatusCode::NOT_MODIFIED) {
+        if self
+            .content_length()
+            .is_some_and(|length| length > limit && self.parts.status != StatusCode::NOT_MODIFIED)
+        {
             return Err(Error::TooLong(limit));
         }
         let mut first = Bytes::new();

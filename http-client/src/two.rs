@@ -133,7 +133,9 @@ impl Two {
     }
 
     fn pump(&mut self, stream: u32, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Some(current) = self.streams.get_mut(&stream) else {
+            return Ok(());
+        };
         let mut failed = None;
         while !requester.is_congested(stream) {
             match &mut current.left {
@@ -217,7 +219,9 @@ impl Caller for Two {
         response: &Response<'_>,
         requester: &mut Requester<'_, '_>,
     ) -> Result<(), Misuse> {
-        let Some(current) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Some(current) = self.streams.get_mut(&stream) else {
+            return Ok(());
+        };
         current.heard = true;
         match http::Response::try_from(response) {
             Ok(head) => match self.agent.head(current.task.job, head.into_parts().0) {
@@ -241,14 +245,20 @@ impl Caller for Two {
     }
 
     fn data(&mut self, stream: u32, data: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Some(current) = self.streams.get_mut(&stream) else {
+            return Ok(());
+        };
         if current.skips {
             // The content of a redirect: a stream costs nothing, unlike a connection.
             requester.cancel(stream);
             self.over(stream, Outcome::Complete);
             return Ok(());
         }
-        let full = current.task.exchange.content.write(Bytes::copy_from_slice(data), &self.waker);
+        let full = current
+            .task
+            .exchange
+            .content
+            .write(Bytes::copy_from_slice(data), &self.waker);
         if full && !current.paused {
             current.paused = true;
             requester.pause(stream, true);
@@ -257,7 +267,9 @@ impl Caller for Two {
     }
 
     fn end(&mut self, stream: u32, trailers: Fields<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(current) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Some(current) = self.streams.get_mut(&stream) else {
+            return Ok(());
+        };
         let trailers = HeaderMap::try_from(trailers).map_err(|error| Error::Protocol(error.to_string()));
         let told = (!current.skips).then(|| Arc::clone(&current.task.exchange));
         if !matches!(current.left, Kind::Empty) {
@@ -266,7 +278,8 @@ impl Caller for Two {
         self.served = true;
         self.over(stream, Outcome::Complete);
         // Told when the pool knows that the stream is free.
-        told.into_iter().for_each(|exchange| exchange.content.finish(trailers.clone()));
+        told.into_iter()
+            .for_each(|exchange| exchange.content.finish(trailers.clone()));
         self.look(requester)
     }
 

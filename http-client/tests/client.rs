@@ -47,7 +47,11 @@ fn bodies_of_every_kind() {
             let described = format!("{driver} {body:?}");
             let sent = wait(client.post(peer.url("/")).body(body).send());
             let answer = sent.and_then(|mut answer| wait(answer.bytes()));
-            assert!(answer.as_deref() == Ok(&large), "{described} {:?}", answer.map(|bytes| bytes.len()));
+            assert!(
+                answer.as_deref() == Ok(&large),
+                "{described} {:?}",
+                answer.map(|bytes| bytes.len())
+            );
         }
         feeder.join().unwrap();
         std::fs::remove_file(path).unwrap();
@@ -81,7 +85,11 @@ fn redirects_are_followed() {
         assert_eq!(answer.url().as_str(), peer.url("/3#part"));
         assert_eq!(wait(answer.text()).unwrap(), "GET ", "{driver}");
         // The first redirect keeps its connection; the second is longer than what is worth reading.
-        let kept: Vec<_> = peer.log().iter().map(|arrived| (arrived.connection, arrived.nth)).collect();
+        let kept: Vec<_> = peer
+            .log()
+            .iter()
+            .map(|arrived| (arrived.connection, arrived.nth))
+            .collect();
         assert_eq!(kept, [(0, 0), (0, 1), (1, 0)], "{driver}");
         let request = client.post(peer.url("/away")).basic_auth("me", "secret").body("x");
         let mut answer = wait(request.send()).unwrap();
@@ -96,7 +104,11 @@ fn redirects_are_followed() {
         let gone = wait(client.post(peer.url("/again")).body(body).send()).unwrap_err();
         assert_eq!(gone, Error::Redirect(RedirectError::BodyGone), "{driver}");
         let looped = wait(client.get(peer.url("/loop")).send()).unwrap_err();
-        assert_eq!(looped, Error::Redirect(RedirectError::Loop(peer.url("/loop"))), "{driver}");
+        assert_eq!(
+            looped,
+            Error::Redirect(RedirectError::Loop(peer.url("/loop"))),
+            "{driver}"
+        );
         let raw = wait(client.get(peer.url("/1")).redirects(Redirects::none()).send()).unwrap();
         assert_eq!(raw.status(), 302, "{driver}");
     }
@@ -149,7 +161,10 @@ fn faults_are_errors() {
             match arrived.target.as_str() {
                 "/short" => raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", false),
                 "/chunk" => raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX", false),
-                "/cut" => raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", false),
+                "/cut" => raw(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+                    false,
+                ),
                 "/nonsense" => raw("220 smtp.test ESMTP\r\n", false),
                 "/nothing" => raw("", false),
                 "/late" => {
@@ -231,7 +246,10 @@ fn limits_of_content() {
             "/fits" => ok([0; 1000]),
             _ => {
                 let chunk = format!("3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1001));
-                (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}").into_bytes(), true)
+                (
+                    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}").into_bytes(),
+                    true,
+                )
             }
         });
         let get = |path: &str| wait(client.get(peer.url(path)).send()).and_then(|mut answer| wait(answer.bytes()));
@@ -257,13 +275,21 @@ fn the_pool_shares_and_forgets() {
         let (done, all) = std::sync::mpsc::channel();
         for _ in 0..100 {
             let done = done.clone();
-            client.get(peer.url("/")).fetch(move |answer| done.send(answer.map(http_client::http::Response::into_body)).unwrap());
+            client
+                .get(peer.url("/"))
+                .fetch(move |answer| done.send(answer.map(http_client::http::Response::into_body)).unwrap());
         }
         drop(done);
         let all: Vec<_> = all.iter().collect();
         assert_eq!(all.len(), 100, "{driver}");
-        assert!(all.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "x")), "{driver} {all:?}");
-        assert!(peer.log().iter().map(|arrived| arrived.connection).max().unwrap() < 4, "{driver}");
+        assert!(
+            all.iter().all(|answer| answer.as_ref().is_ok_and(|body| body == "x")),
+            "{driver} {all:?}"
+        );
+        assert!(
+            peer.log().iter().map(|arrived| arrived.connection).max().unwrap() < 4,
+            "{driver}"
+        );
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(client.counts(), (0, 0, 0), "{driver}");
     }
@@ -278,11 +304,18 @@ fn compressed_content() {
         encoder.write_all(plain.as_bytes()).unwrap();
         let coded = encoder.finish().unwrap();
         let peer = Peer::start(move |arrived| match arrived.method.as_str() {
-            "HEAD" => (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n".to_vec(), true),
+            "HEAD" => (
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n".to_vec(),
+                true,
+            ),
             _ => with("200 OK", &[("Content-Encoding", "gzip")], &coded),
         });
         let mut answer = wait(client.get(peer.url("/")).send()).unwrap();
-        assert_eq!((wait(answer.text()).unwrap(), answer.content_length()), (plain, None), "{driver}");
+        assert_eq!(
+            (wait(answer.text()).unwrap(), answer.content_length()),
+            (plain, None),
+            "{driver}"
+        );
         let mut answer = wait(client.head(peer.url("/")).send()).unwrap();
         assert_eq!(wait(answer.text()).unwrap(), "", "{driver}");
     }
@@ -306,7 +339,11 @@ async fn in_a_runtime() {
         std::thread::sleep(Duration::from_millis(400));
         ok("late")
     });
-    let early = client.get(slow.url("/")).timeout(Duration::from_millis(50)).send().await;
+    let early = client
+        .get(slow.url("/"))
+        .timeout(Duration::from_millis(50))
+        .send()
+        .await;
     assert_eq!(early.unwrap_err(), Error::Timeout(Phase::Total));
     let dropped = tokio::time::timeout(Duration::from_millis(50), client.get(slow.url("/")).send()).await;
     assert!(dropped.is_err());

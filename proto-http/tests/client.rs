@@ -449,7 +449,10 @@ impl Caller for Pauses {
 /// The last content was consumed before the pause: the end is told when the caller resumes, although no input follows.
 #[test]
 fn the_end_follows_a_pause_without_more_input() {
-    for answer in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+    for answer in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
         let log = Arc::new(Mutex::new(Vec::new()));
         let mut harness = Harness::new(Client::new(Arc::default(), Pauses(Arc::clone(&log))));
         harness.receive(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes());

@@ -746,7 +746,10 @@ impl Handler for Pauses {
 /// The last of the body was consumed before the pause: the end is told when the handler resumes, although no input follows.
 #[test]
 fn the_end_follows_a_pause_without_more_input() {
-    for body in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+    for body in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
         let mut harness = Harness::new(Server::new(config(), Pauses));
         harness.receive(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}").as_bytes());
         assert_eq!(harness.sent(), b"");

@@ -226,7 +226,12 @@ impl Connector {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub fn connect_with<P, F>(&self, name: &str, peer: KeptPeer<P::Message>, factory: F) -> Result<Tls<P, F>, InvalidName>
+    pub fn connect_with<P, F>(
+        &self,
+        name: &str,
+        peer: KeptPeer<P::Message>,
+        factory: F,
+    ) -> Result<Tls<P, F>, InvalidName>
     where
         P: Protocol,
         F: Factory<P>,

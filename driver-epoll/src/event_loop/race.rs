@@ -133,7 +133,10 @@ where
             return self.lost(id, failure.into());
         }
         let resolving = race.resolve_by.filter(|_| !race.eyeballs.is_resolved());
-        let wake = [race.end, resolving, race.eyeballs.deadline()].into_iter().flatten().min();
+        let wake = [race.end, resolving, race.eyeballs.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(timer) = race.timer.take() {
             self.timers.cancel(timer);
         }

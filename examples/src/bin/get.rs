@@ -74,7 +74,11 @@ impl Options {
         let mut settings = Settings::default();
         settings.decompress = self.compressed;
         settings.http2 = !self.http1;
-        settings.redirects = if self.location { Redirects::limit(50) } else { Redirects::none() };
+        settings.redirects = if self.location {
+            Redirects::limit(50)
+        } else {
+            Redirects::none()
+        };
         if self.insecure {
             settings.tls = Some(ClientConfig::insecure(provider()?));
         } else if let Some(file) = &self.tls_ca {
@@ -110,8 +114,15 @@ impl Options {
                     None => Body::from(data.clone()),
                 };
                 let form = "application/x-www-form-urlencoded";
-                let named = self.header.iter().any(|field| field.to_ascii_lowercase().starts_with("content-type:"));
-                request = if named { request } else { request.header("content-type", form) };
+                let named = self
+                    .header
+                    .iter()
+                    .any(|field| field.to_ascii_lowercase().starts_with("content-type:"));
+                request = if named {
+                    request
+                } else {
+                    request.header("content-type", form)
+                };
                 Ok(request.body(body))
             }
             (None, Some(file)) if self.chunked => Ok(request.body(in_pieces(file)?)),

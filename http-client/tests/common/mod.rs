@@ -63,7 +63,9 @@ fn serve(stream: TcpStream, connection: usize, log: &Mutex<Vec<Arrived>>, answer
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     for nth in 0.. {
-        let Some(mut arrived) = read(&mut reader, &mut writer) else { return };
+        let Some(mut arrived) = read(&mut reader, &mut writer) else {
+            return;
+        };
         (arrived.connection, arrived.nth) = (connection, nth);
         log.lock().unwrap().push(arrived.clone());
         let (bytes, goes_on) = answer(&arrived);
@@ -85,7 +87,9 @@ fn read(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> Option<Arr
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         arrived.fields.insert(name.to_ascii_lowercase(), value.to_owned());
     }
     if arrived.fields.get("expect").is_some() {
@@ -110,8 +114,12 @@ fn read(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> Option<Arr
         loop {
             let mut line = String::new();
             reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-            arrived.fields.insert(format!("trailer:{}", name.to_ascii_lowercase()), value.to_owned());
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
+            arrived
+                .fields
+                .insert(format!("trailer:{}", name.to_ascii_lowercase()), value.to_owned());
         }
     }
     Some(arrived)
