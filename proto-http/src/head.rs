@@ -160,6 +160,13 @@ impl<'a> Request<'a> {
         .concat()
     }
 
+    /// A copy of the head that lives longer than the input: unlike [`to_vec`](Self::to_vec), it need not be parsed again.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn keep(&self) -> crate::KeptRequest {
+        crate::KeptRequest::new(self)
+    }
+
     /// How the body is delimited (RFC 9112 section 6.3).
     #[inline]
     #[must_use]
