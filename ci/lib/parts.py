@@ -29,6 +29,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-app",
     "wirestate-files",
     "wirestate-drivers",
     "wirestate-processes",
