@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -180,6 +180,55 @@ fn notes() {
         assert_eq!(ask("POST", "/notes", "{}").0, 422);
         assert_eq!(ask("PUT", "/notes", "").0, 405);
     }
+}
+
+#[test]
+fn stun_and_ntp() {
+    for driver in Driver::ALL {
+        for (program, expected) in [
+            (env!("CARGO_BIN_EXE_stun"), "127.0.0.1:"),
+            // Both ends have one clock.
+            (env!("CARGO_BIN_EXE_ntp"), "offset "),
+        ] {
+            let server = Example::start(program, *driver);
+            let ask = |server: &str| {
+                Command::new(program)
+                    .args(["--driver", driver.name(), server])
+                    .output()
+                    .unwrap()
+            };
+            let output = ask(&server.address);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.starts_with(expected), "{text}");
+            if let Some(offset) = text.strip_prefix("offset ") {
+                let offset: f64 = offset.split(' ').next().unwrap().parse().unwrap();
+                assert!(offset.abs() < 1.0, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn stun_and_ntp_give_up() {
+    let ask = |program: &str, driver: &str, tries: usize| {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let output = Command::new(program)
+            .args(["--driver", driver, &address])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        silent.set_nonblocking(true).unwrap();
+        let sent = std::iter::from_fn(|| silent.recv_from(&mut [0; 100]).ok()).count();
+        assert_eq!(sent, tries, "{program}");
+    };
+    thread::scope(|scope| {
+        for driver in Driver::ALL {
+            for (program, tries) in [(env!("CARGO_BIN_EXE_stun"), 4), (env!("CARGO_BIN_EXE_ntp"), 3)] {
+                scope.spawn(move || ask(program, driver.name(), tries));
+            }
+        }
+    });
 }
 
 #[test]
