@@ -245,6 +245,14 @@ def files():
 
 
 @part
+def datagrams():
+    """coturn and chrony talk with the examples stun, turn and ntp"""
+    for program, package in (("turnserver", "coturn"), ("chronyd", "chrony")):
+        command(program, package)
+    script("datagrams.py", *quick("examples", "stun", "turn", "ntp"))
+
+
+@part
 def tls():
     """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
     testbed = quick("benches", "testbed")
