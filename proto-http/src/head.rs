@@ -597,11 +597,11 @@ pub(crate) fn walk<'a>(
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name, rest) {
-                ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
+                ([], [b'\r', b'\n', behind @ ..]) => {
                     Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
                 }
                 // The empty line does not count against the limit.
-                ([], [b'\r']) if line.len() >= least => Ok(None),
+                ([], [b'\r']) => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
                 // The next line to arrive may continue this one.
                 ([_, ..], [b'\r', b'\n']) if folds == Folds::Replaced && least == 0 => Ok(None),
@@ -638,7 +638,7 @@ pub(crate) fn walk<'a>(
 #[cold]
 fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violation {
     let kind = match (name_end, rest) {
-        (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
+        (_, [] | [b'\r']) => {
             return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
         // Beyond the limit, bytes are not checked: the result must not depend on how many of them have arrived.
