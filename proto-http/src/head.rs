@@ -77,10 +77,11 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn target_form(&self) -> Target<'a> {
         let target = self.target();
-        Target::parse(self.method(), target).unwrap_or(Target::Origin {
-            path: target,
-            query: None,
-        })
+        // The method and the target were checked together: no other method may have the authority or the asterisk form.
+        match self.target {
+            [b'/', ..] => Target::origin(target),
+            _ => Target::parse(self.method(), target).unwrap_or(Target::origin(target)),
+        }
     }
 
     /// The path without the query; see [`Target::path`].
@@ -89,6 +90,7 @@ impl<'a> Request<'a> {
     pub fn path(&self) -> &'a str {
         match self.target {
             b"/" => "/",
+            [b'/', ..] => core::str::from_utf8(scan::split_path(self.target).0).unwrap_or_default(),
             _ => self.target_form().path(),
         }
     }

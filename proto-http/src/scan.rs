@@ -142,6 +142,12 @@ pub(crate) fn split_target(bytes: &[u8]) -> (&[u8], &[u8]) {
     }))
 }
 
+/// Splits off what stands before the first `?`.
+#[inline]
+pub(crate) fn split_path(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(count(bytes, block::question_marks, |byte| byte == b'?'))
+}
+
 /// The number of bytes in front of the first LF, or of all bytes.
 #[inline]
 pub(crate) fn until_lf(bytes: &[u8]) -> usize {
@@ -306,6 +312,7 @@ mod tests {
                         expect(CLASS[byte as usize] & TOKEN == 0),
                         "token {byte}"
                     );
+                    assert_eq!(split_path(&bytes).0.len(), expect(byte == b'?'), "path {byte}");
                     assert_eq!(until_lf(&bytes), expect(byte == b'\n'), "lf {byte}");
                 }
             }
