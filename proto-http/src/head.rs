@@ -37,7 +37,7 @@ pub enum Parsed<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     pub(crate) method: &'a str,
-    pub(crate) target: &'a [u8],
+    pub(crate) target: &'a str,
     pub(crate) fields: Fields<'a>,
     pub(crate) facts: Facts,
 }
@@ -70,18 +70,18 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn target(&self) -> &'a str {
-        core::str::from_utf8(self.target).unwrap_or_default()
+        self.target
     }
 
     /// The target, parsed into one of its four forms.
     #[must_use]
     pub fn target_form(&self) -> Target<'a> {
-        let target = self.target();
-        // The method and the target were checked together: no other method may have the authority or the asterisk form.
-        match self.target {
-            [b'/', ..] => Target::origin(target),
-            _ => Target::parse(self.method(), target).unwrap_or(Target::origin(target)),
+        // The method and the target were checked together.
+        let origin = || Target::origin(self.target);
+        if self.target.starts_with('/') {
+            return origin();
         }
+        Target::parse(self.method, self.target).unwrap_or_else(origin)
     }
 
     /// The path without the query; see [`Target::path`].
@@ -89,10 +89,14 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn path(&self) -> &'a str {
         match self.target {
-            b"/" => "/",
-            [b'/', ..] => core::str::from_utf8(scan::split_path(self.target).0).unwrap_or_default(),
-            _ => self.target_form().path(),
+            "/" => "/",
+            _ => self.longer_path(),
         }
+    }
+
+    #[inline(never)]
+    fn longer_path(&self) -> &'a str {
+        self.target_form().path()
     }
 
     /// Path and query in the form for an origin server: a proxy that received the absolute form sends this on (RFC 9112
@@ -154,7 +158,7 @@ impl<'a> Request<'a> {
         [
             self.method.as_bytes(),
             b" ",
-            self.target,
+            self.target.as_bytes(),
             version,
             self.fields.as_bytes(),
             b"\r\n",
@@ -374,7 +378,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
     let mut facts = Facts::new(version, method);
-    if (target.first() != Some(&b'/') || facts.has(Facts::CONNECT)) && !is_target(method, target) {
+    if (!target.starts_with('/') || facts.has(Facts::CONNECT)) && Target::parse(method, target).is_none() {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
@@ -419,11 +423,6 @@ fn split_method<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(&'a [u8]
         return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
     }
     Ok(Some((line, core::str::from_utf8(method).unwrap_or_default(), rest)))
-}
-
-#[cold]
-fn is_target(method: &str, target: &[u8]) -> bool {
-    core::str::from_utf8(target).is_ok_and(|target| Target::parse(method, target).is_some())
 }
 
 /// Parses `HTTP/d.d` and `end` at the start of `bytes`, which have the offset `at` in the head.

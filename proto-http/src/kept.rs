@@ -33,7 +33,7 @@ pub struct KeptRequest {
 
 impl KeptRequest {
     pub(crate) fn new(request: &Request<'_>) -> Self {
-        let (method, target) = (request.method.as_bytes(), request.target);
+        let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
         Self {
             bytes: [method, target, request.fields.as_bytes()].concat().into(),
             method: method.len(),
@@ -45,11 +45,13 @@ impl KeptRequest {
     /// The head, equal to the request that was kept. Nothing is parsed again.
     #[must_use]
     pub fn view(&self) -> Request<'_> {
-        let part = |range: core::ops::Range<usize>| self.bytes.get(range).unwrap_or_default();
+        let (start, fields) = self.bytes.split_at_checked(self.target).unwrap_or_default();
+        let line = core::str::from_utf8(start).unwrap_or_default();
+        let (method, target) = line.split_at_checked(self.method).unwrap_or_default();
         Request {
-            method: core::str::from_utf8(part(0..self.method)).unwrap_or_default(),
-            target: part(self.method..self.target),
-            fields: Fields::checked(part(self.target..self.bytes.len())),
+            method,
+            target,
+            fields: Fields::checked(fields),
             facts: self.facts,
         }
     }

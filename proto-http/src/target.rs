@@ -100,7 +100,7 @@ impl<'a> Target<'a> {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    let (path, rest) = text.split_at(scan::split_path(text.as_bytes()).0.len());
+    let (path, rest) = text.split_at(scan::until_query(text.as_bytes()));
     (path, rest.strip_prefix('?'))
 }
 
