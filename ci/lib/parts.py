@@ -29,6 +29,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-app",
     "wirestate-files",
     "wirestate-drivers",
     "wirestate-processes",
@@ -241,6 +242,14 @@ def files():
     if not command("curl", "curl"):
         return skipped("files.py", "curl is not installed")
     script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
+
+
+@part
+def datagrams():
+    """coturn and chrony talk with the examples stun, turn and ntp"""
+    for program, package in (("turnserver", "coturn"), ("chronyd", "chrony")):
+        command(program, package)
+    script("datagrams.py", *quick("examples", "stun", "turn", "ntp"))
 
 
 @part
