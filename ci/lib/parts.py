@@ -31,6 +31,7 @@ LIBRARIES = [
     "wirestate-tower",
     "wirestate-app",
     "wirestate-files",
+    "wirestate-client",
     "wirestate-drivers",
     "wirestate-processes",
 ]

@@ -172,8 +172,10 @@ mod tests {
 
     #[test]
     fn by_proxy() {
-        let mut settings = Settings::default();
-        settings.proxies = Proxies::all(Proxy::parse("http://u:p@proxy.test:3128").unwrap());
+        let settings = Settings {
+            proxies: Proxies::all(Proxy::parse("http://u:p@proxy.test:3128").unwrap()),
+            ..Settings::default()
+        };
         let (key, plan) = of(&settings, "http://a.test/x?y");
         assert_eq!(plan.target, "http://a.test/x?y");
         assert_eq!(plan.headers[PROXY_AUTHORIZATION], "Basic dTpw");

@@ -92,7 +92,7 @@ fn read(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> Option<Arr
         };
         arrived.fields.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    if arrived.fields.get("expect").is_some() {
+    if arrived.fields.contains_key("expect") {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
     if let Some(length) = arrived.fields.get("content-length") {
