@@ -277,6 +277,16 @@ def http_peers():
 
 
 @part
+def client():
+    """the HTTP client against faulty servers, nginx and proxies, and pooled requests that must not arrive twice"""
+    for program, package in (("nginx", "nginx-light"), ("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin")):
+        command(program, package)
+    script("client.py", *quick("examples", "get"))
+    load = ("--test", "flaky", "--", "--nocapture")
+    run("cargo", "test", "-q", "-p", "wirestate-client", *load, environment={"CLIENT_REQUESTS": "8000"})
+
+
+@part
 def http2():
     """other people's HTTP/2 clients and servers, and HPACK implementations"""
     command("nghttp", "nghttp2-client")

@@ -27,7 +27,7 @@ struct Options {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Ask for a part of the content, such as 0-99, 100- or -100.
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     range: Option<String>,
     /// Use this proxy: http://, socks5:// or socks5h://, with user:password@ if it wants them.
     #[arg(short = 'x', long, value_name = "URL")]
