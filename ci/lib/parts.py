@@ -253,6 +253,13 @@ def datagrams():
 
 
 @part
+def arena():
+    """the example arena answers as HttpArena's documentation asks"""
+    command("curl", "curl")
+    script("arena.py", *quick("examples", "arena"))
+
+
+@part
 def tls():
     """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
     testbed = quick("benches", "testbed")
