@@ -9,7 +9,7 @@ use protocol::Sender;
 
 use self::client::{ToClient, fail, reply};
 use crate::app::{App, Rights};
-use crate::broker::{Done, Member, Trouble};
+use crate::broker::{Done, Member, Part, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
 use crate::edge::Ticket;
@@ -127,7 +127,7 @@ impl Session {
                 keep.publications = keep.publications.min(limit);
                 self.may_read(socket)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
-                self.app.node.broker().snapshot(&channel, keep, done);
+                self.app.node.broker().snapshot(&channel, Part::Newest, keep, done);
             }
             Request::Presence { channel } => {
                 if !self.app.may_subscribe(&channel, self.claims())?.presence {

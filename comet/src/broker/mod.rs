@@ -98,9 +98,9 @@ pub(crate) trait Broker: Send + Sync {
     /// Appends to a channel's history, and delivers to all followers. `done` receives the position.
     fn publish(&self, draft: Draft, keep: Keep, done: Done<Position>);
 
-    /// The channel's present state, without following it: the newest publications, as many as `keep` and [`ANSWER`] permit. Does not create
-    /// the channel.
-    fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>);
+    /// A part of the channel's history and its position, without following it: as many publications as `keep` and [`ANSWER`] permit. Does
+    /// not create the channel.
+    fn snapshot(&self, channel: &Name, part: Part, keep: Keep, done: Done<Snapshot>);
 
     /// Notes that a client is present in `channel`, which this node follows.
     fn enter(&self, channel: &Name, member: Member);
@@ -135,7 +135,18 @@ pub(crate) trait Inbox: Send + Sync {
     fn position(&self, channel: &Name) -> Option<Position>;
 }
 
-/// A channel's position, and the last publications before it, without gaps.
+/// A part of a channel's history, as clients ask for it. Within a history, offsets never decrease, whatever the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The newest publications.
+    Newest,
+    /// The newest publications before this offset.
+    Before(u64),
+    /// The oldest publications after this offset.
+    After(u64),
+}
+
+/// A channel's position, and the last publications before it, without gaps; or another [`Part`] of its history.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) position: Position,
@@ -145,7 +156,7 @@ pub(crate) struct Snapshot {
     /// Whether this history continues from the [`position`](Inbox::position) that the inbox had when it was read. If so, publications in
     /// between that are missing here have left the history. `None` if the inbox had no position.
     pub(crate) continues: Option<bool>,
-    /// Whether the history has more publications, further back.
+    /// Whether the history has more publications, further back; for [`Part::After`], further on.
     pub(crate) more: bool,
     /// See [`Broker::follow`].
     pub(crate) round: u64,

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Visitor, parameter};
 use crate::app::App;
-use crate::broker::Member;
+use crate::broker::{Member, Part};
 use crate::channel::Name;
 use crate::messages::{Code, Failure, Id, MOST, check_data, key};
 use crate::node::{self, Outcome, Post};
@@ -96,7 +96,7 @@ impl Call {
                     let mut keep = rule.keep;
                     keep.publications = keep.publications.min(limit);
                     let done = node::Answer::to(sender.clone(), Id::NONE, channel.clone(), Outcome::Snapshot);
-                    app.node.broker().snapshot(&channel, keep, done);
+                    app.node.broker().snapshot(&channel, Part::Newest, keep, done);
                     Ok(())
                 }
                 Err(failure) => fail(answer, status(failure.code), failure),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto_resp::Value;
 use protocol::bytes::Bytes;
 
-use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Verdict, Words};
+use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Side, Verdict, Words};
 use crate::broker::reading::{Entry, Page, Range};
 use crate::broker::{Member, Presence, Trouble};
 use crate::channel::Name;
@@ -92,6 +92,21 @@ impl Dialect for HubDialect {
             entries: entries.collect::<Option<_>>()?,
             more: more.as_str() == Some("1"),
         })
+    }
+
+    fn read_part(&self, channel: &Name, side: Side, publications: usize, bytes: usize) -> Words {
+        let (side, offset) = side.words();
+        let channel = word(channel.as_str());
+        let limits = [publications, bytes].map(|limit| limit.to_string().into());
+        ["PART".into(), channel, side, offset]
+            .into_iter()
+            .chain(limits)
+            .collect()
+    }
+
+    fn part(&self, channel: &Name, reply: &Value) -> Option<(Position, Page)> {
+        let page = self.page(channel, reply)?;
+        Some((page.empty?, page))
     }
 
     /// The hub lives as long as its processes, so no history is lost.

@@ -7,6 +7,7 @@
 //! FORGET channel...                          -> OK
 //! PUBLISH channel user data key KEEP         -> position
 //! READ channel before publications bytes     -> [position, more, [[offset, age, user, data], …]], newest first
+//! PART channel before|after offset publications bytes -> the same, oldest first
 //! ENTER channel (client user)...             -> OK
 //! LEAVE channel client                       -> OK
 //! PRESENCE channel limit                     -> [total, [[client, user], …]]

@@ -9,7 +9,7 @@ use protocol::Sender;
 use protocol::bytes::Bytes;
 
 use super::Hub;
-use crate::broker::{Broker, Done, Member, Presence, Trouble};
+use crate::broker::{Broker, Done, Member, Part, Presence, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
@@ -96,6 +96,17 @@ impl Session {
                 let before = if before.is_empty() { None } else { Some(number(before)?) };
                 let limits = [number(publications)?, number(bytes)?].map(|limit| usize::try_from(limit).unwrap_or(0));
                 let (position, publications, more) = broker.read_back(&name(channel)?, before, limits[0], limits[1]);
+                Some(Answered::With(page_value(position, &publications, more)))
+            }
+            b"PART" => {
+                let [channel, side, offset, publications, bytes] = command.arguments()?;
+                let number = |word: &[u8]| str::from_utf8(word).ok()?.parse::<u64>().ok();
+                let part = match side {
+                    b"before" => Part::Before(number(offset)?),
+                    _ => Part::After(number(offset)?),
+                };
+                let limits = [number(publications)?, number(bytes)?].map(|limit| usize::try_from(limit).unwrap_or(0));
+                let (position, publications, more) = broker.read(&name(channel)?, part, limits[0], limits[1]);
                 Some(Answered::With(page_value(position, &publications, more)))
             }
             b"ENTER" => {

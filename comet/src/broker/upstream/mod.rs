@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use self::state::{Followed, Request, State};
 use super::dialect::{Dialect, Life, Refusal, Role};
 use super::speaker::Wake;
-use super::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use super::{Broker, Done, Inbox, Member, Part, Presence, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
 use crate::log::Keep;
@@ -335,8 +335,8 @@ impl Broker for Arc<Upstream> {
         self.request(Request::Publish(draft, keep, done));
     }
 
-    fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>) {
-        let question = (channel.clone(), keep, done);
+    fn snapshot(&self, channel: &Name, part: Part, keep: Keep, done: Done<Snapshot>) {
+        let question = (channel.clone(), part, keep, done);
         let refused = self.change(Role::Requests, |state| state.ask(question));
         drop(refused);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Link;
 use crate::broker::dialect::{Life, Role};
 use crate::broker::reading::Reading;
-use crate::broker::{Done, Member, Presence, Snapshot};
+use crate::broker::{Done, Member, Part, Presence, Snapshot};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
@@ -77,7 +77,7 @@ pub(super) enum Request {
 }
 
 /// A client's request for a channel's history.
-pub(super) type Question = (Name, Keep, Done<Snapshot>);
+pub(super) type Question = (Name, Part, Keep, Done<Snapshot>);
 
 /// One connection.
 pub(super) struct Leg {
