@@ -7,10 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use protocol::Sender;
 
+use crate::broker::Who;
 use crate::channel::Name;
 use crate::edge::Edge;
 use crate::messages::{Code, Failure};
-use crate::node::{Expiry, Node, Post};
+use crate::node::{Expiry, Known, Node, Post};
 use crate::rule::{Access, Rule};
 use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
@@ -73,6 +74,11 @@ impl App {
         let end = left.and_then(|left| Instant::now().checked_add(left));
         Rights {
             expiry: end.map(|end| self.node.expiries.add(end, sender.clone())),
+            known: claims
+                .user
+                .as_ref()
+                .map(|user| self.node.clients.is_of(user, sender.clone())),
+            who: Who::new(claims.user.clone(), claims.info.clone()),
             claims,
         }
     }
@@ -114,7 +120,12 @@ impl App {
 /// The rights that a token gives a connection, and the timer that ends them.
 pub(crate) struct Rights {
     pub(crate) claims: Claims,
+    /// What others are told of the user.
+    pub(crate) who: Option<Arc<Who>>,
     expiry: Option<Expiry>,
+    /// Makes the user's orders reach the connection.
+    #[expect(dead_code, reason = "its drop is what counts")]
+    known: Option<Known>,
 }
 
 impl Rights {

@@ -24,6 +24,11 @@ impl Name {
         Name("$nodes".into())
     }
 
+    /// The channel of orders to the clients of all nodes.
+    pub(crate) fn orders() -> Self {
+        Name("$orders".into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::bench::Bench;
+use crate::broker::Info;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
@@ -60,6 +61,9 @@ struct Token {
     /// The user's name
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// What others are told of the user: JSON
+    #[arg(long, value_name = "JSON", value_parser = info)]
+    info: Option<Info>,
     /// A channel or pattern that the user may read; repeat for several
     #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
     subscribe: Vec<Pattern>,
@@ -163,6 +167,7 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         begins: None,
         audience: settings.demands.audience.map(Audience::One),
         issuer: settings.demands.issuer,
+        info: token.info,
         subscribe: token.subscribe,
         publish: token.publish,
     };
@@ -179,6 +184,10 @@ fn dist(directory: &Path) -> io::Result<()> {
         clap_complete::generate_to(shell, &mut command, "comet", directory)?;
     }
     Ok(())
+}
+
+fn info(text: &str) -> Result<Info, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

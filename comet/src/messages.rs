@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::broker::Member;
+use crate::broker::{Member, Part};
 use crate::channel::Name;
 use crate::publication::{Epoch, Position, Publication};
 
@@ -70,6 +70,7 @@ pub(crate) enum Request<'a> {
     },
     History {
         channel: Name,
+        part: Part,
         limit: usize,
     },
     Presence {
@@ -94,6 +95,8 @@ struct Fields<'a> {
     epoch: Option<Cow<'a, str>>,
     offset: Option<u64>,
     limit: Option<usize>,
+    before: Option<u64>,
+    after: Option<u64>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -193,6 +196,7 @@ impl<'a> Fields<'a> {
             },
             "history" => Request::History {
                 channel: channel()?,
+                part: part(self.before, self.after)?,
                 limit: self.limit.unwrap_or(MOST).min(MOST),
             },
             "presence" => Request::Presence { channel: channel()? },
@@ -203,6 +207,16 @@ impl<'a> Fields<'a> {
             "" => return Err(Failure::bad("no type")),
             _ => return Err(Failure::bad("no such type")),
         })
+    }
+}
+
+/// The part of a history before or after an offset.
+pub(crate) fn part(before: Option<u64>, after: Option<u64>) -> Result<Part, Failure> {
+    match (before, after) {
+        (None, None) => Ok(Part::Newest),
+        (Some(offset), None) => Ok(Part::Before(offset)),
+        (None, Some(offset)) => Ok(Part::After(offset)),
+        (Some(_), Some(_)) => Err(Failure::bad("before and after exclude each other")),
     }
 }
 
@@ -234,6 +248,8 @@ pub(crate) enum Code {
     Forbidden,
     AlreadySubscribed,
     NotSubscribed,
+    /// The API has ended the subscription.
+    Unsubscribed,
     TooMany,
     Unavailable,
     Unknown,
@@ -276,6 +292,9 @@ pub(crate) enum Reply<'a> {
         /// The reason, if the client has not asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
+        /// More about the reason, from the API.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
     },
     Published {
         id: &'a Id,
@@ -400,7 +419,9 @@ mod tests {
         let (_, request) = Request::read(r#"{"channel":"a","data":{"x":[1, 2]},"type":"publish"}"#);
         assert!(matches!(request, Ok(Request::Publish { data, .. }) if data.get() == r#"{"x":[1, 2]}"#));
         let (_, request) = Request::read(r#"{"type":"history","channel":"\u0061","limit":99999}"#);
-        assert!(matches!(request, Ok(Request::History { channel, limit: MOST }) if channel.as_str() == "a"));
+        assert!(
+            matches!(request, Ok(Request::History { channel, part: Part::Newest, limit: MOST }) if channel.as_str() == "a")
+        );
         let (_, request) = Request::read(r#"{"type":"subscribe","channel":"a","epoch":"not ours","offset":1}"#);
         assert!(matches!(request, Ok(Request::Subscribe { since: Some(since), .. }) if since.epoch == Epoch(0)));
         assert!(matches!(

@@ -9,12 +9,12 @@ use protocol::Sender;
 
 use self::client::{ToClient, fail, reply};
 use crate::app::{App, Rights};
-use crate::broker::{Done, Member, Part, Trouble};
+use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
-use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
+use crate::node::{Answer, Begin, Cursor, Feed, Order, Outcome, Post, What};
 use crate::publication::{Draft, Epoch, Position, Publication};
 use crate::token::Claims;
 
@@ -71,8 +71,10 @@ type Out<'a, 'c> = Socket<'a, 'c>;
 impl Session {
     /// A client with the connection `me` and the rights of its token. `ticket` is returned when the client leaves.
     pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>, ticket: Option<Ticket>) -> Self {
+        let number = app.number();
+        app.node.clients.idles(number, me.clone());
         Session {
-            number: app.number(),
+            number,
             rights: claims.map(|claims| Box::new(app.rights(claims, &me))),
             app,
             me,
@@ -105,11 +107,12 @@ impl Session {
             }
             Request::Unsubscribe { channel } => {
                 let index = self.find(&channel).ok_or(NOT_SUBSCRIBED)?;
-                self.end(index);
+                self.end_one(index);
                 let gone = Reply::Unsubscribed {
                     id: Some(id),
                     channel: &channel,
                     code: None,
+                    reason: None,
                 };
                 reply(socket, &gone);
             }
@@ -122,12 +125,12 @@ impl Session {
                 self.app.node.counters.published.add(1);
                 self.app.node.broker().publish(draft, keep, done);
             }
-            Request::History { channel, limit } => {
+            Request::History { channel, part, limit } => {
                 let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
                 keep.publications = keep.publications.min(limit);
                 self.may_read(socket)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
-                self.app.node.broker().snapshot(&channel, Part::Newest, keep, done);
+                self.app.node.broker().snapshot(&channel, part, keep, done);
             }
             Request::Presence { channel } => {
                 if !self.app.may_subscribe(&channel, self.claims())?.presence {
@@ -180,7 +183,7 @@ impl Session {
                 index += 1;
                 continue;
             }
-            if let Some(asked) = self.end(index) {
+            if let Some(asked) = self.end_one(index) {
                 fail(
                     socket,
                     &asked.id,
@@ -192,6 +195,7 @@ impl Session {
                 id: None,
                 channel: &channel,
                 code: Some(Code::Forbidden),
+                reason: None,
             };
             reply(socket, &gone);
         }
@@ -217,7 +221,9 @@ impl Session {
                 "as many subscriptions as one client may have",
             ));
         }
-        let cursor = self.app.node.subscribe(channel, &self.me, false).map_err(failure)?;
+        let node = &self.app.node;
+        let cursor = node.subscribe(channel, &self.me, self.number, false).map_err(failure)?;
+        node.clients.idles_no_more(self.number);
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
@@ -304,7 +310,7 @@ impl Session {
             .subscriptions
             .get(index)
             .is_some_and(|subscription| subscription.asked.is_some());
-        if is_asked && let Some(asked) = self.end(index) {
+        if is_asked && let Some(asked) = self.end_one(index) {
             fail(socket, &asked.id, failure(Trouble::Unavailable));
         }
     }
@@ -320,7 +326,7 @@ impl Session {
             self.reading = self.reading.saturating_sub(1);
         }
         let outcome = match &outcome {
-            Outcome::Said(_) => return,
+            Outcome::Said(_) | Outcome::All(_) => return,
             Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
                 id,
                 epoch: position.epoch,
@@ -347,16 +353,42 @@ impl Session {
         }
     }
 
+    /// Carries out an order of the API, if it is for this client.
+    fn obey(&mut self, socket: &mut Out<'_, '_>, order: &Order) {
+        let client = self.app.client(self.number);
+        if !order.is_for(&client, self.user().as_deref()) {
+            return;
+        }
+        match &order.what {
+            What::Disconnect { code, reason } => {
+                // Fails only while closing.
+                let _ = socket.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
+                self.end_all();
+            }
+            What::Unsubscribe { channel, reason, .. } => {
+                let Some(index) = self.find(channel) else { return };
+                if let Some(asked) = self.end_one(index) {
+                    return fail(socket, &asked.id, ENDED);
+                }
+                let gone = Reply::Unsubscribed {
+                    id: None,
+                    channel,
+                    code: Some(ENDED.code),
+                    reason: Some(reason),
+                };
+                reply(socket, &gone);
+            }
+        }
+    }
+
     /// An outcome that posts the broker's answer, for the request with this id, to this client.
     fn answer<T: 'static>(&self, id: &Id, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
         Answer::to(self.me.clone(), id.clone(), channel, outcome)
     }
 
     fn member(&self) -> Member {
-        Member {
-            client: self.app.client(self.number).into(),
-            user: self.user(),
-        }
+        let who = self.rights.as_ref().and_then(|rights| rights.who.clone());
+        Member::new(self.app.client(self.number).into(), who)
     }
 
     fn find(&self, channel: &Name) -> Option<usize> {
@@ -395,6 +427,15 @@ impl Session {
             self.app.node.broker().leave(subscription.cursor.channel(), &client);
         }
         subscription.asked
+    }
+
+    /// Ends a subscription of a client that stays.
+    fn end_one(&mut self, index: usize) -> Option<Box<Asked>> {
+        let asked = self.end(index);
+        if self.subscriptions.is_empty() {
+            self.app.node.clients.idles(self.number, self.me.clone());
+        }
+        asked
     }
 
     fn end_all(&mut self) {
@@ -459,6 +500,7 @@ impl Handler for Session {
             Post::Position(feed) | Post::Look(feed) => self.news(socket, &feed),
             Post::NoFeed(feed) => self.no_feed(socket, &feed),
             Post::Answer(answer) => self.answered(socket, *answer),
+            Post::Order(order) => self.obey(socket, &order),
             Post::Leave => {
                 self.end_all();
                 socket.close(CloseCode::RESTART, "come back")?;
@@ -500,10 +542,12 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
+        self.app.node.clients.idles_no_more(self.number);
         self.app.edge.leave(self.ticket.take());
     }
 }
 
 pub(crate) use client::failure;
 
+const ENDED: Failure = Failure::new(Code::Unsubscribed, "the server has ended this subscription");
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");

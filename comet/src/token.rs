@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::broker::Info;
 use crate::channel::{Name, Pattern};
 
 /// The longest token that is examined, in bytes.
@@ -93,6 +94,9 @@ pub(crate) struct Claims {
     pub(crate) audience: Option<Audience>,
     #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
+    /// What others are told of the user, where they are told of the user's presence: any JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) info: Option<Info>,
     /// Channels with permission to read, and to write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscribe: Vec<Pattern>,
@@ -308,6 +312,7 @@ mod tests {
             begins: Some(Date(Duration::from_secs(10))),
             audience: None,
             issuer: None,
+            info: None,
             subscribe: vec![Pattern::try_from("room:*".to_owned()).unwrap()],
             publish: Vec::new(),
         }

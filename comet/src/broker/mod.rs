@@ -2,6 +2,7 @@
 
 mod dialect;
 mod hub;
+mod member;
 mod memory;
 mod reading;
 mod redis;
@@ -20,6 +21,7 @@ use crate::publication::{Draft, Position, Publication};
 
 pub(crate) use dialect::Refusal;
 pub(crate) use hub::{Hub, HubDialect, HubPost, Session as HubSession};
+pub(crate) use member::{Info, Member, Who};
 pub(crate) use memory::Memory;
 pub(crate) use redis::RedisUrl;
 pub(crate) use speaker::{Speaker, Wake};
@@ -162,20 +164,20 @@ pub(crate) struct Snapshot {
     pub(crate) round: u64,
 }
 
-/// A client in a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Member {
-    pub(crate) client: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<Arc<str>>,
-}
-
 /// The clients in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Presence {
     pub(crate) total: usize,
     /// Some of the clients, if there are many.
     pub(crate) clients: Vec<Member>,
+}
+
+impl Presence {
+    /// The number of different users among the clients. A client without a user counts as one of its own.
+    pub(crate) fn users(&self) -> usize {
+        let users: std::collections::HashSet<_> = self.clients.iter().filter_map(Member::user).collect();
+        users.len() + self.clients.iter().filter(|member| member.user().is_none()).count()
+    }
 }
 
 /// Why a broker did not carry out a request.

@@ -17,7 +17,7 @@ const BEAT: u64 = 20;
 impl Node {
     /// Starts the thread that does the periodic work until the node is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
-        self.follow_nodes();
+        self.follow_own();
         let expiries = Arc::clone(&self.expiries);
         thread::Builder::new()
             .name("expiry".into())
@@ -61,6 +61,7 @@ impl Node {
     /// Does the work that is due.
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
         self.broker.tick(now);
+        self.clients.remind();
         let is_connected = self.broker.is_connected();
         let mut retired = Vec::new();
         for feed in self.all_feeds() {
@@ -120,7 +121,7 @@ impl Node {
         count
     }
 
-    fn all_feeds(&self) -> Vec<Arc<Feed>> {
+    pub(super) fn all_feeds(&self) -> Vec<Arc<Feed>> {
         self.read().values().map(Arc::clone).collect()
     }
 }

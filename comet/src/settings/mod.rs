@@ -302,6 +302,31 @@ fn origins(problems: &mut Problems, origins: Option<Vec<String>>) -> OriginPolic
 
 fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, secret: bool) -> Rules {
     let mut rules = Vec::new();
+    let nothing = Keep {
+        publications: 0,
+        bytes: 0,
+        time: Duration::ZERO,
+    };
+    let own = Rule {
+        name: pattern(Name::nodes().as_str()),
+        subscribe: if demo { Access::Anyone } else { Access::Nobody },
+        publish: Access::Nobody,
+        keep: nothing,
+        presence: false,
+        slow: Slow::Skip,
+    };
+    // First, so that no other rule applies.
+    rules.push(Rule {
+        name: pattern(Name::orders().as_str()),
+        subscribe: Access::Nobody,
+        // A node that has lost its connection to the broker for a while carries out what it missed.
+        keep: Keep {
+            publications: 1000,
+            bytes: 1 << 20,
+            time: Duration::from_secs(120),
+        },
+        ..own.clone()
+    });
     if demo {
         rules.push(Rule {
             name: pattern("demo:*"),
@@ -314,18 +339,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
     for channel in channels {
         rules.push(rule(problems, channel, secret));
     }
-    rules.push(Rule {
-        name: pattern(Name::nodes().as_str()),
-        subscribe: if demo { Access::Anyone } else { Access::Nobody },
-        publish: Access::Nobody,
-        keep: Keep {
-            publications: 0,
-            bytes: 0,
-            time: Duration::ZERO,
-        },
-        presence: false,
-        slow: Slow::Skip,
-    });
+    rules.push(own);
     if none_given {
         rules.push(Rule::default());
     }

@@ -10,7 +10,7 @@ use protocol::Peer;
 
 use crate::broker::{
     Broker, Done, Hub, HubDialect, HubPost, HubSession, Inbox, Member, Memory, Part, RedisUrl, Snapshot, Speaker,
-    Upstream,
+    Upstream, Who,
 };
 use crate::channel::Name;
 use crate::log::Keep;
@@ -128,7 +128,7 @@ impl Node {
         let mut clients: Vec<_> = presence
             .clients
             .iter()
-            .map(|member| format!("{} {}", member.client, member.user.as_deref().unwrap_or("-")))
+            .map(|member| format!("{} {}", member.client, member.user().map_or("-", |user| user)))
             .collect();
         clients.sort();
         (presence.total, clients)
@@ -217,10 +217,7 @@ fn keeps_the_rules(node: &Node) {
     assert_eq!((publish("1"), publish("2"), publish("3")), (1, 2, 3));
     assert_eq!(node.snapshot(&ticker, none).0.offset, 3);
     // Presence.
-    let enter = |client: &str, user: Option<&str>| Member {
-        client: client.into(),
-        user: user.map(Into::into),
-    };
+    let enter = |client: &str, user: Option<&str>| Member::new(client.into(), Who::new(user.map(Into::into), None));
     assert_eq!(node.present(&news, 10), (0, vec![]));
     node.broker.enter(&news, enter("a-1", None));
     node.broker.enter(&news, enter("a-2", Some("ann")));
@@ -258,10 +255,7 @@ fn joins_nodes(one: &Node, two: &Node) {
         Heard::Snapshot(..) => panic!("{heard:?}"),
     });
     assert!(offsets.eq(1..=200));
-    let member = Member {
-        client: "one-1".into(),
-        user: None,
-    };
+    let member = Member::new("one-1".into(), None);
     one.broker.enter(&room, member);
     // Another connection: presence may arrive a moment later.
     let begun = Instant::now();
@@ -424,10 +418,7 @@ fn keeps_nobody_who_left(node: &Node) {
     for round in 0..30 {
         for room in &rooms {
             let client = format!("c-{round}");
-            let member = Member {
-                client: client.as_str().into(),
-                user: None,
-            };
+            let member = Member::new(client.as_str().into(), None);
             node.broker.enter(room, member);
             node.broker.leave(room, &client);
         }

@@ -115,10 +115,9 @@ impl Dialect for HubDialect {
     }
 
     fn enter(&self, channel: &Name, members: &[&Member], _: bool) -> Words {
-        let members = members.iter().flat_map(|member| {
-            let user = member.user.as_deref().unwrap_or_default();
-            [word(&member.client), word(user)]
-        });
+        let members = members
+            .iter()
+            .flat_map(|member| [word(&member.client), word(&member.text())]);
         let head = ["ENTER".into(), word(channel.as_str())];
         head.into_iter().chain(members).collect()
     }
@@ -136,11 +135,8 @@ impl Dialect for HubDialect {
             return None;
         };
         let clients = clients.as_slice()?.iter().map(|value| {
-            let [client, user] = value.as_slice()? else { return None };
-            Some(Member {
-                client: client.as_str()?.into(),
-                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-            })
+            let [client, text] = value.as_slice()? else { return None };
+            Some(Member::read(client.as_str()?.into(), text.as_str()?))
         });
         Some(Presence {
             total: usize::try_from(total.as_integer()?).ok()?,

@@ -115,13 +115,9 @@ impl Session {
                     return None;
                 };
                 let channel = name(channel)?;
-                for [client, user] in members.as_chunks::<2>().0 {
+                for [client, who] in members.as_chunks::<2>().0 {
                     let client = text(client)?;
-                    let member = Member {
-                        client: Arc::clone(&client),
-                        user: text(user).filter(|user| !user.is_empty()),
-                    };
-                    broker.enter(&channel, member);
+                    broker.enter(&channel, Member::read(Arc::clone(&client), &text(who)?));
                     self.present.insert((channel.clone(), client));
                 }
                 Some(Answered::Ok)
@@ -230,9 +226,8 @@ fn page_value(position: Position, publications: &[Arc<Publication>], more: bool)
 
 fn presence_value(presence: &Presence) -> Value {
     let clients = presence.clients.iter().map(|member| {
-        let user = member.user.as_deref().unwrap_or_default();
         let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
-        Value::Array(vec![bulk(&member.client), bulk(user)])
+        Value::Array(vec![bulk(&member.client), bulk(&member.text())])
     });
     let total = i64::try_from(presence.total).unwrap_or(i64::MAX);
     Value::Array(vec![Value::Integer(total), Value::Array(clients.collect())])

@@ -296,10 +296,9 @@ impl Dialect for Redis {
     fn enter(&self, channel: &Name, members: &[&Member], alone: bool) -> Words {
         let alone = if alone { "1" } else { "0" };
         let head = [self.node.clone().into(), millis(PRESENT), alone.into()];
-        let members = members.iter().flat_map(|member| {
-            let user = member.user.as_deref().unwrap_or_default();
-            [&*member.client, user].map(|text| Bytes::copy_from_slice(text.as_bytes()))
-        });
+        let members = members
+            .iter()
+            .flat_map(|member| [member.client.to_string(), member.text()].map(Bytes::from));
         self.run(ENTER, &self.present_keys(channel), head.into_iter().chain(members))
     }
 
@@ -320,12 +319,9 @@ impl Dialect for Redis {
     fn present(&self, reply: &Value, limit: usize) -> Option<Presence> {
         let [total, named] = reply.as_slice()? else { return None };
         let named = named.as_slice()?.as_chunks::<2>().0.iter();
-        let clients = named.take(limit).map(|[client, user]| {
-            Some(Member {
-                client: client.as_str()?.into(),
-                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-            })
-        });
+        let clients = named
+            .take(limit)
+            .map(|[client, text]| Some(Member::read(client.as_str()?.into(), text.as_str()?)));
         Some(Presence {
             total: usize::try_from(total.as_integer()?).ok()?,
             clients: clients.collect::<Option<_>>()?,
