@@ -330,6 +330,11 @@ pub(crate) enum Reply<'a> {
         from: u64,
         to: u64,
     },
+    /// Events about clients that come and leave were lost: the client may ask who is there.
+    #[serde(rename = "joins-missed")]
+    JoinsMissed {
+        channel: &'a str,
+    },
     Reset {
         channel: &'a Name,
         epoch: Epoch,

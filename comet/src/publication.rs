@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proto_ws::PreparedMessage;
 use protocol::bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::channel::Name;
@@ -129,6 +129,15 @@ pub(crate) struct Publication {
     event: OnceLock<Bytes>,
 }
 
+/// An event in JSON.
+#[derive(Deserialize)]
+struct Joining<'a> {
+    #[serde(borrow)]
+    join: Option<&'a RawValue>,
+    #[serde(borrow)]
+    leave: Option<&'a RawValue>,
+}
+
 /// A publication in JSON.
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -189,7 +198,7 @@ impl Publication {
     /// The WebSocket message.
     pub(crate) fn message(&self, encoding: &Encoding) -> &PreparedMessage {
         self.message.get_or_init(|| {
-            let message = PreparedMessage::text(&self.json(Some("publication")));
+            let message = PreparedMessage::text(&self.to_client());
             match &encoding.compression {
                 Some(settings) => message.compressed(settings),
                 None => message,
@@ -203,6 +212,27 @@ impl Publication {
             let Position { epoch, offset } = self.position;
             format!("id: {epoch}:{offset}\ndata: {}\n\n", self.json(None)).into()
         })
+    }
+
+    /// The message to a client: a publication, or the event that a client has come or left.
+    fn to_client(&self) -> String {
+        let Some(channel) = self.channel.joined() else {
+            return self.json(Some("publication"));
+        };
+        let Some((kind, member)) = self.event_of_member() else {
+            return String::new();
+        };
+        // Cannot fail: a string always makes JSON. The member is an object that is not empty.
+        let channel = serde_json::to_string(channel).unwrap_or_default();
+        let member = member.get().trim_start_matches('{');
+        format!("{{\"type\":\"{kind}\",\"channel\":{channel},{member}")
+    }
+
+    /// For a publication in a [channel of such events](Name::joins): whether a client has come (`join`) or left (`leave`), and the client.
+    pub(crate) fn event_of_member(&self) -> Option<(&'static str, &RawValue)> {
+        let Joining { join, leave } = serde_json::from_slice(&self.data).ok()?;
+        join.map(|member| ("join", member))
+            .or(leave.map(|member| ("leave", member)))
     }
 
     fn json(&self, kind: Option<&'static str>) -> String {

@@ -1,6 +1,7 @@
 //! One WebSocket client.
 
 mod client;
+mod joins;
 
 use std::sync::Arc;
 
@@ -56,7 +57,13 @@ struct Subscription {
     asked: Option<Box<Asked>>,
     /// Whether the client appears in the channel's presence.
     present: bool,
+    /// Whether the channel tells of clients that come and leave, and whether it was told of this one.
+    joins: bool,
+    joined: bool,
 }
+
+// The flags need no memory: they fill padding.
+const _: () = assert!(size_of::<Subscription>() == size_of::<(Cursor, Option<Box<Asked>>)>() + 8);
 
 struct Asked {
     id: Id,
@@ -106,7 +113,7 @@ impl Session {
                 self.subscribe(socket, &channel, asked)?;
             }
             Request::Unsubscribe { channel } => {
-                let index = self.find(&channel).ok_or(NOT_SUBSCRIBED)?;
+                let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
                 self.end_one(index);
                 let gone = Reply::Unsubscribed {
                     id: Some(id),
@@ -179,7 +186,7 @@ impl Session {
         let mut index = 0;
         while let Some(subscription) = self.subscriptions.get(index) {
             let channel = subscription.cursor.channel().clone();
-            if self.app.may_subscribe(&channel, self.claims()).is_ok() {
+            if channel.joined().is_some() || self.app.may_subscribe(&channel, self.claims()).is_ok() {
                 index += 1;
                 continue;
             }
@@ -211,11 +218,12 @@ impl Session {
 
     fn subscribe(&mut self, socket: &mut Out<'_, '_>, channel: &Name, asked: Asked) -> Result<(), Failure> {
         let rule = self.app.may_subscribe(channel, self.claims())?;
-        let present = rule.presence;
+        let (present, joins) = (rule.presence, rule.join_leave);
         if self.find(channel).is_some() {
             return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
         }
-        if self.subscriptions.len() >= self.app.settings.limits.subscriptions {
+        let limit = self.app.settings.limits.subscriptions;
+        if self.subscriptions.len() >= limit && self.asked_for() >= limit {
             return Err(Failure::new(
                 Code::TooMany,
                 "as many subscriptions as one client may have",
@@ -227,17 +235,33 @@ impl Session {
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
-        // Most clients have one or two subscriptions, and there are very many clients.
-        self.subscriptions.reserve_exact(1);
-        let index = self.first_of(cursor.tag());
-        let subscription = Subscription {
+        self.add(Subscription {
             cursor,
             asked: Some(Box::new(asked)),
             present,
-        };
-        self.subscriptions.insert(index, subscription);
-        self.start(socket, index);
+            joins,
+            joined: false,
+        });
+        if joins {
+            self.follow_joins(socket, channel)?;
+        }
+        if let Some(index) = self.find(channel) {
+            self.start(socket, index);
+        }
         Ok(())
+    }
+
+    fn add(&mut self, subscription: Subscription) {
+        // Most clients have one or two subscriptions, and there are very many clients.
+        self.subscriptions.reserve_exact(1);
+        let index = self.first_of(subscription.cursor.tag());
+        self.subscriptions.insert(index, subscription);
+    }
+
+    /// The number of subscriptions that the client has asked for.
+    fn asked_for(&self) -> usize {
+        let asked = |subscription: &&Subscription| subscription.cursor.channel().joined().is_none();
+        self.subscriptions.iter().filter(asked).count()
     }
 
     /// Answers a subscription request, once its feed has begun.
@@ -245,7 +269,9 @@ impl Session {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
-        let Some(asked) = &mut subscription.asked else { return };
+        let Some(asked) = &mut subscription.asked else {
+            return self.start_joins(index);
+        };
         let (since, limit) = (asked.since, asked.limit);
         let mut begin = subscription
             .cursor
@@ -276,6 +302,10 @@ impl Session {
         subscription.asked = None;
         let mut client = ToClient::new(&self.app, socket);
         let Ok(()) = subscription.cursor.drained(&mut client);
+        if subscription.joins {
+            let channel = subscription.cursor.channel().clone();
+            self.join(&channel);
+        }
     }
 
     fn publication(&mut self, socket: &mut Out<'_, '_>, publication: &Publication) {
@@ -366,7 +396,7 @@ impl Session {
                 self.end_all();
             }
             What::Unsubscribe { channel, reason, .. } => {
-                let Some(index) = self.find(channel) else { return };
+                let Some(index) = self.find_asked(channel) else { return };
                 if let Some(asked) = self.end_one(index) {
                     return fail(socket, &asked.id, ENDED);
                 }
@@ -393,6 +423,11 @@ impl Session {
 
     fn find(&self, channel: &Name) -> Option<usize> {
         self.find_tagged(channel.tag(), channel)
+    }
+
+    /// Finds a subscription that the client has asked for.
+    fn find_asked(&self, channel: &Name) -> Option<usize> {
+        self.find(channel).filter(|_| channel.joined().is_none())
     }
 
     fn find_tagged(&self, tag: u16, channel: &Name) -> Option<usize> {
@@ -422,9 +457,19 @@ impl Session {
     /// Ends a subscription. Returns its request if that is unanswered.
     fn end(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.remove(index);
+        let channel = subscription.cursor.channel();
         if subscription.present {
             let client = self.app.client(self.number);
-            self.app.node.broker().leave(subscription.cursor.channel(), &client);
+            self.app.node.broker().leave(channel, &client);
+        }
+        if subscription.joins {
+            let events = channel.joins();
+            if let Some(index) = self.find(&events) {
+                self.subscriptions.remove(index);
+            }
+            if subscription.joined {
+                self.tell_of_me(&events, "leave");
+            }
         }
         subscription.asked
     }

@@ -56,17 +56,28 @@ impl Reader for ToClient<'_, '_, '_> {
     }
 
     fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Infallible> {
+        if let Some(channel) = channel.joined() {
+            reply(self.socket, &Reply::JoinsMissed { channel });
+            return Ok(());
+        }
         self.app.node.counters.missed.add(to - from + 1);
         reply(self.socket, &Reply::Missed { channel, from, to });
         Ok(())
     }
 
     fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
+        if channel.joined().is_some() {
+            return Ok(());
+        }
         self.begin_anew(channel, position, true);
         Ok(())
     }
 
     fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
+        if let Some(channel) = channel.joined() {
+            reply(self.socket, &Reply::JoinsMissed { channel });
+            return Ok(());
+        }
         self.begin_anew(channel, position, false);
         Ok(())
     }

@@ -313,6 +313,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
         publish: Access::Nobody,
         keep: nothing,
         presence: false,
+        join_leave: false,
         slow: Slow::Skip,
     };
     // First, so that no other rule applies.
@@ -325,6 +326,18 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
             bytes: 1 << 20,
             time: Duration::from_secs(120),
         },
+        ..own.clone()
+    });
+    rules.push(Rule {
+        name: pattern("$join:*"),
+        subscribe: Access::Nobody,
+        // As for orders; and clients that read slowly catch up.
+        keep: Keep {
+            publications: 100,
+            bytes: 64 << 10,
+            time: Duration::from_secs(60),
+        },
+        slow: Slow::CatchUp,
         ..own.clone()
     });
     if demo {
@@ -370,6 +383,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
             time: channel.history_time.map_or(default.keep.time, |span| span.0),
         },
         presence: channel.presence.unwrap_or(default.presence),
+        join_leave: channel.join_leave.unwrap_or(default.join_leave),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

@@ -182,6 +182,7 @@ pub(crate) struct ChannelOptions {
     /// The age up to which publications are kept.
     pub(crate) history_time: Option<Span>,
     pub(crate) presence: Option<bool>,
+    pub(crate) join_leave: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 

@@ -1,5 +1,6 @@
 //! The whole server in memory: connections in harnesses, on one node.
 
+mod api;
 mod brokers;
 mod feed;
 mod http;

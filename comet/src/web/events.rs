@@ -50,7 +50,7 @@ impl Events {
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         if !matches!(request.method(), "GET" | "HEAD") {
-            return answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b"").map(|()| None);
+            return api::wrong_method(answer, "GET, HEAD, OPTIONS").map(|()| None);
         }
         let claims = match visitor.claims(request) {
             Ok(claims) => claims,

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use proto_h2::{Auto, StreamMessage};
 use proto_http::{Fields, Handler, Misuse, Request, Responder, ServerConfig};
-use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::handshake::server::{Rejection, Request as Handshake};
 use protocol::{Peer, Sender};
 
 use self::api::Call;
@@ -174,7 +174,7 @@ impl Visitor {
         });
         let handshake = match checked {
             Ok(handshake) => handshake,
-            Err(rejection) => return answer.send(rejection.status(), &rejection.fields(), b""),
+            Err(rejection) => return refuse(&rejection, answer),
         };
         let claims = match self.claims(request) {
             Ok(claims) => claims,
@@ -344,6 +344,18 @@ impl Drop for Visitor {
     }
 }
 
+/// Refuses an opening handshake, and says why.
+fn refuse(rejection: &Rejection, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    let code = match rejection {
+        Rejection::Origin => Code::Forbidden,
+        _ => Code::BadRequest,
+    };
+    let mut fields = rejection.fields().to_vec();
+    fields.push(("Content-Type", "application/json"));
+    let body = serde_json::json!({ "code": code, "reason": rejection.to_string() });
+    answer.send(rejection.status(), &fields[..], body.to_string().as_bytes())
+}
+
 /// Refuses a client that has enough connections (429, RFC 6585 section 4).
 fn too_many(answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
     let failure = Failure::new(Code::TooMany, "as many connections as one client may have");
@@ -364,7 +376,7 @@ fn get(
 ) -> Result<(), Misuse> {
     match request.method() {
         "GET" | "HEAD" => give(answer),
-        _ => answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b""),
+        _ => api::wrong_method(answer, "GET, HEAD, OPTIONS"),
     }
 }
 

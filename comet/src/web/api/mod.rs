@@ -76,10 +76,7 @@ impl Call {
             None => (matches!(request.method(), "GET" | "HEAD"), "GET, HEAD, OPTIONS"),
         };
         if !is_allowed {
-            let wrong = describe(Failure::new(Code::BadRequest, "this call has another method"));
-            return answer
-                .send(405, &[JSON[0], ("Allow", allow)], wrong.as_bytes())
-                .map(|()| None);
+            return wrong_method(answer, allow).map(|()| None);
         }
         let shown = request.fields().get("authorization").and_then(bearer);
         let known = &visitor.app().settings.api_token;
@@ -296,6 +293,12 @@ pub(super) fn unauthorized(answer: &mut Responder<'_, '_>, why: &'static str) ->
     let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
     let failure = Failure::new(Code::Forbidden, why);
     answer.send(401, &fields, describe(failure).as_bytes())
+}
+
+/// Answers a request with a method that its path does not have.
+pub(super) fn wrong_method(answer: &mut Responder<'_, '_>, allow: &str) -> Result<(), Misuse> {
+    let failure = Failure::new(Code::BadRequest, "this path has other methods, which Allow names");
+    answer.send(405, &[JSON[0], JSON[1], ("Allow", allow)], describe(failure).as_bytes())
 }
 
 /// Answers with a failure.
