@@ -311,6 +311,12 @@ def comet_nodes(*arguments):
 
 
 @part
+def comet_api(*arguments):
+    """comet's API over several processes and servers: batches, keys, presence, events, orders to clients"""
+    with_websockets("comet_api.py", "redis-server", arguments)
+
+
+@part
 def comet_faults(*arguments):
     """comet and its Redis under faults of every kind; a judge checks what clients received"""
     with_websockets("comet_faults.py", "redis-server", arguments)

@@ -255,6 +255,21 @@ pub(crate) enum Code {
     Unknown,
 }
 
+impl Code {
+    #[cfg(test)]
+    pub(crate) const ALL: [Code; 9] = [
+        Code::BadRequest,
+        Code::NoSuchChannel,
+        Code::Forbidden,
+        Code::AlreadySubscribed,
+        Code::NotSubscribed,
+        Code::Unsubscribed,
+        Code::TooMany,
+        Code::Unavailable,
+        Code::Unknown,
+    ];
+}
+
 impl Failure {
     pub(crate) const fn new(code: Code, reason: &'static str) -> Self {
         Failure { code, reason }

@@ -29,7 +29,7 @@ pub(super) fn call(rig: &Rig, path: &str, body: &Value) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-fn get(rig: &Rig, path: &str) -> (u16, Value) {
+pub(super) fn get(rig: &Rig, path: &str) -> (u16, Value) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer let-me-in\r\n\r\n");
     let (status, body) = rig.ask(&request);
     (status, serde_json::from_str(&body).unwrap())

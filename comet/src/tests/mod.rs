@@ -6,6 +6,7 @@ mod feed;
 mod http;
 mod http2;
 mod model;
+mod openapi;
 mod proxies;
 mod rights;
 mod websocket;

@@ -18,6 +18,8 @@ use proto_ws::handshake::server::{Rejection, Request as Handshake};
 use protocol::{Peer, Sender};
 
 use self::api::Call;
+#[cfg(test)]
+pub(crate) use self::api::PATHS as API_PATHS;
 use self::demo::Demo;
 use self::events::Events;
 use self::pages::Pages;

@@ -56,6 +56,10 @@ const POSTS: [&str; 4] = ["/api/publish", "/api/batch", "/api/disconnect", "/api
 /// The paths of the API that only read.
 const GETS: [&str; 4] = ["/api/history", "/api/presence", "/api/channels", "/api/nodes"];
 
+/// All paths of the API.
+#[cfg(test)]
+pub(crate) const PATHS: [&[&str]; 2] = [&POSTS, &GETS];
+
 impl Call {
     /// Begins a call. `None` if it is already answered.
     pub(super) fn new(
