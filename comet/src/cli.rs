@@ -168,6 +168,7 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         audience: settings.demands.audience.map(Audience::One),
         issuer: settings.demands.issuer,
         info: token.info,
+        channels: Vec::new(),
         subscribe: token.subscribe,
         publish: token.publish,
     };

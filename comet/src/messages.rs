@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -248,6 +249,15 @@ pub(crate) enum Code {
     Forbidden,
     AlreadySubscribed,
     NotSubscribed,
+    /// The rule of the channel does not offer this.
+    #[serde(rename = "forbidden")]
+    NotAvailable,
+    /// Too many requests in a short time.
+    #[serde(rename = "too-many")]
+    TooFast,
+    /// Only in Centrifugo's protocol: a method that does not exist, and a token whose time is over.
+    NoMethod,
+    TokenExpired,
     /// The API has ended the subscription.
     Unsubscribed,
     TooMany,
@@ -285,6 +295,11 @@ impl Failure {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Reply<'a> {
     Welcome {
+        /// The id of the request, in languages where clients ask first.
+        #[serde(skip)]
+        id: &'a Id,
+        #[serde(skip)]
+        left: Option<Duration>,
         client: &'a str,
         node: &'a str,
         worker: usize,
@@ -310,6 +325,9 @@ pub(crate) enum Reply<'a> {
         /// More about the reason, from the API.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        /// The reason as a number of Centrifugo's.
+        #[serde(skip)]
+        number: u16,
     },
     Published {
         id: &'a Id,
@@ -336,6 +354,11 @@ pub(crate) enum Reply<'a> {
         id: &'a Id,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
+        #[serde(skip)]
+        client: &'a str,
+        /// How long the rights last, if they end.
+        #[serde(skip)]
+        left: Option<Duration>,
     },
     Pong {
         id: &'a Id,

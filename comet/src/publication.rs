@@ -127,6 +127,16 @@ pub(crate) struct Publication {
     pub(crate) data: Bytes,
     message: OnceLock<PreparedMessage>,
     event: OnceLock<Bytes>,
+    pushed: OnceLock<Box<Pushed>>,
+}
+
+/// The encodings of a publication in Centrifugo's protocol.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// The WebSocket message.
+    pub(crate) message: PreparedMessage,
+    /// The server-sent event.
+    pub(crate) event: Bytes,
 }
 
 /// An event in JSON.
@@ -163,6 +173,7 @@ impl Publication {
             data: draft.data,
             message: OnceLock::new(),
             event: OnceLock::new(),
+            pushed: OnceLock::new(),
         }
     }
 
@@ -197,12 +208,17 @@ impl Publication {
 
     /// The WebSocket message.
     pub(crate) fn message(&self, encoding: &Encoding) -> &PreparedMessage {
-        self.message.get_or_init(|| {
-            let message = PreparedMessage::text(&self.to_client());
-            match &encoding.compression {
-                Some(settings) => message.compressed(settings),
-                None => message,
-            }
+        self.message.get_or_init(|| encoding.prepare(&self.to_client()))
+    }
+
+    /// The publication in Centrifugo's protocol.
+    pub(crate) fn pushed(&self, encoding: &Encoding) -> &Pushed {
+        self.pushed.get_or_init(|| {
+            let push = crate::session::push_of(self);
+            Box::new(Pushed {
+                message: encoding.prepare(&format!("{{\"push\":{push}}}")),
+                event: format!("data: {push}\n\n").into(),
+            })
         })
     }
 
@@ -263,6 +279,16 @@ impl Serialize for Publication {
 pub(crate) struct Encoding {
     /// Compresses them as well, once, for clients that negotiated permessage-deflate.
     pub(crate) compression: Option<proto_ws::deflate::Settings>,
+}
+
+impl Encoding {
+    fn prepare(&self, text: &str) -> PreparedMessage {
+        let message = PreparedMessage::text(text);
+        match &self.compression {
+            Some(settings) => message.compressed(settings),
+            None => message,
+        }
+    }
 }
 
 #[cfg(test)]

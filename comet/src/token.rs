@@ -97,6 +97,9 @@ pub(crate) struct Claims {
     /// What others are told of the user, where they are told of the user's presence: any JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) info: Option<Info>,
+    /// Channels that a client of Centrifugo's protocol is subscribed to as it connects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) channels: Vec<Name>,
     /// Channels with permission to read, and to write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscribe: Vec<Pattern>,
@@ -313,6 +316,7 @@ mod tests {
             audience: None,
             issuer: None,
             info: None,
+            channels: Vec::new(),
             subscribe: vec![Pattern::try_from("room:*".to_owned()).unwrap()],
             publish: Vec::new(),
         }

@@ -22,6 +22,8 @@ struct State {
     users: BTreeMap<(Arc<str>, u64), Sender<Post>>,
     count: u64,
     idle: BTreeMap<u64, Sender<Post>>,
+    /// Clients whose language has pings of its own.
+    pinged: BTreeMap<u64, Sender<Post>>,
     /// Orders that did not fit in the mailbox of their client.
     waiting: Vec<(Sender<Post>, Arc<Order>)>,
 }
@@ -55,6 +57,28 @@ impl Clients {
         let left = self.lock().idle.remove(&number);
         // The sender is dropped without the lock.
         drop(left);
+    }
+
+    /// The client with this number gets heartbeats until it has [left](Clients::left).
+    pub(crate) fn is_pinged(&self, number: u64, sender: Sender<Post>) {
+        self.lock().pinged.insert(number, sender);
+    }
+
+    /// The client with this number has left.
+    pub(crate) fn left(&self, number: u64) {
+        let mut state = self.lock();
+        let left = (state.idle.remove(&number), state.pinged.remove(&number));
+        drop(state);
+        drop(left);
+    }
+
+    /// Sends heartbeats to the clients that want them.
+    pub(super) fn beat(&self) {
+        let senders: Vec<_> = self.lock().pinged.values().cloned().collect();
+        for sender in senders {
+            // A client whose mailbox is full has other messages to write.
+            let _ = sender.send(Post::Heartbeat);
+        }
     }
 
     /// Gives an order to all connections of `user`. Returns their number.

@@ -34,6 +34,7 @@ pub(crate) use feed::{Begin, Feed, News};
 pub(crate) use orders::{Order, What};
 pub(crate) use post::{Answer, Outcome, Post};
 pub(crate) use sample::{GAUGES, Sample};
+pub(crate) use ticker::BEAT;
 
 /// How long a feed is kept after its last listener, who may return.
 const LINGER: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a starting node waits for its broker.
 const BROKER_PATIENCE: Duration = Duration::from_secs(1);
 /// Ticks between two heartbeats: often enough for proxies, which give up after a minute.
-const BEAT: u64 = 20;
+pub(crate) const BEAT: u64 = 20;
 
 impl Node {
     /// Starts the thread that does the periodic work until the node is dropped.
@@ -56,6 +56,7 @@ impl Node {
         for feed in self.all_feeds() {
             feed.beat();
         }
+        self.clients.beat();
     }
 
     /// Does the work that is due.

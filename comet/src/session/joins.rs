@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::client::failure;
-use super::{Out, Session, Subscription};
+use super::wire::Wire;
+use super::{Session, Subscription};
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::messages::Failure;
@@ -14,7 +15,7 @@ use crate::publication::Draft;
 
 impl Session {
     /// Subscribes to the events about clients that come to `channel` and leave it.
-    pub(super) fn follow_joins(&mut self, socket: &mut Out<'_, '_>, channel: &Name) -> Result<(), Failure> {
+    pub(super) fn follow_joins(&mut self, out: &mut impl Wire, channel: &Name) -> Result<(), Failure> {
         let events = channel.joins();
         let cursor = match self.app.node.subscribe(&events, &self.me, self.number, false) {
             Ok(cursor) => cursor,
@@ -31,9 +32,10 @@ impl Session {
             present: false,
             joins: false,
             joined: false,
+            by_server: false,
         });
         if let Some(index) = self.find(&events) {
-            self.start(socket, index);
+            self.start(out, index);
         }
         Ok(())
     }

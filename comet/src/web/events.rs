@@ -14,7 +14,7 @@ use crate::node::{Begin, Cursor, Order, Post, Reader, What};
 use crate::publication::{Epoch, Position, Publication};
 use crate::session::failure;
 
-const FIELDS: &[(&str, &str)] = &[
+pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-store"),
     // Proxies that buffer answers would delay the events.

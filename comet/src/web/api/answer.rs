@@ -158,9 +158,9 @@ fn text(json: &impl Serialize) -> String {
 pub(super) const fn status(code: Code) -> u16 {
     match code {
         Code::BadRequest | Code::AlreadySubscribed | Code::NotSubscribed | Code::Unsubscribed => 400,
-        Code::Forbidden => 403,
-        Code::NoSuchChannel => 404,
-        Code::TooMany | Code::Unavailable => 503,
+        Code::Forbidden | Code::NotAvailable | Code::TokenExpired => 403,
+        Code::NoSuchChannel | Code::NoMethod => 404,
+        Code::TooMany | Code::TooFast | Code::Unavailable => 503,
         Code::Unknown => 504,
     }
 }

@@ -1,14 +1,19 @@
 //! One WebSocket client.
 
+mod centrifugo;
 mod client;
+mod dialect;
 mod joins;
+mod socket;
+mod wire;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use proto_ws::{CloseCode, Handler, Message, Misuse, Socket};
+use proto_ws::CloseCode;
 use protocol::Sender;
 
-use self::client::{ToClient, fail, reply};
+use self::client::{Stop, ToClient};
 use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
@@ -34,6 +39,11 @@ pub(crate) struct Session {
     requests: Bucket,
     /// Outstanding long answers.
     reading: u8,
+    dialect: Dialect,
+    /// For languages in which clients first say who they are.
+    is_connected: bool,
+    /// Whether the client was asked for a sign of life, and has not given one.
+    waits_for_pong: bool,
     /// Counts the client, if it came through a trusted proxy and clients are limited.
     ticket: Option<Ticket>,
 }
@@ -60,6 +70,8 @@ struct Subscription {
     /// Whether the channel tells of clients that come and leave, and whether it was told of this one.
     joins: bool,
     joined: bool,
+    /// Whether the client has not asked for it in a request of its own.
+    by_server: bool,
 }
 
 // The flags need no memory: they fill padding.
@@ -73,12 +85,19 @@ struct Asked {
     round: Option<u64>,
 }
 
-type Out<'a, 'c> = Socket<'a, 'c>;
-
 impl Session {
     /// A client with the connection `me` and the rights of its token. `ticket` is returned when the client leaves.
-    pub(crate) fn new(app: Arc<App>, me: Sender<Post>, claims: Option<Claims>, ticket: Option<Ticket>) -> Self {
+    pub(crate) fn new(
+        app: Arc<App>,
+        me: Sender<Post>,
+        dialect: Dialect,
+        claims: Option<Claims>,
+        ticket: Option<Ticket>,
+    ) -> Self {
         let number = app.number();
+        if dialect != Dialect::Comet {
+            app.node.clients.is_pinged(number, me.clone());
+        }
         app.node.clients.idles(number, me.clone());
         Session {
             number,
@@ -88,6 +107,9 @@ impl Session {
             subscriptions: Vec::new(),
             requests: Bucket::new(),
             reading: 0,
+            dialect,
+            is_connected: dialect == Dialect::Comet,
+            waits_for_pong: false,
             ticket,
         }
     }
@@ -96,11 +118,16 @@ impl Session {
         self.claims()?.user.clone()
     }
 
+    /// How long the rights last, if they end.
+    fn left(&self) -> Option<Duration> {
+        self.claims()?.left(SystemTime::now(), self.app.settings.demands.leeway)
+    }
+
     fn claims(&self) -> Option<&Claims> {
         self.rights.as_ref().map(|rights| &rights.claims)
     }
 
-    fn serve(&mut self, socket: &mut Out<'_, '_>, id: &Id, request: Request<'_>) -> Result<(), Failure> {
+    fn serve(&mut self, out: &mut impl Wire, id: &Id, request: Request<'_>) -> Result<(), Failure> {
         match request {
             Request::Subscribe { channel, since, limit } => {
                 let asked = Asked {
@@ -110,7 +137,7 @@ impl Session {
                     // A position with an invalid epoch needs no request to the broker.
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
                 };
-                self.subscribe(socket, &channel, asked)?;
+                self.subscribe(out, &channel, asked)?;
             }
             Request::Unsubscribe { channel } => {
                 let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
@@ -120,8 +147,9 @@ impl Session {
                     channel: &channel,
                     code: None,
                     reason: None,
+                    number: ENDED_FOR_GOOD,
                 };
-                reply(socket, &gone);
+                self.dialect.reply(out, &gone);
             }
             Request::Publish { channel, data, key } => {
                 let keep = self.app.may_publish(&channel, self.claims())?.keep;
@@ -135,15 +163,18 @@ impl Session {
             Request::History { channel, part, limit } => {
                 let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
                 keep.publications = keep.publications.min(limit);
-                self.may_read(socket)?;
+                self.may_read(out)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
                 self.app.node.broker().snapshot(&channel, part, keep, done);
             }
             Request::Presence { channel } => {
                 if !self.app.may_subscribe(&channel, self.claims())?.presence {
-                    return Err(Failure::new(Code::Forbidden, "this channel tells nobody who is there"));
+                    return Err(Failure::new(
+                        Code::NotAvailable,
+                        "this channel tells nobody who is there",
+                    ));
                 }
-                self.may_read(socket)?;
+                self.may_read(out)?;
                 let done = self.answer(id, channel.clone(), Outcome::Presence);
                 self.app.node.broker().presence(&channel, MOST_CLIENTS, done);
             }
@@ -156,21 +187,23 @@ impl Session {
                 let authorized = Reply::Authorized {
                     id,
                     user: user.as_deref(),
+                    client: &self.app.client(self.number),
+                    left: self.left(),
                 };
-                reply(socket, &authorized);
-                self.drop_what_is_forbidden(socket);
+                self.dialect.reply(out, &authorized);
+                self.drop_what_is_forbidden(out);
                 if user != user_before {
                     self.tell_who_it_is();
                 }
             }
-            Request::Ping => reply(socket, &Reply::Pong { id }),
+            Request::Ping => self.dialect.reply(out, &Reply::Pong { id }),
         }
         Ok(())
     }
 
     /// Counts one more outstanding long answer, if permitted.
-    fn may_read(&mut self, socket: &Out<'_, '_>) -> Result<(), Failure> {
-        if self.reading >= READING || socket.is_congested() {
+    fn may_read(&mut self, out: &impl Wire) -> Result<(), Failure> {
+        if self.reading >= READING || out.is_congested() {
             self.app.node.counters.limited.add(1);
             return Err(Failure::new(
                 Code::TooMany,
@@ -182,7 +215,7 @@ impl Session {
     }
 
     /// Ends the subscriptions that the client's new rights do not permit.
-    fn drop_what_is_forbidden(&mut self, socket: &mut Out<'_, '_>) {
+    fn drop_what_is_forbidden(&mut self, out: &mut impl Wire) {
         let mut index = 0;
         while let Some(subscription) = self.subscriptions.get(index) {
             let channel = subscription.cursor.channel().clone();
@@ -191,8 +224,8 @@ impl Session {
                 continue;
             }
             if let Some(asked) = self.end_one(index) {
-                fail(
-                    socket,
+                self.dialect.fail(
+                    out,
                     &asked.id,
                     Failure::new(Code::Forbidden, "no token names this channel"),
                 );
@@ -203,8 +236,9 @@ impl Session {
                 channel: &channel,
                 code: Some(Code::Forbidden),
                 reason: None,
+                number: ENDED_FOR_GOOD,
             };
-            reply(socket, &gone);
+            self.dialect.reply(out, &gone);
         }
     }
 
@@ -216,9 +250,10 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, socket: &mut Out<'_, '_>, channel: &Name, asked: Asked) -> Result<(), Failure> {
+    fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, asked: Asked) -> Result<(), Failure> {
         let rule = self.app.may_subscribe(channel, self.claims())?;
         let (present, joins) = (rule.presence, rule.join_leave);
+        let is_by_server = self.dialect != Dialect::Comet && matches!(asked.id, Id::Number(0));
         if self.find(channel).is_some() {
             return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
         }
@@ -241,12 +276,13 @@ impl Session {
             present,
             joins,
             joined: false,
+            by_server: is_by_server,
         });
         if joins {
-            self.follow_joins(socket, channel)?;
+            self.follow_joins(out, channel)?;
         }
         if let Some(index) = self.find(channel) {
-            self.start(socket, index);
+            self.start(out, index);
         }
         Ok(())
     }
@@ -265,7 +301,7 @@ impl Session {
     }
 
     /// Answers a subscription request, once its feed has begun.
-    fn start(&mut self, socket: &mut Out<'_, '_>, index: usize) {
+    fn start(&mut self, out: &mut impl Wire, index: usize) {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
@@ -275,12 +311,12 @@ impl Session {
         let (since, limit) = (asked.since, asked.limit);
         let mut begin = subscription
             .cursor
-            .start(since, limit, asked.round, !socket.is_congested());
+            .start(since, limit, asked.round, !out.is_congested());
         if let Begin::Ask = begin {
             asked.round = Some(self.app.node.verify(&subscription.cursor));
             begin = subscription
                 .cursor
-                .start(since, limit, asked.round, !socket.is_congested());
+                .start(since, limit, asked.round, !out.is_congested());
         }
         let Begin::Start(start) = begin else { return };
         match start.recovered {
@@ -288,8 +324,8 @@ impl Session {
             Some(false) => self.app.node.counters.unrecovered.add(1),
             None => {}
         }
-        reply(
-            socket,
+        self.dialect.reply(
+            out,
             &Reply::Subscribed {
                 id: &asked.id,
                 channel: subscription.cursor.channel(),
@@ -300,52 +336,94 @@ impl Session {
             },
         );
         subscription.asked = None;
-        let mut client = ToClient::new(&self.app, socket);
-        let Ok(()) = subscription.cursor.drained(&mut client);
+        let mut client = ToClient {
+            app: &self.app,
+            dialect: self.dialect,
+            out,
+        };
+        let outcome = subscription.cursor.drained(&mut client);
         if subscription.joins {
             let channel = subscription.cursor.channel().clone();
             self.join(&channel);
         }
+        self.settle(out, index, outcome);
     }
 
-    fn publication(&mut self, socket: &mut Out<'_, '_>, publication: &Publication) {
-        let mut closed = false;
-        let index = self.find_tagged(publication.tag, &publication.channel);
-        if let Some(subscription) = index.and_then(|index| self.subscriptions.get_mut(index)) {
-            let mut client = ToClient::new(&self.app, socket);
-            let Ok(()) = subscription.cursor.receive(publication, &mut client);
-            closed = client.closed;
+    fn publication(&mut self, out: &mut impl Wire, publication: &Publication) {
+        let Some(index) = self.find_tagged(publication.tag, &publication.channel) else {
+            return;
+        };
+        if let Some(subscription) = self.subscriptions.get_mut(index) {
+            let mut client = ToClient {
+                app: &self.app,
+                dialect: self.dialect,
+                out,
+            };
+            if let Err(stop) = subscription.cursor.receive(publication, &mut client) {
+                self.settle(out, index, Err(stop));
+            }
         }
-        if closed {
-            self.end_all();
+    }
+
+    /// Ends what cannot go on after a reader of the subscription has stopped.
+    fn settle(&mut self, out: &mut impl Wire, index: usize, outcome: Result<(), Stop>) {
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Closed) => self.end_all(),
+            Err(Stop::Again) => {
+                let Some(subscription) = self.subscriptions.get(index) else {
+                    return;
+                };
+                let channel = subscription.cursor.channel().clone();
+                if subscription.by_server {
+                    // A client cannot renew a subscription that it has not asked for, except by coming back.
+                    self.end_all();
+                    return self.dialect.close(out, Closing::Again);
+                }
+                self.end_one(index);
+                let gone = Reply::Unsubscribed {
+                    id: None,
+                    channel: &channel,
+                    code: Some(Code::Unsubscribed),
+                    reason: Some("insufficient state"),
+                    number: AGAIN,
+                };
+                self.dialect.reply(out, &gone);
+            }
         }
     }
 
     /// The feed has begun, begun anew, or lost publications.
-    fn news(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
+    fn news(&mut self, out: &mut impl Wire, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
         if subscription.cursor.is_waiting() {
-            return self.start(socket, index);
+            return self.start(out, index);
         }
-        let Ok(()) = subscription.cursor.look(&mut ToClient::new(&self.app, socket));
+        let mut client = ToClient {
+            app: &self.app,
+            dialect: self.dialect,
+            out,
+        };
+        let outcome = subscription.cursor.look(&mut client);
+        self.settle(out, index, outcome);
     }
 
     /// The feed could not begin.
-    fn no_feed(&mut self, socket: &mut Out<'_, '_>, feed: &Arc<Feed>) {
+    fn no_feed(&mut self, out: &mut impl Wire, feed: &Arc<Feed>) {
         let Some(index) = self.find_feed(feed) else { return };
         let is_asked = self
             .subscriptions
             .get(index)
             .is_some_and(|subscription| subscription.asked.is_some());
         if is_asked && let Some(asked) = self.end_one(index) {
-            fail(socket, &asked.id, failure(Trouble::Unavailable));
+            self.dialect.fail(out, &asked.id, failure(Trouble::Unavailable));
         }
     }
 
-    fn answered(&mut self, socket: &mut Out<'_, '_>, answer: Answer) {
+    fn answered(&mut self, out: &mut impl Wire, answer: Answer) {
         let Answer {
             to: id,
             channel,
@@ -378,35 +456,35 @@ impl Session {
             }),
         };
         match outcome {
-            Ok(answer) => reply(socket, &answer),
-            Err(trouble) => fail(socket, id, failure(*trouble)),
+            Ok(answer) => self.dialect.reply(out, &answer),
+            Err(trouble) => self.dialect.fail(out, id, failure(*trouble)),
         }
     }
 
     /// Carries out an order of the API, if it is for this client.
-    fn obey(&mut self, socket: &mut Out<'_, '_>, order: &Order) {
+    fn obey(&mut self, out: &mut impl Wire, order: &Order) {
         let client = self.app.client(self.number);
         if !order.is_for(&client, self.user().as_deref()) {
             return;
         }
         match &order.what {
             What::Disconnect { code, reason } => {
-                // Fails only while closing.
-                let _ = socket.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
+                out.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
                 self.end_all();
             }
-            What::Unsubscribe { channel, reason, .. } => {
+            What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };
                 if let Some(asked) = self.end_one(index) {
-                    return fail(socket, &asked.id, ENDED);
+                    return self.dialect.fail(out, &asked.id, ENDED);
                 }
                 let gone = Reply::Unsubscribed {
                     id: None,
                     channel,
                     code: Some(ENDED.code),
                     reason: Some(reason),
+                    number: *code,
                 };
-                reply(socket, &gone);
+                self.dialect.reply(out, &gone);
             }
         }
     }
@@ -455,7 +533,7 @@ impl Session {
     }
 
     /// Ends a subscription. Returns its request if that is unanswered.
-    fn end(&mut self, index: usize) -> Option<Box<Asked>> {
+    fn end_subscription(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.remove(index);
         let channel = subscription.cursor.channel();
         if subscription.present {
@@ -476,7 +554,7 @@ impl Session {
 
     /// Ends a subscription of a client that stays.
     fn end_one(&mut self, index: usize) -> Option<Box<Asked>> {
-        let asked = self.end(index);
+        let asked = self.end_subscription(index);
         if self.subscriptions.is_empty() {
             self.app.node.clients.idles(self.number, self.me.clone());
         }
@@ -485,101 +563,24 @@ impl Session {
 
     fn end_all(&mut self) {
         while let Some(last) = self.subscriptions.len().checked_sub(1) {
-            let _ = self.end(last);
+            let _ = self.end_subscription(last);
         }
+    }
+
+    /// Ends the connection.
+    pub(crate) fn end(&mut self, out: &mut EventsWire<'_, '_, '_>, closing: Closing) {
+        self.end_all();
+        self.dialect.close(out, closing);
     }
 
     /// Ends the connection if its token has expired. Another token may have been sent before.
-    fn is_over(&mut self, socket: &mut Out<'_, '_>) -> bool {
+    fn is_over(&mut self, out: &mut impl Wire) -> bool {
         if !self.app.has_ended(self.rights.as_deref()) {
             return false;
         }
-        // Fails only while the connection is closing.
-        let _ = socket.close(CloseCode::POLICY, "the token's time is over");
+        self.dialect.close(out, Closing::Expired);
         self.end_all();
         true
-    }
-}
-
-impl Handler for Session {
-    type Message = Post;
-
-    fn opened(&mut self, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
-        let user = self.user();
-        let welcome = Reply::Welcome {
-            client: &self.app.client(self.number),
-            node: &self.app.node.name,
-            worker: self.app.node.config.worker,
-            user: user.as_deref(),
-        };
-        reply(socket, &welcome);
-        Ok(())
-    }
-
-    fn message(&mut self, message: Message<'_>, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
-        if self.is_over(socket) {
-            return Ok(());
-        }
-        let (id, outcome) = match message {
-            Message::Text(text) => Request::read(text),
-            Message::Binary(_) => (Id::NONE, Err(Failure::new(Code::BadRequest, "messages are text"))),
-        };
-        let outcome = if self.requests.take(socket.now(), self.app.settings.limits.requests) {
-            outcome.and_then(|request| self.serve(socket, &id, request))
-        } else {
-            self.app.node.counters.limited.add(1);
-            Err(Failure::new(Code::TooMany, "too many requests; slower"))
-        };
-        if let Err(failure) = outcome {
-            fail(socket, &id, failure);
-        }
-        Ok(())
-    }
-
-    fn posted(&mut self, post: Post, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
-        if self.is_over(socket) {
-            return Ok(());
-        }
-        match post {
-            Post::Publication(publication) => self.publication(socket, &publication),
-            Post::Position(feed) | Post::Look(feed) => self.news(socket, &feed),
-            Post::NoFeed(feed) => self.no_feed(socket, &feed),
-            Post::Answer(answer) => self.answered(socket, *answer),
-            Post::Order(order) => self.obey(socket, &order),
-            Post::Leave => {
-                self.end_all();
-                socket.close(CloseCode::RESTART, "come back")?;
-            }
-            Post::Expired => {
-                // Not expired by the time of day: the clock was set back, or another token was sent meanwhile.
-                let (app, me) = (&self.app, &self.me);
-                if let Some(rights) = self.rights.as_deref_mut().filter(|rights| rights.end()) {
-                    app.renew(rights, me);
-                }
-            }
-            // WebSocket has Pings of its own.
-            Post::Heartbeat => {}
-        }
-        Ok(())
-    }
-
-    fn pong(&mut self, _: &[u8], _: Option<std::time::Duration>, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
-        self.is_over(socket);
-        Ok(())
-    }
-
-    fn drained(&mut self, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
-        if self.is_over(socket) {
-            return Ok(());
-        }
-        for subscription in &mut self.subscriptions {
-            let Ok(()) = subscription.cursor.drained(&mut ToClient::new(&self.app, socket));
-        }
-        Ok(())
-    }
-
-    fn closed(&mut self, _: CloseCode, _: &str) {
-        self.end_all();
     }
 }
 
@@ -587,12 +588,19 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
-        self.app.node.clients.idles_no_more(self.number);
+        self.app.node.clients.left(self.number);
         self.app.edge.leave(self.ticket.take());
     }
 }
 
+pub(crate) use centrifugo::{Connect, push_of};
 pub(crate) use client::failure;
+pub(crate) use dialect::{Closing, Dialect};
+pub(crate) use wire::Events as EventsWire;
+use wire::Wire;
 
 const ENDED: Failure = Failure::new(Code::Unsubscribed, "the server has ended this subscription");
+/// Codes of Centrifugo for subscriptions that the server ends: for good, and so that the client subscribes again.
+const ENDED_FOR_GOOD: u16 = 2000;
+const AGAIN: u16 = 2500;
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");
