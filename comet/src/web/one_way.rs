@@ -57,7 +57,9 @@ impl OneWay {
     /// The request is complete: begins the stream.
     pub(super) fn begin(&mut self, visitor: &VisitorParts<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let body = core::mem::take(&mut self.body);
-        let Ok(connect) = serde_json::from_slice::<Connect<'_>>(&body) else {
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let connect = serde_json::from_slice::<Connect<'_>>(&body).ok().filter(|_| is_object);
+        let Some(connect) = connect else {
             return api::fail(answer, 400, MALFORMED);
         };
         let (app, me) = (Arc::clone(visitor.0), visitor.1.clone());

@@ -31,7 +31,10 @@ impl Session {
     /// Handles the commands of one message.
     pub(super) fn commands(&mut self, out: &mut impl Wire, now: Instant, text: &str) {
         for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
-            let Ok(command) = serde_json::from_str::<Command<'_>>(line) else {
+            // Structures could be read from arrays as well.
+            let is_object = line.trim_start().starts_with('{');
+            let command = serde_json::from_str::<Command<'_>>(line).ok().filter(|_| is_object);
+            let Some(command) = command else {
                 self.end_all();
                 return self.dialect.close(out, Closing::BadRequest);
             };
