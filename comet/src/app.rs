@@ -61,10 +61,10 @@ impl App {
     ///
     /// # Errors
     ///
-    /// Why the token is refused; without a secret, every token is.
+    /// Why the token is refused; without a secret and keys, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
-        let secret = self.settings.secret.as_ref().ok_or(BadToken::Signature)?;
-        secret.verify(token, SystemTime::now(), &self.settings.demands)
+        let (settings, now) = (&self.settings, SystemTime::now());
+        settings.authority.verify(token, now, &settings.demands)
     }
 
     /// Grants the rights of `claims` to the connection of `sender`, until the token expires.

@@ -157,7 +157,7 @@ fn without_password(broker: &str) -> String {
 
 fn make_token(token: Token) -> Result<(), Vec<String>> {
     let settings = token.serve.settings()?;
-    let Some(secret) = settings.secret else {
+    let Some(secret) = settings.authority.secret else {
         return Err(vec!["there is no secret to sign it with".to_owned()]);
     };
     let expires = (SystemTime::now() + token.valid.0).duration_since(UNIX_EPOCH);

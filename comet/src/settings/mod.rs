@@ -4,6 +4,7 @@ mod options;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::Driver;
@@ -16,7 +17,7 @@ use crate::edge::{Edge, Networks, Proxies};
 use crate::log::Keep;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
-use crate::token::{ApiToken, Demands, Secret};
+use crate::token::{ApiToken, Authority, Demands, Keys, Secret};
 
 pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 
@@ -30,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     pub(crate) prefork: Option<usize>,
     pub(crate) broker: BrokerUrl,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) authority: Authority,
     pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
     pub(crate) origins: OriginPolicy,
@@ -100,10 +101,16 @@ impl Settings {
         }
         let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
         let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
+        let keys = options.token_keys.as_deref();
+        let keys = keys.and_then(|path| problems.take("token_keys", Keys::read(path)));
+        let authority = Authority {
+            secret,
+            keys: keys.map(Arc::new),
+        };
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
         let api_token = api_token.and_then(|token| problems.take("api_token", ApiToken::new(&token)));
         let demo = options.demo.unwrap_or(false);
-        let rules = rules(&mut problems, options.channels, demo, secret.is_some());
+        let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
         let settings = Settings {
             threads: problems.positive("threads", options.threads, 1),
@@ -145,7 +152,7 @@ impl Settings {
             listen,
             tls,
             proxies,
-            secret,
+            authority,
             api_token,
             demo,
             rules,
@@ -365,7 +372,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
     if wants_token && !secret {
         problems.add(
             &format!("channel {:?}", channel.name.to_string()),
-            "needs tokens, but there is no secret to sign them",
+            "needs tokens, but there is neither a secret nor token_keys",
         );
     }
     if channel.slow == Some(Slow::CatchUp) && channel.history == Some(0) {

@@ -118,6 +118,9 @@ options! {
     /// The required audience of tokens (`aud`); without it, tokens that name an audience are refused
     #[arg(value_name = "NAME")]
     token_audience: String,
+    /// A file with a JSON Web Key Set, whose keys sign tokens by RS256, ES256 or EdDSA; it is read again when it changes
+    #[arg(value_name = "FILE", env = "COMET_TOKEN_KEYS")]
+    token_keys: PathBuf,
     /// The required issuer of tokens (`iss`) [default: anyone with the secret]
     #[arg(value_name = "NAME")]
     token_issuer: String,
