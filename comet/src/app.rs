@@ -64,7 +64,11 @@ impl App {
     /// Why the token is refused; without a secret and keys, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
         let (settings, now) = (&self.settings, SystemTime::now());
-        settings.authority.verify(token, now, &settings.demands)
+        let claims = settings.authority.verify(token, now, &settings.demands)?;
+        if self.node.revoked.has(&claims) {
+            return Err(BadToken::Revoked);
+        }
+        Ok(claims)
     }
 
     /// Grants the rights of `claims` to the connection of `sender`, until the token expires.
@@ -74,10 +78,10 @@ impl App {
         let end = left.and_then(|left| Instant::now().checked_add(left));
         Rights {
             expiry: end.map(|end| self.node.expiries.add(end, sender.clone())),
-            known: claims
-                .user
-                .as_ref()
-                .map(|user| self.node.clients.is_of(user, sender.clone())),
+            known: self
+                .node
+                .clients
+                .is_of(claims.user.as_ref().unwrap_or(&"".into()), sender.clone()),
             who: Who::new(claims.user.clone(), claims.info.clone()),
             claims,
         }
@@ -125,7 +129,7 @@ pub(crate) struct Rights {
     expiry: Option<Expiry>,
     /// Makes the user's orders reach the connection.
     #[expect(dead_code, reason = "its drop is what counts")]
-    known: Option<Known>,
+    known: Known,
 }
 
 impl Rights {

@@ -32,6 +32,11 @@ impl Name {
         Name("$orders".into())
     }
 
+    /// The channel of revoked tokens.
+    pub(crate) fn revoked() -> Self {
+        Name("$revoked".into())
+    }
+
     /// The channel of events about clients that come to this channel and leave it.
     pub(crate) fn joins(&self) -> Self {
         Name(format!("{JOINS}{self}").into())

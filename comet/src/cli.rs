@@ -61,6 +61,9 @@ struct Token {
     /// The user's name
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// The token's id, by which it can be revoked
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
     /// What others are told of the user: JSON
     #[arg(long, value_name = "JSON", value_parser = info)]
     info: Option<Info>,
@@ -165,6 +168,8 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         user: token.user.map(Into::into),
         expires: expires.ok().map(|end| Date(Duration::from_secs(end.as_secs()))),
         begins: None,
+        issued: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(Date),
+        id: token.id.map(Into::into),
         audience: settings.demands.audience.map(Audience::One),
         issuer: settings.demands.issuer,
         info: token.info,

@@ -92,6 +92,12 @@ impl Clients {
         count
     }
 
+    /// Gives an order to all connections that have shown a token.
+    pub(super) fn order_all(&self, order: &Arc<Order>) {
+        let senders: Vec<_> = self.lock().users.values().cloned().collect();
+        self.order(senders, order);
+    }
+
     /// Gives an order to the client with this number, if the client has no subscriptions.
     pub(super) fn order_idle(&self, number: u64, order: &Arc<Order>) {
         let sender = self.lock().idle.get(&number).cloned();

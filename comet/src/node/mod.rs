@@ -7,6 +7,7 @@ mod expiry;
 mod feed;
 mod orders;
 mod post;
+mod revoked;
 mod sample;
 mod ticker;
 
@@ -33,6 +34,7 @@ pub(crate) use expiry::{Expiries, Expiry};
 pub(crate) use feed::{Begin, Feed, News};
 pub(crate) use orders::{Order, What};
 pub(crate) use post::{Answer, Outcome, Post};
+pub(crate) use revoked::{KEPT as REVOKED_KEPT, Revocation, Revoked};
 pub(crate) use sample::{GAUGES, Sample};
 pub(crate) use ticker::BEAT;
 
@@ -72,6 +74,7 @@ pub(crate) struct Node {
     pub(crate) clients: Arc<Clients>,
     /// The position of the last order that was carried out.
     last_order: Mutex<Option<Position>>,
+    pub(crate) revoked: Revoked,
     /// Feeds that miss publications.
     torn: Mutex<Vec<Arc<Feed>>>,
     /// The connection to the parent, if there are several processes, and the counters of all of them.
@@ -116,6 +119,7 @@ impl Node {
             expiries: Arc::default(),
             clients: Arc::default(),
             last_order: Mutex::default(),
+            revoked: Revoked::default(),
             torn: Mutex::default(),
             parent: Mutex::default(),
             crew: Mutex::default(),
@@ -174,7 +178,7 @@ impl Node {
 
     /// Follows the channels on which nodes report their counters, and pass on orders.
     pub(crate) fn follow_own(&self) {
-        for channel in [Name::nodes(), Name::orders()] {
+        for channel in [Name::nodes(), Name::orders(), Name::revoked()] {
             // There is always room for the first channels.
             if let Ok((feed, true)) = self.feed(&channel) {
                 self.broker.follow(&channel, feed.rule.keep);
@@ -279,6 +283,8 @@ impl Node {
             self.heard(publication);
         } else if publication.channel == Name::orders() {
             self.ordered(publication);
+        } else if publication.channel == Name::revoked() {
+            self.revoked_by(publication);
         }
     }
 }
@@ -295,6 +301,8 @@ impl Inbox for Node {
         };
         if *channel == Name::orders() {
             self.orders_begin(&snapshot);
+        } else if *channel == Name::revoked() {
+            self.revocations(&snapshot);
         }
         if feed.snapshot(snapshot) {
             self.counters.resets.add(1);

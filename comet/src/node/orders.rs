@@ -25,6 +25,9 @@ pub(crate) struct Order {
 pub(crate) enum What {
     /// The connection ends with this code and reason.
     Disconnect { code: u16, reason: Arc<str> },
+    /// The connection ends if its token is revoked. Nodes give this order to their own clients only.
+    #[serde(skip)]
+    Recheck,
     /// The subscription to the channel ends.
     Unsubscribe { channel: Name, code: u16, reason: Arc<str> },
 }

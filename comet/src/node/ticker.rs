@@ -63,6 +63,7 @@ impl Node {
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
         self.broker.tick(now);
         self.clients.remind();
+        self.revoked.expire(now);
         let is_connected = self.broker.is_connected();
         let mut retired = Vec::new();
         for feed in self.all_feeds() {

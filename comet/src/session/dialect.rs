@@ -29,6 +29,8 @@ pub(crate) enum Closing {
     /// Commands that a client of this protocol does not send.
     BadRequest,
     InvalidToken,
+    /// The API has revoked the token.
+    Revoked,
     /// A channel that the client asked for when it connected is not allowed.
     Forbidden,
     /// The client has not said who it is.
@@ -48,6 +50,7 @@ impl Closing {
             Closing::Leave => [(1012, "come back"), (3001, "shutdown")],
             Closing::BadRequest => [(1008, "bad request"), (3501, "bad request")],
             Closing::InvalidToken => [(1008, "invalid token"), (3500, "invalid token")],
+            Closing::Revoked => [(3500, "the token is revoked"), (3500, "the token is revoked")],
             Closing::Forbidden => [(1008, "permission denied"), (3507, "permission denied")],
             Closing::Stale => [(1008, "stale"), (3502, "stale")],
             Closing::Again => [(1012, "come back"), (3010, "insufficient state")],

@@ -472,6 +472,12 @@ impl Session {
                 out.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
                 self.end_all();
             }
+            What::Recheck => {
+                if self.claims().is_some_and(|claims| self.app.node.revoked.has(claims)) {
+                    self.end_all();
+                    self.dialect.close(out, Closing::Revoked);
+                }
+            }
             What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };
                 if let Some(asked) = self.end_one(index) {

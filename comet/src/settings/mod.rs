@@ -15,6 +15,7 @@ use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
 use crate::edge::{Edge, Networks, Proxies};
 use crate::log::Keep;
+use crate::node::REVOKED_KEPT;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
 use crate::token::{ApiToken, Authority, Demands, Keys, Secret};
@@ -333,6 +334,13 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
             bytes: 1 << 20,
             time: Duration::from_secs(120),
         },
+        ..own.clone()
+    });
+    rules.push(Rule {
+        name: pattern(Name::revoked().as_str()),
+        subscribe: Access::Nobody,
+        keep: REVOKED_KEPT,
+        slow: Slow::CatchUp,
         ..own.clone()
     });
     rules.push(Rule {

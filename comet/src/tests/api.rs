@@ -419,3 +419,68 @@ fn what_is_refused_says_why() {
         );
     }
 }
+
+#[test]
+fn revoked_tokens_end_and_do_not_come_back() {
+    let rig = Rig::new(RULES);
+    rig.node.start().unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let sign = |user: Option<&str>, id: Option<&str>, issued: Option<f64>| {
+        let issued = issued.map(|after| crate::token::Date(now + std::time::Duration::from_secs_f64(after)));
+        Secret::new(SECRET).unwrap().sign(&Claims {
+            user: user.map(Into::into),
+            id: id.map(Into::into),
+            issued,
+            ..Claims::default()
+        })
+    };
+    let (old, undated, new) = (
+        sign(Some("ann"), None, Some(0.0)),
+        sign(Some("ann"), None, None),
+        sign(Some("ann"), None, Some(60.0)),
+    );
+    let (one, other) = (sign(None, Some("t-1"), None), sign(Some("bob"), Some("t-2"), None));
+    let clients = |tokens: [&String; 5]| tokens.map(|token| rig.client(&format!("?token={token}")));
+    let [mut a, mut b, mut c, mut d, mut e] = clients([&old, &undated, &new, &one, &other]);
+    subscribe(&mut a, "news");
+    let mut stream = rig.connect();
+    stream.receive(format!("GET /events?channel=news&token={old} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    stream.take_sent();
+    assert_eq!(call(&rig, "/api/revoke", &json!({"user": "ann"})), (200, json!({})));
+    for (client, expected) in [
+        (&mut a, true),
+        (&mut b, true),
+        (&mut c, false),
+        (&mut d, false),
+        (&mut e, false),
+    ] {
+        let heard = client.all();
+        assert_eq!(heard == [json!({"close": 3500})], expected, "{heard:?}");
+    }
+    stream.pump();
+    assert!(String::from_utf8_lossy(&stream.take_sent()).contains("event: disconnected\ndata: {\"code\":3500"));
+    assert_eq!(call(&rig, "/api/revoke", &json!({"token": "t-1"})), (200, json!({})));
+    assert_eq!(d.all(), [json!({"close": 3500})]);
+    assert_eq!((c.all(), e.all()), (vec![], vec![]));
+    // None of them comes back, by either language; others do.
+    for (token, is_good) in [
+        (&old, false),
+        (&undated, false),
+        (&new, true),
+        (&one, false),
+        (&other, true),
+    ] {
+        let (status, body) = rig.ask(&format!(
+            "GET /events?channel=news&token={token} HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        assert_eq!(status, if is_good { 200 } else { 401 }, "{body}");
+        assert_eq!(body.contains("revoked"), !is_good, "{body}");
+        let answer = c.ask(&json!({"type": "auth", "id": 1, "token": token}).to_string());
+        assert_eq!(answer["type"] == "authorized", is_good, "{answer}");
+    }
+    for bad in [json!({}), json!({"user": "a", "token": "b"}), json!({"users": []})] {
+        assert_eq!(call(&rig, "/api/revoke", &bad).0, 400, "{bad}");
+    }
+}

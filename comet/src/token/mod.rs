@@ -100,6 +100,11 @@ pub(crate) struct Claims {
     pub(crate) expires: Option<Date>,
     #[serde(rename = "nbf", skip_serializing_if = "Option::is_none")]
     pub(crate) begins: Option<Date>,
+    /// When the token was issued, and its id. Both serve to revoke it.
+    #[serde(rename = "iat", skip_serializing_if = "Option::is_none")]
+    pub(crate) issued: Option<Date>,
+    #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<Arc<str>>,
     /// The audience and the issuer.
     #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
     pub(crate) audience: Option<Audience>,
@@ -133,6 +138,8 @@ pub(crate) enum BadToken {
     Time,
     /// The token is for another audience.
     Audience,
+    /// The API has revoked the token.
+    Revoked,
     /// The token has another issuer.
     Issuer,
     /// The token has critical extensions that are not supported.
@@ -324,6 +331,7 @@ impl BadToken {
             BadToken::Signature => "the token's signature is wrong",
             BadToken::Time => "the token is not valid now",
             BadToken::Audience => "the token's audience is not `token_audience`",
+            BadToken::Revoked => "the token is revoked",
             BadToken::Issuer => "the token's issuer is not `token_issuer`",
             BadToken::Critical => "the token has critical extensions that are not supported",
         }
@@ -358,6 +366,8 @@ mod tests {
             user: Some("ann".into()),
             expires: Some(Date(Duration::from_secs(1000))),
             begins: Some(Date(Duration::from_secs(10))),
+            issued: None,
+            id: None,
             audience: None,
             issuer: None,
             info: None,

@@ -13,6 +13,7 @@ use crate::messages::{Code, Failure, MOST};
 use crate::node::{Begin, Cursor, Order, Post, Reader, What};
 use crate::publication::{Epoch, Position, Publication};
 use crate::session::failure;
+use crate::token::BadToken;
 
 pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Content-Type", "text/event-stream"),
@@ -159,7 +160,15 @@ impl Events {
         if !order.is_for(&app.client(self.number), user) {
             return Ok(());
         }
+        if let What::Recheck = order.what {
+            let claims = self.rights.as_ref().map(|rights| &rights.claims);
+            if !claims.is_some_and(|claims| app.node.revoked.has(claims)) {
+                return Ok(());
+            }
+        }
+        let revoked = Arc::from(BadToken::Revoked.reason());
         let (event, code, reason) = match &order.what {
+            What::Recheck => ("disconnected", 3500, &revoked),
             What::Disconnect { code, reason } => ("disconnected", *code, reason),
             What::Unsubscribe { channel, code, reason } if channel == self.cursor.channel() => {
                 ("unsubscribed", *code, reason)

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::broker::Part;
 use crate::channel::{Name, Pattern};
 use crate::messages::{Code, Failure, MOST, check_data, key, part};
-use crate::node::{Order, What};
+use crate::node::{Order, Revocation, What};
 use crate::publication::Draft;
 use crate::web::parameter;
 
@@ -43,6 +43,7 @@ pub(super) enum Command {
     },
     Nodes,
     Order(Order),
+    Revoke(Revocation),
 }
 
 /// A command in JSON: an object with one field, the command's name.
@@ -59,6 +60,7 @@ enum Given<'a> {
     Disconnect(Disconnect<'a>),
     #[serde(borrow)]
     Unsubscribe(Unsubscribe<'a>),
+    Revoke(Revoke),
 }
 
 #[derive(Deserialize)]
@@ -119,6 +121,13 @@ struct Unsubscribe<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    user: Option<Arc<str>>,
+    token: Option<Arc<str>>,
+}
+
 /// The commands of a batch, each of which may be wrong by itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +172,7 @@ fn named(json: &RawValue) -> Named {
         Given::Nodes(Nodes {}) => ("nodes", Ok(Command::Nodes)),
         Given::Disconnect(order) => ("disconnect", order.command()),
         Given::Unsubscribe(order) => ("unsubscribe", order.command()),
+        Given::Revoke(revoke) => ("revoke", revoke.command()),
     }
 }
 
@@ -170,6 +180,7 @@ fn named(json: &RawValue) -> Named {
 pub(super) fn single(path: &str, body: &[u8]) -> Result<Command, Failure> {
     match path {
         "/api/publish" => read::<Publish<'_>>(body, PUBLISH)?.command(),
+        "/api/revoke" => read::<Revoke>(body, REVOKE)?.command(),
         "/api/disconnect" => read::<Disconnect<'_>>(body, DISCONNECT)?.command(),
         _ => read::<Unsubscribe<'_>>(body, UNSUBSCRIBE)?.command(),
     }
@@ -181,6 +192,7 @@ const PUBLISH: Failure = bad(
 );
 const DISCONNECT: Failure =
     bad("the body is {\"user\":NAME} or {\"client\":NAME}, perhaps with a \"code\" and a \"reason\"");
+const REVOKE: Failure = bad("the body is {\"user\":NAME} or {\"token\":ID}, the `jti` of a token");
 const UNSUBSCRIBE: Failure = bad(
     "the body is {\"channel\":NAME,\"user\":NAME} or {\"channel\":NAME,\"client\":NAME}, perhaps \
                                   with a \"code\" and a \"reason\"",
@@ -256,6 +268,16 @@ impl History {
 impl Presence {
     fn command(self) -> Command {
         Command::Presence { channel: self.channel }
+    }
+}
+
+impl Revoke {
+    fn command(self) -> Result<Command, Failure> {
+        match (self.user, self.token) {
+            (Some(user), None) => Ok(Command::Revoke(Revocation::of_user(user))),
+            (None, Some(token)) => Ok(Command::Revoke(Revocation::Token(token))),
+            _ => Err(REVOKE),
+        }
     }
 }
 

@@ -52,7 +52,13 @@ enum What {
 }
 
 /// The paths of the API that take a body.
-const POSTS: [&str; 4] = ["/api/publish", "/api/batch", "/api/disconnect", "/api/unsubscribe"];
+const POSTS: [&str; 5] = [
+    "/api/publish",
+    "/api/batch",
+    "/api/disconnect",
+    "/api/unsubscribe",
+    "/api/revoke",
+];
 /// The paths of the API that only read.
 const GETS: [&str; 4] = ["/api/history", "/api/presence", "/api/channels", "/api/nodes"];
 
@@ -197,7 +203,7 @@ fn topic(app: &App, command: &Result<Command, Failure>) -> Topic {
         Ok(Command::Presence { channel }) => Ok(Topic::Presence(channel.clone())),
         Ok(Command::Channels { pattern }) => Ok(Topic::Known(answer::channels(app, pattern.as_ref()))),
         Ok(Command::Nodes) => Ok(Topic::Known(json!({ "nodes": app.node.samples() }).to_string())),
-        Ok(Command::Order(_)) => Ok(Topic::Done),
+        Ok(Command::Order(_) | Command::Revoke(_)) => Ok(Topic::Done),
     };
     topic.unwrap_or_else(Topic::Failed)
 }
@@ -243,6 +249,9 @@ fn ask(app: &App, command: Command, topic: &Topic, gather: &Arc<Gather>, index: 
             broker.presence(&channel, MOST_CLIENTS, gather.done(index, Outcome::Presence));
         }
         Command::Order(order) => app.node.order(&order, gather.done(index, Outcome::Published)),
+        Command::Revoke(revocation) => {
+            app.node.revoke(&revocation, gather.done(index, Outcome::Published));
+        }
         Command::Channels { .. } | Command::Nodes => {}
     }
 }
