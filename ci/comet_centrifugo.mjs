@@ -112,11 +112,10 @@ check("refused subscription", (await refused).code === 103);
 // The connection is lost: what was published meanwhile is recovered, once.
 const seen = [];
 room.on("publication", ({ data }) => seen.push(data));
-const lost = next(ann, "connecting");
+const standing = next(room, "subscribed");
 ann._transport.close();
-await lost;
 for (const number of [5, 6]) await ask("/api/publish", { channel: "room", data: number });
-const back = await next(room, "subscribed");
+const back = await standing;
 check("recover", back.wasRecovering && back.recovered, back);
 await ask("/api/publish", { channel: "room", data: 7 });
 while (!seen.includes(7)) await next(room, "publication");
@@ -124,14 +123,14 @@ check("recovered once", seen.join() === "5,6,7", seen);
 
 // More than the history holds was missed: the client is told.
 const few = ann.newSubscription("few");
-const standing = next(few, "subscribed");
+const begun = next(few, "subscribed");
 few.subscribe();
-await standing;
-const again = next(ann, "connecting");
-ann._transport.close();
-await again;
+await begun;
+ann.disconnect();
 for (let number = 0; number < 20; number++) await ask("/api/publish", { channel: "few", data: number });
-const late = await next(few, "subscribed");
+const renewed = next(few, "subscribed");
+ann.connect();
+const late = await renewed;
 check("loss told", late.wasRecovering && !late.recovered, late);
 
 const left = next(room, "leave", ({ info }) => info.user === "bob");
@@ -150,16 +149,19 @@ short.removeAllListeners();
 short.disconnect();
 
 // A token that has ended is replaced as the client connects; one that is wrong ends it.
-const [renewed] = await connected({ token: tokens.ended, getToken: async () => tokens.long });
-check("error 109", renewed.state === "connected");
-renewed.disconnect();
+const [replaced] = await connected({ token: tokens.ended, getToken: async () => tokens.long });
+check("error 109", replaced.state === "connected");
+replaced.disconnect();
 const wrong = client({ token: "wrong" });
 const ended = next(wrong, "disconnected");
 wrong.connect();
 check("disconnect 3500", (await ended).code === 3500);
 
 // The token subscribes to a channel.
-const [served] = await connected({ token: tokens.served });
+const served = client({ token: tokens.served });
+const stands = next(served, "subscribed", ({ channel }) => channel === "news");
+served.connect();
+await stands;
 const pushed = next(served, "publication", ({ channel }) => channel === "news");
 await ask("/api/publish", { channel: "news", data: "to all" });
 check("server-side subscription", (await pushed).data === "to all");
