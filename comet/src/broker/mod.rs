@@ -121,6 +121,11 @@ pub(crate) trait Broker: Send + Sync {
         None
     }
 
+    /// How often the connection to the broker was lost and established again.
+    fn reconnects(&self) -> u64 {
+        0
+    }
+
     /// Does periodic work; called every second.
     fn tick(&self, now: Instant);
 }

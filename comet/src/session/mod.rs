@@ -18,12 +18,15 @@ use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
+use crate::clock;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
 use crate::node::{Answer, Begin, Cursor, Feed, Order, Outcome, Post, What};
 use crate::publication::{Draft, Epoch, Position, Publication};
 use crate::token::Claims;
 
+/// One delivery in so many is timed.
+const MEASURED: u64 = 16;
 /// The most clients in an answer about presence.
 const MOST_CLIENTS: usize = 1000;
 /// Outstanding answers about history or presence per client: these answers are long, and are stored for the client.
@@ -353,6 +356,10 @@ impl Session {
         let Some(index) = self.find_tagged(publication.tag, &publication.channel) else {
             return;
         };
+        if publication.offset().wrapping_add(self.number) % MEASURED == 0 {
+            let time = clock::now().saturating_duration_since(publication.at);
+            self.app.node.counters.delivery.add(time);
+        }
         if let Some(subscription) = self.subscriptions.get_mut(index) {
             let mut client = ToClient {
                 app: &self.app,
@@ -435,6 +442,10 @@ impl Session {
         }
         let outcome = match &outcome {
             Outcome::Said(_) | Outcome::All(_) => return,
+            Outcome::Published(Err(trouble)) => {
+                self.app.node.counters.publish_failures.add(1);
+                Err(trouble)
+            }
             Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
                 id,
                 epoch: position.epoch,

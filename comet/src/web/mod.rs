@@ -319,7 +319,7 @@ impl Handler for Visitor {
 
     fn posted(&mut self, post: Post, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (&mut self.doing, post) {
-            (Doing::Call(call), Post::Answer(outcome)) => call.answered(*outcome, answer),
+            (Doing::Call(call), Post::Answer(outcome)) => call.answered(&self.site.app, *outcome, answer),
             (Doing::Demo(demo), Post::Answer(outcome)) => demo.answered(outcome.outcome, answer),
             (Doing::OneWay(stream), post) => {
                 stream.posted(post, answer);

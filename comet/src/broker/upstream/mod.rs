@@ -165,6 +165,7 @@ impl Upstream {
             self.up.store(true, Ordering::Release);
             if let Some(lost) = state.lost.take() {
                 let out = now.saturating_duration_since(lost).as_secs();
+                state.reconnects += 1;
                 self.note_now(&mut state, format!("in reach again, after {out} s"));
             }
         } else {
@@ -371,6 +372,10 @@ impl Broker for Arc<Upstream> {
 
     fn is_connected(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.lock().reconnects
     }
 
     fn refusal(&self) -> Option<String> {

@@ -176,6 +176,8 @@ pub(super) struct State {
     pub(super) noted: Option<(Instant, String)>,
     /// Since when the broker is unreachable, if it was reachable before.
     pub(super) lost: Option<Instant>,
+    /// How often the broker was reachable again.
+    pub(super) reconnects: u64,
 }
 
 impl State {
@@ -211,6 +213,7 @@ impl State {
             refusal: None,
             noted: None,
             lost: None,
+            reconnects: 0,
         }
     }
 

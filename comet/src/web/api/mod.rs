@@ -156,10 +156,19 @@ impl Call {
     }
 
     /// The broker has answered all questions.
-    pub(super) fn answered(&mut self, outcome: node::Answer, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    pub(super) fn answered(
+        &mut self,
+        app: &App,
+        outcome: node::Answer,
+        answer: &mut Responder<'_, '_>,
+    ) -> Result<(), Misuse> {
         let Outcome::All(outcomes) = outcome.outcome else {
             return Ok(());
         };
+        let failed = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::Published(Err(_))));
+        app.node.counters.publish_failures.add(failed.count() as u64);
         match core::mem::replace(&mut self.what, What::Over) {
             What::Wait { topics, is_batch } if answer.is_due() => give(topics, is_batch, outcomes, answer),
             _ => Ok(()),
