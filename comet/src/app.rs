@@ -9,7 +9,7 @@ use protocol::Sender;
 
 use crate::broker::Who;
 use crate::channel::Name;
-use crate::edge::Edge;
+use crate::edge::{Edge, Notice, quoted};
 use crate::messages::{Code, Failure};
 use crate::node::{Expiry, Known, Node, Post};
 use crate::rule::{Access, Rule};
@@ -21,6 +21,7 @@ pub(crate) struct App {
     pub(crate) node: Arc<Node>,
     pub(crate) settings: Settings,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) notices: Notices,
     clients: AtomicU64,
     /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
@@ -32,6 +33,7 @@ impl App {
             edge: Arc::new(settings.edge()),
             node,
             settings,
+            notices: Notices::default(),
             clients: AtomicU64::new(0),
             address: OnceLock::new(),
         }
@@ -64,11 +66,20 @@ impl App {
     /// Why the token is refused; without a secret and keys, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
         let (settings, now) = (&self.settings, SystemTime::now());
-        let claims = settings.authority.verify(token, now, &settings.demands)?;
-        if self.node.revoked.has(&claims) {
-            return Err(BadToken::Revoked);
-        }
-        Ok(claims)
+        let claims = settings.authority.verify(token, now, &settings.demands);
+        let claims = claims.map_err(|bad| (bad, None)).and_then(|claims| {
+            if self.node.revoked.has(&claims) {
+                return Err((BadToken::Revoked, claims.user));
+            }
+            Ok(claims)
+        });
+        claims.map_err(|(bad, user)| {
+            let whom = user.map_or("a client".to_owned(), |user| format!("user {}", quoted(&user)));
+            self.notices
+                .tokens
+                .say(|| format!("a token of {whom} was refused: {bad}"));
+            bad
+        })
     }
 
     /// Grants the rights of `claims` to the connection of `sender`, until the token expires.
@@ -119,6 +130,16 @@ impl App {
         let missing = Failure::new(Code::NoSuchChannel, "no rule allows a channel of this name");
         self.node.config.rules.of(channel).ok_or(missing)
     }
+}
+
+/// Log lines that clients can cause, by kind.
+#[derive(Default)]
+pub(crate) struct Notices {
+    tokens: Notice,
+    pub(crate) api: Notice,
+    pub(crate) slow: Notice,
+    pub(crate) limits: Notice,
+    pub(crate) publications: Notice,
 }
 
 /// The rights that a token gives a connection, and the timer that ends them.

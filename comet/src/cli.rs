@@ -14,6 +14,7 @@ use crate::broker::Info;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
+use crate::logging;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
 use crate::token::{Audience, Claims, Date};
@@ -117,11 +118,15 @@ fn failed(problems: &[String]) -> ExitCode {
 impl Serve {
     /// The settings from flags, environment and file.
     fn options(self) -> Result<Options, Vec<String>> {
-        let Some(path) = self.config else {
-            return Ok(self.options);
+        let options = match self.config {
+            None => self.options,
+            Some(path) => {
+                let file = Options::read(&path).map_err(|problem| vec![problem])?;
+                self.options.or(file)
+            }
         };
-        let file = Options::read(&path).map_err(|problem| vec![problem])?;
-        Ok(self.options.or(file))
+        logging::begin(&options);
+        Ok(options)
     }
 
     fn settings(self) -> Result<Settings, Vec<String>> {

@@ -324,7 +324,11 @@ impl Session {
         let Begin::Start(start) = begin else { return };
         match start.recovered {
             Some(true) => self.app.node.counters.recovered.add(1),
-            Some(false) => self.app.node.counters.unrecovered.add(1),
+            Some(false) => {
+                self.app.node.counters.unrecovered.add(1);
+                let (number, channel) = (self.number, subscription.cursor.channel());
+                tracing::debug!(number, %channel, "a client came back too late to get everything");
+            }
             None => {}
         }
         self.dialect.reply(
@@ -376,7 +380,15 @@ impl Session {
     fn settle(&mut self, out: &mut impl Wire, index: usize, outcome: Result<(), Stop>) {
         match outcome {
             Ok(()) => {}
-            Err(Stop::Closed) => self.end_all(),
+            Err(Stop::Closed) => {
+                let channel = self.subscriptions.get(index).map(|one| one.cursor.channel().clone());
+                let client = self.app.client(self.number);
+                self.app.notices.slow.say(|| {
+                    let channel = channel.as_ref().map_or("", Name::as_str);
+                    format!("client {client} reads {channel} too slowly and is disconnected")
+                });
+                self.end_all();
+            }
             Err(Stop::Again) => {
                 let Some(subscription) = self.subscriptions.get(index) else {
                     return;
@@ -444,6 +456,9 @@ impl Session {
             Outcome::Said(_) | Outcome::All(_) => return,
             Outcome::Published(Err(trouble)) => {
                 self.app.node.counters.publish_failures.add(1);
+                let client = self.app.client(self.number);
+                let notice = &self.app.notices.publications;
+                notice.say(|| format!("a publication of client {client} in {channel} failed: {trouble}"));
                 Err(trouble)
             }
             Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
@@ -480,17 +495,30 @@ impl Session {
         }
         match &order.what {
             What::Disconnect { code, reason } => {
+                tracing::info!(
+                    client,
+                    user = self.user().as_deref(),
+                    code,
+                    ?reason,
+                    "the API disconnects a client"
+                );
                 out.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
                 self.end_all();
             }
             What::Recheck => {
                 if self.claims().is_some_and(|claims| self.app.node.revoked.has(claims)) {
+                    tracing::info!(
+                        client,
+                        user = self.user().as_deref(),
+                        "the token of a client is revoked"
+                    );
                     self.end_all();
                     self.dialect.close(out, Closing::Revoked);
                 }
             }
             What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };
+                tracing::info!(client, user = self.user().as_deref(), %channel, "the API ends a subscription");
                 if let Some(asked) = self.end_one(index) {
                     return self.dialect.fail(out, &asked.id, ENDED);
                 }

@@ -32,6 +32,9 @@ impl Session {
             return Ok(());
         }
         self.app.node.counters.limited.add(1);
+        let client = self.app.client(self.number);
+        let notice = &self.app.notices.limits;
+        notice.say(|| format!("client {client} makes more requests than max_requests: one was refused"));
         Err(Failure::new(Code::TooFast, "too many requests; slower"))
     }
 

@@ -98,7 +98,7 @@ impl Settings {
             trusted: problems.networks("trusted_proxies", options.trusted_proxies),
         };
         if let Some(network) = proxies.trusted.everyone() {
-            eprintln!("comet: trusted_proxies: {network} trusts everyone: clients can choose their address");
+            tracing::warn!("trusted_proxies: {network} trusts everyone: clients can choose their address");
         }
         let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
         let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
@@ -215,7 +215,7 @@ impl Problems {
         let read = std::fs::read_to_string(path).map_err(|error: io::Error| format!("{}: {error}", path.display()));
         let text = self.take(&format!("{key}_file"), read)?;
         if let Some(warning) = exposed(path) {
-            eprintln!("comet: {key}_file: {warning}");
+            tracing::warn!("{key}_file: {warning}");
         }
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
     }
@@ -266,7 +266,7 @@ fn tls(
     }
     for key in &keys {
         if let Some(warning) = exposed(key) {
-            eprintln!("comet: tls_key: {warning}");
+            tracing::warn!("tls_key: {warning}");
         }
     }
     let pairs: Vec<_> = certificates.into_iter().zip(keys).collect();

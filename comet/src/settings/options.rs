@@ -10,6 +10,7 @@ use drivers::Driver;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::Pattern;
+use crate::logging::{Format, Level};
 use crate::rule::{Access, Slow};
 
 /// A time such as `10s`, `1m 30s` or `250ms`.
@@ -145,6 +146,12 @@ options! {
     /// The time that connections have to end after a signal [default: 10s]
     #[arg(value_name = "TIME")]
     drain: Span,
+    /// How lines of the log are written [default: text]
+    #[arg(value_name = "FORMAT", env = "COMET_LOG_FORMAT")]
+    log_format: Format,
+    /// The least important lines that are logged [default: info]
+    #[arg(value_name = "LEVEL", env = "COMET_LOG_LEVEL")]
+    log_level: Level,
     /// A path where a successor takes over the sockets, so that a restart refuses no connection
     #[arg(value_name = "PATH")]
     handover: PathBuf,

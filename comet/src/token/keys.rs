@@ -164,10 +164,10 @@ impl Keys {
         state.read = stamp;
         match load(&self.path) {
             Ok(keys) => {
-                eprintln!("comet: token_keys: {} keys are read again", keys.len());
+                tracing::info!("token_keys: {} keys are read again", keys.len());
                 state.keys = keys;
             }
-            Err(problem) => eprintln!("comet: token_keys: {problem}; the keys read before stay"),
+            Err(problem) => tracing::warn!("token_keys: {problem}; the keys read before stay"),
         }
     }
 }

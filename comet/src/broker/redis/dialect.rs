@@ -187,8 +187,8 @@ impl Dialect for Redis {
                 };
                 let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(unreadable);
                 if !matches!(policy.as_str(), Some("noeviction" | "")) {
-                    eprintln!(
-                        "comet: the broker: maxmemory-policy is {}: when memory is short, Redis may drop channels, whose \
+                    tracing::warn!(
+                        "the broker: maxmemory-policy is {}: when memory is short, Redis may drop channels, whose \
                          readers are then told that they begin anew",
                         policy.as_str().unwrap_or_default()
                     );

@@ -227,7 +227,7 @@ impl Upstream {
     }
 
     fn note_now(&self, _: &mut State, text: String) {
-        eprintln!("comet: the broker: {text}");
+        tracing::warn!("the broker: {text}");
     }
 
     // Work on behalf of connections.

@@ -91,6 +91,13 @@ impl Call {
         let shown = request.fields().get("authorization").and_then(bearer);
         let known = &visitor.app().settings.api_token;
         if !known.as_ref().zip(shown).is_some_and(|(known, shown)| known.is(shown)) {
+            let path = request.path();
+            let how = if shown.is_none() { "no" } else { "a wrong" };
+            visitor
+                .app()
+                .notices
+                .api
+                .say(|| format!("a call of {path} with {how} API token was refused"));
             return unauthorized(answer, "this needs the API token").map(|()| None);
         }
         let what = match post {
@@ -168,7 +175,13 @@ impl Call {
         let failed = outcomes
             .iter()
             .filter(|outcome| matches!(outcome, Outcome::Published(Err(_))));
-        app.node.counters.publish_failures.add(failed.count() as u64);
+        let failed = failed.count();
+        if failed > 0 {
+            app.node.counters.publish_failures.add(failed as u64);
+            app.notices
+                .publications
+                .say(|| format!("{failed} publications of the API failed"));
+        }
         match core::mem::replace(&mut self.what, What::Over) {
             What::Wait { topics, is_batch } if answer.is_due() => give(topics, is_batch, outcomes, answer),
             _ => Ok(()),
