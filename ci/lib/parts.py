@@ -327,6 +327,24 @@ def comet_nodes(*arguments):
 
 
 @part
+def comet_api(*arguments):
+    """comet's API over several processes and servers: batches, keys, presence, events, orders to clients"""
+    with_websockets("comet_api.py", "redis-server", arguments)
+
+
+@part
+def comet_centrifugo():
+    """comet through centrifuge-js and centrifuge-python, the clients of Centrifugo"""
+    path, python = node_path("centrifuge", "ws"), python_with("websockets")
+    if subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "centrifuge-python"])
+    if not path or subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
+        return skipped("comet_centrifugo.py", "the clients of Centrifugo could not be installed")
+    [comet] = quick("comet", "comet")
+    run(python, ROOT / "ci/comet_centrifugo.py", comet, environment={"NODE_PATH": path})
+
+
+@part
 def comet_faults(*arguments):
     """comet and its Redis under faults of every kind; a judge checks what clients received"""
     with_websockets("comet_faults.py", "redis-server", arguments)

@@ -10,9 +10,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::bench::Bench;
+use crate::broker::Info;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
+use crate::logging;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
 use crate::token::{Audience, Claims, Date};
@@ -60,6 +62,12 @@ struct Token {
     /// The user's name
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// The token's id, by which it can be revoked
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// What others are told of the user: JSON
+    #[arg(long, value_name = "JSON", value_parser = info)]
+    info: Option<Info>,
     /// A channel or pattern that the user may read; repeat for several
     #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
     subscribe: Vec<Pattern>,
@@ -110,11 +118,15 @@ fn failed(problems: &[String]) -> ExitCode {
 impl Serve {
     /// The settings from flags, environment and file.
     fn options(self) -> Result<Options, Vec<String>> {
-        let Some(path) = self.config else {
-            return Ok(self.options);
+        let options = match self.config {
+            None => self.options,
+            Some(path) => {
+                let file = Options::read(&path).map_err(|problem| vec![problem])?;
+                self.options.or(file)
+            }
         };
-        let file = Options::read(&path).map_err(|problem| vec![problem])?;
-        Ok(self.options.or(file))
+        logging::begin(&options);
+        Ok(options)
     }
 
     fn settings(self) -> Result<Settings, Vec<String>> {
@@ -153,7 +165,7 @@ fn without_password(broker: &str) -> String {
 
 fn make_token(token: Token) -> Result<(), Vec<String>> {
     let settings = token.serve.settings()?;
-    let Some(secret) = settings.secret else {
+    let Some(secret) = settings.authority.secret else {
         return Err(vec!["there is no secret to sign it with".to_owned()]);
     };
     let expires = (SystemTime::now() + token.valid.0).duration_since(UNIX_EPOCH);
@@ -161,8 +173,12 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         user: token.user.map(Into::into),
         expires: expires.ok().map(|end| Date(Duration::from_secs(end.as_secs()))),
         begins: None,
+        issued: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(Date),
+        id: token.id.map(Into::into),
         audience: settings.demands.audience.map(Audience::One),
         issuer: settings.demands.issuer,
+        info: token.info,
+        channels: Vec::new(),
         subscribe: token.subscribe,
         publish: token.publish,
     };
@@ -179,6 +195,10 @@ fn dist(directory: &Path) -> io::Result<()> {
         clap_complete::generate_to(shell, &mut command, "comet", directory)?;
     }
     Ok(())
+}
+
+fn info(text: &str) -> Result<Info, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

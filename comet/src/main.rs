@@ -14,6 +14,7 @@ mod edge;
 mod handover;
 mod inspect;
 mod log;
+mod logging;
 mod machine;
 mod messages;
 mod node;

@@ -16,6 +16,8 @@ pub(crate) struct Rule {
     pub(crate) publish: Access,
     pub(crate) keep: Keep,
     pub(crate) presence: bool,
+    /// Whether subscribers are told of clients that come and leave.
+    pub(crate) join_leave: bool,
     pub(crate) slow: Slow,
 }
 
@@ -55,6 +57,7 @@ impl Default for Rule {
                 time: Duration::from_secs(600),
             },
             presence: false,
+            join_leave: false,
             slow: Slow::CatchUp,
         }
     }

@@ -137,7 +137,7 @@ impl<P: Protocol<Message: Send> + 'static> Serving for Running<P> {
         let told = move || {
             let connections = handle.stats().active;
             let limit = humantime::format_duration(drain);
-            eprintln!("comet: draining {connections} connections, for {limit} at most");
+            tracing::info!("draining {connections} connections, for {limit} at most");
             if let Some(leave) = leave.take() {
                 leave();
             }

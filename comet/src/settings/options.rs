@@ -10,6 +10,7 @@ use drivers::Driver;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::Pattern;
+use crate::logging::{Format, Level};
 use crate::rule::{Access, Slow};
 
 /// A time such as `10s`, `1m 30s` or `250ms`.
@@ -118,6 +119,9 @@ options! {
     /// The required audience of tokens (`aud`); without it, tokens that name an audience are refused
     #[arg(value_name = "NAME")]
     token_audience: String,
+    /// A file with a JSON Web Key Set, whose keys sign tokens by RS256, ES256 or EdDSA; it is read again when it changes
+    #[arg(value_name = "FILE", env = "COMET_TOKEN_KEYS")]
+    token_keys: PathBuf,
     /// The required issuer of tokens (`iss`) [default: anyone with the secret]
     #[arg(value_name = "NAME")]
     token_issuer: String,
@@ -142,6 +146,12 @@ options! {
     /// The time that connections have to end after a signal [default: 10s]
     #[arg(value_name = "TIME")]
     drain: Span,
+    /// How lines of the log are written [default: text]
+    #[arg(value_name = "FORMAT", env = "COMET_LOG_FORMAT")]
+    log_format: Format,
+    /// The least important lines that are logged [default: info]
+    #[arg(value_name = "LEVEL", env = "COMET_LOG_LEVEL")]
+    log_level: Level,
     /// A path where a successor takes over the sockets, so that a restart refuses no connection
     #[arg(value_name = "PATH")]
     handover: PathBuf,
@@ -182,6 +192,7 @@ pub(crate) struct ChannelOptions {
     /// The age up to which publications are kept.
     pub(crate) history_time: Option<Span>,
     pub(crate) presence: Option<bool>,
+    pub(crate) join_leave: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 
