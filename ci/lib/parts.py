@@ -238,10 +238,13 @@ def curl():
 
 @part
 def files():
-    """curl and Python fetch files from the example, and nginx answers as it does"""
+    """curl, Python and a browser fetch files from the example, and nginx answers as it does"""
     if not command("curl", "curl"):
         return skipped("files.py", "curl is not installed")
-    script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
+    program = quick("examples", "files")
+    script("files.py", *program, *(["--nginx"] if command("nginx", "nginx") else []))
+    command("chromium", "chromium")
+    script("files_browser.py", *program, python=python_with("websockets"))
 
 
 @part
