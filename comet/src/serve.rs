@@ -121,6 +121,9 @@ pub(crate) trait Serving {
     fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
+/// The server, and that of administration if there is one.
+type Both = (Box<dyn Serving>, Option<Box<dyn Serving>>);
+
 pub(crate) type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
 
 impl<P: Protocol<Message: Send> + 'static> Serving for Running<P> {
@@ -369,7 +372,7 @@ fn serve(
     places: Vec<Listening>,
     acceptor: Option<Acceptor>,
     admin: Option<Listening>,
-) -> io::Result<(Box<dyn Serving>, Option<Box<dyn Serving>>)> {
+) -> io::Result<Both> {
     let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
