@@ -29,6 +29,7 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-app",
     "wirestate-files",
     "wirestate-drivers",
     "wirestate-processes",
@@ -237,10 +238,28 @@ def curl():
 
 @part
 def files():
-    """curl and Python fetch files from the example, and nginx answers as it does"""
+    """curl, Python and a browser fetch files from the example, and nginx answers as it does"""
     if not command("curl", "curl"):
         return skipped("files.py", "curl is not installed")
-    script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
+    program = quick("examples", "files")
+    script("files.py", *program, *(["--nginx"] if command("nginx", "nginx") else []))
+    command("chromium", "chromium")
+    script("files_browser.py", *program, python=python_with("websockets"))
+
+
+@part
+def datagrams():
+    """coturn and chrony talk with the examples stun, turn and ntp"""
+    for program, package in (("turnserver", "coturn"), ("chronyd", "chrony")):
+        command(program, package)
+    script("datagrams.py", *quick("examples", "stun", "turn", "ntp"))
+
+
+@part
+def arena():
+    """the example arena answers as HttpArena's documentation asks"""
+    command("curl", "curl")
+    script("arena.py", *quick("examples", "arena"))
 
 
 @part
