@@ -33,8 +33,9 @@ join_leave = true
 class Server(lib.Server):
     """A running comet."""
 
-    def __init__(self, comet, rules, driver, *flags):
-        super().__init__(comet, "--driver", driver, "--config", rules, *flags, COMET_API_TOKEN=API_TOKEN, COMET_SECRET=SECRET)
+    def __init__(self, comet, rules, driver, *flags, stderr=None):
+        environment = {"COMET_API_TOKEN": API_TOKEN, "COMET_SECRET": SECRET}
+        super().__init__(comet, "--driver", driver, "--config", rules, *flags, stderr=stderr, **environment)
 
     async def ask(self, path, body=None):
         fields = ["-H", f"Authorization: Bearer {API_TOKEN}", *(["-d", json.dumps(body)] if body is not None else [])]
@@ -119,10 +120,48 @@ async def exercise(comet, servers, name):
     print(f"api, {name}: batches, keys, presence, events and orders held on {len(workers)} processes")
 
 
+async def administered(comet, rules, driver):
+    """Metrics, health and the API at a listener of their own, in several processes; the log as JSON."""
+    flags = ["--prefork", "2", "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "info"]
+    with tempfile.TemporaryFile("w+") as log:
+        server = Server(comet, rules, driver, *flags, stderr=log)
+        try:
+            public, line = server.address, server.process.stdout.readline()
+            assert line.startswith("administration on http://127.0.0.1:"), line
+            client = Client(server, await asyncio.to_thread(token, comet, "ann"))
+            await until(lambda: client.of("subscribed"), "subscribed")
+            status = lambda address, path: subprocess.run(
+                ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://{address}{path}"], capture_output=True, text=True
+            ).stdout
+            admin = line.split("http://")[1].strip()
+            await asyncio.sleep(2)
+            for path in ("/metrics", "/healthz", "/readyz"):
+                assert (status(public, path), status(admin, path)) == ("404", "200"), path
+            assert (status(public, "/"), status(admin, "/")) == ("200", "404")
+            # Every worker answers for all: their sum counts the one client, whichever is asked.
+            for _ in range(10):
+                metrics = subprocess.run(["curl", "-sS", f"http://{admin}/metrics"], capture_output=True, text=True).stdout
+                values = [line.split() for line in metrics.splitlines() if line.startswith("comet_subscriptions{")]
+                assert len(values) == 2 and sum(int(value) for _, value in values) >= 1, values
+            server.address = admin
+            assert await server.ask("/api/disconnect", {"user": "ann"}) == {}
+            await until(lambda: client.code == 3503, "the end of the client")
+            server.address = public
+            await asyncio.to_thread(server.stop)
+        finally:
+            server.process.kill()
+        log.seek(0)
+        lines = [json.loads(line) for line in log]
+        named = [line for line in lines if line.get("user") == "ann"]
+        assert named and all({"timestamp", "level", "target", "message"} <= line.keys() for line in lines), lines
+    print(f"admin, {driver}: administration apart from clients, on 2 workers; {len(lines)} lines of the log are JSON")
+
+
 async def run(comet, driver):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as rules:
         rules.write(RULES)
         rules.flush()
+        await administered(comet, rules.name, driver)
         server = Server(comet, rules.name, driver, "--prefork", "3")
         try:
             await exercise(comet, [server], f"{driver}, 3 workers")

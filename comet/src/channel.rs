@@ -116,6 +116,16 @@ impl Pattern {
         Pattern("*".to_owned())
     }
 
+    /// Whether this pattern fits every name that `other` fits.
+    pub(crate) fn covers(&self, other: &Pattern) -> bool {
+        let beginning = other.0.strip_suffix('*');
+        match (self.0.strip_suffix('*'), beginning) {
+            (Some(ours), Some(theirs)) => theirs.starts_with(ours) && ours.starts_with('$') == theirs.starts_with('$'),
+            (Some(_), None) => self.fits(&Name(other.0.as_str().into())),
+            (None, _) => self.0 == other.0,
+        }
+    }
+
     pub(crate) fn fits(&self, name: &Name) -> bool {
         match self.0.strip_suffix('*') {
             // Reserved channels match only patterns that begin with `$`.
@@ -166,6 +176,25 @@ mod tests {
         }
         for bad in ["", "a b", "a*", "ü", "a\n", &"x".repeat(256)] {
             assert_eq!(bad.parse::<Name>(), Err(BadName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_cover_others() {
+        let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
+        for (one, other, covers) in [
+            ("*", "news", true),
+            ("*", "room:*", true),
+            ("*", "$nodes", false),
+            ("*", "$*", false),
+            ("room:*", "room:1", true),
+            ("room:*", "room:a*", true),
+            ("room:*", "roo*", false),
+            ("news", "news", true),
+            ("news", "news*", false),
+            ("$*", "$nodes", true),
+        ] {
+            assert_eq!(pattern(one).covers(&pattern(other)), covers, "{one} {other}");
         }
     }
 

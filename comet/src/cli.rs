@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::bench::Bench;
@@ -22,6 +22,10 @@ use crate::token::{Audience, Claims, Date};
 /// Holds very many WebSocket connections and pushes to them.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Each setting is also a variable of the environment: COMET_MAX_MESSAGE for --max-message. Flags take precedence over \
+                        variables, and variables over the file."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -80,6 +84,12 @@ struct Token {
 }
 
 impl Cli {
+    /// Reads the command line and the environment: each flag that is a setting is also a variable, `COMET_LISTEN` for `--listen`.
+    pub(crate) fn read() -> Self {
+        let matches = with_environment(Cli::command()).get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub(crate) fn run(self) -> ExitCode {
         let outcome = match self.command {
             None => serve_with(self.serve),
@@ -95,6 +105,21 @@ impl Cli {
             Err(problems) => failed(&problems),
         }
     }
+}
+
+/// Gives each setting its variable of the environment, in this command and in those beneath.
+fn with_environment(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let name = arg.get_id().as_str();
+            if arg.get_env().is_some() || name != "config" && !Options::NAMES.contains(&name) {
+                return arg;
+            }
+            // Once for each setting, while the process starts.
+            let variable: &'static str = format!("COMET_{}", name.to_uppercase()).leak();
+            arg.env(variable).hide_env(true)
+        })
+        .mut_subcommands(with_environment)
 }
 
 /// The exit status of a tool that judges: 0 if all is well, 1 if not, 2 if it could not check.
@@ -135,12 +160,19 @@ impl Serve {
 }
 
 fn serve_with(serve: Serve) -> Result<(), Vec<String>> {
-    serve::run(&serve.settings()?).map_err(|error| vec![error.to_string()])
+    let settings = serve.settings()?;
+    for line in settings.idle() {
+        tracing::warn!("{line}");
+    }
+    serve::run(&settings).map_err(|error| vec![error.to_string()])
 }
 
 fn check(serve: Serve) -> Result<(), Vec<String>> {
     let mut options = serve.options()?;
-    Settings::new(options.clone())?;
+    let idle = Settings::new(options.clone())?.idle();
+    if !idle.is_empty() {
+        return Err(idle);
+    }
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
     options.api_token = hide(options.api_token);
@@ -189,7 +221,7 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
 /// Writes a manual page for each command, and completions for all supported shells.
 fn dist(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let mut command = Cli::command();
+    let mut command = with_environment(Cli::command());
     clap_mangen::generate_to(command.clone(), directory)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "comet", directory)?;
@@ -208,6 +240,38 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every setting has a variable, with the type of its flag.
+    #[test]
+    fn settings_come_from_the_environment_too() {
+        let command = with_environment(Cli::command());
+        for name in Options::NAMES {
+            let named = |command: &clap::Command| {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == *name).unwrap();
+                arg.get_env().unwrap().to_str().unwrap().to_owned()
+            };
+            let variable = format!("COMET_{}", name.to_uppercase());
+            assert_eq!(named(&command), variable);
+            assert_eq!(named(command.find_subcommand("check").unwrap()), variable);
+        }
+    }
+
+    #[test]
+    fn rules_that_never_apply_are_found() {
+        let idle = |text: &str| crate::tests::settings(text).idle();
+        let rule = |name: &str| format!("[[channel]]\nname = {name:?}\n");
+        assert_eq!(
+            idle(&[rule("news"), rule("room:*"), rule("*")].concat()),
+            Vec::<String>::new()
+        );
+        let found = idle(&[rule("room:*"), rule("room:1"), rule("*"), rule("news")].concat());
+        assert_eq!(found.len(), 2);
+        assert!(
+            found[0].contains("\"room:1\"") && found[0].contains("\"room:*\""),
+            "{found:?}"
+        );
+        assert!(found[1].contains("\"news\"") && found[1].contains("\"*\""), "{found:?}");
+    }
 
     #[test]
     fn passwords_are_not_shown() {

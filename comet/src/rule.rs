@@ -72,6 +72,19 @@ impl Rules {
         Rules(rules.into_iter().map(Arc::new).collect())
     }
 
+    /// Rules that never apply, each with an earlier rule that applies in its place.
+    pub(crate) fn hidden(&self) -> Vec<(&Pattern, &Pattern)> {
+        let rules = self.0.iter().enumerate();
+        let hidden = rules.filter_map(|(index, rule)| {
+            let earlier = self.0.iter().take(index);
+            let first = earlier
+                .map(|earlier| &earlier.name)
+                .find(|name| name.covers(&rule.name));
+            first.map(|first| (&rule.name, first))
+        });
+        hidden.collect()
+    }
+
     /// The rule of `channel`; `None` if such a channel is not permitted.
     pub(crate) fn of(&self, channel: &Name) -> Option<&Arc<Rule>> {
         self.0.iter().find(|rule| rule.name.fits(channel))

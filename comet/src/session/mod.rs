@@ -360,7 +360,7 @@ impl Session {
         let Some(index) = self.find_tagged(publication.tag, &publication.channel) else {
             return;
         };
-        if publication.offset().wrapping_add(self.number) % MEASURED == 0 {
+        if publication.offset().wrapping_add(self.number).is_multiple_of(MEASURED) {
             let time = clock::now().saturating_duration_since(publication.at);
             self.app.node.counters.delivery.add(time);
         }

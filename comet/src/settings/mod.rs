@@ -26,6 +26,7 @@ pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<String>,
+    pub(crate) admin_listen: Option<String>,
     pub(crate) tls: Option<Tls>,
     pub(crate) proxies: Proxies,
     pub(crate) driver: Driver,
@@ -85,6 +86,12 @@ impl Settings {
         }
         for address in &listen {
             problems.address("listen", address);
+        }
+        if let Some(address) = &options.admin_listen {
+            problems.address("admin_listen", address);
+            if listen.contains(address) && !address.ends_with(":0") {
+                problems.add("admin_listen", "is an address of listen too");
+            }
         }
         let tls = tls(
             &mut problems,
@@ -151,6 +158,7 @@ impl Settings {
                 leeway: options.token_leeway.map_or(Duration::ZERO, |span| span.0),
             },
             listen,
+            admin_listen: options.admin_listen,
             tls,
             proxies,
             authority,
@@ -162,6 +170,21 @@ impl Settings {
             problems.add("max_requests", "0 would let nobody ask for anything");
         }
         problems.end(settings)
+    }
+
+    /// What is not wrong, but does nothing.
+    pub(crate) fn idle(&self) -> Vec<String> {
+        let hidden = self.rules.hidden().into_iter();
+        let hidden = hidden.filter(|(name, _)| !name.to_string().starts_with('$'));
+        hidden
+            .map(|(name, first)| {
+                format!(
+                    "channel {name:?}: never applies, because the rule {first:?} comes before",
+                    name = name.to_string(),
+                    first = first.to_string()
+                )
+            })
+            .collect()
     }
 
     /// Admits clients according to these settings.

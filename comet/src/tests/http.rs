@@ -358,3 +358,23 @@ fn head_options_and_pre_flight() {
         "{events}"
     );
 }
+
+/// With a listener of its own, administration is served there and nowhere else.
+#[test]
+fn administration_has_its_own_listener() {
+    let rig = Rig::new(&format!("admin_listen = \"127.0.0.1:0\"\n{SITE}"));
+    let admin = Rig {
+        site: rig.site.administration(),
+        node: std::sync::Arc::clone(&rig.node),
+        limits: rig.limits,
+    };
+    for path in ["/api/nodes", "/healthz", "/metrics", "/api/openapi.json"] {
+        assert_eq!((rig.ask(&get(path)).0, admin.ask(&get(path)).0), (404, 200), "{path}");
+    }
+    for path in ["/", "/comet.js"] {
+        assert_eq!((rig.ask(&get(path)).0, admin.ask(&get(path)).0), (200, 404), "{path}");
+    }
+    for path in ["/ws", "/events?channel=news", "/connection/uni_sse", "/demo/drain"] {
+        assert_eq!(admin.ask(&get(path)).0, 404, "{path}");
+    }
+}

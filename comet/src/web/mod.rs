@@ -42,6 +42,29 @@ pub(crate) struct Site {
     ws: Arc<proto_ws::Config>,
     /// The trusted proxy whose connection this is. Such a connection has a site of its own, so that others need no memory for it.
     proxy: Option<Proxy>,
+    face: Face,
+}
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    /// Everything.
+    All,
+    /// What is for clients.
+    Clients,
+    /// Metrics, health and the API.
+    Administration,
+}
+
+impl Face {
+    fn serves(self, path: &str) -> bool {
+        let is_administration = path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics");
+        match self {
+            Face::All => true,
+            Face::Clients => !is_administration,
+            Face::Administration => is_administration,
+        }
+    }
 }
 
 /// A trusted proxy, and its address unless it is a peer over a Unix socket.
@@ -79,6 +102,10 @@ impl Site {
             http2: Arc::new(http2),
             ws: Arc::new(ws),
             proxy: None,
+            face: match app.settings.admin_listen {
+                Some(_) => Face::Clients,
+                None => Face::All,
+            },
             app,
         })
     }
@@ -97,6 +124,13 @@ impl Site {
     pub(crate) fn negotiated(self: &Arc<Self>, agreed: &[u8], peer: &Peer<'_, ToConnection>) -> Option<Connection> {
         let (http, http2) = (Arc::clone(&self.http), Arc::clone(&self.http2));
         Auto::negotiated(Some(agreed), http, http2, self.visitors(peer), peer)
+    }
+
+    /// The same site for the listener of administration.
+    pub(crate) fn administration(&self) -> Arc<Self> {
+        let mut site = self.clone();
+        site.face = Face::Administration;
+        Arc::new(site)
     }
 
     fn visitors(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> MakeVisitor {
@@ -258,6 +292,7 @@ impl Handler for Visitor {
             return cors::options(request, &self.app().settings.origins, answer);
         }
         match request.path() {
+            path if !self.site.face.serves(path) => answer.send(404, PLAIN, b"not found\n"),
             "/ws" => self.enter(Dialect::Comet, request, answer),
             "/connection/websocket" => self.enter(Dialect::Centrifugo, request, answer),
             "/events" => self.read(request, answer),
