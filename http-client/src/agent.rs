@@ -8,6 +8,7 @@ use driver_common::Connect;
 use http::response::Parts;
 use proto_tls::Connector;
 use timing_wheel::{Ticks, Wheel};
+use url::Url;
 
 use crate::body::Body;
 use crate::dialer::Dialer;
@@ -90,6 +91,8 @@ enum Action {
     Tell(Arc<Line>, Command),
     Dial(Arc<Line>),
     Fail(Arc<Exchange>, Error),
+    /// Never done while the state is locked: whoever is woken may cancel the request at once, on this thread.
+    Deliver(Arc<Exchange>, Box<(Parts, Url)>),
     Clock,
 }
 
@@ -148,6 +151,7 @@ impl Agent {
                 Action::Tell(line, command) => line.command(command),
                 Action::Dial(line) => self.dial(line),
                 Action::Fail(exchange, error) => exchange.fail(error),
+                Action::Deliver(exchange, head) => exchange.deliver(head.0, head.1),
                 Action::Clock => self.dialer.wake_clock(),
             }
         }
@@ -279,7 +283,8 @@ impl Agent {
                 }
                 Ok(false) => {
                     found.delivered = true;
-                    found.exchange.deliver(parts, found.hop.url.clone());
+                    let head = Box::new((parts, found.hop.url.clone()));
+                    actions.push(Action::Deliver(Arc::clone(&found.exchange), head));
                     Verdict::Deliver
                 }
                 Err(error) => {

@@ -56,7 +56,7 @@ pub enum Error {
     Content(String),
     /// The body of the request has failed: its source was dropped before its end.
     Body,
-    /// Too many requests wait ([`Settings::max_waiting`](crate::Settings::max_waiting)), or no socket can be opened.
+    /// Too many requests wait ([`PoolLimits::waiting`](crate::PoolLimits::waiting)), or no socket can be opened.
     Overloaded,
     /// The client, or its driver, was stopped.
     Stopped,

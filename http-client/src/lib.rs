@@ -7,6 +7,8 @@ mod body;
 mod client;
 mod decode;
 mod dialer;
+#[cfg(feature = "dns")]
+pub mod dns;
 mod error;
 mod exchange;
 mod greeting;

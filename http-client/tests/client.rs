@@ -256,6 +256,13 @@ fn limits_of_content() {
         assert_eq!(get("/known"), Err(Error::TooLong(1000)), "{driver}");
         assert_eq!(get("/chunked"), Err(Error::TooLong(1000)), "{driver}");
         assert_eq!(get("/fits").unwrap().len(), 1000, "{driver}");
+        // On the driver's own thread, which drops the request while its head is being delivered.
+        let (done, outcome) = std::sync::mpsc::channel();
+        client
+            .get(peer.url("/known"))
+            .fetch(move |answer| done.send(answer.map(drop)).unwrap());
+        let outcome = outcome.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(outcome, Err(Error::TooLong(1000)), "{driver}");
     }
 }
 

@@ -314,3 +314,62 @@ fn a_server_that_says_nothing_is_given_up() {
     client.advance(Duration::from_millis(1100));
     assert_eq!(log(&client), "ready 1!false ");
 }
+
+/// Pauses a response at its head, and resumes it when a message comes.
+struct Pauses;
+
+impl Caller for Pauses {
+    type Message = ();
+
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        requester.send(Head::new("GET", "http", "a", "/"), &(), b"").map(drop)
+    }
+
+    fn response(&mut self, stream: u32, _: &Response<'_>, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        requester.pause(stream, true);
+        Ok(())
+    }
+
+    fn data(&mut self, _: u32, _: &[u8], _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    fn failed(&mut self, _: u32, _: Failure, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    fn posted(&mut self, (): (), requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        requester.pause(1, false);
+        Ok(())
+    }
+}
+
+/// RFC 9113 section 5.2: while a response is paused, its stream gets no credit, and no deadline passes; the resume gives back all of it.
+#[test]
+fn a_paused_response_gets_no_credit() {
+    let mut harness = Harness::new(Client::new(Arc::default(), Pauses));
+    harness.receive(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    harness.receive(&[0, 0, 0, 4, 1, 0, 0, 0, 0]);
+    harness.receive(&[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88]);
+    harness.take_sent();
+    let credits = |sent: Vec<u8>| -> u32 {
+        let (mut rest, mut credit) = (&sent[..], 0);
+        while let [a, b, c, kind, _, _, _, _, stream, after @ ..] = rest {
+            let (payload, next) = after.split_at(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
+            if (*kind, *stream) == (8, 1) {
+                credit += u32::from_be_bytes(payload.try_into().unwrap());
+            }
+            rest = next;
+        }
+        credit
+    };
+    let data = [&[0, 0x40, 0, 0, 0, 0, 0, 0, 1][..], &[7; 0x4000]].concat();
+    for _ in 0..3 {
+        harness.receive(&data);
+    }
+    harness.advance(Duration::from_secs(300));
+    assert_eq!(harness.ended(), None);
+    assert_eq!(credits(harness.take_sent()), 0);
+    harness.post(());
+    assert_eq!(credits(harness.take_sent()), 3 * 0x4000);
+}

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use drivers::{Driver, Server};
+use http_client::dns::{DnsConfig, DnsResolver};
 use http_client::http::Method;
 use http_client::tls::{ClientConfig, Roots, provider};
 use http_client::{Body, Client, Proxies, Proxy, Redirects, RequestBuilder, Settings, wait};
@@ -50,6 +53,9 @@ struct Options {
     /// Trust the authorities in this file, in PEM, instead of the system's.
     #[arg(long, alias = "cacert", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+    /// Look up names at these DNS servers, such as 192.0.2.53:53, instead of by the system.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    dns_servers: Vec<SocketAddr>,
     /// Ask for compressed content, and decompress it.
     #[arg(long)]
     compressed: bool,
@@ -83,6 +89,10 @@ impl Options {
             settings.tls = Some(ClientConfig::insecure(provider()?));
         } else if let Some(file) = &self.tls_ca {
             settings.tls = Some(ClientConfig::new(provider()?, Roots::from_pem(&std::fs::read(file)?)?));
+        }
+        if !self.dns_servers.is_empty() {
+            let resolver = DnsResolver::start(DnsConfig::new(self.dns_servers.clone()))?;
+            settings.resolver = Some(Arc::new(resolver));
         }
         match &self.proxy {
             Some(proxy) => settings.proxies = Proxies::all(Proxy::parse(proxy)?),
