@@ -145,7 +145,9 @@ fn metrics_are_described() {
     // The dashboard shows only metrics that exist.
     let dashboard = include_str!("../../dist/grafana.json");
     for name in dashboard.split("comet_").skip(1) {
-        let end = name.find(|byte: char| !byte.is_ascii_lowercase() && byte != '_').unwrap();
+        let end = name
+            .find(|byte: char| !byte.is_ascii_lowercase() && byte != '_')
+            .unwrap();
         let name = format!("\ncomet_{}{{", &name[..end]);
         assert!(metrics.contains(&name), "{name} is no metric");
     }
