@@ -31,6 +31,7 @@ LIBRARIES = [
     "wirestate-tower",
     "wirestate-app",
     "wirestate-files",
+    "wirestate-client",
     "wirestate-drivers",
     "wirestate-processes",
 ]
@@ -283,6 +284,16 @@ def http_peers():
     command("nginx", "nginx-light")
     python = python_with("requests")
     script("peers_http.py", *quick("benches", "testbed"), *quick("examples", "get"), python=python)
+
+
+@part
+def client():
+    """the HTTP client against faulty servers, nginx and proxies, and pooled requests that must not arrive twice"""
+    for program, package in (("nginx", "nginx-light"), ("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin")):
+        command(program, package)
+    script("client.py", *quick("examples", "get"))
+    load = ("--test", "flaky", "--", "--nocapture")
+    run("cargo", "test", "-q", "-p", "wirestate-client", *load, environment={"CLIENT_REQUESTS": "8000"})
 
 
 @part
