@@ -4,29 +4,26 @@ mod centrifugo;
 mod client;
 mod dialect;
 mod joins;
+mod news;
 mod socket;
 mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use proto_ws::CloseCode;
 use protocol::Sender;
 
-use self::client::{Stop, ToClient};
+use self::client::ToClient;
 use crate::app::{App, Rights};
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
-use crate::clock;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
-use crate::node::{Answer, Begin, Cursor, Feed, Order, Outcome, Post, What};
-use crate::publication::{Draft, Epoch, Position, Publication};
+use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
+use crate::publication::{Draft, Epoch, Position};
 use crate::token::Claims;
 
-/// One delivery in so many is timed.
-const MEASURED: u64 = 16;
 /// The most clients in an answer about presence.
 const MOST_CLIENTS: usize = 1000;
 /// Outstanding answers about history or presence per client: these answers are long, and are stored for the client.
@@ -356,184 +353,6 @@ impl Session {
         self.settle(out, index, outcome);
     }
 
-    fn publication(&mut self, out: &mut impl Wire, publication: &Publication) {
-        let Some(index) = self.find_tagged(publication.tag, &publication.channel) else {
-            return;
-        };
-        if publication.offset().wrapping_add(self.number).is_multiple_of(MEASURED) {
-            let time = clock::now().saturating_duration_since(publication.at);
-            self.app.node.counters.delivery.add(time);
-        }
-        if let Some(subscription) = self.subscriptions.get_mut(index) {
-            let mut client = ToClient {
-                app: &self.app,
-                dialect: self.dialect,
-                out,
-            };
-            if let Err(stop) = subscription.cursor.receive(publication, &mut client) {
-                self.settle(out, index, Err(stop));
-            }
-        }
-    }
-
-    /// Ends what cannot go on after a reader of the subscription has stopped.
-    fn settle(&mut self, out: &mut impl Wire, index: usize, outcome: Result<(), Stop>) {
-        match outcome {
-            Ok(()) => {}
-            Err(Stop::Closed) => {
-                let channel = self.subscriptions.get(index).map(|one| one.cursor.channel().clone());
-                let client = self.app.client(self.number);
-                self.app.notices.slow.say(|| {
-                    let channel = channel.as_ref().map_or("", Name::as_str);
-                    format!("client {client} reads {channel} too slowly and is disconnected")
-                });
-                self.end_all();
-            }
-            Err(Stop::Again) => {
-                let Some(subscription) = self.subscriptions.get(index) else {
-                    return;
-                };
-                let channel = subscription.cursor.channel().clone();
-                if subscription.by_server {
-                    // A client cannot renew a subscription that it has not asked for, except by coming back.
-                    self.end_all();
-                    return self.dialect.close(out, Closing::Again);
-                }
-                self.end_one(index);
-                let gone = Reply::Unsubscribed {
-                    id: None,
-                    channel: &channel,
-                    code: Some(Code::Unsubscribed),
-                    reason: Some("insufficient state"),
-                    number: AGAIN,
-                };
-                self.dialect.reply(out, &gone);
-            }
-        }
-    }
-
-    /// The feed has begun, begun anew, or lost publications.
-    fn news(&mut self, out: &mut impl Wire, feed: &Arc<Feed>) {
-        let Some(index) = self.find_feed(feed) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(index) else {
-            return;
-        };
-        if subscription.cursor.is_waiting() {
-            return self.start(out, index);
-        }
-        let mut client = ToClient {
-            app: &self.app,
-            dialect: self.dialect,
-            out,
-        };
-        let outcome = subscription.cursor.look(&mut client);
-        self.settle(out, index, outcome);
-    }
-
-    /// The feed could not begin.
-    fn no_feed(&mut self, out: &mut impl Wire, feed: &Arc<Feed>) {
-        let Some(index) = self.find_feed(feed) else { return };
-        let is_asked = self
-            .subscriptions
-            .get(index)
-            .is_some_and(|subscription| subscription.asked.is_some());
-        if is_asked && let Some(asked) = self.end_one(index) {
-            self.dialect.fail(out, &asked.id, failure(Trouble::Unavailable));
-        }
-    }
-
-    fn answered(&mut self, out: &mut impl Wire, answer: Answer) {
-        let Answer {
-            to: id,
-            channel,
-            outcome,
-        } = answer;
-        let id = &id;
-        if matches!(outcome, Outcome::Snapshot(_) | Outcome::Presence(_)) {
-            self.reading = self.reading.saturating_sub(1);
-        }
-        let outcome = match &outcome {
-            Outcome::Said(_) | Outcome::All(_) => return,
-            Outcome::Published(Err(trouble)) => {
-                self.app.node.counters.publish_failures.add(1);
-                let client = self.app.client(self.number);
-                let notice = &self.app.notices.publications;
-                notice.say(|| format!("a publication of client {client} in {channel} failed: {trouble}"));
-                Err(trouble)
-            }
-            Outcome::Published(outcome) => outcome.as_ref().map(|position| Reply::Published {
-                id,
-                epoch: position.epoch,
-                offset: position.offset,
-            }),
-            Outcome::Snapshot(outcome) => outcome.as_ref().map(|snapshot| Reply::History {
-                id,
-                channel: &channel,
-                epoch: snapshot.position.epoch,
-                offset: snapshot.position.offset,
-                publications: &snapshot.publications,
-                more: snapshot.more,
-            }),
-            Outcome::Presence(outcome) => outcome.as_ref().map(|presence| Reply::Presence {
-                id,
-                channel: &channel,
-                total: presence.total,
-                clients: &presence.clients,
-            }),
-        };
-        match outcome {
-            Ok(answer) => self.dialect.reply(out, &answer),
-            Err(trouble) => self.dialect.fail(out, id, failure(*trouble)),
-        }
-    }
-
-    /// Carries out an order of the API, if it is for this client.
-    fn obey(&mut self, out: &mut impl Wire, order: &Order) {
-        let client = self.app.client(self.number);
-        if !order.is_for(&client, self.user().as_deref()) {
-            return;
-        }
-        match &order.what {
-            What::Disconnect { code, reason } => {
-                tracing::info!(
-                    client,
-                    user = self.user().as_deref(),
-                    code,
-                    ?reason,
-                    "the API disconnects a client"
-                );
-                out.close(CloseCode::new(*code).unwrap_or(CloseCode::POLICY), reason);
-                self.end_all();
-            }
-            What::Recheck => {
-                if self.claims().is_some_and(|claims| self.app.node.revoked.has(claims)) {
-                    tracing::info!(
-                        client,
-                        user = self.user().as_deref(),
-                        "the token of a client is revoked"
-                    );
-                    self.end_all();
-                    self.dialect.close(out, Closing::Revoked);
-                }
-            }
-            What::Unsubscribe { channel, code, reason } => {
-                let Some(index) = self.find_asked(channel) else { return };
-                tracing::info!(client, user = self.user().as_deref(), %channel, "the API ends a subscription");
-                if let Some(asked) = self.end_one(index) {
-                    return self.dialect.fail(out, &asked.id, ENDED);
-                }
-                let gone = Reply::Unsubscribed {
-                    id: None,
-                    channel,
-                    code: Some(ENDED.code),
-                    reason: Some(reason),
-                    number: *code,
-                };
-                self.dialect.reply(out, &gone);
-            }
-        }
-    }
-
     /// An outcome that posts the broker's answer, for the request with this id, to this client.
     fn answer<T: 'static>(&self, id: &Id, channel: Name, outcome: fn(Result<T, Trouble>) -> Outcome) -> Done<T> {
         Answer::to(self.me.clone(), id.clone(), channel, outcome)
@@ -644,8 +463,6 @@ pub(crate) use dialect::{Closing, Dialect};
 pub(crate) use wire::Events as EventsWire;
 use wire::Wire;
 
-const ENDED: Failure = Failure::new(Code::Unsubscribed, "the server has ended this subscription");
-/// Codes of Centrifugo for subscriptions that the server ends: for good, and so that the client subscribes again.
+/// Centrifugo's code for subscriptions that the server ends for good.
 const ENDED_FOR_GOOD: u16 = 2000;
-const AGAIN: u16 = 2500;
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");

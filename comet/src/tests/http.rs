@@ -142,6 +142,16 @@ fn metrics_are_described() {
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
+    // The dashboard shows only metrics that exist.
+    let dashboard = include_str!("../../dist/grafana.json");
+    for name in dashboard.split("comet_").skip(1) {
+        let end = name
+            .find(|byte: char| !byte.is_ascii_lowercase() && byte != '_')
+            .unwrap();
+        let name = format!("\ncomet_{}{{", &name[..end]);
+        assert!(metrics.contains(&name), "{name} is no metric");
+    }
+    assert!(dashboard.matches("comet_").count() > 20);
     let value = |name: &str| -> f64 {
         let line = metrics
             .lines()
