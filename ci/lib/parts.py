@@ -394,6 +394,15 @@ def package():
 
 
 @part
+def c(*arguments):
+    """the C library: its header, linked in every way, under valgrind and the address sanitizer, its examples"""
+    for program in ("pkg-config", "make", "gcc", "g++"):
+        if not command(program, program):
+            return skipped("hosts_c.py", f"{program} is not installed")
+    script("hosts_c.py", *arguments)
+
+
+@part
 def autobahn(*arguments):
     """the Autobahn TestSuite with proto-ws, over blocking sockets and on both drivers, also over TLS"""
     if arguments:

@@ -21,9 +21,7 @@ holds!(proto_http_client, ClientConnection);
 
 /// Begins a connection, before its first request.
 ///
-/// # Safety
-///
-/// `client` is NULL or may be written.
+/// The caller promises: `client` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_init(client: *mut proto_http_client) -> i32 {
     // SAFETY: as promised.
@@ -33,9 +31,7 @@ pub unsafe extern "C" fn proto_http_client_init(client: *mut proto_http_client) 
 /// Appends the head of a request. With a body, a `proto_http_body_kind`, content follows by `proto_http_client_data` and ends by
 /// `proto_http_client_finish`. `list` must have exactly one Host.
 ///
-/// # Safety
-///
-/// `client` was begun; the texts point to as many bytes, `list` to `count` fields; `out` owns its memory.
+/// The caller promises: `client` was begun; the texts point to as many bytes, `list` to `count` fields; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_request(
     client: *mut proto_http_client,
@@ -63,15 +59,16 @@ pub unsafe extern "C" fn proto_http_client_request(
         let Some(body) = body_length(body, content_length) else {
             return PROTO_ARGUMENT;
         };
-        status(client.send_request(method, target, fields, body, &mut out), error::http_misuse)
+        status(
+            client.send_request(method, target, fields, body, &mut out),
+            error::http_misuse,
+        )
     }
 }
 
 /// Appends a GET, HEAD or OPTIONS before the earlier responses have arrived. Up to 33 may be under way; responses come in order.
 ///
-/// # Safety
-///
-/// As for `proto_http_client_request`.
+/// The caller promises: As for `proto_http_client_request`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_pipeline(
     client: *mut proto_http_client,
@@ -100,9 +97,7 @@ pub unsafe extern "C" fn proto_http_client_pipeline(
 
 /// Appends content of a request.
 ///
-/// # Safety
-///
-/// `client` was begun; `data` points to `length` bytes; `out` owns its memory.
+/// The caller promises: `client` was begun; `data` points to `length` bytes; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_data(
     client: *mut proto_http_client,
@@ -112,7 +107,8 @@ pub unsafe extern "C" fn proto_http_client_data(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let (Some(client), Some(data), Some(mut out)) = (proto_http_client::state(client), bytes(data, length), Out::new(out))
+        let (Some(client), Some(data), Some(mut out)) =
+            (proto_http_client::state(client), bytes(data, length), Out::new(out))
         else {
             return PROTO_NULL;
         };
@@ -122,9 +118,7 @@ pub unsafe extern "C" fn proto_http_client_data(
 
 /// Ends a request that has content, with `count` trailers if it goes in chunks.
 ///
-/// # Safety
-///
-/// As for `proto_http_client_request`.
+/// The caller promises: As for `proto_http_client_request`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_finish(
     client: *mut proto_http_client,
@@ -148,9 +142,7 @@ pub unsafe extern "C" fn proto_http_client_finish(
 ///
 /// `rules` may be NULL: those of responses.
 ///
-/// # Safety
-///
-/// `client` was begun; `data` points to `length` bytes that may be written; `used` and `event` may be written.
+/// The caller promises: `client` was begun; `data` points to `length` bytes that may be written; `used` and `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_next(
     client: *mut proto_http_client,
@@ -201,9 +193,7 @@ pub unsafe extern "C" fn proto_http_client_next(
 
 /// The server has half-closed: no bytes follow. Call `proto_http_client_next` as before.
 ///
-/// # Safety
-///
-/// `client` is NULL or was begun.
+/// The caller promises: `client` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_eof(client: *mut proto_http_client) {
     // SAFETY: as promised.
@@ -214,9 +204,7 @@ pub unsafe extern "C" fn proto_http_client_eof(client: *mut proto_http_client) {
 
 /// Whether no exchange is under way, so that a request may be sent. False for NULL.
 ///
-/// # Safety
-///
-/// `client` is NULL or was begun.
+/// The caller promises: `client` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_is_idle(client: *const proto_http_client) -> bool {
     // SAFETY: as promised.
@@ -225,9 +213,7 @@ pub unsafe extern "C" fn proto_http_client_is_idle(client: *const proto_http_cli
 
 /// Whether the connection must be closed: the last exchange is complete. False for NULL.
 ///
-/// # Safety
-///
-/// `client` is NULL or was begun.
+/// The caller promises: `client` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_client_must_close(client: *const proto_http_client) -> bool {
     // SAFETY: as promised.

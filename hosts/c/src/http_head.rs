@@ -2,14 +2,16 @@
 
 use core::mem::MaybeUninit;
 
-use proto_http::{BodyDecoder, BodyLength, Fields, Parsed, Piece, Request, Response, Rules, Target, Version, Violation};
+use proto_http::{
+    BodyDecoder, BodyLength, Fields, Parsed, Piece, Request, Response, Rules, Target, Version, Violation,
+};
 
 use crate::buffer::{bytes, holds, proto_bytes, proto_field, set};
 use crate::error::{self, PROTO_ARGUMENT, PROTO_EVENT, PROTO_MORE, PROTO_NULL};
 use crate::http_rules::{proto_http_rules, with_rules};
 
 /// How the body of a message is delimited (RFC 9112 section 6.3).
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_http_body_kind {
     /// There is no body.
@@ -150,9 +152,7 @@ impl From<&Response<'_>> for proto_http_head {
 ///
 /// `rules` may be NULL: those of requests. `used` may be NULL.
 ///
-/// # Safety
-///
-/// `data` points to `length` bytes; the other pointers may be written.
+/// The caller promises: `data` points to `length` bytes; the other pointers may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_request_parse(
     data: *const u8,
@@ -163,7 +163,9 @@ pub unsafe extern "C" fn proto_http_request_parse(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let Some(input) = bytes(data, length) else { return PROTO_NULL };
+        let Some(input) = bytes(data, length) else {
+            return PROTO_NULL;
+        };
         with_rules(rules, &Rules::DEFAULT, |rules| {
             parsed(Request::parse(input, rules), |request| request.into(), head, used)
         })
@@ -173,9 +175,7 @@ pub unsafe extern "C" fn proto_http_request_parse(
 /// Reads the head of a response, as `proto_http_request_parse` does that of a request. `rules` may be NULL: those of responses.
 /// Folded fields are a violation here; `proto_http_client_next` reads them.
 ///
-/// # Safety
-///
-/// `data` points to `length` bytes; the other pointers may be written.
+/// The caller promises: `data` points to `length` bytes; the other pointers may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_response_parse(
     data: *const u8,
@@ -186,7 +186,9 @@ pub unsafe extern "C" fn proto_http_response_parse(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let Some(input) = bytes(data, length) else { return PROTO_NULL };
+        let Some(input) = bytes(data, length) else {
+            return PROTO_NULL;
+        };
         with_rules(rules, &Rules::RESPONSES, |rules| {
             parsed(Response::parse(input, rules), |response| response.into(), head, used)
         })
@@ -229,12 +231,14 @@ unsafe fn parsed<T>(
 /// Writes the path of a request to `path` and its query, without the `?`, to `query`; both lie in the target. The path of `*` is
 /// `*`, that of CONNECT empty. An absent query has `data` NULL. Nothing is decoded.
 ///
-/// # Safety
-///
-/// `head` is NULL or a head that this library has written and whose input is still there; `path` and `query` are NULL or may be
+/// The caller promises: `head` is NULL or a head that this library has written and whose input is still there; `path` and `query` are NULL or may be
 /// written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn proto_http_path(head: *const proto_http_head, path: *mut proto_bytes, query: *mut proto_bytes) -> i32 {
+pub unsafe extern "C" fn proto_http_path(
+    head: *const proto_http_head,
+    path: *mut proto_bytes,
+    query: *mut proto_bytes,
+) -> i32 {
     // SAFETY: as promised.
     unsafe {
         let Some(head) = head.as_ref() else { return PROTO_NULL };
@@ -259,9 +263,7 @@ pub unsafe extern "C" fn proto_http_path(head: *const proto_http_head, path: *mu
 
 /// Finds the first field with this name, ignoring case, and writes its value. Returns false, with an empty value, if there is none.
 ///
-/// # Safety
-///
-/// `fields` is NULL or was written by this library, and its input is still there; `name` points to `name_length` bytes; `value`
+/// The caller promises: `fields` is NULL or was written by this library, and its input is still there; `name` points to `name_length` bytes; `value`
 /// is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_field_find(
@@ -282,9 +284,7 @@ pub unsafe extern "C" fn proto_http_field_find(
 
 /// Whether the comma-separated list in the fields with this name has the token, both ignoring case, as `Connection` does.
 ///
-/// # Safety
-///
-/// `fields` is NULL or was written by this library, and its input is still there; the names point to as many bytes.
+/// The caller promises: `fields` is NULL or was written by this library, and its input is still there; the names point to as many bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_field_has_token(
     fields: *const proto_http_fields,
@@ -305,9 +305,7 @@ pub unsafe extern "C" fn proto_http_field_has_token(
 
 /// Writes up to `capacity` fields, in order, and returns how many there are. With 0 for `capacity` it only counts.
 ///
-/// # Safety
-///
-/// `fields` is NULL or was written by this library, and its input is still there; `list` has room for `capacity` fields.
+/// The caller promises: `fields` is NULL or was written by this library, and its input is still there; `list` has room for `capacity` fields.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_field_list(
     fields: *const proto_http_fields,
@@ -335,9 +333,7 @@ pub unsafe extern "C" fn proto_http_field_list(
 /// Writes a time, in seconds since 1970 without leap seconds, as a Date field shows it, to 29 bytes at `date`: no zero byte
 /// follows.
 ///
-/// # Safety
-///
-/// `date` is NULL or has room for 29 bytes.
+/// The caller promises: `date` is NULL or has room for 29 bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_date(unix_seconds: u64, date: *mut u8) {
     // SAFETY: as promised.
@@ -355,9 +351,7 @@ holds!(proto_http_body, BodyDecoder);
 
 /// Begins a body of `kind`, a `proto_http_body_kind`; `content_length` is for `PROTO_HTTP_BODY_LENGTH`.
 ///
-/// # Safety
-///
-/// `body` is NULL or may be written.
+/// The caller promises: `body` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_body_init(body: *mut proto_http_body, kind: u32, content_length: u64) -> i32 {
     let Some(length) = body_length(kind, content_length) else {
@@ -372,9 +366,7 @@ pub unsafe extern "C" fn proto_http_body_init(body: *mut proto_http_body, kind: 
 ///
 /// `rules` may be NULL: those of requests. `trailers` may be NULL.
 ///
-/// # Safety
-///
-/// `body` was begun; `data` points to `length` bytes; the other pointers may be written.
+/// The caller promises: `body` was begun; `data` points to `length` bytes; the other pointers may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_body_next(
     body: *mut proto_http_body,
@@ -413,9 +405,7 @@ pub unsafe extern "C" fn proto_http_body_next(
 
 /// The connection has ended. `PROTO_OK` if the body was complete, else `PROTO_HTTP_TRUNCATED`.
 ///
-/// # Safety
-///
-/// `body` is NULL or was begun.
+/// The caller promises: `body` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_body_eof(body: *mut proto_http_body) -> i32 {
     // SAFETY: as promised.

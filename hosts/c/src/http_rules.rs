@@ -123,9 +123,7 @@ pub(crate) unsafe fn with_rules<T>(
 
 /// Writes the default rules for requests: finite limits, nothing lenient.
 ///
-/// # Safety
-///
-/// `rules` is NULL or may be written.
+/// The caller promises: `rules` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_rules_requests(rules: *mut proto_http_rules) {
     // SAFETY: as promised.
@@ -134,9 +132,7 @@ pub unsafe extern "C" fn proto_http_rules_requests(rules: *mut proto_http_rules)
 
 /// Writes the default rules for responses: content of any length, and the mistakes that common servers make.
 ///
-/// # Safety
-///
-/// `rules` is NULL or may be written.
+/// The caller promises: `rules` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_rules_responses(rules: *mut proto_http_rules) {
     // SAFETY: as promised.

@@ -10,7 +10,7 @@ use crate::http_head::{proto_http_fields, proto_http_head};
 use crate::http_rules::{proto_http_rules, with_rules};
 
 /// What an event of a connection is.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_http_event_kind {
     /// The head of a request, or of a final response. A request whose body is empty is complete; a response has an end in any
@@ -64,24 +64,20 @@ unsafe fn date<'a>(date: *const u8) -> Option<&'a [u8; DATE_LENGTH]> {
 
 /// Begins a connection, before its first request.
 ///
-/// # Safety
-///
-/// `server` is NULL or may be written.
+/// The caller promises: `server` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_init(server: *mut proto_http_server) -> i32 {
     // SAFETY: as promised.
     unsafe { proto_http_server::put(server, ServerConnection::new()) }
 }
 
-/// Takes the next event off `data`, which are all bytes not used so far. Sets `used` to the bytes that it took; they may go as
-/// soon as the event was handled. `PROTO_EVENT`, `PROTO_MORE`, or a violation: answer with `proto_error_status` if
-/// `proto_http_server_can_respond`, then close.
+/// Takes the next event off `data`, which are all bytes not used so far. Sets `used` to the bytes that it took, with `PROTO_MORE`
+/// too: they may go as soon as the event was handled. `PROTO_EVENT`, `PROTO_MORE`, or a violation: answer with
+/// `proto_error_status` if `proto_http_server_can_respond`, then close.
 ///
 /// `rules` may be NULL: those of requests.
 ///
-/// # Safety
-///
-/// `server` was begun; `data` points to `length` bytes; `used` and `event` may be written.
+/// The caller promises: `server` was begun; `data` points to `length` bytes; `used` and `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_next(
     server: *mut proto_http_server,
@@ -126,9 +122,7 @@ pub unsafe extern "C" fn proto_http_server_next(
 
 /// The client has half-closed: no bytes follow. Call `proto_http_server_next` as before.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_eof(server: *mut proto_http_server) {
     // SAFETY: as promised.
@@ -141,9 +135,7 @@ pub unsafe extern "C" fn proto_http_server_eof(server: *mut proto_http_server) {
 /// `date` may be NULL; else it points to 29 bytes of `proto_http_date`. `list` may be NULL if `count` is 0. Content-Length and
 /// Transfer-Encoding are the library's: in `list` they are `PROTO_HTTP_MISUSE_FRAMING_FIELD`.
 ///
-/// # Safety
-///
-/// `server` was begun; `list` points to `count` fields, `body` to `body_length` bytes; `out` owns its memory.
+/// The caller promises: `server` was begun; `list` points to `count` fields, `body` to `body_length` bytes; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_respond(
     server: *mut proto_http_server,
@@ -163,16 +155,17 @@ pub unsafe extern "C" fn proto_http_server_respond(
         let (Some(body), Some(mut out)) = (bytes(body, body_length), Out::new(out)) else {
             return PROTO_NULL;
         };
-        status(server.respond(code, fields, body, date(date_field), &mut out), error::http_misuse)
+        status(
+            server.respond(code, fields, body, date(date_field), &mut out),
+            error::http_misuse,
+        )
     }
 }
 
 /// Appends the head of a response whose content follows by `proto_http_server_data` and ends by `proto_http_server_finish`.
 /// `content_length` of `UINT64_MAX` is unknown: the content goes in chunks, or for HTTP/1.0 up to the close.
 ///
-/// # Safety
-///
-/// As for `proto_http_server_respond`.
+/// The caller promises: As for `proto_http_server_respond`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_start(
     server: *mut proto_http_server,
@@ -198,9 +191,7 @@ pub unsafe extern "C" fn proto_http_server_start(
 
 /// Appends content of a started response.
 ///
-/// # Safety
-///
-/// `server` was begun; `data` points to `length` bytes; `out` owns its memory.
+/// The caller promises: `server` was begun; `data` points to `length` bytes; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_data(
     server: *mut proto_http_server,
@@ -210,7 +201,8 @@ pub unsafe extern "C" fn proto_http_server_data(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let (Some(server), Some(data), Some(mut out)) = (proto_http_server::state(server), bytes(data, length), Out::new(out))
+        let (Some(server), Some(data), Some(mut out)) =
+            (proto_http_server::state(server), bytes(data, length), Out::new(out))
         else {
             return PROTO_NULL;
         };
@@ -220,9 +212,7 @@ pub unsafe extern "C" fn proto_http_server_data(
 
 /// Ends a started response, with `count` trailers, which go only where the content goes in chunks.
 ///
-/// # Safety
-///
-/// As for `proto_http_server_respond`.
+/// The caller promises: As for `proto_http_server_respond`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_finish(
     server: *mut proto_http_server,
@@ -243,9 +233,7 @@ pub unsafe extern "C" fn proto_http_server_finish(
 
 /// Appends an informational response: any status of 1xx but 101, such as the 100 that a client expects.
 ///
-/// # Safety
-///
-/// As for `proto_http_server_respond`.
+/// The caller promises: As for `proto_http_server_respond`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_inform(
     server: *mut proto_http_server,
@@ -268,9 +256,7 @@ pub unsafe extern "C" fn proto_http_server_inform(
 /// Appends the response that hands the connection to another protocol: 101 with an `Upgrade` field, or 2xx to a CONNECT. For
 /// WebSocket, `proto_ws_upgrade` does the whole handshake.
 ///
-/// # Safety
-///
-/// As for `proto_http_server_respond`.
+/// The caller promises: As for `proto_http_server_respond`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_switch(
     server: *mut proto_http_server,
@@ -292,9 +278,7 @@ pub unsafe extern "C" fn proto_http_server_switch(
 
 /// Makes the current exchange the last: its answer, if not begun, says so.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_close_after(server: *mut proto_http_server) {
     // SAFETY: as promised.
@@ -305,9 +289,7 @@ pub unsafe extern "C" fn proto_http_server_close_after(server: *mut proto_http_s
 
 /// The request took too long: no event follows, and an answer, if still due, is the last.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_give_up(server: *mut proto_http_server) {
     // SAFETY: as promised.
@@ -318,9 +300,7 @@ pub unsafe extern "C" fn proto_http_server_give_up(server: *mut proto_http_serve
 
 /// Whether a response is due and not begun. False for NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_can_respond(server: *const proto_http_server) -> bool {
     // SAFETY: as promised.
@@ -329,9 +309,7 @@ pub unsafe extern "C" fn proto_http_server_can_respond(server: *const proto_http
 
 /// Whether the response is complete and the connection must be closed after it. False for NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_must_close(server: *const proto_http_server) -> bool {
     // SAFETY: as promised.
@@ -340,9 +318,7 @@ pub unsafe extern "C" fn proto_http_server_must_close(server: *const proto_http_
 
 /// Whether no exchange is under way. False for NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_is_idle(server: *const proto_http_server) -> bool {
     // SAFETY: as promised.
@@ -351,9 +327,7 @@ pub unsafe extern "C" fn proto_http_server_is_idle(server: *const proto_http_ser
 
 /// Whether the client waits for `100 Continue`. False for NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or was begun.
+/// The caller promises: `server` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_http_server_expects_continue(server: *const proto_http_server) -> bool {
     // SAFETY: as promised.

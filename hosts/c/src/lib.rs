@@ -72,7 +72,11 @@ pub extern "C" fn rust_eh_personality() {}
 mod tests {
     #[test]
     fn the_version_is_that_of_the_package() {
-        let [major, minor, patch] = [super::PROTO_VERSION_MAJOR, super::PROTO_VERSION_MINOR, super::PROTO_VERSION_PATCH];
+        let [major, minor, patch] = [
+            super::PROTO_VERSION_MAJOR,
+            super::PROTO_VERSION_MINOR,
+            super::PROTO_VERSION_PATCH,
+        ];
         assert_eq!(format!("{major}.{minor}.{patch}"), env!("CARGO_PKG_VERSION"));
     }
 }

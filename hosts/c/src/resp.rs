@@ -8,35 +8,35 @@ use crate::buffer::{Out, bytes, holds, proto_buffer, proto_bytes, set, status};
 use crate::error::{self, PROTO_ARGUMENT, PROTO_EVENT, PROTO_MORE, PROTO_NULL};
 
 /// What an item of a RESP stream is.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_resp_kind {
     /// `+`, in `data`.
-    PROTO_RESP_SIMPLE = 0,
+    PROTO_RESP_KIND_SIMPLE = 0,
     /// `-`, in `data`; the first word is a code such as `ERR`.
-    PROTO_RESP_ERROR = 1,
+    PROTO_RESP_KIND_ERROR = 1,
     /// `:`, in `integer`.
-    PROTO_RESP_INTEGER = 2,
+    PROTO_RESP_KIND_INTEGER = 2,
     /// `,`, in `number`. RESP3.
-    PROTO_RESP_DOUBLE = 3,
+    PROTO_RESP_KIND_DOUBLE = 3,
     /// `#`: `integer` is 1 or 0. RESP3.
-    PROTO_RESP_BOOLEAN = 4,
+    PROTO_RESP_KIND_BOOLEAN = 4,
     /// `(`: digits, in `data`. RESP3.
-    PROTO_RESP_BIG_NUMBER = 5,
+    PROTO_RESP_KIND_BIG_NUMBER = 5,
     /// Null; `form` says which.
-    PROTO_RESP_NULL = 6,
+    PROTO_RESP_KIND_NULL = 6,
     /// A whole string, in `data`; `form` says which.
-    PROTO_RESP_BULK = 7,
+    PROTO_RESP_KIND_BULK = 7,
     /// The next bytes of a string that is not complete in the input; `integer` bytes follow them, -1 if that is unknown.
-    PROTO_RESP_PART = 8,
+    PROTO_RESP_KIND_PART = 8,
     /// An aggregate begins; `form` says which. `integer` is the number of its elements or pairs, -1 if it is streamed.
-    PROTO_RESP_BEGIN = 9,
+    PROTO_RESP_KIND_BEGIN = 9,
     /// An aggregate has ended. `integer` is 1 if the stream says so by `.`, else 0.
-    PROTO_RESP_END = 10,
+    PROTO_RESP_KIND_END = 10,
 }
 
 /// The form of an item: the byte that it begins with.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_resp_form {
     /// No form.
@@ -84,7 +84,7 @@ impl From<Event<'_>> for proto_resp_event {
         use proto_resp_form::*;
         use proto_resp_kind::*;
         let none = proto_resp_event {
-            kind: PROTO_RESP_NULL as u32,
+            kind: PROTO_RESP_KIND_NULL as u32,
             form: PROTO_RESP_FORM_NONE as u32,
             data: proto_bytes::EMPTY,
             integer: 0,
@@ -115,36 +115,36 @@ impl From<Event<'_>> for proto_resp_event {
         };
         let whole = |kind, integer| proto_resp_event { integer, ..of(kind, 0) };
         match event {
-            Event::Simple(data) => text(PROTO_RESP_SIMPLE, data),
-            Event::Error(data) => text(PROTO_RESP_ERROR, data),
-            Event::Integer(integer) => whole(PROTO_RESP_INTEGER, integer),
+            Event::Simple(data) => text(PROTO_RESP_KIND_SIMPLE, data),
+            Event::Error(data) => text(PROTO_RESP_KIND_ERROR, data),
+            Event::Integer(integer) => whole(PROTO_RESP_KIND_INTEGER, integer),
             Event::Double(number) => proto_resp_event {
                 number,
-                ..of(PROTO_RESP_DOUBLE, 0)
+                ..of(PROTO_RESP_KIND_DOUBLE, 0)
             },
-            Event::Boolean(value) => whole(PROTO_RESP_BOOLEAN, value.into()),
-            Event::BigNumber(digits) => text(PROTO_RESP_BIG_NUMBER, digits.as_bytes()),
+            Event::Boolean(value) => whole(PROTO_RESP_KIND_BOOLEAN, value.into()),
+            Event::BigNumber(digits) => text(PROTO_RESP_KIND_BIG_NUMBER, digits.as_bytes()),
             Event::Null(null) => of(
-                PROTO_RESP_NULL,
+                PROTO_RESP_KIND_NULL,
                 match null {
                     Null::Null => PROTO_RESP_FORM_NULL,
                     Null::Bulk => PROTO_RESP_FORM_STRING,
                     Null::Array => PROTO_RESP_FORM_ARRAY,
                 } as u32,
             ),
-            Event::Bulk(bulk, data) => string(PROTO_RESP_BULK, bulk, data, 0),
+            Event::Bulk(bulk, data) => string(PROTO_RESP_KIND_BULK, bulk, data, 0),
             Event::Part { of, bytes, left } => {
                 // Lengths are limited to far less than 2^63.
                 let left = left.map_or(-1, |left| i64::try_from(left).unwrap_or(i64::MAX));
-                string(PROTO_RESP_PART, of, bytes, left)
+                string(PROTO_RESP_KIND_PART, of, bytes, left)
             }
             Event::Begin { kind, len } => proto_resp_event {
                 integer: len.map_or(-1, i64::from),
-                ..of(PROTO_RESP_BEGIN, u32::from(kind.byte()))
+                ..of(PROTO_RESP_KIND_BEGIN, u32::from(kind.byte()))
             },
             Event::End { kind, streamed } => proto_resp_event {
                 integer: streamed.into(),
-                ..of(PROTO_RESP_END, u32::from(kind.byte()))
+                ..of(PROTO_RESP_KIND_END, u32::from(kind.byte()))
             },
             _ => none,
         }
@@ -264,9 +264,7 @@ impl proto_resp_rules {
 
 /// Writes the default rules: finite limits, nothing lenient.
 ///
-/// # Safety
-///
-/// `rules` is NULL or may be written.
+/// The caller promises: `rules` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_rules_strict(rules: *mut proto_resp_rules) {
     // SAFETY: as promised.
@@ -275,9 +273,7 @@ pub unsafe extern "C" fn proto_resp_rules_strict(rules: *mut proto_resp_rules) {
 
 /// Writes the rules for a client: finite limits, and the mistakes of old servers.
 ///
-/// # Safety
-///
-/// `rules` is NULL or may be written.
+/// The caller promises: `rules` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_rules_replies(rules: *mut proto_resp_rules) {
     // SAFETY: as promised.
@@ -303,16 +299,16 @@ holds!(proto_resp_decoder, Decoder);
 
 /// Begins a decoder for a peer that speaks version 2 or 3. `rules` may be NULL: those of `proto_resp_rules_replies`.
 ///
-/// # Safety
-///
-/// `decoder` is NULL or may be written; `rules` is NULL or points to rules.
+/// The caller promises: `decoder` is NULL or may be written; `rules` is NULL or points to rules.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_decoder_init(
     decoder: *mut proto_resp_decoder,
     of: u32,
     rules: *const proto_resp_rules,
 ) -> i32 {
-    let Some(version) = version(of) else { return PROTO_ARGUMENT };
+    let Some(version) = version(of) else {
+        return PROTO_ARGUMENT;
+    };
     // SAFETY: as promised.
     unsafe {
         let rules = rules.as_ref().map_or(Rules::REPLIES, proto_resp_rules::rules);
@@ -322,9 +318,7 @@ pub unsafe extern "C" fn proto_resp_decoder_init(
 
 /// Changes the version, as HELLO has negotiated it; the reply to HELLO is in the new one.
 ///
-/// # Safety
-///
-/// `decoder` is NULL or was begun.
+/// The caller promises: `decoder` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_decoder_set_version(decoder: *mut proto_resp_decoder, of: u32) -> i32 {
     // SAFETY: as promised.
@@ -338,12 +332,10 @@ pub unsafe extern "C" fn proto_resp_decoder_set_version(decoder: *mut proto_resp
     }
 }
 
-/// Takes the next event off `data`. Sets `used` to the bytes that it took. `PROTO_EVENT`, `PROTO_MORE`, or a violation, which every
+/// Takes the next event off `data`. Sets `used` to the bytes that it took, with `PROTO_MORE` too. `PROTO_EVENT`, `PROTO_MORE`, or a violation, which every
 /// later call repeats: close the connection.
 ///
-/// # Safety
-///
-/// `decoder` was begun; `data` points to `length` bytes; `used` and `event` may be written.
+/// The caller promises: `decoder` was begun; `data` points to `length` bytes; `used` and `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_decoder_next(
     decoder: *mut proto_resp_decoder,
@@ -375,9 +367,7 @@ pub unsafe extern "C" fn proto_resp_decoder_next(
 
 /// Whether no reply is under way: the last event has ended a reply or a push, or there was none. False for NULL.
 ///
-/// # Safety
-///
-/// `decoder` is NULL or was begun.
+/// The caller promises: `decoder` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_decoder_is_between(decoder: *const proto_resp_decoder) -> bool {
     // SAFETY: as promised.
@@ -395,21 +385,19 @@ holds!(proto_resp_encoder, Encoder);
 
 /// Begins an encoder for a peer that speaks version 2 or 3. For version 2 it turns maps into arrays, nulls into null strings and so on.
 ///
-/// # Safety
-///
-/// `encoder` is NULL or may be written.
+/// The caller promises: `encoder` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_encoder_init(encoder: *mut proto_resp_encoder, of: u32) -> i32 {
-    let Some(version) = version(of) else { return PROTO_ARGUMENT };
+    let Some(version) = version(of) else {
+        return PROTO_ARGUMENT;
+    };
     // SAFETY: as promised.
     unsafe { proto_resp_encoder::put(encoder, Encoder::new(version)) }
 }
 
 /// Appends an event. Aggregates with a length end by themselves.
 ///
-/// # Safety
-///
-/// `encoder` was begun; `event` points to an event whose data is there; `out` owns its memory.
+/// The caller promises: `encoder` was begun; `event` points to an event whose data is there; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_encoder_write(
     encoder: *mut proto_resp_encoder,
@@ -432,9 +420,7 @@ pub unsafe extern "C" fn proto_resp_encoder_write(
 
 /// Whether the output consists of whole replies. False for NULL.
 ///
-/// # Safety
-///
-/// `encoder` is NULL or was begun.
+/// The caller promises: `encoder` is NULL or was begun.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_encoder_is_between(encoder: *const proto_resp_encoder) -> bool {
     // SAFETY: as promised.

@@ -26,18 +26,26 @@ impl Arguments for List<'_> {
 
 /// Appends a command: an array of `count` strings, the first of which is its name.
 ///
-/// # Safety
-///
-/// `list` points to `count` strings, which are there; `out` owns its memory.
+/// The caller promises: `list` points to `count` strings, which are there; `out` owns its memory.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn proto_resp_command_write(list: *const proto_bytes, count: usize, out: *mut proto_buffer) -> i32 {
+pub unsafe extern "C" fn proto_resp_command_write(
+    list: *const proto_bytes,
+    count: usize,
+    out: *mut proto_buffer,
+) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let Some(mut out) = Out::new(out) else { return PROTO_NULL };
+        let Some(mut out) = Out::new(out) else {
+            return PROTO_NULL;
+        };
         if count > 0 && list.is_null() || count > isize::MAX as usize / size_of::<proto_bytes>() {
             return PROTO_NULL;
         }
-        let list = if count == 0 { &[] } else { core::slice::from_raw_parts(list, count) };
+        let list = if count == 0 {
+            &[]
+        } else {
+            core::slice::from_raw_parts(list, count)
+        };
         if list.iter().any(|argument| argument.get().is_none()) {
             return PROTO_NULL;
         }
@@ -56,9 +64,7 @@ holds!(proto_resp_commands, CommandDecoder);
 
 /// Begins a decoder of commands.
 ///
-/// # Safety
-///
-/// `commands` is NULL or may be written.
+/// The caller promises: `commands` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_commands_init(commands: *mut proto_resp_commands) -> i32 {
     // SAFETY: as promised.
@@ -71,9 +77,7 @@ pub unsafe extern "C" fn proto_resp_commands_init(commands: *mut proto_resp_comm
 ///
 /// `rules` may be NULL: those of `proto_resp_rules_strict`.
 ///
-/// # Safety
-///
-/// `commands` was begun; `data` points to `length` bytes; `list` has room for `capacity` strings; `used` and `count` may be written.
+/// The caller promises: `commands` was begun; `data` points to `length` bytes; `list` has room for `capacity` strings; `used` and `count` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_resp_commands_next(
     commands: *mut proto_resp_commands,

@@ -28,9 +28,7 @@ pub extern "C" fn proto_wheel_new(now: u64) -> *mut proto_wheel {
 
 /// Frees a wheel. NULL is ignored.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`, and is not used again.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_free(wheel: *mut proto_wheel) {
     if !wheel.is_null() {
@@ -42,9 +40,7 @@ pub unsafe extern "C" fn proto_wheel_free(wheel: *mut proto_wheel) {
 /// Sets a timer and writes its key, never 0, to `key`. Round deadlines up to ticks: a timer never fires early. `PROTO_MEMORY` if
 /// there is no room for another.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`; `key` is NULL or may be written.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`; `key` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_insert(wheel: *mut proto_wheel, deadline: u64, value: u64, key: *mut u64) -> i32 {
     // SAFETY: as promised.
@@ -62,9 +58,7 @@ pub unsafe extern "C" fn proto_wheel_insert(wheel: *mut proto_wheel, deadline: u
 
 /// Gives a timer another deadline, earlier or later. False if the key is stale.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_reset(wheel: *mut proto_wheel, key: u64, deadline: u64) -> bool {
     // SAFETY: as promised.
@@ -76,9 +70,7 @@ pub unsafe extern "C" fn proto_wheel_reset(wheel: *mut proto_wheel, key: u64, de
 
 /// Unsets a timer. False if the key is stale.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_cancel(wheel: *mut proto_wheel, key: u64) -> bool {
     // SAFETY: as promised.
@@ -91,9 +83,7 @@ pub unsafe extern "C" fn proto_wheel_cancel(wheel: *mut proto_wheel, key: u64) -
 /// Sets the time, and takes timers that are due: it looks at `capacity` timers at most, so that a call never takes long. Returns how
 /// many it has written to `due`. Then `proto_wheel_next_wake` is `now` if more are to be looked at, else later.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`; `due` has room for `capacity` timers.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`; `due` has room for `capacity` timers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_poll(
     wheel: *mut proto_wheel,
@@ -102,7 +92,9 @@ pub unsafe extern "C" fn proto_wheel_poll(
     capacity: usize,
 ) -> usize {
     // SAFETY: as promised.
-    let Some(wheel) = (unsafe { wheel.as_mut() }) else { return 0 };
+    let Some(wheel) = (unsafe { wheel.as_mut() }) else {
+        return 0;
+    };
     let capacity = if due.is_null() { 0 } else { capacity };
     let mut count = 0;
     for (key, deadline, value) in wheel.0.poll(now, capacity).with_deadlines() {
@@ -120,9 +112,7 @@ pub unsafe extern "C" fn proto_wheel_poll(
 
 /// Writes the tick at which to poll next, for the timeout of `poll` or `epoll_wait`. False if no timer is set.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`; `tick` is NULL or may be written.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`; `tick` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_next_wake(wheel: *const proto_wheel, tick: *mut u64) -> bool {
     // SAFETY: as promised.
@@ -134,9 +124,7 @@ pub unsafe extern "C" fn proto_wheel_next_wake(wheel: *const proto_wheel, tick: 
 
 /// The number of timers that are set, due ones among them. 0 for NULL.
 ///
-/// # Safety
-///
-/// `wheel` is NULL or from `proto_wheel_new`.
+/// The caller promises: `wheel` is NULL or from `proto_wheel_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_wheel_length(wheel: *const proto_wheel) -> usize {
     // SAFETY: as promised.

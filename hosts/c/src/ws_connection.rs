@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
 use ::proto_ws::entropy::PerThread;
 use ::proto_ws::{CloseCode, Config, Connection, Masked, Message, Misuse, Role, State, Unmasked, Writer};
+use bytes::{Buf, BytesMut};
 
 use crate::buffer::{bytes, bytes_mut, proto_bytes, set, status, text};
 use crate::error::{self, PROTO_ARGUMENT, PROTO_EVENT, PROTO_MORE, PROTO_NULL};
@@ -25,9 +25,7 @@ pub struct proto_ws_config {
 
 /// Writes the default settings.
 ///
-/// # Safety
-///
-/// `config` is NULL or may be written.
+/// The caller promises: `config` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_config_default(config: *mut proto_ws_config) {
     // SAFETY: as promised.
@@ -93,7 +91,7 @@ impl<S: ::proto_ws::Side> Writes for Writer<S> {
 }
 
 /// The progress of the closing handshake.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_ws_state {
     /// Messages go both ways.
@@ -109,9 +107,7 @@ pub enum proto_ws_state {
 /// Makes a connection for `at`, a `proto_ws_role`. `config` may be NULL. Returns NULL for another role. Aborts the process if no
 /// memory is left, as all functions of a `proto_ws` do.
 ///
-/// # Safety
-///
-/// `config` is NULL or points to settings.
+/// The caller promises: `config` is NULL or points to settings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_new(at: u32, config: *const proto_ws_config) -> *mut proto_ws {
     let mut settings = Config::default();
@@ -133,9 +129,7 @@ pub unsafe extern "C" fn proto_ws_new(at: u32, config: *const proto_ws_config) -
 
 /// Frees a connection. NULL is ignored.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`, and is not used again.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_free(ws: *mut proto_ws) {
     if !ws.is_null() {
@@ -144,13 +138,11 @@ pub unsafe extern "C" fn proto_ws_free(ws: *mut proto_ws) {
     }
 }
 
-/// Takes the next event off `data`, which is unmasked in place. Sets `used` to the bytes that it took; at most 130 are left over.
+/// Takes the next event off `data`, which is unmasked in place. Sets `used` to the bytes that it took, with `PROTO_MORE` too; at most 130 are left over.
 /// Pings are answered and Close frames echoed by themselves: whatever this returns, output may wait. `PROTO_EVENT`, `PROTO_MORE`,
 /// or a violation: the Close frame that reports it is in the output; send it, then end the stream.
 ///
-/// # Safety
-///
-/// `ws` is from `proto_ws_new`; `data` points to `length` bytes that may be written; `used` and `event` may be written.
+/// The caller promises: `ws` is from `proto_ws_new`; `data` points to `length` bytes that may be written; `used` and `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_next(
     ws: *mut proto_ws,
@@ -187,9 +179,7 @@ pub unsafe extern "C" fn proto_ws_next(
 
 /// The bytes that wait to be sent; valid until the next call with `ws`. Empty for NULL.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_output(ws: *const proto_ws) -> proto_bytes {
     // SAFETY: as promised.
@@ -198,9 +188,7 @@ pub unsafe extern "C" fn proto_ws_output(ws: *const proto_ws) -> proto_bytes {
 
 /// Removes the first `count` bytes of the output, which were sent.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_sent(ws: *mut proto_ws, count: usize) {
     // SAFETY: as promised.
@@ -228,9 +216,7 @@ unsafe fn message<'a>(is_text: bool, data: *const u8, length: usize) -> Result<M
 
 /// Sends a message, of text or bytes. Text must be UTF-8.
 ///
-/// # Safety
-///
-/// `ws` is from `proto_ws_new`; `data` points to `length` bytes.
+/// The caller promises: `ws` is from `proto_ws_new`; `data` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_message(ws: *mut proto_ws, is_text: bool, data: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
@@ -245,9 +231,7 @@ pub unsafe extern "C" fn proto_ws_message(ws: *mut proto_ws, is_text: bool, data
 
 /// Sends the next part of a message as a frame, the `last` one with FIN. Parts of text end between characters.
 ///
-/// # Safety
-///
-/// As for `proto_ws_message`.
+/// The caller promises: As for `proto_ws_message`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_part(
     ws: *mut proto_ws,
@@ -268,9 +252,7 @@ pub unsafe extern "C" fn proto_ws_part(
 
 /// Sends a Ping of at most 125 bytes.
 ///
-/// # Safety
-///
-/// As for `proto_ws_message`.
+/// The caller promises: As for `proto_ws_message`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_ping(ws: *mut proto_ws, data: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
@@ -284,9 +266,7 @@ pub unsafe extern "C" fn proto_ws_ping(ws: *mut proto_ws, data: *const u8, lengt
 
 /// Sends a Pong that nobody asked for, of at most 125 bytes.
 ///
-/// # Safety
-///
-/// As for `proto_ws_message`.
+/// The caller promises: As for `proto_ws_message`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_pong(ws: *mut proto_ws, data: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
@@ -301,9 +281,7 @@ pub unsafe extern "C" fn proto_ws_pong(ws: *mut proto_ws, data: *const u8, lengt
 /// Begins the closing handshake with a code that may be sent (RFC 6455 section 7.4) and a reason of at most 123 bytes of UTF-8. A
 /// code of 1005 sends a frame without a code.
 ///
-/// # Safety
-///
-/// As for `proto_ws_message`.
+/// The caller promises: As for `proto_ws_message`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_close(ws: *mut proto_ws, code: u16, reason: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
@@ -326,9 +304,7 @@ pub unsafe extern "C" fn proto_ws_close(ws: *mut proto_ws, code: u16, reason: *c
 
 /// The stream has ended. Returns whether the closing handshake was complete; else the peer went away (1006). False for NULL.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_eof(ws: *mut proto_ws) -> bool {
     // SAFETY: as promised.
@@ -341,9 +317,7 @@ pub unsafe extern "C" fn proto_ws_eof(ws: *mut proto_ws) -> bool {
 
 /// Lets the peer send `frames` more control frames, up to the limit. The owner of the clock calls it, some times a second.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_refill(ws: *mut proto_ws, frames: u32) {
     // SAFETY: as promised.
@@ -356,9 +330,7 @@ pub unsafe extern "C" fn proto_ws_refill(ws: *mut proto_ws, frames: u32) {
 
 /// The progress of the closing handshake: a `proto_ws_state`. Failed for NULL.
 ///
-/// # Safety
-///
-/// `ws` is NULL or from `proto_ws_new`.
+/// The caller promises: `ws` is NULL or from `proto_ws_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_get_state(ws: *const proto_ws) -> proto_ws_state {
     // SAFETY: as promised.

@@ -11,7 +11,7 @@ use crate::buffer::{Out, bytes, bytes_mut, holds, proto_buffer, proto_bytes, set
 use crate::error::{self, PROTO_ARGUMENT, PROTO_EVENT, PROTO_MORE, PROTO_NO_SPACE, PROTO_NULL, PROTO_OK};
 
 /// This side of a WebSocket connection.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_ws_role {
     /// Takes masked frames, sends unmasked ones.
@@ -21,7 +21,7 @@ pub enum proto_ws_role {
 }
 
 /// What an event of WebSocket is.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_ws_event_kind {
     /// A whole message, in `data`.
@@ -107,9 +107,7 @@ impl proto_ws_limits {
 
 /// Writes the default limits.
 ///
-/// # Safety
-///
-/// `limits` is NULL or may be written.
+/// The caller promises: `limits` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_limits_default(limits: *mut proto_ws_limits) {
     let default = Limits::default();
@@ -144,9 +142,7 @@ pub(crate) fn role(role: u32) -> Option<Role> {
 
 /// Begins a decoder of the frames that arrive at `role`, a `proto_ws_role`. `limits` may be NULL.
 ///
-/// # Safety
-///
-/// `decoder` is NULL or may be written; `limits` is NULL or points to limits.
+/// The caller promises: `decoder` is NULL or may be written; `limits` is NULL or points to limits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_decoder_init(
     decoder: *mut proto_ws_decoder,
@@ -161,13 +157,11 @@ pub unsafe extern "C" fn proto_ws_decoder_init(
     }
 }
 
-/// Takes the next event off `data`, which is unmasked in place. Sets `used` to the bytes that it took; at most 130 are left
+/// Takes the next event off `data`, which is unmasked in place. Sets `used` to the bytes that it took, with `PROTO_MORE` too; at most 130 are left
 /// over. `PROTO_EVENT`, `PROTO_MORE`, or a violation, which every later call repeats: send a Close frame with
 /// `proto_error_close_code`.
 ///
-/// # Safety
-///
-/// `decoder` was begun; `data` points to `length` bytes that may be written; `used` and `event` may be written.
+/// The caller promises: `decoder` was begun; `data` points to `length` bytes that may be written; `used` and `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_decoder_next(
     decoder: *mut proto_ws_decoder,
@@ -218,9 +212,7 @@ pub struct proto_ws_header {
 /// Reads a header. `PROTO_EVENT`: `header` was written, and it takes `used` bytes. `PROTO_MORE`: it is not complete. A violation:
 /// a reserved opcode, or a length that is not in its shortest form. Checks no roles and limits.
 ///
-/// # Safety
-///
-/// `data` points to `length` bytes; `header` and `used` may be written.
+/// The caller promises: `data` points to `length` bytes; `header` and `used` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_header_read(
     data: *const u8,
@@ -230,7 +222,9 @@ pub unsafe extern "C" fn proto_ws_header_read(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let Some(input) = bytes(data, length) else { return PROTO_NULL };
+        let Some(input) = bytes(data, length) else {
+            return PROTO_NULL;
+        };
         if header.is_null() || used.is_null() {
             return PROTO_NULL;
         }
@@ -257,9 +251,7 @@ pub unsafe extern "C" fn proto_ws_header_read(
 /// Appends a frame: the header, with `payload_length` in place of its length, and the payload, masked if the header says so. With
 /// `payload` NULL only the header, with its own length; the payload is then sent by other means.
 ///
-/// # Safety
-///
-/// `header` is NULL or points to a header; `payload` is NULL or points to as many bytes; `out` owns its memory.
+/// The caller promises: `header` is NULL or points to a header; `payload` is NULL or points to as many bytes; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_frame_write(
     header: *const proto_ws_header,
@@ -276,7 +268,9 @@ pub unsafe extern "C" fn proto_ws_frame_write(
         let Some(payload) = bytes(payload, payload_length) else {
             return PROTO_NULL;
         };
-        let Ok(opcode) = Opcode::new(header.opcode) else { return PROTO_ARGUMENT };
+        let Ok(opcode) = Opcode::new(header.opcode) else {
+            return PROTO_ARGUMENT;
+        };
         let length = if alone { header.length } else { payload.len() as u64 };
         if header.rsv & !RSV != 0 || length >> 63 != 0 {
             return PROTO_ARGUMENT;
@@ -307,9 +301,7 @@ pub unsafe extern "C" fn proto_ws_frame_write(
 /// Masks or unmasks a payload in place with the 4 bytes at `key`. `offset` is the place of its first byte in the frame's payload,
 /// for payloads that come in pieces.
 ///
-/// # Safety
-///
-/// `key` points to 4 bytes, `payload` to `length` bytes that may be written.
+/// The caller promises: `key` points to 4 bytes, `payload` to `length` bytes that may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_mask(key: *const u8, offset: u64, payload: *mut u8, length: usize) -> i32 {
     // SAFETY: as promised.

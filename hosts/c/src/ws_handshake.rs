@@ -93,9 +93,7 @@ impl Options<'_> {
 /// `PROTO_WS_REJECT_`, the response that refuses it, after which the connection is one of HTTP as before. `protocol`, which may be
 /// NULL, gets the subprotocol that was chosen, in the request's bytes; empty if none was. `options` may be NULL.
 ///
-/// # Safety
-///
-/// `server` was begun; `head` is that of its current request, whose input is still there; `options` is NULL or points to options;
+/// The caller promises: `server` was begun; `head` is that of its current request, whose input is still there; `options` is NULL or points to options;
 /// `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_upgrade(
@@ -107,11 +105,13 @@ pub unsafe extern "C" fn proto_ws_upgrade(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let (Some(connection), Some(head), Some(mut out)) = (proto_http_server::state(server), head.as_ref(), Out::new(out))
+        let (Some(connection), Some(head), Some(mut out)) =
+            (proto_http_server::state(server), head.as_ref(), Out::new(out))
         else {
             return PROTO_NULL;
         };
-        let (Some(lines), Ok(method)) = (view(&raw const head.fields), text(head.method.data, head.method.length)) else {
+        let (Some(lines), Ok(method)) = (view(&raw const head.fields), text(head.method.data, head.method.length))
+        else {
             return PROTO_NULL;
         };
         let options = match Options::new(options) {
@@ -126,7 +126,10 @@ pub unsafe extern "C" fn proto_ws_upgrade(
                     return error::http_misuse(misuse);
                 }
                 let chosen = response.chosen_protocol();
-                set(protocol, chosen.map_or(proto_bytes::EMPTY, |name| name.as_bytes().into()));
+                set(
+                    protocol,
+                    chosen.map_or(proto_bytes::EMPTY, |name| name.as_bytes().into()),
+                );
                 PROTO_OK
             }
             Err(rejection) => match connection.respond(rejection.status(), rejection.fields(), b"", None, &mut out) {
@@ -140,14 +143,14 @@ pub unsafe extern "C" fn proto_ws_upgrade(
 /// Writes the 28 bytes of the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key, for programs that write the 101 themselves.
 /// `PROTO_WS_REJECT_KEY` if it is no key.
 ///
-/// # Safety
-///
-/// `key` points to `length` bytes, `accept` to room for 28.
+/// The caller promises: `key` points to `length` bytes, `accept` to room for 28.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_accept(key: *const u8, length: usize, accept: *mut u8) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let Some(key) = bytes(key, length) else { return PROTO_NULL };
+        let Some(key) = bytes(key, length) else {
+            return PROTO_NULL;
+        };
         if accept.is_null() {
             return PROTO_NULL;
         }
@@ -165,9 +168,7 @@ pub unsafe extern "C" fn proto_ws_accept(key: *const u8, length: usize, accept: 
 /// Appends a client's request. `nonce` is 16 random bytes, used once; `proto_ws_verify` needs them again. `list` holds further
 /// fields, such as `Origin` or `Cookie`.
 ///
-/// # Safety
-///
-/// The texts point to as many bytes, `nonce` to 16, the lists to as many members; `out` owns its memory.
+/// The caller promises: The texts point to as many bytes, `nonce` to 16, the lists to as many members; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_request(
     host: *const u8,
@@ -183,11 +184,9 @@ pub unsafe extern "C" fn proto_ws_request(
 ) -> i32 {
     // SAFETY: as promised.
     unsafe {
-        let (Some(nonce), Some(list), Some(mut out)) = (
-            nonce.cast::<[u8; 16]>().as_ref(),
-            fields(list, count),
-            Out::new(out),
-        ) else {
+        let (Some(nonce), Some(list), Some(mut out)) =
+            (nonce.cast::<[u8; 16]>().as_ref(), fields(list, count), Out::new(out))
+        else {
             return PROTO_NULL;
         };
         if let Err(misuse) = list.check() {
@@ -203,7 +202,12 @@ pub unsafe extern "C" fn proto_ws_request(
         };
         let list: Result<Vec<_>, _> = list
             .iter()
-            .map(|(name, value)| Ok((core::str::from_utf8(name.as_ref())?, core::str::from_utf8(value.as_ref())?)))
+            .map(|(name, value)| {
+                Ok((
+                    core::str::from_utf8(name.as_ref())?,
+                    core::str::from_utf8(value.as_ref())?,
+                ))
+            })
             .collect::<Result<_, core::str::Utf8Error>>();
         let Ok(list) = list else { return error::PROTO_NOT_UTF8 };
         let mut head = BytesMut::new();
@@ -219,9 +223,7 @@ pub unsafe extern "C" fn proto_ws_request(
 /// else `PROTO_WS_REFUSED_`: drop the connection. Skip informational responses other than 101 before. `protocol`, which may be NULL,
 /// gets the one of `protocols` that the server has chosen.
 ///
-/// # Safety
-///
-/// `head` was written by this library, and its input is still there; `nonce` points to 16 bytes, `protocols` to as many texts.
+/// The caller promises: `head` was written by this library, and its input is still there; `nonce` points to 16 bytes, `protocols` to as many texts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_ws_verify(
     head: *const proto_http_head,
@@ -235,7 +237,9 @@ pub unsafe extern "C" fn proto_ws_verify(
         let (Some(head), Some(nonce)) = (head.as_ref(), nonce.cast::<[u8; 16]>().as_ref()) else {
             return PROTO_NULL;
         };
-        let Some(lines) = view(&raw const head.fields) else { return PROTO_NULL };
+        let Some(lines) = view(&raw const head.fields) else {
+            return PROTO_NULL;
+        };
         let protocols = match texts(protocols, protocol_count) {
             Ok(protocols) => protocols,
             Err(error) => return error,
@@ -246,7 +250,12 @@ pub unsafe extern "C" fn proto_ws_verify(
         match request.verify(&Key::new(*nonce), head.status, lines) {
             Err(refusal) => error::ws_refusal(refusal),
             Ok(granted) => {
-                set(protocol, granted.protocol.map_or(proto_bytes::EMPTY, |name| name.as_bytes().into()));
+                set(
+                    protocol,
+                    granted
+                        .protocol
+                        .map_or(proto_bytes::EMPTY, |name| name.as_bytes().into()),
+                );
                 PROTO_OK
             }
         }

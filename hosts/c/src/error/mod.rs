@@ -12,7 +12,7 @@ pub(crate) use numbers::*;
 use table::TABLE;
 
 /// The party that caused an error, as `proto_error_fault` tells.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_fault {
     /// No error has this number.
@@ -63,13 +63,27 @@ pub extern "C" fn proto_error_status(error: i32) -> u16 {
         return rejection.status();
     }
     let mut kinds = proto_http::ViolationKind::ALL.iter();
-    kinds.find(|kind| http_kind(**kind) == error).map_or(500, |kind| kind.status())
+    kinds
+        .find(|kind| http_kind(**kind) == error)
+        .map_or(500, |kind| kind.status())
 }
 
 #[cfg(feature = "std")]
 fn rejections() -> impl Iterator<Item = proto_ws::handshake::server::Rejection> {
     use proto_ws::handshake::server::Rejection::*;
-    [Method, NotWebSocket, Connection, Version, Key, Host, Duplicate, Malformed, TooManyOffers, Origin].into_iter()
+    [
+        Method,
+        NotWebSocket,
+        Connection,
+        Version,
+        Key,
+        Host,
+        Duplicate,
+        Malformed,
+        TooManyOffers,
+        Origin,
+    ]
+    .into_iter()
 }
 
 /// The code of the Close frame that reports an error of a WebSocket peer (RFC 6455 section 7.4.1), such as 1002; 1011 for all
@@ -129,7 +143,10 @@ mod tests {
     fn violations_of_http_have_the_codecs_name_section_and_status() {
         for kind in ViolationKind::ALL {
             let code = http_kind(*kind);
-            assert_eq!(text(proto_error_name(code)), format!("PROTO_HTTP_{}", constant(kind.name())));
+            assert_eq!(
+                text(proto_error_name(code)),
+                format!("PROTO_HTTP_{}", constant(kind.name()))
+            );
             assert_eq!(text(proto_error_section(code)), kind.section());
             assert_eq!(proto_error_status(code), kind.status());
             assert_eq!(proto_error_fault(code), proto_fault::PROTO_FAULT_PEER);
@@ -168,7 +185,11 @@ mod tests {
             let code = ws_violation(violation);
             assert_ne!(code, PROTO_OTHER);
             assert_eq!(text(proto_error_section(code)), violation.section());
-            assert_eq!(proto_error_close_code(code), violation.close_code().get(), "{violation:?}");
+            assert_eq!(
+                proto_error_close_code(code),
+                violation.close_code().get(),
+                "{violation:?}"
+            );
             assert_eq!(proto_error_fault(code), proto_fault::PROTO_FAULT_PEER);
         }
     }
@@ -177,11 +198,20 @@ mod tests {
     fn every_violation_of_resp_has_a_number() {
         for name in proto_resp::Violation::NAMES {
             let wanted = format!("PROTO_RESP_{}", constant(name));
-            assert!(TABLE.iter().any(|(_, name, _)| name.to_str() == Ok(&wanted)), "{wanted}");
+            assert!(
+                TABLE.iter().any(|(_, name, _)| name.to_str() == Ok(&wanted)),
+                "{wanted}"
+            );
         }
         let violation = proto_resp::Violation::DanglingAttribute;
-        assert_eq!(text(proto_error_section(resp_violation(violation))), violation.section());
-        assert_eq!(proto_error_fault(resp_violation(violation)), proto_fault::PROTO_FAULT_PEER);
+        assert_eq!(
+            text(proto_error_section(resp_violation(violation))),
+            violation.section()
+        );
+        assert_eq!(
+            proto_error_fault(resp_violation(violation)),
+            proto_fault::PROTO_FAULT_PEER
+        );
     }
 
     #[test]

@@ -81,8 +81,16 @@ pub(super) enum What {
 /// What the program asks of a connection.
 pub(super) enum Reply {
     /// The first `lines` bytes are the fields, the others the body.
-    Respond { status: u16, packed: Vec<u8>, lines: usize },
-    Start { status: u16, packed: Vec<u8>, length: Option<u64> },
+    Respond {
+        status: u16,
+        packed: Vec<u8>,
+        lines: usize,
+    },
+    Start {
+        status: u16,
+        packed: Vec<u8>,
+        length: Option<u64>,
+    },
     Data(Vec<u8>),
     Finish,
     Upgrade(Vec<u8>),
@@ -238,7 +246,8 @@ impl http::Handler for Visitor {
             arriving: None,
             upgraded: true,
         };
-        self.upgraded.then(|| ws::Server::new(Arc::clone(&self.shared.ws), successor))
+        self.upgraded
+            .then(|| ws::Server::new(Arc::clone(&self.shared.ws), successor))
     }
 
     fn closed(&mut self, _: bool) {

@@ -1,6 +1,5 @@
 //! The event that the program looks at.
 
-
 use super::connection::{Happened, What};
 use super::{proto_server_event, proto_server_event_kind};
 use crate::buffer::{proto_bytes, set};

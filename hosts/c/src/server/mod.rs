@@ -22,7 +22,7 @@ use crate::http_head::proto_http_head;
 use crate::ws_handshake::{Options, proto_ws_upgrade_options};
 
 /// What an event of a server is.
-#[repr(u32)]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum proto_server_event_kind {
     /// A whole request: `head`, and its content in `data`. Answer it by `proto_server_respond`, `proto_server_start` or
@@ -90,9 +90,7 @@ impl proto_server_config {
 
 /// Writes the default settings.
 ///
-/// # Safety
-///
-/// `config` is NULL or may be written.
+/// The caller promises: `config` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_config_default(config: *mut proto_server_config) {
     // SAFETY: as promised.
@@ -112,9 +110,7 @@ pub struct proto_server {
 
 /// Makes a server. `config` may be NULL. NULL if the system has no descriptors left.
 ///
-/// # Safety
-///
-/// `config` is NULL or points to settings.
+/// The caller promises: `config` is NULL or points to settings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_new(config: *const proto_server_config) -> *mut proto_server {
     // SAFETY: as promised.
@@ -146,9 +142,7 @@ pub unsafe extern "C" fn proto_server_new(config: *const proto_server_config) ->
 /// Closes all connections at once and frees the server. NULL is ignored. To let answers go out first, call `proto_server_stop`
 /// before, and poll until `proto_server_is_idle`.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`, and is not used again.
+/// The caller promises: `server` is NULL or from `proto_server_new`, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_free(server: *mut proto_server) {
     if !server.is_null() {
@@ -160,9 +154,7 @@ pub unsafe extern "C" fn proto_server_free(server: *mut proto_server) {
 /// Listens on an address such as `127.0.0.1:8080` or `[::]:80`; port 0 takes a free one. Returns the port, or `PROTO_ADDRESS`, or
 /// `PROTO_IO`.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `address` points to `length` bytes.
+/// The caller promises: `server` is from `proto_server_new`; `address` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_listen(server: *mut proto_server, address: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
@@ -175,7 +167,9 @@ pub unsafe extern "C" fn proto_server_listen(server: *mut proto_server, address:
     let listened = driver_epoll::listen(address, &server.listening).and_then(|socket| {
         let port = socket.local_addr()?.port();
         let shared = Rc::clone(&server.shared);
-        server.looped.listen(socket, move |peer| Some(connection::accept(&shared, peer)))?;
+        server
+            .looped
+            .listen(socket, move |peer| Some(connection::accept(&shared, peer)))?;
         Ok(port)
     });
     match listened {
@@ -222,9 +216,7 @@ impl proto_server {
 /// The descriptor to wait for in an event loop of the program's own; readable when `proto_server_poll` has something to do. -1 for
 /// NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`.
+/// The caller promises: `server` is NULL or from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_fd(server: *const proto_server) -> i32 {
     use std::os::fd::{AsFd, AsRawFd};
@@ -236,13 +228,13 @@ pub unsafe extern "C" fn proto_server_fd(server: *const proto_server) -> i32 {
 /// many events wait for `proto_server_next`: take all of them before the next call, which works only then. `PROTO_IO` if the kernel
 /// refuses to wait.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`.
+/// The caller promises: `server` is from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_poll(server: *mut proto_server, timeout: i32) -> i32 {
     // SAFETY: as promised.
-    let Some(server) = (unsafe { server.as_mut() }) else { return PROTO_NULL };
+    let Some(server) = (unsafe { server.as_mut() }) else {
+        return PROTO_NULL;
+    };
     server.current = Current::default();
     let waiting = |server: &proto_server| i32::try_from(server.shared.events.borrow().len()).unwrap_or(i32::MAX);
     // Without this, what clients send to a program that does not take it would pile up here.
@@ -258,13 +250,13 @@ pub unsafe extern "C" fn proto_server_poll(server: *mut proto_server, timeout: i
 
 /// Takes the next event. `PROTO_EVENT`, or `PROTO_MORE` if none is left: poll.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `event` may be written.
+/// The caller promises: `server` is from `proto_server_new`; `event` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_next(server: *mut proto_server, event: *mut proto_server_event) -> i32 {
     // SAFETY: as promised.
-    let Some(server) = (unsafe { server.as_mut() }) else { return PROTO_NULL };
+    let Some(server) = (unsafe { server.as_mut() }) else {
+        return PROTO_NULL;
+    };
     if event.is_null() {
         return PROTO_NULL;
     }
@@ -279,9 +271,7 @@ pub unsafe extern "C" fn proto_server_next(server: *mut proto_server, event: *mu
 
 /// Answers a request with a whole response. `list` and `body` are copied. Values of fields must be UTF-8.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `list` points to `count` fields, `body` to `length` bytes.
+/// The caller promises: `server` is from `proto_server_new`; `list` points to `count` fields, `body` to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_respond(
     server: *mut proto_server,
@@ -308,9 +298,7 @@ pub unsafe extern "C" fn proto_server_respond(
 /// Begins the response to a request, whose content follows by `proto_server_write` and ends by `proto_server_finish`.
 /// `content_length` of `UINT64_MAX` is unknown.
 ///
-/// # Safety
-///
-/// As for `proto_server_respond`.
+/// The caller promises: As for `proto_server_respond`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_start(
     server: *mut proto_server,
@@ -321,7 +309,9 @@ pub unsafe extern "C" fn proto_server_start(
     content_length: u64,
 ) -> i32 {
     // SAFETY: as promised.
-    let Some(server) = (unsafe { server.as_mut() }) else { return PROTO_NULL };
+    let Some(server) = (unsafe { server.as_mut() }) else {
+        return PROTO_NULL;
+    };
     server.answer(id, &Stage::Asked, Stage::Answering, || {
         // SAFETY: as promised.
         let (packed, _) = unsafe { pack(status, list, count, 0) }?;
@@ -333,27 +323,27 @@ pub unsafe extern "C" fn proto_server_start(
 /// Sends content of a response that was begun. It is copied; what a slow client does not take waits here, up to
 /// `proto_server_config.output`.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `data` points to `length` bytes.
+/// The caller promises: `server` is from `proto_server_new`; `data` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_write(server: *mut proto_server, id: u64, data: *const u8, length: usize) -> i32 {
     // SAFETY: as promised.
     let (Some(server), Some(data)) = (unsafe { server.as_mut() }, unsafe { bytes(data, length) }) else {
         return PROTO_NULL;
     };
-    server.answer(id, &Stage::Answering, Stage::Answering, || Ok(Reply::Data(data.to_vec())))
+    server.answer(id, &Stage::Answering, Stage::Answering, || {
+        Ok(Reply::Data(data.to_vec()))
+    })
 }
 
 /// Ends a response that was begun.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`.
+/// The caller promises: `server` is NULL or from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_finish(server: *mut proto_server, id: u64) -> i32 {
     // SAFETY: as promised.
-    let Some(server) = (unsafe { server.as_mut() }) else { return PROTO_NULL };
+    let Some(server) = (unsafe { server.as_mut() }) else {
+        return PROTO_NULL;
+    };
     server.answer(id, &Stage::Answering, Stage::Idle, || Ok(Reply::Finish))
 }
 
@@ -369,7 +359,10 @@ unsafe fn pack(status: u16, list: *const proto_field, count: usize, more: usize)
         return Err(PROTO_HTTP_MISUSE_STATUS);
     }
     list.check().map_err(error::http_misuse)?;
-    let lines = list.iter().map(|(name, value)| name.as_ref().len() + value.as_ref().len() + 4).sum();
+    let lines = list
+        .iter()
+        .map(|(name, value)| name.as_ref().len() + value.as_ref().len() + 4)
+        .sum();
     let mut packed = Vec::with_capacity(lines + more);
     for (name, value) in list {
         core::str::from_utf8(value.as_ref()).map_err(|_| PROTO_NOT_UTF8)?;
@@ -383,9 +376,7 @@ unsafe fn pack(status: u16, list: *const proto_field, count: usize, more: usize)
 /// Answers a request for WebSocket: the connection becomes one, and `PROTO_SERVER_OPENED` follows. Where the handshake is at fault,
 /// the client gets the response that says so, and this returns `PROTO_WS_REJECT_`. `options` may be NULL.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `options` is NULL or points to options whose lists are there.
+/// The caller promises: `server` is from `proto_server_new`; `options` is NULL or points to options whose lists are there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_upgrade(
     server: *mut proto_server,
@@ -410,7 +401,11 @@ pub unsafe extern "C" fn proto_server_upgrade(
                 Reply::refusal(rejection)
             }
         };
-        let then = if refused == PROTO_OK { Stage::WebSocket } else { Stage::Idle };
+        let then = if refused == PROTO_OK {
+            Stage::WebSocket
+        } else {
+            Stage::Idle
+        };
         server.answer(id, &Stage::Asked, then, || Ok(reply))
     });
     if code == PROTO_OK { refused } else { code }
@@ -418,9 +413,7 @@ pub unsafe extern "C" fn proto_server_upgrade(
 
 /// Sends a message on a WebSocket. Text must be UTF-8.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `data` points to `length` bytes.
+/// The caller promises: `server` is from `proto_server_new`; `data` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_send(
     server: *mut proto_server,
@@ -447,9 +440,7 @@ pub unsafe extern "C" fn proto_server_send(
 /// Closes a connection. A WebSocket gets a Close frame with `code` and `reason`, and `PROTO_SERVER_CLOSED` follows; a request that
 /// is not answered, or a response that is not complete, is broken off.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `reason` points to `length` bytes.
+/// The caller promises: `server` is from `proto_server_new`; `reason` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_close(
     server: *mut proto_server,
@@ -470,7 +461,11 @@ pub unsafe extern "C" fn proto_server_close(
     let connections = server.shared.connections.borrow();
     match connections.get(&id) {
         None => PROTO_GONE,
-        Some(Entry { sender, stage: Stage::WebSocket, .. }) => match CloseCode::new(code) {
+        Some(Entry {
+            sender,
+            stage: Stage::WebSocket,
+            ..
+        }) => match CloseCode::new(code) {
             Some(code) => proto_server::post(sender, Reply::Close(code, reason)),
             None => PROTO_WS_MISUSE_CLOSE_CODE,
         },
@@ -480,9 +475,7 @@ pub unsafe extern "C" fn proto_server_close(
 
 /// Writes the client's address, such as `127.0.0.1:40000`, to `out`. `PROTO_GONE` if the connection has ended.
 ///
-/// # Safety
-///
-/// `server` is from `proto_server_new`; `out` owns its memory.
+/// The caller promises: `server` is from `proto_server_new`; `out` owns its memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_remote(server: *const proto_server, id: u64, out: *mut proto_buffer) -> i32 {
     use proto_http::Buffer;
@@ -494,15 +487,14 @@ pub unsafe extern "C" fn proto_server_remote(server: *const proto_server, id: u6
     let Some(remote) = connections.get(&id).and_then(|entry| entry.remote) else {
         return PROTO_GONE;
     };
-    out.put(remote.to_string().as_bytes()).map_or(PROTO_NO_SPACE, |()| PROTO_OK)
+    out.put(remote.to_string().as_bytes())
+        .map_or(PROTO_NO_SPACE, |()| PROTO_OK)
 }
 
 /// Stops: closes the listeners and idle connections, lets answers go out for up to `drain` milliseconds, then resets what is left.
 /// Poll until `proto_server_is_idle`.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`.
+/// The caller promises: `server` is NULL or from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_stop(server: *mut proto_server, drain: u64) {
     // SAFETY: as promised.
@@ -513,9 +505,7 @@ pub unsafe extern "C" fn proto_server_stop(server: *mut proto_server, drain: u64
 
 /// Whether the server has no listener, no connection and no event. True for NULL.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`.
+/// The caller promises: `server` is NULL or from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_is_idle(server: *const proto_server) -> bool {
     // SAFETY: as promised.
@@ -524,9 +514,7 @@ pub unsafe extern "C" fn proto_server_is_idle(server: *const proto_server) -> bo
 
 /// The error number of the system behind the last `PROTO_IO`; 0 if there was none.
 ///
-/// # Safety
-///
-/// `server` is NULL or from `proto_server_new`.
+/// The caller promises: `server` is NULL or from `proto_server_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn proto_server_errno(server: *const proto_server) -> i32 {
     // SAFETY: as promised.
