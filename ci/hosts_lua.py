@@ -9,12 +9,10 @@ usage: hosts_lua.py [--cdef | --speed LOAD]
 import argparse
 import os
 import re
-import resource
-import signal
+import statistics
 import struct
 import subprocess
 import sys
-import time
 
 from hosts_c import OUT, PREFIX, UPGRADE, Example, built, frame, linked, until
 from lib.build import ROOT, TARGET
@@ -147,19 +145,34 @@ def rocks():
         run(*words, env=os.environ | paths | {"LD_LIBRARY_PATH": str(PREFIX / "lib")})
 
 
-def spent(server, load, seconds=3):
-    """Requests per second of the server's CPU."""
-    ticks = os.sysconf("SC_CLK_TCK")
+def speed(load):
+    """Requests per second of CPU time, of the servers in C and in Lua; the median of five runs of each, taken in turns."""
+    prepared()
+    servers = {}
+    for name in ("server", "pull"):
+        program = built(f"{name}-gcc", f"examples/{name}.c", "gcc", "-O2", *linked())
+        servers[f"{name}.c"] = (Example(program), "Hello, World!")
+    for interpreter in INTERPRETERS:
+        servers[f"web.lua, {interpreter}"] = (Script(interpreter, "examples/web.lua", "127.0.0.1:0"), "hello, world !\n")
+    rates = {name: [] for name in servers}
+    for _ in range(5):
+        for name, (server, expected) in servers.items():
+            before = spent(server)
+            run(load, "--target", f"127.0.0.1:{server.port}", "--requests", "100000", "--expect", expected, stdout=subprocess.DEVNULL)
+            rates[name].append(100000 / (spent(server) - before))
+    for server, _ in servers.values():
+        server.process.kill()
+    first = statistics.median(rates["server.c"])
+    for name, all_of_it in rates.items():
+        rate = statistics.median(all_of_it)
+        print(f"| {name} | {rate:,.0f} | {rate / first:.0%} |")
 
-    def cpu():
-        with open(f"/proc/{server.process.pid}/stat") as stat:
-            words = stat.read().rsplit(")", 1)[1].split()
-        return (int(words[11]) + int(words[12])) / ticks
 
-    before = cpu()
-    words = [load, f"127.0.0.1:{server.port}", "--connections", "64", "--time", f"{seconds}s"]
-    out = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60).stdout
-    return out, cpu() - before
+def spent(server):
+    """Seconds of CPU time that a server has used."""
+    with open(f"/proc/{server.process.pid}/stat") as stat:
+        words = stat.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main():
@@ -168,6 +181,8 @@ def main():
     arguments.add_argument("--speed", metavar="LOAD")
     asked = arguments.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
+    if asked.speed:
+        return speed(asked.speed)
     cdef(asked.cdef)
     if not asked.cdef:
         check()

@@ -403,6 +403,16 @@ def c(*arguments):
 
 
 @part
+def lua(*arguments):
+    """the Lua module by LuaJIT and by Lua 5.4: its tests, its examples, its rocks"""
+    command("lua5.4", "liblua5.4-dev")
+    for program in ("pkg-config", "make", "gcc"):
+        if not command(program, program):
+            return skipped("hosts_lua.py", f"{program} is not installed")
+    script("hosts_lua.py", *arguments)
+
+
+@part
 def autobahn(*arguments):
     """the Autobahn TestSuite with proto-ws, over blocking sockets and on both drivers, also over TLS"""
     if arguments:
