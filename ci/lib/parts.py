@@ -11,6 +11,7 @@ import sys
 from .build import ROOT, TARGET, build, debug_example, quick, release, run
 from .process import DRIVERS
 from .tools import command, is_root, node_path, python_with, skipped
+from .without_std import build_std
 
 PARTS = {}
 
@@ -132,15 +133,16 @@ def no_std():
     for features in ("", "alloc"):
         arguments = ["--manifest-path", "ci/no-std/Cargo.toml", "--target-dir", "target/no-std", "--features", features]
         run("cargo", "build", "--quiet", *arguments)
-    # Without rustup there is only this machine's own target.
+    # Without rustup's targets, core is built from Debian's sources.
     listed = ["rustup", "target", "list", "--installed"]
     installed = subprocess.run(listed, capture_output=True, text=True).stdout.split() if command("rustup") else []
     for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
-        if target in installed:
-            run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
-            run("cargo", "build", "--quiet", "-p", "wirestate-timing-wheel", "--target", target)
-        else:
-            skipped(target, "not installed")
+        for names, features in ((CODECS, ["--no-default-features"]), (["wirestate-timing-wheel"], [])):
+            words = [*packages(names), *features]
+            if target in installed:
+                run("cargo", "build", "--quiet", *words, "--target", target)
+            elif not build_std("check", target, *words):
+                break
 
 
 @part
@@ -410,6 +412,19 @@ def lua(*arguments):
         if not command(program, program):
             return skipped("hosts_lua.py", f"{program} is not installed")
     script("hosts_lua.py", *arguments)
+
+
+@part
+def wasm():
+    """the codecs as WebAssembly: their size, tests in Node and in Chromium, a server in Node"""
+    command("chromium", "chromium")
+    script("hosts_wasm.py", python=python_with("websockets"))
+
+
+@part
+def embedded():
+    """the codecs on a Cortex-M4: size, stack, no panics, used in QEMU"""
+    script("hosts_embedded.py")
 
 
 @part

@@ -13,22 +13,29 @@
 // C names, in the style of C.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 pub mod buffer;
 pub mod error;
 pub mod http_client;
 pub mod http_head;
 pub mod http_rules;
 pub mod http_server;
+#[cfg(feature = "resp")]
 pub mod resp;
+#[cfg(feature = "resp")]
 pub mod resp_command;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "alloc", target_arch = "wasm32"))]
+pub mod wasm;
+#[cfg(feature = "alloc")]
 pub mod wheel;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 pub mod ws_connection;
 pub mod ws_frame;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 pub mod ws_handshake;
 
 /// The major version of the library; it changes when a program must be changed.
@@ -55,16 +62,21 @@ pub extern "C" fn proto_version_text() -> *const core::ffi::c_char {
 #[cfg(not(any(feature = "std", test)))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    unsafe extern "C" {
-        fn abort() -> !;
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        unsafe extern "C" {
+            fn abort() -> !;
+        }
+        // SAFETY: `abort` of the C library takes nothing and does not return.
+        unsafe { abort() }
     }
-    // SAFETY: `abort` of the C library takes nothing and does not return.
-    unsafe { abort() }
 }
 
 /// Named by the unwind tables of the precompiled `core`, never called: this build aborts. Without it, a program links only with
 /// `--gc-sections`.
-#[cfg(all(not(any(feature = "std", test)), panic = "abort"))]
+#[cfg(all(not(any(feature = "std", test)), panic = "abort", not(target_arch = "wasm32")))]
 #[unsafe(no_mangle)]
 pub extern "C" fn rust_eh_personality() {}
 

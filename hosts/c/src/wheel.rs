@@ -1,5 +1,7 @@
 //! The timing wheel: many deadlines, a few instructions each.
 
+use alloc::boxed::Box;
+
 use timing_wheel::{Key, Wheel};
 
 use crate::error::{PROTO_MEMORY, PROTO_NULL, PROTO_OK};

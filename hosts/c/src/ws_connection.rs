@@ -1,8 +1,10 @@
 //! A WebSocket connection: whole messages, answers to Pings, the closing handshake.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::num::NonZeroUsize;
 
+#[cfg(feature = "random")]
 use ::proto_ws::entropy::PerThread;
 use ::proto_ws::{CloseCode, Config, Connection, Masked, Message, Misuse, Role, State, Unmasked, Writer};
 use bytes::{Buf, BytesMut};
@@ -42,6 +44,25 @@ pub unsafe extern "C" fn proto_ws_config_default(config: *mut proto_ws_config) {
 pub struct proto_ws {
     side: Side,
     out: BytesMut,
+}
+
+#[cfg(not(feature = "random"))]
+#[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "env"))]
+unsafe extern "C" {
+    /// Fills `length` bytes with what no peer can predict. The program provides it.
+    fn proto_random(bytes: *mut u8, length: usize);
+}
+
+/// Random bytes of the program.
+#[cfg(not(feature = "random"))]
+struct PerThread;
+
+#[cfg(not(feature = "random"))]
+impl ::proto_ws::Entropy for PerThread {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // SAFETY: the bytes are there.
+        unsafe { proto_random(bytes.as_mut_ptr(), bytes.len()) }
+    }
 }
 
 enum Side {

@@ -1,5 +1,8 @@
 //! The opening handshake of WebSocket (RFC 6455 section 4).
 
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 use proto_http::{Buffer, FieldLines};
 use proto_ws::handshake::server::{OriginPolicy, Request as Asked};

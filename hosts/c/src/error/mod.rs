@@ -58,7 +58,7 @@ pub extern "C" fn proto_error_fault(error: i32) -> proto_fault {
 /// The HTTP status with which a server answers an error of the peer, such as 400; 500 for all other errors.
 #[unsafe(no_mangle)]
 pub extern "C" fn proto_error_status(error: i32) -> u16 {
-    #[cfg(feature = "std")]
+    #[cfg(feature = "alloc")]
     if let Some(rejection) = rejections().find(|rejection| ws_rejection(*rejection) == error) {
         return rejection.status();
     }
@@ -68,7 +68,7 @@ pub extern "C" fn proto_error_status(error: i32) -> u16 {
         .map_or(500, |kind| kind.status())
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 fn rejections() -> impl Iterator<Item = proto_ws::handshake::server::Rejection> {
     use proto_ws::handshake::server::Rejection::*;
     [

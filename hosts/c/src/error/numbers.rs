@@ -1,11 +1,12 @@
 //! Which number each error of a codec has.
 
 use proto_http::{Misuse as HttpMisuse, ViolationKind};
+#[cfg(feature = "resp")]
 use proto_resp::{Misuse as RespMisuse, Violation as RespViolation};
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 use proto_ws::Misuse as WsMisuse;
 use proto_ws::Violation as WsViolation;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 use proto_ws::handshake::{client::BadRequest, client::Refusal, server::Rejection};
 
 use super::codes::*;
@@ -109,7 +110,7 @@ numbers! {
         PROTO_WS_PONG_TIMEOUT = WsViolation::PongTimeout,
         PROTO_WS_CLOSE_TIMEOUT = WsViolation::CloseTimeout,
     }
-    #[cfg(feature = "std")]
+    #[cfg(feature = "alloc")]
     ws_misuse(WsMisuse) {
         PROTO_WS_MISUSE_CLOSED = WsMisuse::Closed,
         PROTO_WS_MISUSE_CONTROL_TOO_LONG = WsMisuse::ControlTooLong,
@@ -117,7 +118,7 @@ numbers! {
         PROTO_WS_MISUSE_MESSAGE_UNFINISHED = WsMisuse::MessageUnfinished,
         PROTO_WS_MISUSE_KIND_CHANGED = WsMisuse::KindChanged,
     }
-    #[cfg(feature = "std")]
+    #[cfg(feature = "alloc")]
     ws_rejection(Rejection) {
         PROTO_WS_REJECT_METHOD = Rejection::Method,
         PROTO_WS_REJECT_NOT_WEB_SOCKET = Rejection::NotWebSocket,
@@ -130,7 +131,7 @@ numbers! {
         PROTO_WS_REJECT_TOO_MANY_OFFERS = Rejection::TooManyOffers,
         PROTO_WS_REJECT_ORIGIN = Rejection::Origin,
     }
-    #[cfg(feature = "std")]
+    #[cfg(feature = "alloc")]
     ws_refusal(Refusal) {
         PROTO_WS_REFUSED_STATUS = Refusal::Status(_),
         PROTO_WS_REFUSED_MALFORMED = Refusal::Malformed,
@@ -141,13 +142,14 @@ numbers! {
         PROTO_WS_REFUSED_EXTENSION = Refusal::Extension,
         PROTO_WS_REFUSED_DUPLICATE = Refusal::Duplicate,
     }
-    #[cfg(feature = "std")]
+    #[cfg(feature = "alloc")]
     ws_bad_request(BadRequest) {
         PROTO_WS_REQUEST_HOST = BadRequest::Host,
         PROTO_WS_REQUEST_TARGET = BadRequest::Target,
         PROTO_WS_REQUEST_PROTOCOL = BadRequest::Protocol,
         PROTO_WS_REQUEST_FIELD = BadRequest::Field,
     }
+    #[cfg(feature = "resp")]
     resp_violation(RespViolation) {
         PROTO_RESP_UNKNOWN_TYPE = RespViolation::UnknownType(_),
         PROTO_RESP_RESP3_TYPE = RespViolation::Resp3Type(_),
@@ -183,6 +185,7 @@ numbers! {
         PROTO_RESP_MISORDERED = RespViolation::Misordered,
         PROTO_RESP_UNSOLICITED = RespViolation::Unsolicited,
     }
+    #[cfg(feature = "resp")]
     resp_misuse(RespMisuse) {
         PROTO_RESP_MISUSE_LINE_BREAK = RespMisuse::LineBreak,
         PROTO_RESP_MISUSE_BIG_NUMBER = RespMisuse::BigNumber,
