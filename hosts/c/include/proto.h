@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 /* Define PROTO_NO_STD for a program that is linked with the archive without std: it has neither these functions nor a server. */
+#define PROTO_RESP
 #ifndef PROTO_NO_STD
 #define PROTO_STD
 #ifdef __linux__
@@ -1070,101 +1071,147 @@ typedef enum proto_ws_role {
     PROTO_WS_CLIENT = 1,
 } proto_ws_role;
 
+#if defined(PROTO_RESP)
 /*
  What an item of a RESP stream is.
  */
 typedef enum proto_resp_kind {
+#if defined(PROTO_RESP)
     /*
      `+`, in `data`.
      */
     PROTO_RESP_KIND_SIMPLE = 0,
+#endif
+#if defined(PROTO_RESP)
     /*
      `-`, in `data`; the first word is a code such as `ERR`.
      */
     PROTO_RESP_KIND_ERROR = 1,
+#endif
+#if defined(PROTO_RESP)
     /*
      `:`, in `integer`.
      */
     PROTO_RESP_KIND_INTEGER = 2,
+#endif
+#if defined(PROTO_RESP)
     /*
      `,`, in `number`. RESP3.
      */
     PROTO_RESP_KIND_DOUBLE = 3,
+#endif
+#if defined(PROTO_RESP)
     /*
      `#`: `integer` is 1 or 0. RESP3.
      */
     PROTO_RESP_KIND_BOOLEAN = 4,
+#endif
+#if defined(PROTO_RESP)
     /*
      `(`: digits, in `data`. RESP3.
      */
     PROTO_RESP_KIND_BIG_NUMBER = 5,
+#endif
+#if defined(PROTO_RESP)
     /*
      Null; `form` says which.
      */
     PROTO_RESP_KIND_NULL = 6,
+#endif
+#if defined(PROTO_RESP)
     /*
      A whole string, in `data`; `form` says which.
      */
     PROTO_RESP_KIND_BULK = 7,
+#endif
+#if defined(PROTO_RESP)
     /*
      The next bytes of a string that is not complete in the input; `integer` bytes follow them, -1 if that is unknown.
      */
     PROTO_RESP_KIND_PART = 8,
+#endif
+#if defined(PROTO_RESP)
     /*
      An aggregate begins; `form` says which. `integer` is the number of its elements or pairs, -1 if it is streamed.
      */
     PROTO_RESP_KIND_BEGIN = 9,
+#endif
+#if defined(PROTO_RESP)
     /*
      An aggregate has ended. `integer` is 1 if the stream says so by `.`, else 0.
      */
     PROTO_RESP_KIND_END = 10,
+#endif
 } proto_resp_kind;
+#endif
 
+#if defined(PROTO_RESP)
 /*
  The form of an item: the byte that it begins with.
  */
 typedef enum proto_resp_form {
+#if defined(PROTO_RESP)
     /*
      No form.
      */
     PROTO_RESP_FORM_NONE = 0,
+#endif
+#if defined(PROTO_RESP)
     /*
      `$`: a string, or a null string of RESP2.
      */
     PROTO_RESP_FORM_STRING = 36,
+#endif
+#if defined(PROTO_RESP)
     /*
      `!`: an error with any bytes in it. RESP3.
      */
     PROTO_RESP_FORM_ERROR = 33,
+#endif
+#if defined(PROTO_RESP)
     /*
      `=`: text in an `encoding`. RESP3.
      */
     PROTO_RESP_FORM_VERBATIM = 61,
+#endif
+#if defined(PROTO_RESP)
     /*
      `_`: the null of RESP3.
      */
     PROTO_RESP_FORM_NULL = 95,
+#endif
+#if defined(PROTO_RESP)
     /*
      `*`: an array, or a null array of RESP2.
      */
     PROTO_RESP_FORM_ARRAY = 42,
+#endif
+#if defined(PROTO_RESP)
     /*
      `%`: pairs. RESP3.
      */
     PROTO_RESP_FORM_MAP = 37,
+#endif
+#if defined(PROTO_RESP)
     /*
      `~`: elements in no order. RESP3.
      */
     PROTO_RESP_FORM_SET = 126,
+#endif
+#if defined(PROTO_RESP)
     /*
      `>`: out-of-band data. RESP3.
      */
     PROTO_RESP_FORM_PUSH = 62,
+#endif
+#if defined(PROTO_RESP)
     /*
      `|`: pairs that describe the next item. RESP3.
      */
     PROTO_RESP_FORM_ATTRIBUTE = 124,
+#endif
 } proto_resp_form;
+#endif
 
 #if defined(PROTO_SERVER)
 /*
@@ -1399,6 +1446,7 @@ typedef struct proto_http_server {
     uint64_t opaque[7];
 } proto_http_server;
 
+#if defined(PROTO_RESP)
 /*
  Limits on a RESP peer, and what is tolerated. Fill it by `proto_resp_rules_strict` or `proto_resp_rules_replies`.
  */
@@ -1440,7 +1488,9 @@ typedef struct proto_resp_rules {
      */
     bool any_nan;
 } proto_resp_rules;
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Decodes replies and pushes. Owns no memory. `proto_resp_decoder_init` begins it.
  */
@@ -1450,7 +1500,9 @@ typedef struct proto_resp_decoder {
      */
     uint64_t opaque[77];
 } proto_resp_decoder;
+#endif
 
+#if defined(PROTO_RESP)
 /*
  An item, or a part of one. `data` lies in the input.
  */
@@ -1480,7 +1532,9 @@ typedef struct proto_resp_event {
      */
     uint8_t encoding[3];
 } proto_resp_event;
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Encodes events, and checks that they make whole replies. Owns no memory. `proto_resp_encoder_init` begins it.
  */
@@ -1490,7 +1544,9 @@ typedef struct proto_resp_encoder {
      */
     uint64_t opaque[69];
 } proto_resp_encoder;
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Decodes the commands that a server receives. Owns no memory. `proto_resp_commands_init` begins it.
  */
@@ -1500,6 +1556,7 @@ typedef struct proto_resp_commands {
      */
     uint64_t opaque[2];
 } proto_resp_commands;
+#endif
 
 #if defined(PROTO_SERVER)
 /*
@@ -2130,34 +2187,43 @@ bool proto_http_server_is_idle(const struct proto_http_server *server);
  */
 bool proto_http_server_expects_continue(const struct proto_http_server *server);
 
+#if defined(PROTO_RESP)
 /*
  Writes the default rules: finite limits, nothing lenient.
 
  The caller promises: `rules` is NULL or may be written.
  */
 void proto_resp_rules_strict(struct proto_resp_rules *rules);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Writes the rules for a client: finite limits, and the mistakes of old servers.
 
  The caller promises: `rules` is NULL or may be written.
  */
 void proto_resp_rules_replies(struct proto_resp_rules *rules);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Begins a decoder for a peer that speaks version 2 or 3. `rules` may be NULL: those of `proto_resp_rules_replies`.
 
  The caller promises: `decoder` is NULL or may be written; `rules` is NULL or points to rules.
  */
 int32_t proto_resp_decoder_init(struct proto_resp_decoder *decoder, uint32_t of, const struct proto_resp_rules *rules);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Changes the version, as HELLO has negotiated it; the reply to HELLO is in the new one.
 
  The caller promises: `decoder` is NULL or was begun.
  */
 int32_t proto_resp_decoder_set_version(struct proto_resp_decoder *decoder, uint32_t of);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Takes the next event off `data`. Sets `used` to the bytes that it took, with `PROTO_MORE` too. `PROTO_EVENT`, `PROTO_MORE`, or a violation, which every
  later call repeats: close the connection.
@@ -2169,14 +2235,18 @@ int32_t proto_resp_decoder_next(struct proto_resp_decoder *decoder,
                                 size_t length,
                                 size_t *used,
                                 struct proto_resp_event *event);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Whether no reply is under way: the last event has ended a reply or a push, or there was none. False for NULL.
 
  The caller promises: `decoder` is NULL or was begun.
  */
 bool proto_resp_decoder_is_between(const struct proto_resp_decoder *decoder);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Begins an encoder for a peer that speaks version 2 or 3. For version 2 it turns maps into arrays, nulls into null strings and so on.
 
@@ -2184,7 +2254,9 @@ bool proto_resp_decoder_is_between(const struct proto_resp_decoder *decoder);
  */
 int32_t proto_resp_encoder_init(struct proto_resp_encoder *encoder,
                                 uint32_t of);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Appends an event. Aggregates with a length end by themselves.
 
@@ -2193,28 +2265,36 @@ int32_t proto_resp_encoder_init(struct proto_resp_encoder *encoder,
 int32_t proto_resp_encoder_write(struct proto_resp_encoder *encoder,
                                  const struct proto_resp_event *event,
                                  struct proto_buffer *out);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Whether the output consists of whole replies. False for NULL.
 
  The caller promises: `encoder` is NULL or was begun.
  */
 bool proto_resp_encoder_is_between(const struct proto_resp_encoder *encoder);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Appends a command: an array of `count` strings, the first of which is its name.
 
  The caller promises: `list` points to `count` strings, which are there; `out` owns its memory.
  */
 int32_t proto_resp_command_write(const struct proto_bytes *list, size_t count, struct proto_buffer *out);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Begins a decoder of commands.
 
  The caller promises: `commands` is NULL or may be written.
  */
 int32_t proto_resp_commands_init(struct proto_resp_commands *commands);
+#endif
 
+#if defined(PROTO_RESP)
 /*
  Takes the next command off `data`: writes up to `capacity` of its arguments, the name first, to `list`, and their number to
  `count`; the arguments beyond `capacity` are not shown. The bytes lie in the input. An incomplete command stays in the input and is
@@ -2232,6 +2312,7 @@ int32_t proto_resp_commands_next(struct proto_resp_commands *commands,
                                  struct proto_bytes *list,
                                  size_t capacity,
                                  size_t *count);
+#endif
 
 #if defined(PROTO_SERVER)
 /*
@@ -2511,6 +2592,13 @@ size_t proto_wheel_length(const struct proto_wheel *wheel);
  The caller promises: `config` is NULL or may be written.
  */
 void proto_ws_config_default(struct proto_ws_config *config);
+#endif
+
+#if defined(PROTO_STD)
+/*
+ Fills `length` bytes with what no peer can predict. The program provides it.
+ */
+extern void proto_random(uint8_t *bytes, size_t length);
 #endif
 
 #if defined(PROTO_STD)

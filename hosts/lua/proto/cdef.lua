@@ -421,6 +421,7 @@ size_t proto_wheel_poll(struct proto_wheel *wheel,
 bool proto_wheel_next_wake(const struct proto_wheel *wheel, uint64_t *tick);
 size_t proto_wheel_length(const struct proto_wheel *wheel);
 void proto_ws_config_default(struct proto_ws_config *config);
+extern void proto_random(uint8_t *bytes, size_t length);
 struct proto_ws *proto_ws_new(uint32_t at,
                               const struct proto_ws_config *config);
 void proto_ws_free(struct proto_ws *ws);
