@@ -19,7 +19,7 @@ from lib.without_std import build_std, linker
 HOME = ROOT / "hosts/embedded"
 TARGET_NAME = "thumbv7em-none-eabihf"
 # Bytes of code and constants, and of the stack at its highest. A change that is worth more raises them.
-BUDGET, STACK = 32_000, 6_000
+BUDGET, STACK = 27_000, 3_500
 
 
 def build():
@@ -52,8 +52,8 @@ def read(program):
 
 
 def connected(port):
-    stream = socket.create_connection(("127.0.0.1", port), timeout=60)
-    stream.settimeout(60)
+    stream = socket.create_connection(("127.0.0.1", port), timeout=20)
+    stream.settimeout(20)
     return stream
 
 
@@ -95,7 +95,11 @@ def used(program):
         frames.sendall(b"\x81\x01a")  # not masked
         until(frames, struct.pack(">BBH", 0x88, 2, 1002))
         http.sendall(b"GET /stack HTTP/1.1\r\nHost: x\r\n\r\n")
-        stack = int(re.search(rb"\r\n\r\n(\d+)$", until(http, b"\r\n\r\n") + http.recv(16))[1])
+        answer = until(http, b"\r\n\r\n")
+        length = int(re.search(rb"Content-Length: (\d+)", answer)[1])
+        while len(answer.partition(b"\r\n\r\n")[2]) < length:
+            answer += http.recv(16)
+        stack = int(answer.partition(b"\r\n\r\n")[2])
         print(f"on the board: HTTP and frames, {stack:,} bytes of stack")
         if not 0 < stack <= STACK:
             sys.exit(f"more stack than its budget of {STACK:,} bytes")

@@ -75,9 +75,17 @@ pub fn stack_used() -> usize {
     top - bottom - unused.count()
 }
 
-/// The first code: paints the stack, and starts the program.
+/// Control of the floating-point unit, which is off after a reset (CPACR).
+const COPROCESSORS: *mut u32 = 0xe000_ed88 as *mut u32;
+
+/// The first code: switches the floating-point unit on, paints the stack, and starts the program.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reset() -> ! {
+    // SAFETY: a register of this processor; the barriers let it take effect.
+    unsafe {
+        write_volatile(COPROCESSORS, read_volatile(COPROCESSORS) | 0xf << 20);
+        core::arch::asm!("dsb", "isb");
+    }
     let here = 0u8;
     let (bottom, here) = (&raw const stack_bottom as usize, &raw const here as usize);
     for place in bottom..here.saturating_sub(64) {
