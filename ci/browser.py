@@ -64,6 +64,8 @@ class Page:
         self.calls = 0
         # Errors of the page, which a browser shows nowhere else.
         self.faults = []
+        # The heads of responses, once `Network.enable` was called; names of fields in lower case.
+        self.answers = []
 
     async def call(self, method, **params):
         self.calls += 1
@@ -75,6 +77,10 @@ class Page:
                     self.faults.append(answer["params"]["exceptionDetails"])
                 if answer.get("method") == "Log.entryAdded" and answer["params"]["entry"]["level"] == "error":
                     self.faults.append(answer["params"]["entry"])
+                if answer.get("method") == "Network.responseReceived":
+                    response = answer["params"]["response"]
+                    response["headers"] = {name.lower(): value for name, value in response["headers"].items()}
+                    self.answers.append(response)
                 if answer.get("id") == self.calls:
                     return answer["result"]
 

@@ -29,6 +29,11 @@ ROUNDS = (10, 60)
 GROWTH = 1.05
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+# As a program asks an API: a path, a query, five fields.
+PATH = (
+    b"GET /api/v1/items?page=2&size=50 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101\r\n"
+    b"Accept: application/json\r\nAccept-Encoding: gzip, deflate, br\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef\r\n\r\n"
+)
 # The fields a browser sends, about 1 KB.
 BROWSER = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n"
@@ -207,6 +212,7 @@ SHORT = masked(0x82, b"x" * 20)
 CASES = {
     "GET": plain(GET),
     "GET, 16 pipelined": plain(GET * 16, 16),
+    "GET of a path and a query, 5 fields": plain(PATH),
     "GET, 1 KB of fields": plain(BROWSER),
     "POST of 1 KB in 4 chunks, echoed": plain(CHUNKED),
     "WebSocket echo, 20 bytes": plain(SHORT, opening=UPGRADE),

@@ -30,7 +30,9 @@ LIBRARIES = [
     "wirestate-driver-epoll",
     "wirestate-driver-tokio",
     "wirestate-tower",
+    "wirestate-app",
     "wirestate-files",
+    "wirestate-client",
     "wirestate-drivers",
     "wirestate-processes",
 ]
@@ -239,10 +241,28 @@ def curl():
 
 @part
 def files():
-    """curl and Python fetch files from the example, and nginx answers as it does"""
+    """curl, Python and a browser fetch files from the example, and nginx answers as it does"""
     if not command("curl", "curl"):
         return skipped("files.py", "curl is not installed")
-    script("files.py", *quick("examples", "files"), *(["--nginx"] if command("nginx", "nginx") else []))
+    program = quick("examples", "files")
+    script("files.py", *program, *(["--nginx"] if command("nginx", "nginx") else []))
+    command("chromium", "chromium")
+    script("files_browser.py", *program, python=python_with("websockets"))
+
+
+@part
+def datagrams():
+    """coturn and chrony talk with the examples stun, turn and ntp"""
+    for program, package in (("turnserver", "coturn"), ("chronyd", "chrony")):
+        command(program, package)
+    script("datagrams.py", *quick("examples", "stun", "turn", "ntp"))
+
+
+@part
+def arena():
+    """the example arena answers as HttpArena's documentation asks"""
+    command("curl", "curl")
+    script("arena.py", *quick("examples", "arena"))
 
 
 @part
@@ -266,6 +286,16 @@ def http_peers():
     command("nginx", "nginx-light")
     python = python_with("requests")
     script("peers_http.py", *quick("benches", "testbed"), *quick("examples", "get"), python=python)
+
+
+@part
+def client():
+    """the HTTP client against faulty servers, nginx and proxies, and pooled requests that must not arrive twice"""
+    for program, package in (("nginx", "nginx-light"), ("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin")):
+        command(program, package)
+    script("client.py", *quick("examples", "get"))
+    load = ("--test", "flaky", "--", "--nocapture")
+    run("cargo", "test", "-q", "-p", "wirestate-client", *load, environment={"CLIENT_REQUESTS": "8000"})
 
 
 @part
@@ -310,6 +340,24 @@ def comet(*arguments):
 def comet_nodes(*arguments):
     """comet in several processes and servers, some of which are killed"""
     with_websockets("comet_nodes.py", "redis-server", arguments)
+
+
+@part
+def comet_api(*arguments):
+    """comet's API over several processes and servers: batches, keys, presence, events, orders to clients"""
+    with_websockets("comet_api.py", "redis-server", arguments)
+
+
+@part
+def comet_centrifugo():
+    """comet through centrifuge-js and centrifuge-python, the clients of Centrifugo"""
+    path, python = node_path("centrifuge", "ws"), python_with("websockets")
+    if subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "centrifuge-python"])
+    if not path or subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
+        return skipped("comet_centrifugo.py", "the clients of Centrifugo could not be installed")
+    [comet] = quick("comet", "comet")
+    run(python, ROOT / "ci/comet_centrifugo.py", comet, environment={"NODE_PATH": path})
 
 
 @part

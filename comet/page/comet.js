@@ -67,7 +67,9 @@ export class Comet extends EventTarget {
     socket.onclose = ({ code, reason }) => {
       for (const id of this.#waiting.keys()) this.#settle(id, { reason: "the connection was lost" });
       this.dispatchEvent(new CustomEvent("close", { detail: { code, reason } }));
-      if (this.#closed) return;
+      // After these codes the server does not want the client back.
+      const isFinal = (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
+      if (this.#closed || isFinal) return;
       // Spread out, so that not all come back at once.
       this.#timer = setTimeout(() => this.#connect(), this.#delay * (0.5 + Math.random()));
       this.#delay = Math.min(this.#delay * 2, SLOWEST);
@@ -95,8 +97,11 @@ export class Comet extends EventTarget {
         }
         break;
       case "unsubscribed":
-        // The client has not asked for it: its rights no longer allow it.
-        if (channel && !message.id) channel.handlers.refused?.(message.code);
+        // The client has not asked for it: its rights no longer allow it, or the back end has ended it.
+        if (channel && !message.id) {
+          if (message.code === "unsubscribed") this.#channels.delete(message.channel);
+          channel.handlers.refused?.(message.reason ?? message.code);
+        }
         break;
       case "reset":
         if (channel) {

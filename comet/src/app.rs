@@ -7,10 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use protocol::Sender;
 
+use crate::broker::Who;
 use crate::channel::Name;
-use crate::edge::Edge;
+use crate::edge::{Edge, Notice, quoted};
 use crate::messages::{Code, Failure};
-use crate::node::{Expiry, Node, Post};
+use crate::node::{Expiry, Known, Node, Post};
 use crate::rule::{Access, Rule};
 use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) node: Arc<Node>,
     pub(crate) settings: Settings,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) notices: Notices,
     clients: AtomicU64,
     /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
@@ -31,6 +33,7 @@ impl App {
             edge: Arc::new(settings.edge()),
             node,
             settings,
+            notices: Notices::default(),
             clients: AtomicU64::new(0),
             address: OnceLock::new(),
         }
@@ -60,10 +63,23 @@ impl App {
     ///
     /// # Errors
     ///
-    /// Why the token is refused; without a secret, every token is.
+    /// Why the token is refused; without a secret and keys, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
-        let secret = self.settings.secret.as_ref().ok_or(BadToken::Signature)?;
-        secret.verify(token, SystemTime::now(), &self.settings.demands)
+        let (settings, now) = (&self.settings, SystemTime::now());
+        let claims = settings.authority.verify(token, now, &settings.demands);
+        let claims = claims.map_err(|bad| (bad, None)).and_then(|claims| {
+            if self.node.revoked.has(&claims) {
+                return Err((BadToken::Revoked, claims.user));
+            }
+            Ok(claims)
+        });
+        claims.map_err(|(bad, user)| {
+            let whom = user.map_or("a client".to_owned(), |user| format!("user {}", quoted(&user)));
+            self.notices
+                .tokens
+                .say(|| format!("a token of {whom} was refused: {bad}"));
+            bad
+        })
     }
 
     /// Grants the rights of `claims` to the connection of `sender`, until the token expires.
@@ -73,6 +89,11 @@ impl App {
         let end = left.and_then(|left| Instant::now().checked_add(left));
         Rights {
             expiry: end.map(|end| self.node.expiries.add(end, sender.clone())),
+            known: self
+                .node
+                .clients
+                .is_of(claims.user.as_ref().unwrap_or(&"".into()), sender.clone()),
+            who: Who::new(claims.user.clone(), claims.info.clone()),
             claims,
         }
     }
@@ -111,10 +132,25 @@ impl App {
     }
 }
 
+/// Log lines that clients can cause, by kind.
+#[derive(Default)]
+pub(crate) struct Notices {
+    tokens: Notice,
+    pub(crate) api: Notice,
+    pub(crate) slow: Notice,
+    pub(crate) limits: Notice,
+    pub(crate) publications: Notice,
+}
+
 /// The rights that a token gives a connection, and the timer that ends them.
 pub(crate) struct Rights {
     pub(crate) claims: Claims,
+    /// What others are told of the user.
+    pub(crate) who: Option<Arc<Who>>,
     expiry: Option<Expiry>,
+    /// Makes the user's orders reach the connection.
+    #[expect(dead_code, reason = "its drop is what counts")]
+    known: Known,
 }
 
 impl Rights {

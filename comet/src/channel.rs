@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
 
+/// The beginning of the names of channels of join and leave events; the rest is the channel where clients come and go.
+const JOINS: &str = "$join:";
+
 /// A channel's name: 1 to 255 visible ASCII characters other than `*`. Names that begin with `$` are reserved for comet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -22,6 +25,26 @@ impl Name {
     /// The channel on which every node reports its counters.
     pub(crate) fn nodes() -> Self {
         Name("$nodes".into())
+    }
+
+    /// The channel of orders to the clients of all nodes.
+    pub(crate) fn orders() -> Self {
+        Name("$orders".into())
+    }
+
+    /// The channel of revoked tokens.
+    pub(crate) fn revoked() -> Self {
+        Name("$revoked".into())
+    }
+
+    /// The channel of events about clients that come to this channel and leave it.
+    pub(crate) fn joins(&self) -> Self {
+        Name(format!("{JOINS}{self}").into())
+    }
+
+    /// The channel that the events of this channel are about, if this is a channel of such events.
+    pub(crate) fn joined(&self) -> Option<&str> {
+        self.0.strip_prefix(JOINS)
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -47,7 +70,13 @@ impl FromStr for Name {
 
     fn from_str(name: &str) -> Result<Self, BadName> {
         let good = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
-        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(good) {
+        // comet's own names may contain a whole name.
+        let longest = if name.starts_with(JOINS) {
+            JOINS.len() + LONGEST
+        } else {
+            LONGEST
+        };
+        if name.is_empty() || name.len() > longest || !name.bytes().all(good) {
             return Err(BadName);
         }
         Ok(Name(name.into()))
@@ -85,6 +114,16 @@ impl Pattern {
     /// The pattern that matches every name that is not reserved.
     pub(crate) fn any() -> Self {
         Pattern("*".to_owned())
+    }
+
+    /// Whether this pattern fits every name that `other` fits.
+    pub(crate) fn covers(&self, other: &Pattern) -> bool {
+        let beginning = other.0.strip_suffix('*');
+        match (self.0.strip_suffix('*'), beginning) {
+            (Some(ours), Some(theirs)) => theirs.starts_with(ours) && ours.starts_with('$') == theirs.starts_with('$'),
+            (Some(_), None) => self.fits(&Name(other.0.as_str().into())),
+            (None, _) => self.0 == other.0,
+        }
     }
 
     pub(crate) fn fits(&self, name: &Name) -> bool {
@@ -138,6 +177,32 @@ mod tests {
         for bad in ["", "a b", "a*", "ü", "a\n", &"x".repeat(256)] {
             assert_eq!(bad.parse::<Name>(), Err(BadName), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn patterns_cover_others() {
+        let pattern = |text: &str| Pattern::try_from(text.to_owned()).unwrap();
+        for (one, other, covers) in [
+            ("*", "news", true),
+            ("*", "room:*", true),
+            ("*", "$nodes", false),
+            ("*", "$*", false),
+            ("room:*", "room:1", true),
+            ("room:*", "room:a*", true),
+            ("room:*", "roo*", false),
+            ("news", "news", true),
+            ("news", "news*", false),
+            ("$*", "$nodes", true),
+        ] {
+            assert_eq!(pattern(one).covers(&pattern(other)), covers, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn channels_of_events_have_names() {
+        let longest = name(&"x".repeat(255));
+        assert_eq!(name(longest.joins().as_str()).joined(), Some(longest.as_str()));
+        assert!(longest.joins().is_reserved() && longest.joined().is_none());
     }
 
     #[test]

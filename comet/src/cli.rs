@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::bench::Bench;
+use crate::broker::Info;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
+use crate::logging;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
 use crate::token::{Audience, Claims, Date};
@@ -20,6 +22,10 @@ use crate::token::{Audience, Claims, Date};
 /// Holds very many WebSocket connections and pushes to them.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Each setting is also a variable of the environment: COMET_MAX_MESSAGE for --max-message. Flags take precedence over \
+                        variables, and variables over the file."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -60,6 +66,12 @@ struct Token {
     /// The user's name
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// The token's id, by which it can be revoked
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// What others are told of the user: JSON
+    #[arg(long, value_name = "JSON", value_parser = info)]
+    info: Option<Info>,
     /// A channel or pattern that the user may read; repeat for several
     #[arg(long, value_name = "CHANNEL", value_parser = pattern)]
     subscribe: Vec<Pattern>,
@@ -72,6 +84,12 @@ struct Token {
 }
 
 impl Cli {
+    /// Reads the command line and the environment: each flag that is a setting is also a variable, `COMET_LISTEN` for `--listen`.
+    pub(crate) fn read() -> Self {
+        let matches = with_environment(Cli::command()).get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub(crate) fn run(self) -> ExitCode {
         let outcome = match self.command {
             None => serve_with(self.serve),
@@ -87,6 +105,21 @@ impl Cli {
             Err(problems) => failed(&problems),
         }
     }
+}
+
+/// Gives each setting its variable of the environment, in this command and in those beneath.
+fn with_environment(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let name = arg.get_id().as_str();
+            if arg.get_env().is_some() || name != "config" && !Options::NAMES.contains(&name) {
+                return arg;
+            }
+            // Once for each setting, while the process starts.
+            let variable: &'static str = format!("COMET_{}", name.to_uppercase()).leak();
+            arg.env(variable).hide_env(true)
+        })
+        .mut_subcommands(with_environment)
 }
 
 /// The exit status of a tool that judges: 0 if all is well, 1 if not, 2 if it could not check.
@@ -110,11 +143,15 @@ fn failed(problems: &[String]) -> ExitCode {
 impl Serve {
     /// The settings from flags, environment and file.
     fn options(self) -> Result<Options, Vec<String>> {
-        let Some(path) = self.config else {
-            return Ok(self.options);
+        let options = match self.config {
+            None => self.options,
+            Some(path) => {
+                let file = Options::read(&path).map_err(|problem| vec![problem])?;
+                self.options.or(file)
+            }
         };
-        let file = Options::read(&path).map_err(|problem| vec![problem])?;
-        Ok(self.options.or(file))
+        logging::begin(&options);
+        Ok(options)
     }
 
     fn settings(self) -> Result<Settings, Vec<String>> {
@@ -123,12 +160,19 @@ impl Serve {
 }
 
 fn serve_with(serve: Serve) -> Result<(), Vec<String>> {
-    serve::run(&serve.settings()?).map_err(|error| vec![error.to_string()])
+    let settings = serve.settings()?;
+    for line in settings.idle() {
+        tracing::warn!("{line}");
+    }
+    serve::run(&settings).map_err(|error| vec![error.to_string()])
 }
 
 fn check(serve: Serve) -> Result<(), Vec<String>> {
     let mut options = serve.options()?;
-    Settings::new(options.clone())?;
+    let idle = Settings::new(options.clone())?.idle();
+    if !idle.is_empty() {
+        return Err(idle);
+    }
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
     options.api_token = hide(options.api_token);
@@ -153,7 +197,7 @@ fn without_password(broker: &str) -> String {
 
 fn make_token(token: Token) -> Result<(), Vec<String>> {
     let settings = token.serve.settings()?;
-    let Some(secret) = settings.secret else {
+    let Some(secret) = settings.authority.secret else {
         return Err(vec!["there is no secret to sign it with".to_owned()]);
     };
     let expires = (SystemTime::now() + token.valid.0).duration_since(UNIX_EPOCH);
@@ -161,8 +205,12 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
         user: token.user.map(Into::into),
         expires: expires.ok().map(|end| Date(Duration::from_secs(end.as_secs()))),
         begins: None,
+        issued: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(Date),
+        id: token.id.map(Into::into),
         audience: settings.demands.audience.map(Audience::One),
         issuer: settings.demands.issuer,
+        info: token.info,
+        channels: Vec::new(),
         subscribe: token.subscribe,
         publish: token.publish,
     };
@@ -173,12 +221,16 @@ fn make_token(token: Token) -> Result<(), Vec<String>> {
 /// Writes a manual page for each command, and completions for all supported shells.
 fn dist(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let mut command = Cli::command();
+    let mut command = with_environment(Cli::command());
     clap_mangen::generate_to(command.clone(), directory)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "comet", directory)?;
     }
     Ok(())
+}
+
+fn info(text: &str) -> Result<Info, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
@@ -188,6 +240,38 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every setting has a variable, with the type of its flag.
+    #[test]
+    fn settings_come_from_the_environment_too() {
+        let command = with_environment(Cli::command());
+        for name in Options::NAMES {
+            let named = |command: &clap::Command| {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == *name).unwrap();
+                arg.get_env().unwrap().to_str().unwrap().to_owned()
+            };
+            let variable = format!("COMET_{}", name.to_uppercase());
+            assert_eq!(named(&command), variable);
+            assert_eq!(named(command.find_subcommand("check").unwrap()), variable);
+        }
+    }
+
+    #[test]
+    fn rules_that_never_apply_are_found() {
+        let idle = |text: &str| crate::tests::settings(text).idle();
+        let rule = |name: &str| format!("[[channel]]\nname = {name:?}\n");
+        assert_eq!(
+            idle(&[rule("news"), rule("room:*"), rule("*")].concat()),
+            Vec::<String>::new()
+        );
+        let found = idle(&[rule("room:*"), rule("room:1"), rule("*"), rule("news")].concat());
+        assert_eq!(found.len(), 2);
+        assert!(
+            found[0].contains("\"room:1\"") && found[0].contains("\"room:*\""),
+            "{found:?}"
+        );
+        assert!(found[1].contains("\"news\"") && found[1].contains("\"*\""), "{found:?}");
+    }
 
     #[test]
     fn passwords_are_not_shown() {

@@ -94,7 +94,7 @@ impl Given {
             sockets,
             move || gift.descriptors(),
             move || {
-                eprintln!("comet: a successor has taken over; draining");
+                tracing::info!("a successor has taken over; draining");
                 stop();
             },
         );

@@ -21,6 +21,17 @@ pub(crate) struct Keep {
     pub(crate) time: Duration,
 }
 
+/// The shortest time for which the key of a publication is remembered.
+const SHORTEST_WISH: Duration = Duration::from_secs(120);
+
+impl Keep {
+    /// How long the key of a publication is remembered, so that a repeated request gets the same answer: as long as the publication may
+    /// stay in the history.
+    pub(crate) fn wish(&self) -> Duration {
+        self.time.max(SHORTEST_WISH)
+    }
+}
+
 /// A channel's position, and the stored publications before it, without gaps up to the position.
 ///
 /// A channel's epoch may change without loss, at a turn: the offsets continue. The log remembers where earlier epochs ended, so that it can

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod admin;
 mod app;
 mod bench;
 mod broker;
@@ -14,6 +15,7 @@ mod edge;
 mod handover;
 mod inspect;
 mod log;
+mod logging;
 mod machine;
 mod messages;
 mod node;
@@ -32,8 +34,6 @@ mod web;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    cli::Cli::parse().run()
+    cli::Cli::read().run()
 }

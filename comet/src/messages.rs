@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::broker::Member;
+use crate::broker::{Member, Part};
 use crate::channel::Name;
 use crate::publication::{Epoch, Position, Publication};
 
@@ -70,6 +71,7 @@ pub(crate) enum Request<'a> {
     },
     History {
         channel: Name,
+        part: Part,
         limit: usize,
     },
     Presence {
@@ -94,6 +96,8 @@ struct Fields<'a> {
     epoch: Option<Cow<'a, str>>,
     offset: Option<u64>,
     limit: Option<usize>,
+    before: Option<u64>,
+    after: Option<u64>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -193,6 +197,7 @@ impl<'a> Fields<'a> {
             },
             "history" => Request::History {
                 channel: channel()?,
+                part: part(self.before, self.after)?,
                 limit: self.limit.unwrap_or(MOST).min(MOST),
             },
             "presence" => Request::Presence { channel: channel()? },
@@ -203,6 +208,16 @@ impl<'a> Fields<'a> {
             "" => return Err(Failure::bad("no type")),
             _ => return Err(Failure::bad("no such type")),
         })
+    }
+}
+
+/// The part of a history before or after an offset.
+pub(crate) fn part(before: Option<u64>, after: Option<u64>) -> Result<Part, Failure> {
+    match (before, after) {
+        (None, None) => Ok(Part::Newest),
+        (Some(offset), None) => Ok(Part::Before(offset)),
+        (None, Some(offset)) => Ok(Part::After(offset)),
+        (Some(_), Some(_)) => Err(Failure::bad("before and after exclude each other")),
     }
 }
 
@@ -234,9 +249,35 @@ pub(crate) enum Code {
     Forbidden,
     AlreadySubscribed,
     NotSubscribed,
+    /// The rule of the channel does not offer this.
+    #[serde(rename = "forbidden")]
+    NotAvailable,
+    /// Too many requests in a short time.
+    #[serde(rename = "too-many")]
+    TooFast,
+    /// Only in Centrifugo's protocol: a method that does not exist, and a token whose time is over.
+    NoMethod,
+    TokenExpired,
+    /// The API has ended the subscription.
+    Unsubscribed,
     TooMany,
     Unavailable,
     Unknown,
+}
+
+impl Code {
+    #[cfg(test)]
+    pub(crate) const ALL: [Code; 9] = [
+        Code::BadRequest,
+        Code::NoSuchChannel,
+        Code::Forbidden,
+        Code::AlreadySubscribed,
+        Code::NotSubscribed,
+        Code::Unsubscribed,
+        Code::TooMany,
+        Code::Unavailable,
+        Code::Unknown,
+    ];
 }
 
 impl Failure {
@@ -254,6 +295,11 @@ impl Failure {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Reply<'a> {
     Welcome {
+        /// The id of the request, in languages where clients ask first.
+        #[serde(skip)]
+        id: &'a Id,
+        #[serde(skip)]
+        left: Option<Duration>,
         client: &'a str,
         node: &'a str,
         worker: usize,
@@ -276,6 +322,12 @@ pub(crate) enum Reply<'a> {
         /// The reason, if the client has not asked for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
+        /// More about the reason, from the API.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        /// The reason as a number of Centrifugo's.
+        #[serde(skip)]
+        number: u16,
     },
     Published {
         id: &'a Id,
@@ -302,6 +354,11 @@ pub(crate) enum Reply<'a> {
         id: &'a Id,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
+        #[serde(skip)]
+        client: &'a str,
+        /// How long the rights last, if they end.
+        #[serde(skip)]
+        left: Option<Duration>,
     },
     Pong {
         id: &'a Id,
@@ -310,6 +367,11 @@ pub(crate) enum Reply<'a> {
         channel: &'a Name,
         from: u64,
         to: u64,
+    },
+    /// Events about clients that come and leave were lost: the client may ask who is there.
+    #[serde(rename = "joins-missed")]
+    JoinsMissed {
+        channel: &'a str,
     },
     Reset {
         channel: &'a Name,
@@ -400,7 +462,9 @@ mod tests {
         let (_, request) = Request::read(r#"{"channel":"a","data":{"x":[1, 2]},"type":"publish"}"#);
         assert!(matches!(request, Ok(Request::Publish { data, .. }) if data.get() == r#"{"x":[1, 2]}"#));
         let (_, request) = Request::read(r#"{"type":"history","channel":"\u0061","limit":99999}"#);
-        assert!(matches!(request, Ok(Request::History { channel, limit: MOST }) if channel.as_str() == "a"));
+        assert!(
+            matches!(request, Ok(Request::History { channel, part: Part::Newest, limit: MOST }) if channel.as_str() == "a")
+        );
         let (_, request) = Request::read(r#"{"type":"subscribe","channel":"a","epoch":"not ours","offset":1}"#);
         assert!(matches!(request, Ok(Request::Subscribe { since: Some(since), .. }) if since.epoch == Epoch(0)));
         assert!(matches!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proto_ws::PreparedMessage;
 use protocol::bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::channel::Name;
@@ -127,6 +127,25 @@ pub(crate) struct Publication {
     pub(crate) data: Bytes,
     message: OnceLock<PreparedMessage>,
     event: OnceLock<Bytes>,
+    pushed: OnceLock<Box<Pushed>>,
+}
+
+/// The encodings of a publication in Centrifugo's protocol.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// The WebSocket message.
+    pub(crate) message: PreparedMessage,
+    /// The server-sent event.
+    pub(crate) event: Bytes,
+}
+
+/// An event in JSON.
+#[derive(Deserialize)]
+struct Joining<'a> {
+    #[serde(borrow)]
+    join: Option<&'a RawValue>,
+    #[serde(borrow)]
+    leave: Option<&'a RawValue>,
 }
 
 /// A publication in JSON.
@@ -154,6 +173,7 @@ impl Publication {
             data: draft.data,
             message: OnceLock::new(),
             event: OnceLock::new(),
+            pushed: OnceLock::new(),
         }
     }
 
@@ -188,12 +208,17 @@ impl Publication {
 
     /// The WebSocket message.
     pub(crate) fn message(&self, encoding: &Encoding) -> &PreparedMessage {
-        self.message.get_or_init(|| {
-            let message = PreparedMessage::text(&self.json(Some("publication")));
-            match &encoding.compression {
-                Some(settings) => message.compressed(settings),
-                None => message,
-            }
+        self.message.get_or_init(|| encoding.prepare(&self.to_client()))
+    }
+
+    /// The publication in Centrifugo's protocol.
+    pub(crate) fn pushed(&self, encoding: &Encoding) -> &Pushed {
+        self.pushed.get_or_init(|| {
+            let push = crate::session::push_of(self);
+            Box::new(Pushed {
+                message: encoding.prepare(&format!("{{\"push\":{push}}}")),
+                event: format!("data: {push}\n\n").into(),
+            })
         })
     }
 
@@ -203,6 +228,27 @@ impl Publication {
             let Position { epoch, offset } = self.position;
             format!("id: {epoch}:{offset}\ndata: {}\n\n", self.json(None)).into()
         })
+    }
+
+    /// The message to a client: a publication, or the event that a client has come or left.
+    fn to_client(&self) -> String {
+        let Some(channel) = self.channel.joined() else {
+            return self.json(Some("publication"));
+        };
+        let Some((kind, member)) = self.event_of_member() else {
+            return String::new();
+        };
+        // Cannot fail: a string always makes JSON. The member is an object that is not empty.
+        let channel = serde_json::to_string(channel).unwrap_or_default();
+        let member = member.get().trim_start_matches('{');
+        format!("{{\"type\":\"{kind}\",\"channel\":{channel},{member}")
+    }
+
+    /// For a publication in a [channel of such events](Name::joins): whether a client has come (`join`) or left (`leave`), and the client.
+    pub(crate) fn event_of_member(&self) -> Option<(&'static str, &RawValue)> {
+        let Joining { join, leave } = serde_json::from_slice(&self.data).ok()?;
+        join.map(|member| ("join", member))
+            .or(leave.map(|member| ("leave", member)))
     }
 
     fn json(&self, kind: Option<&'static str>) -> String {
@@ -233,6 +279,16 @@ impl Serialize for Publication {
 pub(crate) struct Encoding {
     /// Compresses them as well, once, for clients that negotiated permessage-deflate.
     pub(crate) compression: Option<proto_ws::deflate::Settings>,
+}
+
+impl Encoding {
+    fn prepare(&self, text: &str) -> PreparedMessage {
+        let message = PreparedMessage::text(text);
+        match &self.compression {
+            Some(settings) => message.compressed(settings),
+            None => message,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(crate) struct Rule {
     pub(crate) publish: Access,
     pub(crate) keep: Keep,
     pub(crate) presence: bool,
+    /// Whether subscribers are told of clients that come and leave.
+    pub(crate) join_leave: bool,
     pub(crate) slow: Slow,
 }
 
@@ -55,6 +57,7 @@ impl Default for Rule {
                 time: Duration::from_secs(600),
             },
             presence: false,
+            join_leave: false,
             slow: Slow::CatchUp,
         }
     }
@@ -67,6 +70,19 @@ pub(crate) struct Rules(Vec<Arc<Rule>>);
 impl Rules {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
         Rules(rules.into_iter().map(Arc::new).collect())
+    }
+
+    /// Rules that never apply, each with an earlier rule that applies in its place.
+    pub(crate) fn hidden(&self) -> Vec<(&Pattern, &Pattern)> {
+        let rules = self.0.iter().enumerate();
+        let hidden = rules.filter_map(|(index, rule)| {
+            let earlier = self.0.iter().take(index);
+            let first = earlier
+                .map(|earlier| &earlier.name)
+                .find(|name| name.covers(&rule.name));
+            first.map(|first| (&rule.name, first))
+        });
+        hidden.collect()
     }
 
     /// The rule of `channel`; `None` if such a channel is not permitted.

@@ -15,6 +15,7 @@ use proto_tls::{Acceptor, TicketKeys};
 use protocol::{Either, Peer, Protocol};
 use sha2::{Digest, Sha256};
 
+use crate::admin;
 use crate::app::App;
 use crate::broker::{Broker, Hub, HubDialect, HubPost, HubSession, Inbox, Memory, Refusal, Speaker, Upstream, Wake};
 use crate::edge::Edge;
@@ -76,9 +77,11 @@ fn alone(settings: &Settings) -> io::Result<()> {
         ..Gift::default()
     };
     let redirecting = redirect(&server, settings, port, &mut given, &mut gift)?;
-    let server = serve(&server, settings, &node, places, acceptor)?;
+    let admin = admin::listen(settings)?;
+    let admin_address = admin.as_ref().and_then(Listening::local_addr);
+    let (server, admin) = serve(&server, settings, &node, places, acceptor, admin)?;
     let stop = server.stopper();
-    announce(settings, server.local_addrs(), redirecting.as_deref());
+    announce(settings, server.local_addrs(), redirecting.as_deref(), admin_address);
     let drain = settings.drain;
     let stop_redirecting = redirecting.as_ref().map(|redirecting| Arc::new(redirecting.stopper()));
     let redirecting_too = stop_redirecting.clone();
@@ -98,7 +101,10 @@ fn alone(settings: &Settings) -> io::Result<()> {
             redirecting(drain);
         }
     };
-    server.until(signals, drain, Box::new(leave))
+    let ended = server.until(signals, drain, Box::new(leave));
+    // Up to here, so that the drain can be watched.
+    drop(admin);
+    ended
 }
 
 /// A running server, with or without TLS and proxies.
@@ -114,6 +120,9 @@ pub(crate) trait Serving {
     /// Serves until a signal arrives, logs the signal, and calls `leave`.
     fn until(self: Box<Self>, signals: Signals, drain: Duration, leave: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
+
+/// The server, and that of administration if there is one.
+type Both = (Box<dyn Serving>, Option<Box<dyn Serving>>);
 
 pub(crate) type Stopper = Box<dyn Fn(Duration) + Send + Sync>;
 
@@ -137,7 +146,7 @@ impl<P: Protocol<Message: Send> + 'static> Serving for Running<P> {
         let told = move || {
             let connections = handle.stats().active;
             let limit = humantime::format_duration(drain);
-            eprintln!("comet: draining {connections} connections, for {limit} at most");
+            tracing::info!("draining {connections} connections, for {limit} at most");
             if let Some(leave) = leave.take() {
                 leave();
             }
@@ -156,10 +165,15 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
     // A client may reconnect to another process. Set before the first process starts.
     let keys = Arc::new(OnceLock::<TicketKeys>::new());
     let for_workers = Arc::clone(&keys);
+    let admin = Arc::new(OnceLock::<Listening>::new());
+    let admin_for_workers = Arc::clone(&admin);
     let prefork = Prefork::new(workers).queue_per_worker().inherit(move |worker| {
         let mut given: Vec<OwnedFd> = vec![watch.starts(worker)?.into()];
         if let Some(keys) = for_workers.get() {
             given.push(tls::give(keys)?);
+        }
+        if let Some(place) = admin_for_workers.get() {
+            given.push(admin::copy(place)?);
         }
         if has_hub {
             let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,6 +211,10 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
                     .map_err(|error| cannot_listen(address, &error))?;
             }
         }
+        if let Some(place) = admin::listen(settings)? {
+            // Set only once, here.
+            let _ = admin.set(place);
+        }
         let here = parent.local_addrs();
         let mut gift = Gift {
             keys: keys.get().cloned(),
@@ -204,7 +222,12 @@ fn prefork(settings: &Settings, workers: usize) -> io::Result<()> {
         };
         let port = here.first().map(|here| here.port());
         let redirecting = redirect(&Server::on(driver), settings, port, &mut given, &mut gift)?;
-        announce(settings, &here, redirecting.as_deref());
+        announce(
+            settings,
+            &here,
+            redirecting.as_deref(),
+            admin.get().and_then(Listening::local_addr),
+        );
         let (path, drain) = (settings.handover.as_deref(), settings.drain);
         if let Some(redirecting) = redirecting {
             let redirecting = redirecting.stopper();
@@ -238,6 +261,10 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
         Some(tls) => Some(tls::acceptor(tls, inherited.next())?),
         None => None,
     };
+    let admin = match settings.admin_listen {
+        Some(_) => inherited.next().map(Listening::from),
+        None => None,
+    };
     let inherited: Vec<OwnedFd> = inherited.collect();
     let node = node(settings, parent_id(), number, |inbox, name| match &settings.broker {
         BrokerUrl::Memory => Box::new(at_the_hub(settings, inbox, inherited, Arc::clone(&stop))),
@@ -247,10 +274,12 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
         ),
     })?;
     watch::report(&node, parent.into())?;
-    let server = serve(&server(settings), settings, &node, places, acceptor)?;
+    let (server, admin) = serve(&server(settings), settings, &node, places, acceptor, admin)?;
     // Set only once, here.
     let _ = stop.set(server.stopper());
-    server.until(signals, settings.drain, Box::new(|| {}))
+    let ended = server.until(signals, settings.drain, Box::new(|| {}));
+    drop(admin);
+    ended
 }
 
 /// The broker in the parent, over the inherited socket. When that connection ends, this process cannot serve: it exits, and the parent
@@ -342,10 +371,12 @@ fn serve(
     node: &Arc<Node>,
     places: Vec<Listening>,
     acceptor: Option<Acceptor>,
-) -> io::Result<Box<dyn Serving>> {
+    admin: Option<Listening>,
+) -> io::Result<Both> {
     let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
+    let admin = admin.map(|place| admin::serve(settings, &site, place)).transpose()?;
     // Clients wait in the accept queues meanwhile.
     node.wait_for_broker().map_err(io::Error::other)?;
     let Some(acceptor) = acceptor else {
@@ -361,12 +392,12 @@ fn serve(
             app.serves_at(address);
         }
         running.report(node);
-        return Ok(running);
+        return Ok((running, admin));
     };
     let running = admit(server, places, &app.edge, acceptor.accept(Inside(site)))?;
     node.encrypts(move || acceptor.stats());
     running.report(node);
-    Ok(running)
+    Ok((running, admin))
 }
 
 /// Serves what `factory` makes, through the proxies that are configured. Without proxies, nothing stands between.
@@ -433,13 +464,21 @@ fn redirect(
     admit(server, places, &Arc::new(settings.edge()), tls::redirect(port)).map(Some)
 }
 
-fn announce(settings: &Settings, addresses: &[SocketAddr], redirecting: Option<&dyn Serving>) {
+fn announce(
+    settings: &Settings,
+    addresses: &[SocketAddr],
+    redirecting: Option<&dyn Serving>,
+    admin: Option<SocketAddr>,
+) {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     for address in addresses {
         println!("listening on {scheme}://{address}");
     }
     for from in redirecting.map(Serving::local_addrs).unwrap_or_default() {
         println!("redirecting http://{from} to https");
+    }
+    if let Some(here) = admin {
+        println!("administration on http://{here}");
     }
     // Tells a service manager that clients may connect. Does nothing without one.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -463,7 +502,7 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn cannot_listen(address: &str, error: &io::Error) -> io::Error {
+pub(crate) fn cannot_listen(address: &str, error: &io::Error) -> io::Error {
     let why = match error.kind() {
         ErrorKind::AddrInUse => "another program listens there".into(),
         ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),

@@ -103,10 +103,10 @@ fn reload(tls: &Tls, provider: &Arc<CryptoProvider>, acceptor: &Acceptor) {
                 let left = identity.not_after().duration_since(SystemTime::now());
                 let days = left.unwrap_or_default().as_secs() / 86_400;
                 let names = identity.names().join(", ");
-                eprintln!("comet: the certificate for {names} was read; it is good for {days} days");
+                tracing::info!("the certificate for {names} was read; it is good for {days} days");
             }
         }
-        Err(error) => eprintln!("comet: the old certificates stay in use: {error}"),
+        Err(error) => tracing::warn!("the old certificates stay in use: {error}"),
     }
 }
 

@@ -62,7 +62,7 @@ impl Watch {
             worker.stream = Some(ours.try_clone()?);
             worker.starts += 1;
             if worker.starts > 1 {
-                eprintln!("comet: worker {number} is restarted");
+                tracing::warn!("worker {number} is restarted");
             }
         }
         let watch = Arc::clone(self);
@@ -98,7 +98,7 @@ impl Watch {
                 Err(_) => break,
             }
         }
-        eprintln!("comet: worker {number} (process {pid}) has ended");
+        tracing::warn!("worker {number} (process {pid}) has ended");
         self.tell(number, None);
     }
 
@@ -154,7 +154,7 @@ fn end(number: usize, pid: u32) {
     let known = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let Some(known) = known {
         let seconds = (SILENCE * SILENCES).as_secs();
-        eprintln!("comet: worker {number} (process {pid}) was silent for {seconds} s: killing it");
+        tracing::warn!("worker {number} (process {pid}) was silent for {seconds} s: killing it");
         // Fails only if the process has just ended.
         let _ = kill_process(known, Signal::KILL);
     }

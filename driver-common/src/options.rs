@@ -1,6 +1,7 @@
 //! The options of connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::{Connect, SocketOptions};
@@ -62,13 +63,13 @@ pub(crate) fn prepare_listening(socket: &Socket, options: &SocketOptions) -> io:
     Ok(())
 }
 
-/// Creates a non-blocking socket, ready to connect.
+/// Creates a non-blocking socket, ready to connect to `to`, which is [`Connect::to`] or an address of its name.
 ///
 /// # Errors
 ///
 /// When the requested local address is not available, or file descriptors run out.
-pub fn connecting(connect: &Connect, options: &SocketOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(connect.to), Type::STREAM, None)?;
+pub fn connecting(to: SocketAddr, connect: &Connect, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     prepare(&socket, options);
     if let Some(local) = connect.local {
@@ -144,16 +145,16 @@ mod tests {
             ..SocketOptions::default()
         };
         let to = "127.0.0.1:1".parse().unwrap();
-        let socket = connecting(&Connect::new(to), &options).unwrap();
+        let socket = connecting(to, &Connect::new(to), &options).unwrap();
         assert!(socket.tcp_nodelay().unwrap() && socket.nonblocking().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), options.user_timeout);
         assert_eq!(has(&socket, libc::TCP_FASTOPEN_CONNECT), 0);
         let local = "127.0.0.7:0".parse().unwrap();
-        let socket = connecting(&Connect::new(to).local(local).fast_open(), &options).unwrap();
+        let socket = connecting(to, &Connect::new(to).local(local).fast_open(), &options).unwrap();
         assert_eq!(has(&socket, libc::TCP_FASTOPEN_CONNECT), 1);
         // No port is taken before the connect.
         assert_eq!(socket.local_addr().unwrap().as_socket(), Some(local));
-        let elsewhere = connecting(&Connect::new(to).local("192.0.2.1:0".parse().unwrap()), &options);
+        let elsewhere = connecting(to, &Connect::new(to).local("192.0.2.1:0".parse().unwrap()), &options);
         assert_eq!(elsewhere.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

@@ -16,7 +16,7 @@ mod timers;
 mod udp;
 
 pub use driver_common::Stats;
-pub use driver_common::{Config, Connect, Keepalive, SocketOptions};
+pub use driver_common::{Config, Connect, Keepalive, Place, SocketOptions};
 pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::Limits;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driver_common::{Command, Stats, Worker};
+use driver_common::{Command, Found, Stats, Worker};
 use protocol::{Mailbox, Protocol, SendError};
 
 use crate::queue::Queue;
@@ -16,6 +16,8 @@ pub(crate) enum Mail<P: Protocol> {
     Message(u64, P::Message),
     /// Boxed, because messages are many and should stay small.
     Command(Box<Command<P>>),
+    /// A result of the look-up of the race with this number.
+    Found(u32, Found),
 }
 
 /// An event loop, as other threads see it.

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use driver_common::tasks::{Group, Task, load_cached, read_cached};
-use driver_common::{Config, Connect, SocketOptions};
+use driver_common::{Config, Connect};
 use protocol::driver::{Connection, FileTransfer, Transfer, Transport};
 use protocol::{FilePiece, Limits, Load, Protocol, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+
+use crate::race::open_stream;
 
 /// One connection: a stream, its protocol, and a future that ends with it.
 ///
@@ -61,11 +62,13 @@ where
     .await
 }
 
-/// Opens a connection to an address or a [`Connect`], and runs `protocol` on it until the connection ends. If the connect
+/// Opens a connection to an address, a name with a port, or a [`Connect`], and runs `protocol` on it until the connection ends. If the connect
 /// fails, or takes longer than the default [`connect_timeout`](Config::connect_timeout), the protocol's `closed` is called.
 pub async fn connect<P: Protocol>(to: impl Into<Connect>, protocol: P, limits: Limits) -> Reason {
     let config = Config::default();
-    let outcome = tokio::time::timeout(config.connect_timeout, open_stream(&to.into(), &config.socket)).await;
+    let to = to.into();
+    let within = to.timeout.unwrap_or(config.connect_timeout);
+    let outcome = tokio::time::timeout(within, open_stream(&to, &config.socket)).await;
     match outcome.unwrap_or_else(|elapsed| Err(elapsed.into())) {
         Ok(stream) => drive(stream, protocol, limits).await,
         Err(error) => {
@@ -74,12 +77,6 @@ pub async fn connect<P: Protocol>(to: impl Into<Connect>, protocol: P, limits: L
             reason
         }
     }
-}
-
-/// Connects.
-pub(crate) async fn open_stream(connect: &Connect, options: &SocketOptions) -> io::Result<TcpStream> {
-    let socket = driver_common::connecting(connect, options)?;
-    TcpSocket::from_std_stream(socket.into()).connect(connect.to).await
 }
 
 impl<S, P> Drive<S, P>

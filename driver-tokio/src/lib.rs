@@ -4,13 +4,14 @@
 
 mod drive;
 mod listener;
+mod race;
 mod remote;
 mod server;
 mod udp;
 mod worker;
 
 pub use driver_common::Stats;
-pub use driver_common::{Config, Connect, Keepalive, SocketOptions};
+pub use driver_common::{Config, Connect, Keepalive, Place, SocketOptions};
 pub use driver_common::{Listening, allowed_cpus, listen};
 pub use protocol::Limits;
 

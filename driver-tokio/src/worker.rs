@@ -10,14 +10,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use driver_common::tasks::{self, Group, Phase, Refused};
-use driver_common::{ACCEPT_PAUSE, Command, Connect, Make, Stopping};
+use driver_common::{ACCEPT_PAUSE, Command, Connect, Make, Place, Stopping};
 use protocol::{Peer, Protocol};
 #[cfg(unix)]
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::drive::{Drive, open_stream};
+use crate::drive::Drive;
 use crate::listener::{Accepted, Listener, Stream};
+use crate::race::open_stream;
 use crate::remote::Remote;
 
 /// Where the tasks of connections run.
@@ -195,13 +196,17 @@ where
 
     fn connect(&self, connect: Connect, make: Make<P>) {
         let group = Arc::clone(&self.remote.group);
-        let within = group.config.connect_timeout;
+        let within = connect.timeout.unwrap_or(group.config.connect_timeout);
         // The attempt counts as a connection, so that the worker waits for it.
         group.join();
         tokio::spawn(async move {
             let outcome = timeout(within, open_stream(&connect, &group.config.socket)).await;
             let outcome = outcome.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            begin::<_, P, W>(&group, outcome, Some(connect.to), make);
+            let remote = match connect.to {
+                Place::Address(address) => Some(address),
+                Place::Name(..) => outcome.as_ref().ok().and_then(|stream| stream.peer_addr().ok()),
+            };
+            begin::<_, P, W>(&group, outcome, remote, make);
             group.part();
         });
     }

@@ -5,7 +5,7 @@
 mod driver;
 mod worker;
 
-pub use driver_common::{Config, Connect, Keepalive, Listening, SocketOptions, Stats, allowed_cpus, listen};
+pub use driver_common::{Config, Connect, Keepalive, Listening, Place, SocketOptions, Stats, allowed_cpus, listen};
 
 pub use crate::driver::{Driver, UnknownDriver, serve_datagrams};
 pub use crate::worker::EitherWorker;

@@ -105,6 +105,18 @@ fn files_know_no_driver() {
     assert!(dependencies.contains("proto-http") && dependencies.contains("protocol"));
 }
 
+/// The client runs on any driver; one driver is a feature of it.
+#[test]
+fn a_client_knows_no_driver_but_by_a_feature() {
+    let dependencies = dependencies("http-client");
+    let drivers = dependencies
+        .iter()
+        .filter(|dependency| dependency.starts_with("driver-"));
+    assert_eq!(drivers.collect::<Vec<_>>(), ["driver-common", "driver-tokio"]);
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../http-client/Cargo.toml")).unwrap();
+    assert!(manifest.contains("driver-tokio = { workspace = true, optional = true }"));
+}
+
 #[test]
 fn drivers_know_no_protocol() {
     for driver in ["driver-common", "driver-epoll", "driver-tokio", "drivers", "processes"] {

@@ -8,11 +8,14 @@ struct FrontPage;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use drivers::{Driver, Running, Server};
 use processes::Signals;
+use proto_h2::{Auto, StreamMessage};
+use proto_http::Handler;
 use proto_tls::{Acceptor, Files, Session};
 use protocol::{Limits, Peer, Protocol};
 
@@ -92,6 +95,30 @@ where
     let factory =
         acceptor.accept(move |peer: &Peer<'_, P::Message>, session: Session<'_>| factory(peer, session.alpn()));
     until(signals, server.serve(options.listen, factory)?)
+}
+
+/// Serves HTTP/1.1 and HTTP/2, with the handlers that `handlers` makes: one for each connection of HTTP/1.1, one for each stream of HTTP/2.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn serve_http<H, F>(options: Options, handlers: F) -> io::Result<()>
+where
+    H: Handler<Next: Send> + Send + 'static,
+    H::Message: Send + 'static,
+    F: Fn(&Peer<'_, H::Message>) -> Option<H> + Clone + Send + 'static,
+{
+    let one = Arc::new(proto_http::ServerConfig::new(SystemTime::now));
+    let two = Arc::new(proto_h2::ServerConfig::new(SystemTime::now));
+    let connection = move |peer: &Peer<'_, StreamMessage<H::Message>>, alpn: Option<&[u8]>| {
+        let (one, two, handlers) = (Arc::clone(&one), Arc::clone(&two), handlers.clone());
+        match alpn {
+            // Without TLS the first bytes tell.
+            None => Some(Auto::new(one, two, handlers, peer)),
+            alpn => Auto::negotiated(alpn, one, two, handlers, peer),
+        }
+    };
+    serve_options(options, Limits::default(), &["h2", "http/1.1"], connection)
 }
 
 /// Prints the address, waits for a signal or for the end, and drains.

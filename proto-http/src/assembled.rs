@@ -34,7 +34,7 @@ impl Assembled {
     pub fn request<'a>(&self, method: &'a str, target: &'a str, fields: &'a [u8]) -> Request<'a> {
         Request {
             method,
-            target: target.as_bytes(),
+            target,
             fields: Fields::checked(fields),
             facts: Facts::assembled(method, self),
         }

@@ -37,7 +37,7 @@ pub enum Parsed<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     pub(crate) method: &'a str,
-    pub(crate) target: &'a [u8],
+    pub(crate) target: &'a str,
     pub(crate) fields: Fields<'a>,
     pub(crate) facts: Facts,
 }
@@ -70,17 +70,18 @@ impl<'a> Request<'a> {
     #[inline]
     #[must_use]
     pub fn target(&self) -> &'a str {
-        core::str::from_utf8(self.target).unwrap_or_default()
+        self.target
     }
 
     /// The target, parsed into one of its four forms.
     #[must_use]
     pub fn target_form(&self) -> Target<'a> {
-        let target = self.target();
-        Target::parse(self.method(), target).unwrap_or(Target::Origin {
-            path: target,
-            query: None,
-        })
+        // The method and the target were checked together.
+        let origin = || Target::origin(self.target);
+        if self.target.starts_with('/') {
+            return origin();
+        }
+        Target::parse(self.method, self.target).unwrap_or_else(origin)
     }
 
     /// The path without the query; see [`Target::path`].
@@ -88,9 +89,14 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn path(&self) -> &'a str {
         match self.target {
-            b"/" => "/",
-            _ => self.target_form().path(),
+            "/" => "/",
+            _ => self.longer_path(),
         }
+    }
+
+    #[inline(never)]
+    fn longer_path(&self) -> &'a str {
+        self.target_form().path()
     }
 
     /// Path and query in the form for an origin server: a proxy that received the absolute form sends this on (RFC 9112
@@ -152,12 +158,19 @@ impl<'a> Request<'a> {
         [
             self.method.as_bytes(),
             b" ",
-            self.target,
+            self.target.as_bytes(),
             version,
             self.fields.as_bytes(),
             b"\r\n",
         ]
         .concat()
+    }
+
+    /// A copy of the head that lives longer than the input: unlike [`to_vec`](Self::to_vec), it need not be parsed again.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn keep(&self) -> crate::KeptRequest {
+        crate::KeptRequest::new(self)
     }
 
     /// How the body is delimited (RFC 9112 section 6.3).
@@ -365,7 +378,7 @@ pub(crate) fn parse_request<'a>(input: &'a [u8], rules: &Rules) -> Result<Option
         return Err(Violation::new(ViolationKind::TargetTooLong, target_at));
     }
     let mut facts = Facts::new(version, method);
-    if (target.first() != Some(&b'/') || facts.has(Facts::CONNECT)) && !is_target(method, target) {
+    if (!target.starts_with('/') || facts.has(Facts::CONNECT)) && Target::parse(method, target).is_none() {
         return Err(Violation::new(ViolationKind::Target, target_at));
     }
 
@@ -410,11 +423,6 @@ fn split_method<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(&'a [u8]
         return Err(Violation::new(ViolationKind::Method, input.len() - line.len()));
     }
     Ok(Some((line, core::str::from_utf8(method).unwrap_or_default(), rest)))
-}
-
-#[cold]
-fn is_target(method: &str, target: &[u8]) -> bool {
-    core::str::from_utf8(target).is_ok_and(|target| Target::parse(method, target).is_some())
 }
 
 /// Parses `HTTP/d.d` and `end` at the start of `bytes`, which have the offset `at` in the head.
@@ -590,11 +598,11 @@ pub(crate) fn walk<'a>(
         let [b':', rest @ ..] = rest else {
             let length = section.len() - line.len();
             return match (name, rest) {
-                ([], [b'\r', b'\n', behind @ ..]) if line.len() >= least => {
+                ([], [b'\r', b'\n', behind @ ..]) => {
                     Ok(section.get(..length).map(|lines| (Fields::checked(lines), behind)))
                 }
                 // The empty line does not count against the limit.
-                ([], [b'\r']) if line.len() >= least => Ok(None),
+                ([], [b'\r']) => Ok(None),
                 (_, [] | [b'\r']) if least == 0 => Ok(None),
                 // The next line to arrive may continue this one.
                 ([_, ..], [b'\r', b'\n']) if folds == Folds::Replaced && least == 0 => Ok(None),
@@ -631,7 +639,7 @@ pub(crate) fn walk<'a>(
 #[cold]
 fn bad_name(rest: &[u8], name_end: usize, at: usize, max_bytes: usize) -> Violation {
     let kind = match (name_end, rest) {
-        (_, [] | [b'\r']) | (0, [b'\r', b'\n', ..]) => {
+        (_, [] | [b'\r']) => {
             return Violation::new(ViolationKind::FieldsTooLarge, max_bytes);
         }
         // Beyond the limit, bytes are not checked: the result must not depend on how many of them have arrived.

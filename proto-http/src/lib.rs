@@ -21,6 +21,8 @@ mod fold;
 mod forward;
 mod framing;
 mod head;
+#[cfg(feature = "alloc")]
+mod kept;
 mod limits;
 mod scan;
 mod scanner;
@@ -44,6 +46,8 @@ pub use fields::{Field, Fields, FieldsIter};
 pub use forward::{EndToEnd, Without};
 pub use framing::BodyLength;
 pub use head::{Parsed, Request, Response, Version};
+#[cfg(feature = "alloc")]
+pub use kept::KeptRequest;
 pub use limits::{Leniency, Limits, Rules};
 pub use scanner::HeadScanner;
 pub use server::{ServerConnection, ServerEvent};

@@ -155,16 +155,4 @@ impl Rules {
         self.leniency = leniency;
         self
     }
-
-    /// For heads that were validated before.
-    #[cfg(feature = "protocol")]
-    pub(crate) const UNLIMITED: Self = Self {
-        limits: Limits {
-            request_line: usize::MAX,
-            fields: usize::MAX,
-            fields_bytes: usize::MAX,
-            ..Limits::DEFAULT
-        },
-        leniency: Leniency::RESPONSES,
-    };
 }

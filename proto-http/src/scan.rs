@@ -136,10 +136,18 @@ const fn is_control(byte: u8) -> bool {
 
 /// Splits off a request target: visible ASCII without `#` (RFC 9112 section 3.2; a fragment is never sent).
 #[inline(always)]
-pub(crate) fn split_target(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(count(bytes, block::not_target, |byte| {
-        !byte.is_ascii_graphic() || byte == b'#'
-    }))
+#[allow(unsafe_code)]
+pub(crate) fn split_target(bytes: &[u8]) -> (&str, &[u8]) {
+    let stop = |byte: u8| !byte.is_ascii_graphic() || byte == b'#';
+    let (target, rest) = bytes.split_at(count(bytes, block::not_target, stop));
+    // SAFETY: all bytes in front of the first that is not visible ASCII are ASCII, and ASCII is UTF-8.
+    (unsafe { core::str::from_utf8_unchecked(target) }, rest)
+}
+
+/// The number of bytes in front of the first `?`, or of all bytes.
+#[inline]
+pub(crate) fn until_query(bytes: &[u8]) -> usize {
+    count(bytes, block::question_marks, |byte| byte == b'?')
 }
 
 /// The number of bytes in front of the first LF, or of all bytes.
@@ -306,6 +314,7 @@ mod tests {
                         expect(CLASS[byte as usize] & TOKEN == 0),
                         "token {byte}"
                     );
+                    assert_eq!(until_query(&bytes), expect(byte == b'?'), "path {byte}");
                     assert_eq!(until_lf(&bytes), expect(byte == b'\n'), "lf {byte}");
                 }
             }

@@ -41,8 +41,7 @@ impl<'a> Target<'a> {
             return scan::is_authority(bytes, false, true).then_some(Target::Authority(target));
         }
         if target.starts_with('/') {
-            let (path, query) = split_query(target);
-            return Some(Target::Origin { path, query });
+            return Some(Target::origin(target));
         }
         if target == "*" {
             return (method == "OPTIONS").then_some(Target::Asterisk);
@@ -63,6 +62,12 @@ impl<'a> Target<'a> {
             path,
             query,
         })
+    }
+
+    /// The origin form of a checked target.
+    pub(crate) fn origin(target: &'a str) -> Self {
+        let (path, query) = split_query(target);
+        Target::Origin { path, query }
     }
 
     /// Whether `bytes` is a non-empty host with an optional port (RFC 9110 section 7.2): without userinfo, spaces or control characters.
@@ -95,10 +100,8 @@ impl<'a> Target<'a> {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (text, None),
-    }
+    let (path, rest) = text.split_at(scan::until_query(text.as_bytes()));
+    (path, rest.strip_prefix('?'))
 }
 
 #[cfg(test)]

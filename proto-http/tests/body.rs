@@ -173,3 +173,34 @@ fn trailers_that_trickle() {
         Err(ViolationKind::FieldsTooLarge)
     );
 }
+
+/// Content that is not copied obeys the same framing: both roles say whether it is sent at all.
+#[test]
+fn content_that_is_not_copied_is_framed() {
+    use proto_http::{BodyLength, ClientConnection, Misuse};
+    let mut out = Vec::new();
+    let mut client = ClientConnection::new();
+    client
+        .send_request("PUT", "/", &[("Host", "a")], BodyLength::Length(5), &mut out)
+        .unwrap();
+    out.clear();
+    assert_eq!(client.begin_data(0, &mut out), Ok(false));
+    assert_eq!(client.begin_data(3, &mut out), Ok(true));
+    client.end_data(&mut out).unwrap();
+    assert_eq!(client.begin_data(3, &mut out), Err(Misuse::BodyTooLong));
+    assert_eq!(client.begin_data(2, &mut out), Ok(true));
+    client.end_data(&mut out).unwrap();
+    client.finish(&(), &mut out).unwrap();
+    assert_eq!(out, b"");
+
+    let mut client = ClientConnection::new();
+    client
+        .send_request("PUT", "/", &[("Host", "a")], BodyLength::Chunked, &mut out)
+        .unwrap();
+    out.clear();
+    assert_eq!(client.begin_data(0, &mut out), Ok(false));
+    assert_eq!(client.begin_data(26, &mut out), Ok(true));
+    client.end_data(&mut out).unwrap();
+    client.finish(&(), &mut out).unwrap();
+    assert_eq!(out, b"1a\r\n\r\n0\r\n\r\n");
+}

@@ -409,3 +409,56 @@ fn what_a_kept_connection_leaves_unanswered() {
         Some((Some(ClientError::TimedOut(Timer::Answer)), Unanswered::Uncertain))
     );
 }
+
+/// Pauses the content that arrives, until a message comes.
+struct Pauses(Arc<Mutex<Vec<&'static str>>>);
+
+impl Caller for Pauses {
+    type Message = ();
+    type Next = NoUpgrade<()>;
+
+    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.0.lock().unwrap().push("ready");
+        if requester.is_idle() && self.0.lock().unwrap().len() == 1 {
+            requester.send("GET", "/", &HOST, b"")?;
+        }
+        Ok(())
+    }
+
+    fn response(&mut self, _: &Response<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.0.lock().unwrap().push("data");
+        requester.pause(true);
+        Ok(())
+    }
+
+    fn end(&mut self, _: Fields<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        self.0.lock().unwrap().push("end");
+        Ok(())
+    }
+
+    fn posted(&mut self, (): (), requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
+        requester.pause(false);
+        Ok(())
+    }
+}
+
+/// The last content was consumed before the pause: the end is told when the caller resumes, although no input follows.
+#[test]
+fn the_end_follows_a_pause_without_more_input() {
+    for answer in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut harness = Harness::new(Client::new(Arc::default(), Pauses(Arc::clone(&log))));
+        harness.receive(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes());
+        assert_eq!(*log.lock().unwrap(), ["ready", "data"]);
+        harness.post(());
+        assert_eq!(*log.lock().unwrap(), ["ready", "data", "end", "ready"], "{answer}");
+        assert_eq!(harness.held(), 0);
+    }
+}

@@ -114,6 +114,19 @@ fn a_scanner_waits_for_the_end_or_a_limit() {
     assert_eq!(ready_at(b"\r\n\r\n", &limits)[0], 2);
 }
 
+/// A violation stands at the first line that is one too many (RFC 9112 section 2.2), whatever the limit.
+#[test]
+fn lines_before_a_request_have_a_limit() {
+    for limit in [0, 1, 3, 5] {
+        let mut rules = Rules::DEFAULT;
+        rules.limits.leading_lines = limit;
+        let head = |lines: usize| ["\r\n".repeat(lines).as_str(), "GET / HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+        assert!(Request::parse(head(limit).as_bytes(), &rules).is_ok(), "{limit}");
+        let violation = Request::parse(head(limit + 1).as_bytes(), &rules).unwrap_err();
+        assert_eq!(violation.offset(), 2 * limit, "{violation}");
+    }
+}
+
 /// A status line may be as long as a request line, and not a byte longer, however it comes.
 #[test]
 fn a_status_line_beyond_its_limit() {

@@ -716,3 +716,44 @@ fn an_answer_of_unknown_length_ends_the_connection_of_an_old_client() {
     assert_eq!(str::from_utf8(harness.sent()), Ok(expect));
     assert!(!harness.is_half_closed());
 }
+
+/// Pauses the body with its first piece, until a message comes.
+struct Pauses;
+
+impl Handler for Pauses {
+    type Message = ();
+    type Next = NoUpgrade<()>;
+
+    fn request(&mut self, _: &Request<'_>, _: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8], responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        responder.pause(true);
+        Ok(())
+    }
+
+    fn end(&mut self, _: Fields<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        responder.send(200, &(), b"all")
+    }
+
+    fn posted(&mut self, (): (), responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        responder.pause(false);
+        Ok(())
+    }
+}
+
+/// The last of the body was consumed before the pause: the end is told when the handler resumes, although no input follows.
+#[test]
+fn the_end_follows_a_pause_without_more_input() {
+    for body in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let mut harness = Harness::new(Server::new(config(), Pauses));
+        harness.receive(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}").as_bytes());
+        assert_eq!(harness.sent(), b"");
+        harness.post(());
+        assert!(harness.sent().ends_with(b"\r\n\r\nall"), "{body}");
+    }
+}

@@ -239,3 +239,28 @@ impl fmt::Display for ErrorReply<'_> {
 }
 
 impl core::error::Error for ErrorReply<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// Attributes change nothing about how a value is read.
+    #[test]
+    fn a_value_with_attributes_reads_as_the_value() {
+        let attributed = |value| {
+            Value::Attributed(Box::new(Attributed {
+                attributes: vec![(Value::Null, Value::Null)],
+                value,
+            }))
+        };
+        let array = Value::Array(vec![Value::Integer(1), Value::Null]);
+        assert_eq!(attributed(array.clone()).as_slice(), array.as_slice());
+        assert_eq!(array.as_slice().map(<[Value]>::len), Some(2));
+        assert_eq!(attributed(Value::Integer(7)).as_integer(), Some(7));
+        assert_eq!(attributed(Value::Bulk("a".into())).as_str(), Some("a"));
+        assert_eq!(attributed(array).pairs().map(Iterator::count), Some(1));
+        assert_eq!(attributed(Value::Null).as_slice(), None);
+    }
+}

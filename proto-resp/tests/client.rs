@@ -868,3 +868,22 @@ fn a_server_that_is_full_says_so() {
         );
     }
 }
+
+/// A push inside a reply is refused, unless the rules permit it (Redis 7.0 puts one into the reply of EXEC). Never in another push.
+#[test]
+fn pushes_in_replies() {
+    let nested = "*1\r\n>2\r\n+a\r\n+b\r\n";
+    let of = |leniency: proto_resp::Leniency, input: &str| {
+        let mut rules = Rules::DEFAULT;
+        rules.leniency = leniency;
+        ValueDecoder::new(Version::Resp3, rules).next(&mut input.as_bytes())
+    };
+    let (strict, lenient) = (proto_resp::Leniency::STRICT, proto_resp::Leniency::REPLIES);
+    assert_eq!(of(strict, nested), Err(Violation::NestedPush));
+    assert!(of(lenient, nested).is_ok());
+    let in_push = ">2\r\n+a\r\n>2\r\n+b\r\n+c\r\n";
+    assert_eq!(of(lenient, in_push), Err(Violation::NestedPush));
+    assert_eq!(of(strict, in_push), Err(Violation::NestedPush));
+    let with_attribute = "*1\r\n|1\r\n+k\r\n+v\r\n>2\r\n+a\r\n+b\r\n";
+    assert_eq!(of(lenient, with_attribute), Err(Violation::NestedPush));
+}

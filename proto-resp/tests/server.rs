@@ -501,3 +501,14 @@ fn a_command_has_time_of_its_own() {
     harness.advance(Duration::from_secs(3));
     assert_eq!(harness.take_sent(), b"-ERR the command did not end in time\r\n");
 }
+
+/// The rewritten form of an inline command is longer than its line; the limit of a command's bytes is for the other form.
+#[test]
+fn an_inline_command_is_limited_by_its_line() {
+    let mut config = ServerConfig::default();
+    (config.rules.limits.command, config.rules.limits.line) = (12, 12);
+    config.rules.leniency.inline_commands = true;
+    let mut harness = Harness::new(Server::new(Arc::new(config), Toy::default()));
+    harness.trickle(b"ECHO \"a b\"\r\n");
+    assert_eq!(sent(&mut harness), "$3 a b ");
+}

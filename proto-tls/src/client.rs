@@ -3,10 +3,10 @@
 use core::fmt;
 use std::sync::Arc;
 
-use protocol::Protocol;
+use protocol::{KeptPeer, Protocol};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
@@ -14,7 +14,7 @@ use rustls::{CertificateError, ClientConfig as RustlsConfig, DigitallySignedStru
 
 use crate::engine::Engine;
 use crate::identity::Identity;
-use crate::layer::{Shared, Tls};
+use crate::layer::{Factory, Shared, Tls};
 use crate::limits::Limits;
 use crate::server::ConfigError;
 use crate::stats::Stats;
@@ -37,6 +37,9 @@ pub struct ClientConfig {
     pub sessions: usize,
     /// A further check of a chain that is valid and trusted, before anything is sent to its server. Default none.
     pub pin: Option<Pin>,
+    /// Accepts any certificate, whoever has issued it and for whatever name: anyone on the way may read and change everything. Default
+    /// false.
+    pub insecure: bool,
     /// Limits of a handshake.
     pub limits: Limits,
 }
@@ -45,6 +48,14 @@ pub struct ClientConfig {
 pub type Pin = Arc<dyn Fn(&[CertificateDer<'_>]) -> bool + Send + Sync>;
 
 impl ClientConfig {
+    /// A client that trusts everybody: see [`insecure`](Self::insecure).
+    pub fn insecure(provider: Arc<CryptoProvider>) -> Self {
+        ClientConfig {
+            insecure: true,
+            ..Self::new(provider, Roots(RootCertStore::empty()))
+        }
+    }
+
     /// A client that trusts `roots`.
     pub fn new(provider: Arc<CryptoProvider>, roots: Roots) -> Self {
         ClientConfig {
@@ -55,6 +66,7 @@ impl ClientConfig {
             tls12: true,
             sessions: 256,
             pin: None,
+            insecure: false,
             limits: Limits::default(),
         }
     }
@@ -152,9 +164,11 @@ impl Connector {
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let provider = Arc::clone(&config.provider);
         let roots = Arc::new(config.roots.0);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-            .build()
-            .map_err(|error| ConfigError::Authorities(error.to_string()))?;
+        let verifier = || {
+            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&config.provider))
+                .build()
+                .map_err(|error| ConfigError::Authorities(error.to_string()))
+        };
         let versions: &[_] = match config.tls12 {
             true => &[&rustls::version::TLS13, &rustls::version::TLS12],
             false => &[&rustls::version::TLS13],
@@ -163,10 +177,17 @@ impl Connector {
             .with_protocol_versions(versions)
             .map_err(|error| ConfigError::Provider(error.to_string()))?;
         let builder = match config.pin {
-            None => builder.with_webpki_verifier(verifier),
-            Some(pin) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Pinned { verifier, pin })),
+            _ if config.insecure => {
+                let anybody = Anybody(Arc::clone(&config.provider));
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody))
+            }
+            None => builder.with_webpki_verifier(verifier()?),
+            Some(pin) => {
+                let verifier = verifier()?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(Pinned { verifier, pin }))
+            }
         };
         let mut built = match config.identity {
             None => builder.with_no_client_auth(),
@@ -196,10 +217,34 @@ impl Connector {
     ///
     /// [`InvalidName`] if `name` is neither.
     pub fn connect<P: Protocol>(&self, name: &str, inner: P) -> Result<Tls<P>, InvalidName> {
+        Ok(Tls::client(self.engine(name)?, Arc::clone(&self.shared), inner))
+    }
+
+    /// Like [`connect`](Self::connect), but `factory` makes the protocol when the handshake is complete, and knows its result: for a
+    /// client that offers several application protocols. `peer` is shown to it. Messages that arrive before are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub fn connect_with<P, F>(
+        &self,
+        name: &str,
+        peer: KeptPeer<P::Message>,
+        factory: F,
+    ) -> Result<Tls<P, F>, InvalidName>
+    where
+        P: Protocol,
+        F: Factory<P>,
+    {
+        let engine = self.engine(name)?;
+        Ok(Tls::client_with(engine, Arc::clone(&self.shared), peer, factory))
+    }
+
+    fn engine(&self, name: &str) -> Result<Engine, InvalidName> {
         let invalid = || InvalidName(name.into());
         let server = ServerName::try_from(name.to_owned()).map_err(|_| invalid())?;
         let connection = UnbufferedClientConnection::new(Arc::clone(&self.config), server).map_err(|_| invalid())?;
-        Ok(Tls::client(Engine::client(connection), Arc::clone(&self.shared), inner))
+        Ok(Engine::client(connection))
     }
 
     /// The counters.
@@ -213,6 +258,47 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector")
             .field("stats", &self.stats())
             .finish_non_exhaustive()
+    }
+}
+
+/// Accepts every certificate; checks only that the server has the certificate's key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::stats::Counters;
 
 /// A connection over TLS, with the protocol `P` inside. On a server, the factory `F` makes the protocol when the handshake is complete; on
-/// a client, the protocol exists from the start.
+/// a client, the protocol exists from the start, unless there is a factory ([`Connector::connect_with`](crate::Connector::connect_with)).
 ///
 /// The driver's limits apply to the protocol inside. The protocol is congested while ciphertext waits to be sent. If the peer cuts the
 /// stream off, the protocol is closed with [`Reason::Io`] and [`ErrorKind::UnexpectedEof`].
@@ -37,6 +37,8 @@ struct Core {
     deadline: Option<Instant>,
     /// The deadline of the whole handshake.
     end: Option<Instant>,
+    /// Whether this is the server's side.
+    server: bool,
     /// Whether the peer has sent anything.
     begun: bool,
     /// Bytes of the handshake received.
@@ -63,9 +65,9 @@ pub(crate) struct Shared {
 }
 
 enum Inner<P: Protocol, F> {
-    /// On a server, during the handshake.
+    /// During the handshake, if the factory is to know its result.
     Unmade(Box<Unmade<P::Message, F>>),
-    /// On a client, during the handshake.
+    /// On a client without a factory, during the handshake.
     Opening(Box<Opening<P>>),
     Open(Connection<P>),
     /// The factory refused the peer.
@@ -119,9 +121,19 @@ impl<P: Protocol> Factory<P> for NoFactory {
 impl<P: Protocol, F> Tls<P, F> {
     pub(crate) fn server(engine: Engine, shared: Arc<Shared>, peer: &Peer<'_, P::Message>, factory: F) -> Self {
         // The peer is kept only until the factory is called: a sender that the factory does not take is dropped with it.
-        let known = peer.keep();
+        Self::unmade(engine, shared, peer.keep(), factory, true)
+    }
+
+    /// A client whose protocol is made when the handshake is complete.
+    pub(crate) fn client_with(engine: Engine, shared: Arc<Shared>, known: KeptPeer<P::Message>, factory: F) -> Self {
+        Self::unmade(engine, shared, known, factory, false)
+    }
+
+    fn unmade(engine: Engine, shared: Arc<Shared>, known: KeptPeer<P::Message>, factory: F, server: bool) -> Self {
+        let mut core = Core::new(engine, shared);
+        core.server = server;
         Tls {
-            core: Core::new(engine, shared),
+            core,
             inner: Inner::Unmade(Box::new(Unmade { known, factory })),
         }
     }
@@ -132,7 +144,7 @@ impl<P: Protocol, F> Tls<P, F> {
         open.then_some(Session(&self.core.engine))
     }
 
-    /// The protocol inside; on a server, `None` before the handshake is complete.
+    /// The protocol inside; with a factory, `None` before the handshake is complete.
     pub fn protocol(&self) -> Option<&P> {
         match &self.inner {
             Inner::Open(connection) => Some(connection.protocol()),
@@ -170,6 +182,7 @@ impl Core {
             shared,
             deadline: None,
             end: None,
+            server: false,
             begun: false,
             received: 0,
             own: 0,
@@ -192,13 +205,13 @@ impl Core {
     }
 
     /// Continues the handshake. Returns whether it is complete.
-    fn shake_hands<E>(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>, server: bool) -> Result<bool, Error<E>> {
+    fn shake_hands<E>(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<bool, Error<E>> {
         if input.is_empty() {
             return Ok(false);
         }
         self.begun = true;
         self.deadline = self.end;
-        if server && self.received == 0 {
+        if self.server && self.received == 0 {
             match plain_http::guess(input.as_slice()) {
                 Guess::Http => {
                     cx.send(plain_http::ANSWER);
@@ -213,7 +226,7 @@ impl Core {
         self.received += before - input.len();
         if read.map_err(Error::Tls)? == Read::Open {
             self.deadline = None;
-            self.shared.counters.opened(Session(&self.engine), server);
+            self.shared.counters.opened(Session(&self.engine), self.server);
             return Ok(true);
         }
         if self.received + input.len() > self.shared.limits.handshake {
@@ -408,8 +421,7 @@ impl<P: Protocol, F: Factory<P>> Tls<P, F> {
     /// Continues the handshake, and opens the inner connection when it is complete. Returns whether it is open.
     #[cold]
     fn shake_hands(&mut self, cx: &mut Cx<'_>, input: &mut Input<'_>) -> Result<bool, Error<P::Error>> {
-        let server = matches!(self.inner, Inner::Unmade(_));
-        match self.core.shake_hands(cx, input, server) {
+        match self.core.shake_hands(cx, input) {
             Ok(true) => self.open(cx).map(|()| true),
             Ok(false) => Ok(false),
             Err(error) => Err(self.failed(cx, error)),
@@ -491,7 +503,8 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
         match &self.inner {
             Inner::Open(connection) => connection.protocol().keeps_reading(),
             Inner::Opening(_) => true,
-            Inner::Unmade(_) | Inner::None => false,
+            Inner::Unmade(_) => !self.core.server,
+            Inner::None => false,
         }
     }
 
@@ -533,7 +546,7 @@ impl<P: Protocol, F: Factory<P>> Protocol for Tls<P, F> {
                 opening.messages.push(message);
                 return Ok(());
             }
-            // Before the factory is called, nobody has a sender.
+            // Before the factory is called, no protocol has a sender.
             Inner::Unmade(_) | Inner::None => return Ok(()),
         };
         let wait = Scratch::lend(*cx.limits(), cx.now(), |scratch| {

@@ -12,7 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Frame;
 use proto_http::{BodyLength, Fields, Handler, Misuse, Request, Responder, Unframed};
-use protocol::Sender;
+use protocol::{Sender, Waking, Woken};
 use tower_service::Service;
 
 use crate::body::{Body, BodyError, Feed};
@@ -21,7 +21,6 @@ use crate::head;
 use crate::rehearsal::Rehearsal;
 use crate::tunnel::Tunnel;
 use crate::upgrade::Pipe;
-use crate::wake::{Waking, Woken};
 
 /// The most bytes of a response passed to the connection in one call, after which congestion is checked.
 const PIECE: usize = 64 * 1024;
@@ -41,7 +40,7 @@ where
     S: Service<http::Request<Body>, Response = Response<B>>,
 {
     service: S,
-    waking: Arc<Waking>,
+    waking: Waking<Woken>,
     waker: Waker,
     exchange: Exchange,
     /// The service's future. Its memory is reused for the next request.
@@ -441,7 +440,7 @@ where
 
     fn switched(&mut self) -> Option<Tunnel> {
         match std::mem::take(&mut self.exchange) {
-            Exchange::Switching(pipe) => Some(Tunnel::new(pipe, Arc::clone(&self.waking))),
+            Exchange::Switching(pipe) => Some(Tunnel::new(pipe, self.waking.clone())),
             _ => None,
         }
     }

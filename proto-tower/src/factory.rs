@@ -6,12 +6,11 @@ use std::sync::Arc;
 use http::Response;
 use proto_h2::{Auto, StreamMessage};
 use proto_http::WallClock;
-use protocol::{Peer, Protocol};
+use protocol::{Peer, Protocol, Woken};
 use tower_service::Service;
 
 use crate::adapter::Adapter;
 use crate::body::Body;
-use crate::wake::Woken;
 
 /// Settings that all connections share, for both versions of HTTP.
 #[derive(Clone, Debug)]

@@ -10,11 +10,10 @@ mod head;
 mod rehearsal;
 mod tunnel;
 mod upgrade;
-mod wake;
 
 pub use adapter::Adapter;
 pub use body::{Body, BodyError};
 pub use factory::{Config, connection};
+pub use protocol::Woken;
 pub use tunnel::Tunnel;
 pub use upgrade::{OnUpgrade, UpgradeError, Upgraded, on_upgrade};
-pub use wake::Woken;

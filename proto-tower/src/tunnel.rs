@@ -4,16 +4,15 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use protocol::{Cx, Input, Protocol, Reason};
+use protocol::{Cx, Input, Protocol, Reason, Waking, Woken};
 
 use crate::upgrade::Pipe;
-use crate::wake::{Waking, Woken};
 
 /// Carries the bytes of an [`Upgraded`](crate::Upgraded) stream. A connection switches to this protocol when its service has agreed to an
 /// upgrade or a tunnel.
 pub struct Tunnel {
     pipe: Arc<Pipe>,
-    waking: Arc<Waking>,
+    waking: Waking<Woken>,
     /// The client sends nothing more.
     ended: bool,
 }
@@ -27,7 +26,7 @@ impl fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
-    pub(crate) fn new(pipe: Arc<Pipe>, waking: Arc<Waking>) -> Self {
+    pub(crate) fn new(pipe: Arc<Pipe>, waking: Waking<Woken>) -> Self {
         Tunnel {
             pipe,
             waking,

@@ -411,7 +411,10 @@ fn informational_responses_before_the_101() {
     }
     // Their number is limited.
     let (mut harness, _) = client();
-    harness.receive("HTTP/1.1 100 Continue\r\n\r\n".repeat(17).as_bytes());
+    harness.receive("HTTP/1.1 100 Continue\r\n\r\n".repeat(16).as_bytes());
+    assert_eq!(harness.error(), None);
+    harness.receive(b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(harness.error(), Some(&ClientError::Interims));
     harness.eof();
     assert_eq!(harness.ended(), Some(protocol::Reason::Error));
 }

@@ -362,6 +362,25 @@ fn honest_inflation_goes_beyond_a_mebibyte() {
     }
 }
 
+/// A small message may have any ratio: a page of zeros is no attack.
+#[test]
+fn no_ratio_is_suspicious_up_to_a_mebibyte() {
+    let config = config(|config| {
+        config.limits.message = 8 << 20;
+        config.limits.frame = 8 << 20;
+        config.deflate.level = 6;
+    });
+    for (length, fits) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let mut server = Connection::server(config.clone()).deflate(TAKEOVER);
+        let mut client = Connection::client(config.clone(), Fixed).deflate(TAKEOVER);
+        let mut out = BytesMut::new();
+        server.writer.binary(&mut out, &vec![0; length]).unwrap();
+        assert!(length / out.len() > 200);
+        let seen = receive(&mut client.reader, &mut client.writer, &out);
+        assert_eq!(seen.err(), (!fits).then_some(Violation::InflateRatio));
+    }
+}
+
 /// A faulty message gets the same error however its bytes are cut: inflated output is checked before further input is read.
 #[test]
 fn one_verdict_whatever_the_cut() {

@@ -19,6 +19,7 @@ mod simple;
 pub mod testing;
 mod tracer;
 mod upgrade;
+mod wake;
 mod wrapper;
 
 pub use bytes;
@@ -37,4 +38,5 @@ pub use crate::reason::Reason;
 pub use crate::simple::{Simple, SimpleProtocol};
 pub use crate::tracer::{Capture, Tracer};
 pub use crate::upgrade::{Switch, SwitchError, Upgrade};
+pub use crate::wake::{Waking, Woken};
 pub use crate::wrapper::Wrapper;

@@ -257,3 +257,11 @@ fn a_layer_has_its_driver_read() {
     assert!((4..=8).contains(&loads), "{loads}");
     assert_eq!(driver.wire.sends, 0);
 }
+
+/// A read that fails is an error, not a wait.
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let folder = Arc::new(File::open(std::env::temp_dir()).unwrap());
+    let error = FilePiece::new(folder, 0, 10).read(&mut [0; 10]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IsADirectory);
+}

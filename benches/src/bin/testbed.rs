@@ -60,6 +60,8 @@ struct Options {
 
 /// The path at which messages are compressed.
 const DEFLATE: &str = "/ws/deflate";
+/// A path as long as those of many programs, with the answer of `/`.
+const ITEMS: &str = "/api/v1/items";
 
 /// The time that connections have to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -321,13 +323,13 @@ impl Handler for Testbed {
 
     fn request(&mut self, request: &Request<'_>, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (request.path(), request.method()) {
-            ("/", "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
+            ("/" | ITEMS, "GET" | "HEAD") => responder.send(200, &self.shared.text, b"Hello, World!"),
             ("/echo", "POST") => self.start_echo(request, responder),
             ("/whoami", "GET" | "HEAD") => self.whoami(responder),
             ("/204", "GET" | "HEAD") => responder.send(204, &(), b""),
             ("/304", "GET" | "HEAD") => responder.send(304, &(), b""),
             ("/ws" | DEFLATE, "GET") => self.upgrade(request, responder),
-            ("/" | "/whoami" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
+            ("/" | ITEMS | "/whoami" | "/204" | "/304", _) => responder.send(405, &[("Allow", "GET, HEAD")], b""),
             ("/echo", _) => responder.send(405, &[("Allow", "POST")], b""),
             ("/ws" | DEFLATE, _) => responder.send(405, &[("Allow", "GET")], b""),
             _ => responder.send(404, &(), b""),

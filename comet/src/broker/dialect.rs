@@ -63,6 +63,8 @@ pub(crate) enum Ticket {
     Page(Name),
     /// A page for a client's request.
     History(Name, Keep, Done<Snapshot>),
+    /// A part of a history for a client's request.
+    Part(Name, Keep, Done<Snapshot>),
     Presence(usize, Done<Presence>),
     /// The channels that were subscribed to.
     Followed(Vec<(Name, Keep)>),
@@ -82,6 +84,23 @@ pub(crate) enum News {
     /// Not for comet.
     Nothing,
     Unreadable,
+}
+
+/// One side of an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Before(u64),
+    After(u64),
+}
+
+impl Side {
+    /// The words for a command.
+    pub(crate) fn words(self) -> (Bytes, Bytes) {
+        match self {
+            Side::Before(offset) => ("before".into(), offset.to_string().into()),
+            Side::After(offset) => ("after".into(), offset.to_string().into()),
+        }
+    }
 }
 
 /// How to speak to a kind of server.
@@ -112,6 +131,10 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     fn published(&self, reply: &Value) -> Option<Position>;
     fn read(&self, channel: &Name, range: &Range) -> Words;
     fn page(&self, channel: &Name, reply: &Value) -> Option<Page>;
+    /// Reads the publications on one side of an offset, beginning with the next to it.
+    fn read_part(&self, channel: &Name, side: Side, publications: usize, bytes: usize) -> Words;
+    /// The channel's position, and the entries that were read, oldest first.
+    fn part(&self, channel: &Name, reply: &Value) -> Option<(Position, Page)>;
     /// Marks that a channel which ends at `last` has lost publications: later ones get a new epoch, so that nobody takes the history for a
     /// continuous one. `None` if the broker cannot lose publications.
     fn mark_broken(&self, channel: &Name, last: Option<Position>, keep: Keep) -> Option<Words>;

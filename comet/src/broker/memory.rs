@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Instant;
 
-use super::redis::WISH;
-use super::{ANSWER, Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use super::{ANSWER, Broker, Done, Inbox, Member, Part, Presence, Snapshot, Trouble};
 use crate::channel::Name;
+use crate::clock;
 use crate::log::{Keep, Log};
 use crate::publication::{Draft, Epoch, Position, Publication};
+use crate::table::Table;
 
-/// The most keys remembered per channel.
+/// The most keys remembered per channel, unless the channel's history has more publications.
 const WISHES: usize = 1024;
 
 /// Keeps channels in memory; they end with the process.
@@ -36,8 +37,10 @@ struct State {
     members: HashMap<Arc<str>, Member>,
     /// The time of the last publication.
     published: Option<Instant>,
-    /// Recent keys: when they were used, and the resulting positions.
-    wishes: VecDeque<(Instant, Arc<str>, Position)>,
+    /// Recent keys, and the resulting positions.
+    wishes: Table<Arc<str>, Position>,
+    /// When the keys were used, oldest first.
+    wished: VecDeque<(Instant, Arc<str>)>,
     /// Removed from the table: a thread that still holds the channel must look it up again.
     removed: bool,
 }
@@ -58,7 +61,7 @@ impl Memory {
     /// Calls `with` with the channel, creating it if needed.
     fn with<T>(&self, name: &Name, keep: Keep, with: impl FnOnce(&mut State) -> T) -> Result<T, Trouble> {
         loop {
-            let found = self.read().get(name).map(Arc::clone);
+            let found = self.channels().get(name).map(Arc::clone);
             let channel = match found {
                 Some(channel) => channel,
                 None => {
@@ -82,12 +85,12 @@ impl Memory {
 
     /// Calls `with` with the channel, if it exists.
     fn with_existing<T>(&self, name: &Name, with: impl FnOnce(&mut State) -> T) -> Option<T> {
-        let channel = self.read().get(name).map(Arc::clone)?;
+        let channel = self.channels().get(name).map(Arc::clone)?;
         let mut state = channel.lock();
         Some(with(&mut state))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Arc<Channel>>> {
+    fn channels(&self) -> RwLockReadGuard<'_, HashMap<Name, Arc<Channel>>> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,6 +105,34 @@ impl Memory {
         self.with(channel, keep, |state| state.followed = true)
     }
 
+    /// A part of a channel, oldest first, bounded in number and bytes; the channel's position; and whether there is more.
+    pub(super) fn read(
+        &self,
+        channel: &Name,
+        part: Part,
+        publications: usize,
+        bytes: usize,
+    ) -> (Position, Vec<Arc<Publication>>, bool) {
+        let Part::After(offset) = part else {
+            let before = if let Part::Before(offset) = part {
+                Some(offset)
+            } else {
+                None
+            };
+            let (position, mut read, more) = self.read_back(channel, before, publications, bytes);
+            read.reverse();
+            return (position, read, more);
+        };
+        let read = self.with_existing(channel, |state| {
+            let keep = state.keep;
+            state.log.expire(clock::now(), &keep);
+            let mut tail = state.log.after(offset, publications);
+            tail.limit_bytes(bytes);
+            (state.log.position(), tail.publications, tail.more)
+        });
+        read.unwrap_or_else(|| (self.epochs.nothing(), Vec::new(), false))
+    }
+
     /// A part of a channel: the publications before an offset, newest first, bounded in number and bytes; and the channel's position.
     pub(super) fn read_back(
         &self,
@@ -112,7 +143,7 @@ impl Memory {
     ) -> (Position, Vec<Arc<Publication>>, bool) {
         let read = self.with_existing(channel, |state| {
             let keep = state.keep;
-            state.log.expire(Instant::now(), &keep);
+            state.log.expire(clock::now(), &keep);
             let mut read = Vec::new();
             let (mut size, mut more) = (0, false);
             for publication in state.log.newest_first(before) {
@@ -162,7 +193,7 @@ impl Broker for Memory {
     fn publish(&self, draft: Draft, keep: Keep, done: Done<Position>) {
         let channel = draft.channel.clone();
         let published = self.with(&channel, keep, |state| {
-            let now = Instant::now();
+            let now = clock::now();
             if let Some(position) = draft.key.as_ref().and_then(|key| state.fulfilled(now, key)) {
                 return position;
             }
@@ -183,10 +214,8 @@ impl Broker for Memory {
         done.tell(published);
     }
 
-    fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>) {
-        let (position, mut publications, more) =
-            self.read_back(channel, None, keep.publications, keep.bytes.min(ANSWER));
-        publications.reverse();
+    fn snapshot(&self, channel: &Name, part: Part, keep: Keep, done: Done<Snapshot>) {
+        let (position, publications, more) = self.read(channel, part, keep.publications, keep.bytes.min(ANSWER));
         done.tell(Ok(Snapshot {
             position,
             publications,
@@ -222,7 +251,7 @@ impl Broker for Memory {
     /// Drops old publications, and channels without any content.
     fn tick(&self, now: Instant) {
         let mut spent = Vec::new();
-        for (name, channel) in self.read().iter() {
+        for (name, channel) in self.channels().iter() {
             let mut state = channel.lock();
             let keep = state.keep;
             state.log.expire(now, &keep);
@@ -263,7 +292,8 @@ impl Epochs {
             followed: false,
             members: HashMap::new(),
             published: None,
-            wishes: VecDeque::new(),
+            wishes: Table::default(),
+            wished: VecDeque::new(),
             removed: false,
         };
         Arc::new(Channel(Mutex::new(state)))
@@ -277,34 +307,39 @@ impl Channel {
 }
 
 impl State {
-    /// The result of an earlier publication with the same key, if it was recent.
+    /// The result of an earlier publication with the same key, if the key is still remembered.
     fn fulfilled(&mut self, now: Instant, key: &str) -> Option<Position> {
         self.forget_wishes(now);
-        let mut wishes = self.wishes.iter();
-        wishes
-            .find(|(_, known, _)| **known == *key)
-            .map(|(_, _, position)| *position)
+        self.wishes.get(key).copied()
     }
 
     fn remember(&mut self, now: Instant, key: Arc<str>, position: Position) {
-        if self.wishes.len() == WISHES {
-            self.wishes.pop_front();
+        if self.wished.len() >= WISHES.max(self.keep.publications) {
+            self.forget_oldest_wish();
         }
-        self.wishes.push_back((now, key, position));
+        self.wishes.insert(Arc::clone(&key), position);
+        self.wished.push_back((now, key));
     }
 
     fn forget_wishes(&mut self, now: Instant) {
-        let is_old = |(at, ..): &(Instant, Arc<str>, Position)| now.saturating_duration_since(*at) > WISH;
-        while self.wishes.front().is_some_and(is_old) {
-            self.wishes.pop_front();
+        let kept = self.keep.wish();
+        let is_old = |(at, _): &(Instant, Arc<str>)| now.saturating_duration_since(*at) > kept;
+        while self.wished.front().is_some_and(is_old) {
+            self.forget_oldest_wish();
+        }
+    }
+
+    fn forget_oldest_wish(&mut self) {
+        if let Some((_, key)) = self.wished.pop_front() {
+            self.wishes.remove(&key);
         }
     }
 
     /// Whether the channel can be dropped without loss. A channel's position is kept for some time after its history, so that a client that
-    /// returns learns that it has missed nothing.
-    /// back then learns that nothing was missed.
+    /// returns learns that it has missed nothing; and as long as a key is remembered, so that no repeated request publishes again.
     fn is_spent(&self, now: Instant) -> bool {
         let quiet = |at| now.saturating_duration_since(at) > 2 * self.keep.time;
-        !self.followed && self.log.is_empty() && self.members.is_empty() && self.published.is_none_or(quiet)
+        let is_empty = self.log.is_empty() && self.members.is_empty() && self.wished.is_empty();
+        !self.followed && is_empty && self.published.is_none_or(quiet)
     }
 }

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod hub;
+mod member;
 mod memory;
 mod reading;
 mod redis;
@@ -20,6 +21,7 @@ use crate::publication::{Draft, Position, Publication};
 
 pub(crate) use dialect::Refusal;
 pub(crate) use hub::{Hub, HubDialect, HubPost, Session as HubSession};
+pub(crate) use member::{Info, Member, Who};
 pub(crate) use memory::Memory;
 pub(crate) use redis::RedisUrl;
 pub(crate) use speaker::{Speaker, Wake};
@@ -98,9 +100,9 @@ pub(crate) trait Broker: Send + Sync {
     /// Appends to a channel's history, and delivers to all followers. `done` receives the position.
     fn publish(&self, draft: Draft, keep: Keep, done: Done<Position>);
 
-    /// The channel's present state, without following it: the newest publications, as many as `keep` and [`ANSWER`] permit. Does not create
-    /// the channel.
-    fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>);
+    /// A part of the channel's history and its position, without following it: as many publications as `keep` and [`ANSWER`] permit. Does
+    /// not create the channel.
+    fn snapshot(&self, channel: &Name, part: Part, keep: Keep, done: Done<Snapshot>);
 
     /// Notes that a client is present in `channel`, which this node follows.
     fn enter(&self, channel: &Name, member: Member);
@@ -119,6 +121,11 @@ pub(crate) trait Broker: Send + Sync {
         None
     }
 
+    /// How often the connection to the broker was lost and established again.
+    fn reconnects(&self) -> u64 {
+        0
+    }
+
     /// Does periodic work; called every second.
     fn tick(&self, now: Instant);
 }
@@ -135,7 +142,18 @@ pub(crate) trait Inbox: Send + Sync {
     fn position(&self, channel: &Name) -> Option<Position>;
 }
 
-/// A channel's position, and the last publications before it, without gaps.
+/// A part of a channel's history, as clients ask for it. Within a history, offsets never decrease, whatever the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The newest publications.
+    Newest,
+    /// The newest publications before this offset.
+    Before(u64),
+    /// The oldest publications after this offset.
+    After(u64),
+}
+
+/// A channel's position, and the last publications before it, without gaps; or another [`Part`] of its history.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) position: Position,
@@ -145,18 +163,10 @@ pub(crate) struct Snapshot {
     /// Whether this history continues from the [`position`](Inbox::position) that the inbox had when it was read. If so, publications in
     /// between that are missing here have left the history. `None` if the inbox had no position.
     pub(crate) continues: Option<bool>,
-    /// Whether the history has more publications, further back.
+    /// Whether the history has more publications, further back; for [`Part::After`], further on.
     pub(crate) more: bool,
     /// See [`Broker::follow`].
     pub(crate) round: u64,
-}
-
-/// A client in a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Member {
-    pub(crate) client: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<Arc<str>>,
 }
 
 /// The clients in a channel.
@@ -165,6 +175,14 @@ pub(crate) struct Presence {
     pub(crate) total: usize,
     /// Some of the clients, if there are many.
     pub(crate) clients: Vec<Member>,
+}
+
+impl Presence {
+    /// The number of different users among the clients. A client without a user counts as one of its own.
+    pub(crate) fn users(&self) -> usize {
+        let users: std::collections::HashSet<_> = self.clients.iter().filter_map(Member::user).collect();
+        users.len() + self.clients.iter().filter(|member| member.user().is_none()).count()
+    }
 }
 
 /// Why a broker did not carry out a request.

@@ -22,7 +22,7 @@ impl Notice {
     /// Writes `text` to standard error, unless another line of this kind was written less than ten seconds ago.
     pub(crate) fn say(&self, text: impl FnOnce() -> String) {
         if let Some(line) = self.line(Instant::now(), text) {
-            eprintln!("comet: {line}");
+            tracing::warn!("{line}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Histogram;
+
 /// A number that only increases.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -20,6 +22,8 @@ impl Counter {
 pub(crate) struct Counters {
     /// Publications by clients of this node, over WebSocket or HTTP.
     pub(crate) published: Counter,
+    /// Publications of them that failed, or whose outcome is unknown.
+    pub(crate) publish_failures: Counter,
     /// Publications in channels that this node follows.
     pub(crate) publications: Counter,
     /// Deliveries of these publications to listeners.
@@ -35,4 +39,8 @@ pub(crate) struct Counters {
     pub(crate) unrecovered: Counter,
     /// Requests refused because a client made too many.
     pub(crate) limited: Counter,
+    /// From the arrival of a publication to its writing, of a part of the deliveries.
+    pub(crate) delivery: Histogram,
+    /// Until the broker has acknowledged the node's own publication.
+    pub(crate) round_trip: Histogram,
 }

@@ -57,8 +57,8 @@ pub(crate) trait Reader {
 
 impl Cursor {
     /// Subscribes the connection of `sender` to `feed`. `None` if the feed is no longer in use.
-    pub(super) fn enter(feed: Arc<Feed>, sender: Sender<Post>, beats: bool) -> Option<Self> {
-        let key = feed.enter(sender, beats)?;
+    pub(super) fn enter(feed: Arc<Feed>, sender: Sender<Post>, number: u64, beats: bool) -> Option<Self> {
+        let key = feed.enter(sender, number as u32, beats)?;
         Some(Cursor {
             tag: feed.name.tag(),
             feed,

@@ -61,6 +61,8 @@ struct State {
 #[derive(Debug)]
 struct Listener {
     sender: Sender<Post>,
+    /// The lower half of the client's number.
+    number: u32,
     /// Whether the listener wants heartbeats.
     beats: bool,
     /// Whether a message did not fit in its mailbox.
@@ -68,6 +70,9 @@ struct Listener {
     /// Whether the listener waits for another snapshot.
     verifies: bool,
 }
+
+// The number needs no memory: it fills padding.
+const _: () = assert!(size_of::<Listener>() == size_of::<Sender<Post>>() + 8);
 
 /// The effect of a publication from the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +137,8 @@ impl Feed {
 
     // Called for readers.
 
-    /// Adds `sender` as a listener, with heartbeats if it wants `beats`. `None` if the feed is no longer in use.
-    pub(crate) fn enter(&self, sender: Sender<Post>, beats: bool) -> Option<u32> {
+    /// Adds `sender`, of the client with this number, as a listener, with heartbeats if it wants `beats`. `None` if the feed is no longer in use.
+    pub(crate) fn enter(&self, sender: Sender<Post>, number: u32, beats: bool) -> Option<u32> {
         let mut state = self.lock();
         let key = u32::try_from(state.listeners.vacant_key()).ok()?;
         if state.retired {
@@ -144,6 +149,7 @@ impl Feed {
         }
         state.listeners.insert(Listener {
             sender,
+            number,
             beats,
             lost: false,
             verifies: false,
@@ -293,6 +299,13 @@ impl Feed {
             .iter()
             .map(|(_, listener)| listener.sender.clone())
             .collect()
+    }
+
+    /// The senders of the listeners whose client's number has this lower half.
+    pub(crate) fn senders_of(&self, number: u32) -> Vec<Sender<Post>> {
+        let state = self.lock();
+        let listeners = state.listeners.iter().filter(|(_, listener)| listener.number == number);
+        listeners.map(|(_, listener)| listener.sender.clone()).collect()
     }
 
     /// Sends a heartbeat to the listeners that want one.

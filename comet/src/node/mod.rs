@@ -1,10 +1,14 @@
 //! A node: the channels that this process's connections follow, fed by the broker.
 
+mod clients;
 mod counters;
 mod cursor;
 mod expiry;
 mod feed;
+mod histogram;
+mod orders;
 mod post;
+mod revoked;
 mod sample;
 mod ticker;
 
@@ -24,12 +28,17 @@ use crate::publication::{Encoding, Position, Publication};
 use crate::rule::Rules;
 use crate::table::Table;
 
+pub(crate) use clients::{Clients, Known};
 pub(crate) use counters::Counters;
 pub(crate) use cursor::{Cursor, Reader};
 pub(crate) use expiry::{Expiries, Expiry};
 pub(crate) use feed::{Begin, Feed, News};
+pub(crate) use histogram::{Histogram, PART, SUM};
+pub(crate) use orders::{Order, What};
 pub(crate) use post::{Answer, Outcome, Post};
+pub(crate) use revoked::{KEPT as REVOKED_KEPT, Revocation, Revoked};
 pub(crate) use sample::{GAUGES, Sample};
+pub(crate) use ticker::BEAT;
 
 /// How long a feed is kept after its last listener, who may return.
 const LINGER: Duration = Duration::from_secs(30);
@@ -64,6 +73,10 @@ pub(crate) struct Node {
     /// Its name in clients' names, which no other start of any node has.
     pub(crate) instance: String,
     pub(crate) expiries: Arc<Expiries>,
+    pub(crate) clients: Arc<Clients>,
+    /// The position of the last order that was carried out.
+    last_order: Mutex<Option<Position>>,
+    pub(crate) revoked: Revoked,
     /// Feeds that miss publications.
     torn: Mutex<Vec<Arc<Feed>>>,
     /// The connection to the parent, if there are several processes, and the counters of all of them.
@@ -106,6 +119,9 @@ impl Node {
         Arc::new_cyclic(|node: &Weak<Node>| Node {
             name: format!("{}.{}", config.server, config.worker),
             expiries: Arc::default(),
+            clients: Arc::default(),
+            last_order: Mutex::default(),
+            revoked: Revoked::default(),
             torn: Mutex::default(),
             parent: Mutex::default(),
             crew: Mutex::default(),
@@ -162,13 +178,18 @@ impl Node {
         self.stats.get().map(|stats| stats()).unwrap_or_default()
     }
 
-    /// Follows the channel on which nodes report their counters.
-    fn follow_nodes(&self) {
-        let nodes = Name::nodes();
-        // There is always room for the first channel.
-        if let Ok((feed, true)) = self.feed(&nodes) {
-            self.broker.follow(&nodes, feed.rule.keep);
+    /// Follows the channels on which nodes report their counters, and pass on orders.
+    pub(crate) fn follow_own(&self) {
+        for channel in [Name::nodes(), Name::orders(), Name::revoked()] {
+            // There is always room for the first channels.
+            if let Ok((feed, true)) = self.feed(&channel) {
+                self.broker.follow(&channel, feed.rule.keep);
+            }
         }
+    }
+
+    fn last_order(&self) -> MutexGuard<'_, Option<Position>> {
+        self.last_order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn peers(&self) -> MutexGuard<'_, HashMap<String, (Instant, Sample)>> {
@@ -183,11 +204,18 @@ impl Node {
         self.broker.as_ref()
     }
 
-    /// Subscribes the connection of `sender` to `channel`, which the rules permit. With `beats` it gets heartbeats.
-    pub(crate) fn subscribe(&self, channel: &Name, sender: &Sender<Post>, beats: bool) -> Result<Cursor, Trouble> {
+    /// Subscribes the connection of `sender`, which is that of the client with this number, to `channel`, which the rules permit. With
+    /// `beats` it gets heartbeats.
+    pub(crate) fn subscribe(
+        &self,
+        channel: &Name,
+        sender: &Sender<Post>,
+        number: u64,
+        beats: bool,
+    ) -> Result<Cursor, Trouble> {
         loop {
             let (feed, is_new) = self.feed(channel)?;
-            let cursor = Cursor::enter(Arc::clone(&feed), sender.clone(), beats);
+            let cursor = Cursor::enter(Arc::clone(&feed), sender.clone(), number, beats);
             if is_new {
                 self.broker.follow(channel, feed.rule.keep);
             }
@@ -250,6 +278,19 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Something was published in a channel of comet's own.
+    fn heard_own(&self, publication: &Publication) {
+        if publication.channel == Name::nodes() {
+            self.heard(publication);
+        } else if publication.channel == Name::orders() {
+            self.ordered(publication);
+        } else if publication.channel == Name::revoked() {
+            self.revoked_by(publication);
+        }
+    }
+}
+
 impl Inbox for Node {
     fn position(&self, channel: &Name) -> Option<Position> {
         let feed = self.read().get(channel).map(Arc::clone)?;
@@ -260,14 +301,19 @@ impl Inbox for Node {
         let Some(feed) = self.read().get(channel).map(Arc::clone) else {
             return;
         };
+        if *channel == Name::orders() {
+            self.orders_begin(&snapshot);
+        } else if *channel == Name::revoked() {
+            self.revocations(&snapshot);
+        }
         if feed.snapshot(snapshot) {
             self.counters.resets.add(1);
         }
     }
 
     fn publication(&self, publication: &Arc<Publication>) {
-        if publication.channel == Name::nodes() {
-            self.heard(publication);
+        if publication.channel.is_reserved() {
+            self.heard_own(publication);
         }
         let Some(feed) = self.read().get(&publication.channel).map(Arc::clone) else {
             return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::Sender;
 
-use super::Feed;
+use super::{Feed, Order};
 use crate::broker::{Done, Presence, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::messages::Id;
@@ -25,6 +25,8 @@ pub(crate) enum Post {
     Leave,
     /// The client's token has expired.
     Expired,
+    /// An order of the API.
+    Order(Arc<Order>),
     /// A heartbeat, for protocols without their own.
     Heartbeat,
     /// The broker's answer to a request.
@@ -44,6 +46,8 @@ pub(crate) enum Outcome {
     Published(Result<Position, Trouble>),
     Snapshot(Result<Snapshot, Trouble>),
     Presence(Result<Presence, Trouble>),
+    /// The outcomes of all questions of one request.
+    All(Vec<Outcome>),
     /// The result of another action, in words.
     Said(String),
 }

@@ -132,6 +132,7 @@ impl Node {
         let own = [
             ("subscriptions", subscriptions as u64),
             ("published", counted.published.get()),
+            ("publish_failures", counted.publish_failures.get()),
             ("publications", counted.publications.get()),
             ("deliveries", counted.deliveries.get()),
             ("missed", counted.missed.get()),
@@ -140,6 +141,7 @@ impl Node {
             ("recovered", counted.recovered.get()),
             ("unrecovered", counted.unrecovered.get()),
             ("limited", counted.limited.get()),
+            ("broker_reconnects", self.broker().reconnects()),
         ];
         Sample {
             node: self.name.clone(),
@@ -160,6 +162,8 @@ impl Node {
                 .chain(sum.iter())
                 .map(|(name, value)| (name.to_owned(), value))
                 .chain(tls)
+                .chain(counted.delivery.counters("delivery_seconds"))
+                .chain(counted.round_trip.counters("broker_round_trip_seconds"))
                 .collect(),
             channels,
             more_channels,
@@ -226,6 +230,10 @@ impl Node {
         let node = Arc::downgrade(self);
         let done = Done::new(move |outcome| {
             if let Some(node) = node.upgrade() {
+                if outcome.is_ok() {
+                    let time = clock::now().saturating_duration_since(now);
+                    node.counters.round_trip.add(time);
+                }
                 *node.health() = Health {
                     sent: None,
                     failed: outcome.is_err(),

@@ -12,12 +12,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a starting node waits for its broker.
 const BROKER_PATIENCE: Duration = Duration::from_secs(1);
 /// Ticks between two heartbeats: often enough for proxies, which give up after a minute.
-const BEAT: u64 = 20;
+pub(crate) const BEAT: u64 = 20;
 
 impl Node {
     /// Starts the thread that does the periodic work until the node is dropped.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
-        self.follow_nodes();
+        self.follow_own();
         let expiries = Arc::clone(&self.expiries);
         thread::Builder::new()
             .name("expiry".into())
@@ -56,11 +56,14 @@ impl Node {
         for feed in self.all_feeds() {
             feed.beat();
         }
+        self.clients.beat();
     }
 
     /// Does the work that is due.
     pub(crate) fn look_after(self: &Arc<Self>, now: Instant) {
         self.broker.tick(now);
+        self.clients.remind();
+        self.revoked.expire(now);
         let is_connected = self.broker.is_connected();
         let mut retired = Vec::new();
         for feed in self.all_feeds() {
@@ -120,7 +123,7 @@ impl Node {
         count
     }
 
-    fn all_feeds(&self) -> Vec<Arc<Feed>> {
+    pub(super) fn all_feeds(&self) -> Vec<Arc<Feed>> {
         self.read().values().map(Arc::clone).collect()
     }
 }

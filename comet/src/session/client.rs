@@ -1,82 +1,99 @@
-//! Messages to a client, and the client as a reader of channels.
+//! The client as a reader of channels.
 
-use std::convert::Infallible;
-
-use proto_ws::CloseCode;
-
-use super::Out;
+use super::dialect::{Closing, Dialect};
+use super::wire::Wire;
 use crate::app::App;
 use crate::broker::Trouble;
 use crate::channel::Name;
-use crate::messages::{Code, Failure, Id, Reply};
+use crate::messages::{Code, Failure, Reply};
 use crate::node::Reader;
 use crate::publication::{Position, Publication};
 
 /// The client, as a reader of channels.
-pub(super) struct ToClient<'s, 'a, 'c> {
-    app: &'s App,
-    socket: &'s mut Out<'a, 'c>,
-    /// Whether the client was too slow and is being disconnected.
-    pub(super) closed: bool,
+pub(super) struct ToClient<'s, W> {
+    pub(super) app: &'s App,
+    pub(super) dialect: Dialect,
+    pub(super) out: &'s mut W,
 }
 
-impl<'s, 'a, 'c> ToClient<'s, 'a, 'c> {
-    pub(super) fn new(app: &'s App, socket: &'s mut Out<'a, 'c>) -> Self {
-        ToClient {
-            app,
-            socket,
-            closed: false,
-        }
-    }
+/// Why a client is told no more of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The connection ends.
+    Closed,
+    /// The subscription ends, because its language cannot tell what happened. The client subscribes again, and learns it then.
+    Again,
+}
 
-    fn begin_anew(&mut self, channel: &Name, Position { epoch, offset }: Position, recovered: bool) {
+impl<W: Wire> ToClient<'_, W> {
+    fn begin_anew(
+        &mut self,
+        channel: &Name,
+        Position { epoch, offset }: Position,
+        recovered: bool,
+    ) -> Result<(), Stop> {
+        if self.dialect != Dialect::Comet {
+            return Err(Stop::Again);
+        }
         let reset = Reply::Reset {
             channel,
             epoch,
             offset,
             recovered,
         };
-        reply(self.socket, &reset);
+        self.dialect.reply(self.out, &reset);
+        Ok(())
+    }
+
+    fn joins_missed(&mut self, channel: &str) -> Result<(), Stop> {
+        self.dialect.reply(self.out, &Reply::JoinsMissed { channel });
+        Ok(())
     }
 }
 
-impl Reader for ToClient<'_, '_, '_> {
-    type Error = Infallible;
+impl<W: Wire> Reader for ToClient<'_, W> {
+    type Error = Stop;
 
     fn is_congested(&self) -> bool {
-        self.socket.is_congested()
+        self.out.is_congested()
     }
 
-    fn publication(&mut self, publication: &Publication) -> Result<(), Infallible> {
-        // Fails only while closing, when the client no longer listens.
-        let _ = self
-            .socket
-            .prepared(publication.message(&self.app.node.config.encoding));
+    fn publication(&mut self, publication: &Publication) -> Result<(), Stop> {
+        let encoding = &self.app.node.config.encoding;
+        self.out.publication(publication, self.dialect, encoding);
         Ok(())
     }
 
-    fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Infallible> {
+    fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Stop> {
+        if let Some(channel) = channel.joined() {
+            return self.joins_missed(channel);
+        }
+        if self.dialect != Dialect::Comet {
+            return Err(Stop::Again);
+        }
         self.app.node.counters.missed.add(to - from + 1);
-        reply(self.socket, &Reply::Missed { channel, from, to });
+        self.dialect.reply(self.out, &Reply::Missed { channel, from, to });
         Ok(())
     }
 
-    fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
-        self.begin_anew(channel, position, true);
-        Ok(())
+    fn turned(&mut self, channel: &Name, position: Position) -> Result<(), Stop> {
+        match channel.joined() {
+            Some(_) => Ok(()),
+            None => self.begin_anew(channel, position, true),
+        }
     }
 
-    fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Infallible> {
-        self.begin_anew(channel, position, false);
-        Ok(())
+    fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Stop> {
+        match channel.joined() {
+            Some(channel) => self.joins_missed(channel),
+            None => self.begin_anew(channel, position, false),
+        }
     }
 
-    fn too_slow(&mut self) -> Result<(), Infallible> {
+    fn too_slow(&mut self) -> Result<(), Stop> {
         self.app.node.counters.too_slow.add(1);
-        // Fails only while closing.
-        let _ = self.socket.close(CloseCode::TRY_AGAIN, "too slow");
-        self.closed = true;
-        Ok(())
+        self.dialect.close(self.out, Closing::TooSlow);
+        Err(Stop::Closed)
     }
 }
 
@@ -89,13 +106,4 @@ pub(crate) fn failure(trouble: Trouble) -> Failure {
         ),
         Trouble::TooManyChannels => Failure::new(Code::TooMany, "as many channels as there may be"),
     }
-}
-
-/// Fails only while closing, when the client no longer listens.
-pub(super) fn reply(socket: &mut Out<'_, '_>, reply: &Reply<'_>) {
-    let _ = socket.text(&reply.to_json());
-}
-
-pub(super) fn fail(socket: &mut Out<'_, '_>, id: &Id, Failure { code, reason }: Failure) {
-    reply(socket, &Reply::Error { id, code, reason });
 }

@@ -4,6 +4,7 @@ mod options;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::Driver;
@@ -14,9 +15,10 @@ use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
 use crate::edge::{Edge, Networks, Proxies};
 use crate::log::Keep;
+use crate::node::REVOKED_KEPT;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
-use crate::token::{ApiToken, Demands, Secret};
+use crate::token::{ApiToken, Authority, Demands, Keys, Secret};
 
 pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 
@@ -24,13 +26,14 @@ pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<String>,
+    pub(crate) admin_listen: Option<String>,
     pub(crate) tls: Option<Tls>,
     pub(crate) proxies: Proxies,
     pub(crate) driver: Driver,
     pub(crate) threads: usize,
     pub(crate) prefork: Option<usize>,
     pub(crate) broker: BrokerUrl,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) authority: Authority,
     pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
     pub(crate) origins: OriginPolicy,
@@ -84,6 +87,12 @@ impl Settings {
         for address in &listen {
             problems.address("listen", address);
         }
+        if let Some(address) = &options.admin_listen {
+            problems.address("admin_listen", address);
+            if listen.contains(address) && !address.ends_with(":0") {
+                problems.add("admin_listen", "is an address of listen too");
+            }
+        }
         let tls = tls(
             &mut problems,
             options.tls_cert.unwrap_or_default(),
@@ -96,14 +105,20 @@ impl Settings {
             trusted: problems.networks("trusted_proxies", options.trusted_proxies),
         };
         if let Some(network) = proxies.trusted.everyone() {
-            eprintln!("comet: trusted_proxies: {network} trusts everyone: clients can choose their address");
+            tracing::warn!("trusted_proxies: {network} trusts everyone: clients can choose their address");
         }
         let secret = problems.secret("secret", options.secret, options.secret_file.as_deref());
         let secret = secret.and_then(|secret| problems.take("secret", Secret::new(&secret)));
+        let keys = options.token_keys.as_deref();
+        let keys = keys.and_then(|path| problems.take("token_keys", Keys::read(path)));
+        let authority = Authority {
+            secret,
+            keys: keys.map(Arc::new),
+        };
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
         let api_token = api_token.and_then(|token| problems.take("api_token", ApiToken::new(&token)));
         let demo = options.demo.unwrap_or(false);
-        let rules = rules(&mut problems, options.channels, demo, secret.is_some());
+        let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
         let settings = Settings {
             threads: problems.positive("threads", options.threads, 1),
@@ -143,9 +158,10 @@ impl Settings {
                 leeway: options.token_leeway.map_or(Duration::ZERO, |span| span.0),
             },
             listen,
+            admin_listen: options.admin_listen,
             tls,
             proxies,
-            secret,
+            authority,
             api_token,
             demo,
             rules,
@@ -154,6 +170,21 @@ impl Settings {
             problems.add("max_requests", "0 would let nobody ask for anything");
         }
         problems.end(settings)
+    }
+
+    /// What is not wrong, but does nothing.
+    pub(crate) fn idle(&self) -> Vec<String> {
+        let hidden = self.rules.hidden().into_iter();
+        let hidden = hidden.filter(|(name, _)| !name.to_string().starts_with('$'));
+        hidden
+            .map(|(name, first)| {
+                format!(
+                    "channel {name:?}: never applies, because the rule {first:?} comes before",
+                    name = name.to_string(),
+                    first = first.to_string()
+                )
+            })
+            .collect()
     }
 
     /// Admits clients according to these settings.
@@ -207,7 +238,7 @@ impl Problems {
         let read = std::fs::read_to_string(path).map_err(|error: io::Error| format!("{}: {error}", path.display()));
         let text = self.take(&format!("{key}_file"), read)?;
         if let Some(warning) = exposed(path) {
-            eprintln!("comet: {key}_file: {warning}");
+            tracing::warn!("{key}_file: {warning}");
         }
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
     }
@@ -258,7 +289,7 @@ fn tls(
     }
     for key in &keys {
         if let Some(warning) = exposed(key) {
-            eprintln!("comet: tls_key: {warning}");
+            tracing::warn!("tls_key: {warning}");
         }
     }
     let pairs: Vec<_> = certificates.into_iter().zip(keys).collect();
@@ -302,6 +333,51 @@ fn origins(problems: &mut Problems, origins: Option<Vec<String>>) -> OriginPolic
 
 fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, secret: bool) -> Rules {
     let mut rules = Vec::new();
+    let nothing = Keep {
+        publications: 0,
+        bytes: 0,
+        time: Duration::ZERO,
+    };
+    let own = Rule {
+        name: pattern(Name::nodes().as_str()),
+        subscribe: if demo { Access::Anyone } else { Access::Nobody },
+        publish: Access::Nobody,
+        keep: nothing,
+        presence: false,
+        join_leave: false,
+        slow: Slow::Skip,
+    };
+    // First, so that no other rule applies.
+    rules.push(Rule {
+        name: pattern(Name::orders().as_str()),
+        subscribe: Access::Nobody,
+        // A node that has lost its connection to the broker for a while carries out what it missed.
+        keep: Keep {
+            publications: 1000,
+            bytes: 1 << 20,
+            time: Duration::from_secs(120),
+        },
+        ..own.clone()
+    });
+    rules.push(Rule {
+        name: pattern(Name::revoked().as_str()),
+        subscribe: Access::Nobody,
+        keep: REVOKED_KEPT,
+        slow: Slow::CatchUp,
+        ..own.clone()
+    });
+    rules.push(Rule {
+        name: pattern("$join:*"),
+        subscribe: Access::Nobody,
+        // As for orders; and clients that read slowly catch up.
+        keep: Keep {
+            publications: 100,
+            bytes: 64 << 10,
+            time: Duration::from_secs(60),
+        },
+        slow: Slow::CatchUp,
+        ..own.clone()
+    });
     if demo {
         rules.push(Rule {
             name: pattern("demo:*"),
@@ -314,18 +390,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
     for channel in channels {
         rules.push(rule(problems, channel, secret));
     }
-    rules.push(Rule {
-        name: pattern(Name::nodes().as_str()),
-        subscribe: if demo { Access::Anyone } else { Access::Nobody },
-        publish: Access::Nobody,
-        keep: Keep {
-            publications: 0,
-            bytes: 0,
-            time: Duration::ZERO,
-        },
-        presence: false,
-        slow: Slow::Skip,
-    });
+    rules.push(own);
     if none_given {
         rules.push(Rule::default());
     }
@@ -338,7 +403,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
     if wants_token && !secret {
         problems.add(
             &format!("channel {:?}", channel.name.to_string()),
-            "needs tokens, but there is no secret to sign them",
+            "needs tokens, but there is neither a secret nor token_keys",
         );
     }
     if channel.slow == Some(Slow::CatchUp) && channel.history == Some(0) {
@@ -356,6 +421,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
             time: channel.history_time.map_or(default.keep.time, |span| span.0),
         },
         presence: channel.presence.unwrap_or(default.presence),
+        join_leave: channel.join_leave.unwrap_or(default.join_leave),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

@@ -10,6 +10,7 @@ use drivers::Driver;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::Pattern;
+use crate::logging::{Format, Level};
 use crate::rule::{Access, Slow};
 
 /// A time such as `10s`, `1m 30s` or `250ms`.
@@ -64,6 +65,9 @@ macro_rules! options {
         }
 
         impl Options {
+            /// The names of all options that are also flags.
+            pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
             /// These options, completed by those of `other`.
             pub(crate) fn or(self, other: Options) -> Options {
                 Options {
@@ -77,8 +81,11 @@ macro_rules! options {
 
 options! {
     /// Where to listen, HOST:PORT; more than once for several addresses [default: 127.0.0.1:8080]
-    #[arg(value_name = "ADDR")]
+    #[arg(value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<String>,
+    /// Where to serve metrics, health and the API, HOST:PORT; they are then served nowhere else
+    #[arg(value_name = "ADDR")]
+    admin_listen: String,
     /// The server's certificate in PEM, followed by its issuers: https and wss instead of http and ws. Several for several names
     #[arg(value_name = "FILE")]
     tls_cert: Vec<PathBuf>,
@@ -118,6 +125,9 @@ options! {
     /// The required audience of tokens (`aud`); without it, tokens that name an audience are refused
     #[arg(value_name = "NAME")]
     token_audience: String,
+    /// A file with a JSON Web Key Set, whose keys sign tokens by RS256, ES256 or EdDSA; it is read again when it changes
+    #[arg(value_name = "FILE")]
+    token_keys: PathBuf,
     /// The required issuer of tokens (`iss`) [default: anyone with the secret]
     #[arg(value_name = "NAME")]
     token_issuer: String,
@@ -131,7 +141,7 @@ options! {
     #[arg(value_name = "FILE", conflicts_with = "api_token")]
     api_token_file: PathBuf,
     /// Origins whose pages may connect, or "any" [default: the server's own host]
-    #[arg(value_name = "ORIGIN")]
+    #[arg(value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
     /// Opens channels that begin with "demo:" to everyone, and enables the page's buttons: not for the open internet
     #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
@@ -142,6 +152,12 @@ options! {
     /// The time that connections have to end after a signal [default: 10s]
     #[arg(value_name = "TIME")]
     drain: Span,
+    /// How lines of the log are written [default: text]
+    #[arg(value_name = "FORMAT")]
+    log_format: Format,
+    /// The least important lines that are logged [default: info]
+    #[arg(value_name = "LEVEL")]
+    log_level: Level,
     /// A path where a successor takes over the sockets, so that a restart refuses no connection
     #[arg(value_name = "PATH")]
     handover: PathBuf,
@@ -182,6 +198,7 @@ pub(crate) struct ChannelOptions {
     /// The age up to which publications are kept.
     pub(crate) history_time: Option<Span>,
     pub(crate) presence: Option<bool>,
+    pub(crate) join_leave: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 

@@ -9,7 +9,8 @@ use proto_resp::{Client, ServerConfig};
 use protocol::Peer;
 
 use crate::broker::{
-    Broker, Done, Hub, HubDialect, HubPost, HubSession, Inbox, Member, Memory, RedisUrl, Snapshot, Speaker, Upstream,
+    Broker, Done, Hub, HubDialect, HubPost, HubSession, Inbox, Member, Memory, Part, RedisUrl, Snapshot, Speaker,
+    Upstream, Who,
 };
 use crate::channel::Name;
 use crate::log::Keep;
@@ -117,7 +118,7 @@ impl Node {
     }
 
     fn snapshot(&self, channel: &Name, keep: Keep) -> (Position, Vec<String>) {
-        let snapshot = outcome(|done| self.broker.snapshot(channel, keep, done));
+        let snapshot = outcome(|done| self.broker.snapshot(channel, Part::Newest, keep, done));
         let data = snapshot.publications.iter().map(|publication| data(publication));
         (snapshot.position, data.collect())
     }
@@ -127,7 +128,7 @@ impl Node {
         let mut clients: Vec<_> = presence
             .clients
             .iter()
-            .map(|member| format!("{} {}", member.client, member.user.as_deref().unwrap_or("-")))
+            .map(|member| format!("{} {}", member.client, member.user().map_or("-", |user| user)))
             .collect();
         clients.sort();
         (presence.total, clients)
@@ -216,10 +217,7 @@ fn keeps_the_rules(node: &Node) {
     assert_eq!((publish("1"), publish("2"), publish("3")), (1, 2, 3));
     assert_eq!(node.snapshot(&ticker, none).0.offset, 3);
     // Presence.
-    let enter = |client: &str, user: Option<&str>| Member {
-        client: client.into(),
-        user: user.map(Into::into),
-    };
+    let enter = |client: &str, user: Option<&str>| Member::new(client.into(), Who::new(user.map(Into::into), None));
     assert_eq!(node.present(&news, 10), (0, vec![]));
     node.broker.enter(&news, enter("a-1", None));
     node.broker.enter(&news, enter("a-2", Some("ann")));
@@ -257,10 +255,7 @@ fn joins_nodes(one: &Node, two: &Node) {
         Heard::Snapshot(..) => panic!("{heard:?}"),
     });
     assert!(offsets.eq(1..=200));
-    let member = Member {
-        client: "one-1".into(),
-        user: None,
-    };
+    let member = Member::new("one-1".into(), None);
     one.broker.enter(&room, member);
     // Another connection: presence may arrive a moment later.
     let begun = Instant::now();
@@ -274,6 +269,7 @@ fn in_memory() {
     let node = Node::new(|inbox| Box::new(Memory::new(inbox, 200, 7)));
     keeps_the_rules(&node);
     bounds_histories(&node);
+    reads_in_pages(&node);
     keeps_nobody_who_left(&node);
 }
 
@@ -325,6 +321,94 @@ fn bounds_histories(node: &Node) {
     assert_eq!(outcome(|done| node.broker.publish(draft("b"), KEEP, done)).offset, 2);
 }
 
+/// Histories are read in pages, in both directions. Reading a page creates no channel.
+fn reads_in_pages(node: &Node) {
+    let pages = name("pages");
+    let keep = Keep {
+        publications: 30,
+        ..KEEP
+    };
+    let page = |part, limit| {
+        let keep = Keep {
+            publications: limit,
+            ..keep
+        };
+        let snapshot = outcome(|done| node.broker.snapshot(&pages, part, keep, done));
+        let offsets: Vec<u64> = snapshot.publications.iter().map(|one| one.offset()).collect();
+        (snapshot.position.offset, offsets, snapshot.more)
+    };
+    for part in [Part::Newest, Part::Before(7), Part::After(0)] {
+        assert_eq!(page(part, 5), (0, vec![], false), "{part:?}");
+    }
+    for number in 1..=40 {
+        let draft = Draft {
+            channel: pages.clone(),
+            user: None,
+            data: number.to_string().into(),
+            key: None,
+        };
+        outcome(|done| node.broker.publish(draft, keep, done));
+    }
+    for (part, expected, more) in [
+        (Part::Newest, 31..=40, true),
+        (Part::Before(31), 21..=30, true),
+        (Part::Before(21), 11..=20, false),
+        (Part::Before(13), 11..=12, false),
+        (Part::Before(u64::MAX), 31..=40, true),
+        (Part::After(0), 11..=20, true),
+        (Part::After(20), 21..=30, true),
+        (Part::After(30), 31..=40, false),
+        (Part::After(38), 39..=40, false),
+    ] {
+        assert_eq!(page(part, 10), (40, expected.collect(), more), "{part:?}");
+    }
+    for part in [
+        Part::Before(0),
+        Part::Before(11),
+        Part::After(40),
+        Part::After(u64::MAX),
+    ] {
+        assert_eq!(page(part, 10), (40, vec![], false), "{part:?}");
+    }
+}
+
+/// A key is remembered as long as the history, and a quiet channel is not dropped before its keys.
+#[test]
+fn keys_are_kept_as_long_as_the_history() {
+    use crate::clock::by_hand;
+    let begun = Instant::now();
+    by_hand::set(Some(begun));
+    let node = Node::new(|inbox| Box::new(Memory::new(inbox, 200, 7)));
+    let publish = |seconds: u64, keep: Keep| {
+        let now = begun + Duration::from_secs(seconds);
+        by_hand::set(Some(now));
+        node.broker.tick(now);
+        let draft = Draft {
+            channel: name("keyed"),
+            user: None,
+            data: "1".into(),
+            key: Some("a".into()),
+        };
+        outcome(|done| node.broker.publish(draft, keep, done))
+    };
+    let long = Keep {
+        time: Duration::from_secs(600),
+        ..KEEP
+    };
+    let first = publish(0, long);
+    assert_eq!(publish(599, long), first);
+    assert_eq!(publish(601, long).offset, 2);
+    // A short history: two minutes, although nothing else is left of the channel.
+    let short = Keep {
+        time: Duration::from_secs(1),
+        ..KEEP
+    };
+    let first = publish(2000, short);
+    assert_eq!(publish(2119, short), first);
+    assert_ne!(publish(2121, short), first);
+    by_hand::set(None);
+}
+
 /// Many clients come and go concurrently: no client that left remains present.
 fn keeps_nobody_who_left(node: &Node) {
     let rooms: Vec<Name> = (0..100).map(|number| name(&format!("room:{number}"))).collect();
@@ -334,10 +418,7 @@ fn keeps_nobody_who_left(node: &Node) {
     for round in 0..30 {
         for room in &rooms {
             let client = format!("c-{round}");
-            let member = Member {
-                client: client.as_str().into(),
-                user: None,
-            };
+            let member = Member::new(client.as_str().into(), None);
             node.broker.enter(room, member);
             node.broker.leave(room, &client);
         }
@@ -379,6 +460,7 @@ fn at_a_hub(driver: Driver) {
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
     bounds_histories(&one);
+    reads_in_pages(&one);
     keeps_nobody_who_left(&one);
     // A process that ended is no longer present, and its channels are forgotten.
     drop(one);
@@ -494,6 +576,7 @@ fn in_redis(driver: Driver, other: Driver) {
     keeps_the_rules(&one);
     joins_nodes(&one, &two);
     bounds_histories(&one);
+    reads_in_pages(&one);
     keeps_nobody_who_left(&one);
     // Reading creates nothing.
     let before = server.count();
@@ -543,6 +626,19 @@ fn in_redis(driver: Driver, other: Driver) {
             Heard::Publication(position, _, data) if position == next => break assert_eq!(data, "after"),
             _ => {}
         }
+    }
+    // Pages reach across the two epochs.
+    for (part, expected) in [
+        (Part::After(last.offset - 1), vec![last.offset, next.offset]),
+        (Part::Before(next.offset), vec![last.offset]),
+    ] {
+        let keep = Keep {
+            publications: if part == Part::Before(next.offset) { 1 } else { 5 },
+            ..KEEP
+        };
+        let snapshot = outcome(|done| one.broker.snapshot(&room, part, keep, done));
+        let offsets: Vec<u64> = snapshot.publications.iter().map(|one| one.offset()).collect();
+        assert_eq!((snapshot.position, offsets), (next, expected), "{part:?}");
     }
     // Present clients are present again.
     assert_eq!(two.present(&room, 10).0, 1);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Client, Rig, offsets};
-use crate::broker::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use crate::broker::{Broker, Done, Inbox, Member, Part, Presence, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Epoch, Position, Publication};
@@ -34,7 +34,7 @@ impl Broker for Puppet {
         done.tell(Err(Trouble::Unavailable));
     }
 
-    fn snapshot(&self, _: &Name, _: Keep, done: Done<Snapshot>) {
+    fn snapshot(&self, _: &Name, _: Part, _: Keep, done: Done<Snapshot>) {
         done.tell(Err(Trouble::Unavailable));
     }
 

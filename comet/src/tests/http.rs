@@ -104,6 +104,56 @@ fn pages_health_and_metrics() {
     }
 }
 
+/// Each metric has a help text and a type, in this order, before its values; its unit is a base unit.
+#[test]
+fn metrics_are_described() {
+    let rig = Rig::new(SITE);
+    rig.node.start().unwrap();
+    rig.node.encrypts(proto_tls::Stats::default);
+    let mut client = rig.client("");
+    client.ask(r#"{"type":"subscribe","channel":"news"}"#);
+    for number in 0..32 {
+        rig.publish("news", &number.to_string());
+    }
+    client.all();
+    rig.node.look_after(std::time::Instant::now());
+    let (_, metrics) = rig.ask(&get("/metrics"));
+    let (mut help, mut kind) = ("", "");
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, text) = rest.split_once(' ').unwrap();
+            assert!(text.len() > 5, "{line}");
+            assert!(!name.contains("milli") && !name.contains("micro"), "{line}");
+            (help, kind) = (name, "");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, what) = rest.split_once(' ').unwrap();
+            assert_eq!(name, help, "{line}");
+            assert!(["gauge", "counter", "histogram"].contains(&what), "{line}");
+            assert_eq!(what == "counter", name.ends_with("_total"), "{line}");
+            kind = what;
+        } else {
+            let (name, value) = line.split_once("{worker=\"0\"").unwrap();
+            let of = match kind {
+                "histogram" => name.rsplit_once('_').unwrap().0,
+                _ => name,
+            };
+            assert_eq!(of, help, "{line}");
+            let value = value.rsplit_once(' ').unwrap().1;
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+    let value = |name: &str| -> f64 {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("{name}"));
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert_eq!(value("comet_delivery_seconds_count"), 2.0, "one of 16");
+    assert!(value("comet_broker_round_trip_seconds_count") >= 1.0);
+    assert_eq!(value("comet_delivery_seconds_bucket{worker=\"0\",le=\"+Inf\"}"), 2.0);
+}
+
 #[test]
 fn nodes_and_channels_are_told() {
     let rig = Rig::new(SITE);
@@ -307,4 +357,24 @@ fn head_options_and_pre_flight() {
         events.contains("Access-Control-Allow-Origin: https://app.example"),
         "{events}"
     );
+}
+
+/// With a listener of its own, administration is served there and nowhere else.
+#[test]
+fn administration_has_its_own_listener() {
+    let rig = Rig::new(&format!("admin_listen = \"127.0.0.1:0\"\n{SITE}"));
+    let admin = Rig {
+        site: rig.site.administration(),
+        node: std::sync::Arc::clone(&rig.node),
+        limits: rig.limits,
+    };
+    for path in ["/api/nodes", "/healthz", "/metrics", "/api/openapi.json"] {
+        assert_eq!((rig.ask(&get(path)).0, admin.ask(&get(path)).0), (404, 200), "{path}");
+    }
+    for path in ["/", "/comet.js"] {
+        assert_eq!((rig.ask(&get(path)).0, admin.ask(&get(path)).0), (200, 404), "{path}");
+    }
+    for path in ["/ws", "/events?channel=news", "/connection/uni_sse", "/demo/drain"] {
+        assert_eq!(admin.ask(&get(path)).0, 404, "{path}");
+    }
 }

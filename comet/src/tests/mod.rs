@@ -1,10 +1,13 @@
 //! The whole server in memory: connections in harnesses, on one node.
 
+mod api;
 mod brokers;
+mod centrifugo;
 mod feed;
 mod http;
 mod http2;
 mod model;
+mod openapi;
 mod proxies;
 mod rights;
 mod websocket;
@@ -89,14 +92,7 @@ impl Rig {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         harness.receive(request.as_bytes());
-        let sent = harness.take_sent();
-        let end = sent.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-        assert!(sent.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&sent));
-        let mut client = Client {
-            harness,
-            received: sent,
-            read: end,
-        };
+        let mut client = Client::of(harness);
         let welcome = client.hear();
         assert_eq!(welcome["type"], "welcome");
         client
@@ -140,6 +136,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The client of a connection that has asked for WebSocket.
+    pub(crate) fn of(mut harness: Harness<Connection>) -> Self {
+        let sent = harness.take_sent();
+        let end = sent.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        assert!(sent.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&sent));
+        Client {
+            harness,
+            received: sent,
+            read: end,
+        }
+    }
+
     /// Sends a text message.
     pub(crate) fn say(&mut self, text: &str) {
         self.harness.receive(&frame(text));

@@ -10,11 +10,12 @@ use crate::app::{App, Rights};
 use crate::channel::Name;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure, MOST};
-use crate::node::{Begin, Cursor, Post, Reader};
+use crate::node::{Begin, Cursor, Order, Post, Reader, What};
 use crate::publication::{Epoch, Position, Publication};
 use crate::session::failure;
+use crate::token::BadToken;
 
-const FIELDS: &[(&str, &str)] = &[
+pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-store"),
     // Proxies that buffer answers would delay the events.
@@ -23,6 +24,7 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// The publications of one channel, as a stream of events.
 pub(super) struct Events {
+    number: u64,
     cursor: Cursor,
     since: Option<Position>,
     /// At most [`MOST`].
@@ -49,7 +51,7 @@ impl Events {
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         if !matches!(request.method(), "GET" | "HEAD") {
-            return answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b"").map(|()| None);
+            return api::wrong_method(answer, "GET, HEAD, OPTIONS").map(|()| None);
         }
         let claims = match visitor.claims(request) {
             Ok(claims) => claims,
@@ -64,10 +66,14 @@ impl Events {
         let channel = channel.and_then(|channel| app.may_subscribe(&channel, claims.as_ref()).map(|_| channel));
         let mut fields = FIELDS.to_vec();
         fields.extend(cors::fields(request, &app.settings.origins));
+        let number = app.number();
         let cursor = match channel {
             // The head of the answer to a GET, without content.
             Ok(_) if request.method() == "HEAD" => return answer.send(200, &fields[..], b"").map(|()| None),
-            Ok(channel) => app.node.subscribe(&channel, &visitor.sender, true).map_err(failure),
+            Ok(channel) => app
+                .node
+                .subscribe(&channel, &visitor.sender, number, true)
+                .map_err(failure),
             Err(failure) => Err(failure),
         };
         let cursor = match cursor {
@@ -87,6 +93,7 @@ impl Events {
         let since = since.map(|id| id.parse().unwrap_or(NOWHERE));
         let limit = parameter(request, "limit").and_then(|limit| limit.parse::<usize>().ok());
         let mut events = Events {
+            number,
             cursor,
             since,
             limit: limit.unwrap_or(0).min(MOST) as u32,
@@ -127,6 +134,7 @@ impl Events {
             // The reader reconnects by itself.
             Post::NoFeed(feed) if self.cursor.is_of(&feed) && self.cursor.is_waiting() => answer.finish(),
             Post::Leave => answer.finish(),
+            Post::Order(order) => self.obey(app, &order, answer),
             Post::Expired => {
                 // Not expired by the time of day.
                 if let Some(rights) = self.rights.as_mut().filter(|rights| rights.end()) {
@@ -144,6 +152,32 @@ impl Events {
             return self.cursor.drained(&mut Stream { app, answer });
         }
         Ok(())
+    }
+
+    /// Carries out an order of the API, if it is for this reader, who has no name. The reader is told, and the stream ends.
+    fn obey(&mut self, app: &App, order: &Order, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
+        if !order.is_for(&app.client(self.number), user) {
+            return Ok(());
+        }
+        if let What::Recheck = order.what {
+            let claims = self.rights.as_ref().map(|rights| &rights.claims);
+            if !claims.is_some_and(|claims| app.node.revoked.has(claims)) {
+                return Ok(());
+            }
+        }
+        let revoked = Arc::from(BadToken::Revoked.reason());
+        let (event, code, reason) = match &order.what {
+            What::Recheck => ("disconnected", 3500, &revoked),
+            What::Disconnect { code, reason } => ("disconnected", *code, reason),
+            What::Unsubscribe { channel, code, reason } if channel == self.cursor.channel() => {
+                ("unsubscribed", *code, reason)
+            }
+            What::Unsubscribe { .. } => return Ok(()),
+        };
+        let data = serde_json::json!({ "code": code, "reason": reason });
+        answer.write(format!("event: {event}\ndata: {data}\n\n").as_bytes())?;
+        answer.finish()
     }
 
     fn start(&mut self, app: &Arc<App>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {

@@ -5,6 +5,7 @@ mod cors;
 mod demo;
 mod events;
 mod metrics;
+mod one_way;
 mod origin;
 mod pages;
 
@@ -14,18 +15,21 @@ use std::time::SystemTime;
 
 use proto_h2::{Auto, StreamMessage};
 use proto_http::{Fields, Handler, Misuse, Request, Responder, ServerConfig};
-use proto_ws::handshake::server::Request as Handshake;
+use proto_ws::handshake::server::{Rejection, Request as Handshake};
 use protocol::{Peer, Sender};
 
 use self::api::Call;
+#[cfg(test)]
+pub(crate) use self::api::PATHS as API_PATHS;
 use self::demo::Demo;
 use self::events::Events;
+use self::one_way::{OneWay, VisitorParts};
 use self::pages::Pages;
 use crate::app::App;
 use crate::edge::{Forwarded, Ticket, TooMany};
 use crate::messages::{Code, Failure};
 use crate::node::Post;
-use crate::session::Session;
+use crate::session::{Dialect, Session};
 use crate::token::{BadToken, Claims};
 
 /// The state that all connections share.
@@ -38,6 +42,29 @@ pub(crate) struct Site {
     ws: Arc<proto_ws::Config>,
     /// The trusted proxy whose connection this is. Such a connection has a site of its own, so that others need no memory for it.
     proxy: Option<Proxy>,
+    face: Face,
+}
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    /// Everything.
+    All,
+    /// What is for clients.
+    Clients,
+    /// Metrics, health and the API.
+    Administration,
+}
+
+impl Face {
+    fn serves(self, path: &str) -> bool {
+        let is_administration = path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics");
+        match self {
+            Face::All => true,
+            Face::Clients => !is_administration,
+            Face::Administration => is_administration,
+        }
+    }
 }
 
 /// A trusted proxy, and its address unless it is a peer over a Unix socket.
@@ -75,6 +102,10 @@ impl Site {
             http2: Arc::new(http2),
             ws: Arc::new(ws),
             proxy: None,
+            face: match app.settings.admin_listen {
+                Some(_) => Face::Clients,
+                None => Face::All,
+            },
             app,
         })
     }
@@ -93,6 +124,13 @@ impl Site {
     pub(crate) fn negotiated(self: &Arc<Self>, agreed: &[u8], peer: &Peer<'_, ToConnection>) -> Option<Connection> {
         let (http, http2) = (Arc::clone(&self.http), Arc::clone(&self.http2));
         Auto::negotiated(Some(agreed), http, http2, self.visitors(peer), peer)
+    }
+
+    /// The same site for the listener of administration.
+    pub(crate) fn administration(&self) -> Arc<Self> {
+        let mut site = self.clone();
+        site.face = Face::Administration;
+        Arc::new(site)
     }
 
     fn visitors(self: &Arc<Self>, peer: &Peer<'_, ToConnection>) -> MakeVisitor {
@@ -154,6 +192,8 @@ enum Doing {
     Demo(Demo),
     /// A stream of events.
     Events(Box<Events>),
+    /// A stream of events in Centrifugo's protocol.
+    OneWay(Box<OneWay>),
     /// The connection is upgrading to WebSocket.
     Entering(Box<proto_ws::Server<Session>>),
 }
@@ -164,7 +204,7 @@ impl Visitor {
     }
 
     /// Upgrades to WebSocket.
-    fn enter(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    fn enter(&mut self, dialect: Dialect, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let fields = request.fields();
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
         let forwarded = self.site.forwarded(request);
@@ -174,17 +214,19 @@ impl Visitor {
         });
         let handshake = match checked {
             Ok(handshake) => handshake,
-            Err(rejection) => return answer.send(rejection.status(), &rejection.fields(), b""),
+            Err(rejection) => return refuse(&rejection, answer),
         };
-        let claims = match self.claims(request) {
-            Ok(claims) => claims,
-            Err(bad) => return api::unauthorized(answer, bad.reason()),
+        let claims = match (dialect, self.claims(request)) {
+            // These clients show their token later.
+            (Dialect::Centrifugo | Dialect::Events, _) => None,
+            (Dialect::Comet, Ok(claims)) => claims,
+            (Dialect::Comet, Err(bad)) => return api::unauthorized(answer, bad.reason()),
         };
         let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
             return too_many(answer);
         };
         // Returns the ticket when it is dropped.
-        let session = Session::new(Arc::clone(self.app()), self.sender.clone(), claims, ticket);
+        let session = Session::new(Arc::clone(self.app()), self.sender.clone(), dialect, claims, ticket);
         let mut accepted = handshake.accept();
         if self.app().settings.encoding.compression.is_some() {
             accepted = accepted.deflate(&self.site.ws.deflate);
@@ -217,8 +259,10 @@ impl Visitor {
 
     /// Ends the current activity.
     fn end_activity(&mut self) {
-        if let Doing::Events(mut events) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-            self.app().edge.leave(events.ticket.take());
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Events(mut events) => self.app().edge.leave(events.ticket.take()),
+            Doing::OneWay(mut stream) => self.app().edge.leave(stream.ticket()),
+            _ => {}
         }
     }
 
@@ -248,8 +292,16 @@ impl Handler for Visitor {
             return cors::options(request, &self.app().settings.origins, answer);
         }
         match request.path() {
-            "/ws" => self.enter(request, answer),
+            path if !self.site.face.serves(path) => answer.send(404, PLAIN, b"not found\n"),
+            "/ws" => self.enter(Dialect::Comet, request, answer),
+            "/connection/websocket" => self.enter(Dialect::Centrifugo, request, answer),
             "/events" => self.read(request, answer),
+            "/connection/uni_sse" => {
+                if let Some(stream) = OneWay::new(self, request, answer)? {
+                    self.doing = Doing::OneWay(Box::new(stream));
+                }
+                Ok(())
+            }
             path if path.starts_with("/api/") => {
                 if let Some(call) = Call::new(self, request, answer)? {
                     self.doing = Doing::Call(Box::new(call));
@@ -279,8 +331,10 @@ impl Handler for Visitor {
     }
 
     fn data(&mut self, data: &[u8], _: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        if let Doing::Call(call) = &mut self.doing {
-            call.data(data);
+        match &mut self.doing {
+            Doing::Call(call) => call.data(data),
+            Doing::OneWay(stream) => stream.data(data),
+            _ => {}
         }
         Ok(())
     }
@@ -289,14 +343,24 @@ impl Handler for Visitor {
         let Visitor { site, sender, doing } = self;
         match doing {
             Doing::Call(call) => call.end(&site.app, sender, answer),
+            Doing::OneWay(stream) => {
+                stream.begin(&VisitorParts(&site.app, sender), answer)?;
+                self.end_if_over(answer);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
     fn posted(&mut self, post: Post, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match (&mut self.doing, post) {
-            (Doing::Call(call), Post::Answer(outcome)) => call.answered(*outcome, answer),
+            (Doing::Call(call), Post::Answer(outcome)) => call.answered(&self.site.app, *outcome, answer),
             (Doing::Demo(demo), Post::Answer(outcome)) => demo.answered(outcome.outcome, answer),
+            (Doing::OneWay(stream), post) => {
+                stream.posted(post, answer);
+                self.end_if_over(answer);
+                Ok(())
+            }
             (Doing::Events(events), post) => {
                 events.posted(&self.site.app, post, answer)?;
                 self.end_if_over(answer);
@@ -308,6 +372,11 @@ impl Handler for Visitor {
 
     fn drained(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         match &mut self.doing {
+            Doing::OneWay(stream) => {
+                stream.drained(answer);
+                self.end_if_over(answer);
+                Ok(())
+            }
             Doing::Events(events) => {
                 events.drained(&self.site.app, answer)?;
                 self.end_if_over(answer);
@@ -318,9 +387,13 @@ impl Handler for Visitor {
     }
 
     fn stop(&mut self, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        match self.doing {
+        match &mut self.doing {
             // The stream is endless; its reader reconnects elsewhere.
             Doing::Events(_) if answer.is_open() => answer.finish(),
+            Doing::OneWay(stream) => {
+                stream.stop(answer);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -344,6 +417,18 @@ impl Drop for Visitor {
     }
 }
 
+/// Refuses an opening handshake, and says why.
+fn refuse(rejection: &Rejection, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    let code = match rejection {
+        Rejection::Origin => Code::Forbidden,
+        _ => Code::BadRequest,
+    };
+    let mut fields = rejection.fields().to_vec();
+    fields.push(("Content-Type", "application/json"));
+    let body = serde_json::json!({ "code": code, "reason": rejection.to_string() });
+    answer.send(rejection.status(), &fields[..], body.to_string().as_bytes())
+}
+
 /// Refuses a client that has enough connections (429, RFC 6585 section 4).
 fn too_many(answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
     let failure = Failure::new(Code::TooMany, "as many connections as one client may have");
@@ -364,7 +449,7 @@ fn get(
 ) -> Result<(), Misuse> {
     match request.method() {
         "GET" | "HEAD" => give(answer),
-        _ => answer.send(405, &[("Allow", "GET, HEAD, OPTIONS")], b""),
+        _ => api::wrong_method(answer, "GET, HEAD, OPTIONS"),
     }
 }
 

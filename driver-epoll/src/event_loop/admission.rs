@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use driver_common::{ACCEPT_PAUSE, Connect, Make, trace};
+use driver_common::{ACCEPT_PAUSE, Connect, Make, Place, trace};
 use protocol::driver::{Connection, Interest};
 use protocol::{Mailbox, Peer, PeerSource, Protocol, Reason, Sender};
 use rustix::event::epoll;
@@ -108,11 +108,18 @@ where
         }
     }
 
-    pub(super) fn connect(&mut self, connect: &Connect, make: Make<P>) {
+    pub(super) fn connect(&mut self, connect: Connect, make: Make<P>) {
+        let to = match &connect.to {
+            Place::Address(address) => *address,
+            Place::Name(name, _) => {
+                let name = Arc::clone(name);
+                return self.begin_race(&name, connect, make);
+            }
+        };
         let key = self.connections.next_key();
-        let opened = driver_common::connecting(connect, &self.config.socket).and_then(|socket| {
+        let opened = driver_common::connecting(to, &connect, &self.config.socket).and_then(|socket| {
             let socket = OwnedFd::from(socket);
-            socket::connect(&socket, connect.to)?;
+            socket::connect(&socket, to)?;
             epoll::add(
                 &self.epoll,
                 &socket,
@@ -121,8 +128,9 @@ where
             )?;
             Ok(socket)
         });
-        if self.open(opened, Some(connect.to), make, State::Connecting) {
-            let deadline = self.scratch.now.checked_add(self.config.connect_timeout);
+        if self.open(opened, Some(to), make, State::Connecting) {
+            let within = connect.timeout.unwrap_or(self.config.connect_timeout);
+            let deadline = self.scratch.now.checked_add(within);
             if let Some(conn) = self.connections.get_mut(key) {
                 conn.timer = deadline.map(|deadline| (self.timers.insert(deadline, key), deadline));
                 conn.interest = Interest {
@@ -155,39 +163,56 @@ where
 
     /// Makes the protocol of a connection that this side opens, and adds the connection under the next key; or tells the protocol of the
     /// failure. Returns whether the connection was added.
-    fn open(&mut self, opened: io::Result<OwnedFd>, remote: Option<SocketAddr>, make: Make<P>, state: State) -> bool {
+    pub(super) fn open(
+        &mut self,
+        opened: io::Result<OwnedFd>,
+        remote: Option<SocketAddr>,
+        make: Make<P>,
+        state: State,
+    ) -> bool {
+        let socket = match opened {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.fail(make, remote, Reason::Io(error.kind()));
+                return false;
+            }
+        };
+        let made = self.make(Some(&socket), remote, |peer| Connection::new(make(peer)));
+        if let Some(connection) = made {
+            self.insert(connection, socket, state);
+            return true;
+        }
+        false
+    }
+
+    /// Makes the protocol of a connection that cannot be opened, and tells it why.
+    pub(super) fn fail(&mut self, make: Make<P>, remote: Option<SocketAddr>, reason: Reason) {
+        let told = self.make(None, remote, |peer| Connection::new(make(peer)).closed(reason));
+        if told.is_some() {
+            self.stats.count_end(reason);
+            trace::ended(self.connections.next_key(), reason, None);
+        }
+    }
+
+    /// Calls `make` with the peer of the next connection. `None` if it panics.
+    fn make<T>(
+        &mut self,
+        socket: Option<&OwnedFd>,
+        remote: Option<SocketAddr>,
+        make: impl FnOnce(&Peer<'_, P::Message>) -> T,
+    ) -> Option<T> {
         let key = self.connections.next_key();
         let source = Source {
-            socket: opened.as_ref().ok(),
+            socket,
             remote,
             shared: &self.shared,
             key,
         };
-        let failed = opened.as_ref().err().map(|error| Reason::Io(error.kind()));
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            let mut connection = Connection::new(make(&Peer::new(&source)));
-            match failed {
-                None => Some(connection),
-                Some(reason) => {
-                    connection.closed(reason);
-                    None
-                }
-            }
-        }));
-        match (made, opened) {
-            (Ok(Some(connection)), Ok(socket)) => {
-                self.insert(connection, socket, state);
-                return true;
-            }
-            (Ok(_), _) => {
-                if let Some(reason) = failed {
-                    self.stats.count_end(reason);
-                    trace::ended(key, reason, None);
-                }
-            }
-            (Err(_), _) => self.panicked(key),
+        let made = catch_unwind(AssertUnwindSafe(|| make(&Peer::new(&source))));
+        if made.is_err() {
+            self.panicked(key);
         }
-        false
+        made.ok()
     }
 
     fn insert(&mut self, connection: Connection<P>, socket: OwnedFd, state: State) {

@@ -3,6 +3,7 @@
 mod admission;
 mod conn;
 mod events;
+mod race;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,6 +20,7 @@ use rustix::event::epoll;
 
 use self::admission::{LISTENER, Listener, register_listener};
 use self::conn::{Conn, State};
+use self::race::{RACE, Race};
 use crate::Handle;
 use crate::batch::Batch;
 use crate::listener::Acceptor;
@@ -51,6 +53,9 @@ pub struct Loop<P: Protocol> {
     shared: Arc<Shared<P>>,
     connections: Slab<Conn<P>>,
     listeners: Vec<Listener<P>>,
+    /// Attempts to connect to names.
+    races: HashMap<u32, Race<P>>,
+    next_race: u32,
     /// The listeners with waiting connections.
     accepting: Vec<usize>,
     acceptor: Acceptor,
@@ -100,6 +105,8 @@ impl<P: Protocol> Loop<P> {
             shared,
             connections: Slab::new(),
             listeners: Vec::new(),
+            races: HashMap::new(),
+            next_race: 0,
             accepting: Vec::new(),
             acceptor: Acceptor::new(),
             timers: Timers::new(now),
@@ -153,13 +160,13 @@ impl<P: Protocol> Loop<P> {
     /// The counters so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.active = self.connections.len() as u64;
+        stats.active = (self.connections.len() + self.races.len()) as u64;
         stats
     }
 
-    /// Whether the loop has no listener and no connection.
+    /// Whether the loop has no listener, no connection, and none that is being opened.
     pub fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.listeners.is_empty()
+        self.connections.is_empty() && self.listeners.is_empty() && self.races.is_empty()
     }
 }
 
@@ -207,8 +214,9 @@ where
         for event in events.drain(..) {
             match event.data.u64() {
                 WAKE => self.shared.queue.clear_wake(),
-                data if data & LISTENER != 0 => self.accepting.push((data & !LISTENER) as usize),
-                key => self.ready(key, event.flags),
+                data if data & LISTENER == 0 => self.ready(data, event.flags),
+                data if data & RACE != 0 => self.go_on(data as u32),
+                data => self.accepting.push((data & !LISTENER) as usize),
             }
         }
         self.events = events;
@@ -264,10 +272,11 @@ where
             }
             match mail.pop_front() {
                 Some(Mail::Command(command)) => match *command {
-                    Command::Connect(to, make) => self.connect(&to, make),
+                    Command::Connect(to, make) => self.connect(to, make),
                     Command::Adopt(socket, make) => self.adopt(socket, make),
                     Command::Stop(drain) => self.begin_stop(drain),
                 },
+                Some(Mail::Found(race, found)) => self.found(race, found),
                 Some(Mail::Message(..)) | None => break,
             }
             budget -= 1;
@@ -363,7 +372,11 @@ where
         self.timers.expire(looked, self.config.timer_budget, &mut due);
         for owner in due.drain(..) {
             if owner & LISTENER != 0 {
-                self.pause_listeners(false);
+                if owner & RACE != 0 {
+                    self.timed_race(owner as u32);
+                } else {
+                    self.pause_listeners(false);
+                }
                 continue;
             }
             let Some(conn) = self.connections.get_mut(owner) else {
@@ -388,6 +401,7 @@ where
             return stopping.hasten(self.scratch.now, drain);
         }
         self.close_listeners();
+        self.end_races();
         // Idle connections come last in this list, where stopping begins.
         let mut keys = self.connections.keys();
         keys.sort_by_cached_key(|key| {

@@ -2,14 +2,11 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
 
 use clap::Parser;
 use examples::Options;
 use http_files::{Config, Files};
-use proto_h2::{Auto, StreamMessage};
-use protocol::{Limits, Peer};
+use protocol::Peer;
 
 /// Serves the files below a directory.
 #[derive(Parser)]
@@ -37,16 +34,5 @@ fn main() -> std::io::Result<()> {
         .dotfiles(flags.dotfiles)
         .precompressed(flags.precompressed);
     let files = Files::open(config)?;
-    let one = Arc::new(proto_http::ServerConfig::new(SystemTime::now));
-    let two = Arc::new(proto_h2::ServerConfig::new(SystemTime::now));
-    let connection = move |peer: &Peer<'_, StreamMessage<Infallible>>, alpn: Option<&[u8]>| {
-        let (one, two, files) = (Arc::clone(&one), Arc::clone(&two), Arc::clone(&files));
-        let handler = move |_: &Peer<'_, Infallible>| Some(files.handler());
-        match alpn {
-            // Without TLS the first bytes tell.
-            None => Some(Auto::new(one, two, handler, peer)),
-            alpn => Auto::negotiated(alpn, one, two, handler, peer),
-        }
-    };
-    examples::serve_options(flags.options, Limits::default(), &["h2", "http/1.1"], connection)
+    examples::serve_http(flags.options, move |_: &Peer<'_, Infallible>| Some(files.handler()))
 }

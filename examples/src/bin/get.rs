@@ -1,229 +1,154 @@
-//! An HTTP client: fetches URLs, several from one server over one connection if possible.
+//! A small curl: fetches URLs with `http-client`. Its exit code is 0 only if every answer was complete and no error.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::fs::File;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
 
 use clap::Parser;
 use drivers::{Driver, Server};
-use proto_http::{
-    BodyLength, Caller, Client, ClientConfig, ClientError, Fields, Misuse, NoUpgrade, Requester, Response, Target,
-    Unanswered,
-};
-use proto_tls::{Connector, Roots};
-use protocol::Reason;
+use http_client::http::Method;
+use http_client::tls::{ClientConfig, Roots, provider};
+use http_client::{Body, Client, Proxies, Proxy, Redirects, RequestBuilder, Settings, wait};
 
 /// Fetches URLs: writes their content to standard output, and each status to standard error.
 #[derive(Parser)]
 struct Options {
     /// The URLs, such as http://127.0.0.1:8080/ or https://localhost:8443/.
     #[arg(required = true)]
-    urls: Vec<Url>,
+    urls: Vec<String>,
     /// The driver: epoll or tokio.
     #[arg(long, default_value_t)]
     driver: Driver,
+    /// Follow redirects.
+    #[arg(short = 'L', long)]
+    location: bool,
+    /// Write the content to this file.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Ask for a part of the content, such as 0-99, 100- or -100.
+    #[arg(short, long, allow_hyphen_values = true)]
+    range: Option<String>,
+    /// Use this proxy: http://, socks5:// or socks5h://, with user:password@ if it wants them.
+    #[arg(short = 'x', long, value_name = "URL")]
+    proxy: Option<String>,
+    /// Use the proxies that the environment names (http_proxy, https_proxy, all_proxy, no_proxy).
+    #[arg(long, conflicts_with = "proxy")]
+    proxy_from_env: bool,
+    /// Send this with POST, as a form; @FILE sends a file.
+    #[arg(short, long)]
+    data: Option<String>,
+    /// Add a field, as in "Name: value".
+    #[arg(short = 'H', long, value_name = "FIELD")]
+    header: Vec<String>,
+    /// The method.
+    #[arg(short = 'X', long)]
+    request: Option<Method>,
+    /// Do not check the server's certificate.
+    #[arg(short = 'k', long)]
+    insecure: bool,
     /// Trust the authorities in this file, in PEM, instead of the system's.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "cacert", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Request only the heads.
+    /// Ask for compressed content, and decompress it.
     #[arg(long)]
+    compressed: bool,
+    /// Speak HTTP/1.1 only.
+    #[arg(long = "http1.1")]
+    http1: bool,
+    /// Request only the heads.
+    #[arg(short = 'I', long)]
     head: bool,
     /// Send this file, with POST.
-    #[arg(long, value_name = "FILE", conflicts_with = "head")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["head", "data"])]
     send: Option<PathBuf>,
     /// Send the file in chunks.
     #[arg(long, requires = "send")]
     chunked: bool,
 }
 
-/// The server of a resource, and its path there.
-#[derive(Clone)]
-struct Url {
-    secure: bool,
-    authority: String,
-    target: String,
-}
+type Failure = Box<dyn std::error::Error>;
 
-impl std::str::FromStr for Url {
-    type Err = &'static str;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        match Target::parse("GET", url) {
-            Some(Target::Absolute {
-                scheme: scheme @ ("http" | "https"),
-                authority,
-                path,
-                query,
-            }) => Ok(Url {
-                secure: scheme == "https",
-                authority: authority.to_owned(),
-                target: format!(
-                    "{}{}{}",
-                    if path.is_empty() { "/" } else { path },
-                    if query.is_some() { "?" } else { "" },
-                    query.unwrap_or_default()
-                ),
-            }),
-            _ => Err("not of the form http://host/path or https://host/path"),
-        }
-    }
-}
-
-impl Url {
-    /// The host, and the part after its colon.
-    fn parts(&self) -> (&str, Option<&str>) {
-        // An IPv6 address has brackets (RFC 3986 section 3.2.2).
-        match self.authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (&self.authority, None),
-        }
-    }
-
-    /// The name or address that the certificate must have.
-    fn host(&self) -> &str {
-        self.parts().0.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    fn address(&self) -> io::Result<SocketAddr> {
-        let found = match self.parts() {
-            (_, Some(_)) => self.authority.to_socket_addrs()?.next(),
-            (host, None) => {
-                let port = if self.secure { 443 } else { 80 };
-                format!("{host}:{port}").to_socket_addrs()?.next()
-            }
+impl Options {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = Settings::default();
+        settings.decompress = self.compressed;
+        settings.http2 = !self.http1;
+        settings.redirects = if self.location {
+            Redirects::limit(50)
+        } else {
+            Redirects::none()
         };
-        found.ok_or_else(|| io::Error::other(format!("{} has no address", self.authority)))
-    }
-}
-
-/// The TLS connector, if one of the URLs needs it.
-fn connector(options: &Options) -> io::Result<Option<Connector>> {
-    if !options.urls.iter().any(|url| url.secure) {
-        return Ok(None);
-    }
-    let roots = match &options.tls_ca {
-        Some(file) => Roots::from_pem(&std::fs::read(file)?),
-        None => Roots::native(),
-    };
-    let provider = proto_tls::provider().map_err(io::Error::other)?;
-    let config = proto_tls::ClientConfig::new(provider, roots.map_err(io::Error::other)?);
-    Connector::new(config).map(Some).map_err(io::Error::other)
-}
-
-/// The content of each request.
-#[derive(Clone)]
-struct Request {
-    method: &'static str,
-    content: Arc<Vec<u8>>,
-    chunked: bool,
-}
-
-/// The result of one connection.
-#[derive(Default)]
-struct Outcome {
-    /// The number of complete responses.
-    complete: usize,
-    /// Whether one of them was an error.
-    refused: bool,
-    /// Why the connection failed.
-    failure: Option<String>,
-    /// Why it ended.
-    reason: String,
-}
-
-struct Fetcher {
-    left: VecDeque<Url>,
-    request: Request,
-    /// Bytes of the content sent so far.
-    sent: usize,
-    outcome: Outcome,
-    report: mpsc::Sender<Outcome>,
-}
-
-/// The most bytes passed to the connection at once.
-const PIECE: usize = 64 * 1024;
-
-impl Fetcher {
-    /// Sends as much of the content as the connection accepts now.
-    fn send(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let content = &self.request.content;
-        while self.sent < content.len() && !requester.is_congested() {
-            let piece = &content[self.sent..content.len().min(self.sent + PIECE)];
-            requester.write(piece)?;
-            self.sent += piece.len();
-            if self.sent == content.len() {
-                requester.finish()?;
-            }
+        if self.insecure {
+            settings.tls = Some(ClientConfig::insecure(provider()?));
+        } else if let Some(file) = &self.tls_ca {
+            settings.tls = Some(ClientConfig::new(provider()?, Roots::from_pem(&std::fs::read(file)?)?));
         }
-        Ok(())
-    }
-}
-
-impl Caller for Fetcher {
-    type Message = Infallible;
-    type Next = NoUpgrade<Infallible>;
-
-    fn ready(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        let Some(url) = self.left.pop_front() else {
-            requester.close();
-            return Ok(());
-        };
-        let Request {
-            method,
-            content,
-            chunked,
-        } = &self.request;
-        let body = match content.len() as u64 {
-            0 => BodyLength::Empty,
-            _ if *chunked => BodyLength::Chunked,
-            length => BodyLength::Length(length),
-        };
-        requester.start(method, &url.target, &[("Host", &*url.authority)], body)?;
-        self.sent = 0;
-        self.send(requester)
-    }
-
-    fn response(&mut self, response: &Response<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        eprintln!("{} {}", response.status(), String::from_utf8_lossy(response.reason()));
-        self.outcome.refused |= response.status() >= 400;
-        Ok(())
-    }
-
-    fn data(&mut self, data: &[u8], requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        if let Err(error) = io::stdout().write_all(data) {
-            self.outcome.failure = Some(error.to_string());
-            requester.close();
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, _: Fields<'_>, _: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        self.outcome.complete += 1;
-        Ok(())
-    }
-
-    fn drained(&mut self, requester: &mut Requester<'_, '_>) -> Result<(), Misuse> {
-        self.send(requester)
-    }
-
-    fn closed(&mut self, error: Option<ClientError>, reason: Reason, unanswered: Unanswered) {
-        let mut outcome = std::mem::take(&mut self.outcome);
-        outcome.reason = reason.to_string();
-        match error {
-            Some(error) => outcome.failure = Some(error.to_string()),
-            // If a kept connection has ended, another fetches the rest.
-            None if unanswered == Unanswered::Uncertain && outcome.failure.is_none() => {
-                outcome.failure = Some(outcome.reason.clone())
-            }
+        match &self.proxy {
+            Some(proxy) => settings.proxies = Proxies::all(Proxy::parse(proxy)?),
+            None if self.proxy_from_env => settings.proxies = Proxies::from_env()?,
             None => {}
         }
-        // The receiver waits for the result.
-        let _ = self.report.send(outcome);
+        Ok(settings)
     }
+
+    fn request(&self, client: &Client, url: &str) -> Result<RequestBuilder, Failure> {
+        let posts = self.data.is_some() || self.send.is_some();
+        let usual = match (self.head, posts) {
+            (true, _) => Method::HEAD,
+            (false, true) => Method::POST,
+            (false, false) => Method::GET,
+        };
+        let mut request = client.request(self.request.clone().unwrap_or(usual), url);
+        for field in &self.header {
+            let (name, value) = field.split_once(':').ok_or("a field has the form \"Name: value\"")?;
+            request = request.header(name, value.trim());
+        }
+        if let Some(range) = &self.range {
+            request = request.header("range", format!("bytes={range}"));
+        }
+        match (&self.data, &self.send) {
+            (Some(data), _) => {
+                let body = match data.strip_prefix('@') {
+                    Some(file) => Body::file(file)?,
+                    None => Body::from(data.clone()),
+                };
+                let form = "application/x-www-form-urlencoded";
+                let named = self
+                    .header
+                    .iter()
+                    .any(|field| field.to_ascii_lowercase().starts_with("content-type:"));
+                request = if named {
+                    request
+                } else {
+                    request.header("content-type", form)
+                };
+                Ok(request.body(body))
+            }
+            (None, Some(file)) if self.chunked => Ok(request.body(in_pieces(file)?)),
+            (None, Some(file)) => Ok(request.body(Body::file(file)?)),
+            (None, None) => Ok(request),
+        }
+    }
+}
+
+/// The content of a file as a body of unknown length, read on another thread as fast as it is sent.
+fn in_pieces(file: &Path) -> io::Result<Body> {
+    let mut file = File::open(file)?;
+    let (mut sender, body) = Body::channel(None);
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match io::Read::read(&mut file, &mut piece) {
+                Ok(0) => return sender.finish(),
+                // Dropping the sender fails the request.
+                Err(_) => return,
+                Ok(n) if wait(sender.send(piece[..n].to_vec())).is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    });
+    Ok(body)
 }
 
 fn main() -> ExitCode {
@@ -238,66 +163,21 @@ fn main() -> ExitCode {
 }
 
 /// Fetches everything. Returns whether all responses were successful.
-fn fetch(options: &Options) -> io::Result<bool> {
-    let request = Request {
-        method: match (options.head, &options.send) {
-            (true, _) => "HEAD",
-            (false, Some(_)) => "POST",
-            (false, None) => "GET",
-        },
-        content: Arc::new(options.send.as_ref().map_or(Ok(Vec::new()), std::fs::read)?),
-        chunked: options.chunked,
+fn fetch(options: &Options) -> Result<bool, Failure> {
+    let client = Client::on(&Server::on(options.driver), options.settings()?)?;
+    let mut output: Box<dyn Write> = match &options.output {
+        Some(file) => Box::new(File::create(file)?),
+        None => Box::new(io::stdout().lock()),
     };
-    let mut config = ClientConfig::default();
-    // Content is written as it arrives, so it may have any length.
-    config.rules.limits.body = None;
-    let config = Arc::new(config);
-    let connector = connector(options)?;
-    let mut left = &options.urls[..];
     let mut all_well = true;
-    while let Some(first) = left.first() {
-        let same = left
-            .iter()
-            .take_while(|url| (url.secure, &url.authority) == (first.secure, &first.authority));
-        let (report, reports) = mpsc::channel();
-        let fetcher = Fetcher {
-            left: same.cloned().collect(),
-            request: request.clone(),
-            sent: 0,
-            outcome: Outcome::default(),
-            report,
-        };
-        let config = Arc::clone(&config);
-        let (server, address) = (Server::on(options.driver), first.address()?);
-        let client = Client::new(config, fetcher);
-        let outcome = match connector.as_ref().filter(|_| first.secure) {
-            None => {
-                let running = server.connect(address, move |_| client)?;
-                let outcome = reports.recv().unwrap_or_default();
-                running.join()?;
-                outcome
-            }
-            Some(connector) => {
-                let client = connector.connect(first.host(), client).map_err(io::Error::other)?;
-                let running = server.connect(address, move |_| client)?;
-                let outcome = reports.recv().unwrap_or_default();
-                running.join()?;
-                outcome
-            }
-        };
-        io::stdout().flush()?;
-        if let Some(failure) = outcome.failure {
-            return Err(io::Error::other(failure));
+    for url in &options.urls {
+        let mut answer = wait(options.request(&client, url)?.send())?;
+        eprintln!("{}", answer.status());
+        all_well &= answer.status().as_u16() < 400;
+        while let Some(piece) = wait(answer.chunk())? {
+            output.write_all(&piece)?;
         }
-        if outcome.complete == 0 {
-            return Err(io::Error::other(format!(
-                "no answer from {}: {}",
-                first.authority, outcome.reason
-            )));
-        }
-        all_well &= !outcome.refused;
-        // A server may close after any response: another connection fetches the rest.
-        left = left.get(outcome.complete..).unwrap_or_default();
     }
+    output.flush()?;
     Ok(all_well)
 }

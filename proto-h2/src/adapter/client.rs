@@ -149,9 +149,16 @@ impl<C: Caller> Client<C> {
                     }
                 }
                 Some(ClientEvent::Data { stream, data }) => {
-                    let out = cx.output().tail();
-                    let _ = self.core.connection.consume(stream, data.len(), &limits, out);
+                    let of = stream;
                     let stream = self.answered(cx, stream);
+                    let call = self.core.calls.iter_mut().find(|call| call.stream == of);
+                    match call.filter(|call| call.paused) {
+                        Some(call) => call.owed += data.len(),
+                        None => {
+                            let out = cx.output().tail();
+                            let _ = self.core.connection.consume(of, data.len(), &limits, out);
+                        }
+                    }
                     self.call(cx, |caller, requester| caller.data(stream, data, requester))?;
                 }
                 Some(ClientEvent::End { stream, trailers }) => {
@@ -184,7 +191,7 @@ impl<C: Caller> Client<C> {
             .and_then(|answer| cx.now().checked_add(answer));
         match self.core.calls.iter_mut().find(|call| call.stream == stream) {
             Some(call) => {
-                (call.due, call.kept) = (due, None);
+                (call.due, call.kept) = (due.filter(|_| !call.paused), None);
                 call.name
             }
             None => stream,

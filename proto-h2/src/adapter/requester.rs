@@ -22,6 +22,10 @@ pub(super) struct Call {
     /// The request ends after the queue.
     pub(super) end: bool,
     pub(super) congested: bool,
+    /// The caller has paused the response.
+    pub(super) paused: bool,
+    /// Bytes of the response that arrived while it was paused, for which the server has no credit yet.
+    pub(super) owed: usize,
     pub(super) due: Option<Instant>,
     /// The request, as long as it may be sent again.
     pub(super) kept: Option<Box<Kept>>,
@@ -102,6 +106,8 @@ impl Core {
             name: name.unwrap_or(stream),
             end: true,
             congested: !queue.is_empty(),
+            paused: false,
+            owed: 0,
             queue,
             due,
             kept: Some(kept),
@@ -208,6 +214,8 @@ impl Requester<'_, '_> {
             queue: Output::new(),
             end: false,
             congested: false,
+            paused: false,
+            owed: 0,
             due,
             kept: None,
         });
@@ -268,6 +276,25 @@ impl Requester<'_, '_> {
             let out = self.cx.output().tail();
             let _ = self.core.connection.reset(stream, ErrorCode::CANCEL, &limits, out);
             self.core.forget(stream);
+        }
+    }
+
+    /// Stops (`true`) or resumes (`false`) the content of a response, for a caller that cannot keep up. Content that the stream's window
+    /// permitted before still arrives, while a response is paused; no answer is late.
+    pub fn pause(&mut self, stream: u32, pause: bool) {
+        let due = self.due();
+        let limits = self.core.config.limits;
+        let Some(call) = self.core.calls.iter_mut().find(|call| call.name == stream) else {
+            return;
+        };
+        call.paused = pause;
+        call.due = due.filter(|_| !pause);
+        let owed = std::mem::take(&mut call.owed);
+        if pause {
+            call.owed = owed;
+        } else if owed > 0 {
+            let out = self.cx.output().tail();
+            let _ = self.core.connection.consume(call.stream, owed, &limits, out);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use core::fmt;
 
 use bytes::Bytes;
-use protocol::{Cx, Deadline, Input, Intent, Protocol, Reason, Switch, Upgrade};
+use protocol::{Cx, Deadline, FilePiece, Input, Intent, Protocol, Reason, Switch, Upgrade};
 
 use super::timer::passed;
 use super::{ClientConfig, Timer};
@@ -248,6 +248,24 @@ impl Requester<'_, '_> {
         Ok(())
     }
 
+    /// Sends some content from a file, which the driver sends or reads when the content is due: see [`FilePiece`]. A long piece makes
+    /// the connection [congested](Self::is_congested) until most of it is sent.
+    ///
+    /// If the file is then shorter than `file` says, the connection ends, so that the server cannot take what it has received for a
+    /// complete request.
+    ///
+    /// # Errors
+    ///
+    /// See the type; [`Misuse::NoSpace`] for more bytes than memory has addresses.
+    pub fn write_file(&mut self, file: FilePiece) -> Result<(), Misuse> {
+        let length = usize::try_from(file.len()).map_err(|_| Misuse::NoSpace)?;
+        if self.core.connection.begin_data(length, self.cx.output().tail())? {
+            self.cx.output().push_file(file);
+            self.core.connection.end_data(self.cx.output().tail())?;
+        }
+        Ok(())
+    }
+
     /// Ends a request.
     ///
     /// # Errors
@@ -280,6 +298,11 @@ impl Requester<'_, '_> {
     /// Closes the connection. An exchange in progress is cut short.
     pub fn close(&mut self) {
         self.cx.close();
+    }
+
+    /// Resets the connection: nothing that waits is sent. For an exchange that is no longer wanted.
+    pub fn abort(&mut self) {
+        self.cx.abort();
     }
 
     /// The time of this call.
@@ -341,9 +364,14 @@ impl<H: Caller> Client<H> {
         call: impl FnOnce(&mut H, &mut Requester<'_, '_>) -> Result<(), Misuse>,
     ) -> Result<(), ClientError> {
         let answered = self.core.connection.response_state() == State::Done;
+        let was_paused = self.core.paused;
         self.call(cx, call)?;
         if answered {
             self.next_exchange(cx)?;
+        }
+        if was_paused && !self.core.paused {
+            // All of the content may have been consumed before the pause. Then no input follows that would show its end.
+            self.read(cx, &mut [], &mut 0)?;
         }
         self.settle(cx);
         Ok(())

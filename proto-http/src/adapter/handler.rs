@@ -21,7 +21,8 @@ use crate::{Fields, Misuse, Request};
 /// connection goes on.
 ///
 /// A closure `FnMut(&Request<'_>, &mut Responder<'_, '_>) -> Result<(), Misuse>` is a handler that answers at once;
-/// [`Collect`](super::Collect) is a handler whose closure gets the whole body as well.
+/// [`Collect`](super::Collect) is a handler that calls a closure, or a [`WholeHandler`](super::WholeHandler), with the whole body as
+/// well. A handler that needs the head in [`end`](Self::end) keeps it with [`Request::keep`].
 pub trait Handler {
     /// The type of messages from other threads and connections.
     type Message;

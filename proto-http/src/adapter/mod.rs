@@ -16,7 +16,7 @@ pub use client::{Caller, Client, ClientError, Requester, Unanswered};
 pub use clock::WallClock;
 #[doc(hidden)]
 pub use clock::date;
-pub use collect::Collect;
+pub use collect::{Collect, WholeHandler};
 pub use config::{ClientConfig, ClientTimeouts, ServerConfig, ServerTimeouts};
 pub use handler::{Handler, NoUpgrade};
 pub use responder::Responder;

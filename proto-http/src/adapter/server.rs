@@ -221,6 +221,10 @@ impl<H: Handler> Server<H> {
         }
         if self.core.connection.request_state() == State::Body {
             self.proceed(cx)?;
+            if !self.core.body_paused() && !cx.is_congested() && !self.core.held {
+                // All of the body may have been consumed before a pause. Then no input follows that would show its end.
+                self.serve(cx, &mut &[][..])?;
+            }
         }
         if self.core.held && !self.core.waiting() {
             self.core.held = false;

@@ -51,6 +51,7 @@ mod sse2 {
             mask_of(_mm_or_si128(letters(bytes), others)) ^ 0xffff
         };
         line_feeds(bytes) mask_of(equal(bytes, b'\n'));
+        question_marks(bytes) mask_of(equal(bytes, b'?'));
     }
 
     #[inline]
@@ -129,6 +130,11 @@ pub(super) mod word {
     }
 
     #[inline]
+    pub(in crate::scan) const fn question_marks(bytes: &[u8; BYTES]) -> Mask {
+        within(u64::from_le_bytes(*bytes), b'?', b'?')
+    }
+
+    #[inline]
     const fn letters(word: u64) -> u64 {
         within(word | (ONES * 0x20), b'a', b'z')
     }
@@ -175,6 +181,7 @@ mod tests {
                 not_word: |byte| !byte.is_ascii_alphabetic() && byte != b'-';
                 not_host: |byte| !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'.';
                 line_feeds: |byte| byte == b'\n';
+                question_marks: |byte| byte == b'?';
             )
         };
     }

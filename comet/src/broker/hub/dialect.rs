@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto_resp::Value;
 use protocol::bytes::Bytes;
 
-use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Verdict, Words};
+use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Side, Verdict, Words};
 use crate::broker::reading::{Entry, Page, Range};
 use crate::broker::{Member, Presence, Trouble};
 use crate::channel::Name;
@@ -94,16 +94,30 @@ impl Dialect for HubDialect {
         })
     }
 
+    fn read_part(&self, channel: &Name, side: Side, publications: usize, bytes: usize) -> Words {
+        let (side, offset) = side.words();
+        let channel = word(channel.as_str());
+        let limits = [publications, bytes].map(|limit| limit.to_string().into());
+        ["PART".into(), channel, side, offset]
+            .into_iter()
+            .chain(limits)
+            .collect()
+    }
+
+    fn part(&self, channel: &Name, reply: &Value) -> Option<(Position, Page)> {
+        let page = self.page(channel, reply)?;
+        Some((page.empty?, page))
+    }
+
     /// The hub lives as long as its processes, so no history is lost.
     fn mark_broken(&self, _: &Name, _: Option<Position>, _: Keep) -> Option<Words> {
         None
     }
 
     fn enter(&self, channel: &Name, members: &[&Member], _: bool) -> Words {
-        let members = members.iter().flat_map(|member| {
-            let user = member.user.as_deref().unwrap_or_default();
-            [word(&member.client), word(user)]
-        });
+        let members = members
+            .iter()
+            .flat_map(|member| [word(&member.client), word(&member.text())]);
         let head = ["ENTER".into(), word(channel.as_str())];
         head.into_iter().chain(members).collect()
     }
@@ -121,11 +135,8 @@ impl Dialect for HubDialect {
             return None;
         };
         let clients = clients.as_slice()?.iter().map(|value| {
-            let [client, user] = value.as_slice()? else { return None };
-            Some(Member {
-                client: client.as_str()?.into(),
-                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-            })
+            let [client, text] = value.as_slice()? else { return None };
+            Some(Member::read(client.as_str()?.into(), text.as_str()?))
         });
         Some(Presence {
             total: usize::try_from(total.as_integer()?).ok()?,

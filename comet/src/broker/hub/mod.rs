@@ -7,11 +7,12 @@
 //! FORGET channel...                          -> OK
 //! PUBLISH channel user data key KEEP         -> position
 //! READ channel before publications bytes     -> [position, more, [[offset, age, user, data], …]], newest first
-//! ENTER channel (client user)...             -> OK
+//! PART channel before|after offset publications bytes -> the same, oldest first
+//! ENTER channel (client who)...             -> OK
 //! LEAVE channel client                       -> OK
-//! PRESENCE channel limit                     -> [total, [[client, user], …]]
+//! PRESENCE channel limit                     -> [total, [[client, who], …]]
 //!
-//! KEEP: publications bytes milliseconds; position: EPOCH:OFFSET; user, key: empty if there is none; before: an offset, or empty;
+//! KEEP: publications bytes milliseconds; position: EPOCH:OFFSET; user, key: empty if there is none; who: see `Member::text`; before: an offset, or empty;
 //! more: 1 or 0; age: milliseconds
 //! the pushes: publication channel position user data; look channel, where one found no room
 //! ```

@@ -9,7 +9,7 @@ use protocol::Sender;
 use protocol::bytes::Bytes;
 
 use super::Hub;
-use crate::broker::{Broker, Done, Member, Presence, Trouble};
+use crate::broker::{Broker, Done, Member, Part, Presence, Trouble};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position, Publication};
@@ -98,19 +98,26 @@ impl Session {
                 let (position, publications, more) = broker.read_back(&name(channel)?, before, limits[0], limits[1]);
                 Some(Answered::With(page_value(position, &publications, more)))
             }
+            b"PART" => {
+                let [channel, side, offset, publications, bytes] = command.arguments()?;
+                let number = |word: &[u8]| str::from_utf8(word).ok()?.parse::<u64>().ok();
+                let part = match side {
+                    b"before" => Part::Before(number(offset)?),
+                    _ => Part::After(number(offset)?),
+                };
+                let limits = [number(publications)?, number(bytes)?].map(|limit| usize::try_from(limit).unwrap_or(0));
+                let (position, publications, more) = broker.read(&name(channel)?, part, limits[0], limits[1]);
+                Some(Answered::With(page_value(position, &publications, more)))
+            }
             b"ENTER" => {
                 let words: Vec<&[u8]> = command.iter().collect();
                 let [channel, members @ ..] = &words[..] else {
                     return None;
                 };
                 let channel = name(channel)?;
-                for [client, user] in members.as_chunks::<2>().0 {
+                for [client, who] in members.as_chunks::<2>().0 {
                     let client = text(client)?;
-                    let member = Member {
-                        client: Arc::clone(&client),
-                        user: text(user).filter(|user| !user.is_empty()),
-                    };
-                    broker.enter(&channel, member);
+                    broker.enter(&channel, Member::read(Arc::clone(&client), &text(who)?));
                     self.present.insert((channel.clone(), client));
                 }
                 Some(Answered::Ok)
@@ -219,9 +226,8 @@ fn page_value(position: Position, publications: &[Arc<Publication>], more: bool)
 
 fn presence_value(presence: &Presence) -> Value {
     let clients = presence.clients.iter().map(|member| {
-        let user = member.user.as_deref().unwrap_or_default();
         let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
-        Value::Array(vec![bulk(&member.client), bulk(user)])
+        Value::Array(vec![bulk(&member.client), bulk(&member.text())])
     });
     let total = i64::try_from(presence.total).unwrap_or(i64::MAX);
     Value::Array(vec![Value::Integer(total), Value::Array(clients.collect())])

@@ -18,7 +18,7 @@ use protocol::bytes::Bytes;
 
 use super::scripts;
 use super::wire::{entry, id, message, position};
-use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Verdict, Words};
+use crate::broker::dialect::{Dialect, Life, News, Refusal, Role, Side, Verdict, Words};
 use crate::broker::reading::{Page, Range};
 use crate::broker::{Member, Presence, Trouble};
 use crate::channel::Name;
@@ -32,11 +32,9 @@ const PRESENT_REFRESH: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(30);
 /// The shortest lifetime of a stream.
 const SHORTEST: Duration = Duration::from_secs(60);
-/// How long a key is remembered, so that a repeated request gets the same answer.
-pub(crate) const WISH: Duration = Duration::from_secs(120);
 
 /// Scripts in the order of loading.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     scripts::PUBLISH,
     scripts::READ,
     scripts::MARK,
@@ -44,6 +42,7 @@ const SCRIPTS: [&str; 7] = [
     scripts::LEAVE,
     scripts::REFRESH,
     scripts::PRESENCE,
+    scripts::PART,
 ];
 const PUBLISH: usize = 0;
 const READ: usize = 1;
@@ -52,6 +51,7 @@ const ENTER: usize = 3;
 const LEAVE: usize = 4;
 const REFRESH_PRESENCE: usize = 5;
 const PRESENCE: usize = 6;
+const PART: usize = 7;
 
 /// The dialect of Redis.
 pub(crate) struct Redis {
@@ -187,8 +187,8 @@ impl Dialect for Redis {
                 };
                 let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(unreadable);
                 if !matches!(policy.as_str(), Some("noeviction" | "")) {
-                    eprintln!(
-                        "comet: the broker: maxmemory-policy is {}: when memory is short, Redis may drop channels, whose \
+                    tracing::warn!(
+                        "the broker: maxmemory-policy is {}: when memory is short, Redis may drop channels, whose \
                          readers are then told that they begin anew",
                         policy.as_str().unwrap_or_default()
                     );
@@ -233,7 +233,7 @@ impl Dialect for Redis {
             self.say(channel),
             user.into(),
             draft.data,
-            millis(WISH),
+            millis(keep.wish()),
         ];
         self.run(PUBLISH, &keys, arguments)
     }
@@ -270,6 +270,23 @@ impl Dialect for Redis {
         })
     }
 
+    fn read_part(&self, channel: &Name, side: Side, publications: usize, bytes: usize) -> Words {
+        let (side, offset) = side.words();
+        let arguments = [side, offset, number(publications as u64), number(bytes as u64)];
+        self.run(PART, &[self.key("log", channel)], arguments)
+    }
+
+    fn part(&self, channel: &Name, reply: &Value) -> Option<(Position, Page)> {
+        let [now, more, entries, last] = reply.as_slice()? else {
+            return None;
+        };
+        let page = Value::Array(vec![now.clone(), more.clone(), entries.clone()]);
+        let page = self.page(channel, &page)?;
+        let last = last.as_bytes()?;
+        let position = if last.is_empty() { page.empty? } else { position(last)? };
+        Some((position, page))
+    }
+
     fn mark_broken(&self, channel: &Name, last: Option<Position>, keep: Keep) -> Option<Words> {
         let keys = [self.life(), self.key("log", channel)];
         let last = last.map(id).unwrap_or_default();
@@ -279,10 +296,9 @@ impl Dialect for Redis {
     fn enter(&self, channel: &Name, members: &[&Member], alone: bool) -> Words {
         let alone = if alone { "1" } else { "0" };
         let head = [self.node.clone().into(), millis(PRESENT), alone.into()];
-        let members = members.iter().flat_map(|member| {
-            let user = member.user.as_deref().unwrap_or_default();
-            [&*member.client, user].map(|text| Bytes::copy_from_slice(text.as_bytes()))
-        });
+        let members = members
+            .iter()
+            .flat_map(|member| [member.client.to_string(), member.text()].map(Bytes::from));
         self.run(ENTER, &self.present_keys(channel), head.into_iter().chain(members))
     }
 
@@ -303,12 +319,9 @@ impl Dialect for Redis {
     fn present(&self, reply: &Value, limit: usize) -> Option<Presence> {
         let [total, named] = reply.as_slice()? else { return None };
         let named = named.as_slice()?.as_chunks::<2>().0.iter();
-        let clients = named.take(limit).map(|[client, user]| {
-            Some(Member {
-                client: client.as_str()?.into(),
-                user: Some(user.as_str()?).filter(|user| !user.is_empty()).map(Into::into),
-            })
-        });
+        let clients = named
+            .take(limit)
+            .map(|[client, text]| Some(Member::read(client.as_str()?.into(), text.as_str()?)));
         Some(Presence {
             total: usize::try_from(total.as_integer()?).ok()?,
             clients: clients.collect::<Option<_>>()?,

@@ -26,7 +26,6 @@ use super::upstream::Upstream;
 use dialect::Redis;
 #[cfg(test)]
 pub(crate) use dialect::Redis as RedisDialect;
-pub(crate) use dialect::WISH;
 use tls::{Noted, RedisTls};
 
 /// How long the other side may be silent before it is probed; and how long it may then, or after a command, be silent before the connection

@@ -113,6 +113,47 @@ while true do
   from = '(' .. read[#read][1]
 end";
 
+/// Reads the part of a stream on one side of an offset, oldest first, and the id of its last entry. Read-only.
+///
+/// Offsets never decrease in a stream. If it has a single epoch, an offset is a place in it; else its entries are searched.
+///
+/// Keys: the stream. Arguments: `before` or `after`; the offset; the maximum number of entries, and of their bytes.
+pub(super) const PART: &str = "\
+-- comet part
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if not first then return {now, '0', {}, ''} end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
+local forward, offset = ARGV[1] == 'after', tonumber(ARGV[2])
+local from, epoch = forward and '-' or '+', string.match(last, '^(%d+)-')
+if string.match(first[1], '^(%d+)-') == epoch then from = '(' .. epoch .. '-' .. ARGV[2] end
+local entries, bytes, count, most, more = {}, 0, tonumber(ARGV[3]), tonumber(ARGV[4]), false
+repeat
+  local read
+  if forward then
+    read = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 8)
+  else
+    read = redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', 8)
+  end
+  for _, entry in ipairs(read) do
+    local number = tonumber(string.match(entry[1], '%-(%d+)$'))
+    if (forward and number > offset) or (not forward and number < offset) then
+      more = #entries >= count or (#entries > 0 and bytes >= most)
+      if more then break end
+      entries[#entries + 1] = entry
+      for _, field in ipairs(entry[2]) do bytes = bytes + #field end
+    end
+  end
+  if #read > 0 then from = '(' .. read[#read][1] end
+until more or #read == 0
+if not forward then
+  for index = 1, math.floor(#entries / 2) do
+    entries[index], entries[#entries + 1 - index] = entries[#entries + 1 - index], entries[index]
+  end
+end
+return {now, more and '1' or '0', entries, last}";
+
 /// Marks that a stream has lost entries, if its last entry is still the given one: later entries get a new epoch.
 ///
 /// Keys: the life; the stream. Arguments: its last entry, or empty; a random number below 1024; the stream's lifetime in milliseconds; the

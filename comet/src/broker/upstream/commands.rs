@@ -6,11 +6,12 @@ use proto_resp::Value;
 
 use super::Upstream;
 use super::state::{Request, State};
-use crate::broker::dialect::{News, Role, Ticket, Words};
-use crate::broker::reading::{Break, Range, Read, Reading, finish};
-use crate::broker::{ANSWER, Member};
+use crate::broker::dialect::{News, Role, Side, Ticket, Words};
+use crate::broker::reading::{Break, Entry, Range, Read, Reading, finish};
+use crate::broker::{ANSWER, Member, Part, Snapshot};
 use crate::channel::Name;
 use crate::clock;
+use crate::log::Keep;
 
 /// The most clients in one command about presence.
 const CLIENTS: usize = 256;
@@ -184,18 +185,25 @@ impl Upstream {
         if state.asking >= self.bounds.answers {
             return None;
         }
-        let (channel, keep, done) = state.asked.pop_front()?;
+        let (channel, part, keep, done) = state.asked.pop_front()?;
         state.asking += 1;
-        let range = Range {
-            before: None,
-            down_to: None,
-            publications: keep.publications.max(1),
-            bytes: keep.bytes.min(ANSWER),
+        let (publications, bytes) = (keep.publications.max(1), keep.bytes.min(ANSWER));
+        let side = match part {
+            Part::Before(offset) => Side::Before(offset),
+            Part::After(offset) => Side::After(offset),
+            Part::Newest => {
+                let range = Range {
+                    before: None,
+                    down_to: None,
+                    publications,
+                    bytes,
+                };
+                let words = self.dialect.read(&channel, &range);
+                return Some((words, Ticket::History(channel, keep, done)));
+            }
         };
-        Some((
-            self.dialect.read(&channel, &range),
-            Ticket::History(channel, keep, done),
-        ))
+        let words = self.dialect.read_part(&channel, side, publications, bytes);
+        Some((words, Ticket::Part(channel, keep, done)))
     }
 
     fn refreshed(&self, state: &mut State) -> Option<(Words, Ticket)> {
@@ -251,19 +259,33 @@ impl Upstream {
                 self.answered();
                 let page = self.dialect.page(&channel, reply);
                 match page.map(|page| finish(None, &[], page.empty, page.entries, page.more, 0)) {
-                    Some(Read::Done(mut snapshot, _)) => {
-                        let now = clock::now();
-                        let count = snapshot.publications.len();
-                        let old = snapshot.publications.iter();
-                        let old =
-                            old.take_while(|publication| now.saturating_duration_since(publication.at) > keep.time);
-                        let first = old.count().max(count.saturating_sub(keep.publications));
-                        snapshot.more |= count.saturating_sub(keep.publications) > 0;
-                        snapshot.publications.drain(..first);
-                        done.tell(Ok(snapshot));
+                    Some(Read::Done(snapshot, _)) => {
+                        done.tell(Ok(within(snapshot, keep)));
                         None
                     }
                     _ => Some(format!("what it keeps of {channel}")),
+                }
+            }
+            Ticket::Part(channel, keep, done) => {
+                self.answered();
+                match self.dialect.part(&channel, reply) {
+                    Some((position, page)) => {
+                        let publications = page.entries.into_iter().filter_map(|entry| match entry {
+                            Entry::Publication(publication) => Some(publication),
+                            Entry::Mark(_) => None,
+                        });
+                        let snapshot = Snapshot {
+                            position,
+                            publications: publications.collect(),
+                            turn: None,
+                            continues: None,
+                            more: page.more,
+                            round: 0,
+                        };
+                        done.tell(Ok(within(snapshot, keep)));
+                        None
+                    }
+                    None => Some(format!("what it keeps of {channel}")),
                 }
             }
             Ticket::Refreshed(channel) => {
@@ -297,7 +319,7 @@ impl Upstream {
         match ticket {
             Ticket::Published(_, _, done) => done.tell(Err(trouble)),
             Ticket::Presence(_, done) => done.tell(Err(trouble)),
-            Ticket::History(_, _, done) => {
+            Ticket::History(_, _, done) | Ticket::Part(_, _, done) => {
                 self.answered();
                 done.tell(Err(trouble));
             }
@@ -365,4 +387,16 @@ impl Upstream {
             }
         }
     }
+}
+
+/// Drops publications that are too old, and the oldest if there are more than asked for.
+fn within(mut snapshot: Snapshot, keep: Keep) -> Snapshot {
+    let now = clock::now();
+    let count = snapshot.publications.len();
+    let old = snapshot.publications.iter();
+    let old = old.take_while(|publication| now.saturating_duration_since(publication.at) > keep.time);
+    let first = old.count().max(count.saturating_sub(keep.publications));
+    snapshot.more |= count.saturating_sub(keep.publications) > 0;
+    snapshot.publications.drain(..first);
+    snapshot
 }

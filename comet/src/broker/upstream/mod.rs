@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use self::state::{Followed, Request, State};
 use super::dialect::{Dialect, Life, Refusal, Role};
 use super::speaker::Wake;
-use super::{Broker, Done, Inbox, Member, Presence, Snapshot, Trouble};
+use super::{Broker, Done, Inbox, Member, Part, Presence, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
 use crate::log::Keep;
@@ -165,6 +165,7 @@ impl Upstream {
             self.up.store(true, Ordering::Release);
             if let Some(lost) = state.lost.take() {
                 let out = now.saturating_duration_since(lost).as_secs();
+                state.reconnects += 1;
                 self.note_now(&mut state, format!("in reach again, after {out} s"));
             }
         } else {
@@ -226,7 +227,7 @@ impl Upstream {
     }
 
     fn note_now(&self, _: &mut State, text: String) {
-        eprintln!("comet: the broker: {text}");
+        tracing::warn!("the broker: {text}");
     }
 
     // Work on behalf of connections.
@@ -335,8 +336,8 @@ impl Broker for Arc<Upstream> {
         self.request(Request::Publish(draft, keep, done));
     }
 
-    fn snapshot(&self, channel: &Name, keep: Keep, done: Done<Snapshot>) {
-        let question = (channel.clone(), keep, done);
+    fn snapshot(&self, channel: &Name, part: Part, keep: Keep, done: Done<Snapshot>) {
+        let question = (channel.clone(), part, keep, done);
         let refused = self.change(Role::Requests, |state| state.ask(question));
         drop(refused);
     }
@@ -371,6 +372,10 @@ impl Broker for Arc<Upstream> {
 
     fn is_connected(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.lock().reconnects
     }
 
     fn refusal(&self) -> Option<String> {

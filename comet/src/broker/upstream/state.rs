@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Link;
 use crate::broker::dialect::{Life, Role};
 use crate::broker::reading::Reading;
-use crate::broker::{Done, Member, Presence, Snapshot};
+use crate::broker::{Done, Member, Part, Presence, Snapshot};
 use crate::channel::Name;
 use crate::log::Keep;
 use crate::publication::{Draft, Position};
@@ -77,7 +77,7 @@ pub(super) enum Request {
 }
 
 /// A client's request for a channel's history.
-pub(super) type Question = (Name, Keep, Done<Snapshot>);
+pub(super) type Question = (Name, Part, Keep, Done<Snapshot>);
 
 /// One connection.
 pub(super) struct Leg {
@@ -176,6 +176,8 @@ pub(super) struct State {
     pub(super) noted: Option<(Instant, String)>,
     /// Since when the broker is unreachable, if it was reachable before.
     pub(super) lost: Option<Instant>,
+    /// How often the broker was reachable again.
+    pub(super) reconnects: u64,
 }
 
 impl State {
@@ -211,6 +213,7 @@ impl State {
             refusal: None,
             noted: None,
             lost: None,
+            reconnects: 0,
         }
     }
 

@@ -248,10 +248,7 @@ fn page_of(upstream: &Upstream) -> Vec<Name> {
 fn the_first_who_comes_is_alone() {
     let (upstream, _inbox, asked) = upstream();
     connect(&upstream, &asked);
-    let member = |client: &str| Member {
-        client: client.into(),
-        user: None,
-    };
+    let member = |client: &str| Member::new(client.into(), None);
     let sent = || -> Vec<Vec<String>> {
         let text = |word: &protocol::bytes::Bytes| String::from_utf8_lossy(word).into_owned();
         // The words behind the script and its keys.
@@ -278,10 +275,7 @@ fn the_first_who_comes_is_alone() {
 fn who_could_not_be_noted_is_noted_later() {
     let (upstream, _inbox, asked) = upstream();
     connect(&upstream, &asked);
-    let member = Member {
-        client: "a".into(),
-        user: None,
-    };
+    let member = Member::new("a".into(), None);
     upstream.enter(&name(1), member);
     let entered = || {
         let (_, ticket) = commands(&upstream, Role::Requests).pop()?;

@@ -156,6 +156,7 @@ impl World {
         match name {
             b"publish" => self.publish(database, keys, words),
             b"read" => self.read(database, &key(0), words),
+            b"part" => self.part(database, &key(0), words),
             b"mark" => self.mark(database, &key(1), words),
             b"enter" => self.enter(database, &key(0), &key(1), words),
             b"leave" => Ok(self.leave(database, &key(0), &key(1), words)),
@@ -306,6 +307,36 @@ impl World {
             bulk(&now.to_string()),
             bulk(more),
             Value::Array(read),
+        ]))
+    }
+
+    fn part(&mut self, database: u32, log: &Bytes, words: &[&[u8]]) -> Result<Value, Failure> {
+        let [side, offset, count, _] = words else {
+            return Err(Error("ERR arguments"));
+        };
+        let (offset, count, now) = (number(offset), number(count) as usize, self.now);
+        let entries = self.memory(database).logs.get(log).cloned().unwrap_or_default();
+        let last = entries.last().map(Entry::id).unwrap_or_default();
+        let forward = *side == b"after";
+        let fits = |entry: &&Entry| {
+            if forward {
+                entry.offset > offset
+            } else {
+                entry.offset < offset
+            }
+        };
+        let mut fitting: Vec<_> = entries.iter().filter(fits).collect();
+        let more = if fitting.len() > count { "1" } else { "0" };
+        if forward {
+            fitting.truncate(count);
+        } else {
+            fitting.drain(..fitting.len().saturating_sub(count));
+        }
+        Ok(Value::Array(vec![
+            bulk(&now.to_string()),
+            bulk(more),
+            Value::Array(fitting.into_iter().map(Entry::value).collect()),
+            bulk(&last),
         ]))
     }
 

@@ -1,5 +1,7 @@
 //! Authentication: the tokens of clients, and the API token of the back end.
 
+mod keys;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::broker::Info;
 use crate::channel::{Name, Pattern};
+
+pub(crate) use keys::Keys;
 
 /// The longest token that is examined, in bytes.
 const LONGEST: usize = 8 * 1024;
@@ -22,6 +27,13 @@ const SHORTEST_SECRET: usize = 32;
 /// The key that signs tokens.
 #[derive(Clone)]
 pub(crate) struct Secret(Arc<[u8]>);
+
+/// Whose tokens are valid: those signed with the secret, or with a key of the key set.
+#[derive(Clone, Default)]
+pub(crate) struct Authority {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) keys: Option<Arc<Keys>>,
+}
 
 /// Further requirements for tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,11 +100,22 @@ pub(crate) struct Claims {
     pub(crate) expires: Option<Date>,
     #[serde(rename = "nbf", skip_serializing_if = "Option::is_none")]
     pub(crate) begins: Option<Date>,
+    /// When the token was issued, and its id. Both serve to revoke it.
+    #[serde(rename = "iat", skip_serializing_if = "Option::is_none")]
+    pub(crate) issued: Option<Date>,
+    #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<Arc<str>>,
     /// The audience and the issuer.
     #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
     pub(crate) audience: Option<Audience>,
     #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
+    /// What others are told of the user, where they are told of the user's presence: any JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) info: Option<Info>,
+    /// Channels that a client of Centrifugo's protocol is subscribed to as it connects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) channels: Vec<Name>,
     /// Channels with permission to read, and to write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscribe: Vec<Pattern>,
@@ -105,14 +128,18 @@ pub(crate) struct Claims {
 pub(crate) enum BadToken {
     /// The token is not a JSON Web Token with valid claims.
     Malformed,
-    /// The token's algorithm is not HS256.
+    /// There is no key for the token's algorithm.
     Algorithm,
+    /// There is no such key for the token's algorithm.
+    Key,
     /// The signature does not match the secret.
     Signature,
     /// The token is not valid yet, or has expired.
     Time,
     /// The token is for another audience.
     Audience,
+    /// The API has revoked the token.
+    Revoked,
     /// The token has another issuer.
     Issuer,
     /// The token has critical extensions that are not supported.
@@ -125,6 +152,9 @@ struct Header<'a> {
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
     typ: Cow<'a, str>,
+    /// The id of the key.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    kid: Option<Cow<'a, str>>,
     /// Names of critical extensions (RFC 7515 section 4.1.11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crit: Option<serde_json::Value>,
@@ -149,6 +179,7 @@ impl Secret {
         let header = Header {
             alg: "HS256".into(),
             typ: "JWT".into(),
+            kid: None,
             crit: None,
         };
         // Cannot fail: strings and numbers always make JSON.
@@ -162,6 +193,28 @@ impl Secret {
         format!("{signed}.{signature}")
     }
 
+    /// Checks the signature of a token.
+    fn check(&self, signed: &str, signature: &[u8]) -> Result<(), BadToken> {
+        // Compared in constant time.
+        self.mac(signed)
+            .verify_slice(signature)
+            .map_err(|_| BadToken::Signature)
+    }
+
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        // HMAC accepts keys of any length.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| Hmac::new(&Default::default()));
+        mac.update(signed.as_bytes());
+        mac
+    }
+}
+
+impl Authority {
+    /// Whether there is a secret or a key.
+    pub(crate) fn exists(&self) -> bool {
+        self.secret.is_some() || self.keys.is_some()
+    }
+
     /// Verifies a token at the time `now`.
     pub(crate) fn verify(&self, token: &str, now: SystemTime, demands: &Demands) -> Result<Claims, BadToken> {
         if token.len() > LONGEST {
@@ -172,14 +225,13 @@ impl Secret {
         let decode = |part: &str| BASE64.decode(part).map_err(|_| BadToken::Malformed);
         let header = decode(header)?;
         let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| BadToken::Malformed)?;
-        // The token's own header selects nothing: there is a single algorithm (RFC 8725 section 3.1).
-        if header.alg != "HS256" {
-            return Err(BadToken::Algorithm);
+        let signature = decode(signature)?;
+        // The header chooses among keys, each of which is for a single algorithm (RFC 8725 section 3.1).
+        match (&*header.alg, &self.secret, &self.keys) {
+            ("HS256", Some(secret), _) => secret.check(signed, &signature)?,
+            (alg, _, Some(keys)) => keys.check(alg, header.kid.as_deref(), signed, &signature)?,
+            _ => return Err(BadToken::Algorithm),
         }
-        // Compared in constant time.
-        self.mac(signed)
-            .verify_slice(&decode(signature)?)
-            .map_err(|_| BadToken::Signature)?;
         // No extension is supported, so any critical one makes the token invalid.
         if header.crit.is_some() {
             return Err(BadToken::Critical);
@@ -203,13 +255,6 @@ impl Secret {
         } else {
             Err(BadToken::Time)
         }
-    }
-
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        // HMAC accepts keys of any length.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| Hmac::new(&Default::default()));
-        mac.update(signed.as_bytes());
-        mac
     }
 }
 
@@ -264,6 +309,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority(..)")
+    }
+}
+
 impl fmt::Debug for ApiToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiToken(..)")
@@ -275,10 +326,12 @@ impl BadToken {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             BadToken::Malformed => "not a JSON Web Token",
-            BadToken::Algorithm => "the token's algorithm is not HS256",
+            BadToken::Algorithm => "the token's algorithm is none that this server has keys for",
+            BadToken::Key => "this server does not know the key that the token names",
             BadToken::Signature => "the token's signature is wrong",
             BadToken::Time => "the token is not valid now",
             BadToken::Audience => "the token's audience is not `token_audience`",
+            BadToken::Revoked => "the token is revoked",
             BadToken::Issuer => "the token's issuer is not `token_issuer`",
             BadToken::Critical => "the token has critical extensions that are not supported",
         }
@@ -301,13 +354,24 @@ mod tests {
         Secret::new("0123456789abcdef0123456789abcdef").unwrap()
     }
 
+    fn authority() -> Authority {
+        Authority {
+            secret: Some(secret()),
+            keys: None,
+        }
+    }
+
     fn claims() -> Claims {
         Claims {
             user: Some("ann".into()),
             expires: Some(Date(Duration::from_secs(1000))),
             begins: Some(Date(Duration::from_secs(10))),
+            issued: None,
+            id: None,
             audience: None,
             issuer: None,
+            info: None,
+            channels: Vec::new(),
             subscribe: vec![Pattern::try_from("room:*".to_owned()).unwrap()],
             publish: Vec::new(),
         }
@@ -324,20 +388,23 @@ mod tests {
     #[test]
     fn tokens_read_back_while_they_are_good() {
         let token = secret().sign(&claims());
-        assert_eq!(secret().verify(&token, at(10), &Demands::default()), Ok(claims()));
-        assert_eq!(secret().verify(&token, at(999), &Demands::default()), Ok(claims()));
+        assert_eq!(authority().verify(&token, at(10), &Demands::default()), Ok(claims()));
+        assert_eq!(authority().verify(&token, at(999), &Demands::default()), Ok(claims()));
         assert_eq!(
-            secret().verify(&token, at(1000), &Demands::default()),
+            authority().verify(&token, at(1000), &Demands::default()),
             Err(BadToken::Time)
         );
-        assert_eq!(secret().verify(&token, at(9), &Demands::default()), Err(BadToken::Time));
+        assert_eq!(
+            authority().verify(&token, at(9), &Demands::default()),
+            Err(BadToken::Time)
+        );
         let rights = claims();
         assert!(rights.may_subscribe(&"room:7".parse().unwrap()) && !rights.may_publish(&"room:7".parse().unwrap()));
     }
 
     #[test]
     fn tokens_of_others_are_read() {
-        let claims = secret().verify(FOREIGN, at(1000), &Demands::default()).unwrap();
+        let claims = authority().verify(FOREIGN, at(1000), &Demands::default()).unwrap();
         assert_eq!(claims.user.as_deref(), Some("ann"));
         assert!(claims.may_publish(&"news".parse().unwrap()) && !claims.may_subscribe(&"news".parse().unwrap()));
     }
@@ -347,23 +414,27 @@ mod tests {
         let token = secret().sign(&claims());
         let other = Secret::new("0123456789abcdef0123456789abcdeg").unwrap();
         assert_eq!(
-            other.verify(&token, at(10), &Demands::default()),
+            Authority {
+                secret: Some(other),
+                keys: None
+            }
+            .verify(&token, at(10), &Demands::default()),
             Err(BadToken::Signature)
         );
         for cut in 0..token.len() {
-            assert!(secret().verify(&token[..cut], at(10), &Demands::default()).is_err());
+            assert!(authority().verify(&token[..cut], at(10), &Demands::default()).is_err());
         }
         let unsigned = format!("{}.{}.", BASE64.encode(r#"{"alg":"none"}"#), BASE64.encode("{}"));
         assert_eq!(
-            secret().verify(&unsigned, at(10), &Demands::default()),
+            authority().verify(&unsigned, at(10), &Demands::default()),
             Err(BadToken::Algorithm)
         );
         assert_eq!(
-            secret().verify("a.b", at(10), &Demands::default()),
+            authority().verify("a.b", at(10), &Demands::default()),
             Err(BadToken::Malformed)
         );
         assert_eq!(
-            secret().verify(&"x".repeat(LONGEST + 1), at(10), &Demands::default()),
+            authority().verify(&"x".repeat(LONGEST + 1), at(10), &Demands::default()),
             Err(BadToken::Malformed)
         );
     }
@@ -378,7 +449,7 @@ mod tests {
     const HEADER: &str = r#"{"alg":"HS256"}"#;
 
     fn verified(header: &str, claims: &str, demands: &Demands) -> Result<Claims, BadToken> {
-        secret().verify(&signed(header, claims), at(1000), demands)
+        authority().verify(&signed(header, claims), at(1000), demands)
     }
 
     #[test]
@@ -388,13 +459,13 @@ mod tests {
         assert!(verified(HEADER, half, &none).is_ok());
         let token = signed(HEADER, half);
         let later = at(1000) + Duration::from_millis(600);
-        assert_eq!(secret().verify(&token, later, &none), Err(BadToken::Time));
+        assert_eq!(authority().verify(&token, later, &none), Err(BadToken::Time));
         let lenient = Demands {
             leeway: Duration::from_secs(5),
             ..Demands::default()
         };
-        assert!(secret().verify(&token, later, &lenient).is_ok());
-        assert_eq!(secret().verify(&token, at(1006), &lenient), Err(BadToken::Time));
+        assert!(authority().verify(&token, later, &lenient).is_ok());
+        assert_eq!(authority().verify(&token, at(1006), &lenient), Err(BadToken::Time));
         assert!(verified(HEADER, r#"{"nbf":1003}"#, &lenient).is_ok());
         assert_eq!(verified(HEADER, r#"{"nbf":1003}"#, &none), Err(BadToken::Time));
         // Python's `time.time() + 3600`, and extreme numbers.
