@@ -25,7 +25,7 @@ BUDGET, STACK = 27_000, 3_500
 def build():
     flags = f"-C linker={linker('ld.lld')} -C link-arg=-T{HOME}/link.ld -C strip=none"
     words = ["--release", "--manifest-path", HOME / "Cargo.toml"]
-    if not build_std("build", TARGET_NAME, *words, flags=flags):
+    if not build_std("build", [TARGET_NAME], *words, flags=flags):
         return None
     return TARGET / "build-std" / TARGET_NAME / "release/embedded-example"
 

@@ -45,7 +45,7 @@ def run(*words, **options):
 def build():
     target = "wasm32-unknown-unknown"
     words = ["--profile", "small", "-p", "wirestate-c", "--no-default-features", "--features", "alloc", "--crate-type", "staticlib"]
-    if not build_std("rustc", target, *words):
+    if not build_std("rustc", [target], *words):
         return False
     used = sorted(set(re.findall(r"\bc\.(proto_\w+)", (HOME / "proto.mjs").read_text())))
     archive = TARGET / "build-std" / target / "small/libproto.a"

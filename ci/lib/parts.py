@@ -135,16 +135,17 @@ def no_std():
     for features in ("", "alloc"):
         arguments = ["--manifest-path", "ci/no-std/Cargo.toml", "--target-dir", "target/no-std", "--features", features]
         run("cargo", "build", "--quiet", *arguments)
-    # Without rustup's targets, core is built from Debian's sources.
     listed = ["rustup", "target", "list", "--installed"]
     installed = subprocess.run(listed, capture_output=True, text=True).stdout.split() if command("rustup") else []
-    for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
-        for names, features in ((CODECS, ["--no-default-features"]), (["wirestate-timing-wheel"], [])):
-            words = [*packages(names), *features]
-            if target in installed:
-                run("cargo", "build", "--quiet", *words, "--target", target)
-            elif not build_std("check", target, *words):
-                break
+    targets = ["thumbv7em-none-eabihf", "wasm32-unknown-unknown"]
+    # The wheel has no default features.
+    words = [*packages([*CODECS, "wirestate-timing-wheel"]), "--no-default-features"]
+    # Targets that rustup has not installed get core from Debian's sources.
+    if missing := [target for target in targets if target not in installed]:
+        build_std("check", missing, *words)
+    for target in targets:
+        if target in installed:
+            run("cargo", "build", "--quiet", *words, "--target", target)
 
 
 @part
