@@ -8,6 +8,7 @@ usage: hosts_lua.py [--cdef | --speed LOAD]
 
 import argparse
 import os
+import pathlib
 import re
 import statistics
 import struct
@@ -51,10 +52,18 @@ def environment():
 
 
 def module():
+    """Compiles the C module. False without Lua's header."""
+    header = pathlib.Path("/usr/include/lua5.4/lua.h")
+    if not header.exists():
+        command("liblua5.4-dev", "liblua5.4-dev")  # a package without a program of that name
+    if not header.exists():
+        skipped("the module for Lua 5.4", "the header of Lua 5.4 is not installed")
+        return False
     (OUT / "lua/proto").mkdir(parents=True, exist_ok=True)
     flags = ["-O2", "-shared", "-fPIC", "-I/usr/include/lua5.4", *linked()]
     words = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", HOME / "proto/core.c", "-o", OUT / "lua/proto/core.so"]
     run(*words, *flags)
+    return True
 
 
 class Script(Example):
@@ -117,25 +126,31 @@ def example(interpreter):
 
 def prepared():
     run("make", "-s", "-C", ROOT / "hosts/c", "install", f"PREFIX={PREFIX}", f"TARGET={TARGET}")
-    module()
-    found = [name for name, package in INTERPRETERS.items() if command(name, package)]
-    for name in INTERPRETERS.keys() - set(found):
-        skipped(name, "not installed")
+    compiled = module()
+    found = []
+    for name, package in INTERPRETERS.items():
+        if not command(name, package):
+            skipped(name, "not installed")
+        elif compiled or name == "luajit":
+            found.append(name)
     return found
 
 
 def check():
-    for interpreter in prepared():
+    interpreters = prepared()
+    for interpreter in interpreters:
         tested(interpreter)
         example(interpreter)
-    rocks()
+    rocks(interpreters)
 
 
-def rocks():
+def rocks(interpreters):
     """The rockspecs install what a program then finds."""
     if not command("luarocks", "luarocks"):
         return skipped("the rockspecs", "luarocks is not installed")
     for package, version, interpreter in (("proto", "5.4", "lua5.4"), ("proto-luajit", "5.1", "luajit")):
+        if interpreter not in interpreters:
+            continue
         tree, spec = OUT / f"rocks-{version}", f"{package}-0.1.0-1.rockspec"
         words = ["luarocks", "--lua-version", version, "make", "--tree", tree, f"PROTO_DIR={PREFIX}", spec]
         run(*words, cwd=HOME, stdout=subprocess.DEVNULL)

@@ -45,11 +45,15 @@ def run(*words, **options):
 def build():
     target = "wasm32-unknown-unknown"
     words = ["--profile", "small", "-p", "wirestate-c", "--no-default-features", "--features", "alloc", "--crate-type", "staticlib"]
+    lld = linker("wasm-ld")
+    if not lld:
+        skipped(target, "lld is not installed")
+        return False
     if not build_std("rustc", [target], *words):
         return False
     used = sorted(set(re.findall(r"\bc\.(proto_\w+)", (HOME / "proto.mjs").read_text())))
     archive = TARGET / "build-std" / target / "small/libproto.a"
-    words = [linker("wasm-ld"), "--no-entry", "--gc-sections", "--strip-all", "--stack-first", "-z", "stack-size=65536", "-O2"]
+    words = [lld, "--no-entry", "--gc-sections", "--strip-all", "--stack-first", "-z", "stack-size=65536", "-O2"]
     exports = [f"--export={name}" for name in used]
     run(*words, "--import-undefined", *exports, archive, "-o", WASM)
     module = WASM.read_bytes()

@@ -456,7 +456,6 @@ def c(*arguments):
 @part
 def lua(*arguments):
     """the Lua module by LuaJIT and by Lua 5.4: its tests, its examples, its rocks"""
-    command("lua5.4", "liblua5.4-dev")
     for program in ("pkg-config", "make", "gcc"):
         if not command(program, program):
             return skipped("hosts_lua.py", f"{program} is not installed")
