@@ -11,6 +11,7 @@ import sys
 from .build import ROOT, TARGET, build, debug_example, quick, release, run
 from .process import DRIVERS
 from .tools import command, is_root, node_path, python_with, skipped
+from .without_std import build_std
 
 PARTS = {}
 
@@ -134,15 +135,17 @@ def no_std():
     for features in ("", "alloc"):
         arguments = ["--manifest-path", "ci/no-std/Cargo.toml", "--target-dir", "target/no-std", "--features", features]
         run("cargo", "build", "--quiet", *arguments)
-    # Without rustup there is only this machine's own target.
     listed = ["rustup", "target", "list", "--installed"]
     installed = subprocess.run(listed, capture_output=True, text=True).stdout.split() if command("rustup") else []
-    for target in ("thumbv7em-none-eabihf", "wasm32-unknown-unknown"):
+    targets = ["thumbv7em-none-eabihf", "wasm32-unknown-unknown"]
+    # The wheel has no default features.
+    words = [*packages([*CODECS, "wirestate-timing-wheel"]), "--no-default-features"]
+    # Targets that rustup has not installed get core from Debian's sources.
+    if missing := [target for target in targets if target not in installed]:
+        build_std("check", missing, *words)
+    for target in targets:
         if target in installed:
-            run("cargo", "build", "--quiet", *packages(CODECS), "--no-default-features", "--target", target)
-            run("cargo", "build", "--quiet", "-p", "wirestate-timing-wheel", "--target", target)
-        else:
-            skipped(target, "not installed")
+            run("cargo", "build", "--quiet", *words, "--target", target)
 
 
 @part
@@ -439,6 +442,37 @@ def package():
         run("ci/package.sh", "--test", environment={"PROFILE": "quick"})
     else:
         skipped("the package", "it needs root on a Debian, systemd and cargo-deb")
+
+
+@part
+def c(*arguments):
+    """the C library: its header, linked in every way, under valgrind and the address sanitizer, its examples"""
+    for program in ("pkg-config", "make", "gcc", "g++"):
+        if not command(program, program):
+            return skipped("hosts_c.py", f"{program} is not installed")
+    script("hosts_c.py", *arguments)
+
+
+@part
+def lua(*arguments):
+    """the Lua module by LuaJIT and by Lua 5.4: its tests, its examples, its rocks"""
+    for program in ("pkg-config", "make", "gcc"):
+        if not command(program, program):
+            return skipped("hosts_lua.py", f"{program} is not installed")
+    script("hosts_lua.py", *arguments)
+
+
+@part
+def wasm():
+    """the codecs as WebAssembly: their size, tests in Node and in Chromium, a server in Node"""
+    command("chromium", "chromium")
+    script("hosts_wasm.py", python=python_with("websockets"))
+
+
+@part
+def embedded():
+    """the codecs on a Cortex-M4: size, stack, no panics, used in QEMU"""
+    script("hosts_embedded.py")
 
 
 @part
