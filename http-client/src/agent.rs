@@ -269,6 +269,9 @@ impl Agent {
             let Some(found) = state.jobs.get_mut(&job) else {
                 return Verdict::Drop;
             };
+            if let Some(cookies) = &self.settings.cookies {
+                cookies.store(&found.hop.url, &parts.headers);
+            }
             let followed = found
                 .history
                 .follow(&found.redirects, &mut found.hop, parts.status, &parts.headers);

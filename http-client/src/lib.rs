@@ -5,6 +5,7 @@
 mod agent;
 mod body;
 mod client;
+mod cookies;
 mod decode;
 mod dialer;
 #[cfg(feature = "dns")]
@@ -35,6 +36,9 @@ pub use proto_tls as tls;
 
 pub use crate::body::{Body, BodySender};
 pub use crate::client::{Client, RequestBuilder};
+#[cfg(feature = "cookies")]
+pub use crate::cookies::CookieJar;
+pub use crate::cookies::Cookies;
 pub use crate::decode::{Decoder, accepted};
 pub use crate::dialer::{Clock, Node};
 pub use crate::error::{Error, Phase, ProxyError, RedirectError};

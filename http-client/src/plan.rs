@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, RANGE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, RANGE};
 use url::{Position, Url};
 
 use crate::body::Body;
@@ -120,6 +120,12 @@ fn headers(settings: &Settings, hop: &Hop, url: &Url) -> Result<HeaderMap, Error
     let ranged = headers.contains_key(RANGE) || headers.contains_key(ACCEPT_ENCODING);
     if settings.decompress && !ranged && !decode::accepted().is_empty() {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(decode::accepted()));
+    }
+    if let Some(cookies) = &settings.cookies
+        && !headers.contains_key(COOKIE)
+        && let Some(value) = cookies.cookie(url)
+    {
+        headers.insert(COOKIE, value);
     }
     let named = !url.username().is_empty() || url.password().is_some();
     if named && !headers.contains_key(AUTHORIZATION) {

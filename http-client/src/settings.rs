@@ -7,7 +7,7 @@ use std::time::Duration;
 use driver_common::Resolve;
 use http::HeaderMap;
 
-use crate::{PoolLimits, Proxies, Redirects};
+use crate::{Cookies, PoolLimits, Proxies, Redirects};
 
 /// The settings of a [`Client`](crate::Client). Every limit is finite by default, except [`Timeouts::total`].
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// Whether to ask for compressed content and to decompress it. Default true.
     pub decompress: bool,
+    /// Keeps cookies between requests. Default: nobody does, and a `Cookie` field is the request's own.
+    pub cookies: Option<Arc<dyn Cookies>>,
     /// The fields of every request, unless the request sets them. Default: `User-Agent` and `Accept`.
     pub headers: HeaderMap,
     /// The most bytes that [`Response::bytes`](crate::Response::bytes) and the like collect, after decompression. Default 64 MiB.
@@ -54,6 +56,7 @@ impl Default for Settings {
             http2: true,
             resolver: None,
             decompress: true,
+            cookies: None,
             headers,
             max_content: 64 * 1024 * 1024,
             buffer: 256 * 1024,

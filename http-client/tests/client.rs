@@ -359,3 +359,27 @@ async fn in_a_runtime() {
     let (all, idle, waiting) = client.counts();
     assert_eq!((all, waiting), (idle, 0));
 }
+
+/// Cookies are kept between requests, also those of an answer that redirects; RFC 6265 section 5.
+#[cfg(feature = "cookies")]
+#[test]
+fn cookies_are_kept_between_requests() {
+    use http_client::CookieJar;
+    for (driver, client) in clients(|settings| settings.cookies = Some(std::sync::Arc::new(CookieJar::default()))) {
+        let peer = Peer::start(|arrived| match arrived.target.as_str() {
+            "/login" => with(
+                "302 Found",
+                &[("Location", "/home"), ("Set-Cookie", "id=7; HttpOnly")],
+                "",
+            ),
+            _ => ok(arrived.fields.get("cookie").cloned().unwrap_or_default()),
+        });
+        let text = |path: &str| wait(wait(client.get(peer.url(path)).send()).unwrap().text()).unwrap();
+        assert_eq!(text("/home"), "", "{driver}");
+        assert_eq!(text("/login"), "id=7", "{driver}");
+        assert_eq!(text("/other"), "id=7", "{driver}");
+        // A field of the request counts more.
+        let mut own = wait(client.get(peer.url("/")).header("Cookie", "own=1").send()).unwrap();
+        assert_eq!(wait(own.text()).unwrap(), "own=1", "{driver}");
+    }
+}

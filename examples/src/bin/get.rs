@@ -12,7 +12,7 @@ use drivers::{Driver, Server};
 use http_client::dns::{DnsConfig, DnsResolver};
 use http_client::http::Method;
 use http_client::tls::{ClientConfig, Roots, provider};
-use http_client::{Body, Client, Proxies, Proxy, Redirects, RequestBuilder, Settings, wait};
+use http_client::{Body, Client, CookieJar, Proxies, Proxy, Redirects, RequestBuilder, Settings, wait};
 
 /// Fetches URLs: writes their content to standard output, and each status to standard error.
 #[derive(Parser)]
@@ -59,6 +59,9 @@ struct Options {
     /// Ask for compressed content, and decompress it.
     #[arg(long)]
     compressed: bool,
+    /// Keep cookies between the requests, also those of a redirect.
+    #[arg(long)]
+    cookies: bool,
     /// Speak HTTP/1.1 only.
     #[arg(long = "http1.1")]
     http1: bool,
@@ -80,6 +83,9 @@ impl Options {
         let mut settings = Settings::default();
         settings.decompress = self.compressed;
         settings.http2 = !self.http1;
+        if self.cookies {
+            settings.cookies = Some(Arc::new(CookieJar::default()));
+        }
         settings.redirects = if self.location {
             Redirects::limit(50)
         } else {
