@@ -6,7 +6,7 @@
 struct FrontPage;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -119,6 +119,19 @@ where
         }
     };
     serve_options(options, Limits::default(), &["h2", "http/1.1"], connection)
+}
+
+/// A datagram socket on a port of the system's choice, to talk with `peer`.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn datagrams_to(peer: SocketAddr) -> io::Result<UdpSocket> {
+    if peer.is_ipv4() {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+    } else {
+        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
+    }
 }
 
 /// Prints the address, waits for a signal or for the end, and drains.

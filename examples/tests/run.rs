@@ -474,3 +474,30 @@ fn axum() {
         "{output:?}"
     );
 }
+
+/// The page counts the lines with code of each example.
+#[test]
+fn the_page_counts_lines() {
+    let count = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+        text.lines().filter(is_code).count()
+    };
+    let bin = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
+    let mut rows = 0;
+    for row in include_str!("../README.md")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+    {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_matches('`');
+        let folder = bin.join(name);
+        let lines: usize = match std::fs::read_dir(&folder) {
+            Ok(files) => files.map(|file| count(&file.unwrap().path())).sum(),
+            Err(_) => count(&folder.with_extension("rs")),
+        };
+        assert_eq!(cells[3], lines.to_string(), "{name}");
+        rows += 1;
+    }
+    assert_eq!(rows, std::fs::read_dir(&bin).unwrap().count());
+}

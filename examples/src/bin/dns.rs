@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -121,11 +121,6 @@ impl Endpoint for Resolver {
 
 fn main() -> std::io::Result<()> {
     let options = Options::parse();
-    let any: SocketAddr = if options.server.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0_u16; 8], 0).into()
-    };
     // The ids may be guessable here, because the server is reached over a trusted network.
     let open = (1..).zip(options.names).collect();
     let resolver = Resolver {
@@ -134,5 +129,5 @@ fn main() -> std::io::Result<()> {
         tries: 0,
         deadline: None,
     };
-    serve_datagrams(options.driver, UdpSocket::bind(any)?, |_| resolver).map(drop)
+    serve_datagrams(options.driver, examples::datagrams_to(options.server)?, |_| resolver).map(drop)
 }

@@ -224,13 +224,8 @@ fn main() -> std::io::Result<ExitCode> {
     let Some(server) = options.server else {
         return Ok(ExitCode::FAILURE);
     };
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0_u16; 8], 0).into()
-    };
     let (found, result) = mpsc::channel();
-    serve_datagrams(options.driver, UdpSocket::bind(any)?, |_| Client {
+    serve_datagrams(options.driver, examples::datagrams_to(server)?, |_| Client {
         server,
         asked: Stamp(0),
         tries: 0,

@@ -164,12 +164,7 @@ fn main() -> std::io::Result<ExitCode> {
     let Some(server) = options.server else {
         return Ok(ExitCode::FAILURE);
     };
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0_u16; 8], 0).into()
-    };
-    let socket = UdpSocket::bind(any)?;
+    let socket = examples::datagrams_to(server)?;
     let second = Duration::from_secs(1);
     // Half a second, then twice as long each time (RFC 8489 section 6.2.1), but fewer times: somebody waits.
     let agent = StunAgent::builder(TransportType::Udp, socket.local_addr()?).request_retransmits(
