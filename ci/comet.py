@@ -134,7 +134,7 @@ def watched(server):
         assert urllib.request.urlopen(f"http://{server.address}/{path}").status == 200
     text = urllib.request.urlopen(f"http://{server.address}/metrics").read().decode()
     samples = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    samples = {name: int(value) for name, value in samples}
+    samples = {name: float(value) for name, value in samples}
     assert samples['comet_accepted_total{worker="0"}'] >= 3 and samples['comet_panics_total{worker="0"}'] == 0, samples
 
 
@@ -149,7 +149,7 @@ def check(comet):
         ("[[channel]]\nname = 'a b'", ["line 2"]),
         ("colour = 'red'", ["unknown field `colour`"]),
         ("drain = 'soon'", ["no time such as"]),
-        ("[[channel]]\nname = 'x'\nsubscribe = 'token'", ["no secret to sign them"]),
+        ("[[channel]]\nname = 'x'\nsubscribe = 'token'", ["neither a secret nor token_keys"]),
     ):
         path.write_text(text)
         bad = subprocess.run([comet, "check", "--config", path], stderr=subprocess.PIPE, text=True)

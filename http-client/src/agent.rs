@@ -335,6 +335,7 @@ impl Agent {
         self.dialer.stop();
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_stopped(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped
     }

@@ -1,5 +1,10 @@
 //! Content codings, decoded in bounded steps (RFC 9110 section 8.4.1): however small a bomb is, a step returns one piece.
 
+#![cfg_attr(
+    not(all(feature = "gzip", feature = "brotli", feature = "zstd")),
+    allow(unused, clippy::ptr_arg, reason = "parts are for codings that were not compiled in")
+)]
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
@@ -48,6 +53,9 @@ enum Coding {
     Brotli(Box<Brotli>),
     #[cfg(feature = "zstd")]
     Zstd(Box<zstd::Zstd>),
+    /// Without a coding, the type still has a variant, though no value.
+    #[allow(dead_code, reason = "no value exists")]
+    Never(std::convert::Infallible),
 }
 
 #[cfg(feature = "brotli")]
@@ -188,6 +196,7 @@ impl Coding {
             Coding::Brotli(_) => "br",
             #[cfg(feature = "zstd")]
             Coding::Zstd(_) => "zstd",
+            Coding::Never(never) => match *never {},
         }
     }
 
@@ -202,6 +211,7 @@ impl Coding {
             Coding::Brotli(_) => false,
             #[cfg(feature = "zstd")]
             Coding::Zstd(zstd) => zstd.is_unused(),
+            Coding::Never(never) => match *never {},
         }
     }
 
@@ -243,6 +253,7 @@ impl Coding {
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd(zstd) => zstd.step(input, out, last),
+            Coding::Never(never) => match *never {},
         }
     }
 }
