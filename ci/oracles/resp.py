@@ -147,7 +147,11 @@ def explain(who, stream, ours, theirs):
     """True where there is no difference to explain, why there is one, or None."""
     *our_values, our_end = ours
     *their_values, their_end = theirs
+    taken_out = any(value.startswith(">") for value in our_values)
+    inside = any(re.search(r"[\[,]>", value) for value in their_values)
     for our, their in zip(our_values, their_values):
+        if our != their and taken_out and inside:
+            return "a push inside a reply is an element there; here it is told before the reply (leniency nested_push: what Redis 7.0 does in EXEC)"
         if our != their:
             # The same value in two representations; nothing else explains a different value.
             rows = [why for peer, pattern, why in ALIKE if peer == who and re.search(pattern, stream)]
