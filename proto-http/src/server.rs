@@ -139,6 +139,12 @@ impl ServerConnection {
         Ok(())
     }
 
+    /// The end of a body whose last byte has been consumed; `None` if more of the body must come.
+    #[cfg(feature = "protocol")]
+    pub(crate) fn end_of_body(&mut self, rules: &Rules) -> Result<Option<ServerEvent<'static>>, Violation> {
+        self.next_piece(rules, &mut &[][..])
+    }
+
     fn next_piece<'a>(&mut self, rules: &Rules, input: &mut &'a [u8]) -> Result<Option<ServerEvent<'a>>, Violation> {
         match self.body.next(input, rules).map_err(|violation| self.fail(violation))? {
             Some(Piece::Data(data)) => {

@@ -213,6 +213,26 @@ impl<H: Handler> Server<H> {
         error
     }
 
+    /// Tells the handler the end of the request if all of its body was consumed before a pause: no input follows then that would show
+    /// the end.
+    #[cold]
+    fn end_body(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        match self.core.connection.end_of_body(&self.core.config.rules) {
+            Ok(Some(ServerEvent::End(trailers))) => {
+                if self.core.answering() {
+                    self.call(cx, |handler, responder| handler.end(trailers, responder))?;
+                }
+                passed(&mut self.core.deadline);
+                if self.core.connection.must_close() {
+                    cx.close();
+                }
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(violation) => Err(self.refuse(cx, violation.status(), ServerError::Violation(violation))),
+        }
+    }
+
     /// Updates the connection after a call of the handler outside of `received`.
     fn settle(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
         if self.core.connection.must_close() {
@@ -222,8 +242,7 @@ impl<H: Handler> Server<H> {
         if self.core.connection.request_state() == State::Body {
             self.proceed(cx)?;
             if !self.core.body_paused() && !cx.is_congested() && !self.core.held {
-                // All of the body may have been consumed before a pause. Then no input follows that would show its end.
-                self.serve(cx, &mut &[][..])?;
+                self.end_body(cx)?;
             }
         }
         if self.core.held && !self.core.waiting() {
