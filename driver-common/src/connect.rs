@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::resolve::Resolve;
+use crate::resolve::{Answer, Resolve, SystemResolver};
 
 /// The peer to connect to, and the options of the connection. An address, or a name with a port, converts into a `Connect`
 /// with the defaults.
@@ -122,6 +123,15 @@ impl Connect {
             resolve_timeout: None,
             timeout: None,
         }
+    }
+
+    /// Starts to look up `name` by the resolver of this connection: for drivers. A resolver that panics has failed.
+    pub fn look_up(&self, name: &str, answer: Answer) {
+        // A panic drops the answer, which tells of the failure; the hook has reported the panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| match &self.resolver {
+            Some(Resolver(resolver)) => resolver.resolve(name, answer),
+            None => SystemResolver.resolve(name, answer),
+        }));
     }
 
     /// Sets [`local`](Connect::local).

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use driver_common::{Answer, Connect, Eyeballs, Family, Found, Pace, Place, Resolve, SocketOptions, SystemResolver};
+use driver_common::{Answer, Connect, Eyeballs, Family, Found, Pace, Place, SocketOptions};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Sleep, sleep_until};
 
@@ -44,10 +44,7 @@ async fn race(name: &str, port: u16, connect: &Connect, options: &SocketOptions)
         drop(inbox);
         waker.into_iter().for_each(Waker::wake);
     });
-    match &connect.resolver {
-        Some(resolver) => resolver.0.resolve(name, answer),
-        None => SystemResolver.resolve(name, answer),
-    }
+    connect.look_up(name, answer);
     let mut eyeballs = Eyeballs::new(Pace::default());
     let mut attempts: Vec<(IpAddr, Attempt<'_>)> = Vec::new();
     let mut sleep = pin!(sleep_until(Instant::now().into()));

@@ -165,6 +165,19 @@ fn failures_say_what_failed() {
 }
 
 /// A driver that stops does not wait for a look-up.
+/// A resolver is the user's code: its panic ends one attempt, not the loop.
+#[test]
+fn a_resolver_that_panics_has_failed() {
+    for driver in Driver::ALL {
+        let connect = by(1, |_| panic!("as the test wants"));
+        assert_eq!(
+            open(*driver, connect),
+            (vec![], Reason::Io(ErrorKind::Other)),
+            "{driver}"
+        );
+    }
+}
+
 #[test]
 fn a_stop_ends_the_attempt() {
     for &driver in Driver::ALL {

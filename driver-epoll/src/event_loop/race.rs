@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use driver_common::{Answer, Connect, Eyeballs, Family, Found, Make, Pace, Resolve, SystemResolver, trace};
+use driver_common::{Answer, Connect, Eyeballs, Family, Found, Make, Pace, trace};
 use protocol::{Protocol, Reason};
 use rustix::event::epoll;
 
@@ -48,7 +48,7 @@ where
         });
         let now = self.scratch.now;
         let within = connect.timeout.unwrap_or(self.config.connect_timeout);
-        let resolver = connect.resolver.clone();
+        connect.look_up(name, answer);
         let race = Race {
             eyeballs: Eyeballs::new(Pace::default()),
             attempts: Vec::new(),
@@ -59,10 +59,6 @@ where
             make,
         };
         self.races.insert(id, race);
-        match resolver {
-            Some(resolver) => resolver.0.resolve(name, answer),
-            None => SystemResolver.resolve(name, answer),
-        }
         self.go_on(id);
     }
 
