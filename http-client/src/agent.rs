@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use driver_common::Connect;
+use http::header::SET_COOKIE;
 use http::response::Parts;
 use proto_tls::Connector;
 use timing_wheel::{Ticks, Wheel};
@@ -251,7 +252,7 @@ impl Agent {
 
     /// A connection is done with a request. `line` may carry another one.
     pub(crate) fn finished(&self, line: Option<LineId>, job: JobId, outcome: Outcome) {
-        self.run(|state, actions| {
+        let redirected = self.run(|state, actions| {
             if let Some(line) = line {
                 let jobs = state.pool.returned(Instant::now(), line);
                 state.serve(line, jobs, actions);
@@ -259,19 +260,27 @@ impl Agent {
                     state.tell(surplus, Command::Close, actions);
                 }
             }
-            state.finished(&self.settings, job, outcome, actions);
+            state.finished(job, outcome, actions)
         });
+        if let Some((hop, body)) = redirected {
+            // The plan asks the jar of cookies, which is the program's: not while the state is locked.
+            let planned = plan(&self.settings, &hop, &body);
+            self.run(|state, actions| state.redirect(job, planned, actions));
+        }
     }
 
     /// The head of an answer has arrived.
     pub(crate) fn head(&self, job: JobId, parts: Parts) -> Verdict {
+        if let Some(cookies) = &self.settings.cookies
+            && parts.headers.contains_key(SET_COOKIE)
+            && let Some(url) = self.run(|state, _| state.jobs.get(&job).map(|job| job.hop.url.clone()))
+        {
+            cookies.store(&url, &parts.headers);
+        }
         self.run(|state, actions| {
             let Some(found) = state.jobs.get_mut(&job) else {
                 return Verdict::Drop;
             };
-            if let Some(cookies) = &self.settings.cookies {
-                cookies.store(&found.hop.url, &parts.headers);
-            }
             let followed = found
                 .history
                 .follow(&found.redirects, &mut found.hop, parts.status, &parts.headers);
@@ -401,21 +410,17 @@ impl State {
         }
     }
 
-    fn finished(&mut self, settings: &Settings, id: JobId, outcome: Outcome, actions: &mut Vec<Action>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+    /// A connection is done with a request. Returns the next request if a redirect follows.
+    fn finished(&mut self, id: JobId, outcome: Outcome, actions: &mut Vec<Action>) -> Option<(Hop, Body)> {
+        let job = self.jobs.get_mut(&id)?;
         if std::mem::take(&mut job.follows) {
-            match plan(settings, &job.hop, &job.body) {
-                Ok((key, plan)) => {
-                    (job.key, job.plan, job.tries) = (key, Arc::new(plan), 0);
-                    return self.dispatch(id, false, actions);
-                }
-                Err(error) => return self.fail(id, error, actions),
-            }
+            job.line = None;
+            return Some((job.hop.clone(), job.body.clone()));
         }
         let (error, repeatable) = match outcome {
             Outcome::Complete => {
                 self.remove(id);
-                return;
+                return None;
             }
             Outcome::NotSent => (Error::Closed { kind: None }, true),
             Outcome::Failed { error, repeatable } => (error, repeatable && job.body.is_whole()),
@@ -423,9 +428,23 @@ impl State {
         job.tries += 1;
         if repeatable && !job.delivered && job.tries < TRIES && !self.stopped {
             // Other idle connections of the same age may have ended as well.
-            return self.dispatch(id, true, actions);
+            self.dispatch(id, true, actions);
+        } else {
+            self.fail(id, error, actions);
         }
-        self.fail(id, error, actions);
+        None
+    }
+
+    /// Sends the request that a redirect has made, unless it was cancelled meanwhile.
+    fn redirect(&mut self, id: JobId, planned: Result<(Key, Plan), Error>, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match planned {
+            Ok((key, plan)) => {
+                (job.key, job.plan, job.tries) = (key, Arc::new(plan), 0);
+                self.dispatch(id, false, actions);
+            }
+            Err(error) => self.fail(id, error, actions),
+        }
     }
 
     fn remove(&mut self, id: JobId) -> Option<Job> {

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue};
 use url::Url;
 
 /// Keeps cookies between requests: [`CookieJar`], or a jar of the program's own. Set it as [`Settings::cookies`](crate::Settings::cookies).
+/// Called on the threads that send requests and on the client's own: a jar must not block.
 pub trait Cookies: Send + Sync + 'static {
     /// Takes the `Set-Cookie` fields of an answer from `url`; also of an answer that redirects.
     fn store(&self, url: &Url, fields: &HeaderMap);

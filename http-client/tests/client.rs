@@ -383,3 +383,38 @@ fn cookies_are_kept_between_requests() {
         assert_eq!(wait(own.text()).unwrap(), "own=1", "{driver}");
     }
 }
+
+/// A jar is the program's code: it may use the client, so the client's state is not locked when the jar is asked.
+#[test]
+fn a_jar_may_use_the_client() {
+    use http_client::http::{HeaderMap, HeaderValue};
+    use std::sync::{Arc, OnceLock};
+
+    #[derive(Default)]
+    struct Asking(OnceLock<Client>);
+    impl http_client::Cookies for Asking {
+        fn store(&self, _: &http_client::url::Url, _: &HeaderMap) {
+            self.0.get().unwrap().counts();
+        }
+        fn cookie(&self, _: &http_client::url::Url) -> Option<HeaderValue> {
+            self.0.get().unwrap().counts();
+            Some(HeaderValue::from_static("a=1"))
+        }
+    }
+
+    let jars = std::cell::RefCell::new(Vec::new());
+    let made = clients(|settings| {
+        let jar = Arc::new(Asking::default());
+        jars.borrow_mut().push(Arc::clone(&jar));
+        settings.cookies = Some(jar);
+    });
+    for ((driver, client), jar) in made.into_iter().zip(jars.take()) {
+        assert!(jar.0.set(client.clone()).is_ok());
+        let peer = Peer::start(|arrived| match arrived.target.as_str() {
+            "/moved" => with("302 Found", &[("Location", "/here"), ("Set-Cookie", "b=2")], ""),
+            _ => ok(&arrived.fields["cookie"]),
+        });
+        let mut answer = wait(client.get(peer.url("/moved")).send()).unwrap();
+        assert_eq!(wait(answer.text()).unwrap(), "a=1", "{driver}");
+    }
+}
