@@ -73,9 +73,10 @@ impl AppHandler {
         let State::Later(future) = &mut self.state else {
             return Ok(());
         };
-        let waking = self.waking.get_or_insert_with(|| Waking::new(self.sender.clone()));
-        waking.heard();
-        let waker = waking.waker();
+        let waker = self
+            .waking
+            .get_or_insert_with(|| Waking::new(self.sender.clone()))
+            .waker();
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => Ok(()),
             Poll::Ready(reply) => {

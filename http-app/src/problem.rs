@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+
 /// A reply that says why: a status, and a text for the client, which is sent as `text/plain`.
 ///
 /// The functions of an app return it as their error, with `?`. For more fields, return a [`Reply`](crate::Reply) as the error.
@@ -34,6 +36,13 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    pub(crate) fn into_text(self) -> Bytes {
+        match self.text {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        }
     }
 
     /// The text for the client.

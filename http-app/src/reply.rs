@@ -1,7 +1,5 @@
 //! Replies.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use proto_http::{Misuse, Responder};
 
@@ -17,7 +15,7 @@ const SMALL: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Reply {
     status: u16,
-    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    fields: Vec<(Bytes, Bytes)>,
     body: Bytes,
 }
 
@@ -46,7 +44,7 @@ impl Reply {
 
     /// A redirection to `location`, a URI reference (RFC 9110 section 10.2.2). `status` is one of 301, 302, 303, 307 and 308.
     #[must_use]
-    pub fn redirect(status: u16, location: impl Into<Cow<'static, str>>) -> Self {
+    pub fn redirect(status: u16, location: impl Into<Bytes>) -> Self {
         Self::new(status).field("Location", location)
     }
 
@@ -59,14 +57,14 @@ impl Reply {
 
     /// The same with one more field.
     #[must_use]
-    pub fn field(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
+    pub fn field(mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         self.fields.push((name.into(), value.into()));
         self
     }
 
     /// The same with this content of this media type.
     #[must_use]
-    pub fn content(mut self, media_type: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
+    pub fn content(mut self, media_type: impl Into<Bytes>, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.field("Content-Type", media_type)
     }
@@ -79,11 +77,10 @@ impl Reply {
     }
 
     pub(crate) fn send(self, responder: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         if self.body.len() <= SMALL {
-            return responder.send(self.status, &*fields, &self.body);
+            return responder.send(self.status, &*self.fields, &self.body);
         }
-        responder.send_shared(self.status, &*fields, self.body)
+        responder.send_shared(self.status, &*self.fields, self.body)
     }
 }
 
@@ -129,7 +126,8 @@ impl<R: IntoReply> IntoReply for (u16, R) {
 
 impl IntoReply for Problem {
     fn into_reply(self) -> Reply {
-        Reply::text(self.text()).status(self.status())
+        let status = self.status();
+        Reply::new(status).content("text/plain; charset=utf-8", self.into_text())
     }
 }
 
