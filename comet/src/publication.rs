@@ -230,6 +230,12 @@ impl Publication {
         })
     }
 
+    /// JSON that names the channel, for streams of several channels.
+    pub(crate) fn with_channel(&self) -> String {
+        // Cannot fail: strings, numbers, and JSON that was parsed before.
+        serde_json::to_string(&self.entry(None, Some(&self.channel))).unwrap_or_default()
+    }
+
     /// The message to a client: a publication, or the event that a client has come or left.
     fn to_client(&self) -> String {
         let Some(channel) = self.channel.joined() else {

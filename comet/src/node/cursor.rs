@@ -83,6 +83,11 @@ impl Cursor {
         Arc::ptr_eq(&self.feed, feed)
     }
 
+    /// The position up to which the reader has everything; `None` if the feed has not begun.
+    pub(crate) fn position(&self) -> Option<Position> {
+        (!self.is_waiting()).then_some(self.position)
+    }
+
     /// Whether the feed has not begun.
     pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
     pub(crate) origins: OriginPolicy,
+    /// The cookie with a client's token.
+    pub(crate) token_cookie: Option<String>,
     pub(crate) demo: bool,
     pub(crate) encoding: Encoding,
     pub(crate) drain: Duration,
@@ -120,6 +122,10 @@ impl Settings {
         let demo = options.demo.unwrap_or(false);
         let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
+        let origins = origins(&mut problems, options.origins);
+        if let Some(name) = &options.token_cookie {
+            problems.cookie(name, &origins);
+        }
         let settings = Settings {
             threads: problems.positive("threads", options.threads, 1),
             prefork: options
@@ -132,7 +138,8 @@ impl Settings {
                     options.broker.as_deref().map_or(Ok(BrokerUrl::Memory), broker),
                 )
                 .unwrap_or(BrokerUrl::Memory),
-            origins: origins(&mut problems, options.origins),
+            origins,
+            token_cookie: options.token_cookie,
             encoding: Encoding {
                 compression: options
                     .compression
@@ -206,6 +213,20 @@ impl Problems {
         let parts = address.rsplit_once(':');
         if !parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             self.add(key, &format!("{address:?} is not HOST:PORT, such as 127.0.0.1:8080"));
+        }
+    }
+
+    /// The name of a cookie (RFC 6265 section 4.1.1).
+    fn cookie(&mut self, name: &str, origins: &OriginPolicy) {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            self.add("token_cookie", &format!("{name:?} is not the name of a cookie"));
+        }
+        if matches!(origins, OriginPolicy::Any) {
+            self.add(
+                "token_cookie",
+                "with origins = \"any\", every page could use the cookies of its visitors: name the origins",
+            );
         }
     }
 

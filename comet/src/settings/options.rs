@@ -134,6 +134,9 @@ options! {
     /// The tolerated difference between the clocks of token issuers and this machine [default: 0s]
     #[arg(value_name = "TIME")]
     token_leeway: Span,
+    /// The name of a cookie that may hold a client's token; it counts for pages of the server's own host and of `origins`
+    #[arg(value_name = "NAME")]
+    token_cookie: String,
     /// The token with which a back end uses the API; better in a file
     #[arg(value_name = "TOKEN", env = "COMET_API_TOKEN", hide_env_values = true)]
     api_token: String,

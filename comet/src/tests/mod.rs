@@ -2,6 +2,7 @@
 
 mod api;
 mod brokers;
+mod browsers;
 mod centrifugo;
 mod feed;
 mod http;

@@ -21,6 +21,7 @@ use protocol::{Peer, Sender};
 use self::api::Call;
 #[cfg(test)]
 pub(crate) use self::api::PATHS as API_PATHS;
+use self::cors::Readers;
 use self::demo::Demo;
 use self::events::Events;
 use self::one_way::{OneWay, VisitorParts};
@@ -30,6 +31,7 @@ use crate::edge::{Forwarded, Ticket, TooMany};
 use crate::messages::{Code, Failure};
 use crate::node::Post;
 use crate::session::{Dialect, Session};
+use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
 
 /// The state that all connections share.
@@ -209,21 +211,23 @@ impl Visitor {
         let handshake = Handshake::read(request.method(), fields.iter().map(|field| (field.name, field.value)));
         let forwarded = self.site.forwarded(request);
         let checked = handshake.and_then(|handshake| {
-            origin::check(self.app(), &handshake, request, forwarded.as_ref())?;
+            origin::check(self.app(), &handshake, forwarded.as_ref())?;
             Ok(handshake)
         });
         let handshake = match checked {
             Ok(handshake) => handshake,
             Err(rejection) => return refuse(&rejection, answer),
         };
-        let claims = match (dialect, self.claims(request)) {
+        let claims = match dialect {
             // These clients show their token later.
-            (Dialect::Centrifugo | Dialect::Events, _) => None,
-            (Dialect::Comet, Ok(claims)) => claims,
-            (Dialect::Comet, Err(bad)) => return api::unauthorized(answer, bad.reason()),
+            Dialect::Centrifugo | Dialect::Events => None,
+            Dialect::Comet => match self.claims(request, forwarded.as_ref()) {
+                Ok(claims) => claims,
+                Err(bad) => return api::unauthorized(answer, &Readers::NONE, bad.reason()),
+            },
         };
         let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
-            return too_many(answer);
+            return too_many(answer, &Readers::NONE);
         };
         // Returns the ticket when it is dropped.
         let session = Session::new(Arc::clone(self.app()), self.sender.clone(), dialect, claims, ticket);
@@ -242,9 +246,9 @@ impl Visitor {
     fn read(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let forwarded = self.site.forwarded(request);
         let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
-            return too_many(answer);
+            return too_many(answer, &Readers::of(request, &self.app().settings));
         };
-        match Events::open(self, request, answer) {
+        match Events::open(self, request, forwarded.as_ref(), answer) {
             Ok(Some(mut events)) => {
                 events.ticket = ticket;
                 self.doing = Doing::Events(Box::new(events));
@@ -273,11 +277,25 @@ impl Visitor {
         }
     }
 
-    /// The claims of a request's `token`; an error if the token is invalid.
-    fn claims(&self, request: &Request<'_>) -> Result<Option<Claims>, BadToken> {
-        match parameter(request, "token") {
-            None => Ok(None),
-            Some(token) => self.app().claims(&token).map(Some),
+    /// The claims of a request's token: in the field `Authorization`, the parameter `token`, or a cookie.
+    ///
+    /// # Errors
+    ///
+    /// If the token is invalid.
+    fn claims(&self, request: &Request<'_>, forwarded: Option<&Forwarded<'_>>) -> Result<Option<Claims>, BadToken> {
+        let app = self.app();
+        // Other schemes are for proxies in front.
+        if let Some(shown) = request.fields().get("authorization").and_then(api::bearer) {
+            let token = std::str::from_utf8(shown).map_err(|_| BadToken::Malformed)?;
+            return app.claims(token).map(Some);
+        }
+        if let Some(token) = parameter(request, "token") {
+            return app.claims(&token).map(Some);
+        }
+        let name = app.settings.token_cookie.as_deref();
+        match name.and_then(|name| cookie(request, name)) {
+            Some(token) if origin::owns_cookie(app, request, forwarded) => app.claims(token).map(Some),
+            _ => Ok(None),
         }
     }
 }
@@ -289,10 +307,10 @@ impl Handler for Visitor {
     fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.end_activity();
         if request.method() == "OPTIONS" {
-            return cors::options(request, &self.app().settings.origins, answer);
+            return cors::options(request, &self.app().settings, answer);
         }
         match request.path() {
-            path if !self.site.face.serves(path) => answer.send(404, PLAIN, b"not found\n"),
+            path if !self.site.face.serves(path) => not_here(request, &self.app().settings, answer),
             "/ws" => self.enter(Dialect::Comet, request, answer),
             "/connection/websocket" => self.enter(Dialect::Centrifugo, request, answer),
             "/events" => self.read(request, answer),
@@ -430,9 +448,15 @@ fn refuse(rejection: &Rejection, answer: &mut Responder<'_, '_>) -> Result<(), M
 }
 
 /// Refuses a client that has enough connections (429, RFC 6585 section 4).
-fn too_many(answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+fn too_many(answer: &mut Responder<'_, '_>, readers: &Readers) -> Result<(), Misuse> {
     let failure = Failure::new(Code::TooMany, "as many connections as one client may have");
-    api::fail(answer, 429, failure)
+    api::fail(answer, readers, 429, failure)
+}
+
+/// Answers a request for what another listener serves.
+fn not_here(request: &Request<'_>, settings: &Settings, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+    let failure = Failure::new(Code::BadRequest, "this is not served at this address");
+    api::fail(answer, &Readers::of(request, settings), 404, failure)
 }
 
 /// Fields of short answers.
@@ -449,15 +473,35 @@ fn get(
 ) -> Result<(), Misuse> {
     match request.method() {
         "GET" | "HEAD" => give(answer),
-        _ => api::wrong_method(answer, "GET, HEAD, OPTIONS"),
+        _ => api::wrong_method(answer, &Readers::NONE, "GET, HEAD, OPTIONS"),
     }
 }
 
 /// A parameter of the query.
 fn parameter(request: &Request<'_>, name: &str) -> Option<String> {
-    let query = request.target_form().query()?;
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    parameters(request, name).next()
+}
+
+/// All values of a parameter of the query.
+fn parameters<'r>(request: &Request<'r>, name: &'r str) -> impl Iterator<Item = String> + use<'r> {
+    let query = request.target_form().query().unwrap_or_default();
+    let pairs = form_urlencoded::parse(query.as_bytes());
     pairs
-        .find(|(known, _)| known == name)
+        .filter(move |(known, _)| known == name)
         .map(|(_, value)| value.into_owned())
+}
+
+/// The value of a cookie (RFC 6265 section 4.2.1), if it is not empty. Of several with this name, the first, which belongs to the most
+/// specific path.
+fn cookie<'r>(request: &Request<'r>, name: &str) -> Option<&'r str> {
+    let fields = request.fields();
+    // HTTP/2 may send each cookie in a field of its own (RFC 9113 section 8.2.3).
+    let values = fields
+        .get_all("cookie")
+        .filter_map(|value| std::str::from_utf8(value).ok());
+    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| {
+        let (known, value) = pair.split_once('=')?;
+        (known.trim() == name).then(|| value.trim().trim_matches('"'))
+    });
+    pairs.next().filter(|value| !value.is_empty())
 }

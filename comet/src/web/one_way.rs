@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proto_http::{Misuse, Request, Responder};
 
-use super::{Visitor, api, cors, parameter, too_many};
+use super::cors::Readers;
+use super::{Visitor, api, parameter, too_many};
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -14,8 +15,7 @@ use crate::session::{Closing, Connect, Dialect, EventsWire, Session};
 pub(super) struct OneWay {
     body: Vec<u8>,
     ticket: Option<Ticket>,
-    /// The fields of the answer.
-    fields: Vec<(&'static str, String)>,
+    readers: Readers,
     session: Option<Box<Session>>,
 }
 
@@ -31,21 +31,20 @@ impl OneWay {
         request: &Request<'_>,
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
+        let readers = Readers::of(request, &visitor.app().settings);
         let body = match request.method() {
             "GET" => parameter(request, "cf_connect").unwrap_or_else(|| "{}".to_owned()),
             "POST" => String::new(),
-            _ => return api::wrong_method(answer, "GET, POST, OPTIONS").map(|()| None),
+            _ => return api::wrong_method(answer, &readers, "GET, POST, OPTIONS").map(|()| None),
         };
         let forwarded = visitor.site.forwarded(request);
         let Ok(ticket) = visitor.site.enter(forwarded.as_ref()) else {
-            return too_many(answer).map(|()| None);
+            return too_many(answer, &readers).map(|()| None);
         };
-        let allowed = cors::fields(request, &visitor.app().settings.origins);
-        let fields = super::events::FIELDS.iter().copied().chain(allowed);
         Ok(Some(OneWay {
             body: body.into_bytes(),
             ticket,
-            fields: fields.map(|(name, value)| (name, value.to_owned())).collect(),
+            readers,
             session: None,
         }))
     }
@@ -60,13 +59,11 @@ impl OneWay {
         let is_object = body.trim_ascii_start().starts_with(b"{");
         let connect = serde_json::from_slice::<Connect<'_>>(&body).ok().filter(|_| is_object);
         let Some(connect) = connect else {
-            return api::fail(answer, 400, MALFORMED);
+            return api::fail(answer, &self.readers, 400, MALFORMED);
         };
         let (app, me) = (Arc::clone(visitor.0), visitor.1.clone());
         let mut session = Box::new(Session::new(app, me, Dialect::Events, None, self.ticket.take()));
-        let fields: Vec<_> = self.fields.drain(..).collect();
-        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        answer.start(200, &fields[..], None)?;
+        answer.start(200, &(super::events::FIELDS, self.readers.fields()), None)?;
         let mut out = EventsWire(answer);
         if let Err(failure) = session.connect_one_way(&mut out, &connect) {
             let closing = match failure.code {

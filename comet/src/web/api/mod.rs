@@ -14,6 +14,7 @@ use self::answer::{Topic, describe, status};
 use self::command::{Command, Named};
 use self::gather::Gather;
 use super::Visitor;
+use super::cors::Readers;
 use crate::app::App;
 use crate::channel::Name;
 use crate::messages::{Code, Failure};
@@ -34,6 +35,7 @@ const MOST_READS: usize = 16;
 pub(super) struct Call {
     what: What,
     body: Vec<u8>,
+    readers: Readers,
 }
 
 enum What {
@@ -73,20 +75,25 @@ impl Call {
         request: &Request<'_>,
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
+        let readers = Readers::of(request, &visitor.app().settings);
         if request.path() == "/api/openapi.json" {
-            return super::get(request, answer, |answer| answer.send(200, JSON, OPENAPI.as_bytes())).map(|()| None);
+            if !matches!(request.method(), "GET" | "HEAD") {
+                return wrong_method(answer, &readers, "GET, HEAD, OPTIONS").map(|()| None);
+            }
+            let fields = (JSON, readers.fields());
+            return answer.send(200, &fields, OPENAPI.as_bytes()).map(|()| None);
         }
         let post = POSTS.into_iter().find(|path| *path == request.path());
         if post.is_none() && !GETS.contains(&request.path()) {
             let missing = Failure::new(Code::BadRequest, "the API has no such call");
-            return fail(answer, 404, missing).map(|()| None);
+            return fail(answer, &readers, 404, missing).map(|()| None);
         }
         let (is_allowed, allow) = match post {
             Some(_) => (request.method() == "POST", "POST, OPTIONS"),
             None => (matches!(request.method(), "GET" | "HEAD"), "GET, HEAD, OPTIONS"),
         };
         if !is_allowed {
-            return wrong_method(answer, allow).map(|()| None);
+            return wrong_method(answer, &readers, allow).map(|()| None);
         }
         let shown = request.fields().get("authorization").and_then(bearer);
         let known = &visitor.app().settings.api_token;
@@ -98,17 +105,21 @@ impl Call {
                 .notices
                 .api
                 .say(|| format!("a call of {path} with {how} API token was refused"));
-            return unauthorized(answer, "this needs the API token").map(|()| None);
+            return unauthorized(answer, &readers, "this needs the API token").map(|()| None);
         }
         let what = match post {
             Some("/api/batch") => What::Batch,
             Some(path) => What::Do(path),
             None => match command::asked(request) {
                 Ok(command) => What::Ask(command),
-                Err(failure) => return fail(answer, 400, failure).map(|()| None),
+                Err(failure) => return fail(answer, &readers, 400, failure).map(|()| None),
             },
         };
-        Ok(Some(Call { what, body: Vec::new() }))
+        Ok(Some(Call {
+            what,
+            body: Vec::new(),
+            readers,
+        }))
     }
 
     /// Adds a part of the body, whose size the server limits.
@@ -130,7 +141,7 @@ impl Call {
             What::Do(path) => (one(command::single(path, &body)), false),
             What::Batch => match command::batch(&body, MOST_COMMANDS) {
                 Ok(commands) => (commands, true),
-                Err(failure) => return fail(answer, batch_status(failure), failure),
+                Err(failure) => return fail(answer, &self.readers, batch_status(failure), failure),
             },
             What::Wait { .. } | What::Over => return Ok(()),
         };
@@ -148,7 +159,7 @@ impl Call {
             .collect();
         let questions = topics.iter().map(|(_, topic)| topic.questions()).sum();
         if questions == 0 {
-            return give(topics, is_batch, Vec::new(), answer);
+            return give(topics, is_batch, Vec::new(), &self.readers, answer);
         }
         let gather = Gather::new(sender.clone(), questions);
         let mut index = 0;
@@ -183,7 +194,9 @@ impl Call {
                 .say(|| format!("{failed} publications of the API failed"));
         }
         match core::mem::replace(&mut self.what, What::Over) {
-            What::Wait { topics, is_batch } if answer.is_due() => give(topics, is_batch, outcomes, answer),
+            What::Wait { topics, is_batch } if answer.is_due() => {
+                give(topics, is_batch, outcomes, &self.readers, answer)
+            }
             _ => Ok(()),
         }
     }
@@ -283,16 +296,18 @@ fn give(
     topics: Vec<(&'static str, Topic)>,
     is_batch: bool,
     outcomes: Vec<Outcome>,
+    readers: &Readers,
     answer: &mut Responder<'_, '_>,
 ) -> Result<(), Misuse> {
+    let fields = (JSON, readers.fields());
     let mut outcomes = outcomes.into_iter();
     let mut answers = topics
         .into_iter()
         .map(|(name, topic)| (name, topic.answer(&mut outcomes)));
     if !is_batch {
         return match answers.next() {
-            Some((_, Ok(json))) => answer.send_shared(200, JSON, json.into_bytes().into()),
-            Some((_, Err(failure))) => fail(answer, status(failure.code), failure),
+            Some((_, Ok(json))) => answer.send_shared(200, &fields, json.into_bytes().into()),
+            Some((_, Err(failure))) => fail(answer, readers, status(failure.code), failure),
             None => Ok(()),
         };
     }
@@ -306,7 +321,7 @@ fn give(
         replies.push_str(&format!("{comma}{{\"{name}\":{json}}}"));
     }
     replies.push_str("]}");
-    answer.send_shared(200, JSON, replies.into_bytes().into())
+    answer.send_shared(200, &fields, replies.into_bytes().into())
 }
 
 fn batch_status(failure: Failure) -> u16 {
@@ -317,26 +332,46 @@ fn batch_status(failure: Failure) -> u16 {
     }
 }
 
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+/// The token of an `Authorization` field with the scheme Bearer (RFC 6750 section 2.1).
+pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
     // The scheme is case-insensitive (RFC 9110 section 11.1).
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// Answers that the token is missing or invalid.
-pub(super) fn unauthorized(answer: &mut Responder<'_, '_>, why: &'static str) -> Result<(), Misuse> {
-    let fields = [JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")];
+pub(super) fn unauthorized(answer: &mut Responder<'_, '_>, readers: &Readers, why: &'static str) -> Result<(), Misuse> {
+    let fields = ([JSON[0], JSON[1], ("WWW-Authenticate", "Bearer")], readers.fields());
     let failure = Failure::new(Code::Forbidden, why);
     answer.send(401, &fields, describe(failure).as_bytes())
 }
 
 /// Answers a request with a method that its path does not have.
-pub(super) fn wrong_method(answer: &mut Responder<'_, '_>, allow: &str) -> Result<(), Misuse> {
+pub(super) fn wrong_method(answer: &mut Responder<'_, '_>, readers: &Readers, allow: &str) -> Result<(), Misuse> {
     let failure = Failure::new(Code::BadRequest, "this path has other methods, which Allow names");
-    answer.send(405, &[JSON[0], JSON[1], ("Allow", allow)], describe(failure).as_bytes())
+    let fields = ([JSON[0], JSON[1], ("Allow", allow)], readers.fields());
+    answer.send(405, &fields, describe(failure).as_bytes())
 }
 
 /// Answers with a failure.
-pub(super) fn fail(answer: &mut Responder<'_, '_>, status: u16, failure: Failure) -> Result<(), Misuse> {
-    answer.send(status, JSON, describe(failure).as_bytes())
+pub(super) fn fail(
+    answer: &mut Responder<'_, '_>,
+    readers: &Readers,
+    status: u16,
+    failure: Failure,
+) -> Result<(), Misuse> {
+    answer.send(status, &(JSON, readers.fields()), describe(failure).as_bytes())
+}
+
+/// Answers with a failure that concerns one channel.
+pub(super) fn fail_in(
+    answer: &mut Responder<'_, '_>,
+    readers: &Readers,
+    status: u16,
+    failure: Failure,
+    channel: &Name,
+) -> Result<(), Misuse> {
+    let Failure { code, reason } = failure;
+    let body = json!({ "code": code, "reason": reason, "channel": channel });
+    answer.send(status, &(JSON, readers.fields()), body.to_string().as_bytes())
 }
