@@ -23,6 +23,7 @@ import urllib.request
 import websockets
 
 import browser
+import comet_operations
 import lib
 
 PATIENCE = 20
@@ -301,6 +302,7 @@ def main():
     check(comet)
     for driver in ("epoll", "tokio"):
         activated(comet, driver)
+        comet_operations.exercise(comet, driver)
         asyncio.run(exercise(comet, driver, options.screenshots if driver == "epoll" else None))
 
 

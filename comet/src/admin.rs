@@ -7,7 +7,8 @@ use std::sync::Arc;
 use drivers::{Listening, Server};
 use protocol::Peer;
 
-use crate::serve::{Serving, cannot_listen};
+use crate::place::{self, Opened};
+use crate::serve::Serving;
 use crate::settings::Settings;
 use crate::web::{Site, ToConnection};
 
@@ -20,13 +21,12 @@ fn server(settings: &Settings) -> Server {
     })
 }
 
-/// Listens, if an address is configured.
-pub(crate) fn listen(settings: &Settings) -> io::Result<Option<Listening>> {
-    let Some(address) = &settings.admin_listen else {
-        return Ok(None);
-    };
-    let place = server(settings).listen(address.as_str());
-    place.map(Some).map_err(|error| cannot_listen(address, &error))
+/// Listens, if a place is configured.
+pub(crate) fn listen(settings: &Settings) -> io::Result<Option<Opened>> {
+    let place = settings.admin_listen.as_ref();
+    place
+        .map(|place| place::open(&server(settings), settings, place))
+        .transpose()
 }
 
 /// A duplicate of the socket for a worker process.

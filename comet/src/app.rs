@@ -1,9 +1,9 @@
 //! The state that all connections of this process share.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use protocol::Sender;
 
@@ -19,7 +19,10 @@ use crate::token::{BadToken, Claims};
 /// The node, the settings, and the checks of clients' rights.
 pub(crate) struct App {
     pub(crate) node: Arc<Node>,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
+    /// Two of the settings, which are needed for each message of a client: the most requests per second, and the tolerance in nanoseconds.
+    requests: AtomicU32,
+    leeway: AtomicU64,
     pub(crate) edge: Arc<Edge>,
     pub(crate) notices: Notices,
     clients: AtomicU64,
@@ -32,11 +35,38 @@ impl App {
         App {
             edge: Arc::new(settings.edge()),
             node,
-            settings,
+            requests: AtomicU32::new(settings.limits.requests),
+            leeway: AtomicU64::new(nanoseconds(settings.demands.leeway)),
+            settings: RwLock::new(Arc::new(settings)),
             notices: Notices::default(),
             clients: AtomicU64::new(0),
             address: OnceLock::new(),
         }
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The average number of requests per second that a client may make.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The tolerated difference between clocks.
+    pub(crate) fn leeway(&self) -> Duration {
+        Duration::from_nanos(self.leeway.load(Ordering::Relaxed))
+    }
+
+    /// Puts other settings in force. Those that a running server cannot change must be the same as before.
+    pub(crate) fn change(&self, settings: Settings) {
+        self.requests.store(settings.limits.requests, Ordering::Relaxed);
+        self.leeway
+            .store(nanoseconds(settings.demands.leeway), Ordering::Relaxed);
+        let rules = settings.rules.clone();
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.node.change_rules(rules);
     }
 
     /// Sets the address that it serves at.
@@ -65,7 +95,7 @@ impl App {
     ///
     /// Why the token is refused; without a secret and keys, every token is.
     pub(crate) fn claims(&self, token: &str) -> Result<Claims, BadToken> {
-        let (settings, now) = (&self.settings, SystemTime::now());
+        let (settings, now) = (self.settings(), SystemTime::now());
         let claims = settings.authority.verify(token, now, &settings.demands);
         let claims = claims.map_err(|bad| (bad, None)).and_then(|claims| {
             if self.node.revoked.has(&claims) {
@@ -84,7 +114,7 @@ impl App {
 
     /// Grants the rights of `claims` to the connection of `sender`, until the token expires.
     pub(crate) fn rights(&self, claims: Claims, sender: &Sender<Post>) -> Rights {
-        let left = claims.left(SystemTime::now(), self.settings.demands.leeway);
+        let left = claims.left(SystemTime::now(), self.leeway());
         // A time beyond the range of the clock never comes.
         let end = left.and_then(|left| Instant::now().checked_add(left));
         Rights {
@@ -103,7 +133,7 @@ impl App {
         let Some(Rights { claims, .. }) = rights else {
             return false;
         };
-        claims.expires.is_some() && !claims.is_good_at(SystemTime::now(), self.settings.demands.leeway)
+        claims.expires.is_some() && !claims.is_good_at(SystemTime::now(), self.leeway())
     }
 
     /// Renews the timer of rights that were reported as expired slightly too early, because the clocks differ.
@@ -112,23 +142,23 @@ impl App {
     }
 
     /// The rule of a channel, if `claims` permit reading the channel.
-    pub(crate) fn may_subscribe(&self, channel: &Name, claims: Option<&Claims>) -> Result<&Arc<Rule>, Failure> {
+    pub(crate) fn may_subscribe(&self, channel: &Name, claims: Option<&Claims>) -> Result<Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
         let named = || claims.is_some_and(|claims| claims.may_subscribe(channel));
         allowed(rule.subscribe, named).map(|()| rule)
     }
 
     /// The rule of a channel, if `claims` permit writing to the channel.
-    pub(crate) fn may_publish(&self, channel: &Name, claims: Option<&Claims>) -> Result<&Arc<Rule>, Failure> {
+    pub(crate) fn may_publish(&self, channel: &Name, claims: Option<&Claims>) -> Result<Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
         let named = || claims.is_some_and(|claims| claims.may_publish(channel));
         allowed(rule.publish, named).map(|()| rule)
     }
 
     /// The rule of a channel.
-    pub(crate) fn rule(&self, channel: &Name) -> Result<&Arc<Rule>, Failure> {
+    pub(crate) fn rule(&self, channel: &Name) -> Result<Arc<Rule>, Failure> {
         let missing = Failure::new(Code::NoSuchChannel, "no rule allows a channel of this name");
-        self.node.config.rules.of(channel).ok_or(missing)
+        self.node.rule(channel).ok_or(missing)
     }
 }
 
@@ -158,6 +188,10 @@ impl Rights {
     pub(crate) fn end(&self) -> bool {
         self.expiry.is_some()
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn allowed(access: Access, named: impl FnOnce() -> bool) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ use crate::channel::Pattern;
 use crate::doctor::Doctor;
 use crate::inspect::Inspect;
 use crate::logging;
+use crate::reload::Source;
 use crate::serve;
 use crate::settings::{Options, Settings, Span};
 use crate::token::{Audience, Claims, Date};
@@ -92,7 +93,7 @@ impl Cli {
 
     pub(crate) fn run(self) -> ExitCode {
         let outcome = match self.command {
-            None => serve_with(self.serve),
+            None => serve::run(self.serve.source()),
             Some(Command::Check(serve)) => check(serve),
             Some(Command::Bench(bench)) => return judged(bench.run()),
             Some(Command::Inspect(inspect)) => return judged(inspect.run()),
@@ -141,15 +142,16 @@ fn failed(problems: &[String]) -> ExitCode {
 }
 
 impl Serve {
+    fn source(self) -> Source {
+        Source {
+            given: self.options,
+            config: self.config,
+        }
+    }
+
     /// The settings from flags, environment and file.
     fn options(self) -> Result<Options, Vec<String>> {
-        let options = match self.config {
-            None => self.options,
-            Some(path) => {
-                let file = Options::read(&path).map_err(|problem| vec![problem])?;
-                self.options.or(file)
-            }
-        };
+        let options = self.source().read()?;
         logging::begin(&options);
         Ok(options)
     }
@@ -159,28 +161,28 @@ impl Serve {
     }
 }
 
-fn serve_with(serve: Serve) -> Result<(), Vec<String>> {
-    let settings = serve.settings()?;
-    for line in settings.idle() {
-        tracing::warn!("{line}");
-    }
-    serve::run(&settings).map_err(|error| vec![error.to_string()])
-}
-
 fn check(serve: Serve) -> Result<(), Vec<String>> {
-    let mut options = serve.options()?;
-    let idle = Settings::new(options.clone())?.idle();
+    let options = serve.options()?;
+    let settings = Settings::new(options.clone())?;
+    let idle = settings.idle();
     if !idle.is_empty() {
         return Err(idle);
     }
+    let text = toml::to_string_pretty(&in_force(options, &settings)).map_err(|error| vec![error.to_string()])?;
+    print!("{text}");
+    println!("# all is well");
+    Ok(())
+}
+
+/// All options in force, with defaults, and without secrets.
+fn in_force(options: Options, settings: &Settings) -> Options {
+    let mut options = options.or(Options::defaults());
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
     options.api_token = hide(options.api_token);
     options.broker = options.broker.map(|broker| without_password(&broker));
-    let text = toml::to_string_pretty(&options).map_err(|error| vec![error.to_string()])?;
-    print!("{text}");
-    println!("# all is well");
-    Ok(())
+    options.channels = settings.rules.options();
+    options
 }
 
 /// A broker's URL, without its password.
@@ -271,6 +273,42 @@ mod tests {
             "{found:?}"
         );
         assert!(found[1].contains("\"news\"") && found[1].contains("\"*\""), "{found:?}");
+    }
+
+    #[test]
+    fn all_settings_in_force_are_shown_without_secrets() {
+        let text = "secret = \"0123456789abcdef0123456789abcdef\"\napi_token = \"let-me-in\"\nbroker = \"redis://:hush@host\"\n\
+                    [[channel]]\nname = \"news\"\nhistory = 5";
+        let options: Options = toml::from_str(text).unwrap();
+        let settings = Settings::new(options.clone()).unwrap();
+        let shown = toml::to_string(&in_force(options, &settings)).unwrap();
+        for secret in ["0123", "let-me-in", "hush"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        for line in [
+            "listen = [\"127.0.0.1:8080\"]",
+            "threads = 1",
+            "drain = \"10s\"",
+            "drain_delay = \"0s\"",
+            "max_requests = 50",
+            "name = \"news\"",
+            "history = 5",
+            "history_time = \"10m\"",
+            "slow = \"catch-up\"",
+        ] {
+            assert!(shown.lines().any(|known| known == line), "{line} is not in\n{shown}");
+        }
+        assert!(!shown.contains('$'), "{shown}");
+        // What is shown can be put into a file.
+        let again: Options = toml::from_str(&shown.replace("(given)", "0123456789abcdef0123456789abcdef")).unwrap();
+        Settings::new(again).unwrap();
+        // Each default is one of those that the help names.
+        let help = Cli::command().render_long_help().to_string();
+        let defaults = toml::Table::try_from(Options::defaults()).unwrap();
+        for name in defaults.keys() {
+            let flag = format!("--{}", name.replace('_', "-"));
+            assert!(help.contains(&flag), "{flag}");
+        }
     }
 
     #[test]

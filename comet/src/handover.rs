@@ -76,6 +76,11 @@ impl Given {
         })
     }
 
+    /// Whether the sockets are those of a predecessor.
+    pub(crate) fn is_successor(&self) -> bool {
+        self.taken.is_some()
+    }
+
     /// Tells the predecessor that its sockets are served, and only then offers them to a successor at `path`, with `gift`. A process that
     /// is killed before has changed nothing: the predecessor continues, and `path` still leads to it.
     pub(crate) fn hand_on(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{Name, Pattern};
 use crate::log::Keep;
+use crate::settings::{ChannelOptions, Span};
 
 /// The permissions and behaviour of the channels that match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,23 @@ pub(crate) struct Rules(Vec<Arc<Rule>>);
 impl Rules {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
         Rules(rules.into_iter().map(Arc::new).collect())
+    }
+
+    /// The rules as options, with all defaults, apart from comet's own.
+    pub(crate) fn options(&self) -> Vec<ChannelOptions> {
+        let rules = self.0.iter().filter(|rule| !rule.name.to_string().starts_with('$'));
+        let options = rules.map(|rule| ChannelOptions {
+            name: rule.name.clone(),
+            subscribe: Some(rule.subscribe),
+            publish: Some(rule.publish),
+            history: Some(rule.keep.publications),
+            history_bytes: Some(rule.keep.bytes),
+            history_time: Some(Span(rule.keep.time)),
+            presence: Some(rule.presence),
+            join_leave: Some(rule.join_leave),
+            slow: Some(rule.slow),
+        });
+        options.collect()
     }
 
     /// Rules that never apply, each with an earlier rule that applies in its place.

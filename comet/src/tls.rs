@@ -4,13 +4,12 @@ use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use proto_http::{Handler, Misuse, Request, Responder, ServerConfig};
-use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, TicketKeys};
+use proto_tls::{Acceptor, CryptoProvider, EXPORTED, Factory, Files, FilesError, Stamp, TicketKeys};
 use protocol::Peer;
 
 use crate::settings::Tls;
@@ -19,19 +18,115 @@ use crate::web::{Connection, Site, ToConnection};
 /// The interval at which the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An acceptor of TLS connections, with the ticket keys that another process passed, or with new keys.
+/// The certificates in use. Their files are looked at all the time.
+pub(crate) struct Certificates {
+    acceptor: Acceptor,
+    provider: Arc<CryptoProvider>,
+    state: Mutex<Watched>,
+}
+
+struct Watched {
+    files: Files,
+    /// The files as they were when they were read, and when they were looked at the last time.
+    used: Stamp,
+    before: Stamp,
+}
+
+impl Certificates {
+    /// Reads the files, for an acceptor with the ticket keys that another process passed, or with new keys. The files are read again when
+    /// they change.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be used, and why.
+    pub(crate) fn read(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Arc<Self>> {
+        let provider = proto_tls::provider().map_err(io::Error::other)?;
+        let used = tls.files.stamp();
+        let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
+        config.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.tickets = keys.map(|keys| read(&provider, keys)).transpose()?;
+        let certificates = Arc::new(Certificates {
+            acceptor: Acceptor::new(config).map_err(io::Error::other)?,
+            provider,
+            state: Mutex::new(Watched {
+                files: tls.files.clone(),
+                before: used.clone(),
+                used,
+            }),
+        });
+        let watched = Arc::clone(&certificates);
+        let look = move || {
+            loop {
+                thread::sleep(LOOK);
+                watched.look();
+            }
+        };
+        thread::Builder::new().name("certificates".into()).spawn(look)?;
+        Ok(certificates)
+    }
+
+    pub(crate) fn acceptor(&self) -> &Acceptor {
+        &self.acceptor
+    }
+
+    /// Reads these files instead, from now on.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be used, and why. Nothing has changed then.
+    pub(crate) fn replace(&self, files: &Files) -> Result<(), FilesError> {
+        let mut state = self.lock();
+        let used = files.stamp();
+        files.reload(&self.acceptor, Arc::clone(&self.provider))?;
+        *state = Watched {
+            files: files.clone(),
+            before: used.clone(),
+            used,
+        };
+        drop(state);
+        self.tell();
+        Ok(())
+    }
+
+    /// Reads the files again if they have changed. Unusable files are reported once, and change nothing.
+    fn look(&self) {
+        let mut state = self.lock();
+        let now = state.files.stamp();
+        // Files that are still changing are not read yet: writing several files takes a moment.
+        let settled = now == state.before;
+        state.before = now.clone();
+        if !settled || now == state.used {
+            return;
+        }
+        state.used = now;
+        match state.files.reload(&self.acceptor, Arc::clone(&self.provider)) {
+            Ok(()) => self.tell(),
+            Err(error) => tracing::warn!("the old certificates stay in use: {error}"),
+        }
+    }
+
+    fn tell(&self) {
+        for identity in self.acceptor.identities() {
+            let left = identity.not_after().duration_since(SystemTime::now());
+            let days = left.unwrap_or_default().as_secs() / 86_400;
+            let names = identity.names().join(", ");
+            tracing::info!("the certificate for {names} was read; it is good for {days} days");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks that the files can be used, without using them.
 ///
 /// # Errors
 ///
 /// The file that cannot be used, and why.
-pub(crate) fn acceptor(tls: &Tls, keys: Option<OwnedFd>) -> io::Result<Acceptor> {
+pub(crate) fn check(tls: &Tls) -> io::Result<()> {
     let provider = proto_tls::provider().map_err(io::Error::other)?;
-    let mut config = tls.files.load(Arc::clone(&provider)).map_err(io::Error::other)?;
-    config.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.tickets = keys.map(|keys| read(&provider, keys)).transpose()?;
-    let acceptor = Acceptor::new(config).map_err(io::Error::other)?;
-    watch(tls.clone(), provider, acceptor.clone())?;
-    Ok(acceptor)
+    tls.files.load(provider).map(drop).map_err(io::Error::other)
 }
 
 /// The ticket keys for several processes: those of a predecessor, or new keys.
@@ -62,52 +157,6 @@ pub(crate) fn give(keys: &TicketKeys) -> io::Result<OwnedFd> {
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.write_all(&keys.export())?;
     Ok(theirs.into())
-}
-
-/// Keeps SIGHUP from ending this process. The result shows whether the signal arrived.
-///
-/// # Errors
-///
-/// If the system does not allow it.
-pub(crate) fn hangup() -> io::Result<Arc<AtomicBool>> {
-    let came = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&came))?;
-    Ok(came)
-}
-
-/// Reads the files again when they have changed, and after SIGHUP. Unusable files are reported once, and change nothing.
-fn watch(tls: Tls, provider: Arc<CryptoProvider>, acceptor: Acceptor) -> io::Result<()> {
-    let came = hangup()?;
-    let mut used = tls.files.stamp();
-    let mut before = used.clone();
-    let look = move || {
-        loop {
-            thread::sleep(LOOK);
-            let now = tls.files.stamp();
-            // Files that are still changing are not read yet: writing several files takes a moment.
-            let settled = now == before;
-            before = now.clone();
-            if came.swap(false, Ordering::Relaxed) || (settled && now != used) {
-                used = now;
-                reload(&tls, &provider, &acceptor);
-            }
-        }
-    };
-    thread::Builder::new().name("certificates".into()).spawn(look).map(drop)
-}
-
-fn reload(tls: &Tls, provider: &Arc<CryptoProvider>, acceptor: &Acceptor) {
-    match tls.files.reload(acceptor, Arc::clone(provider)) {
-        Ok(()) => {
-            for identity in acceptor.identities() {
-                let left = identity.not_after().duration_since(SystemTime::now());
-                let days = left.unwrap_or_default().as_secs() / 86_400;
-                let names = identity.names().join(", ");
-                tracing::info!("the certificate for {names} was read; it is good for {days} days");
-            }
-        }
-        Err(error) => tracing::warn!("the old certificates stay in use: {error}"),
-    }
 }
 
 /// Makes the protocols of connections whose handshake is complete.

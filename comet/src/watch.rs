@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, Sample};
+use crate::settings::Options;
 
 /// How long a process may be silent, in parts: if the parent was stopped as well, it kills no process for that.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -36,6 +38,13 @@ struct Worker {
     told: Option<Sample>,
     /// The counters of earlier processes with this number, so that counters never decrease.
     before: Vec<(String, u64)>,
+}
+
+/// A line with options.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passed {
+    options: Box<Options>,
 }
 
 impl Watch {
@@ -102,6 +111,25 @@ impl Watch {
         self.tell(number, None);
     }
 
+    /// Passes options to all processes, to be put in force.
+    pub(crate) fn pass(&self, options: &Options) {
+        let passed = Passed {
+            options: Box::new(options.clone()),
+        };
+        let Ok(mut line) = serde_json::to_vec(&passed) else {
+            return;
+        };
+        line.push(b'\n');
+        for (number, worker) in self.lock().iter_mut() {
+            if let Some(stream) = &mut worker.stream
+                && let Err(error) = stream.write_all(&line)
+            {
+                worker.stream = None;
+                tracing::warn!("worker {number} keeps its settings until it is started again: {error}");
+            }
+        }
+    }
+
     /// Passes a process's sample to all processes, or reports its end to them.
     fn tell(&self, number: usize, said: Option<Sample>) {
         let mut workers = self.lock();
@@ -160,12 +188,17 @@ fn end(number: usize, pid: u32) {
     }
 }
 
-/// The process's side: reports the node's counters to the parent from now on, and reads the counters of all processes.
+/// The process's side: reports the node's counters to the parent from now on, reads the counters of all processes, and calls `put_in_force`
+/// with options that the parent passes.
 ///
 /// # Errors
 ///
 /// If no thread can be started.
-pub(crate) fn report(node: &Arc<Node>, stream: UnixStream) -> io::Result<()> {
+pub(crate) fn report(
+    node: &Arc<Node>,
+    stream: UnixStream,
+    put_in_force: impl Fn(Options) + Send + 'static,
+) -> io::Result<()> {
     stream.set_write_timeout(Some(TAKES))?;
     let reader = BufReader::new(stream.try_clone()?);
     node.reports_to(stream);
@@ -173,7 +206,9 @@ pub(crate) fn report(node: &Arc<Node>, stream: UnixStream) -> io::Result<()> {
     let listen = move || {
         for line in reader.lines().map_while(Result::ok) {
             let Some(node) = weak.upgrade() else { return };
-            if let Ok(sample) = serde_json::from_str(&line) {
+            if let Ok(Passed { options }) = serde_json::from_str(&line) {
+                put_in_force(*options);
+            } else if let Ok(sample) = serde_json::from_str(&line) {
                 node.hears_of(sample);
             }
         }

@@ -15,4 +15,4 @@ mod signals;
 pub use crate::handover::{Offer, Taken, offer_sockets, offer_sockets_with, take_over};
 #[cfg(target_os = "linux")]
 pub use crate::prefork::{Parent, Prefork, Role, Stopper};
-pub use crate::signals::Signals;
+pub use crate::signals::{Ending, Signals};

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driver_common::{Backend, Handle, Running, Stats};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -61,8 +61,23 @@ impl Signals {
         self,
         running: Running<P, B>,
         drain: Duration,
-        mut told: impl FnMut() + Send + 'static,
+        told: impl FnMut() + Send + 'static,
     ) -> io::Result<Stats>
+    where
+        P: Protocol,
+        B: Backend,
+        Handle<P, B>: Send + 'static,
+    {
+        self.then_stop_as(running, AtOnce { drain, told })
+    }
+
+    /// Waits for a signal, then stops `running` in two phases, as `ending` says: first the program only tells that it leaves, and still
+    /// accepts connections; then it drains. A second signal ends the first phase. Otherwise like [`then_stop`](Signals::then_stop).
+    ///
+    /// # Errors
+    ///
+    /// Like [`then_stop`](Signals::then_stop).
+    pub fn then_stop_as<P, B>(self, running: Running<P, B>, mut ending: impl Ending) -> io::Result<Stats>
     where
         P: Protocol,
         B: Backend,
@@ -70,17 +85,55 @@ impl Signals {
     {
         let Signals(mut signals) = self;
         let closer = signals.handle();
+        let ended = closer.clone();
         let handle = running.handle();
         let watcher = thread::Builder::new().name("signals".into()).spawn(move || {
+            // The iterator ends when `running` has ended.
+            if signals.forever().next().is_none() {
+                return;
+            }
+            let begun = Instant::now();
+            let delay = ending.leave();
+            while begun.elapsed() < delay && signals.pending().next().is_none() && !ended.is_closed() {
+                thread::sleep(LOOK.min(delay.saturating_sub(begun.elapsed())));
+            }
+            handle.stop(ending.drain());
             for _ in signals.forever() {
-                told();
-                handle.stop(drain);
+                handle.stop(ending.drain());
             }
         })?;
         let outcome = running.join();
         closer.close();
         let _ = watcher.join();
         outcome
+    }
+}
+
+/// How often the first phase of an end looks for a second signal.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How a program ends after a signal, for [`Signals::then_stop_as`].
+pub trait Ending: Send + 'static {
+    /// The first signal has arrived. Returns how long the program still accepts connections, for instance until load balancers have noticed
+    /// that it is no longer ready.
+    fn leave(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The program stops accepting connections, after the first phase and at each further signal. Returns how long connections have to end.
+    fn drain(&mut self) -> Duration;
+}
+
+/// An end without a first phase.
+struct AtOnce<F> {
+    drain: Duration,
+    told: F,
+}
+
+impl<F: FnMut() + Send + 'static> Ending for AtOnce<F> {
+    fn drain(&mut self) -> Duration {
+        (self.told)();
+        self.drain
     }
 }
 

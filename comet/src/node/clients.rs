@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{SendError, Sender};
 
-use super::{Order, Post};
+use super::{Order, Post, What};
+use crate::edge::{Notice, quoted};
 
 /// The most orders that wait because the mailbox of their client was full.
 const WAITING: usize = 100_000;
@@ -15,6 +16,8 @@ const WAITING: usize = 100_000;
 #[derive(Default)]
 pub(crate) struct Clients {
     state: Mutex<State>,
+    /// Tells of orders that are lost.
+    lost: Notice,
 }
 
 #[derive(Default)]
@@ -112,7 +115,10 @@ impl Clients {
                 // Each is for a client with a thousand unread messages.
                 if state.waiting.len() < WAITING {
                     state.waiting.push((sender, Arc::clone(order)));
+                    continue;
                 }
+                drop(state);
+                self.lost.say(|| lost(order));
             }
         }
     }
@@ -130,10 +136,63 @@ impl Clients {
     }
 }
 
+/// Says which order a client did not get.
+fn lost(order: &Order) -> String {
+    let quoted = |name: &Option<Arc<str>>| name.as_deref().map(quoted);
+    let whom = match (quoted(&order.client), quoted(&order.user)) {
+        (Some(client), _) => format!("the client {client}"),
+        (None, Some(user)) => format!("a client of the user {user}"),
+        (None, None) => "a client".to_owned(),
+    };
+    let what = match &order.what {
+        What::Disconnect { code, .. } => format!("to disconnect with {code}"),
+        What::Recheck => "to check a revoked token".to_owned(),
+        What::Rules => "to check its subscriptions against other rules".to_owned(),
+        What::Unsubscribe { channel, .. } => format!("to unsubscribe from {channel}"),
+    };
+    format!("an order to {whom} was lost, {what}: {WAITING} orders already wait for clients that do not read")
+}
+
 impl Drop for Known {
     fn drop(&mut self) {
         let left = self.clients.lock().users.remove(&self.key);
         // The sender is dropped without the lock.
         drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_order_says_whose_and_what() {
+        let order = |user: Option<&str>, client: Option<&str>, what| {
+            lost(&Order {
+                user: user.map(Into::into),
+                client: client.map(Into::into),
+                what,
+            })
+        };
+        let disconnect = What::Disconnect {
+            code: 3503,
+            reason: "x".into(),
+        };
+        let line = order(Some("ann\n"), None, disconnect);
+        assert!(
+            line.contains("user \"ann\\n\" was lost, to disconnect with 3503"),
+            "{line}"
+        );
+        let unsubscribe = What::Unsubscribe {
+            channel: "news".parse().unwrap(),
+            code: 2000,
+            reason: "x".into(),
+        };
+        let line = order(None, Some("n.0-7"), unsubscribe);
+        assert!(
+            line.contains("client \"n.0-7\" was lost, to unsubscribe from news"),
+            "{line}"
+        );
+        assert!(line.contains("100000 orders already wait"), "{line}");
     }
 }

@@ -118,7 +118,7 @@ impl Cursor {
         }
         if reader.is_congested() {
             self.stage = Stage::Behind;
-            return match self.feed.rule.slow {
+            return match self.feed.rule().slow {
                 Slow::Close => reader.too_slow(),
                 Slow::CatchUp | Slow::Skip => Ok(()),
             };
@@ -167,7 +167,7 @@ impl Cursor {
 
     /// Delivers the publications after the position, as far as the reader takes them.
     fn catch_up<R: Reader>(&mut self, reader: &mut R) -> Result<(), R::Error> {
-        let newest_only = self.feed.rule.slow == Slow::Skip;
+        let newest_only = self.feed.rule().slow == Slow::Skip;
         loop {
             let tail = self
                 .feed

@@ -30,12 +30,12 @@ const UNSEEN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) name: Name,
-    pub(crate) rule: Arc<Rule>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    rule: Arc<Rule>,
     /// `None` until the first snapshot.
     mirror: Option<Log>,
     /// Publications that arrived before the first snapshot.
@@ -114,8 +114,8 @@ impl Feed {
         let now = clock::now();
         Feed {
             name,
-            rule,
             state: Mutex::new(State {
+                rule,
                 mirror: None,
                 early: Vec::new(),
                 listeners: Slab::new(),
@@ -133,6 +133,16 @@ impl Feed {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rule of the channel now.
+    pub(crate) fn rule(&self) -> Arc<Rule> {
+        Arc::clone(&self.lock().rule)
+    }
+
+    /// Changes the rule of the channel. Returns the rule before.
+    pub(super) fn set_rule(&self, rule: Arc<Rule>) -> Arc<Rule> {
+        std::mem::replace(&mut self.lock().rule, rule)
     }
 
     // Called for readers.
@@ -242,7 +252,7 @@ impl Feed {
             }
             return News::Told(0);
         }
-        let news = state.append(publication, &self.rule);
+        let news = state.append(publication);
         match news {
             News::Told(_) => {
                 state.pause = SHORTEST_PAUSE;
@@ -270,7 +280,7 @@ impl Feed {
         state.torn = false;
         state.round = state.round.max(snapshot.round);
         state.seen = clock::now();
-        let has_lost = state.take(snapshot, &self.rule, self);
+        let has_lost = state.take(snapshot, self);
         for (_, listener) in &mut state.listeners {
             if core::mem::take(&mut listener.verifies) {
                 listener.tell(Post::Position(Arc::clone(self)));
@@ -358,8 +368,10 @@ impl Feed {
 
     /// Drops publications that are too old.
     pub(crate) fn expire(&self, now: Instant) {
-        if let Some(mirror) = &mut self.lock().mirror {
-            mirror.expire(now, &self.rule.keep);
+        let mut state = self.lock();
+        let State { mirror, rule, .. } = &mut *state;
+        if let Some(mirror) = mirror {
+            mirror.expire(now, &rule.keep);
         }
     }
 }
@@ -370,9 +382,9 @@ impl State {
     }
 
     /// Applies a snapshot. Returns whether publications were lost.
-    fn take(&mut self, snapshot: Snapshot, rule: &Rule, feed: &Arc<Feed>) -> bool {
+    fn take(&mut self, snapshot: Snapshot, feed: &Arc<Feed>) -> bool {
         let Some(mirror) = &self.mirror else {
-            self.begin(snapshot, rule);
+            self.begin(snapshot);
             self.tell(|| Post::Position(Arc::clone(feed)));
             return false;
         };
@@ -387,7 +399,7 @@ impl State {
         }
         if continues && first <= ours.offset + 1 {
             for publication in &snapshot.publications {
-                match self.append(publication, rule) {
+                match self.append(publication) {
                     News::Told(_) => drop(self.tell(|| Post::Publication(Arc::clone(publication)))),
                     News::Old => {}
                     News::Torn => self.torn = true,
@@ -395,17 +407,17 @@ impl State {
             }
             return false;
         }
-        self.begin(snapshot, rule);
+        self.begin(snapshot);
         self.tell(|| Post::Position(Arc::clone(feed)));
         true
     }
 
-    fn begin(&mut self, snapshot: Snapshot, rule: &Rule) {
+    fn begin(&mut self, snapshot: Snapshot) {
         let now = clock::now();
         let before = snapshot.publications.first().map(|first| first.before());
         let mut mirror = Log::new(before.unwrap_or(snapshot.position));
         for publication in snapshot.publications {
-            mirror.push(now, publication, &rule.keep);
+            mirror.push(now, publication, &self.rule.keep);
         }
         if mirror.position() != snapshot.position {
             // The publications do not lead up to the position, so only the position counts.
@@ -418,16 +430,16 @@ impl State {
         }
         self.mirror = Some(mirror);
         for publication in core::mem::take(&mut self.early) {
-            self.torn |= self.append(&publication, rule) == News::Torn;
+            self.torn |= self.append(&publication) == News::Torn;
         }
     }
 
-    fn append(&mut self, publication: &Arc<Publication>, rule: &Rule) -> News {
+    fn append(&mut self, publication: &Arc<Publication>) -> News {
         let Some(mirror) = &mut self.mirror else {
             return News::Old;
         };
         let theirs = publication.position;
-        if mirror.push(clock::now(), Arc::clone(publication), &rule.keep) {
+        if mirror.push(clock::now(), Arc::clone(publication), &self.rule.keep) {
             News::Told(0)
         } else if mirror.knows(theirs) {
             News::Old

@@ -14,6 +14,7 @@ mod ticker;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
 use crate::publication::{Encoding, Position, Publication};
-use crate::rule::Rules;
+use crate::rule::{Access, Rule, Rules};
 use crate::table::Table;
 
 pub(crate) use clients::{Clients, Known};
@@ -58,6 +59,7 @@ pub(crate) struct NodeConfig {
     pub(crate) worker: usize,
     /// Distinguishes the starts of a worker.
     pub(crate) start: Arc<str>,
+    /// The rules at the start.
     pub(crate) rules: Rules,
     pub(crate) encoding: Encoding,
     /// The most channels that it follows.
@@ -82,6 +84,10 @@ pub(crate) struct Node {
     /// The connection to the parent, if there are several processes, and the counters of all of them.
     parent: Mutex<Option<UnixStream>>,
     crew: Mutex<BTreeMap<usize, Sample>>,
+    /// The rules in force.
+    rules: RwLock<Rules>,
+    /// Whether the node is about to stop, or is to get no more clients.
+    leaves: AtomicBool,
     /// Whether publishing works, as the node's own publications show.
     health: Mutex<Health>,
     started: Instant,
@@ -126,6 +132,8 @@ impl Node {
             parent: Mutex::default(),
             crew: Mutex::default(),
             health: Mutex::default(),
+            rules: RwLock::new(config.rules.clone()),
+            leaves: AtomicBool::new(false),
             config,
             counters: Counters::default(),
             started: Instant::now(),
@@ -153,7 +161,44 @@ impl Node {
 
     /// Whether the node serves and can publish.
     pub(crate) fn is_ready(&self) -> bool {
-        self.stats.get().is_some() && self.broker.is_connected() && self.can_publish(Instant::now())
+        !self.leaves.load(Ordering::Relaxed)
+            && self.stats.get().is_some()
+            && self.broker.is_connected()
+            && self.can_publish(Instant::now())
+    }
+
+    /// The node is not ready from now on if it `leaves`, whatever else holds.
+    pub(crate) fn set_leaving(&self, leaves: bool) {
+        self.leaves.store(leaves, Ordering::Relaxed);
+    }
+
+    /// The rule of a channel now; `None` if such a channel is not permitted.
+    pub(crate) fn rule(&self, channel: &Name) -> Option<Arc<Rule>> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.of(channel).cloned()
+    }
+
+    /// Puts other rules in force. Subscriptions that the new rules may forbid are checked by their clients' connections.
+    pub(crate) fn change_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        let order = Arc::new(Order {
+            user: None,
+            client: None,
+            what: What::Rules,
+        });
+        for feed in self.all_feeds() {
+            let is_open = match self.rule(&feed.name) {
+                Some(rule) => {
+                    let before = feed.set_rule(Arc::clone(&rule));
+                    rule.subscribe == Access::Anyone || rule.subscribe == before.subscribe
+                }
+                // The feed keeps its rule until its listeners have left.
+                None => false,
+            };
+            if !is_open {
+                self.clients.order(feed.senders(), &order);
+            }
+        }
     }
 
     /// Whether the node's own last publication succeeded, or may still succeed.
@@ -183,7 +228,7 @@ impl Node {
         for channel in [Name::nodes(), Name::orders(), Name::revoked()] {
             // There is always room for the first channels.
             if let Ok((feed, true)) = self.feed(&channel) {
-                self.broker.follow(&channel, feed.rule.keep);
+                self.broker.follow(&channel, feed.rule().keep);
             }
         }
     }
@@ -217,7 +262,7 @@ impl Node {
             let (feed, is_new) = self.feed(channel)?;
             let cursor = Cursor::enter(Arc::clone(&feed), sender.clone(), number, beats);
             if is_new {
-                self.broker.follow(channel, feed.rule.keep);
+                self.broker.follow(channel, feed.rule().keep);
             }
             if let Some(cursor) = cursor {
                 return Ok(cursor);
@@ -228,7 +273,7 @@ impl Node {
     /// Requests a snapshot for the channel of `cursor`. Returns the number of the request.
     pub(crate) fn verify(&self, cursor: &Cursor) -> u64 {
         let feed = cursor.feed();
-        self.broker.follow(&feed.name, feed.rule.keep)
+        self.broker.follow(&feed.name, feed.rule().keep)
     }
 
     /// The feed of a channel, and whether it was created now.
@@ -236,7 +281,7 @@ impl Node {
         if let Some(feed) = self.read().get(channel) {
             return Ok((Arc::clone(feed), false));
         }
-        let rule = self.config.rules.of(channel).ok_or(Trouble::TooManyChannels)?;
+        let rule = self.rule(channel).ok_or(Trouble::TooManyChannels)?;
         let mut retired = None;
         let mut feeds = self.write();
         if feeds.len() >= self.config.max_channels && !feeds.contains_key(channel) {
@@ -251,7 +296,7 @@ impl Node {
         let mut is_new = false;
         let feed = feeds.entry(channel.clone()).or_insert_with(|| {
             is_new = true;
-            Arc::new(Feed::new(channel.clone(), Arc::clone(rule)))
+            Arc::new(Feed::new(channel.clone(), rule))
         });
         let feed = Arc::clone(feed);
         drop(feeds);

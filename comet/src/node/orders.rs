@@ -28,6 +28,9 @@ pub(crate) enum What {
     /// The connection ends if its token is revoked. Nodes give this order to their own clients only.
     #[serde(skip)]
     Recheck,
+    /// Other rules are in force: the subscriptions that they forbid end. Nodes give this order to their own clients only.
+    #[serde(skip)]
+    Rules,
     /// The subscription to the channel ends.
     Unsubscribe { channel: Name, code: u16, reason: Arc<str> },
 }
@@ -44,7 +47,7 @@ impl Node {
     /// Gives an order to the clients of all nodes. `done` is told when every node will hear of the order.
     pub(crate) fn order(&self, order: &Order, done: Done<Position>) {
         let channel = Name::orders();
-        let rule = self.config.rules.of(&channel);
+        let rule = self.rule(&channel);
         let data = serde_json::value::to_raw_value(order).ok();
         let Some((rule, data)) = rule.zip(data) else {
             return done.tell(Err(Trouble::Unavailable));

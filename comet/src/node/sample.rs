@@ -222,7 +222,7 @@ impl Node {
             return;
         };
         let draft = Draft::new(Name::nodes(), None, &data);
-        let Some(rule) = self.config.rules.of(&Name::nodes()) else {
+        let Some(rule) = self.rule(&Name::nodes()) else {
             return;
         };
         self.health().sent.get_or_insert(now);

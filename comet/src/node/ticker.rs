@@ -73,7 +73,7 @@ impl Node {
             if is_connected {
                 feed.is_seen(now);
                 if feed.asks(now) {
-                    self.broker.follow(&feed.name, feed.rule.keep);
+                    self.broker.follow(&feed.name, feed.rule().keep);
                 }
             }
             if !feed.name.is_reserved() && feed.is_idle(now, LINGER) {
@@ -88,7 +88,7 @@ impl Node {
             self.broker.forget(&feed.name);
             // A listener may have arrived between the two checks.
             if let Some(again) = self.read().get(&feed.name).map(Arc::clone) {
-                self.broker.follow(&again.name, again.rule.keep);
+                self.broker.follow(&again.name, again.rule().keep);
             }
         }
         self.tell_sample(now);
@@ -99,7 +99,7 @@ impl Node {
         let torn = core::mem::take(&mut *self.torn());
         for feed in torn {
             if feed.asks(now) {
-                self.broker.follow(&feed.name, feed.rule.keep);
+                self.broker.follow(&feed.name, feed.rule().keep);
             }
         }
     }

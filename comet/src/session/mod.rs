@@ -120,7 +120,7 @@ impl Session {
 
     /// How long the rights last, if they end.
     fn left(&self) -> Option<Duration> {
-        self.claims()?.left(SystemTime::now(), self.app.settings.demands.leeway)
+        self.claims()?.left(SystemTime::now(), self.app.leeway())
     }
 
     fn claims(&self) -> Option<&Claims> {
@@ -257,7 +257,7 @@ impl Session {
         if self.find(channel).is_some() {
             return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
         }
-        let limit = self.app.settings.limits.subscriptions;
+        let limit = self.app.settings().limits.subscriptions;
         if self.subscriptions.len() >= limit && self.asked_for() >= limit {
             return Err(Failure::new(
                 Code::TooMany,
@@ -464,5 +464,5 @@ pub(crate) use wire::Events as EventsWire;
 use wire::Wire;
 
 /// Centrifugo's code for subscriptions that the server ends for good.
-const ENDED_FOR_GOOD: u16 = 2000;
+pub(crate) const ENDED_FOR_GOOD: u16 = 2000;
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");

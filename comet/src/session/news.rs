@@ -182,6 +182,7 @@ impl Session {
                     self.dialect.close(out, Closing::Revoked);
                 }
             }
+            What::Rules => self.drop_what_is_forbidden(out),
             What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };
                 tracing::info!(client, user = self.user().as_deref(), %channel, "the API ends a subscription");

@@ -28,7 +28,7 @@ impl Session {
 
     /// Counts a request.
     pub(super) fn may_ask(&mut self, now: std::time::Instant) -> Result<(), Failure> {
-        if self.requests.take(now, self.app.settings.limits.requests) {
+        if self.requests.take(now, self.app.requests()) {
             return Ok(());
         }
         self.app.node.counters.limited.add(1);

@@ -16,6 +16,7 @@ use crate::channel::{Name, Pattern};
 use crate::edge::{Edge, Networks, Proxies};
 use crate::log::Keep;
 use crate::node::REVOKED_KEPT;
+use crate::place;
 use crate::publication::Encoding;
 use crate::rule::{Access, Rule, Rules, Slow};
 use crate::token::{ApiToken, Authority, Demands, Keys, Secret};
@@ -42,6 +43,10 @@ pub(crate) struct Settings {
     pub(crate) demo: bool,
     pub(crate) encoding: Encoding,
     pub(crate) drain: Duration,
+    /// The time before the drain in which the server is not ready, and still accepts.
+    pub(crate) drain_delay: Duration,
+    /// The permissions of Unix sockets.
+    pub(crate) unix_mode: Option<u32>,
     pub(crate) handover: Option<PathBuf>,
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
@@ -82,15 +87,16 @@ impl Settings {
     /// All problems with the options.
     pub(crate) fn new(options: Options) -> Result<Self, Vec<String>> {
         let mut problems = Problems::default();
-        let listen = options.listen.unwrap_or_else(|| vec!["127.0.0.1:8080".to_owned()]);
+        let options = options.or(Options::defaults());
+        let listen = options.listen.unwrap_or_default();
         if listen.is_empty() {
             problems.add("listen", "at least one address is needed");
         }
         for address in &listen {
-            problems.address("listen", address);
+            problems.place("listen", address);
         }
         if let Some(address) = &options.admin_listen {
-            problems.address("admin_listen", address);
+            problems.place("admin_listen", address);
             if listen.contains(address) && !address.ends_with(":0") {
                 problems.add("admin_listen", "is an address of listen too");
             }
@@ -127,10 +133,11 @@ impl Settings {
             problems.cookie(name, &origins);
         }
         let settings = Settings {
-            threads: problems.positive("threads", options.threads, 1),
+            threads: problems.positive("threads", options.threads),
             prefork: options
                 .prefork
-                .map(|workers| problems.positive("prefork", Some(workers), 1)),
+                .map(|workers| problems.positive("prefork", Some(workers))),
+            unix_mode: options.unix_mode.and_then(|mode| problems.mode("unix_mode", &mode)),
             driver: options.driver.map_or_else(Driver::default, |name| name.0),
             broker: problems
                 .take(
@@ -146,18 +153,19 @@ impl Settings {
                     .unwrap_or(false)
                     .then(proto_ws::deflate::Settings::default),
             },
-            drain: options.drain.map_or(Duration::from_secs(10), |span| span.0),
+            drain: options.drain.map_or(Duration::ZERO, |span| span.0),
+            drain_delay: options.drain_delay.map_or(Duration::ZERO, |span| span.0),
             handover: options.handover,
             limits: Limits {
-                connections: problems.positive("max_connections", options.max_connections, 1_000_000),
+                connections: problems.positive("max_connections", options.max_connections),
                 per_address: options
                     .max_per_address
-                    .map(|connections| problems.positive("max_per_address", Some(connections), 1)),
-                channels: problems.positive("max_channels", options.max_channels, 100_000),
-                subscriptions: problems.positive("max_subscriptions", options.max_subscriptions, 128),
-                message: problems.positive("max_message", options.max_message, 64 * 1024),
-                requests: options.max_requests.unwrap_or(50).max(1),
-                high_water: problems.positive("high_water", high_water, 64 * 1024),
+                    .map(|connections| problems.positive("max_per_address", Some(connections))),
+                channels: problems.positive("max_channels", options.max_channels),
+                subscriptions: problems.positive("max_subscriptions", options.max_subscriptions),
+                message: problems.positive("max_message", options.max_message),
+                requests: options.max_requests.unwrap_or(1).max(1),
+                high_water: problems.positive("high_water", high_water),
             },
             demands: Demands {
                 audience: options.token_audience,
@@ -209,6 +217,15 @@ impl Problems {
         self.0.push(format!("{key}: {problem}"));
     }
 
+    /// A place to listen: an address or a Unix socket.
+    fn place(&mut self, key: &str, place: &str) {
+        match place::path(place) {
+            None => self.address(key, place),
+            Some(path) if path.as_os_str().is_empty() => self.add(key, "unix: needs a path"),
+            Some(_) => {}
+        }
+    }
+
     fn address(&mut self, key: &str, address: &str) {
         let parts = address.rsplit_once(':');
         if !parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
@@ -243,11 +260,21 @@ impl Problems {
         outcome.map_err(|problem| self.add(key, &problem)).ok()
     }
 
-    fn positive(&mut self, key: &str, given: Option<usize>, default: usize) -> usize {
+    /// A number that has a default, or was given.
+    fn positive(&mut self, key: &str, given: Option<usize>) -> usize {
         if given == Some(0) {
             self.add(key, "must be at least 1");
         }
-        given.unwrap_or(default).max(1)
+        given.unwrap_or(1).max(1)
+    }
+
+    /// Permissions in octal.
+    fn mode(&mut self, key: &str, given: &str) -> Option<u32> {
+        let mode = u32::from_str_radix(given, 8).ok().filter(|mode| *mode <= 0o777);
+        if mode.is_none() {
+            self.add(key, &format!("{given:?} is no mode in octal, such as 660"));
+        }
+        mode
     }
 
     /// A secret, given directly or in a file.

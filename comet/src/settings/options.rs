@@ -80,12 +80,15 @@ macro_rules! options {
 }
 
 options! {
-    /// Where to listen, HOST:PORT; more than once for several addresses [default: 127.0.0.1:8080]
+    /// Where to listen, HOST:PORT or unix:PATH; more than once for several addresses [default: 127.0.0.1:8080]
     #[arg(value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<String>,
-    /// Where to serve metrics, health and the API, HOST:PORT; they are then served nowhere else
+    /// Where to serve metrics, health, the API and its page, HOST:PORT or unix:PATH; they are then served nowhere else
     #[arg(value_name = "ADDR")]
     admin_listen: String,
+    /// The permissions of Unix sockets, in octal [default: those that the umask leaves]
+    #[arg(value_name = "MODE")]
+    unix_mode: String,
     /// The server's certificate in PEM, followed by its issuers: https and wss instead of http and ws. Several for several names
     #[arg(value_name = "FILE")]
     tls_cert: Vec<PathBuf>,
@@ -155,6 +158,9 @@ options! {
     /// The time that connections have to end after a signal [default: 10s]
     #[arg(value_name = "TIME")]
     drain: Span,
+    /// The time before that in which comet is not ready, but still accepts connections; a second signal ends it [default: 0s]
+    #[arg(value_name = "TIME")]
+    drain_delay: Span,
     /// How lines of the log are written [default: text]
     #[arg(value_name = "FORMAT")]
     log_format: Format,
@@ -231,6 +237,30 @@ impl Serialize for DriverName {
 }
 
 impl Options {
+    /// The options in force where no other is given.
+    pub(crate) fn defaults() -> Self {
+        Options {
+            listen: Some(vec!["127.0.0.1:8080".to_owned()]),
+            driver: Some(DriverName(Driver::default())),
+            threads: Some(1),
+            broker: Some("memory".to_owned()),
+            token_leeway: Some(Span(Duration::ZERO)),
+            demo: Some(false),
+            compression: Some(false),
+            drain: Some(Span(Duration::from_secs(10))),
+            drain_delay: Some(Span(Duration::ZERO)),
+            log_format: Some(Format::default()),
+            log_level: Some(Level::default()),
+            max_connections: Some(1_000_000),
+            max_channels: Some(100_000),
+            max_subscriptions: Some(128),
+            max_message: Some(64 * 1024),
+            max_requests: Some(50),
+            high_water: Some(64 * 1024),
+            ..Options::default()
+        }
+    }
+
     /// Reads a file of options.
     ///
     /// # Errors

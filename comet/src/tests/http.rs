@@ -341,6 +341,7 @@ fn administration_has_its_own_listener() {
     let rig = Rig::new(&format!("admin_listen = \"127.0.0.1:0\"\n{SITE}"));
     let admin = Rig {
         site: rig.site.administration(),
+        app: std::sync::Arc::clone(&rig.app),
         node: std::sync::Arc::clone(&rig.node),
         limits: rig.limits,
     };

@@ -10,6 +10,7 @@ mod http2;
 mod model;
 mod openapi;
 mod proxies;
+mod reload;
 mod rights;
 mod websocket;
 
@@ -36,6 +37,7 @@ pub(crate) fn settings(text: &str) -> Settings {
 /// A server with one node.
 pub(crate) struct Rig {
     pub(crate) site: Arc<Site>,
+    pub(crate) app: Arc<App>,
     pub(crate) node: Arc<Node>,
     /// The limits of its connections.
     pub(crate) limits: protocol::Limits,
@@ -74,10 +76,16 @@ impl Rig {
         let node = Node::new(config, |inbox, _| broker(inbox, &settings));
         let app = Arc::new(App::new(Arc::clone(&node), settings));
         Rig {
-            site: Arc::new(Site::new(app).unwrap()),
+            site: Arc::new(Site::new(Arc::clone(&app)).unwrap()),
+            app,
             node,
             limits: protocol::Limits::default().high_water(2000),
         }
+    }
+
+    /// Puts the settings of this text in force.
+    pub(crate) fn reload(&self, text: &str) {
+        self.app.change(settings(text));
     }
 
     /// A new connection.

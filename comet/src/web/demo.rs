@@ -41,7 +41,7 @@ impl Demo {
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         let app = visitor.app();
-        if !app.settings.demo {
+        if !app.settings().demo {
             return answer.send(404, PLAIN, b"not found\n").map(|()| None);
         }
         // Pages of other sites cannot send this field.

@@ -87,7 +87,8 @@ impl Site {
     ///
     /// If the pages cannot be served.
     pub(crate) fn new(app: Arc<App>) -> Result<Self, Misuse> {
-        let message = app.settings.limits.message;
+        let settings = app.settings();
+        let message = settings.limits.message;
         let mut http = ServerConfig::new(SystemTime::now);
         http.rules.limits.body = Some(message as u64);
         let mut http2 = proto_h2::ServerConfig::new(SystemTime::now);
@@ -95,7 +96,7 @@ impl Site {
         let mut ws = proto_ws::Config::default();
         ws.limits.message = message as u64;
         ws.limits.frame = message as u64;
-        if let Some(settings) = &app.settings.encoding.compression {
+        if let Some(settings) = &settings.encoding.compression {
             ws.deflate = settings.clone();
         }
         Ok(Site {
@@ -104,7 +105,7 @@ impl Site {
             http2: Arc::new(http2),
             ws: Arc::new(ws),
             proxy: None,
-            face: match app.settings.admin_listen {
+            face: match settings.admin_listen {
                 Some(_) => Face::Clients,
                 None => Face::All,
             },
@@ -232,7 +233,7 @@ impl Visitor {
         // Returns the ticket when it is dropped.
         let session = Session::new(Arc::clone(self.app()), self.sender.clone(), dialect, claims, ticket);
         let mut accepted = handshake.accept();
-        if self.app().settings.encoding.compression.is_some() {
+        if self.app().node.config.encoding.compression.is_some() {
             accepted = accepted.deflate(&self.site.ws.deflate);
         }
         let connection = proto_ws::Connection::server(Arc::clone(&self.site.ws)).accepted(&accepted);
@@ -246,7 +247,7 @@ impl Visitor {
     fn read(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         let forwarded = self.site.forwarded(request);
         let Ok(ticket) = self.site.enter(forwarded.as_ref()) else {
-            return too_many(answer, &Readers::of(request, &self.app().settings));
+            return too_many(answer, &Readers::of(request, &self.app().settings()));
         };
         match Events::open(self, request, forwarded.as_ref(), answer) {
             Ok(Some(mut events)) => {
@@ -292,7 +293,8 @@ impl Visitor {
         if let Some(token) = parameter(request, "token") {
             return app.claims(&token).map(Some);
         }
-        let name = app.settings.token_cookie.as_deref();
+        let settings = app.settings();
+        let name = settings.token_cookie.as_deref();
         match name.and_then(|name| cookie(request, name)) {
             Some(token) if origin::owns_cookie(app, request, forwarded) => app.claims(token).map(Some),
             _ => Ok(None),
@@ -307,10 +309,10 @@ impl Handler for Visitor {
     fn request(&mut self, request: &Request<'_>, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
         self.end_activity();
         if request.method() == "OPTIONS" {
-            return cors::options(request, &self.app().settings, answer);
+            return cors::options(request, &self.app().settings(), answer);
         }
         match request.path() {
-            path if !self.site.face.serves(path) => not_here(request, &self.app().settings, answer),
+            path if !self.site.face.serves(path) => not_here(request, &self.app().settings(), answer),
             "/ws" => self.enter(Dialect::Comet, request, answer),
             "/connection/websocket" => self.enter(Dialect::Centrifugo, request, answer),
             "/events" => self.read(request, answer),

@@ -31,7 +31,7 @@ impl OneWay {
         request: &Request<'_>,
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
-        let readers = Readers::of(request, &visitor.app().settings);
+        let readers = Readers::of(request, &visitor.app().settings());
         let body = match request.method() {
             "GET" => parameter(request, "cf_connect").unwrap_or_else(|| "{}".to_owned()),
             "POST" => String::new(),

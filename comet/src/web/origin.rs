@@ -14,7 +14,8 @@ use crate::edge::{Forwarded, quoted};
 ///
 /// [`Rejection::Origin`], which is logged.
 pub(super) fn check(app: &App, handshake: &Handshake<'_>, forwarded: Option<&Forwarded<'_>>) -> Result<(), Rejection> {
-    let policy = &app.settings.origins;
+    let settings = app.settings();
+    let policy = &settings.origins;
     let Err(rejection) = handshake.check_origin(policy) else {
         return Ok(());
     };
@@ -60,7 +61,7 @@ pub(super) fn owns_cookie(app: &App, request: &Request<'_>, forwarded: Option<&F
     let origin = std::str::from_utf8(origin).unwrap_or_default();
     let hosts = forwarded.map_or(&[][..], |forwarded| &forwarded.hosts[..]);
     let is_own = request.authority().is_some_and(|host| is_of(origin, host));
-    let owns = is_own || hosts.iter().any(|host| is_of(origin, host)) || names(&app.settings.origins, origin);
+    let owns = is_own || hosts.iter().any(|host| is_of(origin, host)) || names(&app.settings().origins, origin);
     if !owns {
         app.edge.origins.say(|| {
             let origin = quoted(origin);

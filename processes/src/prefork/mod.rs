@@ -150,6 +150,11 @@ impl Prefork {
         self
     }
 
+    /// Whether this process is a worker: its parent has started it. A worker may get its settings from the parent instead of reading them.
+    pub fn is_worker() -> bool {
+        std::env::var_os(WORKER).is_some()
+    }
+
     /// Becomes parent or worker, to accept on the first of `addresses` that can be bound. Returns at once in a worker, and at the end in
     /// the parent. `listening` is called once, in the parent, when the socket is bound.
     ///

@@ -75,7 +75,7 @@ impl Call {
         request: &Request<'_>,
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
-        let readers = Readers::of(request, &visitor.app().settings);
+        let readers = Readers::of(request, &visitor.app().settings());
         if request.path() == "/api/openapi.json" {
             if !matches!(request.method(), "GET" | "HEAD") {
                 return wrong_method(answer, &readers, "GET, HEAD, OPTIONS").map(|()| None);
@@ -96,7 +96,8 @@ impl Call {
             return wrong_method(answer, &readers, allow).map(|()| None);
         }
         let shown = request.fields().get("authorization").and_then(bearer);
-        let known = &visitor.app().settings.api_token;
+        let settings = visitor.app().settings();
+        let known = &settings.api_token;
         if !known.as_ref().zip(shown).is_some_and(|(known, shown)| known.is(shown)) {
             let path = request.path();
             let how = if shown.is_none() { "no" } else { "a wrong" };

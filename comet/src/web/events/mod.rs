@@ -17,7 +17,7 @@ use crate::edge::{Forwarded, Ticket};
 use crate::messages::{Code, Failure, MOST};
 use crate::node::{Begin, Cursor, Order, Post, Reader, What};
 use crate::publication::{Position, Publication};
-use crate::session::failure;
+use crate::session::{ENDED_FOR_GOOD, failure};
 use crate::token::BadToken;
 
 pub(super) const FIELDS: &[(&str, &str)] = &[
@@ -101,7 +101,8 @@ impl Events {
         answer: &mut Responder<'_, '_>,
     ) -> Result<Option<Self>, Misuse> {
         let app = visitor.app();
-        let readers = Readers::of(request, &app.settings);
+        let settings = app.settings();
+        let readers = Readers::of(request, &settings);
         if !matches!(request.method(), "GET" | "HEAD") {
             return api::wrong_method(answer, &readers, "GET, HEAD, OPTIONS").map(|()| None);
         }
@@ -109,7 +110,7 @@ impl Events {
             Ok(claims) => claims,
             Err(bad) => return api::unauthorized(answer, &readers, bad.reason()).map(|()| None),
         };
-        let channels = channels(request, app.settings.limits.subscriptions.min(MOST_CHANNELS));
+        let channels = channels(request, settings.limits.subscriptions.min(MOST_CHANNELS));
         let channels = channels.and_then(|channels| {
             for channel in &channels {
                 let allowed = app.may_subscribe(channel, claims.as_ref());
@@ -307,11 +308,25 @@ impl Events {
                 disconnect(3500, BadToken::Revoked.reason(), answer)
             }
             What::Disconnect { code, reason } => disconnect(*code, reason, answer),
+            What::Rules => self.drop_what_is_forbidden(app, answer),
             What::Unsubscribe { channel, code, reason } => match self.find(|cursor| cursor.channel() == channel) {
                 Some(index) => self.unsubscribe(index, *code, reason, answer),
                 None => Ok(()),
             },
         }
+    }
+
+    /// Ends the channels that the rules no longer permit.
+    fn drop_what_is_forbidden(&mut self, app: &App, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        let mut index = 0;
+        while let Some(followed) = self.channels.get(index) {
+            let claims = self.rights.as_ref().map(|rights| &rights.claims);
+            match app.may_subscribe(followed.cursor.channel(), claims) {
+                Ok(_) => index += 1,
+                Err(failure) => self.unsubscribe(index, ENDED_FOR_GOOD, failure.reason, answer)?,
+            }
+        }
+        Ok(())
     }
 
     /// Ends a channel's part of the stream, and the stream with the last channel.
