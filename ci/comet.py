@@ -58,6 +58,12 @@ async def hear(client, kind, **expected):
                 return message
 
 
+async def closed(client, code):
+    async with asyncio.timeout(PATIENCE):
+        await client.wait_closed()
+    assert client.close_code == code, client.close_code
+
+
 async def ask(client, kind, answer, **fields):
     await client.send(json.dumps({"type": kind, "id": 1, **fields}))
     return await hear(client, answer, id=1)
@@ -224,8 +230,73 @@ async def pages(program, server, screenshots):
         assert await two.value("document.documentElement.scrollWidth <= innerWidth")
         for page in (one, two):
             assert page.faults == [], page.faults
+        await administration(tabs, server, screenshots)
     finally:
         tabs.close()
+
+
+async def administration(tabs, server, screenshots):
+    """The page of administration, on a desktop with a mouse and on a phone: what it shows, and what it orders."""
+    wide, phone = [
+        await tabs.page(f"http://{server.address}/admin", width=width, height=height, dark=dark)
+        for width, height, dark in ((1280, 900, False), (390, 840, True))
+    ]
+    says = "document.getElementById('{}').innerText".format
+    for page in (wide, phone):
+        await page.value("document.getElementById('token').focus()")
+        await page.press(*API_TOKEN, "Enter")
+        await page.until(f"{says('nodes')}.includes('ready')")
+    async with websockets.connect(server.url) as guest:
+        name = (await hear(guest, "welcome"))["client"]
+        await ask(guest, "subscribe", "subscribed", channel="demo:admin")
+        # The keyboard alone is enough to publish. Data of others appears as text.
+        await phone.value("document.querySelector('#publish input').focus()")
+        await phone.press(*"demo:admin", "Tab", *'{"a": "<b>"}', "Tab", "Enter")
+        await hear(guest, "publication", channel="demo:admin", data={"a": "<b>"})
+        await phone.until(f"{says('said')}.startsWith('Published in demo:admin, with offset ')")
+        await wide.value("document.querySelector('#publish input').value = 'demo:admin'")
+        await wide.value("document.querySelector('#publish textarea').value = '{'; document.querySelector('#publish button').click()")
+        await wide.until(f"{says('said')}.includes('the data is no JSON')")
+        # The clients of a channel. A refresh keeps the focus where it is.
+        await wide.until(f"{says('channels')}.includes('demo:admin')")
+        await wide.value("document.getElementById('filter').value = 'demo:admin'; document.querySelector('[data-key=\"demo:admin\"] button').click()")
+        await wide.until(f"{says('clients')}.includes({json.dumps(name)})")
+        focused = f"[data-key={json.dumps(name)}] button"
+        await wide.value(f"document.querySelector({json.dumps(focused)}).focus()")
+        await asyncio.sleep(2.5)
+        assert await wide.value("document.activeElement.textContent") == "Disconnect"
+        if screenshots:
+            for page, file in ((wide, "admin.png"), (phone, "admin-phone.png")):
+                await page.screenshot(pathlib.Path(screenshots, file))
+        # What clients notice is asked first; the focus is on the answer that does nothing.
+        await wide.value("document.activeElement.click()")
+        await wide.until("document.getElementById('sure').open")
+        await wide.press("Enter")
+        await wide.until("!document.getElementById('sure').open")
+        await wide.value(f"document.querySelector({json.dumps(focused)}).click()")
+        await wide.value("document.getElementById('yes').click()")
+        await wide.until(f"{says('said')}.startsWith('Disconnected')")
+        await closed(guest, 3503)
+    async with websockets.connect(server.url) as guest:
+        await hear(guest, "welcome")
+        await phone.value("document.querySelector('#drain [name=seconds]').value = 0; document.querySelector('#drain [name=ready]').value = 'false'")
+        await phone.value("document.querySelector('#drain button').click(); document.getElementById('yes').click()")
+        await closed(guest, 1012)
+    await wide.until(f"{says('nodes')}.includes('not ready')")
+    await phone.value("document.querySelector('#drain [name=ready]').value = 'true'; document.querySelector('#drain button').click()")
+    await wide.until(f"!{says('nodes')}.includes('not ready')")
+    # On a phone nothing is wider than the screen.
+    assert await phone.value("document.documentElement.scrollWidth <= innerWidth")
+    for page in (wide, phone):
+        assert page.faults == [], page.faults
+    # Whoever signs out, or has a wrong token, sees nothing.
+    await wide.value("document.getElementById('leave').click()")
+    assert await wide.value("document.getElementById('inside').hidden && sessionStorage.length === 0")
+    await wide.value("document.getElementById('token').focus()")
+    await wide.press(*"wrong", "Enter")
+    await wide.until(f"{says('state')} === 'this needs the API token' && document.getElementById('inside').hidden")
+    # The browser itself reports the 401, and nothing else.
+    assert all("401" in str(fault) for fault in wide.faults), wide.faults
 
 
 def tools(comet, server):
@@ -281,7 +352,7 @@ async def exercise(comet, driver, screenshots):
         program = browser.find()
         if program:
             await pages(program, server, screenshots)
-            print(f"{driver}: two pages in a browser")
+            print(f"{driver}: two pages in a browser, and the page of administration")
         else:
             print(f"{driver}: SKIPPED the browser: there is no Chromium here")
         async with websockets.connect(server.url) as last:

@@ -9,6 +9,7 @@ use protocol::Sender;
 
 use crate::broker::Who;
 use crate::channel::Name;
+use crate::clock;
 use crate::edge::{Edge, Notice, quoted};
 use crate::messages::{Code, Failure};
 use crate::node::{Expiry, Known, Node, Post};
@@ -87,6 +88,12 @@ impl App {
     /// The name of a client, which differs from the names of all clients ever.
     pub(crate) fn client(&self, number: u64) -> String {
         format!("{}-{number}", self.node.instance)
+    }
+
+    /// A client has missed so many publications of a channel, or is disconnected, because it reads too slowly.
+    pub(crate) fn is_slow(&self, number: u64, channel: &Name, missed: u64, closed: bool) {
+        let client = self.client(number);
+        self.node.slow.note(clock::now(), client, channel, missed, closed);
     }
 
     /// Verifies a token and returns its claims.

@@ -270,8 +270,8 @@ mod tests {
 
     #[test]
     fn a_default_that_is_written_down_is_no_change() {
-        let defaults = format!("threads = 1\ndrain = \"10s\"\nlisten = [\"127.0.0.1:8080\"]");
-        let change = change(&options(""), &options(&defaults)).unwrap();
+        let defaults = "threads = 1\ndrain = \"10s\"\nlisten = [\"127.0.0.1:8080\"]";
+        let change = change(&options(""), &options(defaults)).unwrap();
         assert_eq!((change.changed.len(), change.waiting.len()), (0, 0), "{change:?}");
     }
 

@@ -62,6 +62,11 @@ impl Clients {
         drop(left);
     }
 
+    /// The connections without subscriptions.
+    pub(super) fn without_subscriptions(&self) -> Vec<Sender<Post>> {
+        self.lock().idle.values().cloned().collect()
+    }
+
     /// The client with this number gets heartbeats until it has [left](Clients::left).
     pub(crate) fn is_pinged(&self, number: u64, sender: Sender<Post>) {
         self.lock().pinged.insert(number, sender);
@@ -146,6 +151,7 @@ fn lost(order: &Order) -> String {
     };
     let what = match &order.what {
         What::Disconnect { code, .. } => format!("to disconnect with {code}"),
+        What::Drain { .. } => "to come back".to_owned(),
         What::Recheck => "to check a revoked token".to_owned(),
         What::Rules => "to check its subscriptions against other rules".to_owned(),
         What::Unsubscribe { channel, .. } => format!("to unsubscribe from {channel}"),

@@ -52,7 +52,7 @@ pub(crate) trait Reader {
     /// The channel has begun anew; its present publications follow `position`.
     fn reset(&mut self, channel: &Name, position: Position) -> Result<(), Self::Error>;
     /// The client is too slow for this channel.
-    fn too_slow(&mut self) -> Result<(), Self::Error>;
+    fn too_slow(&mut self, channel: &Name) -> Result<(), Self::Error>;
 }
 
 impl Cursor {
@@ -119,7 +119,7 @@ impl Cursor {
         if reader.is_congested() {
             self.stage = Stage::Behind;
             return match self.feed.rule().slow {
-                Slow::Close => reader.too_slow(),
+                Slow::Close => reader.too_slow(&self.feed.name),
                 Slow::CatchUp | Slow::Skip => Ok(()),
             };
         }

@@ -10,6 +10,7 @@ mod orders;
 mod post;
 mod revoked;
 mod sample;
+mod slow;
 mod ticker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -39,6 +40,7 @@ pub(crate) use orders::{Order, What};
 pub(crate) use post::{Answer, Outcome, Post};
 pub(crate) use revoked::{KEPT as REVOKED_KEPT, Revocation, Revoked};
 pub(crate) use sample::{GAUGES, Sample};
+pub(crate) use slow::{Slow, SlowOnes};
 pub(crate) use ticker::BEAT;
 
 /// How long a feed is kept after its last listener, who may return.
@@ -86,8 +88,11 @@ pub(crate) struct Node {
     crew: Mutex<BTreeMap<usize, Sample>>,
     /// The rules in force.
     rules: RwLock<Rules>,
-    /// Whether the node is about to stop, or is to get no more clients.
+    /// Whether the node is about to stop, and whether the API has said that it is not to be ready.
     leaves: AtomicBool,
+    is_held: AtomicBool,
+    /// Clients that have read too slowly.
+    pub(crate) slow: SlowOnes,
     /// Whether publishing works, as the node's own publications show.
     health: Mutex<Health>,
     started: Instant,
@@ -134,6 +139,8 @@ impl Node {
             health: Mutex::default(),
             rules: RwLock::new(config.rules.clone()),
             leaves: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
+            slow: SlowOnes::default(),
             config,
             counters: Counters::default(),
             started: Instant::now(),
@@ -161,7 +168,8 @@ impl Node {
 
     /// Whether the node serves and can publish.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.leaves.load(Ordering::Relaxed)
+        let is_out = self.leaves.load(Ordering::Relaxed) || self.is_held.load(Ordering::Relaxed);
+        !is_out
             && self.stats.get().is_some()
             && self.broker.is_connected()
             && self.can_publish(Instant::now())
@@ -170,6 +178,11 @@ impl Node {
     /// The node is not ready from now on if it `leaves`, whatever else holds.
     pub(crate) fn set_leaving(&self, leaves: bool) {
         self.leaves.store(leaves, Ordering::Relaxed);
+    }
+
+    /// Whether the node is not ready until the API says so, although it serves.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::Relaxed);
     }
 
     /// The rule of a channel now; `None` if such a channel is not permitted.

@@ -1,6 +1,7 @@
 //! Orders of the API to clients, wherever they are connected. Every node follows a channel of orders, and carries each out once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::broker::{Done, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::publication::{Draft, Position, Publication};
 
-/// An order to some clients. At least one of `user` and `client` is given.
+/// An order to some clients, or to nodes. For clients, at least one of `user` and `client` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +32,15 @@ pub(crate) enum What {
     /// Other rules are in force: the subscriptions that they forbid end. Nodes give this order to their own clients only.
     #[serde(skip)]
     Rules,
+    /// An order to nodes: those with this name, or of the server with this name; without a name, all. They ask their clients to come back,
+    /// evenly over so many seconds, unless they are to be ready again.
+    Drain {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<Arc<str>>,
+        seconds: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ready: Option<bool>,
+    },
     /// The subscription to the channel ends.
     Unsubscribe { channel: Name, code: u16, reason: Arc<str> },
 }
@@ -82,11 +92,30 @@ impl Node {
         let Ok(order) = serde_json::from_slice::<Order>(&publication.data) else {
             return;
         };
+        if let What::Drain { node, seconds, ready } = &order.what {
+            return self.drain(node.as_deref(), *seconds, *ready);
+        }
         let order = Arc::new(order);
         match (&order.user, &order.client) {
             (Some(user), _) => drop(self.clients.order_user(user, &order)),
             (None, Some(client)) => self.order_client(client, &order),
             (None, None) => {}
+        }
+    }
+
+    /// Carries out an order to drain, if it is for this node.
+    fn drain(&self, node: Option<&str>, seconds: u32, ready: Option<bool>) {
+        if node.is_some_and(|node| node != self.name && *node != *self.config.server) {
+            return;
+        }
+        if let Some(ready) = ready {
+            self.set_held(!ready);
+        }
+        if ready != Some(true) {
+            let clients = self.shed(Duration::from_secs(seconds.into()));
+            tracing::info!(
+                "the API drains this node: {clients} subscriptions are asked to come back, over {seconds} s"
+            );
         }
     }
 

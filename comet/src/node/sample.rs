@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use drivers::Stats;
 use serde::{Deserialize, Serialize};
 
-use super::{Health, Node, UNANSWERED};
+use super::{Health, Node, Slow, UNANSWERED};
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::clock;
@@ -38,6 +38,9 @@ pub(crate) struct Sample {
     pub(crate) cpu: u64,
     /// Whether its broker is reachable.
     pub(crate) connected: bool,
+    /// Whether it is ready for clients.
+    #[serde(default)]
+    pub(crate) ready: bool,
     /// Accepted connections of each thread.
     pub(crate) accepted: Vec<u64>,
     /// Counters, by name.
@@ -46,6 +49,9 @@ pub(crate) struct Sample {
     pub(crate) channels: Vec<(Name, usize)>,
     /// The number of channels left out.
     pub(crate) more_channels: usize,
+    /// Clients that have read too slowly of late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slow: Vec<Slow>,
 }
 
 impl Sample {
@@ -73,10 +79,12 @@ impl Sample {
             memory: 1,
             cpu: 0,
             connected: true,
+            ready: true,
             accepted: Vec::new(),
             counters,
             channels: Vec::new(),
             more_channels: 0,
+            slow: Vec::new(),
         }
     }
 
@@ -101,7 +109,7 @@ impl Sample {
         {
             *value = 0;
         }
-        (self.memory, self.connected) = (0, false);
+        (self.memory, self.connected, self.ready) = (0, false, false);
         self
     }
 }
@@ -156,6 +164,7 @@ impl Node {
             memory: usage.memory,
             cpu: usage.cpu,
             connected: self.broker().is_connected(),
+            ready: self.is_ready(),
             accepted: loops.iter().map(|stats| stats.accepted).collect(),
             counters: own
                 .into_iter()
@@ -167,6 +176,7 @@ impl Node {
                 .collect(),
             channels,
             more_channels,
+            slow: self.slow.list(clock::now()),
         }
     }
 
@@ -195,6 +205,7 @@ impl Node {
         let Some(stream) = &mut *parent else { return };
         let mut sample = self.sample();
         sample.channels.clear();
+        sample.slow.clear();
         let Ok(mut line) = serde_json::to_vec(&sample) else {
             return;
         };

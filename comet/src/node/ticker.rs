@@ -107,7 +107,8 @@ impl Node {
     /// Asks all clients to leave and reconnect, evenly over the time `over`, in the background. Returns their number; a client of several
     /// channels is counted several times.
     pub(crate) fn shed(&self, over: Duration) -> usize {
-        let senders: Vec<_> = self.all_feeds().iter().flat_map(|feed| feed.senders()).collect();
+        let mut senders: Vec<_> = self.all_feeds().iter().flat_map(|feed| feed.senders()).collect();
+        senders.extend(self.clients.without_subscriptions());
         let count = senders.len();
         let leave = move || {
             let begun = Instant::now();

@@ -13,6 +13,8 @@ use crate::publication::{Position, Publication};
 pub(super) struct ToClient<'s, W> {
     pub(super) app: &'s App,
     pub(super) dialect: Dialect,
+    /// The client's number.
+    pub(super) number: u64,
     pub(super) out: &'s mut W,
 }
 
@@ -72,6 +74,7 @@ impl<W: Wire> Reader for ToClient<'_, W> {
             return Err(Stop::Again);
         }
         self.app.node.counters.missed.add(to - from + 1);
+        self.app.is_slow(self.number, channel, to - from + 1, false);
         self.dialect.reply(self.out, &Reply::Missed { channel, from, to });
         Ok(())
     }
@@ -90,7 +93,8 @@ impl<W: Wire> Reader for ToClient<'_, W> {
         }
     }
 
-    fn too_slow(&mut self) -> Result<(), Stop> {
+    fn too_slow(&mut self, channel: &Name) -> Result<(), Stop> {
+        self.app.is_slow(self.number, channel, 0, true);
         self.app.node.counters.too_slow.add(1);
         self.dialect.close(self.out, Closing::TooSlow);
         Err(Stop::Closed)

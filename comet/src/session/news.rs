@@ -34,6 +34,7 @@ impl Session {
             let mut client = ToClient {
                 app: &self.app,
                 dialect: self.dialect,
+                number: self.number,
                 out,
             };
             if let Err(stop) = subscription.cursor.receive(publication, &mut client) {
@@ -90,6 +91,7 @@ impl Session {
         let mut client = ToClient {
             app: &self.app,
             dialect: self.dialect,
+            number: self.number,
             out,
         };
         let outcome = subscription.cursor.look(&mut client);
@@ -182,6 +184,7 @@ impl Session {
                     self.dialect.close(out, Closing::Revoked);
                 }
             }
+            What::Drain { .. } => {}
             What::Rules => self.drop_what_is_forbidden(out),
             What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };

@@ -74,6 +74,7 @@ impl Session {
             let mut client = ToClient {
                 app: &self.app,
                 dialect: self.dialect,
+                number: self.number,
                 out,
             };
             let outcome = subscription.cursor.drained(&mut client);

@@ -355,3 +355,57 @@ fn administration_has_its_own_listener() {
         assert_eq!(admin.ask(&get(path)).0, 404, "{path}");
     }
 }
+
+/// Without a demonstration, the first page says what this is, and loads no scripts.
+#[test]
+fn the_first_page_says_what_this_is() {
+    let first = |text: &str| Rig::new(text).ask(&plain("/")).1;
+    let welcome = first(SITE);
+    assert!(
+        welcome.contains("This is a push server") && !welcome.contains("<script"),
+        "{welcome}"
+    );
+    for place in [
+        "/ws",
+        "/events?channel=NAME",
+        "/api/openapi.json",
+        "/admin",
+        "/metrics",
+        "README.md",
+    ] {
+        assert!(welcome.contains(place), "{place}");
+    }
+    assert!(first("demo = true").contains("id=\"chat\""));
+}
+
+/// The page of administration is where the API is, and nothing on it comes from elsewhere.
+#[test]
+fn the_page_of_administration_is_where_the_api_is() {
+    let whole = Rig::new(SITE);
+    let rig = Rig::new(&format!("admin_listen = \"127.0.0.1:0\"\n{SITE}"));
+    let admin = Rig {
+        site: rig.site.administration(),
+        app: std::sync::Arc::clone(&rig.app),
+        node: std::sync::Arc::clone(&rig.node),
+        limits: rig.limits,
+    };
+    for path in ["/admin", "/admin.js", "/admin.css"] {
+        let status = [&whole, &rig, &admin].map(|rig| rig.ask(&plain(path)).0);
+        assert_eq!(status, [200, 404, 200], "{path}");
+        let mut harness = admin.connect();
+        harness.receive(plain(path).as_bytes());
+        let sent = String::from_utf8(harness.take_sent()).unwrap();
+        for field in [
+            "Content-Security-Policy: default-src 'self';",
+            "frame-ancestors 'none'",
+            "nosniff",
+        ] {
+            assert!(sent.contains(field), "{path}: {field}");
+        }
+        let (_, body) = sent.split_once("\r\n\r\n").unwrap();
+        assert!(
+            !body.contains("://") && !body.contains("style=") && !body.contains("innerHTML"),
+            "{path}"
+        );
+    }
+}

@@ -9,6 +9,7 @@ mod http;
 mod http2;
 mod model;
 mod openapi;
+mod operators;
 mod proxies;
 mod reload;
 mod rights;

@@ -54,14 +54,19 @@ enum Face {
     All,
     /// What is for clients.
     Clients,
-    /// Metrics, health and the API.
+    /// Metrics, health, the API and its page.
     Administration,
 }
 
 impl Face {
     fn serves(self, path: &str) -> bool {
-        let is_administration = path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics");
+        let is_administration = path.starts_with("/api/")
+            || matches!(
+                path,
+                "/healthz" | "/readyz" | "/metrics" | "/admin" | "/admin.css" | "/admin.js"
+            );
         match self {
+            _ if path == "/icon.svg" => true,
             Face::All => true,
             Face::Clients => !is_administration,
             Face::Administration => is_administration,
@@ -100,7 +105,7 @@ impl Site {
             ws.deflate = settings.clone();
         }
         Ok(Site {
-            pages: Arc::new(Pages::new()?),
+            pages: Arc::new(Pages::new(settings.demo)?),
             http: Arc::new(http),
             http2: Arc::new(http2),
             ws: Arc::new(ws),

@@ -19,14 +19,22 @@ struct Page {
 }
 
 impl Pages {
-    pub(super) fn new() -> Result<Self, Misuse> {
+    /// The pages of a server; with `demo`, the first of them shows a demonstration.
+    pub(super) fn new(demo: bool) -> Result<Self, Misuse> {
+        let first = match demo {
+            true => include_str!("../../page/index.html"),
+            false => include_str!("../../page/welcome.html"),
+        };
         let page = |path, kind: &str, body| {
             let fields = format!("Content-Type: {kind}; charset=utf-8\r\n{POLICY}");
             FieldBlock::new(&fields)?;
             Ok::<_, proto_http::Misuse>(Page { path, fields, body })
         };
         Ok(Pages(vec![
-            page("/", "text/html", include_str!("../../page/index.html"))?,
+            page("/", "text/html", first)?,
+            page("/admin", "text/html", include_str!("../../page/admin.html"))?,
+            page("/admin.css", "text/css", include_str!("../../page/admin.css"))?,
+            page("/admin.js", "text/javascript", include_str!("../../page/admin.js"))?,
             page("/style.css", "text/css", include_str!("../../page/style.css"))?,
             page("/app.js", "text/javascript", include_str!("../../page/app.js"))?,
             page("/comet.js", "text/javascript", include_str!("../../page/comet.js"))?,

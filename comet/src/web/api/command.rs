@@ -21,6 +21,10 @@ const LONGEST_REASON: usize = 120;
 const DISCONNECTED: (u16, &str) = (3503, "force disconnect");
 const UNSUBSCRIBED: (u16, &str) = (2000, "server unsubscribe");
 
+/// The time in which clients come back from a node that is drained, in seconds, and the longest.
+const DRAINED: u32 = 10;
+const LONGEST_DRAIN: u32 = 3600;
+
 /// What the back end wants.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -61,6 +65,7 @@ enum Given<'a> {
     #[serde(borrow)]
     Unsubscribe(Unsubscribe<'a>),
     Revoke(Revoke),
+    Drain(Drain),
 }
 
 #[derive(Deserialize)]
@@ -128,6 +133,14 @@ struct Revoke {
     token: Option<Arc<str>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    node: Option<Arc<str>>,
+    seconds: Option<u32>,
+    ready: Option<bool>,
+}
+
 /// The commands of a batch, each of which may be wrong by itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -173,6 +186,7 @@ fn named(json: &RawValue) -> Named {
         Given::Disconnect(order) => ("disconnect", order.command()),
         Given::Unsubscribe(order) => ("unsubscribe", order.command()),
         Given::Revoke(revoke) => ("revoke", revoke.command()),
+        Given::Drain(drain) => ("drain", drain.command()),
     }
 }
 
@@ -181,6 +195,7 @@ pub(super) fn single(path: &str, body: &[u8]) -> Result<Command, Failure> {
     match path {
         "/api/publish" => read::<Publish<'_>>(body, PUBLISH)?.command(),
         "/api/revoke" => read::<Revoke>(body, REVOKE)?.command(),
+        "/api/drain" => read::<Drain>(body, DRAIN)?.command(),
         "/api/disconnect" => read::<Disconnect<'_>>(body, DISCONNECT)?.command(),
         _ => read::<Unsubscribe<'_>>(body, UNSUBSCRIBE)?.command(),
     }
@@ -192,6 +207,7 @@ const PUBLISH: Failure = bad(
 );
 const DISCONNECT: Failure =
     bad("the body is {\"user\":NAME} or {\"client\":NAME}, perhaps with a \"code\" and a \"reason\"");
+const DRAIN: Failure = bad("the body is {}, perhaps with a \"node\", \"seconds\" and \"ready\"");
 const REVOKE: Failure = bad("the body is {\"user\":NAME} or {\"token\":ID}, the `jti` of a token");
 const UNSUBSCRIBE: Failure = bad(
     "the body is {\"channel\":NAME,\"user\":NAME} or {\"channel\":NAME,\"client\":NAME}, perhaps \
@@ -268,6 +284,24 @@ impl History {
 impl Presence {
     fn command(self) -> Command {
         Command::Presence { channel: self.channel }
+    }
+}
+
+impl Drain {
+    fn command(self) -> Result<Command, Failure> {
+        let seconds = self.seconds.unwrap_or(DRAINED);
+        if seconds > LONGEST_DRAIN {
+            return Err(bad("seconds is 3600 at most"));
+        }
+        Ok(Command::Order(Order {
+            user: None,
+            client: None,
+            what: What::Drain {
+                node: self.node,
+                seconds,
+                ready: self.ready,
+            },
+        }))
     }
 }
 

@@ -54,12 +54,13 @@ enum What {
 }
 
 /// The paths of the API that take a body.
-const POSTS: [&str; 5] = [
+const POSTS: [&str; 6] = [
     "/api/publish",
     "/api/batch",
     "/api/disconnect",
     "/api/unsubscribe",
     "/api/revoke",
+    "/api/drain",
 ];
 /// The paths of the API that only read.
 const GETS: [&str; 4] = ["/api/history", "/api/presence", "/api/channels", "/api/nodes"];

@@ -269,6 +269,7 @@ impl Events {
                 cursor,
                 &mut Stream {
                     app,
+                    number: self.number,
                     answer,
                     named: others.map(|others| (others, *key)),
                 },
@@ -308,6 +309,7 @@ impl Events {
                 disconnect(3500, BadToken::Revoked.reason(), answer)
             }
             What::Disconnect { code, reason } => disconnect(*code, reason, answer),
+            What::Drain { .. } => Ok(()),
             What::Rules => self.drop_what_is_forbidden(app, answer),
             What::Unsubscribe { channel, code, reason } => match self.find(|cursor| cursor.channel() == channel) {
                 Some(index) => self.unsubscribe(index, *code, reason, answer),
@@ -395,6 +397,8 @@ fn disconnect(code: u16, reason: &str, answer: &mut Responder<'_, '_>) -> Result
 /// The stream as a reader of one channel.
 struct Stream<'s, 'a, 'c> {
     app: &'s App,
+    /// The reader's number as a client.
+    number: u64,
     answer: &'s mut Responder<'a, 'c>,
     /// In a stream of several channels: the part of ids that stands for the others, and the key of this one.
     named: Option<(String, Key)>,
@@ -427,6 +431,7 @@ impl Reader for Stream<'_, '_, '_> {
 
     fn missed(&mut self, channel: &Name, from: u64, to: u64) -> Result<(), Misuse> {
         self.app.node.counters.missed.add(to - from + 1);
+        self.app.is_slow(self.number, channel, to - from + 1, false);
         let data = match self.named {
             Some(_) => json!({ "channel": channel, "from": from, "to": to }),
             None => json!({ "from": from, "to": to }),
@@ -449,7 +454,8 @@ impl Reader for Stream<'_, '_, '_> {
         self.answer.write(event.as_bytes())
     }
 
-    fn too_slow(&mut self) -> Result<(), Misuse> {
+    fn too_slow(&mut self, channel: &Name) -> Result<(), Misuse> {
+        self.app.is_slow(self.number, channel, 0, true);
         self.app.node.counters.too_slow.add(1);
         self.answer.finish()
     }
