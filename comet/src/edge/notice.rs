@@ -26,6 +26,12 @@ impl Notice {
         }
     }
 
+    /// Whether a line was written, or left out.
+    #[cfg(test)]
+    pub(crate) fn has_said(&self) -> bool {
+        self.0.lock().unwrap().last.is_some()
+    }
+
     fn line(&self, now: Instant, text: impl FnOnce() -> String) -> Option<String> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state

@@ -172,6 +172,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn orders_that_wait_are_bounded_and_their_loss_is_told() {
+        let rig = crate::tests::Rig::new("");
+        let client = rig.client("");
+        let clients = &rig.node.clients;
+        let sender = clients.without_subscriptions().remove(0);
+        while sender.send(Post::Heartbeat).is_ok() {}
+        let order = Arc::new(Order {
+            user: None,
+            client: None,
+            what: What::Rules,
+        });
+        for _ in 0..WAITING {
+            clients.order([sender.clone()], &order);
+        }
+        assert!(!clients.lost.has_said());
+        clients.order([sender.clone()], &order);
+        assert!(clients.lost.has_said());
+        assert_eq!(clients.lock().waiting.len(), WAITING);
+        drop(client);
+    }
+
+    #[test]
     fn a_lost_order_says_whose_and_what() {
         let order = |user: Option<&str>, client: Option<&str>, what| {
             lost(&Order {

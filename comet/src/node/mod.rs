@@ -169,10 +169,7 @@ impl Node {
     /// Whether the node serves and can publish.
     pub(crate) fn is_ready(&self) -> bool {
         let is_out = self.leaves.load(Ordering::Relaxed) || self.is_held.load(Ordering::Relaxed);
-        !is_out
-            && self.stats.get().is_some()
-            && self.broker.is_connected()
-            && self.can_publish(Instant::now())
+        !is_out && self.stats.get().is_some() && self.broker.is_connected() && self.can_publish(Instant::now())
     }
 
     /// The node is not ready from now on if it `leaves`, whatever else holds.

@@ -380,7 +380,7 @@ fn the_first_page_says_what_this_is() {
 
 /// The page of administration is where the API is, and nothing on it comes from elsewhere.
 #[test]
-fn the_page_of_administration_is_where_the_api_is() {
+fn c13_the_page_of_administration_loads_nothing_from_elsewhere() {
     let whole = Rig::new(SITE);
     let rig = Rig::new(&format!("admin_listen = \"127.0.0.1:0\"\n{SITE}"));
     let admin = Rig {
