@@ -32,7 +32,7 @@ import websockets.exceptions
 
 from comet_judge import Events, Publisher, Socket, SocketPublisher, judge
 from comet_many import many
-from comet_parts import REDIS_SERVER, Comet, Proxy, Redis, token
+from comet_parts import REDIS_SERVER, RULES, Comet, Proxy, Redis, token
 
 PATIENCE = 30
 
@@ -347,6 +347,20 @@ async def handed_over(world):
     assert await asyncio.to_thread(old.wait, PATIENCE) == 0
 
 
+async def clients_drained(world):
+    server = world.random.choice(world.servers)
+    await server.ask("/api/drain", {"seconds": 1})
+    await asyncio.sleep(1.2)
+
+
+async def reloaded(world):
+    """Servers keep less of each history, and then as much as before, while they serve."""
+    for rules in (RULES.replace("history = 500", "history = 5"), RULES):
+        for server in world.servers:
+            server.change_rules(rules)
+        await asyncio.sleep(1)
+
+
 async def rolled_back_with_a_server(world):
     """Redis is rolled back and a server killed: its clients still know their positions."""
     dump = await asyncio.to_thread(world.redis.dump)
@@ -370,7 +384,7 @@ KINDS = [
     [swallowed],
     [cut, half_closed],
     [server_killed, server_frozen],
-    [server_drained, handed_over],
+    [server_drained, handed_over, clients_drained, reloaded],
     [rolled_back_with_a_server],
 ]
 FAULTS = {fault.__name__: fault for kind in KINDS for fault in kind}

@@ -187,6 +187,14 @@ class Comet(Process):
         self.port = int(port)
         self.url = f"ws://{self.address}/ws"
 
+    def change_rules(self, rules):
+        """Makes comet read other rules while it serves."""
+        self.rules.seek(0)
+        self.rules.truncate()
+        self.rules.write(rules)
+        self.rules.flush()
+        self.process.send_signal(signal.SIGHUP)
+
     def said(self):
         self.log.seek(0)
         return self.log.read()
