@@ -25,7 +25,8 @@ use crate::token::{Audience, Claims, Date};
 #[command(version, args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Each setting is also a variable of the environment: COMET_MAX_MESSAGE for --max-message. Flags take precedence over \
-                        variables, and variables over the file."
+                  variables, and variables over the file.\n\nSIGHUP makes comet read its settings again, and change those that can change. \
+                  SIGINT and SIGTERM make it drain and end; a second signal ends the time of --drain-delay."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
