@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use common::eventually;
 use drivers::{Driver, Listening, Server, allowed_cpus};
-use processes::{Prefork, Role, Signals, offer_sockets, take_over};
+use processes::{Ending, Prefork, Role, Signals, offer_sockets, take_over};
 use protocol::{Cx, Input, Protocol};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -513,7 +513,81 @@ fn draining(driver: Driver) {
     }
 }
 
+/// An end that says when each of its phases begins. The first lasts as long as the task says.
+struct Phases(Duration);
+
+impl Ending for Phases {
+    fn leave(&mut self) -> Duration {
+        println!("leaving");
+        self.0
+    }
+
+    fn drain(&mut self) -> Duration {
+        println!("draining");
+        Duration::from_secs(60)
+    }
+}
+
+/// Until the first phase of an end is over, or a second signal arrives, connections are accepted and served; then they are refused. In one
+/// process and as a worker of a parent.
+fn phases(driver: Driver) {
+    if let Ok(task) = std::env::var(TASK) {
+        let (kind, millis) = task.split_once(' ').unwrap();
+        let serve = |places| {
+            let signals = Signals::catch().unwrap();
+            let server = Server::on(driver)
+                .serve_all(places, |_| Some(Answerer(Arc::from("yes"))))
+                .unwrap();
+            println!("serving");
+            let delay = Duration::from_millis(millis.parse().unwrap());
+            signals.then_stop_as(server, Phases(delay)).unwrap();
+        };
+        if kind == "alone" {
+            let place = Server::on(driver).listen("127.0.0.1:0").unwrap();
+            println!("listening on {}", place.local_addr().unwrap());
+            return serve(vec![place]);
+        }
+        let is_worker = Prefork::is_worker();
+        let role = Prefork::new(1).run("127.0.0.1:0", |address| println!("listening on {address}"));
+        match role.unwrap() {
+            Role::Worker { places, .. } => {
+                assert!(is_worker);
+                serve(places);
+            }
+            Role::Parent { .. } => assert!(!is_worker),
+        }
+        return;
+    }
+    for kind in ["alone", "crew"] {
+        for (millis, hurries) in [(400, false), (600_000, true)] {
+            let mut program = Program::start(driver, "phases", &format!("{kind} {millis}"));
+            let to = program.address();
+            program.told("serving");
+            let begun = std::time::Instant::now();
+            kill(program.child.id(), Signal::TERM);
+            program.told("leaving");
+            let mut stream = TcpStream::connect(to).unwrap();
+            stream.write_all(b"who?").unwrap();
+            let mut name = String::new();
+            stream.read_to_string(&mut name).unwrap();
+            assert_eq!(name, "yes");
+            if hurries {
+                kill(program.child.id(), Signal::TERM);
+            }
+            program.told("draining");
+            let took = begun.elapsed();
+            assert!(
+                took < Duration::from_secs(30) && (hurries || took >= Duration::from_millis(400)),
+                "{took:?}"
+            );
+            program.end_of_itself();
+            assert!(TcpStream::connect(to).is_err());
+        }
+    }
+}
+
 on_every_driver! {
+    phases: phases;
     draining: draining;
     shares: shares;
     full: full_workers;
