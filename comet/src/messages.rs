@@ -298,7 +298,8 @@ pub(crate) enum Reply<'a> {
         /// The id of the request, in languages where clients ask first.
         #[serde(skip)]
         id: &'a Id,
-        #[serde(skip)]
+        /// How long the rights last, if they end.
+        #[serde(rename = "expires_in", skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
         left: Option<Duration>,
         client: &'a str,
         node: &'a str,
@@ -357,7 +358,7 @@ pub(crate) enum Reply<'a> {
         #[serde(skip)]
         client: &'a str,
         /// How long the rights last, if they end.
-        #[serde(skip)]
+        #[serde(rename = "expires_in", skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
         left: Option<Duration>,
     },
     Pong {
@@ -386,6 +387,10 @@ pub(crate) enum Reply<'a> {
         code: Code,
         reason: &'a str,
     },
+}
+
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.unwrap_or_default().as_secs())
 }
 
 impl Reply<'_> {
