@@ -122,6 +122,16 @@ while (!seen.includes(7)) await next(room, "publication");
 check("recovered once", seen.join() === "5,6,7", seen);
 
 // More than the history holds was missed: the client is told.
+for (const data of ["old", "newest"]) await ask("/api/publish", { channel: "state", data });
+for (const options of [{}, { since: { offset: 0, epoch: "" } }]) {
+  const [viewer] = await connected();
+  const state = viewer.newSubscription("state", options);
+  const latest = next(state, "publication");
+  state.subscribe();
+  check("latest state", (await latest).data === "newest");
+  viewer.disconnect();
+}
+
 const few = ann.newSubscription("few");
 const begun = next(few, "subscribed");
 few.subscribe();

@@ -44,6 +44,9 @@ subscribe = "token"
 name = "few"
 history = 3
 [[channel]]
+name = "state"
+latest = true
+[[channel]]
 name = "quiet"
 [[channel]]
 name = "news"

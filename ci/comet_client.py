@@ -41,6 +41,9 @@ name = "few:*"
 history = 3
 [[channel]]
 name = "many:*"
+[[channel]]
+name = "state:*"
+latest = true
 """
 PACKED = {"comet.js", "comet.d.ts", "event-streams.js", "package.json", "README.md"}
 

@@ -299,7 +299,11 @@ pub(crate) enum Reply<'a> {
         #[serde(skip)]
         id: &'a Id,
         /// How long the rights last, if they end.
-        #[serde(rename = "expires_in", skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+        #[serde(
+            rename = "expires_in",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "seconds"
+        )]
         left: Option<Duration>,
         client: &'a str,
         node: &'a str,
@@ -358,7 +362,11 @@ pub(crate) enum Reply<'a> {
         #[serde(skip)]
         client: &'a str,
         /// How long the rights last, if they end.
-        #[serde(rename = "expires_in", skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+        #[serde(
+            rename = "expires_in",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "seconds"
+        )]
         left: Option<Duration>,
     },
     Pong {

@@ -30,6 +30,12 @@ impl Epoch {
 }
 
 impl Position {
+    /// The position of a client that has seen nothing.
+    pub(crate) const NOTHING: Position = Position {
+        epoch: Epoch::NONE,
+        offset: 0,
+    };
+
     /// Whether nothing was published up to this position.
     pub(crate) fn is_start(self) -> bool {
         self.offset == 0

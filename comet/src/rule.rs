@@ -18,6 +18,8 @@ pub(crate) struct Rule {
     pub(crate) presence: bool,
     /// Whether subscribers are told of clients that come and leave.
     pub(crate) join_leave: bool,
+    /// Whether a subscriber without a position first gets the newest publication.
+    pub(crate) latest: bool,
     pub(crate) slow: Slow,
 }
 
@@ -58,6 +60,7 @@ impl Default for Rule {
             },
             presence: false,
             join_leave: false,
+            latest: false,
             slow: Slow::CatchUp,
         }
     }

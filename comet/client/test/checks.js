@@ -137,6 +137,15 @@ async function checks({ Comet, url, tokens, ask, options, events }) {
       equal([data(later.heard), of(later.heard, "ready")[0].recovered], [[2, 3], true], "after the first");
     },
 
+    async "begins with the latest state"() {
+      const channel = `state:${run}`;
+      const positions = [];
+      for (const number of [1, 2]) positions.push(await ask("/api/publish", { channel, data: number }));
+      const [fresh, back] = [listen(connect(), channel), listen(connect(), channel, { since: positions[1] })];
+      await Promise.all([fresh.next("ready"), back.next("ready")]);
+      equal([data(fresh.heard), data(back.heard)], [[2], []], "the first publications");
+    },
+
     async "unsubscribes, also before the server has answered"() {
       const comet = connect();
       const channel = `room:left:${run}`;

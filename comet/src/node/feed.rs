@@ -168,7 +168,8 @@ impl Feed {
         drop(left);
     }
 
-    /// Where the reader `key` begins, which has read up to `since`, or wants the last `limit` publications. If only the broker knows, the
+    /// Where the reader `key` begins, which has read up to `since`, or wants the last `limit` publications: one at least, in channels that
+    /// begin with the latest. If only the broker knows, the
     /// caller requests a snapshot, and calls this again with the number of the request. A reader with `takes` false gets the publications
     /// later.
     pub(crate) fn start(
@@ -184,7 +185,7 @@ impl Feed {
             return Begin::Wait;
         };
         let (from, recovered) = match since {
-            None => (mirror.before_last(limit), None),
+            None => (mirror.before_last(limit.max(usize::from(self.rule.latest))), None),
             Some(since) if mirror.knows(since) => {
                 let is_there = mirror.after(since.offset, 0).missed == 0;
                 (if is_there { since } else { mirror.start() }, Some(is_there))

@@ -250,8 +250,12 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, asked: Asked) -> Result<(), Failure> {
+    fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, mut asked: Asked) -> Result<(), Failure> {
         let rule = self.app.may_subscribe(channel, self.claims())?;
+        if rule.latest && asked.since == Some(Position::NOTHING) {
+            // How clients of Centrifugo ask for the latest publication.
+            (asked.since, asked.round) = (None, None);
+        }
         let (present, joins) = (rule.presence, rule.join_leave);
         let is_by_server = self.dialect != Dialect::Comet && matches!(asked.id, Id::Number(0));
         if self.find(channel).is_some() {

@@ -345,6 +345,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
         keep: nothing,
         presence: false,
         join_leave: false,
+        latest: false,
         slow: Slow::Skip,
     };
     // First, so that no other rule applies.
@@ -412,6 +413,12 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
             "slow clients cannot catch up without history",
         );
     }
+    if channel.latest == Some(true) && channel.history == Some(0) {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "without history there is no latest publication to begin with",
+        );
+    }
     Rule {
         subscribe: channel.subscribe.unwrap_or(default.subscribe),
         publish: channel.publish.unwrap_or(default.publish),
@@ -422,6 +429,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
         },
         presence: channel.presence.unwrap_or(default.presence),
         join_leave: channel.join_leave.unwrap_or(default.join_leave),
+        latest: channel.latest.unwrap_or(default.latest),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

@@ -199,6 +199,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) history_time: Option<Span>,
     pub(crate) presence: Option<bool>,
     pub(crate) join_leave: Option<bool>,
+    /// Whether new subscribers first get the newest publication.
+    pub(crate) latest: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 

@@ -33,7 +33,7 @@ fn open(rig: &Rig) -> Client {
     Client::of(harness)
 }
 
-fn connected(rig: &Rig, token: &str) -> Client {
+pub(super) fn connected(rig: &Rig, token: &str) -> Client {
     let mut client = open(rig);
     let answer = client.ask(&json!({"id": 1, "connect": {"token": token}}).to_string());
     assert_eq!(

@@ -6,6 +6,7 @@ mod centrifugo;
 mod feed;
 mod http;
 mod http2;
+mod latest;
 mod model;
 mod openapi;
 mod proxies;
