@@ -1,5 +1,6 @@
 //! The state that all connections of this process share.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,11 +8,13 @@ use std::time::{Instant, SystemTime};
 
 use protocol::Sender;
 
-use crate::broker::Who;
+use crate::backend::{About, Backend, Event};
+use crate::broker::{Done, Who};
 use crate::channel::Name;
 use crate::edge::{Edge, Notice, quoted};
 use crate::messages::{Code, Failure};
 use crate::node::{Expiry, Known, Node, Post};
+use crate::publication::{Draft, Position};
 use crate::rule::{Access, Rule};
 use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
@@ -22,21 +25,62 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) edge: Arc<Edge>,
     pub(crate) notices: Notices,
+    pub(crate) backend: Option<Backend>,
     clients: AtomicU64,
     /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
 }
 
 impl App {
-    pub(crate) fn new(node: Arc<Node>, settings: Settings) -> Self {
-        App {
+    /// # Errors
+    ///
+    /// If what tells and asks the back end cannot be started.
+    pub(crate) fn new(node: Arc<Node>, settings: Settings) -> io::Result<Self> {
+        let backend = settings.backend.as_ref();
+        let backend = backend.map(|backend| Backend::start(settings.driver, backend, &node.name, &node.config.start));
+        let backend = backend.transpose()?;
+        if let Some(webhook) = backend.as_ref().and_then(|backend| backend.webhook.as_ref()) {
+            node.tells(Arc::clone(webhook));
+        }
+        Ok(App {
+            backend,
             edge: Arc::new(settings.edge()),
             node,
             settings,
             notices: Notices::default(),
             clients: AtomicU64::new(0),
             address: OnceLock::new(),
+        })
+    }
+
+    /// Tells the back end what has happened, if it wants to know.
+    pub(crate) fn tell(&self, event: Event, number: u64, user: Option<&str>, channel: Option<&Name>) {
+        let Some(webhook) = self.backend.as_ref().and_then(|backend| backend.webhook.as_ref()) else {
+            return;
+        };
+        if channel.is_some_and(|channel| !self.rule(channel).is_ok_and(|rule| rule.webhook)) {
+            return;
         }
+        let client = self.client(number);
+        let about = About {
+            channel,
+            client: Some(&client),
+            user,
+            ..About::default()
+        };
+        webhook.tell(event, about);
+    }
+
+    /// Publishes what a client or the back end wants published, and tells the back end once the broker has it. `number` is that of the
+    /// client.
+    pub(crate) fn publish(&self, draft: Draft, rule: &Rule, number: Option<u64>, done: Done<Position>) {
+        self.node.counters.published.add(1);
+        let webhook = self.backend.as_ref().and_then(|backend| backend.webhook.as_ref());
+        let done = match webhook.filter(|_| rule.webhook) {
+            None => done,
+            Some(webhook) => done.telling(webhook, &draft, number.map(|number| self.client(number))),
+        };
+        self.node.broker().publish(draft, rule.keep, done);
     }
 
     /// Sets the address that it serves at.

@@ -175,8 +175,10 @@ fn check(serve: Serve) -> Result<(), Vec<String>> {
     }
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
+    options.backend_secret = hide(options.backend_secret);
     options.api_token = hide(options.api_token);
     options.broker = options.broker.map(|broker| without_password(&broker));
+    options.webhook = options.webhook.map(|url| without_password(&url));
     let text = toml::to_string_pretty(&options).map_err(|error| vec![error.to_string()])?;
     print!("{text}");
     println!("# all is well");
@@ -184,14 +186,14 @@ fn check(serve: Serve) -> Result<(), Vec<String>> {
 }
 
 /// A broker's URL, without its password.
-fn without_password(broker: &str) -> String {
-    match url::Url::parse(broker) {
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
         Ok(mut url) if url.password().is_some() => {
             // A URL with a password has a host, so this cannot fail.
             let _ = url.set_password(Some("given"));
             url.into()
         }
-        _ => broker.to_owned(),
+        _ => url.to_owned(),
     }
 }
 

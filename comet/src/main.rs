@@ -3,6 +3,7 @@
 
 mod admin;
 mod app;
+mod backend;
 mod bench;
 mod broker;
 mod bucket;

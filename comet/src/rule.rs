@@ -20,6 +20,8 @@ pub(crate) struct Rule {
     pub(crate) join_leave: bool,
     /// Whether a subscriber without a position first gets the newest publication.
     pub(crate) latest: bool,
+    /// Whether the back end is told of what happens in the channel.
+    pub(crate) webhook: bool,
     pub(crate) slow: Slow,
 }
 
@@ -61,6 +63,7 @@ impl Default for Rule {
             presence: false,
             join_leave: false,
             latest: false,
+            webhook: true,
             slow: Slow::CatchUp,
         }
     }

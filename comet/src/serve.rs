@@ -30,6 +30,9 @@ use crate::web::{Site, ToConnection};
 /// Bytes that may wait at the hub for a process: publications while the process is busy.
 const HUB_OUTPUT: usize = 256 << 20;
 
+/// How long a process that ends waits for the back end to take the last events.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
+
 /// Serves until a signal arrives and all connections have ended.
 ///
 /// # Errors
@@ -102,6 +105,7 @@ fn alone(settings: &Settings) -> io::Result<()> {
         }
     };
     let ended = server.until(signals, drain, Box::new(leave));
+    node.ends(LAST_EVENTS);
     // Up to here, so that the drain can be watched.
     drop(admin);
     ended
@@ -278,6 +282,7 @@ fn worker(settings: &Settings, number: usize, places: Vec<Listening>, inherited:
     // Set only once, here.
     let _ = stop.set(server.stopper());
     let ended = server.until(signals, settings.drain, Box::new(|| {}));
+    node.ends(LAST_EVENTS);
     drop(admin);
     ended
 }
@@ -373,7 +378,7 @@ fn serve(
     acceptor: Option<Acceptor>,
     admin: Option<Listening>,
 ) -> io::Result<Both> {
-    let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
+    let app = Arc::new(App::new(Arc::clone(node), settings.clone())?);
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
     let admin = admin.map(|place| admin::serve(settings, &site, place)).transpose()?;

@@ -1,5 +1,6 @@
 //! A channel on this node: its last publications, and its listeners.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use protocol::{SendError, Sender};
 use slab::Slab;
 
 use super::Post;
+use crate::backend::{About, Event, Webhook};
 use crate::broker::Snapshot;
 use crate::channel::Name;
 use crate::clock;
@@ -27,10 +29,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const UNSEEN: Duration = Duration::from_secs(60);
 
 /// A channel that this node follows. It mirrors the history, so that returning readers are served from here.
-#[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) name: Name,
     pub(crate) rule: Arc<Rule>,
+    /// Is told of the first listener, and when there is none any more.
+    webhook: Option<Arc<Webhook>>,
     state: Mutex<State>,
 }
 
@@ -109,12 +112,22 @@ pub(crate) struct Start {
     pub(crate) more: bool,
 }
 
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("name", &self.name)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Feed {
-    pub(crate) fn new(name: Name, rule: Arc<Rule>) -> Self {
+    pub(crate) fn new(name: Name, rule: Arc<Rule>, webhook: Option<Arc<Webhook>>) -> Self {
         let now = clock::now();
         Feed {
             name,
             rule,
+            webhook,
             state: Mutex::new(State {
                 mirror: None,
                 early: Vec::new(),
@@ -154,7 +167,22 @@ impl Feed {
             lost: false,
             verifies: false,
         });
+        if state.listeners.len() == 1 {
+            self.is_occupied(true);
+        }
         Some(key)
+    }
+
+    /// Tells the back end whether there are listeners, with the lock, so that the events are in order.
+    fn is_occupied(&self, occupied: bool) {
+        if let Some(webhook) = &self.webhook {
+            let about = About {
+                channel: Some(&self.name),
+                occupied: Some(occupied),
+                ..About::default()
+            };
+            webhook.tell(Event::Presence, about);
+        }
     }
 
     pub(crate) fn leave(&self, key: u32) {
@@ -162,6 +190,9 @@ impl Feed {
         let left = state.listeners.try_remove(key as usize);
         if state.listeners.is_empty() {
             state.idle = clock::now();
+            if left.is_some() {
+                self.is_occupied(false);
+            }
         }
         drop(state);
         // The sender is dropped without the lock.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use drivers::Stats;
 use protocol::Sender;
 
+use crate::backend::Webhook;
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
@@ -89,6 +90,8 @@ pub(crate) struct Node {
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
     /// The counters of TLS, if TLS is used.
     tls: OnceLock<Box<dyn Fn() -> proto_tls::Stats + Send + Sync>>,
+    /// Tells the back end which channels have subscribers.
+    webhook: OnceLock<Arc<Webhook>>,
     broker: Box<dyn Broker>,
     feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// The last samples of all nodes, by name.
@@ -131,6 +134,7 @@ impl Node {
             started: Instant::now(),
             stats: OnceLock::new(),
             tls: OnceLock::new(),
+            webhook: OnceLock::new(),
             broker: broker(node.clone(), &instance),
             instance,
             feeds: RwLock::default(),
@@ -143,6 +147,19 @@ impl Node {
     pub(crate) fn serves(&self, stats: impl Fn() -> Vec<Stats> + Send + Sync + 'static) {
         // Set only once, when serving begins.
         let _ = self.stats.set(Box::new(stats));
+    }
+
+    /// Tells `webhook` which channels have subscribers here from now on.
+    pub(crate) fn tells(&self, webhook: Arc<Webhook>) {
+        // Set only once, before clients come.
+        let _ = self.webhook.set(webhook);
+    }
+
+    /// The process ends: the back end is told what it has not heard yet, for `patience` at most.
+    pub(crate) fn ends(&self, patience: Duration) {
+        if let Some(webhook) = self.webhook.get() {
+            webhook.end(patience);
+        }
     }
 
     /// Adds the counters of TLS.
@@ -251,7 +268,8 @@ impl Node {
         let mut is_new = false;
         let feed = feeds.entry(channel.clone()).or_insert_with(|| {
             is_new = true;
-            Arc::new(Feed::new(channel.clone(), Arc::clone(rule)))
+            let webhook = self.webhook.get().filter(|_| rule.webhook && !channel.is_reserved());
+            Arc::new(Feed::new(channel.clone(), Arc::clone(rule), webhook.cloned()))
         });
         let feed = Arc::clone(feed);
         drop(feeds);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use drivers::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::{Health, Node, UNANSWERED};
+use crate::backend::HookCounts;
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::clock;
@@ -129,6 +131,10 @@ impl Node {
         let tls = tls.iter().flat_map(proto_tls::Stats::iter);
         let tls = tls.map(|(name, value)| (format!("tls_{name}"), value));
         let counted = &self.counters;
+        let hooked = |count: fn(&HookCounts) -> &AtomicU64| {
+            let webhook = self.webhook.get();
+            webhook.map_or(0, |webhook| count(&webhook.counts).load(Ordering::Relaxed))
+        };
         let own = [
             ("subscriptions", subscriptions as u64),
             ("published", counted.published.get()),
@@ -141,6 +147,9 @@ impl Node {
             ("recovered", counted.recovered.get()),
             ("unrecovered", counted.unrecovered.get()),
             ("limited", counted.limited.get()),
+            ("webhook_events", hooked(|counts| &counts.accepted)),
+            ("webhook_lost", hooked(|counts| &counts.lost)),
+            ("webhook_repeated", hooked(|counts| &counts.repeated)),
             ("broker_reconnects", self.broker().reconnects()),
         ];
         Sample {

@@ -15,6 +15,7 @@ use protocol::Sender;
 
 use self::client::ToClient;
 use crate::app::{App, Rights};
+use crate::backend::Event;
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
@@ -114,6 +115,12 @@ impl Session {
         }
     }
 
+    /// Tells the back end what this client has done.
+    fn tell(&self, event: Event, channel: Option<&Name>) {
+        let user = self.claims().and_then(|claims| claims.user.as_deref());
+        self.app.tell(event, self.number, user, channel);
+    }
+
     fn user(&self) -> Option<Arc<str>> {
         self.claims()?.user.clone()
     }
@@ -152,13 +159,12 @@ impl Session {
                 self.dialect.reply(out, &gone);
             }
             Request::Publish { channel, data, key } => {
-                let keep = self.app.may_publish(&channel, self.claims())?.keep;
+                let rule = self.app.may_publish(&channel, self.claims())?;
                 check_data(data)?;
                 let mut draft = Draft::new(channel.clone(), self.user(), data);
                 draft.key = key;
                 let done = self.answer(id, channel, Outcome::Published);
-                self.app.node.counters.published.add(1);
-                self.app.node.broker().publish(draft, keep, done);
+                self.app.publish(draft, rule, Some(self.number), done);
             }
             Request::History { channel, part, limit } => {
                 let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
@@ -193,6 +199,7 @@ impl Session {
                 self.dialect.reply(out, &authorized);
                 self.drop_what_is_forbidden(out);
                 if user != user_before {
+                    self.tell(Event::Authorize, None);
                     self.tell_who_it_is();
                 }
             }
@@ -344,6 +351,9 @@ impl Session {
             },
         );
         subscription.asked = None;
+        let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
+        self.app
+            .tell(Event::Subscribe, self.number, user, Some(subscription.cursor.channel()));
         let mut client = ToClient {
             app: &self.app,
             dialect: self.dialect,
@@ -404,6 +414,9 @@ impl Session {
     fn end_subscription(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.remove(index);
         let channel = subscription.cursor.channel();
+        if subscription.asked.is_none() && channel.joined().is_none() {
+            self.tell(Event::Unsubscribe, Some(channel));
+        }
         if subscription.present {
             let client = self.app.client(self.number);
             self.app.node.broker().leave(channel, &client);
@@ -456,6 +469,9 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
+        if self.is_connected {
+            self.tell(Event::Disconnect, None);
+        }
         self.app.node.clients.left(self.number);
         self.app.edge.leave(self.ticket.take());
     }

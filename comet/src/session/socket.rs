@@ -8,6 +8,7 @@ use super::Session;
 use super::client::ToClient;
 use super::dialect::{Closing, Dialect};
 use super::wire::Wire;
+use crate::backend::Event;
 use crate::messages::{Code, Failure, Id, Reply, Request};
 use crate::node::Post;
 
@@ -97,6 +98,7 @@ impl Session {
             user: user.as_deref(),
         };
         self.dialect.reply(out, &welcome);
+        self.tell(Event::Connect, None);
     }
 }
 

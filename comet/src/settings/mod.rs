@@ -10,7 +10,10 @@ use std::time::Duration;
 use drivers::Driver;
 use proto_tls::Files;
 use proto_ws::handshake::server::OriginPolicy;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 
+use crate::backend::{self, Event, Events};
 use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
 use crate::edge::{Edge, Networks, Proxies};
@@ -21,6 +24,9 @@ use crate::rule::{Access, Rule, Rules, Slow};
 use crate::token::{ApiToken, Authority, Demands, Keys, Secret};
 
 pub(crate) use options::{ChannelOptions, DriverName, Options, Span};
+
+/// How long the back end may take to answer.
+const BACKEND_PATIENCE: Duration = Duration::from_secs(3);
 
 /// All settings, with defaults filled in.
 #[derive(Debug, Clone)]
@@ -36,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) authority: Authority,
     pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
+    pub(crate) backend: Option<backend::Settings>,
     pub(crate) origins: OriginPolicy,
     pub(crate) demo: bool,
     pub(crate) encoding: Encoding,
@@ -117,6 +124,18 @@ impl Settings {
         };
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
         let api_token = api_token.and_then(|token| problems.take("api_token", ApiToken::new(&token)));
+        let secret = problems.secret(
+            "backend_secret",
+            options.backend_secret,
+            options.backend_secret_file.as_deref(),
+        );
+        let backend = backend(
+            &mut problems,
+            options.webhook,
+            options.webhook_events,
+            secret,
+            options.backend_timeout.map_or(BACKEND_PATIENCE, |span| span.0),
+        );
         let demo = options.demo.unwrap_or(false);
         let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
@@ -163,6 +182,7 @@ impl Settings {
             proxies,
             authority,
             api_token,
+            backend,
             demo,
             rules,
         };
@@ -299,6 +319,50 @@ fn tls(
     })
 }
 
+/// How the back end is told and asked, if it is.
+fn backend(
+    problems: &mut Problems,
+    webhook: Option<String>,
+    events: Option<Vec<String>>,
+    secret: Option<String>,
+    timeout: Duration,
+) -> Option<backend::Settings> {
+    let secret = secret.and_then(|secret| problems.take("backend_secret", Secret::new(&secret)));
+    if events.is_some() && webhook.is_none() {
+        problems.add("webhook_events", "means nothing without webhook");
+    }
+    let webhook = webhook.and_then(|url| problems.take("webhook", backend_url(&url)));
+    let events = events.map(|names| {
+        let read = |name: String| {
+            let event = Event::deserialize(name.as_str().into_deserializer());
+            event.map_err(|error: serde::de::value::Error| error.to_string())
+        };
+        let events = names.into_iter().map(read).collect::<Result<Vec<_>, _>>();
+        problems.take("webhook_events", events).unwrap_or_default()
+    });
+    if timeout.is_zero() {
+        problems.add("backend_timeout", "would let nobody answer");
+    }
+    webhook.as_ref()?;
+    let Some(secret) = secret else {
+        problems.add("backend_secret", "is needed to sign what comet sends to the back end");
+        return None;
+    };
+    Some(backend::Settings {
+        webhook,
+        events: events.map_or(Events::ALL, |events| Events::of(&events)),
+        secret,
+        timeout,
+    })
+}
+
+fn backend_url(url: &str) -> Result<url::Url, String> {
+    match url::Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(format!("{url:?} is not an http or https URL")),
+    }
+}
+
 fn broker(url: &str) -> Result<BrokerUrl, String> {
     match url {
         "memory" => Ok(BrokerUrl::Memory),
@@ -346,6 +410,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
         presence: false,
         join_leave: false,
         latest: false,
+        webhook: false,
         slow: Slow::Skip,
     };
     // First, so that no other rule applies.
@@ -430,6 +495,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
         presence: channel.presence.unwrap_or(default.presence),
         join_leave: channel.join_leave.unwrap_or(default.join_leave),
         latest: channel.latest.unwrap_or(default.latest),
+        webhook: channel.webhook.unwrap_or(default.webhook),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

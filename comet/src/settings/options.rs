@@ -140,6 +140,21 @@ options! {
     /// The file with the API token
     #[arg(value_name = "FILE", conflicts_with = "api_token")]
     api_token_file: PathBuf,
+    /// Where the back end is told what happens: an http or https URL, which needs a backend_secret
+    #[arg(value_name = "URL")]
+    webhook: String,
+    /// What it is told of: connect, authorize, disconnect, subscribe, unsubscribe, publish, presence [default: all]
+    #[arg(value_name = "EVENT", value_delimiter = ',')]
+    webhook_events: Vec<String>,
+    /// The secret that signs what comet sends to the back end, at least 32 bytes; better in a file
+    #[arg(value_name = "SECRET", env = "COMET_BACKEND_SECRET", hide_env_values = true)]
+    backend_secret: String,
+    /// The file with this secret
+    #[arg(value_name = "FILE", conflicts_with = "backend_secret")]
+    backend_secret_file: PathBuf,
+    /// How long the back end may take to answer [default: 3s]
+    #[arg(value_name = "TIME")]
+    backend_timeout: Span,
     /// Origins whose pages may connect, or "any" [default: the server's own host]
     #[arg(value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
@@ -201,6 +216,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) join_leave: Option<bool>,
     /// Whether new subscribers first get the newest publication.
     pub(crate) latest: Option<bool>,
+    /// Whether the webhook is told of what happens in the channel.
+    pub(crate) webhook: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 

@@ -1,6 +1,7 @@
 //! The whole server in memory: connections in harnesses, on one node.
 
 mod api;
+mod backend;
 mod brokers;
 mod centrifugo;
 mod feed;
@@ -72,7 +73,7 @@ impl Rig {
             max_channels: settings.limits.channels,
         };
         let node = Node::new(config, |inbox, _| broker(inbox, &settings));
-        let app = Arc::new(App::new(Arc::clone(&node), settings));
+        let app = Arc::new(App::new(Arc::clone(&node), settings).unwrap());
         Rig {
             site: Arc::new(Site::new(app).unwrap()),
             node,

@@ -7,6 +7,7 @@ use protocol::Sender;
 
 use super::{Visitor, api, cors, parameter};
 use crate::app::{App, Rights};
+use crate::backend::Event;
 use crate::channel::Name;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure, MOST};
@@ -106,6 +107,15 @@ impl Events {
         answer.write(b": comet\n\n")?;
         events.start(app, answer)?;
         Ok(Some(events))
+    }
+
+    /// Tells the back end that the reader has come or gone.
+    pub(super) fn tell(&self, app: &App, events: [Event; 2]) {
+        let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
+        for event in events {
+            let channel = matches!(event, Event::Subscribe | Event::Unsubscribe);
+            app.tell(event, self.number, user, channel.then(|| self.cursor.channel()));
+        }
     }
 
     /// Whether the reader's token has expired, which ends the stream.

@@ -35,6 +35,9 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("unrecovered", "Clients that came back too late to get everything."),
     ("limited", "Requests refused because a client made too many."),
+    ("webhook_events", "Events that the back end has accepted."),
+    ("webhook_lost", "Events that the back end was not told of."),
+    ("webhook_repeated", "Requests of the webhook that were repeated."),
     (
         "broker_reconnects",
         "Times that the connection to the broker was lost and established again.",

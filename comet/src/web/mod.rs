@@ -26,6 +26,7 @@ use self::events::Events;
 use self::one_way::{OneWay, VisitorParts};
 use self::pages::Pages;
 use crate::app::App;
+use crate::backend::Event;
 use crate::edge::{Forwarded, Ticket, TooMany};
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -247,6 +248,7 @@ impl Visitor {
         match Events::open(self, request, answer) {
             Ok(Some(mut events)) => {
                 events.ticket = ticket;
+                events.tell(self.app(), [Event::Connect, Event::Subscribe]);
                 self.doing = Doing::Events(Box::new(events));
                 Ok(())
             }
@@ -260,7 +262,10 @@ impl Visitor {
     /// Ends the current activity.
     fn end_activity(&mut self) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Events(mut events) => self.app().edge.leave(events.ticket.take()),
+            Doing::Events(mut events) => {
+                events.tell(self.app(), [Event::Unsubscribe, Event::Disconnect]);
+                self.app().edge.leave(events.ticket.take());
+            }
             Doing::OneWay(mut stream) => self.app().edge.leave(stream.ticket()),
             _ => {}
         }
