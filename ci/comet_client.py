@@ -94,6 +94,7 @@ def script(server):
     """The checks for a page of the server, with tokens that last from now on."""
     tokens = {
         "ann": token(sub="ann", info={"name": "Ann"}, subscribe=["*"]),
+        "served": token(sub="served", subscribe=["*"], channels=["many:served"]),
         "ended": token(-1, sub="ann"),
         "short": [token(seconds, sub="short", subscribe=["*"]) for seconds in (2, 2, 3600)],
     }

@@ -39,11 +39,14 @@ export interface Ready {
   recovered?: boolean;
 }
 
-export interface SubscribeOptions<Data = unknown> {
+export interface SubscribeOptions<Data = unknown> extends Handlers<Data> {
   /** Asks for the last publications first. */
   limit?: number;
   /** Asks for the publications after a position first. */
   since?: Position;
+}
+
+export interface Handlers<Data = unknown> {
   publication?(publication: Publication<Data>): void;
   /** Publications may be missing. */
   gap?(gap: Gap): void;
@@ -62,6 +65,8 @@ export interface Subscription {
   readonly isReady: boolean;
   /** Where the client stands. */
   readonly position: Position | undefined;
+  /** What is called; may be replaced at any time. */
+  handlers: Handlers<any>;
   unsubscribe(): void;
 }
 
@@ -124,6 +129,8 @@ export interface CometEvents {
   open: CustomEvent<Welcome>;
   /** The connection has ended. The client comes back, unless `isFinal`. */
   close: CustomEvent<{ code: number; reason: string; isFinal: boolean }>;
+  /** The server has subscribed the client to a channel, as its token says: set the handlers now. */
+  subscribed: CustomEvent<Subscription>;
   /** No token could be had, or it was refused. The client tries again. */
   error: CustomEvent<unknown>;
 }

@@ -397,6 +397,7 @@ export class Comet extends EventTarget {
     }
     if (message.type === "welcome") return this.#welcomed(message, token);
     const subscription = this.#channels.get(message.channel);
+    if (message.type === "subscribed" && !message.id) return this.#given(message, subscription);
     // What is still on its way from an earlier subscription counts no more.
     if (!subscription?.isReady) return;
     switch (message.type) {
@@ -465,6 +466,17 @@ export class Comet extends EventTarget {
     for (const publication of publications) this.#take(subscription, publication);
     subscription.offset = offset;
     if (this.#channels.get(subscription.channel) === subscription) subscription.tell("ready", { epoch, offset, recovered });
+  }
+
+  /** The server has subscribed the client. */
+  #given(answer, subscription) {
+    // The client asks for the channel itself, from where it stands.
+    if (subscription) return;
+    const { channel } = answer;
+    const made = new Subscription(channel, {}, () => this.#leave(made));
+    this.#channels.set(channel, made);
+    this.#tell("subscribed", made);
+    this.#stands(made, answer);
   }
 
   #leave(subscription) {

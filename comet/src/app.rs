@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use protocol::Sender;
 
-use crate::backend::{About, Backend, Event};
+use crate::backend::{About, Backend, Event, Proxy};
 use crate::broker::{Done, Who};
 use crate::channel::Name;
 use crate::edge::{Edge, Notice, quoted};
@@ -41,6 +41,9 @@ impl App {
         let backend = backend.transpose()?;
         if let Some(webhook) = backend.as_ref().and_then(|backend| backend.webhook.as_ref()) {
             node.tells(Arc::clone(webhook));
+        }
+        if let Some(proxy) = backend.as_ref().and_then(|backend| backend.proxy.as_ref()) {
+            node.asks(Arc::clone(proxy));
         }
         Ok(App {
             backend,
@@ -155,6 +158,11 @@ impl App {
         *rights = self.rights(core::mem::take(&mut rights.claims), sender);
     }
 
+    /// Asks the back end, if one decides.
+    pub(crate) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.backend.as_ref()?.proxy.as_ref()
+    }
+
     /// The rule of a channel, if `claims` permit reading the channel.
     pub(crate) fn may_subscribe(&self, channel: &Name, claims: Option<&Claims>) -> Result<&Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
@@ -204,11 +212,15 @@ impl Rights {
     }
 }
 
-fn allowed(access: Access, named: impl FnOnce() -> bool) -> Result<(), Failure> {
+fn allowed(access: Access, named: impl Fn() -> bool) -> Result<(), Failure> {
     match access {
         Access::Anyone => Ok(()),
-        Access::Token if named() => Ok(()),
+        Access::Token | Access::Proxy if named() => Ok(()),
         Access::Token => Err(Failure::new(Code::Forbidden, "no token names this channel")),
+        Access::Proxy => Err(Failure::new(
+            Code::Forbidden,
+            "the back end decides about this channel, and was not asked",
+        )),
         Access::Nobody => Err(Failure::new(Code::Forbidden, "no client may do this")),
     }
 }

@@ -178,7 +178,14 @@ fn check(serve: Serve) -> Result<(), Vec<String>> {
     options.backend_secret = hide(options.backend_secret);
     options.api_token = hide(options.api_token);
     options.broker = options.broker.map(|broker| without_password(&broker));
-    options.webhook = options.webhook.map(|url| without_password(&url));
+    for url in [
+        &mut options.webhook,
+        &mut options.connect_proxy,
+        &mut options.subscribe_proxy,
+        &mut options.publish_proxy,
+    ] {
+        *url = url.take().map(|url| without_password(&url));
+    }
     let text = toml::to_string_pretty(&options).map_err(|error| vec![error.to_string()])?;
     print!("{text}");
     println!("# all is well");

@@ -310,9 +310,14 @@ pub(crate) enum Reply<'a> {
         worker: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
+        /// What the back end tells the client.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a RawValue>,
     },
     Subscribed {
-        id: &'a Id,
+        /// None if the client has not asked for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
@@ -515,7 +520,7 @@ mod tests {
     fn replies_have_a_type_and_no_empty_fields() {
         let channel = "a".parse().unwrap();
         let reply = Reply::Subscribed {
-            id: &Id::Number(1),
+            id: Some(&Id::Number(1)),
             channel: &channel,
             epoch: Epoch(0x2a),
             offset: 0,

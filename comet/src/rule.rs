@@ -33,6 +33,8 @@ pub(crate) enum Access {
     Anyone,
     /// Clients whose token names the channel.
     Token,
+    /// Clients whose token names the channel, and those that the back end allows.
+    Proxy,
     /// No client.
     Nobody,
 }

@@ -195,6 +195,22 @@ async function checks({ Comet, url, tokens, ask, options, events }) {
       equal((await isOpen(guest)).user, undefined, "a guest");
     },
 
+    async "is subscribed by the server, and resumes that as well"() {
+      const comet = connect({ token: tokens.served });
+      const channel = "many:served";
+      const heard = [];
+      comet.addEventListener("subscribed", ({ detail }) => {
+        detail.handlers = { publication: ({ data }) => heard.push(data), gap: () => heard.push("gap") };
+      });
+      await isOpen(comet);
+      await ask("/api/publish", { channel, data: `${run}1` });
+      await until(() => heard.includes(`${run}1`), "the first publication");
+      await cut(comet, () => ask("/api/publish", { channel, data: `${run}2` }));
+      await ask("/api/publish", { channel, data: `${run}3` });
+      await until(() => heard.includes(`${run}3`), "the last publication");
+      equal(heard.filter((text) => text === "gap" || text.startsWith(run)), [1, 2, 3].map((number) => run + number), "all");
+    },
+
     async "publishes once for each key"() {
       const comet = connect();
       const channel = `room:keys:${run}`;

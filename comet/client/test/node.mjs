@@ -209,6 +209,7 @@ async function shared() {
   const checks = new Function(`${readFileSync(new URL("checks.js", import.meta.url))}; return checks;`)();
   const tokens = {
     ann: token(3600, { sub: "ann", info: { name: "Ann" }, subscribe: ["*"] }),
+    served: token(3600, { sub: "served", subscribe: ["*"], channels: ["many:served"] }),
     ended: token(-1, { sub: "ann" }),
     short: [2, 2, 3600].map((seconds) => token(seconds, { sub: "short", subscribe: ["*"] })),
   };

@@ -24,6 +24,9 @@ export async function main(): Promise<number> {
   const { total } = await comet.presence("score");
   comet.addEventListener("close", ({ detail }) => detail.isFinal && detail.code);
   comet.addEventListener("open", ({ detail }) => detail.client?.length);
+  comet.addEventListener("subscribed", ({ detail }) => {
+    detail.handlers = { publication: ({ data }) => data };
+  });
   // @ts-expect-error: there is no such option.
   new Comet("ws://127.0.0.1/ws", { tokens: "x" });
   // @ts-expect-error: a page is before an offset, not before a position.

@@ -1,5 +1,6 @@
 //! The operator's back end: it is told what happens (webhooks), and asked what is allowed (proxies).
 
+mod proxy;
 mod webhook;
 
 use std::io;
@@ -14,8 +15,11 @@ use crate::broker::Done;
 use crate::publication::{Draft, Position};
 use crate::token::Secret;
 
+pub(crate) use proxy::{Head, Pending, Proxy, Question, UNANSWERED, Urls, Verdict};
 pub(crate) use webhook::{About, Counts as HookCounts, Event, Events, Webhook};
 
+/// The most bytes of an answer.
+const ANSWER: u64 = 1 << 20;
 /// The field with the signature of a request.
 const SIGNATURE: &str = "Comet-Signature";
 
@@ -26,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) webhook: Option<url::Url>,
     /// Which events are told.
     pub(crate) events: Events,
+    /// Where it is asked.
+    pub(crate) proxies: Urls,
+    /// The most questions that wait for answers in a process.
+    pub(crate) questions: usize,
     /// Signs all requests.
     pub(crate) secret: Secret,
     /// How long an answer may take.
@@ -37,6 +45,7 @@ impl std::fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("webhook", &self.webhook.as_ref().map(url::Url::as_str))
             .field("events", &self.events)
+            .field("proxies", &self.proxies)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -59,6 +68,7 @@ impl Caller {
         // The body of a request must reach the URL that is configured, or nobody.
         http.redirects = http_client::Redirects::none();
         http.decompress = false;
+        http.max_content = ANSWER;
         Ok(Caller {
             client: Client::on(&Server::on(driver), http)?,
             secret: settings.secret.clone(),
@@ -117,6 +127,7 @@ impl Done<Position> {
 /// What runs for the back end in this process.
 pub(crate) struct Backend {
     pub(crate) webhook: Option<Arc<Webhook>>,
+    pub(crate) proxy: Option<Arc<Proxy>>,
 }
 
 impl Backend {
@@ -125,10 +136,15 @@ impl Backend {
     /// If no thread can be started.
     pub(crate) fn start(driver: Driver, settings: &Settings, node: &str, start: &str) -> io::Result<Self> {
         let caller = Caller::new(driver, settings)?;
+        let urls = &settings.proxies;
+        let proxy = urls
+            .any()
+            .then(|| Arc::new(Proxy::new(caller.clone(), urls.clone(), settings.questions)));
         let webhook = settings.webhook.as_ref();
         let webhook = webhook.map(|url| Webhook::start(caller.clone(), url.clone(), settings.events, node, start));
         Ok(Backend {
             webhook: webhook.transpose()?,
+            proxy,
         })
     }
 }

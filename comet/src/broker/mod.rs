@@ -61,6 +61,11 @@ impl<T> Done<T> {
         }
     }
 
+    /// Nobody waits for the outcome any more.
+    pub(crate) fn forget(mut self) {
+        self.told = None;
+    }
+
     /// The same, which first shows the outcome to `look`.
     pub(crate) fn also(mut self, look: impl FnOnce(&Result<T, Trouble>) + Send + 'static) -> Self
     where

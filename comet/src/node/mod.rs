@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use drivers::Stats;
 use protocol::Sender;
 
-use crate::backend::Webhook;
+use crate::backend::{Proxy, Webhook};
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
@@ -92,6 +92,8 @@ pub(crate) struct Node {
     tls: OnceLock<Box<dyn Fn() -> proto_tls::Stats + Send + Sync>>,
     /// Tells the back end which channels have subscribers.
     webhook: OnceLock<Arc<Webhook>>,
+    /// Asks the back end, which is counted.
+    proxy: OnceLock<Arc<Proxy>>,
     broker: Box<dyn Broker>,
     feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// The last samples of all nodes, by name.
@@ -135,6 +137,7 @@ impl Node {
             stats: OnceLock::new(),
             tls: OnceLock::new(),
             webhook: OnceLock::new(),
+            proxy: OnceLock::new(),
             broker: broker(node.clone(), &instance),
             instance,
             feeds: RwLock::default(),
@@ -153,6 +156,12 @@ impl Node {
     pub(crate) fn tells(&self, webhook: Arc<Webhook>) {
         // Set only once, before clients come.
         let _ = self.webhook.set(webhook);
+    }
+
+    /// Counts the questions of `proxy` from now on.
+    pub(crate) fn asks(&self, proxy: Arc<Proxy>) {
+        // Set only once, before clients come.
+        let _ = self.proxy.set(proxy);
     }
 
     /// The process ends: the back end is told what it has not heard yet, for `patience` at most.

@@ -5,6 +5,7 @@ mod client;
 mod dialect;
 mod joins;
 mod news;
+mod proxied;
 mod socket;
 mod wire;
 
@@ -23,6 +24,7 @@ use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
 use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
 use crate::publication::{Draft, Epoch, Position};
+use crate::rule::Rule;
 use crate::token::Claims;
 
 /// The most clients in an answer about presence.
@@ -84,6 +86,8 @@ struct Asked {
     limit: usize,
     /// The number of the broker request made for it.
     round: Option<u64>,
+    /// Whether the server has asked for the client.
+    by_server: bool,
 }
 
 impl Session {
@@ -143,12 +147,20 @@ impl Session {
                     limit,
                     // A position with an invalid epoch needs no request to the broker.
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
+                    by_server: false,
                 };
-                self.subscribe(out, &channel, asked)?;
+                match self.must_ask(|rule| rule.subscribe, &channel, Claims::may_subscribe) {
+                    Some(proxy) => self.ask_to_subscribe(&proxy, channel, asked)?,
+                    None => self.subscribe(out, &channel, asked)?,
+                }
             }
             Request::Unsubscribe { channel } => {
-                let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
-                self.end_one(index);
+                if !self.cancel(out, &channel) {
+                    let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
+                    if let Some(asked) = self.end_one(index) {
+                        self.dialect.fail(out, &asked.id, ENDED);
+                    }
+                }
                 let gone = Reply::Unsubscribed {
                     id: Some(id),
                     channel: &channel,
@@ -159,6 +171,9 @@ impl Session {
                 self.dialect.reply(out, &gone);
             }
             Request::Publish { channel, data, key } => {
+                if let Some(proxy) = self.must_ask(|rule| rule.publish, &channel, Claims::may_publish) {
+                    return self.ask_to_publish(&proxy, id, channel, data, key);
+                }
                 let rule = self.app.may_publish(&channel, self.claims())?;
                 check_data(data)?;
                 let mut draft = Draft::new(channel.clone(), self.user(), data);
@@ -167,14 +182,14 @@ impl Session {
                 self.app.publish(draft, rule, Some(self.number), done);
             }
             Request::History { channel, part, limit } => {
-                let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
+                let mut keep = self.may_look(&channel)?.keep;
                 keep.publications = keep.publications.min(limit);
                 self.may_read(out)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
                 self.app.node.broker().snapshot(&channel, part, keep, done);
             }
             Request::Presence { channel } => {
-                if !self.app.may_subscribe(&channel, self.claims())?.presence {
+                if !self.may_look(&channel)?.presence {
                     return Err(Failure::new(
                         Code::NotAvailable,
                         "this channel tells nobody who is there",
@@ -197,7 +212,8 @@ impl Session {
                     left: self.left(),
                 };
                 self.dialect.reply(out, &authorized);
-                self.drop_what_is_forbidden(out);
+                self.drop_what_is_forbidden(out, user == user_before);
+                self.subscribe_to_own(out);
                 if user != user_before {
                     self.tell(Event::Authorize, None);
                     self.tell_who_it_is();
@@ -222,11 +238,11 @@ impl Session {
     }
 
     /// Ends the subscriptions that the client's new rights do not permit.
-    fn drop_what_is_forbidden(&mut self, out: &mut impl Wire) {
+    fn drop_what_is_forbidden(&mut self, out: &mut impl Wire, is_same_user: bool) {
         let mut index = 0;
         while let Some(subscription) = self.subscriptions.get(index) {
             let channel = subscription.cursor.channel().clone();
-            if channel.joined().is_some() || self.app.may_subscribe(&channel, self.claims()).is_ok() {
+            if channel.joined().is_some() || self.may_keep(&channel, is_same_user) {
                 index += 1;
                 continue;
             }
@@ -257,16 +273,26 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, mut asked: Asked) -> Result<(), Failure> {
-        let rule = self.app.may_subscribe(channel, self.claims())?;
+    fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, asked: Asked) -> Result<(), Failure> {
+        let rule = Arc::clone(self.app.may_subscribe(channel, self.claims())?);
+        self.begin(out, channel, asked, &rule)
+    }
+
+    /// Subscribes to a channel that the client may read.
+    fn begin(&mut self, out: &mut impl Wire, channel: &Name, mut asked: Asked, rule: &Rule) -> Result<(), Failure> {
         if rule.latest && asked.since == Some(Position::NOTHING) {
             // How clients of Centrifugo ask for the latest publication.
             (asked.since, asked.round) = (None, None);
         }
         let (present, joins) = (rule.presence, rule.join_leave);
-        let is_by_server = self.dialect != Dialect::Comet && matches!(asked.id, Id::Number(0));
-        if self.find(channel).is_some() {
-            return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
+        let is_by_server = asked.by_server;
+        if let Some(index) = self.find(channel) {
+            // A client of comet's own language may give its position in a channel that the server has subscribed it to.
+            let is_of_server = self.subscriptions.get(index).is_some_and(|one| one.by_server);
+            if !is_of_server || is_by_server || self.dialect != Dialect::Comet {
+                return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
+            }
+            self.end_one(index);
         }
         let limit = self.app.settings.limits.subscriptions;
         if self.subscriptions.len() >= limit && self.asked_for() >= limit {
@@ -342,7 +368,7 @@ impl Session {
         self.dialect.reply(
             out,
             &Reply::Subscribed {
-                id: &asked.id,
+                id: (!subscription.by_server).then_some(&asked.id),
                 channel: subscription.cursor.channel(),
                 epoch: start.position.epoch,
                 offset: start.position.offset,
@@ -469,6 +495,9 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
+        if let Some(proxy) = self.app.proxy() {
+            proxy.forget(self.number);
+        }
         if self.is_connected {
             self.tell(Event::Disconnect, None);
         }
@@ -485,4 +514,5 @@ use wire::Wire;
 
 /// Centrifugo's code for subscriptions that the server ends for good.
 const ENDED_FOR_GOOD: u16 = 2000;
+const ENDED: Failure = Failure::new(Code::Unsubscribed, "the client has ended this subscription");
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");

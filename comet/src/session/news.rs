@@ -103,6 +103,11 @@ impl Session {
             .subscriptions
             .get(index)
             .is_some_and(|subscription| subscription.asked.is_some());
+        let is_by_server = self.subscriptions.get(index).is_some_and(|one| one.by_server);
+        if is_asked && is_by_server {
+            self.end_all();
+            return self.dialect.close(out, Closing::Again);
+        }
         if is_asked && let Some(asked) = self.end_one(index) {
             self.dialect.fail(out, &asked.id, failure(Trouble::Unavailable));
         }
@@ -118,8 +123,21 @@ impl Session {
         if matches!(outcome, Outcome::Snapshot(_) | Outcome::Presence(_)) {
             self.reading = self.reading.saturating_sub(1);
         }
+        let outcome = match outcome {
+            Outcome::MayConnect(subs, verdict) => return self.admitted(out, id, subs, verdict),
+            Outcome::MaySubscribe(round, verdict) => return self.judged(out, round, verdict),
+            Outcome::Refused(code, reason) => {
+                let reason = &reason;
+                return self.dialect.reply(out, &Reply::Error { id, code, reason });
+            }
+            outcome => outcome,
+        };
         let outcome = match &outcome {
-            Outcome::Said(_) | Outcome::All(_) => return,
+            Outcome::MayConnect(..)
+            | Outcome::MaySubscribe(..)
+            | Outcome::Refused(..)
+            | Outcome::Said(_)
+            | Outcome::All(_) => return,
             Outcome::Published(Err(trouble)) => {
                 self.app.node.counters.publish_failures.add(1);
                 let client = self.app.client(self.number);

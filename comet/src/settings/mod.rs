@@ -133,10 +133,28 @@ impl Settings {
             &mut problems,
             options.webhook,
             options.webhook_events,
+            [options.connect_proxy, options.subscribe_proxy, options.publish_proxy],
             secret,
             options.backend_timeout.map_or(BACKEND_PATIENCE, |span| span.0),
         );
+        let questions = problems.positive("backend_questions", options.backend_questions, 1000);
+        let backend = backend.map(|backend| backend::Settings { questions, ..backend });
         let demo = options.demo.unwrap_or(false);
+        for channel in &options.channels {
+            let urls = backend.as_ref().map(|backend| &backend.proxies);
+            for (key, access, url) in [
+                ("subscribe_proxy", channel.subscribe, urls.map(|urls| &urls.subscribe)),
+                ("publish_proxy", channel.publish, urls.map(|urls| &urls.publish)),
+            ] {
+                if access == Some(Access::Proxy) && url.is_none_or(Option::is_none) {
+                    let name = channel.name.to_string();
+                    problems.add(
+                        &format!("channel {name:?}"),
+                        &format!("asks a back end, but there is no {key}"),
+                    );
+                }
+            }
+        }
         let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
         let settings = Settings {
@@ -324,6 +342,7 @@ fn backend(
     problems: &mut Problems,
     webhook: Option<String>,
     events: Option<Vec<String>>,
+    proxies: [Option<String>; 3],
     secret: Option<String>,
     timeout: Duration,
 ) -> Option<backend::Settings> {
@@ -343,7 +362,16 @@ fn backend(
     if timeout.is_zero() {
         problems.add("backend_timeout", "would let nobody answer");
     }
-    webhook.as_ref()?;
+    let [connect, subscribe, publish] = proxies;
+    let mut proxy = |key, url: Option<String>| url.and_then(|url| problems.take(key, backend_url(&url)));
+    let proxies = backend::Urls {
+        connect: proxy("connect_proxy", connect),
+        subscribe: proxy("subscribe_proxy", subscribe),
+        publish: proxy("publish_proxy", publish),
+    };
+    if webhook.is_none() && !proxies.any() {
+        return None;
+    }
     let Some(secret) = secret else {
         problems.add("backend_secret", "is needed to sign what comet sends to the back end");
         return None;
@@ -351,6 +379,8 @@ fn backend(
     Some(backend::Settings {
         webhook,
         events: events.map_or(Events::ALL, |events| Events::of(&events)),
+        proxies,
+        questions: 0,
         secret,
         timeout,
     })

@@ -146,6 +146,18 @@ options! {
     /// What it is told of: connect, authorize, disconnect, subscribe, unsubscribe, publish, presence [default: all]
     #[arg(value_name = "EVENT", value_delimiter = ',')]
     webhook_events: Vec<String>,
+    /// Where the back end is asked about clients that connect without a token: an http or https URL
+    #[arg(value_name = "URL")]
+    connect_proxy: String,
+    /// Where it is asked about subscriptions, in channels with subscribe = "proxy"
+    #[arg(value_name = "URL")]
+    subscribe_proxy: String,
+    /// Where it is asked about publications, in channels with publish = "proxy"
+    #[arg(value_name = "URL")]
+    publish_proxy: String,
+    /// The most questions of a process that wait for the back end's answers; beyond that clients are refused [default: 1000]
+    #[arg(value_name = "N")]
+    backend_questions: usize,
     /// The secret that signs what comet sends to the back end, at least 32 bytes; better in a file
     #[arg(value_name = "SECRET", env = "COMET_BACKEND_SECRET", hide_env_values = true)]
     backend_secret: String,

@@ -1,5 +1,7 @@
 //! The back end that is told and asked: a small server of HTTP on a thread.
 
+mod connect;
+mod proxy;
 mod webhook;
 
 use std::io::{BufRead, BufReader, Read, Write};

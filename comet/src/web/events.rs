@@ -59,6 +59,14 @@ impl Events {
             Err(bad) => return api::unauthorized(answer, bad.reason()).map(|()| None),
         };
         let app = visitor.app();
+        let asks = |app: &App| app.proxy().is_some_and(|proxy| proxy.urls.connect.is_some());
+        if claims.is_none() && asks(visitor.app()) {
+            return api::unauthorized(
+                answer,
+                "the back end decides who may connect, and is not asked about event streams",
+            )
+            .map(|()| None);
+        }
         let channel = parameter(request, "channel").and_then(|name| name.parse::<Name>().ok());
         let channel = channel.ok_or(Failure::new(
             Code::BadRequest,

@@ -26,7 +26,7 @@ use self::events::Events;
 use self::one_way::{OneWay, VisitorParts};
 use self::pages::Pages;
 use crate::app::App;
-use crate::backend::Event;
+use crate::backend::{Event, Head};
 use crate::edge::{Forwarded, Ticket, TooMany};
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -228,6 +228,7 @@ impl Visitor {
         };
         // Returns the ticket when it is dropped.
         let session = Session::new(Arc::clone(self.app()), self.sender.clone(), dialect, claims, ticket);
+        session.came_with(self.app().proxy().map(|_| Head::of(request)));
         let mut accepted = handshake.accept();
         if self.app().settings.encoding.compression.is_some() {
             accepted = accepted.deflate(&self.site.ws.deflate);

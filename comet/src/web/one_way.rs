@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proto_http::{Misuse, Request, Responder};
 
 use super::{Visitor, api, cors, parameter, too_many};
+use crate::backend::Head;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -14,6 +15,8 @@ use crate::session::{Closing, Connect, Dialect, EventsWire, Session};
 pub(super) struct OneWay {
     body: Vec<u8>,
     ticket: Option<Ticket>,
+    /// The request, if the back end will be asked.
+    head: Option<Head>,
     /// The fields of the answer.
     fields: Vec<(&'static str, String)>,
     session: Option<Box<Session>>,
@@ -45,6 +48,7 @@ impl OneWay {
         Ok(Some(OneWay {
             body: body.into_bytes(),
             ticket,
+            head: visitor.app().proxy().map(|_| Head::of(request)),
             fields: fields.map(|(name, value)| (name, value.to_owned())).collect(),
             session: None,
         }))
@@ -64,6 +68,7 @@ impl OneWay {
         };
         let (app, me) = (Arc::clone(visitor.0), visitor.1.clone());
         let mut session = Box::new(Session::new(app, me, Dialect::Events, None, self.ticket.take()));
+        session.came_with(self.head.take());
         let fields: Vec<_> = self.fields.drain(..).collect();
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         answer.start(200, &fields[..], None)?;

@@ -49,6 +49,9 @@ pub(super) struct Nothing {}
 pub(crate) struct Connect<'a> {
     #[serde(borrow)]
     pub(crate) token: Cow<'a, str>,
+    /// What the client tells the back end.
+    #[serde(borrow)]
+    pub(crate) data: Option<&'a RawValue>,
     /// Channels that the client is subscribed to as it connects, and where it stood in them.
     #[serde(borrow)]
     pub(crate) subs: BTreeMap<Cow<'a, str>, Since<'a>>,

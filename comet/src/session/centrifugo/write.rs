@@ -145,13 +145,21 @@ pub(in crate::session) fn write(reply: &Reply<'_>, is_one_way: bool, mut send: i
     };
     match reply {
         Reply::Welcome {
-            id, left, client, node, ..
+            id,
+            left,
+            client,
+            node,
+            data,
+            ..
         } => {
             let mut welcome = json!({ "client": client, "version": VERSION, "ping": BEAT, "node": node });
             if !is_one_way {
                 welcome["pong"] = true.into();
             }
             expires(&mut welcome, *left);
+            if let Some(data) = data {
+                welcome["data"] = serde_json::from_str(data.get()).unwrap_or_default();
+            }
             answer(id, "connect", &welcome.to_string());
         }
         Reply::Authorized { id, left, client, .. } => {
@@ -167,6 +175,7 @@ pub(in crate::session) fn write(reply: &Reply<'_>, is_one_way: bool, mut send: i
             recovered,
             publications,
         } => {
+            let id = id.unwrap_or(&Id::NONE);
             let is_answer = number(id) != 0;
             let subscribed = Subscribed {
                 recoverable: true,
