@@ -132,6 +132,20 @@ for (const options of [{}, { since: { offset: 0, epoch: "" } }]) {
   viewer.disconnect();
 }
 
+const score = ann.newSubscription("score", { delta: "fossil" });
+const scores = [];
+score.on("publication", ({ data }) => scores.push(data));
+const scored = next(score, "publication", ({ data }) => data.home === 19);
+const follows = next(score, "subscribed");
+score.subscribe();
+await follows;
+const games = Array.from({ length: 20 }, (_, home) => ({ game: "Grün – Weiß 💧", clock: `${home}:00`, home, away: 3 }));
+for (const data of games) await ask("/api/publish", { channel: "score", data });
+await scored;
+check("deltas", JSON.stringify(scores) === JSON.stringify(games), scores);
+const { numDeltaPayloads, bytesReceived, bytesDecoded } = score.deltaStats();
+check("deltas are short", numDeltaPayloads >= 15 && bytesReceived < bytesDecoded * 0.7, score.deltaStats());
+
 const few = ann.newSubscription("few");
 const begun = next(few, "subscribed");
 few.subscribe();

@@ -47,6 +47,9 @@ history = 3
 name = "state"
 latest = true
 [[channel]]
+name = "score"
+delta = true
+[[channel]]
 name = "quiet"
 [[channel]]
 name = "news"

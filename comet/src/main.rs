@@ -11,6 +11,7 @@ mod channel;
 mod cli;
 mod client;
 mod clock;
+mod delta;
 mod doctor;
 mod edge;
 mod handover;

@@ -60,6 +60,8 @@ pub(crate) enum Request<'a> {
         channel: Name,
         since: Option<Position>,
         limit: usize,
+        /// Whether the client takes deltas.
+        delta: bool,
     },
     Unsubscribe {
         channel: Name,
@@ -188,6 +190,7 @@ impl<'a> Fields<'a> {
                 channel: channel()?,
                 since: since(self.epoch.as_deref(), self.offset)?,
                 limit: self.limit.unwrap_or(0).min(MOST),
+                delta: false,
             },
             "unsubscribe" => Request::Unsubscribe { channel: channel()? },
             "publish" => Request::Publish {
@@ -324,6 +327,9 @@ pub(crate) enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         recovered: Option<bool>,
         publications: &'a [Arc<Publication>],
+        /// Whether the client gets deltas; only in Centrifugo's protocol.
+        #[serde(skip)]
+        delta: bool,
     },
     Unsubscribed {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -526,6 +532,7 @@ mod tests {
             offset: 0,
             recovered: None,
             publications: &[],
+            delta: false,
         };
         assert_eq!(
             reply.to_json(),

@@ -22,6 +22,8 @@ pub(crate) struct Rule {
     pub(crate) latest: bool,
     /// Whether the back end is told of what happens in the channel.
     pub(crate) webhook: bool,
+    /// Whether clients of Centrifugo's protocol may ask for deltas.
+    pub(crate) delta: bool,
     pub(crate) slow: Slow,
 }
 
@@ -66,6 +68,7 @@ impl Default for Rule {
             join_leave: false,
             latest: false,
             webhook: true,
+            delta: false,
             slow: Slow::CatchUp,
         }
     }

@@ -165,6 +165,7 @@ pub(crate) struct Pending {
     pub(crate) id: Id,
     pub(crate) since: Option<Position>,
     pub(crate) limit: usize,
+    pub(crate) delta: bool,
 }
 
 /// What waits for answers about one client.

@@ -437,6 +437,11 @@ impl State {
         let before = snapshot.publications.first().map(|first| first.before());
         let mut mirror = Log::new(before.unwrap_or(snapshot.position));
         for publication in snapshot.publications {
+            if rule.delta
+                && let Some(last) = mirror.newest()
+            {
+                publication.follows(last);
+            }
             mirror.push(now, publication, &rule.keep);
         }
         if mirror.position() != snapshot.position {
@@ -459,6 +464,11 @@ impl State {
             return News::Old;
         };
         let theirs = publication.position;
+        if rule.delta
+            && let Some(last) = mirror.newest()
+        {
+            publication.follows(last);
+        }
         if mirror.push(clock::now(), Arc::clone(publication), &rule.keep) {
             News::Told(0)
         } else if mirror.knows(theirs) {

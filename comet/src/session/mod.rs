@@ -75,6 +75,9 @@ struct Subscription {
     joined: bool,
     /// Whether the client has not asked for it in a request of its own.
     by_server: bool,
+    /// Whether the client gets deltas, and whether it has the publication before.
+    delta: bool,
+    has_base: bool,
 }
 
 // The flags need no memory: they fill padding.
@@ -84,6 +87,8 @@ struct Asked {
     id: Id,
     since: Option<Position>,
     limit: usize,
+    /// Whether the client takes deltas.
+    delta: bool,
     /// The number of the broker request made for it.
     round: Option<u64>,
     /// Whether the server has asked for the client.
@@ -140,11 +145,17 @@ impl Session {
 
     fn serve(&mut self, out: &mut impl Wire, id: &Id, request: Request<'_>) -> Result<(), Failure> {
         match request {
-            Request::Subscribe { channel, since, limit } => {
+            Request::Subscribe {
+                channel,
+                since,
+                limit,
+                delta,
+            } => {
                 let asked = Asked {
                     id: id.clone(),
                     since,
                     limit,
+                    delta,
                     // A position with an invalid epoch needs no request to the broker.
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
                     by_server: false,
@@ -307,8 +318,11 @@ impl Session {
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
+        let delta = rule.delta && asked.delta;
         self.add(Subscription {
             cursor,
+            delta,
+            has_base: false,
             asked: Some(Box::new(asked)),
             present,
             joins,
@@ -374,9 +388,11 @@ impl Session {
                 offset: start.position.offset,
                 recovered: start.recovered,
                 publications: &start.publications,
+                delta: subscription.delta,
             },
         );
         subscription.asked = None;
+        subscription.has_base = !start.publications.is_empty();
         let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
         self.app
             .tell(Event::Subscribe, self.number, user, Some(subscription.cursor.channel()));
@@ -384,6 +400,7 @@ impl Session {
             app: &self.app,
             dialect: self.dialect,
             out,
+            delta: subscription.delta.then_some(&mut subscription.has_base),
         };
         let outcome = subscription.cursor.drained(&mut client);
         if subscription.joins {
@@ -506,7 +523,7 @@ impl Drop for Session {
     }
 }
 
-pub(crate) use centrifugo::{Connect, push_of};
+pub(crate) use centrifugo::{Connect, push_of, push_of_delta};
 pub(crate) use client::failure;
 pub(crate) use dialect::{Closing, Dialect};
 pub(crate) use wire::Events as EventsWire;

@@ -35,6 +35,7 @@ impl Session {
                 app: &self.app,
                 dialect: self.dialect,
                 out,
+                delta: subscription.delta.then_some(&mut subscription.has_base),
             };
             if let Err(stop) = subscription.cursor.receive(publication, &mut client) {
                 self.settle(out, index, Err(stop));
@@ -91,6 +92,7 @@ impl Session {
             app: &self.app,
             dialect: self.dialect,
             out,
+            delta: subscription.delta.then_some(&mut subscription.has_base),
         };
         let outcome = subscription.cursor.look(&mut client);
         self.settle(out, index, outcome);

@@ -156,6 +156,7 @@ impl Session {
             id: asked.id,
             since: asked.since,
             limit: asked.limit,
+            delta: asked.delta,
         };
         // Before the question: the answer may come at once.
         let round = proxy.remember(self.number, pending);
@@ -184,6 +185,7 @@ impl Session {
             id,
             since,
             limit,
+            delta,
         } = pending;
         let outcome = match verdict {
             Ok(verdict) if !verdict.allow => {
@@ -199,6 +201,7 @@ impl Session {
                     id: id.clone(),
                     since,
                     limit,
+                    delta,
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
                     by_server: false,
                 };

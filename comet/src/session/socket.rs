@@ -90,6 +90,7 @@ impl Session {
                 app: &self.app,
                 dialect: self.dialect,
                 out,
+                delta: subscription.delta.then_some(&mut subscription.has_base),
             };
             let outcome = subscription.cursor.drained(&mut client);
             let is_over = outcome.is_err();

@@ -441,6 +441,7 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
         join_leave: false,
         latest: false,
         webhook: false,
+        delta: false,
         slow: Slow::Skip,
     };
     // First, so that no other rule applies.
@@ -508,6 +509,12 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
             "slow clients cannot catch up without history",
         );
     }
+    if channel.delta == Some(true) && channel.history == Some(0) {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "without history there is nothing that a delta could be made to",
+        );
+    }
     if channel.latest == Some(true) && channel.history == Some(0) {
         problems.add(
             &format!("channel {:?}", channel.name.to_string()),
@@ -526,6 +533,7 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
         join_leave: channel.join_leave.unwrap_or(default.join_leave),
         latest: channel.latest.unwrap_or(default.latest),
         webhook: channel.webhook.unwrap_or(default.webhook),
+        delta: channel.delta.unwrap_or(default.delta),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

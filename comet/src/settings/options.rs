@@ -230,6 +230,8 @@ pub(crate) struct ChannelOptions {
     pub(crate) latest: Option<bool>,
     /// Whether the webhook is told of what happens in the channel.
     pub(crate) webhook: Option<bool>,
+    /// Whether clients of Centrifugo's protocol may ask for what has changed alone.
+    pub(crate) delta: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 

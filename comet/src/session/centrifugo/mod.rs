@@ -20,8 +20,8 @@ use crate::publication::{Epoch, Position};
 use crate::token::BadToken;
 
 pub(crate) use self::read::Connect;
-pub(crate) use self::write::push_of;
 pub(super) use self::write::write;
+pub(crate) use self::write::{push_of, push_of_delta};
 
 /// Flags of ids, above the 32 bits of the client's number: what the answer is to look like.
 const STATS: u64 = 1 << 32;
@@ -79,6 +79,7 @@ impl Session {
                 channel: subscribe.channel()?,
                 since: subscribe.position(),
                 limit: 0,
+                delta: subscribe.takes_deltas(),
             }
         } else if let Some(of) = command.unsubscribe {
             let channel = of.channel()?;
@@ -214,6 +215,7 @@ impl Session {
             id: Id::NONE,
             since,
             limit: 0,
+            delta: false,
             round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
             by_server: true,
         };

@@ -78,6 +78,9 @@ pub(super) struct Subscribe<'a> {
     offset: u64,
     #[serde(borrow)]
     pub(super) token: Cow<'a, str>,
+    /// The kind of deltas that the client takes.
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
 }
 
 /// A command about a channel.
@@ -153,6 +156,12 @@ impl Subscribe<'_> {
 
     pub(super) fn position(&self) -> Option<Position> {
         since(self.recover, &self.epoch, self.offset)
+    }
+}
+
+impl Subscribe<'_> {
+    pub(super) fn takes_deltas(&self) -> bool {
+        self.delta == "fossil"
     }
 }
 
