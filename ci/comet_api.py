@@ -19,6 +19,7 @@ import tempfile
 import websockets
 
 import lib
+from comet_backend import backend
 from comet_nodes import PATIENCE, API_TOKEN, Redis
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -185,6 +186,7 @@ def main():
     comet = pathlib.Path(sys.argv[1]).resolve()
     for driver in ("epoll", "tokio"):
         asyncio.run(run(comet, driver))
+        asyncio.run(backend(comet, driver))
 
 
 if __name__ == "__main__":

@@ -122,6 +122,30 @@ while (!seen.includes(7)) await next(room, "publication");
 check("recovered once", seen.join() === "5,6,7", seen);
 
 // More than the history holds was missed: the client is told.
+for (const data of ["old", "newest"]) await ask("/api/publish", { channel: "state", data });
+for (const options of [{}, { since: { offset: 0, epoch: "" } }]) {
+  const [viewer] = await connected();
+  const state = viewer.newSubscription("state", options);
+  const latest = next(state, "publication");
+  state.subscribe();
+  check("latest state", (await latest).data === "newest");
+  viewer.disconnect();
+}
+
+const score = ann.newSubscription("score", { delta: "fossil" });
+const scores = [];
+score.on("publication", ({ data }) => scores.push(data));
+const scored = next(score, "publication", ({ data }) => data.home === 19);
+const follows = next(score, "subscribed");
+score.subscribe();
+await follows;
+const games = Array.from({ length: 20 }, (_, home) => ({ game: "Grün – Weiß 💧", clock: `${home}:00`, home, away: 3 }));
+for (const data of games) await ask("/api/publish", { channel: "score", data });
+await scored;
+check("deltas", JSON.stringify(scores) === JSON.stringify(games), scores);
+const { numDeltaPayloads, bytesReceived, bytesDecoded } = score.deltaStats();
+check("deltas are short", numDeltaPayloads >= 15 && bytesReceived < bytesDecoded * 0.7, score.deltaStats());
+
 const few = ann.newSubscription("few");
 const begun = next(few, "subscribed");
 few.subscribe();

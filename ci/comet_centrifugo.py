@@ -44,6 +44,12 @@ subscribe = "token"
 name = "few"
 history = 3
 [[channel]]
+name = "state"
+latest = true
+[[channel]]
+name = "score"
+delta = true
+[[channel]]
 name = "quiet"
 [[channel]]
 name = "news"

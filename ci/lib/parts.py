@@ -5,6 +5,7 @@ A part's doc is what `ci/check` lists it with. What a part can't do on a machine
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -332,8 +333,13 @@ def redis():
 
 @part
 def comet(*arguments):
-    """comet as people use it, two browsers among them"""
+    """comet as people use it, two browsers among them, and its JavaScript client"""
     with_websockets("comet.py", "chromium", "chromium", "tcpdump", arguments)
+    path = node_path("ws", "typescript")
+    if not path or not shutil.which("npm"):
+        return skipped("comet_client.py", "there is no Node here, or its packages could not be installed")
+    os.environ["NODE_PATH"] = path
+    with_websockets("comet_client.py", "chromium", "redis-server", ())
 
 
 @part

@@ -62,7 +62,7 @@ comet.subscribe(CHAT, {
   ready: ({ recovered }) => {
     if (recovered) show("Reconnected; nothing was missed.");
   },
-  refused: (reason) => show(`No chat: ${reason}`),
+  refused: ({ message }) => show(`No chat: ${message}`),
 });
 
 function say(client, from, text) {

@@ -1,5 +1,6 @@
 //! The state that all connections of this process share.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -7,12 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use protocol::Sender;
 
-use crate::broker::Who;
+use crate::backend::{About, Backend, Event, Proxy};
+use crate::broker::{Done, Who};
 use crate::channel::Name;
 use crate::clock;
 use crate::edge::{Edge, Notice, quoted};
 use crate::messages::{Code, Failure};
 use crate::node::{Expiry, Known, Node, Post};
+use crate::publication::{Draft, Position};
 use crate::rule::{Access, Rule};
 use crate::settings::Settings;
 use crate::token::{BadToken, Claims};
@@ -26,14 +29,28 @@ pub(crate) struct App {
     leeway: AtomicU64,
     pub(crate) edge: Arc<Edge>,
     pub(crate) notices: Notices,
+    pub(crate) backend: Option<Backend>,
     clients: AtomicU64,
     /// The address it serves at, once it serves.
     address: OnceLock<SocketAddr>,
 }
 
 impl App {
-    pub(crate) fn new(node: Arc<Node>, settings: Settings) -> Self {
-        App {
+    /// # Errors
+    ///
+    /// If what tells and asks the back end cannot be started.
+    pub(crate) fn new(node: Arc<Node>, settings: Settings) -> io::Result<Self> {
+        let backend = settings.backend.as_ref();
+        let backend = backend.map(|backend| Backend::start(settings.driver, backend, &node.name, &node.config.start));
+        let backend = backend.transpose()?;
+        if let Some(webhook) = backend.as_ref().and_then(|backend| backend.webhook.as_ref()) {
+            node.tells(Arc::clone(webhook));
+        }
+        if let Some(proxy) = backend.as_ref().and_then(|backend| backend.proxy.as_ref()) {
+            node.asks(Arc::clone(proxy));
+        }
+        Ok(App {
+            backend,
             edge: Arc::new(settings.edge()),
             node,
             requests: AtomicU32::new(settings.limits.requests),
@@ -42,7 +59,37 @@ impl App {
             notices: Notices::default(),
             clients: AtomicU64::new(0),
             address: OnceLock::new(),
+        })
+    }
+
+    /// Tells the back end what has happened, if it wants to know.
+    pub(crate) fn tell(&self, event: Event, number: u64, user: Option<&str>, channel: Option<&Name>) {
+        let Some(webhook) = self.backend.as_ref().and_then(|backend| backend.webhook.as_ref()) else {
+            return;
+        };
+        if channel.is_some_and(|channel| !self.rule(channel).is_ok_and(|rule| rule.webhook)) {
+            return;
         }
+        let client = self.client(number);
+        let about = About {
+            channel,
+            client: Some(&client),
+            user,
+            ..About::default()
+        };
+        webhook.tell(event, about);
+    }
+
+    /// Publishes what a client or the back end wants published, and tells the back end once the broker has it. `number` is that of the
+    /// client.
+    pub(crate) fn publish(&self, draft: Draft, rule: &Rule, number: Option<u64>, done: Done<Position>) {
+        self.node.counters.published.add(1);
+        let webhook = self.backend.as_ref().and_then(|backend| backend.webhook.as_ref());
+        let done = match webhook.filter(|_| rule.webhook) {
+            None => done,
+            Some(webhook) => done.telling(webhook, &draft, number.map(|number| self.client(number))),
+        };
+        self.node.broker().publish(draft, rule.keep, done);
     }
 
     /// The settings in force.
@@ -148,6 +195,11 @@ impl App {
         *rights = self.rights(core::mem::take(&mut rights.claims), sender);
     }
 
+    /// Asks the back end, if one decides.
+    pub(crate) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.backend.as_ref()?.proxy.as_ref()
+    }
+
     /// The rule of a channel, if `claims` permit reading the channel.
     pub(crate) fn may_subscribe(&self, channel: &Name, claims: Option<&Claims>) -> Result<Arc<Rule>, Failure> {
         let rule = self.rule(channel)?;
@@ -201,11 +253,15 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn allowed(access: Access, named: impl FnOnce() -> bool) -> Result<(), Failure> {
+fn allowed(access: Access, named: impl Fn() -> bool) -> Result<(), Failure> {
     match access {
         Access::Anyone => Ok(()),
-        Access::Token if named() => Ok(()),
+        Access::Token | Access::Proxy if named() => Ok(()),
         Access::Token => Err(Failure::new(Code::Forbidden, "no token names this channel")),
+        Access::Proxy => Err(Failure::new(
+            Code::Forbidden,
+            "the back end decides about this channel, and was not asked",
+        )),
         Access::Nobody => Err(Failure::new(Code::Forbidden, "no client may do this")),
     }
 }

@@ -180,21 +180,30 @@ fn in_force(options: Options, settings: &Settings) -> Options {
     let mut options = options.or(Options::defaults());
     let hide = |secret: Option<String>| secret.map(|_| "(given)".to_owned());
     options.secret = hide(options.secret);
+    options.backend_secret = hide(options.backend_secret);
     options.api_token = hide(options.api_token);
     options.broker = options.broker.map(|broker| without_password(&broker));
+    for url in [
+        &mut options.webhook,
+        &mut options.connect_proxy,
+        &mut options.subscribe_proxy,
+        &mut options.publish_proxy,
+    ] {
+        *url = url.take().map(|url| without_password(&url));
+    }
     options.channels = settings.rules.options();
     options
 }
 
 /// A broker's URL, without its password.
-fn without_password(broker: &str) -> String {
-    match url::Url::parse(broker) {
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
         Ok(mut url) if url.password().is_some() => {
             // A URL with a password has a host, so this cannot fail.
             let _ = url.set_password(Some("given"));
             url.into()
         }
-        _ => broker.to_owned(),
+        _ => url.to_owned(),
     }
 }
 

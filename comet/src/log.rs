@@ -131,6 +131,11 @@ impl Log {
         true
     }
 
+    /// The newest publication, if it is kept.
+    pub(crate) fn newest(&self) -> Option<&Arc<Publication>> {
+        self.kept.back()
+    }
+
     /// Notes that an earlier epoch ended at `end`, and that this history continues after it.
     pub(crate) fn turn(&mut self, end: Position) {
         if end.epoch == Epoch::NONE {

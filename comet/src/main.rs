@@ -3,6 +3,7 @@
 
 mod admin;
 mod app;
+mod backend;
 mod bench;
 mod broker;
 mod bucket;
@@ -10,6 +11,7 @@ mod channel;
 mod cli;
 mod client;
 mod clock;
+mod delta;
 mod doctor;
 mod edge;
 mod handover;

@@ -60,6 +60,8 @@ pub(crate) enum Request<'a> {
         channel: Name,
         since: Option<Position>,
         limit: usize,
+        /// Whether the client takes deltas.
+        delta: bool,
     },
     Unsubscribe {
         channel: Name,
@@ -188,6 +190,7 @@ impl<'a> Fields<'a> {
                 channel: channel()?,
                 since: since(self.epoch.as_deref(), self.offset)?,
                 limit: self.limit.unwrap_or(0).min(MOST),
+                delta: false,
             },
             "unsubscribe" => Request::Unsubscribe { channel: channel()? },
             "publish" => Request::Publish {
@@ -298,22 +301,35 @@ pub(crate) enum Reply<'a> {
         /// The id of the request, in languages where clients ask first.
         #[serde(skip)]
         id: &'a Id,
-        #[serde(skip)]
+        /// How long the rights last, if they end.
+        #[serde(
+            rename = "expires_in",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "seconds"
+        )]
         left: Option<Duration>,
         client: &'a str,
         node: &'a str,
         worker: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
+        /// What the back end tells the client.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a RawValue>,
     },
     Subscribed {
-        id: &'a Id,
+        /// None if the client has not asked for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
         channel: &'a Name,
         epoch: Epoch,
         offset: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         recovered: Option<bool>,
         publications: &'a [Arc<Publication>],
+        /// Whether the client gets deltas; only in Centrifugo's protocol.
+        #[serde(skip)]
+        delta: bool,
     },
     Unsubscribed {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -357,7 +373,11 @@ pub(crate) enum Reply<'a> {
         #[serde(skip)]
         client: &'a str,
         /// How long the rights last, if they end.
-        #[serde(skip)]
+        #[serde(
+            rename = "expires_in",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "seconds"
+        )]
         left: Option<Duration>,
     },
     Pong {
@@ -386,6 +406,10 @@ pub(crate) enum Reply<'a> {
         code: Code,
         reason: &'a str,
     },
+}
+
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.unwrap_or_default().as_secs())
 }
 
 impl Reply<'_> {
@@ -502,12 +526,13 @@ mod tests {
     fn replies_have_a_type_and_no_empty_fields() {
         let channel = "a".parse().unwrap();
         let reply = Reply::Subscribed {
-            id: &Id::Number(1),
+            id: Some(&Id::Number(1)),
             channel: &channel,
             epoch: Epoch(0x2a),
             offset: 0,
             recovered: None,
             publications: &[],
+            delta: false,
         };
         assert_eq!(
             reply.to_json(),

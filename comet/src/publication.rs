@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::channel::Name;
 use crate::clock;
+use crate::delta::delta;
 
 /// One life of a channel: offsets of different epochs are unrelated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +31,12 @@ impl Epoch {
 }
 
 impl Position {
+    /// The position of a client that has seen nothing.
+    pub(crate) const NOTHING: Position = Position {
+        epoch: Epoch::NONE,
+        offset: 0,
+    };
+
     /// Whether nothing was published up to this position.
     pub(crate) fn is_start(self) -> bool {
         self.offset == 0
@@ -128,6 +135,17 @@ pub(crate) struct Publication {
     message: OnceLock<PreparedMessage>,
     event: OnceLock<Bytes>,
     pushed: OnceLock<Box<Pushed>>,
+    deltas: OnceLock<Box<Deltas>>,
+}
+
+/// The encodings of a publication for clients of Centrifugo's protocol that take deltas.
+#[derive(Debug, Default)]
+struct Deltas {
+    /// The data of the publication before.
+    base: Option<Bytes>,
+    /// The difference to that, unless it is longer than the data.
+    part: OnceLock<Option<PreparedMessage>>,
+    whole: OnceLock<PreparedMessage>,
 }
 
 /// The encodings of a publication in Centrifugo's protocol.
@@ -174,6 +192,7 @@ impl Publication {
             message: OnceLock::new(),
             event: OnceLock::new(),
             pushed: OnceLock::new(),
+            deltas: OnceLock::new(),
         }
     }
 
@@ -220,6 +239,36 @@ impl Publication {
                 event: format!("data: {push}\n\n").into(),
             })
         })
+    }
+
+    /// The publication follows `base`: deltas are made to that.
+    pub(crate) fn follows(&self, base: &Publication) {
+        if base.position.epoch == self.position.epoch && base.offset() + 1 == self.offset() {
+            // Set once: every feed of a channel has the same publications.
+            let _ = self.deltas.set(Box::new(Deltas {
+                base: Some(base.data.clone()),
+                ..Deltas::default()
+            }));
+        }
+    }
+
+    /// The publication in Centrifugo's protocol, for a client that takes deltas: the difference to the publication before if the client has
+    /// that, and if the difference is shorter. Made once for all such clients.
+    pub(crate) fn pushed_delta(&self, encoding: &Encoding, has_base: bool) -> &PreparedMessage {
+        let deltas = self.deltas.get_or_init(Box::default);
+        let message = |data: &str, is_delta| {
+            let push = crate::session::push_of_delta(self, data, is_delta);
+            encoding.prepare(&format!("{{\"push\":{push}}}"))
+        };
+        let text = || str::from_utf8(&self.data).unwrap_or_default();
+        let part = || {
+            let base = deltas.base.as_ref()?;
+            Some(message(&delta(base, text())?, true))
+        };
+        match has_base.then(|| deltas.part.get_or_init(part).as_ref()) {
+            Some(Some(part)) => part,
+            _ => deltas.whole.get_or_init(|| message(text(), false)),
+        }
     }
 
     /// The server-sent event.

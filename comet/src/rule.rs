@@ -19,6 +19,12 @@ pub(crate) struct Rule {
     pub(crate) presence: bool,
     /// Whether subscribers are told of clients that come and leave.
     pub(crate) join_leave: bool,
+    /// Whether a subscriber without a position first gets the newest publication.
+    pub(crate) latest: bool,
+    /// Whether the back end is told of what happens in the channel.
+    pub(crate) webhook: bool,
+    /// Whether clients of Centrifugo's protocol may ask for deltas.
+    pub(crate) delta: bool,
     pub(crate) slow: Slow,
 }
 
@@ -30,6 +36,8 @@ pub(crate) enum Access {
     Anyone,
     /// Clients whose token names the channel.
     Token,
+    /// Clients whose token names the channel, and those that the back end allows.
+    Proxy,
     /// No client.
     Nobody,
 }
@@ -59,6 +67,9 @@ impl Default for Rule {
             },
             presence: false,
             join_leave: false,
+            latest: false,
+            webhook: true,
+            delta: false,
             slow: Slow::CatchUp,
         }
     }
@@ -86,6 +97,9 @@ impl Rules {
             presence: Some(rule.presence),
             join_leave: Some(rule.join_leave),
             slow: Some(rule.slow),
+            latest: Some(rule.latest),
+            webhook: Some(rule.webhook),
+            delta: Some(rule.delta),
         });
         options.collect()
     }

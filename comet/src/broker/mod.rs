@@ -61,6 +61,28 @@ impl<T> Done<T> {
         }
     }
 
+    /// Nobody waits for the outcome any more.
+    pub(crate) fn forget(mut self) {
+        self.told = None;
+    }
+
+    /// The same, which first shows the outcome to `look`.
+    pub(crate) fn also(mut self, look: impl FnOnce(&Result<T, Trouble>) + Send + 'static) -> Self
+    where
+        T: 'static,
+    {
+        let told = self.told.take();
+        Done {
+            told: Some(Box::new(move |outcome| {
+                look(&outcome);
+                if let Some(told) = told {
+                    told(outcome);
+                }
+            })),
+            sent: self.sent,
+        }
+    }
+
     /// The request was sent: only an answer can tell whether it was carried out.
     pub(crate) fn sent(&mut self) {
         self.sent = true;

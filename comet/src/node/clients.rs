@@ -153,7 +153,7 @@ fn lost(order: &Order) -> String {
         What::Disconnect { code, .. } => format!("to disconnect with {code}"),
         What::Drain { .. } => "to come back".to_owned(),
         What::Recheck => "to check a revoked token".to_owned(),
-        What::Rules => "to check its subscriptions against other rules".to_owned(),
+        What::Rules { channel } => format!("to check its subscription to {channel} against another rule"),
         What::Unsubscribe { channel, .. } => format!("to unsubscribe from {channel}"),
     };
     format!("an order to {whom} was lost, {what}: {WAITING} orders already wait for clients that do not read")
@@ -181,7 +181,9 @@ mod tests {
         let order = Arc::new(Order {
             user: None,
             client: None,
-            what: What::Rules,
+            what: What::Rules {
+                channel: "news".parse().unwrap(),
+            },
         });
         for _ in 0..WAITING {
             clients.order([sender.clone()], &order);

@@ -1,5 +1,6 @@
 //! A channel on this node: its last publications, and its listeners.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use protocol::{SendError, Sender};
 use slab::Slab;
 
 use super::Post;
+use crate::backend::{About, Event, Webhook};
 use crate::broker::Snapshot;
 use crate::channel::Name;
 use crate::clock;
@@ -27,9 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const UNSEEN: Duration = Duration::from_secs(60);
 
 /// A channel that this node follows. It mirrors the history, so that returning readers are served from here.
-#[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) name: Name,
+    /// Is told of the first listener, and when there is none any more.
+    webhook: Option<Arc<Webhook>>,
     state: Mutex<State>,
 }
 
@@ -109,11 +112,21 @@ pub(crate) struct Start {
     pub(crate) more: bool,
 }
 
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("name", &self.name)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Feed {
-    pub(crate) fn new(name: Name, rule: Arc<Rule>) -> Self {
+    pub(crate) fn new(name: Name, rule: Arc<Rule>, webhook: Option<Arc<Webhook>>) -> Self {
         let now = clock::now();
         Feed {
             name,
+            webhook,
             state: Mutex::new(State {
                 rule,
                 mirror: None,
@@ -164,7 +177,22 @@ impl Feed {
             lost: false,
             verifies: false,
         });
+        if state.listeners.len() == 1 {
+            self.is_occupied(true);
+        }
         Some(key)
+    }
+
+    /// Tells the back end whether there are listeners, with the lock, so that the events are in order.
+    fn is_occupied(&self, occupied: bool) {
+        if let Some(webhook) = &self.webhook {
+            let about = About {
+                channel: Some(&self.name),
+                occupied: Some(occupied),
+                ..About::default()
+            };
+            webhook.tell(Event::Presence, about);
+        }
     }
 
     pub(crate) fn leave(&self, key: u32) {
@@ -172,13 +200,17 @@ impl Feed {
         let left = state.listeners.try_remove(key as usize);
         if state.listeners.is_empty() {
             state.idle = clock::now();
+            if left.is_some() {
+                self.is_occupied(false);
+            }
         }
         drop(state);
         // The sender is dropped without the lock.
         drop(left);
     }
 
-    /// Where the reader `key` begins, which has read up to `since`, or wants the last `limit` publications. If only the broker knows, the
+    /// Where the reader `key` begins, which has read up to `since`, or wants the last `limit` publications: one at least, in channels that
+    /// begin with the latest. If only the broker knows, the
     /// caller requests a snapshot, and calls this again with the number of the request. A reader with `takes` false gets the publications
     /// later.
     pub(crate) fn start(
@@ -194,7 +226,7 @@ impl Feed {
             return Begin::Wait;
         };
         let (from, recovered) = match since {
-            None => (mirror.before_last(limit), None),
+            None => (mirror.before_last(limit.max(usize::from(state.rule.latest))), None),
             Some(since) if mirror.knows(since) => {
                 let is_there = mirror.after(since.offset, 0).missed == 0;
                 (if is_there { since } else { mirror.start() }, Some(is_there))
@@ -417,6 +449,11 @@ impl State {
         let before = snapshot.publications.first().map(|first| first.before());
         let mut mirror = Log::new(before.unwrap_or(snapshot.position));
         for publication in snapshot.publications {
+            if self.rule.delta
+                && let Some(last) = mirror.newest()
+            {
+                publication.follows(last);
+            }
             mirror.push(now, publication, &self.rule.keep);
         }
         if mirror.position() != snapshot.position {
@@ -439,6 +476,11 @@ impl State {
             return News::Old;
         };
         let theirs = publication.position;
+        if self.rule.delta
+            && let Some(last) = mirror.newest()
+        {
+            publication.follows(last);
+        }
         if mirror.push(clock::now(), Arc::clone(publication), &self.rule.keep) {
             News::Told(0)
         } else if mirror.knows(theirs) {

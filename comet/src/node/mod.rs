@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use drivers::Stats;
 use protocol::Sender;
 
+use crate::backend::{Proxy, Webhook};
 use crate::broker::{Broker, Inbox, Snapshot, Trouble};
 use crate::channel::Name;
 use crate::clock;
@@ -100,6 +101,10 @@ pub(crate) struct Node {
     stats: OnceLock<Box<dyn Fn() -> Vec<Stats> + Send + Sync>>,
     /// The counters of TLS, if TLS is used.
     tls: OnceLock<Box<dyn Fn() -> proto_tls::Stats + Send + Sync>>,
+    /// Tells the back end which channels have subscribers.
+    webhook: OnceLock<Arc<Webhook>>,
+    /// Asks the back end, which is counted.
+    proxy: OnceLock<Arc<Proxy>>,
     broker: Box<dyn Broker>,
     feeds: RwLock<Table<Name, Arc<Feed>>>,
     /// The last samples of all nodes, by name.
@@ -146,6 +151,8 @@ impl Node {
             started: Instant::now(),
             stats: OnceLock::new(),
             tls: OnceLock::new(),
+            webhook: OnceLock::new(),
+            proxy: OnceLock::new(),
             broker: broker(node.clone(), &instance),
             instance,
             feeds: RwLock::default(),
@@ -158,6 +165,25 @@ impl Node {
     pub(crate) fn serves(&self, stats: impl Fn() -> Vec<Stats> + Send + Sync + 'static) {
         // Set only once, when serving begins.
         let _ = self.stats.set(Box::new(stats));
+    }
+
+    /// Tells `webhook` which channels have subscribers here from now on.
+    pub(crate) fn tells(&self, webhook: Arc<Webhook>) {
+        // Set only once, before clients come.
+        let _ = self.webhook.set(webhook);
+    }
+
+    /// Counts the questions of `proxy` from now on.
+    pub(crate) fn asks(&self, proxy: Arc<Proxy>) {
+        // Set only once, before clients come.
+        let _ = self.proxy.set(proxy);
+    }
+
+    /// The process ends: the back end is told what it has not heard yet, for `patience` at most.
+    pub(crate) fn ends(&self, patience: Duration) {
+        if let Some(webhook) = self.webhook.get() {
+            webhook.end(patience);
+        }
     }
 
     /// Adds the counters of TLS.
@@ -191,11 +217,6 @@ impl Node {
     /// Puts other rules in force. Subscriptions that the new rules may forbid are checked by their clients' connections.
     pub(crate) fn change_rules(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        let order = Arc::new(Order {
-            user: None,
-            client: None,
-            what: What::Rules,
-        });
         for feed in self.all_feeds() {
             let is_open = match self.rule(&feed.name) {
                 Some(rule) => {
@@ -206,6 +227,13 @@ impl Node {
                 None => false,
             };
             if !is_open {
+                let order = Arc::new(Order {
+                    user: None,
+                    client: None,
+                    what: What::Rules {
+                        channel: feed.name.clone(),
+                    },
+                });
                 self.clients.order(feed.senders(), &order);
             }
         }
@@ -306,7 +334,8 @@ impl Node {
         let mut is_new = false;
         let feed = feeds.entry(channel.clone()).or_insert_with(|| {
             is_new = true;
-            Arc::new(Feed::new(channel.clone(), rule))
+            let webhook = self.webhook.get().filter(|_| rule.webhook && !channel.is_reserved());
+            Arc::new(Feed::new(channel.clone(), rule, webhook.cloned()))
         });
         let feed = Arc::clone(feed);
         drop(feeds);

@@ -29,9 +29,9 @@ pub(crate) enum What {
     /// The connection ends if its token is revoked. Nodes give this order to their own clients only.
     #[serde(skip)]
     Recheck,
-    /// Other rules are in force: the subscriptions that they forbid end. Nodes give this order to their own clients only.
+    /// Another rule is in force for a channel: subscriptions that it forbids end. Nodes give this order to their own clients only.
     #[serde(skip)]
-    Rules,
+    Rules { channel: Name },
     /// An order to nodes: those with this name, or of the server with this name; without a name, all. They ask their clients to come back,
     /// evenly over so many seconds, unless they are to be ready again.
     Drain {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use protocol::Sender;
 
 use super::{Feed, Order};
+use crate::backend::Verdict;
 use crate::broker::{Done, Presence, Snapshot, Trouble};
 use crate::channel::Name;
-use crate::messages::Id;
+use crate::messages::{Code, Id};
 use crate::publication::{Position, Publication};
 
 /// A message to one connection. Small, because there is one for each publication and subscriber.
@@ -46,6 +47,12 @@ pub(crate) enum Outcome {
     Published(Result<Position, Trouble>),
     Snapshot(Result<Snapshot, Trouble>),
     Presence(Result<Presence, Trouble>),
+    /// The back end's verdict on the subscription of this question.
+    MaySubscribe(u64, Result<Verdict, Trouble>),
+    /// The back end's verdict on a client that connects, and the channels that the client wants.
+    MayConnect(Vec<(Name, Option<Position>)>, Result<Verdict, Trouble>),
+    /// The request was refused.
+    Refused(Code, String),
     /// The outcomes of all questions of one request.
     All(Vec<Outcome>),
     /// The result of another action, in words.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use drivers::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::{Health, Node, Slow, UNANSWERED};
+use crate::backend::{HookCounts, Proxy};
 use crate::broker::Done;
 use crate::channel::Name;
 use crate::clock;
@@ -137,6 +139,14 @@ impl Node {
         let tls = tls.iter().flat_map(proto_tls::Stats::iter);
         let tls = tls.map(|(name, value)| (format!("tls_{name}"), value));
         let counted = &self.counters;
+        let asked = |count: fn(&Proxy) -> &AtomicU64| {
+            let proxy = self.proxy.get();
+            proxy.map_or(0, |proxy| count(proxy).load(Ordering::Relaxed))
+        };
+        let hooked = |count: fn(&HookCounts) -> &AtomicU64| {
+            let webhook = self.webhook.get();
+            webhook.map_or(0, |webhook| count(&webhook.counts).load(Ordering::Relaxed))
+        };
         let own = [
             ("subscriptions", subscriptions as u64),
             ("published", counted.published.get()),
@@ -149,6 +159,11 @@ impl Node {
             ("recovered", counted.recovered.get()),
             ("unrecovered", counted.unrecovered.get()),
             ("limited", counted.limited.get()),
+            ("webhook_events", hooked(|counts| &counts.accepted)),
+            ("webhook_lost", hooked(|counts| &counts.lost)),
+            ("webhook_repeated", hooked(|counts| &counts.repeated)),
+            ("proxy_questions", asked(|proxy| &proxy.asked)),
+            ("proxy_failures", asked(|proxy| &proxy.failed)),
             ("broker_reconnects", self.broker().reconnects()),
         ];
         Sample {

@@ -26,6 +26,9 @@ use crate::tls::{self, Certificates, Inside};
 use crate::web::{Site, ToConnection};
 use crate::{admin, logging, machine};
 
+/// How long a process that ends waits for the back end to take the last events.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
+
 /// Serves until a signal arrives and all connections have ended.
 ///
 /// # Errors
@@ -120,6 +123,7 @@ fn alone(settings: &Settings, reload: Arc<Reload>) -> io::Result<()> {
         }
     };
     let ended = server.until(signals, &live.app, Box::new(leave));
+    node.ends(LAST_EVENTS);
     // Up to here, so that the drain can be watched.
     drop((admin, admin_file));
     ended
@@ -280,7 +284,7 @@ fn serve(
     certificates: Option<Arc<Certificates>>,
     admin: Option<Listening>,
 ) -> io::Result<Served> {
-    let app = Arc::new(App::new(Arc::clone(node), settings.clone()));
+    let app = Arc::new(App::new(Arc::clone(node), settings.clone())?);
     let site = Arc::new(Site::new(Arc::clone(&app)).map_err(io::Error::other)?);
     node.start()?;
     let admin = admin.map(|place| admin::serve(settings, &site, place)).transpose()?;

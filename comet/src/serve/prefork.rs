@@ -14,7 +14,7 @@ use proto_tls::TicketKeys;
 use protocol::Peer;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Files, Served, Stopper, announce, node, random, redirect, serve, server};
+use super::{Files, LAST_EVENTS, Served, Stopper, announce, node, random, redirect, serve, server};
 use crate::admin;
 use crate::broker::{Hub, HubDialect, HubPost, HubSession, Inbox, Refusal, Speaker, Upstream, Wake};
 use crate::handover::{Gift, Given};
@@ -228,6 +228,7 @@ fn worker(
     // Set only once, here.
     let _ = stop.set(server.stopper());
     let ended = server.until(signals, &live.app, Box::new(|_| {}));
+    node.ends(LAST_EVENTS);
     drop(admin);
     ended
 }

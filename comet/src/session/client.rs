@@ -16,6 +16,8 @@ pub(super) struct ToClient<'s, W> {
     /// The client's number.
     pub(super) number: u64,
     pub(super) out: &'s mut W,
+    /// If the client takes deltas: whether it has the publication before.
+    pub(super) delta: Option<&'s mut bool>,
 }
 
 /// Why a client is told no more of a channel.
@@ -62,7 +64,11 @@ impl<W: Wire> Reader for ToClient<'_, W> {
 
     fn publication(&mut self, publication: &Publication) -> Result<(), Stop> {
         let encoding = &self.app.node.config.encoding;
-        self.out.publication(publication, self.dialect, encoding);
+        let has_base = self
+            .delta
+            .as_deref_mut()
+            .map(|has_base| core::mem::replace(has_base, true));
+        self.out.publication(publication, self.dialect, encoding, has_base);
         Ok(())
     }
 

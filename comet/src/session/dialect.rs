@@ -37,6 +37,8 @@ pub(crate) enum Closing {
     Stale,
     /// The client has not answered a ping.
     NoPong,
+    /// Whether the client may connect is not known now.
+    TryAgain,
     /// Something may be missing: the client comes back and learns what.
     Again,
 }
@@ -54,6 +56,7 @@ impl Closing {
             Closing::Forbidden => [(1008, "permission denied"), (3507, "permission denied")],
             Closing::Stale => [(1008, "stale"), (3502, "stale")],
             Closing::Again => [(1012, "come back"), (3010, "insufficient state")],
+            Closing::TryAgain => [(1013, "try again later"), (3004, "try again later")],
             Closing::NoPong => [(1008, "no pong"), (3012, "no pong")],
         }
     }

@@ -33,6 +33,8 @@ impl Session {
             joins: false,
             joined: false,
             by_server: false,
+            delta: false,
+            has_base: false,
         });
         if let Some(index) = self.find(&events) {
             self.start(out, index);

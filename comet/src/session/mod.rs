@@ -5,6 +5,7 @@ mod client;
 mod dialect;
 mod joins;
 mod news;
+mod proxied;
 mod socket;
 mod wire;
 
@@ -15,6 +16,7 @@ use protocol::Sender;
 
 use self::client::ToClient;
 use crate::app::{App, Rights};
+use crate::backend::Event;
 use crate::broker::{Done, Member, Trouble};
 use crate::bucket::Bucket;
 use crate::channel::Name;
@@ -22,6 +24,7 @@ use crate::edge::Ticket;
 use crate::messages::{Code, Failure, Id, Reply, Request, check_data};
 use crate::node::{Answer, Begin, Cursor, Feed, Outcome, Post};
 use crate::publication::{Draft, Epoch, Position};
+use crate::rule::Rule;
 use crate::token::Claims;
 
 /// The most clients in an answer about presence.
@@ -72,6 +75,9 @@ struct Subscription {
     joined: bool,
     /// Whether the client has not asked for it in a request of its own.
     by_server: bool,
+    /// Whether the client gets deltas, and whether it has the publication before.
+    delta: bool,
+    has_base: bool,
 }
 
 // The flags need no memory: they fill padding.
@@ -81,8 +87,12 @@ struct Asked {
     id: Id,
     since: Option<Position>,
     limit: usize,
+    /// Whether the client takes deltas.
+    delta: bool,
     /// The number of the broker request made for it.
     round: Option<u64>,
+    /// Whether the server has asked for the client.
+    by_server: bool,
 }
 
 impl Session {
@@ -114,6 +124,12 @@ impl Session {
         }
     }
 
+    /// Tells the back end what this client has done.
+    fn tell(&self, event: Event, channel: Option<&Name>) {
+        let user = self.claims().and_then(|claims| claims.user.as_deref());
+        self.app.tell(event, self.number, user, channel);
+    }
+
     fn user(&self) -> Option<Arc<str>> {
         self.claims()?.user.clone()
     }
@@ -129,19 +145,33 @@ impl Session {
 
     fn serve(&mut self, out: &mut impl Wire, id: &Id, request: Request<'_>) -> Result<(), Failure> {
         match request {
-            Request::Subscribe { channel, since, limit } => {
+            Request::Subscribe {
+                channel,
+                since,
+                limit,
+                delta,
+            } => {
                 let asked = Asked {
                     id: id.clone(),
                     since,
                     limit,
+                    delta,
                     // A position with an invalid epoch needs no request to the broker.
                     round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
+                    by_server: false,
                 };
-                self.subscribe(out, &channel, asked)?;
+                match self.must_ask(|rule| rule.subscribe, &channel, Claims::may_subscribe) {
+                    Some(proxy) => self.ask_to_subscribe(&proxy, channel, asked)?,
+                    None => self.subscribe(out, &channel, asked)?,
+                }
             }
             Request::Unsubscribe { channel } => {
-                let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
-                self.end_one(index);
+                if !self.cancel(out, &channel) {
+                    let index = self.find_asked(&channel).ok_or(NOT_SUBSCRIBED)?;
+                    if let Some(asked) = self.end_one(index) {
+                        self.dialect.fail(out, &asked.id, ENDED);
+                    }
+                }
                 let gone = Reply::Unsubscribed {
                     id: Some(id),
                     channel: &channel,
@@ -152,23 +182,25 @@ impl Session {
                 self.dialect.reply(out, &gone);
             }
             Request::Publish { channel, data, key } => {
-                let keep = self.app.may_publish(&channel, self.claims())?.keep;
+                if let Some(proxy) = self.must_ask(|rule| rule.publish, &channel, Claims::may_publish) {
+                    return self.ask_to_publish(&proxy, id, channel, data, key);
+                }
+                let rule = self.app.may_publish(&channel, self.claims())?;
                 check_data(data)?;
                 let mut draft = Draft::new(channel.clone(), self.user(), data);
                 draft.key = key;
                 let done = self.answer(id, channel, Outcome::Published);
-                self.app.node.counters.published.add(1);
-                self.app.node.broker().publish(draft, keep, done);
+                self.app.publish(draft, &rule, Some(self.number), done);
             }
             Request::History { channel, part, limit } => {
-                let mut keep = self.app.may_subscribe(&channel, self.claims())?.keep;
+                let mut keep = self.may_look(&channel)?.keep;
                 keep.publications = keep.publications.min(limit);
                 self.may_read(out)?;
                 let done = self.answer(id, channel.clone(), Outcome::Snapshot);
                 self.app.node.broker().snapshot(&channel, part, keep, done);
             }
             Request::Presence { channel } => {
-                if !self.app.may_subscribe(&channel, self.claims())?.presence {
+                if !self.may_look(&channel)?.presence {
                     return Err(Failure::new(
                         Code::NotAvailable,
                         "this channel tells nobody who is there",
@@ -191,8 +223,10 @@ impl Session {
                     left: self.left(),
                 };
                 self.dialect.reply(out, &authorized);
-                self.drop_what_is_forbidden(out);
+                self.drop_what_is_forbidden(out, user == user_before);
+                self.subscribe_to_own(out);
                 if user != user_before {
+                    self.tell(Event::Authorize, None);
                     self.tell_who_it_is();
                 }
             }
@@ -215,31 +249,38 @@ impl Session {
     }
 
     /// Ends the subscriptions that the client's new rights do not permit.
-    fn drop_what_is_forbidden(&mut self, out: &mut impl Wire) {
+    fn drop_what_is_forbidden(&mut self, out: &mut impl Wire, is_same_user: bool) {
         let mut index = 0;
-        while let Some(subscription) = self.subscriptions.get(index) {
-            let channel = subscription.cursor.channel().clone();
-            if channel.joined().is_some() || self.app.may_subscribe(&channel, self.claims()).is_ok() {
+        while index < self.subscriptions.len() {
+            if !self.drop_if_forbidden(out, index, is_same_user) {
                 index += 1;
-                continue;
             }
-            if let Some(asked) = self.end_one(index) {
-                self.dialect.fail(
-                    out,
-                    &asked.id,
-                    Failure::new(Code::Forbidden, "no token names this channel"),
-                );
-                continue;
-            }
-            let gone = Reply::Unsubscribed {
-                id: None,
-                channel: &channel,
-                code: Some(Code::Forbidden),
-                reason: None,
-                number: ENDED_FOR_GOOD,
-            };
-            self.dialect.reply(out, &gone);
         }
+    }
+
+    /// Ends a subscription that the client's rights or the rules do not permit. Returns whether it has ended.
+    fn drop_if_forbidden(&mut self, out: &mut impl Wire, index: usize, is_same_user: bool) -> bool {
+        let Some(subscription) = self.subscriptions.get(index) else {
+            return false;
+        };
+        let channel = subscription.cursor.channel().clone();
+        if channel.joined().is_some() || self.may_keep(&channel, is_same_user) {
+            return false;
+        }
+        if let Some(asked) = self.end_one(index) {
+            let failure = Failure::new(Code::Forbidden, "no token names this channel");
+            self.dialect.fail(out, &asked.id, failure);
+            return true;
+        }
+        let gone = Reply::Unsubscribed {
+            id: None,
+            channel: &channel,
+            code: Some(Code::Forbidden),
+            reason: None,
+            number: ENDED_FOR_GOOD,
+        };
+        self.dialect.reply(out, &gone);
+        true
     }
 
     /// Updates the client's user in the presence of its channels.
@@ -252,10 +293,24 @@ impl Session {
 
     fn subscribe(&mut self, out: &mut impl Wire, channel: &Name, asked: Asked) -> Result<(), Failure> {
         let rule = self.app.may_subscribe(channel, self.claims())?;
+        self.begin(out, channel, asked, &rule)
+    }
+
+    /// Subscribes to a channel that the client may read.
+    fn begin(&mut self, out: &mut impl Wire, channel: &Name, mut asked: Asked, rule: &Rule) -> Result<(), Failure> {
+        if rule.latest && asked.since == Some(Position::NOTHING) {
+            // How clients of Centrifugo ask for the latest publication.
+            (asked.since, asked.round) = (None, None);
+        }
         let (present, joins) = (rule.presence, rule.join_leave);
-        let is_by_server = self.dialect != Dialect::Comet && matches!(asked.id, Id::Number(0));
-        if self.find(channel).is_some() {
-            return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
+        let is_by_server = asked.by_server;
+        if let Some(index) = self.find(channel) {
+            // A client of comet's own language may give its position in a channel that the server has subscribed it to.
+            let is_of_server = self.subscriptions.get(index).is_some_and(|one| one.by_server);
+            if !is_of_server || is_by_server || self.dialect != Dialect::Comet {
+                return Err(Failure::new(Code::AlreadySubscribed, "subscribed already"));
+            }
+            self.end_one(index);
         }
         let limit = self.app.settings().limits.subscriptions;
         if self.subscriptions.len() >= limit && self.asked_for() >= limit {
@@ -270,8 +325,11 @@ impl Session {
         if present {
             self.app.node.broker().enter(channel, self.member());
         }
+        let delta = rule.delta && asked.delta;
         self.add(Subscription {
             cursor,
+            delta,
+            has_base: false,
             asked: Some(Box::new(asked)),
             present,
             joins,
@@ -331,20 +389,26 @@ impl Session {
         self.dialect.reply(
             out,
             &Reply::Subscribed {
-                id: &asked.id,
+                id: (!subscription.by_server).then_some(&asked.id),
                 channel: subscription.cursor.channel(),
                 epoch: start.position.epoch,
                 offset: start.position.offset,
                 recovered: start.recovered,
                 publications: &start.publications,
+                delta: subscription.delta,
             },
         );
         subscription.asked = None;
+        subscription.has_base = !start.publications.is_empty();
+        let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
+        self.app
+            .tell(Event::Subscribe, self.number, user, Some(subscription.cursor.channel()));
         let mut client = ToClient {
             app: &self.app,
             dialect: self.dialect,
             number: self.number,
             out,
+            delta: subscription.delta.then_some(&mut subscription.has_base),
         };
         let outcome = subscription.cursor.drained(&mut client);
         if subscription.joins {
@@ -401,6 +465,9 @@ impl Session {
     fn end_subscription(&mut self, index: usize) -> Option<Box<Asked>> {
         let subscription = self.subscriptions.remove(index);
         let channel = subscription.cursor.channel();
+        if subscription.asked.is_none() && channel.joined().is_none() {
+            self.tell(Event::Unsubscribe, Some(channel));
+        }
         if subscription.present {
             let client = self.app.client(self.number);
             self.app.node.broker().leave(channel, &client);
@@ -453,12 +520,18 @@ impl Drop for Session {
     /// Also runs if a panic has prevented `closed` from being called.
     fn drop(&mut self) {
         self.end_all();
+        if let Some(proxy) = self.app.proxy() {
+            proxy.forget(self.number);
+        }
+        if self.is_connected {
+            self.tell(Event::Disconnect, None);
+        }
         self.app.node.clients.left(self.number);
         self.app.edge.leave(self.ticket.take());
     }
 }
 
-pub(crate) use centrifugo::{Connect, push_of};
+pub(crate) use centrifugo::{Connect, push_of, push_of_delta};
 pub(crate) use client::failure;
 pub(crate) use dialect::{Closing, Dialect};
 pub(crate) use wire::Events as EventsWire;
@@ -466,4 +539,5 @@ use wire::Wire;
 
 /// Centrifugo's code for subscriptions that the server ends for good.
 pub(crate) const ENDED_FOR_GOOD: u16 = 2000;
+const ENDED: Failure = Failure::new(Code::Unsubscribed, "the client has ended this subscription");
 const NOT_SUBSCRIBED: Failure = Failure::new(Code::NotSubscribed, "not subscribed");

@@ -36,6 +36,7 @@ impl Session {
                 dialect: self.dialect,
                 number: self.number,
                 out,
+                delta: subscription.delta.then_some(&mut subscription.has_base),
             };
             if let Err(stop) = subscription.cursor.receive(publication, &mut client) {
                 self.settle(out, index, Err(stop));
@@ -93,6 +94,7 @@ impl Session {
             dialect: self.dialect,
             number: self.number,
             out,
+            delta: subscription.delta.then_some(&mut subscription.has_base),
         };
         let outcome = subscription.cursor.look(&mut client);
         self.settle(out, index, outcome);
@@ -105,6 +107,11 @@ impl Session {
             .subscriptions
             .get(index)
             .is_some_and(|subscription| subscription.asked.is_some());
+        let is_by_server = self.subscriptions.get(index).is_some_and(|one| one.by_server);
+        if is_asked && is_by_server {
+            self.end_all();
+            return self.dialect.close(out, Closing::Again);
+        }
         if is_asked && let Some(asked) = self.end_one(index) {
             self.dialect.fail(out, &asked.id, failure(Trouble::Unavailable));
         }
@@ -120,8 +127,21 @@ impl Session {
         if matches!(outcome, Outcome::Snapshot(_) | Outcome::Presence(_)) {
             self.reading = self.reading.saturating_sub(1);
         }
+        let outcome = match outcome {
+            Outcome::MayConnect(subs, verdict) => return self.admitted(out, id, subs, verdict),
+            Outcome::MaySubscribe(round, verdict) => return self.judged(out, round, verdict),
+            Outcome::Refused(code, reason) => {
+                let reason = &reason;
+                return self.dialect.reply(out, &Reply::Error { id, code, reason });
+            }
+            outcome => outcome,
+        };
         let outcome = match &outcome {
-            Outcome::Said(_) | Outcome::All(_) => return,
+            Outcome::MayConnect(..)
+            | Outcome::MaySubscribe(..)
+            | Outcome::Refused(..)
+            | Outcome::Said(_)
+            | Outcome::All(_) => return,
             Outcome::Published(Err(trouble)) => {
                 self.app.node.counters.publish_failures.add(1);
                 let client = self.app.client(self.number);
@@ -185,7 +205,11 @@ impl Session {
                 }
             }
             What::Drain { .. } => {}
-            What::Rules => self.drop_what_is_forbidden(out),
+            What::Rules { channel } => {
+                if let Some(index) = self.find_asked(channel) {
+                    self.drop_if_forbidden(out, index, false);
+                }
+            }
             What::Unsubscribe { channel, code, reason } => {
                 let Some(index) = self.find_asked(channel) else { return };
                 tracing::info!(client, user = self.user().as_deref(), %channel, "the API ends a subscription");

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use proto_ws::{CloseCode, Handler, Message, Misuse, Socket};
+use serde_json::value::RawValue;
 
 use super::Session;
 use super::client::ToClient;
 use super::dialect::{Closing, Dialect};
 use super::wire::Wire;
+use crate::backend::Event;
+use crate::channel::Name;
 use crate::messages::{Code, Failure, Id, Reply, Request};
 use crate::node::Post;
+use crate::publication::Position;
 
 impl Session {
     /// Handles a message of comet's own language.
@@ -20,9 +24,20 @@ impl Session {
         };
         let outcome = self
             .may_ask(now)
+            .and_then(|()| self.must_be_connected())
             .and_then(|()| outcome.and_then(|request| self.serve(out, &id, request)));
         if let Err(failure) = outcome {
             self.dialect.fail(out, &id, failure);
+        }
+    }
+
+    fn must_be_connected(&self) -> Result<(), Failure> {
+        match self.is_connected {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Code::Unavailable,
+                "the back end is asked whether this client may connect: wait for the welcome",
+            )),
         }
     }
 
@@ -76,6 +91,7 @@ impl Session {
                 dialect: self.dialect,
                 number: self.number,
                 out,
+                delta: subscription.delta.then_some(&mut subscription.has_base),
             };
             let outcome = subscription.cursor.drained(&mut client);
             let is_over = outcome.is_err();
@@ -86,8 +102,15 @@ impl Session {
         }
     }
 
-    /// Says who the client is.
-    pub(super) fn welcome(&mut self, out: &mut impl Wire, id: &Id) {
+    /// Says who the client is, with `data` of the back end, and subscribes it to the channels that it and its token name. Returns why the
+    /// connection must end, if it must.
+    pub(super) fn welcome(
+        &mut self,
+        out: &mut impl Wire,
+        id: &Id,
+        data: Option<&RawValue>,
+        subs: Vec<(Name, Option<Position>)>,
+    ) -> Option<Closing> {
         let user = self.user();
         let welcome = Reply::Welcome {
             id,
@@ -96,8 +119,15 @@ impl Session {
             node: &self.app.node.name,
             worker: self.app.node.config.worker,
             user: user.as_deref(),
+            data,
         };
         self.dialect.reply(out, &welcome);
+        self.tell(Event::Connect, None);
+        if self.dialect == Dialect::Comet {
+            self.subscribe_to_own(out);
+            return None;
+        }
+        self.subscribe_by_server(out, subs)
     }
 }
 
@@ -106,7 +136,14 @@ impl Handler for Session {
 
     fn opened(&mut self, socket: &mut Socket<'_, '_>) -> Result<(), Misuse> {
         if self.dialect == Dialect::Comet {
-            self.welcome(socket, &Id::NONE);
+            match self.ask_to_connect(&Id::NONE, None, Vec::new()) {
+                Ok(true) => self.is_connected = false,
+                Ok(false) => drop(self.welcome(socket, &Id::NONE, None, Vec::new())),
+                Err(failure) => {
+                    self.is_connected = false;
+                    self.not_admitted(socket, &Id::NONE, failure);
+                }
+            }
         }
         Ok(())
     }

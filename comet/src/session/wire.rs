@@ -13,7 +13,8 @@ pub(crate) trait Wire {
     /// Sends a message.
     fn text(&mut self, json: &str);
     /// Sends a publication, whose encodings all receivers share.
-    fn publication(&mut self, publication: &Publication, dialect: Dialect, encoding: &Encoding);
+    /// With `delta`, the client takes deltas, and has the publication before or not.
+    fn publication(&mut self, publication: &Publication, dialect: Dialect, encoding: &Encoding, delta: Option<bool>);
     /// Ends the connection.
     fn close(&mut self, code: CloseCode, reason: &str);
 }
@@ -27,10 +28,11 @@ impl Wire for Socket<'_, '_> {
         let _ = Socket::text(self, json);
     }
 
-    fn publication(&mut self, publication: &Publication, dialect: Dialect, encoding: &Encoding) {
-        let message = match dialect {
-            Dialect::Comet => publication.message(encoding),
-            Dialect::Centrifugo | Dialect::Events => &publication.pushed(encoding).message,
+    fn publication(&mut self, publication: &Publication, dialect: Dialect, encoding: &Encoding, delta: Option<bool>) {
+        let message = match (dialect, delta) {
+            (Dialect::Comet, _) => publication.message(encoding),
+            (Dialect::Centrifugo, Some(has_base)) => publication.pushed_delta(encoding, has_base),
+            (Dialect::Centrifugo | Dialect::Events, _) => &publication.pushed(encoding).message,
         };
         let _ = self.prepared(message);
     }
@@ -52,7 +54,7 @@ impl Wire for Events<'_, '_, '_> {
         let _ = self.0.write(format!("data: {json}\n\n").as_bytes());
     }
 
-    fn publication(&mut self, publication: &Publication, _: Dialect, encoding: &Encoding) {
+    fn publication(&mut self, publication: &Publication, _: Dialect, encoding: &Encoding, _: Option<bool>) {
         let _ = self.0.write_shared(publication.pushed(encoding).event.clone());
     }
 

@@ -10,7 +10,10 @@ use std::time::Duration;
 use drivers::Driver;
 use proto_tls::Files;
 use proto_ws::handshake::server::OriginPolicy;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 
+use crate::backend::{self, Event, Events};
 use crate::broker::RedisUrl;
 use crate::channel::{Name, Pattern};
 use crate::edge::{Edge, Networks, Proxies};
@@ -37,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) authority: Authority,
     pub(crate) demands: Demands,
     pub(crate) api_token: Option<ApiToken>,
+    pub(crate) backend: Option<backend::Settings>,
     pub(crate) origins: OriginPolicy,
     /// The cookie with a client's token.
     pub(crate) token_cookie: Option<String>,
@@ -125,7 +129,37 @@ impl Settings {
         };
         let api_token = problems.secret("api_token", options.api_token, options.api_token_file.as_deref());
         let api_token = api_token.and_then(|token| problems.take("api_token", ApiToken::new(&token)));
+        let secret = problems.secret(
+            "backend_secret",
+            options.backend_secret,
+            options.backend_secret_file.as_deref(),
+        );
+        let backend = backend(
+            &mut problems,
+            options.webhook,
+            options.webhook_events,
+            [options.connect_proxy, options.subscribe_proxy, options.publish_proxy],
+            secret,
+            options.backend_timeout.map_or(Duration::ZERO, |span| span.0),
+        );
+        let questions = problems.positive("backend_questions", options.backend_questions);
+        let backend = backend.map(|backend| backend::Settings { questions, ..backend });
         let demo = options.demo.unwrap_or(false);
+        for channel in &options.channels {
+            let urls = backend.as_ref().map(|backend| &backend.proxies);
+            for (key, access, url) in [
+                ("subscribe_proxy", channel.subscribe, urls.map(|urls| &urls.subscribe)),
+                ("publish_proxy", channel.publish, urls.map(|urls| &urls.publish)),
+            ] {
+                if access == Some(Access::Proxy) && url.is_none_or(Option::is_none) {
+                    let name = channel.name.to_string();
+                    problems.add(
+                        &format!("channel {name:?}"),
+                        &format!("asks a back end, but there is no {key}"),
+                    );
+                }
+            }
+        }
         let rules = rules(&mut problems, options.channels, demo, authority.exists());
         let high_water = options.high_water;
         let origins = origins(&mut problems, options.origins);
@@ -178,6 +212,7 @@ impl Settings {
             proxies,
             authority,
             api_token,
+            backend,
             demo,
             rules,
         };
@@ -347,6 +382,62 @@ fn tls(
     })
 }
 
+/// How the back end is told and asked, if it is.
+fn backend(
+    problems: &mut Problems,
+    webhook: Option<String>,
+    events: Option<Vec<String>>,
+    proxies: [Option<String>; 3],
+    secret: Option<String>,
+    timeout: Duration,
+) -> Option<backend::Settings> {
+    let secret = secret.and_then(|secret| problems.take("backend_secret", Secret::new(&secret)));
+    if events.is_some() && webhook.is_none() {
+        problems.add("webhook_events", "means nothing without webhook");
+    }
+    let webhook = webhook.and_then(|url| problems.take("webhook", backend_url(&url)));
+    let events = events.map(|names| {
+        let read = |name: String| {
+            let event = Event::deserialize(name.as_str().into_deserializer());
+            event.map_err(|error: serde::de::value::Error| error.to_string())
+        };
+        let events = names.into_iter().map(read).collect::<Result<Vec<_>, _>>();
+        problems.take("webhook_events", events).unwrap_or_default()
+    });
+    if timeout.is_zero() {
+        problems.add("backend_timeout", "would let nobody answer");
+    }
+    let [connect, subscribe, publish] = proxies;
+    let mut proxy = |key, url: Option<String>| url.and_then(|url| problems.take(key, backend_url(&url)));
+    let proxies = backend::Urls {
+        connect: proxy("connect_proxy", connect),
+        subscribe: proxy("subscribe_proxy", subscribe),
+        publish: proxy("publish_proxy", publish),
+    };
+    if webhook.is_none() && !proxies.any() {
+        return None;
+    }
+    let Some(secret) = secret else {
+        problems.add("backend_secret", "is needed to sign what comet sends to the back end");
+        return None;
+    };
+    Some(backend::Settings {
+        webhook,
+        events: events.map_or(Events::ALL, |events| Events::of(&events)),
+        proxies,
+        questions: 0,
+        secret,
+        timeout,
+    })
+}
+
+fn backend_url(url: &str) -> Result<url::Url, String> {
+    match url::Url::parse(url) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(format!("{url:?} is not an http or https URL")),
+    }
+}
+
 fn broker(url: &str) -> Result<BrokerUrl, String> {
     match url {
         "memory" => Ok(BrokerUrl::Memory),
@@ -393,6 +484,9 @@ fn rules(problems: &mut Problems, channels: Vec<ChannelOptions>, demo: bool, sec
         keep: nothing,
         presence: false,
         join_leave: false,
+        latest: false,
+        webhook: false,
+        delta: false,
         slow: Slow::Skip,
     };
     // First, so that no other rule applies.
@@ -460,6 +554,18 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
             "slow clients cannot catch up without history",
         );
     }
+    if channel.delta == Some(true) && channel.history == Some(0) {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "without history there is nothing that a delta could be made to",
+        );
+    }
+    if channel.latest == Some(true) && channel.history == Some(0) {
+        problems.add(
+            &format!("channel {:?}", channel.name.to_string()),
+            "without history there is no latest publication to begin with",
+        );
+    }
     Rule {
         subscribe: channel.subscribe.unwrap_or(default.subscribe),
         publish: channel.publish.unwrap_or(default.publish),
@@ -470,6 +576,9 @@ fn rule(problems: &mut Problems, channel: ChannelOptions, secret: bool) -> Rule 
         },
         presence: channel.presence.unwrap_or(default.presence),
         join_leave: channel.join_leave.unwrap_or(default.join_leave),
+        latest: channel.latest.unwrap_or(default.latest),
+        webhook: channel.webhook.unwrap_or(default.webhook),
+        delta: channel.delta.unwrap_or(default.delta),
         slow: channel.slow.unwrap_or(default.slow),
         name: channel.name,
     }

@@ -13,6 +13,9 @@ use crate::channel::Pattern;
 use crate::logging::{Format, Level};
 use crate::rule::{Access, Slow};
 
+/// How long the back end may take to answer.
+const BACKEND_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A time such as `10s`, `1m 30s` or `250ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -146,6 +149,33 @@ options! {
     /// The file with the API token
     #[arg(value_name = "FILE", conflicts_with = "api_token")]
     api_token_file: PathBuf,
+    /// Where the back end is told what happens: an http or https URL, which needs a backend_secret
+    #[arg(value_name = "URL")]
+    webhook: String,
+    /// What it is told of: connect, authorize, disconnect, subscribe, unsubscribe, publish, presence [default: all]
+    #[arg(value_name = "EVENT", value_delimiter = ',')]
+    webhook_events: Vec<String>,
+    /// Where the back end is asked about clients that connect without a token: an http or https URL
+    #[arg(value_name = "URL")]
+    connect_proxy: String,
+    /// Where it is asked about subscriptions, in channels with subscribe = "proxy"
+    #[arg(value_name = "URL")]
+    subscribe_proxy: String,
+    /// Where it is asked about publications, in channels with publish = "proxy"
+    #[arg(value_name = "URL")]
+    publish_proxy: String,
+    /// The most questions of a process that wait for the back end's answers; beyond that clients are refused [default: 1000]
+    #[arg(value_name = "N")]
+    backend_questions: usize,
+    /// The secret that signs what comet sends to the back end, at least 32 bytes; better in a file
+    #[arg(value_name = "SECRET", env = "COMET_BACKEND_SECRET", hide_env_values = true)]
+    backend_secret: String,
+    /// The file with this secret
+    #[arg(value_name = "FILE", conflicts_with = "backend_secret")]
+    backend_secret_file: PathBuf,
+    /// How long the back end may take to answer [default: 3s]
+    #[arg(value_name = "TIME")]
+    backend_timeout: Span,
     /// Origins whose pages may connect, or "any" [default: the server's own host]
     #[arg(value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
@@ -208,6 +238,12 @@ pub(crate) struct ChannelOptions {
     pub(crate) history_time: Option<Span>,
     pub(crate) presence: Option<bool>,
     pub(crate) join_leave: Option<bool>,
+    /// Whether new subscribers first get the newest publication.
+    pub(crate) latest: Option<bool>,
+    /// Whether the webhook is told of what happens in the channel.
+    pub(crate) webhook: Option<bool>,
+    /// Whether clients of Centrifugo's protocol may ask for what has changed alone.
+    pub(crate) delta: Option<bool>,
     pub(crate) slow: Option<Slow>,
 }
 
@@ -245,6 +281,8 @@ impl Options {
             threads: Some(1),
             broker: Some("memory".to_owned()),
             token_leeway: Some(Span(Duration::ZERO)),
+            backend_questions: Some(1000),
+            backend_timeout: Some(Span(BACKEND_PATIENCE)),
             demo: Some(false),
             compression: Some(false),
             drain: Some(Span(Duration::from_secs(10))),

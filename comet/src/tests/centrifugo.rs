@@ -18,6 +18,9 @@ const RULES: &str = r#"
     name = "private"
     subscribe = "token"
     [[channel]]
+    name = "score"
+    delta = true
+    [[channel]]
     name = "news*"
     history = 3
     slow = "catch-up"
@@ -33,7 +36,7 @@ fn open(rig: &Rig) -> Client {
     Client::of(harness)
 }
 
-fn connected(rig: &Rig, token: &str) -> Client {
+pub(super) fn connected(rig: &Rig, token: &str) -> Client {
     let mut client = open(rig);
     let answer = client.ask(&json!({"id": 1, "connect": {"token": token}}).to_string());
     assert_eq!(
@@ -160,6 +163,56 @@ fn what_was_missed_is_recovered_or_said_to_be_lost() {
 }
 
 /// The protocol has no word for a loss in the middle: the subscription ends, so that the client subscribes again and learns of it.
+#[test]
+fn deltas_are_for_those_who_ask() {
+    let rig = Rig::new(RULES);
+    let score = |points: u64| format!(r#"{{"game":"a rather long name of a game","home":{points},"away":0}}"#);
+    rig.publish("score", &score(1));
+    let mut client = connected(&rig, "");
+    // Only in channels whose rule says so.
+    let answer = ask(&mut client, "subscribe", &json!({"channel": "news", "delta": "fossil"}));
+    assert_eq!(answer["subscribe"]["delta"], Value::Null);
+    let answer = ask(
+        &mut client,
+        "subscribe",
+        &json!({"channel": "score", "delta": "fossil"}),
+    );
+    assert_eq!(answer["subscribe"]["delta"], true);
+    // And only for those who ask.
+    let mut other = connected(&rig, "");
+    let answer = ask(&mut other, "subscribe", &json!({"channel": "score", "delta": "other"}));
+    assert_eq!(answer["subscribe"]["delta"], Value::Null);
+    for points in 2..=3 {
+        rig.publish("score", &score(points));
+    }
+    rig.publish("score", "7");
+    let pushed = client.all();
+    let publication = |index: usize| &pushed[index]["push"]["pub"];
+    // The client has none before, so the first comes whole: as text, to which the next is a delta.
+    assert_eq!(*publication(0), json!({"offset": 2, "data": score(2)}));
+    let delta = publication(1)["data"].as_str().unwrap();
+    assert!(
+        publication(1)["delta"] == true && delta.len() < 30 && delta.contains(":3"),
+        "{delta}"
+    );
+    // Where a delta is longer, there is none.
+    assert_eq!(*publication(2), json!({"offset": 4, "data": "7"}));
+    assert_eq!(other.all()[1]["push"]["pub"]["data"]["home"], 3);
+    // Recovered publications come whole, and the next is a delta to the last of them.
+    let mut back = connected(&rig, "");
+    let epoch = answer["subscribe"]["epoch"].as_str().unwrap();
+    let since = json!({"channel": "score", "delta": "fossil", "recover": true, "epoch": epoch, "offset": 2});
+    let answer = ask(&mut back, "subscribe", &since);
+    assert_eq!(
+        answer["subscribe"]["publications"],
+        json!([{"offset": 3, "data": score(3)}, {"offset": 4, "data": "7"}])
+    );
+    rig.publish("score", "[7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]");
+    rig.publish("score", "[7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 7, 7, 7, 7]");
+    let last = &back.all()[1]["push"]["pub"];
+    assert_eq!((&last["delta"], &last["offset"]), (&json!(true), &json!(6)));
+}
+
 #[test]
 fn a_loss_ends_the_subscription() {
     let rig = Rig::new(RULES);

@@ -1,12 +1,14 @@
 //! The whole server in memory: connections in harnesses, on one node.
 
 mod api;
+mod backend;
 mod brokers;
 mod browsers;
 mod centrifugo;
 mod feed;
 mod http;
 mod http2;
+mod latest;
 mod model;
 mod openapi;
 mod operators;
@@ -75,7 +77,7 @@ impl Rig {
             max_channels: settings.limits.channels,
         };
         let node = Node::new(config, |inbox, _| broker(inbox, &settings));
-        let app = Arc::new(App::new(Arc::clone(&node), settings));
+        let app = Arc::new(App::new(Arc::clone(&node), settings).unwrap());
         Rig {
             site: Arc::new(Site::new(Arc::clone(&app)).unwrap()),
             app,

@@ -201,7 +201,7 @@ impl Secret {
             .map_err(|_| BadToken::Signature)
     }
 
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+    pub(crate) fn mac(&self, signed: &str) -> Hmac<Sha256> {
         // HMAC accepts keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| Hmac::new(&Default::default()));
         mac.update(signed.as_bytes());

@@ -35,6 +35,14 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("unrecovered", "Clients that came back too late to get everything."),
     ("limited", "Requests refused because a client made too many."),
+    ("webhook_events", "Events that the back end has accepted."),
+    ("webhook_lost", "Events that the back end was not told of."),
+    ("webhook_repeated", "Requests of the webhook that were repeated."),
+    ("proxy_questions", "Questions to the back end."),
+    (
+        "proxy_failures",
+        "Questions to the back end that had no answer, or were not asked because too many waited.",
+    ),
     (
         "broker_reconnects",
         "Times that the connection to the broker was lost and established again.",

@@ -28,6 +28,7 @@ use self::events::Events;
 use self::one_way::{OneWay, VisitorParts};
 use self::pages::Pages;
 use crate::app::App;
+use crate::backend::{Event, Head};
 use crate::edge::{Forwarded, Ticket, TooMany};
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -237,6 +238,7 @@ impl Visitor {
         };
         // Returns the ticket when it is dropped.
         let session = Session::new(Arc::clone(self.app()), self.sender.clone(), dialect, claims, ticket);
+        session.came_with(self.app().proxy().map(|_| Head::of(request)));
         let mut accepted = handshake.accept();
         if self.app().node.config.encoding.compression.is_some() {
             accepted = accepted.deflate(&self.site.ws.deflate);
@@ -257,6 +259,7 @@ impl Visitor {
         match Events::open(self, request, forwarded.as_ref(), answer) {
             Ok(Some(mut events)) => {
                 events.ticket = ticket;
+                events.tell(self.app(), [Event::Connect, Event::Subscribe]);
                 self.doing = Doing::Events(Box::new(events));
                 Ok(())
             }
@@ -270,7 +273,10 @@ impl Visitor {
     /// Ends the current activity.
     fn end_activity(&mut self) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Events(mut events) => self.app().edge.leave(events.ticket.take()),
+            Doing::Events(mut events) => {
+                events.tell(self.app(), [Event::Unsubscribe, Event::Disconnect]);
+                self.app().edge.leave(events.ticket.take());
+            }
             Doing::OneWay(mut stream) => self.app().edge.leave(stream.ticket()),
             _ => {}
         }

@@ -6,6 +6,7 @@ use proto_http::{Misuse, Request, Responder};
 
 use super::cors::Readers;
 use super::{Visitor, api, parameter, too_many};
+use crate::backend::Head;
 use crate::edge::Ticket;
 use crate::messages::{Code, Failure};
 use crate::node::Post;
@@ -15,6 +16,8 @@ use crate::session::{Closing, Connect, Dialect, EventsWire, Session};
 pub(super) struct OneWay {
     body: Vec<u8>,
     ticket: Option<Ticket>,
+    /// The request, if the back end will be asked.
+    head: Option<Head>,
     readers: Readers,
     session: Option<Box<Session>>,
 }
@@ -44,6 +47,7 @@ impl OneWay {
         Ok(Some(OneWay {
             body: body.into_bytes(),
             ticket,
+            head: visitor.app().proxy().map(|_| Head::of(request)),
             readers,
             session: None,
         }))
@@ -63,6 +67,7 @@ impl OneWay {
         };
         let (app, me) = (Arc::clone(visitor.0), visitor.1.clone());
         let mut session = Box::new(Session::new(app, me, Dialect::Events, None, self.ticket.take()));
+        session.came_with(self.head.take());
         answer.start(200, &(super::events::FIELDS, self.readers.fields()), None)?;
         let mut out = EventsWire(answer);
         if let Err(failure) = session.connect_one_way(&mut out, &connect) {

@@ -37,7 +37,12 @@ impl Pages {
             page("/admin.js", "text/javascript", include_str!("../../page/admin.js"))?,
             page("/style.css", "text/css", include_str!("../../page/style.css"))?,
             page("/app.js", "text/javascript", include_str!("../../page/app.js"))?,
-            page("/comet.js", "text/javascript", include_str!("../../page/comet.js"))?,
+            page("/comet.js", "text/javascript", include_str!("../../client/comet.js"))?,
+            page(
+                "/event-streams.js",
+                "text/javascript",
+                include_str!("../../client/event-streams.js"),
+            )?,
             page("/icon.svg", "image/svg+xml", include_str!("../../page/icon.svg"))?,
             page("/plot.js", "text/javascript", include_str!("../../page/plot.js"))?,
         ]))

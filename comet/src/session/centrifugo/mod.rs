@@ -10,18 +10,18 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use self::read::Command;
-use super::dialect::Closing;
+use super::dialect::{Closing, Dialect};
 use super::wire::Wire;
-use super::{Asked, Session};
+use super::{Asked, ENDED_FOR_GOOD, Session};
 use crate::broker::Part;
 use crate::channel::Name;
-use crate::messages::{Code, Failure, Id, MOST, Request};
+use crate::messages::{Code, Failure, Id, MOST, Reply, Request};
 use crate::publication::{Epoch, Position};
 use crate::token::BadToken;
 
 pub(crate) use self::read::Connect;
-pub(crate) use self::write::push_of;
 pub(super) use self::write::write;
+pub(crate) use self::write::{push_of, push_of_delta};
 
 /// Flags of ids, above the 32 bits of the client's number: what the answer is to look like.
 const STATS: u64 = 1 << 32;
@@ -79,6 +79,7 @@ impl Session {
                 channel: subscribe.channel()?,
                 since: subscribe.position(),
                 limit: 0,
+                delta: subscribe.takes_deltas(),
             }
         } else if let Some(of) = command.unsubscribe {
             let channel = of.channel()?;
@@ -154,36 +155,69 @@ impl Session {
             };
             channels.push((channel, since.position()));
         }
+        // Asked at most once: another `connect` is not expected meanwhile.
+        let is_asked = self.ask_to_connect(id, connect.data, channels.clone());
+        if is_asked.inspect_err(|failure| self.not_admitted(out, id, *failure)) != Ok(false) {
+            return Ok(None);
+        }
+        self.is_connected = true;
+        Ok(self.welcome(out, id, None, channels))
+    }
+
+    /// Subscribes the client to these channels, and to those that its token names. Returns why the connection must end, if it must.
+    pub(super) fn subscribe_by_server(
+        &mut self,
+        out: &mut impl Wire,
+        mut channels: Vec<(Name, Option<Position>)>,
+    ) -> Option<Closing> {
         let named = self.claims().map(|claims| claims.channels.clone()).unwrap_or_default();
         for channel in named {
             if channels.iter().all(|(known, _)| *known != channel) {
                 channels.push((channel, None));
             }
         }
-        self.is_connected = true;
-        self.welcome(out, id);
         for (channel, since) in channels {
-            if let Err(failure) = self.subscribe_by_server(out, &channel, since) {
+            if let Err(failure) = self.subscribe_to(out, &channel, since) {
                 return match failure.code {
-                    Code::Forbidden | Code::NoSuchChannel => Ok(Some(Closing::Forbidden)),
-                    _ => Ok(Some(Closing::Again)),
+                    Code::Forbidden | Code::NoSuchChannel => Some(Closing::Forbidden),
+                    _ => Some(Closing::Again),
                 };
             }
         }
-        Ok(None)
+        None
     }
 
-    fn subscribe_by_server(
-        &mut self,
-        out: &mut impl Wire,
-        channel: &Name,
-        since: Option<Position>,
-    ) -> Result<(), Failure> {
+    /// Subscribes a client of comet's own language to the channels that its token names, and that it is not subscribed to.
+    pub(super) fn subscribe_to_own(&mut self, out: &mut impl Wire) {
+        if self.dialect != Dialect::Comet {
+            return;
+        }
+        let named = self.claims().map(|claims| claims.channels.clone()).unwrap_or_default();
+        for channel in named {
+            if self.find(&channel).is_some() {
+                continue;
+            }
+            if let Err(failure) = self.subscribe_to(out, &channel, None) {
+                let gone = Reply::Unsubscribed {
+                    id: None,
+                    channel: &channel,
+                    code: Some(failure.code),
+                    reason: Some(failure.reason),
+                    number: ENDED_FOR_GOOD,
+                };
+                self.dialect.reply(out, &gone);
+            }
+        }
+    }
+
+    fn subscribe_to(&mut self, out: &mut impl Wire, channel: &Name, since: Option<Position>) -> Result<(), Failure> {
         let asked = Asked {
             id: Id::NONE,
             since,
             limit: 0,
+            delta: false,
             round: since.filter(|since| since.epoch == Epoch::NONE).map(|_| 0),
+            by_server: true,
         };
         self.subscribe(out, channel, asked)
     }
@@ -211,7 +245,6 @@ impl Session {
 
     /// Asks the client for a sign of life, if its language has such a question.
     pub(super) fn beat(&mut self, out: &mut impl Wire) {
-        use super::dialect::Dialect;
         let closing = match self.dialect {
             // WebSocket has Pings of its own.
             Dialect::Comet => return,

@@ -49,6 +49,9 @@ pub(super) struct Nothing {}
 pub(crate) struct Connect<'a> {
     #[serde(borrow)]
     pub(crate) token: Cow<'a, str>,
+    /// What the client tells the back end.
+    #[serde(borrow)]
+    pub(crate) data: Option<&'a RawValue>,
     /// Channels that the client is subscribed to as it connects, and where it stood in them.
     #[serde(borrow)]
     pub(crate) subs: BTreeMap<Cow<'a, str>, Since<'a>>,
@@ -75,6 +78,9 @@ pub(super) struct Subscribe<'a> {
     offset: u64,
     #[serde(borrow)]
     pub(super) token: Cow<'a, str>,
+    /// The kind of deltas that the client takes.
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
 }
 
 /// A command about a channel.
@@ -150,6 +156,12 @@ impl Subscribe<'_> {
 
     pub(super) fn position(&self) -> Option<Position> {
         since(self.recover, &self.epoch, self.offset)
+    }
+}
+
+impl Subscribe<'_> {
+    pub(super) fn takes_deltas(&self) -> bool {
+        self.delta == "fossil"
     }
 }
 

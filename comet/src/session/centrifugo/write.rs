@@ -70,11 +70,56 @@ fn pubs(publications: &[Arc<Publication>]) -> Vec<Pub<'_>> {
         .collect()
 }
 
+fn whole(publications: &[Arc<Publication>]) -> Vec<PubDelta<'_>> {
+    let whole = publications.iter().map(|publication| {
+        let text = str::from_utf8(&publication.data).unwrap_or_default();
+        PubDelta::of(publication, text, false)
+    });
+    whole.collect()
+}
+
 #[derive(Serialize)]
 struct Push<'a> {
     channel: &'a str,
     #[serde(rename = "pub")]
     publication: Pub<'a>,
+}
+
+/// A publication whose data is text: JSON, or a delta.
+#[derive(Serialize)]
+struct PubDelta<'a> {
+    data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<ClientInfo<'a>>,
+    offset: u64,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    delta: bool,
+}
+
+impl<'a> PubDelta<'a> {
+    fn of(publication: &'a Publication, data: &'a str, delta: bool) -> Self {
+        let Pub { info, offset, .. } = Pub::from(publication);
+        PubDelta {
+            data,
+            info,
+            offset,
+            delta,
+        }
+    }
+}
+
+/// The push of a publication for a client that takes deltas.
+pub(crate) fn push_of_delta(publication: &Publication, data: &str, is_delta: bool) -> String {
+    #[derive(Serialize)]
+    struct Push<'a> {
+        channel: &'a str,
+        #[serde(rename = "pub")]
+        publication: PubDelta<'a>,
+    }
+    text(&Push {
+        channel: publication.channel.as_str(),
+        publication: PubDelta::of(publication, data, is_delta),
+    })
 }
 
 /// The push of a publication, or of the event that a client has come or left.
@@ -112,12 +157,31 @@ struct Joined<'a> {
     info: Option<Info>,
 }
 
+/// The publications of an answer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Pubs<'a> {
+    Json(Vec<Pub<'a>>),
+    Text(Vec<PubDelta<'a>>),
+}
+
+impl Pubs<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Pubs::Json(all) => all.is_empty(),
+            Pubs::Text(all) => all.is_empty(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Subscribed<'a> {
     recoverable: bool,
     epoch: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    publications: Vec<Pub<'a>>,
+    #[serde(skip_serializing_if = "Pubs::is_empty")]
+    publications: Pubs<'a>,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    delta: bool,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     recovered: bool,
     offset: u64,
@@ -145,13 +209,21 @@ pub(in crate::session) fn write(reply: &Reply<'_>, is_one_way: bool, mut send: i
     };
     match reply {
         Reply::Welcome {
-            id, left, client, node, ..
+            id,
+            left,
+            client,
+            node,
+            data,
+            ..
         } => {
             let mut welcome = json!({ "client": client, "version": VERSION, "ping": BEAT, "node": node });
             if !is_one_way {
                 welcome["pong"] = true.into();
             }
             expires(&mut welcome, *left);
+            if let Some(data) = data {
+                welcome["data"] = serde_json::from_str(data.get()).unwrap_or_default();
+            }
             answer(id, "connect", &welcome.to_string());
         }
         Reply::Authorized { id, left, client, .. } => {
@@ -166,12 +238,19 @@ pub(in crate::session) fn write(reply: &Reply<'_>, is_one_way: bool, mut send: i
             offset,
             recovered,
             publications,
+            delta,
         } => {
+            let id = id.unwrap_or(&Id::NONE);
             let is_answer = number(id) != 0;
             let subscribed = Subscribed {
                 recoverable: true,
                 epoch: epoch.to_string(),
-                publications: if is_answer { pubs(publications) } else { Vec::new() },
+                publications: match (is_answer, delta) {
+                    (false, _) => Pubs::Json(Vec::new()),
+                    (true, false) => Pubs::Json(pubs(publications)),
+                    (true, true) => Pubs::Text(whole(publications)),
+                },
+                delta: *delta,
                 recovered: *recovered == Some(true),
                 offset: if is_answer {
                     *offset

@@ -263,16 +263,15 @@ fn ask(app: &App, command: Command, topic: &Topic, gather: &Arc<Gather>, index: 
         Command::Publish { draft, channels, .. } => {
             let allowed = channels.into_iter().filter_map(|channel| {
                 let is_allowed = may_publish(app, &channel).is_ok();
-                let keep = app.rule(&channel).ok().filter(|_| is_allowed)?.keep;
-                Some((channel, keep))
+                let rule = app.rule(&channel).ok().filter(|_| is_allowed)?;
+                Some((channel, rule))
             });
-            for (at, (channel, keep)) in allowed.enumerate() {
+            for (at, (channel, rule)) in allowed.enumerate() {
                 let draft = crate::publication::Draft {
                     channel,
                     ..draft.clone()
                 };
-                app.node.counters.published.add(1);
-                broker.publish(draft, keep, gather.done(index + at, Outcome::Published));
+                app.publish(draft, &rule, None, gather.done(index + at, Outcome::Published));
             }
         }
         Command::History { channel, part, limit } => {

@@ -12,6 +12,7 @@ use self::ids::{Key, Last, NOWHERE};
 use super::cors::Readers;
 use super::{Visitor, api, parameter, parameters};
 use crate::app::{App, Rights};
+use crate::backend::Event;
 use crate::channel::Name;
 use crate::edge::{Forwarded, Ticket};
 use crate::messages::{Code, Failure, MOST};
@@ -110,6 +111,10 @@ impl Events {
             Ok(claims) => claims,
             Err(bad) => return api::unauthorized(answer, &readers, bad.reason()).map(|()| None),
         };
+        if claims.is_none() && app.proxy().is_some_and(|proxy| proxy.urls.connect.is_some()) {
+            let why = "the back end decides who may connect, and is not asked about event streams";
+            return api::unauthorized(answer, &readers, why).map(|()| None);
+        }
         let channels = channels(request, settings.limits.subscriptions.min(MOST_CHANNELS));
         let channels = channels.and_then(|channels| {
             for channel in &channels {
@@ -184,6 +189,24 @@ impl Events {
             })
         };
         channels.iter().map(one).collect()
+    }
+
+    /// Tells the back end that the reader has come or gone.
+    pub(super) fn tell(&self, app: &App, events: [Event; 2]) {
+        for event in events {
+            if matches!(event, Event::Subscribe | Event::Unsubscribe) {
+                for followed in &self.channels {
+                    self.tell_one(app, event, Some(followed.cursor.channel()));
+                }
+            } else {
+                self.tell_one(app, event, None);
+            }
+        }
+    }
+
+    fn tell_one(&self, app: &App, event: Event, channel: Option<&Name>) {
+        let user = self.rights.as_ref().and_then(|rights| rights.claims.user.as_deref());
+        app.tell(event, self.number, user, channel);
     }
 
     /// Whether the reader's token has expired, which ends the stream.
@@ -310,7 +333,7 @@ impl Events {
             }
             What::Disconnect { code, reason } => disconnect(*code, reason, answer),
             What::Drain { .. } => Ok(()),
-            What::Rules => self.drop_what_is_forbidden(app, answer),
+            What::Rules { channel } => self.drop_if_forbidden(app, channel, answer),
             What::Unsubscribe { channel, code, reason } => match self.find(|cursor| cursor.channel() == channel) {
                 Some(index) => self.unsubscribe(index, *code, reason, answer),
                 None => Ok(()),
@@ -318,17 +341,14 @@ impl Events {
         }
     }
 
-    /// Ends the channels that the rules no longer permit.
-    fn drop_what_is_forbidden(&mut self, app: &App, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
-        let mut index = 0;
-        while let Some(followed) = self.channels.get(index) {
-            let claims = self.rights.as_ref().map(|rights| &rights.claims);
-            match app.may_subscribe(followed.cursor.channel(), claims) {
-                Ok(_) => index += 1,
-                Err(failure) => self.unsubscribe(index, ENDED_FOR_GOOD, failure.reason, answer)?,
-            }
+    /// Ends a channel's part of the stream, if the rule of the channel no longer permits it.
+    fn drop_if_forbidden(&mut self, app: &App, channel: &Name, answer: &mut Responder<'_, '_>) -> Result<(), Misuse> {
+        let claims = self.rights.as_ref().map(|rights| &rights.claims);
+        let index = self.find(|cursor| cursor.channel() == channel);
+        match (index, app.may_subscribe(channel, claims)) {
+            (Some(index), Err(failure)) => self.unsubscribe(index, ENDED_FOR_GOOD, failure.reason, answer),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends a channel's part of the stream, and the stream with the last channel.
