@@ -57,6 +57,20 @@ pub(crate) enum Read {
     Closed,
 }
 
+/// What may follow the head of a request without content: nothing, and its end.
+fn owed(event: &ToSend<'_, '_>, progress: &mut Progress) -> PyResult<()> {
+    match event {
+        ToSend::Data(data) if data.len()? == 0 => Ok(()),
+        ToSend::Data(_) => Err(misuse(Misuse::BodyTooLong)),
+        ToSend::End(trailers) if trailers.pairs().next().is_none() => {
+            progress.owe_end = false;
+            Ok(())
+        }
+        ToSend::End(_) => Err(misuse(Misuse::TrailersNeedChunks)),
+        _ => Err(misuse(Misuse::OutOfTurn)),
+    }
+}
+
 pub(crate) fn misuse(misuse: Misuse) -> PyErr {
     LocalProtocolError::new_err(misuse.to_string())
 }
@@ -165,7 +179,10 @@ impl Connection {
         let Self {
             side, out, progress, ..
         } = self;
-        if progress.is_over && !matches!((event, progress.owe_end), (ToSend::End(_), true)) {
+        if progress.owe_end {
+            return owed(event, progress);
+        }
+        if progress.is_over {
             return Err(misuse(Misuse::OutOfTurn));
         }
         match (event, side) {
@@ -174,13 +191,6 @@ impl Connection {
             (ToSend::Request(head), Side::Client(codec)) => http_client::request(py, codec, head, progress, out),
             (ToSend::Data(data), Side::Server(codec)) => codec.send_data(&bytes_of(data)?, out).map_err(misuse),
             (ToSend::Data(data), Side::Client(codec)) => codec.send_data(&bytes_of(data)?, out).map_err(misuse),
-            (ToSend::End(trailers), _) if progress.owe_end => {
-                progress.owe_end = false;
-                if trailers.pairs().next().is_some() {
-                    return Err(misuse(Misuse::TrailersNeedChunks));
-                }
-                Ok(())
-            }
             (ToSend::End(trailers), Side::Server(codec)) => {
                 codec.finish(&trailers.to_send().fields, out).map_err(misuse)
             }
@@ -361,6 +371,10 @@ impl Connection {
         };
         self.refuse_closed()?;
         let length = data.len()?;
+        if self.progress.owe_end {
+            owed(&ToSend::Data(data), &mut self.progress)?;
+            return Ok(Some(PyList::empty(py)));
+        }
         let begun = match &mut self.side {
             Side::Server(codec) => codec.begin_data(length, &mut self.out),
             Side::Client(codec) => codec.begin_data(length, &mut self.out),

@@ -1,5 +1,6 @@
 //! The events of an open WebSocket connection.
 
+use proto_ws::{CloseCode, Violation};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
@@ -162,6 +163,27 @@ pub(crate) struct CloseConnection {
     pub(crate) code: u16,
     #[pyo3(get)]
     pub(crate) reason: Option<String>,
+    violation: Option<Violation>,
+}
+
+impl CloseConnection {
+    /// A Close frame, or the end of the stream.
+    pub(crate) fn received(code: CloseCode, reason: Option<&str>) -> Self {
+        Self {
+            code: code.get(),
+            reason: reason.map(str::to_owned),
+            violation: None,
+        }
+    }
+
+    /// The Close frame that a violation asks for.
+    pub(crate) fn failed(violation: Violation) -> Self {
+        Self {
+            code: violation.close_code().get(),
+            reason: Some(violation.to_string()),
+            violation: Some(violation),
+        }
+    }
 }
 
 #[pymethods]
@@ -169,7 +191,25 @@ impl CloseConnection {
     #[new]
     #[pyo3(signature = (code, reason = None))]
     fn new(code: u16, reason: Option<String>) -> Self {
-        Self { code, reason }
+        let violation = None;
+        Self {
+            code,
+            reason,
+            violation,
+        }
+    }
+
+    /// The name of the peer's violation, such as `ReservedBit`; `None` for a Close frame.
+    #[getter]
+    fn violation(&self) -> Option<String> {
+        let name = format!("{:?}", self.violation?);
+        Some(name.split('(').next().unwrap_or_default().to_owned())
+    }
+
+    /// The section that the peer violated.
+    #[getter]
+    fn section(&self) -> Option<&'static str> {
+        self.violation.map(Violation::section)
     }
 
     #[classattr]
@@ -179,10 +219,7 @@ impl CloseConnection {
 
     /// The Close frame that answers this one.
     fn response(&self) -> Self {
-        Self {
-            code: self.code,
-            reason: self.reason.clone(),
-        }
+        Self::new(self.code, self.reason.clone())
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {

@@ -83,23 +83,22 @@ fn step<S: Role>(
     out: &mut BytesMut,
     state: &mut State,
 ) -> PyResult<Option<Py<PyAny>>> {
-    let (code, reason) = match reader.next(writer, input, out) {
+    let close = match reader.next(writer, input, out) {
         Ok(None) => return Ok(None),
         Ok(Some(Event::Message(message))) => return message_event(py, message, true).map(Some),
         Ok(Some(Event::Part { part, last })) => return message_event(py, part, last).map(Some),
         Ok(Some(Event::Ping(payload))) => return Ok(Some(Py::new(py, Ping::received(py, payload))?.into_any())),
         Ok(Some(Event::Pong(payload))) => return Ok(Some(Py::new(py, Pong::received(py, payload))?.into_any())),
-        Ok(Some(Event::Close(reason))) => (reason.code.get(), reason.reason.to_owned()),
+        Ok(Some(Event::Close(close))) => CloseConnection::received(close.code, Some(close.reason)),
         // No other event exists for a connection; a later one is not known here.
         Ok(Some(_)) => return Ok(None),
-        Err(violation) => (violation.close_code().get(), violation.to_string()),
+        Err(violation) => CloseConnection::failed(violation),
     };
     *state = match state {
         State::Open => State::RemoteClosing,
         _ => State::Closed,
     };
-    let reason = Some(reason);
-    Ok(Some(Py::new(py, CloseConnection { code, reason })?.into_any()))
+    Ok(Some(Py::new(py, close)?.into_any()))
 }
 
 fn message_event(py: Python<'_>, message: proto_ws::Message<'_>, last: bool) -> PyResult<Py<PyAny>> {
@@ -229,8 +228,8 @@ impl Frames {
     fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         if self.ended {
             self.ended = false;
-            let (code, reason) = (CloseCode::ABNORMAL.get(), None);
-            return Ok(Some(Py::new(py, CloseConnection { code, reason })?.into_any()));
+            let close = CloseConnection::received(CloseCode::ABNORMAL, None);
+            return Ok(Some(Py::new(py, close)?.into_any()));
         }
         if self.input.is_empty() {
             return Ok(None);

@@ -137,11 +137,7 @@ impl UpgradeRequest {
 
     /// The fields of the 101, and the parameters of permessage-deflate if it was offered and `deflate` accepts it.
     #[pyo3(signature = (subprotocol = None, deflate = None))]
-    fn accept(
-        &self,
-        subprotocol: Option<&str>,
-        deflate: Option<&Bound<'_, Deflate>>,
-    ) -> PyResult<Answer> {
+    fn accept(&self, subprotocol: Option<&str>, deflate: Option<&Bound<'_, Deflate>>) -> PyResult<Answer> {
         let request = self.request().map_err(refused)?;
         let mut answer = request.accept();
         if let Some(wanted) = subprotocol {
