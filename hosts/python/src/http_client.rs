@@ -33,8 +33,7 @@ pub(crate) fn read(
         }
         Some(ClientEvent::Response(response)) => {
             progress.version = Some(response.version());
-            let method = if progress.is_head { "HEAD" } else { "GET" };
-            progress.keep_alive &= response.keep_alive() && response.body(method) != BodyLength::UntilClose;
+            progress.keep_alive &= response.keep_alive();
             Read::Event(Py::new(py, Response::received(py, &response)?)?.into_any())
         }
         Some(ClientEvent::Data(data)) => Read::Event(Py::new(py, Data::received(py, data))?.into_any()),
@@ -75,7 +74,6 @@ pub(crate) fn request(
         .map_err(misuse)?;
     progress.begin(Version::Http11, !headers.close && method != "CONNECT");
     progress.version = None;
-    progress.is_head = method == "HEAD";
     progress.owe_end = body.is_empty();
     Ok(())
 }

@@ -34,8 +34,6 @@ pub(crate) struct Progress {
     pub(crate) owes_end: bool,
     /// The end of our message is due, which has no bytes.
     pub(crate) owe_end: bool,
-    /// The request is HEAD.
-    pub(crate) is_head: bool,
     /// The peer's version.
     pub(crate) version: Option<Version>,
     is_active: bool,
@@ -275,7 +273,6 @@ impl Connection {
                 is_over: false,
                 owes_end: false,
                 owe_end: false,
-                is_head: false,
                 version: None,
                 is_active: false,
             },
