@@ -12,26 +12,37 @@ use crate::http_connection::LocalProtocolError;
 /// The fields of a head: a sequence of pairs of `bytes`, with names in lower case.
 #[pyclass(frozen, module = "wirestate.http")]
 pub(crate) struct Headers {
-    /// The field lines, as `name:value` with CRLF.
-    lines: Vec<u8>,
+    /// Names and values, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each name and its value end in `bytes`.
+    ends: Vec<(usize, usize)>,
     /// The pairs, made when Python first looks at them.
     list: PyOnceLock<Py<PyList>>,
 }
 
 impl Headers {
     pub(crate) fn received(fields: Fields<'_>) -> Self {
-        let mut lines = Vec::with_capacity(fields.as_bytes().len());
+        let mut headers = Self::empty();
+        headers.bytes.reserve_exact(fields.as_bytes().len());
         for field in fields.iter() {
-            put(&mut lines, field.name.as_bytes(), field.value);
+            headers.put(field.name.as_bytes(), field.value);
         }
-        Self {
-            lines,
-            list: PyOnceLock::new(),
-        }
+        headers
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((end, self.bytes.len()));
     }
 
     pub(crate) fn empty() -> Self {
-        Self::received(Fields::EMPTY)
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            list: PyOnceLock::new(),
+        }
     }
 
     /// Checks what Python gave as headers: this class, or pairs of bytes or text.
@@ -42,7 +53,7 @@ impl Headers {
         if let Ok(headers) = object.cast::<Self>() {
             return Ok(headers.clone().unbind());
         }
-        let mut lines = Vec::new();
+        let mut headers = Self::empty();
         let mut length = None;
         for pair in object.try_iter()? {
             let (name, value) = two(&pair?)?;
@@ -64,18 +75,18 @@ impl Headers {
                     pair.check().map_err(|misuse| bad_field(misuse, &name))?;
                 }
             }
-            put(&mut lines, &name, &value);
+            headers.put(&name, &value);
         }
-        let list = PyOnceLock::new();
-        Py::new(py, Self { lines, list })
+        Py::new(py, headers)
     }
 
     /// The fields in order: names as written, and values.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.split(|byte| *byte == b'\n').filter_map(|line| {
-            let line = line.strip_suffix(b"\r")?;
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            Some((line.get(..colon)?, line.get(colon + 1..)?))
+    pub(crate) fn pairs(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(name_end, end)| {
+            let begin = std::mem::replace(&mut start, *end);
+            let part = |from, to| self.bytes.get(from..to).unwrap_or_default();
+            (part(begin, *name_end), part(*name_end, *end))
         })
     }
 
@@ -97,18 +108,12 @@ impl Headers {
     }
 
     fn list<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyList>> {
-        let made = self.list.get_or_try_init(py, || {
-            let list = PyList::empty(py);
+        let made = self.list.get_or_try_init(py, || -> PyResult<_> {
+            let mut pairs = Vec::with_capacity(self.ends.len());
             for (name, value) in self.pairs() {
-                let name = PyBytes::new_with(py, name.len(), |lower| {
-                    for (to, from) in lower.iter_mut().zip(name) {
-                        *to = from.to_ascii_lowercase();
-                    }
-                    Ok(())
-                })?;
-                list.append((name, PyBytes::new(py, value)))?;
+                pairs.push((name_bytes(py, name)?, PyBytes::new(py, value)));
             }
-            PyResult::Ok(list.unbind())
+            Ok(PyList::new(py, pairs)?.unbind())
         })?;
         Ok(made.bind(py))
     }
@@ -139,11 +144,48 @@ impl Framing {
     }
 }
 
-fn put(lines: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    lines.extend_from_slice(name);
-    lines.push(b':');
-    lines.extend_from_slice(value);
-    lines.extend_from_slice(b"\r\n");
+/// Names whose `bytes` are made once.
+const COMMON: [&str; 24] = [
+    "te",
+    "host",
+    "date",
+    "accept",
+    "cookie",
+    "origin",
+    "server",
+    "referer",
+    "upgrade",
+    "connection",
+    "user-agent",
+    "content-type",
+    "cache-control",
+    "authorization",
+    "content-length",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "transfer-encoding",
+];
+
+/// A name in lower case.
+fn name_bytes<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    static BYTES: [PyOnceLock<Py<PyBytes>>; COMMON.len()] = [const { PyOnceLock::new() }; COMMON.len()];
+    for (common, bytes) in COMMON.iter().zip(&BYTES) {
+        if common.len() == name.len() && common.as_bytes().eq_ignore_ascii_case(name) {
+            let made = bytes.get_or_init(py, || PyBytes::new(py, common.as_bytes()).unbind());
+            return Ok(made.bind(py).clone());
+        }
+    }
+    PyBytes::new_with(py, name.len(), |lower| {
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        Ok(())
+    })
 }
 
 fn content_length(value: &[u8]) -> PyResult<u64> {
@@ -184,7 +226,7 @@ fn two<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py,
 #[pymethods]
 impl Headers {
     fn __len__(&self) -> usize {
-        self.pairs().count()
+        self.ends.len()
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
