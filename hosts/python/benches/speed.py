@@ -185,7 +185,7 @@ def uvicorns(rounds):
             best = dict.fromkeys(servers, float("inf"))
             for _ in range(rounds):
                 for name, server in servers.items():
-                    best[name] = min(best[name], server.microseconds(request, 4000))
+                    best[name] = min(best[name], server.microseconds(request, 1600))
             print(f"| {label} | {' | '.join(f'{micros:.0f}' for micros in best.values())} |", flush=True)
     finally:
         for server in servers.values():

@@ -17,6 +17,7 @@ from ._core import (
     CloseConnection,
     Frames,
     Message,
+    Parameters,
     PerMessageDeflate,
     Ping,
     Pong,
@@ -209,7 +210,7 @@ class WSConnection:
     def _accept(self, event: AcceptConnection, request: UpgradeRequest) -> bytes:
         deflate = _deflate(event.extensions)
         fields, parameters = request.accept(event.subprotocol, deflate)
-        headers = [*fields, *event.extra_headers]
+        headers: list[tuple[str, str] | tuple[bytes, bytes]] = [*fields, *event.extra_headers]
         data = self._http.send(http.InformationalResponse(status_code=101, headers=headers))
         self._open(deflate, parameters)
         return data
@@ -224,7 +225,7 @@ class WSConnection:
         self._upgrade, self._deflate = offer, deflate
         return data
 
-    def _open(self, deflate: PerMessageDeflate | None, parameters: object) -> None:
+    def _open(self, deflate: PerMessageDeflate | None, parameters: Parameters | None) -> None:
         frames = Frames(self.client, self._max_message_size, self._parts, deflate, parameters)
         trailing, closed = self._http.trailing_data
         if trailing:
@@ -238,7 +239,7 @@ class WSConnection:
             self._http.receive_data(data)
             while self._frames is None:
                 event = self._http.next_event()
-                if event in (http.NEED_DATA, http.PAUSED) or isinstance(event, http.ConnectionClosed):
+                if isinstance(event, (http.Sentinel, http.ConnectionClosed)):
                     break
                 if self.client:
                     self._answer(event)
@@ -289,10 +290,12 @@ class WSConnection:
 
 
 def _deflate(extensions: Sequence[PerMessageDeflate | str]) -> PerMessageDeflate | None:
+    found = None
     for extension in extensions:
-        if not isinstance(extension, PerMessageDeflate):
-            raise LocalProtocolError(f"the one extension is PerMessageDeflate, not {extension!r}")
-    return next(iter(extensions), None)
+        if not isinstance(extension, PerMessageDeflate) or found is not None:
+            raise LocalProtocolError(f"one PerMessageDeflate is all that can be offered, not {extension!r}")
+        found = extension
+    return found
 
 
 __all__ = [

@@ -20,7 +20,7 @@ REASONS = {status.value: status.phrase.encode("ascii") for status in statuses.HT
 class Cycle:
     """One exchange."""
 
-    def __init__(self, protocol: HttpProtocol, scope: dict[str, Any]) -> None:
+    def __init__(self, protocol: HttpProtocol, scope: Any) -> None:
         self.protocol = protocol
         self.conn = protocol.conn
         self.scope = scope

@@ -93,13 +93,12 @@ class HttpProtocol(asyncio.Protocol):
                 event = self.conn.next_event()
             except http.RemoteProtocolError as error:
                 return self._refuse(error)
-            kind = type(event)
-            if kind is http.Request:
+            if isinstance(event, http.Request):
                 if not self._begin(event):
                     return
-            elif kind is http.Data:
+            elif isinstance(event, http.Data):
                 self._take(event.data)
-            elif kind is http.EndOfMessage:
+            elif isinstance(event, http.EndOfMessage):
                 if self.cycle is not None:
                     self.cycle.end()
                     if self.cycle.response_complete:
@@ -131,7 +130,7 @@ class HttpProtocol(asyncio.Protocol):
             self._switch(event, headers)
             return False
         root_path = self.config.root_path
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": self.config.asgi_version, "spec_version": "2.3"},
             "http_version": event.http_version.decode("ascii"),

@@ -41,7 +41,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.loop = _loop or asyncio.get_event_loop()
         self.logger = logging.getLogger("uvicorn.error")
         self.conn = ws.WSConnection(ws.SERVER, max_message_size=config.ws_max_size, parts=False)
-        self.scope: dict[str, Any] = {}
+        self.scope: Any = {}
         self.queue: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
         self.waiting = 0
         self.is_reading_paused = False
@@ -336,8 +336,8 @@ class WebSocketProtocol(asyncio.Protocol):
             )
 
     def _log(self, what: str) -> None:
-        path = get_path_with_query_string(self.scope)  # type: ignore[arg-type]
-        self.logger.info('%s - "WebSocket %s" %s', get_client_addr(self.scope), path, what)  # type: ignore[arg-type]
+        path = get_path_with_query_string(self.scope)
+        self.logger.info('%s - "WebSocket %s" %s', get_client_addr(self.scope), path, what)
 
     def _reject_body(self, kind: str, message: dict[str, Any]) -> None:
         if kind != "websocket.http.response.body":
@@ -358,8 +358,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 raise RuntimeError(f"Unexpected ASGI message '{kind}', after sending 'websocket.close'.")
             raise ClientDisconnected
         if kind == "websocket.send":
-            data = message.get("bytes")
-            self.transport.write(self.conn.send(ws.Message(message.get("text") if data is None else data)))
+            data = message["text"] if message.get("bytes") is None else message["bytes"]
+            self.transport.write(self.conn.send(ws.Message(data)))
         else:
             # A Close frame has room for 123 bytes of reason (RFC 6455 section 5.5).
             reason = (message.get("reason") or "").encode()[:123].decode(errors="ignore")
