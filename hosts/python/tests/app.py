@@ -63,6 +63,16 @@ async def http(scope, receive, send):
     elif path == "/slow":
         await asyncio.sleep(0.5)
         await respond(send, b"slow")
+    elif path == "/hold":
+        SEEN["release"] = asyncio.Event()
+        await SEEN["release"].wait()
+    elif path == "/endless":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        SEEN["sent"] = 0
+        while SEEN["sent"] < 200_000_000:
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            SEEN["sent"] += 100_000
+            await asyncio.sleep(0)
     elif path == "/fail":
         raise ValueError("on purpose")
     elif path == "/fail-late":

@@ -32,12 +32,18 @@ class Serving:
         self.server.should_exit = True
         self.thread.join(20)
         assert not self.thread.is_alive()
+        # Nothing went wrong outside of the applications.
+        assert not FAULTS.lines, FAULTS.lines
 
     @contextlib.contextmanager
     def connect(self):
         """A socket whose reads end after 10 seconds."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as stream:
             yield stream
+
+    def call(self, function):
+        """Calls a function in the server's thread."""
+        self.server.servers[0].get_loop().call_soon_threadsafe(function)
 
     def ask(self, data):
         """Sends bytes; returns all that comes until the server closes."""
@@ -88,7 +94,9 @@ class Logs(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-LOGS = Logs()
+LOGS, FAULTS = Logs(), Logs()
+logging.getLogger("asyncio").addHandler(FAULTS)
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 logging.getLogger("uvicorn").addHandler(LOGS)
 logging.getLogger("uvicorn").propagate = False
 logging.getLogger("uvicorn").setLevel(logging.INFO)

@@ -106,9 +106,10 @@ class Http(unittest.TestCase):
             self.assertEqual((scope["path"], scope["query_string"]), (path, query))
 
     def test_an_upgrade_that_is_not_known(self):
-        for extra in (b"", b"Content-Length: 2\r\n"):
+        # An Upgrade is ignored in a request with a body (RFC 9110 section 7.8).
+        for name, extra in ((b"h2c", b""), (b"h2c", b"Content-Length: 2\r\n"), (b"websocket", b"Content-Length: 2\r\n")):
             with self.serving.connect() as stream:
-                head = b"GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\n" + extra
+                head = b"GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: " + name + b"\r\nConnection: upgrade\r\n" + extra
                 stream.sendall(head + b"\r\n" + (b"ab" if extra else b"") + LAST)
                 self.assertEqual(everything(stream).count(b"HTTP/1.1 200 OK"), 2)
 
@@ -154,6 +155,7 @@ class Http(unittest.TestCase):
         with self.serving.connect() as stream:
             stream.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n")
             for _ in range(20):
+                time.sleep(0.01)
                 stream.sendall(b"x" * 50_000)
             self.assertTrue(everything(stream).startswith(b"HTTP/1.1 400 "))
 
@@ -165,8 +167,46 @@ class Http(unittest.TestCase):
         with self.serving.connect() as stream:
             stream.sendall(head % 1_000_000)
             self.assertEqual(response(stream)[0], 200)
+            begin = time.monotonic()
             stream.sendall(b"x" * 700_000)
             self.assertEqual(everything(stream), b"")
+            # Long before the idle time.
+            self.assertLess(time.monotonic() - begin, 1)
+
+    def test_an_application_that_does_not_read(self):
+        """The client is held up, and not the server's memory filled."""
+        with self.serving.connect() as stream:
+            stream.sendall(b"POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n")
+            stream.settimeout(0.5)
+            sent = 0
+            with self.assertRaises(TimeoutError):
+                while sent < 90_000_000:
+                    sent += stream.send(b"x" * 65536)
+            self.assertLess(sent, 20_000_000)
+        self.serving.call(SEEN["release"].set)
+
+    def test_requests_behind_a_slow_one(self):
+        """They wait in the client's buffers."""
+        with self.serving.connect() as stream:
+            stream.sendall(GET % b"/hold")
+            stream.settimeout(0.5)
+            sent = 0
+            with self.assertRaises(TimeoutError):
+                while sent < 90_000_000:
+                    sent += stream.send(GET % b"/" * 1000)
+            self.assertLess(sent, 20_000_000)
+        self.serving.call(SEEN["release"].set)
+
+    def test_a_client_that_does_not_read(self):
+        """The application is held up."""
+        with self.serving.connect() as stream:
+            stream.sendall(GET % b"/endless")
+            until(lambda: SEEN.get("sent", 0) > 0)
+            last = -1
+            while last != SEEN["sent"]:
+                last = SEEN["sent"]
+                time.sleep(0.3)
+            self.assertLess(last, 20_000_000)
 
     def test_a_client_that_leaves(self):
         with self.serving.connect() as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -149,7 +150,7 @@ class WebSocket(unittest.TestCase):
                 while sent < 100_000_000:
                     sent += stream.send(b"\x82\xfe\xff\xff" + MASK + b"x" * 65535)
             self.assertLess(sent, 20_000_000)
-        self.release()
+        self.serving.call(SEEN["release"].set)
 
     def test_a_client_that_does_not_read(self):
         """The application is held up."""
@@ -163,9 +164,6 @@ class WebSocket(unittest.TestCase):
                 while sent < 100_000_000:
                     sent += stream.send(b"\x82\xfe\xff\xff" + MASK + b"x" * 65535)
             self.assertLess(sent, 20_000_000)
-
-    def release(self):
-        self.serving.server.servers[0].get_loop().call_soon_threadsafe(SEEN["release"].set)
 
 
 class Options(unittest.TestCase):
@@ -185,6 +183,16 @@ class Options(unittest.TestCase):
             received = serving.ask(UPGRADE)
             self.assertIn(b"\x89\x04", received)
             self.assertEqual(close_code(received), 1011)
+            # Pongs that answer no Ping do not count.
+            with serving.connect() as stream:
+                stream.sendall(UPGRADE)
+                end, received = time.monotonic() + 3, b""
+                while b"\x88" not in received and time.monotonic() < end:
+                    stream.sendall(frame(0x8A, b"junk"))
+                    stream.settimeout(0.05)
+                    with contextlib.suppress(TimeoutError):
+                        received += stream.recv(1000)
+                self.assertEqual(close_code(received), 1011)
 
     def test_no_compression(self):
         with Serving(app, ws_per_message_deflate=False) as serving:

@@ -232,7 +232,11 @@ class HttpProtocol(asyncio.Protocol):
         has_unread = self.conn.trailing_data[0] != b"" or self.conn.their_state not in (http.DONE, http.MUST_CLOSE)
         if not has_unread or not self.transport.can_write_eof() or self.transport.is_closing():
             return self.transport.close()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client has reset the connection.
+            return self.transport.close()
         self.resume_reading()
         self.timer = self.loop.call_later(LINGER, self.transport.close)
 

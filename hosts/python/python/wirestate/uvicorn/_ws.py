@@ -199,7 +199,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self.is_lingering = True
         if self.transport.is_closing() or not self.transport.can_write_eof():
             return self.transport.close()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client has reset the connection.
+            return self.transport.close()
         self._resume_reading()
         self.close_timer = self.loop.call_later(LINGER, self.transport.close)
 
