@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -52,6 +53,14 @@ class Example(unittest.TestCase):
         self.assertIn(b"early", self.ask(UPGRADE + frame(0x81, b"early") + frame(0x88)))
         self.assertEqual(close_code(self.ask(UPGRADE + frame(0x83))), 1002)
         self.assertTrue(self.ask(UPGRADE.replace(b"13", b"12")).startswith(b"HTTP/1.1 426 "))
+
+
+class Readme(unittest.TestCase):
+    def test_its_examples(self):
+        blocks = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(), re.DOTALL)
+        self.assertEqual(len(blocks), 2)
+        for block in blocks:
+            exec(block, {})
 
 
 class Stubs(unittest.TestCase):
