@@ -193,6 +193,32 @@ fn an_unsubscription_is_marked() {
     assert_eq!((out.as_slice(), connection.outstanding()), (&b""[..], 0));
 }
 
+/// An unsubscription from everything has as many confirmations as there are subscriptions left, so it is known to be complete when the
+/// server refuses its marker.
+#[test]
+fn an_unsubscription_from_the_rest_is_complete() {
+    let mut connection = resp3();
+    let confirmed =
+        |word: &str, channel, total| format!(">3\r\n${}\r\n{word}\r\n$1\r\n{channel}\r\n:{total}\r\n", word.len());
+    send(&mut connection, 1, &["SUBSCRIBE", "a", "b"]);
+    send(&mut connection, 2, &["UNSUBSCRIBE", "a"]);
+    send(&mut connection, 3, &["UNSUBSCRIBE"]);
+    let input = [
+        confirmed("subscribe", 'a', 1),
+        confirmed("subscribe", 'b', 2),
+        confirmed("unsubscribe", 'a', 1),
+        MARKER.to_string(),
+        confirmed("unsubscribe", 'b', 0),
+        "-NOPERM no ping\r\n".to_string(),
+    ];
+    let events = read(&mut connection, &input.concat()).unwrap();
+    assert!(
+        matches!(&events[2], ClientEvent::Reply(3, Value::Array(all)) if all.len() == 1),
+        "{events:?}"
+    );
+    assert_eq!((connection.outstanding(), connection.subscriptions()), (0, 0));
+}
+
 #[test]
 fn nothing_is_subscribed_to_between_multi_and_exec() {
     for last in ["EXEC", "discard"] {
@@ -612,6 +638,7 @@ fn resp2_by_choice() {
 #[derive(Debug, Default, PartialEq)]
 struct Log {
     ready: usize,
+    version: Option<Version>,
     replies: Vec<(u32, Value)>,
     pushes: Vec<Push>,
     closed: Option<(Option<ClientError>, Reason, Vec<u32>)>,
@@ -627,7 +654,10 @@ impl Caller for Recorder {
     type Ticket = u32;
 
     fn ready(&mut self, _: Value, requester: &mut Requester<'_, '_, u32>) -> Result<(), Misuse> {
-        self.log.lock().unwrap().ready += 1;
+        let mut log = self.log.lock().unwrap();
+        log.ready += 1;
+        log.version = Some(requester.version());
+        drop(log);
         for (ticket, command) in self.first.drain(..).enumerate() {
             requester.command(ticket as u32, &command)?;
         }
@@ -844,6 +874,16 @@ fn any_nan_by_default_on_the_contract() {
     drop(log);
     let strict = ValueDecoder::new(Version::Resp3, Rules::DEFAULT).next(&mut &b",-nan\r\n"[..]);
     assert_eq!(strict, Err(Violation::Double));
+}
+
+#[test]
+fn the_version_is_known_when_commands_may_be_sent() {
+    // An old server does not know HELLO.
+    for (greeting, version) in [(MAP, Version::Resp3), ("-ERR unknown command\r\n", Version::Resp2)] {
+        let (mut harness, log) = client(vec![]);
+        harness.receive(greeting.as_bytes());
+        assert_eq!(log.lock().unwrap().version, Some(version));
+    }
 }
 
 /// The reason is reported, whether or not the server waits for a command first.

@@ -190,6 +190,21 @@ fn a_long_reply_is_sent_as_the_client_takes_it() {
 }
 
 #[test]
+fn commands_wait_while_the_client_takes_no_replies() {
+    let mut harness = Harness::with_limits(
+        Server::new(Arc::default(), Toy::default()),
+        Limits::default().max_output(100_000),
+    );
+    harness.set_window(Some(0));
+    let text = "x".repeat(100);
+    harness.receive(&commands(&vec![&["ECHO", &text][..]; 5000]));
+    // More output than the limit would end the connection.
+    assert!(!harness.is_half_closed());
+    harness.set_window(None);
+    assert_eq!(harness.take_sent().len(), 5000 * 108);
+}
+
+#[test]
 fn resp2_has_a_form_for_most() {
     let mut harness = harness();
     harness.receive(&commands(&[
