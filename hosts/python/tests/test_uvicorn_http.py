@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import unittest
 import urllib.request
+from unittest import mock
 
 from .app import SEEN, app, starlette
 from .serving import LOGS, Serving, everything, response, until
@@ -249,6 +251,23 @@ class Options(unittest.TestCase):
     def test_too_many_at_once(self):
         with Serving(app, limit_concurrency=1) as serving:
             self.assertTrue(serving.ask(LAST).startswith(b"HTTP/1.1 503 "))
+
+    def test_slow_clients(self):
+        """The head of each request has its time, however its bytes drip."""
+        with mock.patch("wirestate.uvicorn._http.HEAD", 0.5), Serving(app) as serving:
+            for first in (b"", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"):
+                with serving.connect() as stream:
+                    stream.sendall(first)
+                    rest = response(stream)[3] if first else b""
+                    begin, received = time.monotonic(), rest
+                    stream.settimeout(0.05)
+                    while b"\r\n\r\n" not in received and time.monotonic() < begin + 5:
+                        with contextlib.suppress(TimeoutError):
+                            received += stream.recv(1000)
+                        stream.sendall(b"G")
+                    self.assertTrue(received.startswith(b"HTTP/1.1 408 "), received)
+                    self.assertLess(time.monotonic() - begin, 2)
+            self.assertEqual(serving.ask(b""), b"")
 
     def test_a_stop_finishes_the_answer(self):
         with Serving(app) as serving, serving.connect() as busy, serving.connect() as idle:

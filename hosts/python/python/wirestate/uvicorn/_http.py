@@ -14,6 +14,9 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from .. import http
 from ._cycle import Cycle
 
+# Seconds in which the head of a request must arrive, from its first byte, or from the begin of the connection.
+HEAD = 30.0
+
 # Bytes of a body that the application has not taken, above which the connection is not read from.
 HIGH_WATER = 64 * 1024
 
@@ -41,6 +44,7 @@ class HttpProtocol(asyncio.Protocol):
         self.cycle: Cycle | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.drained = 0
+        self.is_in_head = True
         self.is_lingering = False
         self.is_reading_paused = False
         self.writable = asyncio.Event()
@@ -54,6 +58,7 @@ class HttpProtocol(asyncio.Protocol):
         self.server = get_local_addr(transport)
         self.client = get_remote_addr(transport)
         self.scheme = "https" if is_ssl(transport) else "http"
+        self.timer = self.loop.call_later(HEAD, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(self)
@@ -65,8 +70,10 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.is_lingering:
             return
-        if self.cycle is None:
+        if self.cycle is None and not self.is_in_head:
+            self.is_in_head = True
             self._cancel_timer()
+            self.timer = self.loop.call_later(HEAD, self._too_slow)
         self.conn.receive_data(data)
         self._read()
 
@@ -124,6 +131,7 @@ class HttpProtocol(asyncio.Protocol):
     def _begin(self, event: http.Request) -> bool:
         """Starts the application for a request. False if another protocol takes over."""
         self._cancel_timer()
+        self.is_in_head = False
         headers = list(event.headers)
         raw_path, _, query = _origin_form(event.target).partition(b"?")
         if self._is_websocket(event, headers):
@@ -194,13 +202,22 @@ class HttpProtocol(asyncio.Protocol):
             self.cycle.disconnect()
         if self.conn.our_state not in (http.IDLE, http.SEND_RESPONSE):
             return self._linger()
-        text = f"{error}\n".encode()
+        self._answer(error.error_status_hint, f"{error}\n".encode())
+
+    def _too_slow(self) -> None:
+        """The head of a request has not arrived in time."""
+        if self.conn.trailing_data[0] and self.conn.our_state is http.IDLE:
+            self._answer(408, b"the head of the request did not arrive in time\n")
+        else:
+            self.transport.close()
+
+    def _answer(self, status: int, text: bytes) -> None:
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(text)),
             (b"connection", b"close"),
         ]
-        head = self.conn.send(http.Response(status_code=error.error_status_hint, headers=headers))
+        head = self.conn.send(http.Response(status_code=status, headers=headers))
         self.transport.write(head + self.conn.send(http.Data(text)) + self.conn.send(http.EndOfMessage()))
         self._linger()
 
