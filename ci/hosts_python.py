@@ -24,6 +24,7 @@ def run(*words, **options):
     environment = os.environ | {"CARGO_TARGET_DIR": str(BUILD)} | options.pop("environment", {})
     done = subprocess.run([str(word) for word in words], timeout=600, env=environment, **options)
     if done.returncode != 0:
+        print(done.stdout or "", flush=True)
         sys.exit(f"{' '.join(str(word) for word in words)}: exit status {done.returncode}")
     return done
 
@@ -43,7 +44,7 @@ def installed(python):
     for old in WHEELS.glob("wirestate-*.whl"):
         old.unlink()
     words = ["-m", "maturin", "build", "--release", "--quiet", "--interpreter", python, "--manifest-path", HOME / "Cargo.toml"]
-    run(python, *words, "--out", WHEELS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run(python, *words, "--out", WHEELS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     [wheel] = WHEELS.glob("wirestate-*.whl")
     assert "-cp311-abi3-" in wheel.name, wheel.name
     print(f"{wheel.name}: {wheel.stat().st_size:,} bytes", flush=True)

@@ -38,12 +38,9 @@ pub(crate) fn read(
     })
 }
 
-/// Whether a response begins, where no request has arrived: 408, or what a server says before it closes.
-fn unasked(codec: &mut ServerConnection, progress: &mut Progress) {
-    if codec.request_state() == State::Idle && !progress.is_over {
-        codec.give_up();
-        progress.keep_alive = false;
-    }
+/// Whether no request has arrived that a response could answer: it is a 408, or what a server says before it closes.
+fn is_unasked(codec: &ServerConnection, progress: &Progress) -> bool {
+    codec.request_state() == State::Idle && !progress.is_over
 }
 
 /// Appends the head of a final response.
@@ -61,16 +58,20 @@ pub(crate) fn respond(
     } else {
         Status::with_reason(head.status, reason).map_err(misuse)?
     };
-    unasked(codec, progress);
+    let mut next = *codec;
+    if is_unasked(codec, progress) {
+        next.give_up();
+    }
     let length = headers.length.filter(|_| !headers.chunked);
-    let expects = codec.expects_continue();
-    let sent = codec.send_response(status, &headers.fields, length, None, out);
+    let sent = next.send_response(status, &headers.fields, length, None, out);
     if sent == Err(Misuse::NotAllowed) {
         // A 2xx to a CONNECT: what follows belongs to the tunnel.
         return codec.switch(head.status, &headers.fields, out).map_err(misuse);
     }
     sent.map_err(misuse)?;
-    progress.keep_alive &= !(headers.close || expects || codec.ends_by_close());
+    let last = headers.close || next.ends_by_close() || codec.expects_continue() || is_unasked(codec, progress);
+    progress.keep_alive &= !last;
+    *codec = next;
     Ok(())
 }
 

@@ -128,6 +128,12 @@ class Errors(unittest.TestCase):
         sent = server.send(caught.exception.event_hint)
         self.assertTrue(sent.startswith(b"HTTP/1.1 426 "), sent)
         self.assertIn(b"Sec-WebSocket-Version: 13\r\n", sent)
+        request = ws.WSConnection(ws.CLIENT).send(ws.Request(host="h", target="/"))
+        for change in ((b"HTTP/1.1", b"HTTP/1.0"), (b"Host: h\r\n", b"Host: h\r\nContent-Length: 5\r\n")):
+            server = ws.WSConnection(ws.SERVER)
+            with self.assertRaises(ws.RemoteProtocolError) as caught:
+                server.receive_data(request.replace(*change))
+            self.assertTrue(server.send(caught.exception.event_hint).startswith(b"HTTP/1.1 400 "))
         server = ws.WSConnection(ws.SERVER)
         with self.assertRaises(ws.RemoteProtocolError) as caught:
             server.receive_data(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 70_000)

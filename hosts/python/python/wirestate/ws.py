@@ -254,7 +254,12 @@ class WSConnection:
             raise RemoteProtocolError(str(error), hint) from error
 
     def _request(self, event: http.Request) -> None:
-        self._upgrade = UpgradeRequest(event.method, event.headers)
+        upgrade = UpgradeRequest(event.method, event.headers)
+        self._http.next_event()
+        if self._http.their_state is not http.MIGHT_SWITCH_PROTOCOL:
+            # RFC 9110 section 7.8: an Upgrade is ignored there.
+            raise Refused("a request of HTTP/1.0, or one with content, cannot switch protocols", 400)
+        self._upgrade = upgrade
         extensions: list[str] = []
         for name, value in event.headers:
             if name == b"sec-websocket-extensions":
