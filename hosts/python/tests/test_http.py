@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import copy
+import pathlib
 import pickle
 import random
 import unittest
@@ -267,6 +268,17 @@ class Python(unittest.TestCase):
 
         conn.send_with_data_passthrough(http.Data(Data()))
         self.assertEqual(len(found), 1)
+
+    def test_what_was_read_takes_no_memory(self):
+        """Input that never becomes empty: each piece ends within a chunk's size."""
+        conn = server(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1")
+        pages = lambda: int(pathlib.Path("/proc/self/statm").read_text().split()[1])  # noqa: E731
+        piece, before, content = b"0000\r\n" + b"x" * 0x10000 + b"\r\n1", pages(), 0
+        for _ in range(1000):
+            conn.receive_data(piece)
+            content += sum(len(event.data) for event in events(conn) if isinstance(event, http.Data))
+        self.assertEqual(content, 1000 * 0x10000)
+        self.assertLess((pages() - before) * 4096, 10_000_000)
 
     def test_any_bytes_and_any_calls(self):
         """Only the two errors of the protocol come out, whatever goes in."""

@@ -193,6 +193,15 @@ class Connections(unittest.TestCase):
         self.assertEqual([event.code for event in server.events()], [1000])
         self.assertEqual((client.state.name, server.state.name), ("CLOSED", "CLOSED"))
 
+    def test_bytes_behind_a_close_frame_are_dropped(self):
+        client, server = opened()
+        server.receive_data(client.send(ws.CloseConnection(1000)))
+        [event] = server.events()
+        server.receive_data(frame(0x81, b"late"))
+        self.assertEqual(list(server.events()), [])
+        server.send(event.response())
+        self.assertRaises(ws.LocalProtocolError, server.receive_data, b"later")
+
     def test_no_mask_is_used_twice(self):
         client, _ = opened()
         masks = {client.send(ws.Ping(b""))[2:6] for _ in range(100)}
