@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds comet's Debian package into target/debian, and with --test installs it here, uses it, and removes it again.
 #
-# PROFILE=quick builds it sooner, for a test. Needs cargo-deb (`cargo install cargo-deb`); the test needs to be root on a Debian with systemd's tools.
+# PROFILE=dev builds it sooner, for a test. Needs cargo-deb (`cargo install cargo-deb`); the test needs to be root on a Debian with systemd's tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:$PWD/target/tools/bin
@@ -9,7 +9,8 @@ PATH=$PATH:$PWD/target/tools/bin
 profile=${PROFILE:-release}
 cargo build --profile "$profile" --quiet -p comet
 rm -rf target/dist target/debian
-"target/$profile/comet" dist target/dist
+# Cargo keeps the programs of its profile `dev` in `debug`.
+"target/${profile/#dev/debug}/comet" dist target/dist
 cargo deb --no-build --quiet --profile "$profile" -p comet
 package=$(echo target/debian/*.deb)
 echo "built $package"

