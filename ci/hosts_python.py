@@ -3,7 +3,7 @@
 
 usage: hosts_python.py [--speed | --cases N --seed S]
 
---speed prints tables beside h11, httptools and wsproto. N streams and connections (1,500) are compared in each test that generates them.
+--speed prints tables beside h11, httptools and wsproto. N streams and connections (1,000) are compared in each test that generates them.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from lib.build import ROOT, TARGET
-from lib.tools import python_with, skipped
+from lib.tools import alone, python_with, skipped
 
 HOME = ROOT / "hosts/python"
 BUILD, WHEELS = TARGET / "host-python", TARGET / "wheels"
@@ -49,13 +49,14 @@ def installed(python):
     assert "-cp311-abi3-" in wheel.name, wheel.name
     print(f"{wheel.name}: {wheel.stat().st_size:,} bytes", flush=True)
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--force-reinstall", "--no-deps"]
-    run(python, *pip, wheel)
+    with alone():
+        run(python, *pip, wheel)
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--speed", action="store_true")
-    arguments.add_argument("--cases", default="1500")
+    arguments.add_argument("--cases", default="1000")
     arguments.add_argument("--seed", default="1")
     asked = arguments.parse_args()
     python = python_with(*NEEDED)

@@ -75,7 +75,7 @@ def response(stream, received=b""):
     return int(head.split(b" ")[1]), fields, body[:length], body[length:]
 
 
-def until(holds, seconds=10.0):
+def until(holds, seconds=20.0):
     """Waits until something holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "ci"))
 from oracles import http as oracle  # noqa: E402
 
 SEED = int(os.environ.get("SEED", "1"))
-CASES = int(os.environ.get("CASES", "1500"))
+CASES = int(os.environ.get("CASES", "1000"))
 
 
 def cuts(chance, stream):

@@ -11,7 +11,7 @@ import h11
 from wirestate import http
 
 SEED = int(os.environ.get("SEED", "1"))
-CASES = int(os.environ.get("CASES", "1500"))
+CASES = int(os.environ.get("CASES", "1000"))
 
 HEADS = {
     "SERVER": [

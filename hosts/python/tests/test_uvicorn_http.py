@@ -173,7 +173,7 @@ class Http(unittest.TestCase):
             stream.sendall(b"x" * 700_000)
             self.assertEqual(everything(stream), b"")
             # Long before the idle time.
-            self.assertLess(time.monotonic() - begin, 1)
+            self.assertLess(time.monotonic() - begin, 1.9)
 
     def test_an_application_that_does_not_read(self):
         """The client is held up, and not the server's memory filled."""
@@ -239,7 +239,8 @@ class Http(unittest.TestCase):
             response(stream)
             begin = time.monotonic()
             self.assertEqual(stream.recv(1), b"")
-            self.assertLess(abs(time.monotonic() - begin - 2), 1)
+            self.assertGreater(time.monotonic() - begin, 1.5)
+            self.assertLess(time.monotonic() - begin, 6)
 
     def test_connect(self):
         """A tunnel is not served: the bytes behind the head are never read as a request."""
@@ -261,12 +262,12 @@ class Options(unittest.TestCase):
                     rest = response(stream)[3] if first else b""
                     begin, received = time.monotonic(), rest
                     stream.settimeout(0.05)
-                    while b"\r\n\r\n" not in received and time.monotonic() < begin + 5:
+                    while b"\r\n\r\n" not in received and time.monotonic() < begin + 10:
                         with contextlib.suppress(TimeoutError):
                             received += stream.recv(1000)
                         stream.sendall(b"G")
                     self.assertTrue(received.startswith(b"HTTP/1.1 408 "), received)
-                    self.assertLess(time.monotonic() - begin, 2)
+                    self.assertLess(time.monotonic() - begin, 4)
             self.assertEqual(serving.ask(b""), b"")
 
     def test_a_stop_finishes_the_answer(self):
