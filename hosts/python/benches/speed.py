@@ -2,7 +2,7 @@
 
 usage: speed.py [--rounds N]
 
-Prints tables in Markdown. Each figure is the best of N rounds (15), in which all take turns.
+Prints tables in Markdown. Each figure is the best of N rounds (40), in which all take turns.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def uvicorns(rounds):
             best = dict.fromkeys(servers, float("inf"))
             for _ in range(rounds):
                 for name, server in servers.items():
-                    best[name] = min(best[name], server.microseconds(request, 1600))
+                    best[name] = min(best[name], server.microseconds(request, 2000))
             print(f"| {label} | {' | '.join(f'{micros:.0f}' for micros in best.values())} |", flush=True)
     finally:
         for server in servers.values():
@@ -195,7 +195,7 @@ def uvicorns(rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     rows = []
     for label, request in (("1 field", SMALL), ("9 fields", LARGE)):
@@ -213,7 +213,7 @@ def main():
         echoed = [lambda count, module=module, size=size: echoes(module, size, count) for module in (ws, wsproto)]
         rows.append((f"an echo of {size:,} bytes of text", list(zip(echoed, counts, strict=True))))
     table("nanoseconds", ["wirestate.ws", "wsproto"], rows, rounds)
-    uvicorns(max(1, rounds // 3))
+    uvicorns(rounds)
 
 
 if __name__ == "__main__":
