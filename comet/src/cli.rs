@@ -13,6 +13,7 @@ use crate::bench::Bench;
 use crate::broker::Info;
 use crate::channel::Pattern;
 use crate::doctor::Doctor;
+use crate::health::Health;
 use crate::inspect::Inspect;
 use crate::logging;
 use crate::reload::Source;
@@ -42,6 +43,12 @@ enum Command {
     Bench(Bench),
     Inspect(Inspect),
     Doctor(Doctor),
+    Health {
+        #[command(flatten)]
+        health: Health,
+        #[command(flatten)]
+        serve: Serve,
+    },
     /// Makes a token for a client
     Token(Token),
     /// Writes manual pages and shell completions to a directory
@@ -99,6 +106,7 @@ impl Cli {
             Some(Command::Bench(bench)) => return judged(bench.run()),
             Some(Command::Inspect(inspect)) => return judged(inspect.run()),
             Some(Command::Doctor(doctor)) => return judged(doctor.run()),
+            Some(Command::Health { health, serve }) => return healthy(health, serve),
             Some(Command::Token(token)) => make_token(token),
             Some(Command::Dist { directory }) => dist(&directory).map_err(|error| vec![error.to_string()]),
         };
@@ -133,6 +141,20 @@ fn judged(outcome: io::Result<bool>) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => failed(&[error.to_string()]),
     }
+}
+
+/// The exit status of a check of health: 1 whatever is wrong, as containers expect.
+fn healthy(health: Health, serve: Serve) -> ExitCode {
+    let options = match health.needs_settings() {
+        true => serve.source().read(),
+        false => Ok(Options::default()),
+    };
+    let outcome = options.and_then(|options| health.run(&options.or(Options::defaults())).map_err(|why| vec![why]));
+    let Err(problems) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    failed(&problems);
+    ExitCode::FAILURE
 }
 
 fn failed(problems: &[String]) -> ExitCode {

@@ -15,6 +15,7 @@ mod delta;
 mod doctor;
 mod edge;
 mod handover;
+mod health;
 mod inspect;
 mod log;
 mod logging;

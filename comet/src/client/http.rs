@@ -1,6 +1,6 @@
 //! A blocking HTTP client: one request after the other.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -11,8 +11,8 @@ use proto_http::{BodyLength, ClientConnection, ClientEvent, Rules};
 const EMPTY: &[u8] = &[];
 
 /// One connection.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     connection: ClientConnection,
     host: String,
     authorization: Option<String>,
@@ -26,24 +26,7 @@ impl Client {
     ///
     /// If the connect fails, or takes longer than 10 s.
     pub(crate) fn open(server: SocketAddr, token: Option<&str>) -> io::Result<Self> {
-        Ok(Client {
-            stream: super::connect(server)?,
-            connection: ClientConnection::new(),
-            host: server.to_string(),
-            authorization: token.map(|token| format!("Bearer {token}")),
-            input: Vec::new(),
-        })
-    }
-
-    /// Sends a request and waits for the response. Returns its status and content.
-    ///
-    /// # Errors
-    ///
-    /// If the connection ends, nothing arrives for 10 s, or the response is not HTTP.
-    pub(crate) fn ask(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<(u16, Vec<u8>)> {
-        let output = self.encode(method, target, content)?;
-        self.stream.write_all(&output)?;
-        self.answer()
+        Ok(Client::over(super::connect(server)?, &server.to_string(), token))
     }
 
     /// Sends requests, which `next` returns until there are no more, without waiting for answers; `check` gets each answer on
@@ -89,6 +72,30 @@ impl Client {
             let ended = reader.join();
             ended.unwrap_or_else(|_| Err(io::Error::other("the reader of answers panicked")))
         })
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Speaks over a connection that stands, to the server of the name `host`.
+    pub(crate) fn over(stream: S, host: &str, token: Option<&str>) -> Self {
+        Client {
+            stream,
+            connection: ClientConnection::new(),
+            host: host.to_owned(),
+            authorization: token.map(|token| format!("Bearer {token}")),
+            input: Vec::new(),
+        }
+    }
+
+    /// Sends a request and waits for the response. Returns its status and content.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends, nothing arrives for as long as the stream waits (10 s after `open`), or the response is not HTTP.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        let output = self.encode(method, target, content)?;
+        self.stream.write_all(&output)?;
+        self.answer()
     }
 
     fn encode(&mut self, method: &str, target: &str, content: &[u8]) -> io::Result<Vec<u8>> {

@@ -35,7 +35,7 @@ fn connect(server: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Appends the next input. The end of the stream is an error.
-fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+fn read(stream: &mut impl Read, input: &mut Vec<u8>) -> io::Result<()> {
     let there = input.len();
     input.resize(there + READ, 0);
     let n = stream.read(&mut input[there..])?;
