@@ -144,7 +144,7 @@ def environment():
 
 def suite(program):
     """Runs the suite until a check fails. Returns why it failed, or None."""
-    arguments = [program, "--exact", "smol_conforms", "--nocapture"]
+    arguments = [program, "--ignored", "--exact", "smol_conforms", "--nocapture"]
     process = subprocess.Popen(
         arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )

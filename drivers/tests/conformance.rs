@@ -1,5 +1,8 @@
 //! The contract's conformance suite, over real sockets, on every driver.
 
+#[path = "common/alone.rs"]
+#[macro_use]
+mod alone;
 #[path = "../../proto-proxy/tests/behind/mod.rs"]
 mod behind;
 #[path = "../../proto-tls/tests/over/mod.rs"]
@@ -70,10 +73,8 @@ impl<P: Protocol> Drop for Serving<P> {
     }
 }
 
-fn conforms(driver: Driver) {
-    for threads in [1, 2] {
-        conformance::run(&Subject { driver, threads });
-    }
+fn on(driver: Driver, threads: usize) {
+    conformance::run(&Subject { driver, threads });
 }
 
 fn with(driver: Driver, layer: impl Layer) {
@@ -81,57 +82,29 @@ fn with(driver: Driver, layer: impl Layer) {
     conformance::run(&Layered { driver, layer });
 }
 
-fn conforms_layered(driver: Driver) {
-    with(driver, IdentityLayer);
-    with(driver, TracerLayer::new());
-    with(driver, ProxyLayer::new());
-}
-
-fn conforms_over_tls(driver: Driver) {
-    with(driver, TlsLayer::new(&rustls::version::TLS13));
-    with(driver, TlsLayer::new(&rustls::version::TLS12));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn epoll_conforms() {
-    conforms(Driver::Epoll);
-}
-
-#[test]
-fn tokio_conforms() {
-    conforms(Driver::Tokio);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn epoll_conforms_through_layers() {
-    conforms_layered(Driver::Epoll);
-}
-
-#[test]
-fn tokio_conforms_through_layers() {
-    conforms_layered(Driver::Tokio);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn epoll_conforms_over_tls() {
-    conforms_over_tls(Driver::Epoll);
-}
-
-#[test]
-fn tokio_conforms_over_tls() {
-    conforms_over_tls(Driver::Tokio);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn epoll_conforms_in_streams_of_http_2() {
-    with(Driver::Epoll, StreamLayer);
-}
-
-#[test]
-fn tokio_conforms_in_streams_of_http_2() {
-    with(Driver::Tokio, StreamLayer);
+suites! {
+    tokio_conforms: on(Driver::Tokio, 1);
+    tokio_conforms_on_two_threads: on(Driver::Tokio, 2);
+    tokio_conforms_through_a_layer: with(Driver::Tokio, IdentityLayer);
+    tokio_conforms_through_a_tracer: with(Driver::Tokio, TracerLayer::new());
+    tokio_conforms_behind_a_proxy: with(Driver::Tokio, ProxyLayer::new());
+    tokio_conforms_over_tls_1_3: with(Driver::Tokio, TlsLayer::new(&rustls::version::TLS13));
+    tokio_conforms_over_tls_1_2: with(Driver::Tokio, TlsLayer::new(&rustls::version::TLS12));
+    tokio_conforms_in_streams_of_http_2: with(Driver::Tokio, StreamLayer);
+    #[cfg(target_os = "linux")]
+    epoll_conforms: on(Driver::Epoll, 1);
+    #[cfg(target_os = "linux")]
+    epoll_conforms_on_two_threads: on(Driver::Epoll, 2);
+    #[cfg(target_os = "linux")]
+    epoll_conforms_through_a_layer: with(Driver::Epoll, IdentityLayer);
+    #[cfg(target_os = "linux")]
+    epoll_conforms_through_a_tracer: with(Driver::Epoll, TracerLayer::new());
+    #[cfg(target_os = "linux")]
+    epoll_conforms_behind_a_proxy: with(Driver::Epoll, ProxyLayer::new());
+    #[cfg(target_os = "linux")]
+    epoll_conforms_over_tls_1_3: with(Driver::Epoll, TlsLayer::new(&rustls::version::TLS13));
+    #[cfg(target_os = "linux")]
+    epoll_conforms_over_tls_1_2: with(Driver::Epoll, TlsLayer::new(&rustls::version::TLS12));
+    #[cfg(target_os = "linux")]
+    epoll_conforms_in_streams_of_http_2: with(Driver::Epoll, StreamLayer);
 }

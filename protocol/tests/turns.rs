@@ -126,6 +126,17 @@ fn output_in_flight_counts_and_comes_back() {
     assert!(matches!(turn.todo(), Todo::Drop { reset: true }));
     turn.completed(flight, 0);
     assert!(matches!(turn.todo(), Todo::Drop { reset: true }));
+    drop(turn);
+    // More than `max_output` may be taken along, but not be left over.
+    for (sent, ended) in [(60, false), (59, true)] {
+        let mut connection = Connection::new(Feed);
+        let mut turn = connection.turn(&mut scratch);
+        turn.connected();
+        turn.posted(&[b'x'; 100]);
+        let flight = turn.take_output();
+        turn.completed(flight, sent);
+        assert_eq!(matches!(turn.todo(), Todo::Drop { reset: true }), ended);
+    }
 }
 
 /// Wants no input until it gets a message.

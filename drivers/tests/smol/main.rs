@@ -1,5 +1,8 @@
 //! An example driver on smol, a runtime without a driver in this project, and the whole conformance suite for it.
 
+#[path = "../common/alone.rs"]
+#[macro_use]
+mod alone;
 #[path = "../../../proto-proxy/tests/behind/mod.rs"]
 mod behind;
 mod driver;
@@ -86,23 +89,14 @@ impl Drop for Serving {
     }
 }
 
-#[test]
-fn smol_conforms() {
-    conformance::run(&Smol);
-}
-
-#[test]
-fn smol_conforms_through_layers() {
-    with(IdentityLayer);
-    with(TracerLayer::new());
-    with(ProxyLayer::new());
-}
-
-#[test]
-fn smol_conforms_over_tls() {
-    with(TlsLayer::new(&rustls::version::TLS13));
-}
-
 fn with(layer: impl Layer) {
     conformance::run(&Layered { driver: Smol, layer });
+}
+
+suites! {
+    smol_conforms: conformance::run(&Smol);
+    smol_conforms_through_a_layer: with(IdentityLayer);
+    smol_conforms_through_a_tracer: with(TracerLayer::new());
+    smol_conforms_behind_a_proxy: with(ProxyLayer::new());
+    smol_conforms_over_tls: with(TlsLayer::new(&rustls::version::TLS13));
 }

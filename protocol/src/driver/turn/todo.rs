@@ -127,7 +127,8 @@ impl<P: Protocol> Turn<'_, P> {
         output
     }
 
-    /// The operating system has sent `n` bytes of `output`, which was taken along. The rest is sent next.
+    /// The operating system has sent `n` bytes of `output`, which was taken along. The rest is sent next; if it is above the limit
+    /// of output that waits, the connection fails.
     pub fn completed(&mut self, mut output: Output, n: usize) {
         self.connection.flags.clear(Flags::IN_FLIGHT);
         if let Some(backlog) = &mut self.connection.backlog {
@@ -141,6 +142,9 @@ impl<P: Protocol> Turn<'_, P> {
         if !output.is_empty() {
             output.append(&mut self.scratch.output);
             self.scratch.output = output;
+            if self.held() > self.scratch.limits.max_output {
+                self.connection.fail(Reason::OutputLimit);
+            }
         }
     }
 

@@ -149,7 +149,7 @@ impl Trace {
         if let Some(event) = self.events.iter().find(|event| fits(&event.call)) {
             return event.clone();
         }
-        match self.wait_new(Duration::from_secs(10), fits) {
+        match self.wait_new(Duration::from_secs(30), fits) {
             Some(event) => event,
             None => fail!("expected {what}, saw {:#?}", last(&self.events)),
         }

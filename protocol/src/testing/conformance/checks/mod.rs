@@ -22,7 +22,7 @@ use super::{Call, Driver, Received, Served, Trace, Wire};
 use crate::{Cx, Limits, Peer, Reason, SendError, Sender};
 
 /// Timeout for anything that must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to watch that something does not happen.
 const QUIET: Duration = Duration::from_millis(50);
 
