@@ -161,6 +161,8 @@ def deny():
     if not deny:
         return skipped("cargo deny", "it could not be installed")
     run(deny, "check", "bans", "licenses", "sources")
+    beside = ["--manifest-path", "hosts/python/Cargo.toml", "--config", ROOT / "deny.toml", "check"]
+    run(deny, *beside, "bans", "licenses", "sources")
     try:
         fetched = subprocess.run([deny, "fetch", "db"], cwd=ROOT, capture_output=True, timeout=60).returncode == 0
     except subprocess.TimeoutExpired:
@@ -466,6 +468,12 @@ def lua(*arguments):
         if not command(program, program):
             return skipped("hosts_lua.py", f"{program} is not installed")
     script("hosts_lua.py", *arguments)
+
+
+@part
+def python(*arguments):
+    """the Python package: its wheel, beside h11 and wsproto, uvicorn and Starlette on it, its example"""
+    script("hosts_python.py", *arguments)
 
 
 @part
