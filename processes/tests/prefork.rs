@@ -571,6 +571,8 @@ fn phases(driver: Driver) {
             let mut name = String::new();
             stream.read_to_string(&mut name).unwrap();
             assert_eq!(name, "yes");
+            // The server waits for the end of a connection that it has closed.
+            drop(stream);
             if hurries {
                 kill(program.child.id(), Signal::TERM);
             }

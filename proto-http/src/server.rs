@@ -193,10 +193,11 @@ impl ServerConnection {
         Exchange::fail(&mut self.exchange.request);
     }
 
-    /// The client has half-closed: no bytes follow those in the input. Call [`next`](Self::next) as before.
+    /// The client has half-closed: no bytes follow those in the input. Call [`next`](Self::next) as before: requests that are still in the
+    /// input follow, and then [`ServerEvent::Closed`]. If there is no more input, [`close_after`](Self::close_after) lets the answer say
+    /// that it is the last.
     pub fn eof(&mut self) {
         self.flags |= Self::EOF;
-        self.exchange.last();
     }
 
     /// Makes the current exchange the last: its answer, if not begun, says so.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use proto_http::{
     BodyLength, Caller, Client, ClientConfig, ClientConnection, ClientError, ClientEvent, Fields, Misuse, NoUpgrade,
-    PIPELINE, Request, Requester, Responder, Response, Rules, Server, ServerConfig, Unanswered,
+    PIPELINE, Request, Requester, Responder, Response, Rules, Server, ServerConfig, ServerConnection, ServerEvent,
+    Unanswered, ViolationKind,
 };
 use protocol::Reason;
 use protocol::testing::{Harness, Link, LinkConfig, splits};
@@ -36,6 +37,36 @@ fn read(connection: &ClientConnection, answers: &[u8]) -> Vec<(u16, Vec<u8>)> {
         assert_eq!(first.get_or_insert_with(|| seen.clone()), &seen);
     }
     first.unwrap_or_default()
+}
+
+/// The requests of a client that has half-closed are answered (RFC 9112 section 9.6), also those that the server has not read yet.
+#[test]
+fn the_end_of_input_leaves_the_requests_before_it() {
+    let two = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n";
+    for whole in [true, false] {
+        let mut input = &two[..if whole { two.len() } else { two.len() - 2 }];
+        let mut connection = ServerConnection::new();
+        let mut seen = Vec::new();
+        connection.eof();
+        let end = loop {
+            match connection.next(&Rules::DEFAULT, &mut input) {
+                Ok(Some(ServerEvent::Request(request))) => seen.push(request.path().to_owned()),
+                end => break end.map_err(|violation| violation.kind()),
+            }
+            connection.respond(204, &(), b"", None, &mut Vec::new()).unwrap();
+        };
+        if whole {
+            assert_eq!(
+                (&seen[..], end),
+                (&["/a".to_owned(), "/b".to_owned()][..], Ok(Some(ServerEvent::Closed)))
+            );
+        } else {
+            assert_eq!(
+                (&seen[..], end),
+                (&["/a".to_owned()][..], Err(ViolationKind::Truncated))
+            );
+        }
+    }
 }
 
 #[test]

@@ -280,7 +280,9 @@ impl<H: Handler> Protocol for Server<H> {
     }
 
     fn eof(&mut self, cx: &mut Cx<'_>) -> Result<(), ServerError> {
+        // All requests have been read: the contract reports the end after the input.
         self.core.connection.eof();
+        self.core.connection.close_after();
         match self.core.connection.request_state() {
             // The request is incomplete. An incomplete head has no handler; of an incomplete body, the handler is told.
             State::Body => match self.core.connection.next(&self.core.config.rules, &mut &[][..]) {
