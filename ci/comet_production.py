@@ -107,7 +107,7 @@ def container(comet):
             return subprocess.run(inside([*healthy, *more]), env=variables, capture_output=True, timeout=PATIENCE)
 
         assert asked().returncode == 1, "it is healthy before it runs"
-        server = subprocess.Popen(inside(entrypoint), env=variables, stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(inside(entrypoint), env=variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             assert server.stdout.readline() == f"listening on http://0.0.0.0:{port}\n"
             for more in ([], ["--ready"]):
@@ -213,6 +213,8 @@ def table():
     named = 0
     for row in rows[1:]:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if cells[1] == "no":
+            continue
         found = re.findall(r"`([^`]+)`", cells[1])
         assert found, f"no test is named: {row}"
         for name in found:

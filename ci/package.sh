@@ -32,22 +32,23 @@ systemd-analyze security --offline=true --threshold=20 /usr/lib/systemd/system/c
 # Without systemd as the first process nothing starts, but all choices are recorded.
 wants=/etc/systemd/system/multi-user.target.wants/comet.service
 is_enabled() { [ -L $wants ]; }
+is_disabled() { [ ! -L $wants ]; }
 is_enabled
 [ ! -L /etc/systemd/system/sockets.target.wants/comet.socket ]
 # An upgrade keeps what the operator has chosen, and the operator's settings.
-deb-systemd-helper disable comet.service 2>/dev/null
+systemctl --quiet disable comet.service
 echo "# mine" >>/etc/comet/comet.toml
 dpkg --install "$package" >/dev/null
-! is_enabled
+is_disabled
 grep -q "^# mine" /etc/comet/comet.toml
-deb-systemd-helper enable comet.service >/dev/null
+systemctl --quiet enable comet.service
 dpkg --remove comet >/dev/null
 [ -e /etc/comet/comet.toml ]
 dpkg --install "$package" >/dev/null
 is_enabled
 dpkg --purge comet >/dev/null
 [ ! -e /etc/comet ]
-! is_enabled
+is_disabled
 dpkg --install "$package" >/dev/null
 is_enabled
 
