@@ -194,7 +194,7 @@ def kubernetes(comet, yaml):
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert f'"0.0.0.0:{ports["http"]}"' in known["listen"] and known["admin_listen"] == f'"0.0.0.0:{ports["admin"]}"', known
     paths = {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")}
-    assert paths == {"livenessProbe": "/healthz", "readinessProbe": "/readyz", "startupProbe": "/readyz"}, paths
+    assert paths == {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}, paths
     probe = container["readinessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] < seconds(known["drain_delay"].strip('"')), "the pod ends before it is known"
     labels = kinds["Deployment"][0]["spec"]["template"]["metadata"]["labels"]
