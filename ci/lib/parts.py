@@ -407,8 +407,8 @@ def comet_production():
 
 @part
 def comet_model():
-    """comet on a simulated Redis and network, in 150 schedules of faults; COMET_MODEL_RUNS sets another number"""
-    runs = os.environ.get("COMET_MODEL_RUNS", "150")
+    """comet on a simulated Redis and network, in 200 schedules of faults; COMET_MODEL_RUNS sets another number"""
+    runs = os.environ.get("COMET_MODEL_RUNS", "200")
     run("cargo", "test", "-p", "comet", "--quiet", "model", environment={"COMET_MODEL_RUNS": runs})
 
 

@@ -41,6 +41,11 @@ impl Position {
     pub(crate) fn is_start(self) -> bool {
         self.offset == 0
     }
+
+    /// Whether this is a later position than `other` in the same channel: epochs increase, whatever happens to the broker.
+    pub(crate) fn is_after(self, other: Self) -> bool {
+        (self.epoch.0, self.offset) > (other.epoch.0, other.offset)
+    }
 }
 
 impl fmt::Display for Epoch {

@@ -48,8 +48,8 @@ struct State {
     idle: Instant,
     /// Since when listeners wait for the first snapshot.
     waiting: Instant,
-    /// Whether publications are missing, so that another snapshot is needed.
-    torn: bool,
+    /// The last publication that did not fit, because others are missing before it: a snapshot is needed that leads up to it.
+    torn: Option<Position>,
     /// When a snapshot may be requested again, and the pause after that.
     ask: Instant,
     pause: Duration,
@@ -134,7 +134,7 @@ impl Feed {
                 listeners: Slab::new(),
                 idle: now,
                 waiting: now,
-                torn: false,
+                torn: None,
                 ask: now,
                 pause: SHORTEST_PAUSE,
                 round: 0,
@@ -291,7 +291,7 @@ impl Feed {
                 News::Told(state.tell(|| Post::Publication(Arc::clone(publication))))
             }
             News::Torn => {
-                state.torn = true;
+                state.tear(publication.position);
                 News::Torn
             }
             News::Old => News::Old,
@@ -309,10 +309,12 @@ impl Feed {
     /// Applies a snapshot: the first, or one that fills a gap. Returns true if the gap could not be filled.
     pub(crate) fn snapshot(self: &Arc<Self>, snapshot: Snapshot) -> bool {
         let mut state = self.lock();
-        state.torn = false;
         state.round = state.round.max(snapshot.round);
         state.seen = clock::now();
         let has_lost = state.take(snapshot, self);
+        // A publication may have come while an earlier part of the history was on its way here.
+        let State { torn, mirror, .. } = &mut *state;
+        *torn = torn.filter(|torn| mirror.as_ref().is_some_and(|mirror| torn.is_after(mirror.position())));
         for (_, listener) in &mut state.listeners {
             if core::mem::take(&mut listener.verifies) {
                 listener.tell(Post::Position(Arc::clone(self)));
@@ -362,7 +364,7 @@ impl Feed {
     /// Whether a snapshot must be requested: publications are missing, and the last request was some time ago.
     pub(crate) fn asks(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        let wants = state.torn || state.mirror.is_none() && !state.listeners.is_empty();
+        let wants = state.torn.is_some() || state.mirror.is_none() && !state.listeners.is_empty();
         if !wants || now < state.ask {
             return false;
         }
@@ -434,7 +436,7 @@ impl State {
                 match self.append(publication) {
                     News::Told(_) => drop(self.tell(|| Post::Publication(Arc::clone(publication)))),
                     News::Old => {}
-                    News::Torn => self.torn = true,
+                    News::Torn => self.tear(publication.position),
                 }
             }
             return false;
@@ -467,7 +469,16 @@ impl State {
         }
         self.mirror = Some(mirror);
         for publication in core::mem::take(&mut self.early) {
-            self.torn |= self.append(&publication) == News::Torn;
+            if self.append(&publication) == News::Torn {
+                self.tear(publication.position);
+            }
+        }
+    }
+
+    /// The publication at `position` did not fit.
+    fn tear(&mut self, position: Position) {
+        if self.torn.is_none_or(|torn| position.is_after(torn)) {
+            self.torn = Some(position);
         }
     }
 

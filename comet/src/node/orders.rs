@@ -74,8 +74,7 @@ impl Node {
         };
         drop(last);
         for missed in &snapshot.publications {
-            // Epochs increase, whatever happens to the broker.
-            if is_after(missed.position, known) {
+            if missed.position.is_after(known) {
                 self.ordered(missed);
             }
         }
@@ -84,7 +83,7 @@ impl Node {
     /// An order has arrived.
     pub(super) fn ordered(&self, publication: &Publication) {
         let mut last = self.last_order();
-        if last.is_some_and(|last| !is_after(publication.position, last)) {
+        if last.is_some_and(|last| !publication.position.is_after(last)) {
             return;
         }
         *last = Some(publication.position);
@@ -136,8 +135,4 @@ impl Node {
             .collect();
         self.clients.order(senders, order);
     }
-}
-
-fn is_after(position: Position, other: Position) -> bool {
-    (position.epoch.0, position.offset) > (other.epoch.0, other.offset)
 }

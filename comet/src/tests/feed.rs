@@ -150,6 +150,31 @@ fn a_hole_is_filled_by_another_snapshot() {
     assert_eq!(offsets(&client.all()), [9]);
 }
 
+/// A history that was read before some publications came, and arrives after them, does not fill the hole before them.
+#[test]
+fn a_hole_stays_until_a_snapshot_reaches_its_end() {
+    let (rig, broker, mut client) = rig();
+    broker.snapshot(1, 1..=3);
+    client.all();
+    for offset in 5..=7 {
+        broker.publish(1, offset);
+    }
+    broker.snapshot(1, 2..=5);
+    assert_eq!(offsets(&client.all()), [4, 5]);
+    broker.followed();
+    rig.node.look_after(Instant::now() + Duration::from_secs(5));
+    assert_eq!(broker.followed(), ["news"]);
+    broker.snapshot(1, 2..=7);
+    assert_eq!(offsets(&client.all()), [6, 7]);
+    rig.node.look_after(Instant::now() + Duration::from_secs(15));
+    assert_eq!(broker.followed(), [""; 0]);
+    // A later life of the channel has nothing of the earlier one.
+    broker.publish(1, 9);
+    broker.snapshot(2, 1..=1);
+    rig.node.look_after(Instant::now() + Duration::from_secs(25));
+    assert_eq!(broker.followed(), [""; 0]);
+}
+
 #[test]
 fn what_cannot_be_filled_is_told() {
     let (rig, broker, mut client) = rig();
