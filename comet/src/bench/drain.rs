@@ -12,7 +12,7 @@ use super::{Line, Process};
 /// The largest share of subscribers that an even server disconnects in a tenth of the time: twice the average.
 const EVEN: f64 = 0.2;
 /// If all subscribers are disconnected within this time, in seconds, evenness is not checked.
-const MOMENT: f64 = 0.5;
+const MOMENT: f64 = 0.2;
 
 /// The observations of a server that was stopped.
 #[derive(Debug, Serialize)]
