@@ -17,7 +17,7 @@ use crate::mailbox::{Letters, Shared, Source};
 use crate::ring::{Completion, Lent, Ring};
 use crate::timers::Timers;
 
-/// Tokens of polls; tokens of connections have no such bits.
+/// Tokens of polls. Connections are not polled, so their tokens cannot be mistaken for these.
 const LISTENER: u64 = (1 << 56) - 1;
 const MAIL: u64 = (1 << 56) - 2;
 
@@ -337,24 +337,24 @@ where
         }
         self.stats.reads += 1;
         let came = match outcome {
-            Ok(bytes) if bytes.is_empty() => Came::End,
+            Ok(bytes) if bytes.is_empty() => Some(Came::End),
             Ok(bytes) => {
                 self.stats.bytes_in += bytes.len() as u64;
-                Came::Bytes(bytes)
+                Some(Came::Bytes(bytes))
             }
             Err(error) => match error.raw_os_error() {
                 // Cancelled because a send failed, or all buffers were lent when bytes came: they wait in the socket.
-                Some(libc::ECANCELED | libc::ENOBUFS | libc::EINTR) => Came::Nothing,
-                _ => Came::Failed(error.kind()),
+                Some(libc::ECANCELED | libc::ENOBUFS | libc::EINTR) => None,
+                _ => Some(Came::Failed(error.kind())),
             },
         };
         if let Some(kind) = conn.broken.take() {
             return self.broken(token, kind, came);
         }
         match came {
-            Came::Nothing => self.turn_of(token, |_, _| {}),
-            came if conn.interest.read => self.turn_of(token, |turn, _| came.tell(turn)),
-            came => conn.early = Some(came.keep()),
+            None => self.turn_of(token, |_, _| {}),
+            Some(came) if conn.interest.read => self.turn_of(token, |turn, _| came.tell(turn)),
+            Some(came) => conn.early = Some(came.keep()),
         }
     }
 
@@ -375,12 +375,12 @@ where
                 conn.broken = Some(error.kind());
                 self.ring.cancel(conn.stream.as_fd());
             }
-            Err(error) => self.broken(token, error.kind(), Came::Nothing),
+            Err(error) => self.broken(token, error.kind(), None),
         }
     }
 
     /// A send has failed. What the peer sent before is read first.
-    fn broken(&mut self, token: u64, kind: io::ErrorKind, came: Came) {
+    fn broken(&mut self, token: u64, kind: io::ErrorKind, came: Option<Came>) {
         let Some(conn) = self.connections.get_mut(token) else {
             return;
         };
@@ -394,7 +394,7 @@ where
             if let Some(early) = early {
                 early.tell(turn);
             }
-            if wanted {
+            if let Some(came) = came.filter(|_| wanted) {
                 came.tell(turn);
             }
             turn.broken(&mut Rest(&stream), kind);
@@ -505,9 +505,8 @@ where
     }
 }
 
-/// The result of receiving.
+/// What was received.
 enum Came {
-    Nothing,
     Bytes(Lent),
     End,
     Failed(io::ErrorKind),
@@ -517,7 +516,6 @@ impl Came {
     /// Shows the bytes to the protocol where the kernel has put them.
     fn tell<P: Protocol>(self, turn: &mut Turn<'_, P>) {
         match self {
-            Came::Nothing => {}
             Came::Bytes(mut bytes) => turn.receive(&mut bytes),
             Came::End => turn.eof(),
             Came::Failed(kind) => turn.failed(kind),
@@ -526,7 +524,6 @@ impl Came {
 
     fn keep(self) -> Early {
         match self {
-            Came::Nothing => Early::Bytes(Vec::new()),
             Came::Bytes(bytes) => Early::Bytes(bytes.to_vec()),
             Came::End => Early::End,
             Came::Failed(kind) => Early::Failed(kind),

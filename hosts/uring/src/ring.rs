@@ -70,7 +70,7 @@ pub(crate) struct Ring {
     free_sends: Vec<usize>,
     /// Operations for which the submission queue had no room.
     waiting: VecDeque<squeue::Entry>,
-    /// Operations that have not completed.
+    /// Receives and sends that have not completed: the kernel may use their memory.
     pending: usize,
 }
 
@@ -107,6 +107,7 @@ impl Ring {
             .ioprio(POLL_FIRST)
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
+        self.pending += 1;
         self.submit(entry.user_data(RECEIVE | token));
     }
 
@@ -131,6 +132,7 @@ impl Ring {
                 .build()
         };
         self.sends[number] = Some(Sending { token, output, message });
+        self.pending += 1;
         self.submit(entry.user_data(SEND | number as u64));
     }
 
@@ -141,7 +143,6 @@ impl Ring {
     }
 
     fn submit(&mut self, entry: squeue::Entry) {
-        self.pending += 1;
         self.waiting.push_back(entry);
         if self.waiting.len() >= ENTRIES as usize {
             // An error shows again in `wait`.
@@ -156,7 +157,7 @@ impl Ring {
             let mut queue = self.uring.submission();
             while let Some(entry) = self.waiting.pop_front() {
                 // SAFETY: what the kernel reads belongs to `sends`, and what the kernel writes to `buffers`, until the operation
-                // completes; `drop` forgets both if operations are pending. Polls and cancellations use no memory.
+                // completes; `drop` forgets both if such operations are pending. Polls and cancellations use no memory.
                 if unsafe { queue.push(&entry) }.is_err() {
                     self.waiting.push_front(entry);
                     break;
@@ -204,7 +205,6 @@ impl Ring {
     pub(crate) fn next(&mut self) -> Option<Completion> {
         loop {
             let entry = self.uring.completion().next()?;
-            self.pending -= 1;
             if let Some(completion) = self.completed(&entry) {
                 return Some(completion);
             }
@@ -220,11 +220,13 @@ impl Ring {
         match entry.user_data() & KIND {
             POLL => Some(Completion::Readable(token)),
             RECEIVE => {
+                self.pending -= 1;
                 let buffer = cqueue::buffer_select(entry.flags());
                 let lent = self.buffers.lent(buffer, *outcome.as_ref().unwrap_or(&0));
                 Some(Completion::Received(token, outcome.map(|_| lent)))
             }
             SEND => {
+                self.pending -= 1;
                 let number = token as usize;
                 let Sending { token, output, .. } = self.sends.get_mut(number)?.take()?;
                 self.free_sends.push(number);
